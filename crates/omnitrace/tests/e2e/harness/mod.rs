@@ -1,0 +1,132 @@
+//! What every end-to-end test is written with.
+//!
+//! ```ignore
+//! let stack = Stack::start().await;                       // downstream, data, gateway; OTLP comes to the test
+//! let sku = stack.sku().await;
+//! let reply = stack.order(&sku, 1).await;                 // POST /api/orders
+//! assert_eq!(reply.status, 201, "{reply:?}");
+//! let spans = stack.trace_over(&reply.trace_id(), &["gateway", "data", "downstream"]).await;
+//! stack.fault_set("downstream", "latency", json!({"ms": 400})).await.expect(200);
+//! let scrape = stack.scrape("downstream").await;
+//! assert_eq!(scrape.value("fault_active", &[("fault", "latency")]), Some(1.0));
+//! stack.stop().await;                                     // SIGTERM to each, exit codes checked
+//! ```
+//!
+//! - [`Stack`]: the three services as child processes on free ports, wired to each other, with the verbs of a user.
+//! - [`Receiver`]: the OTLP endpoint inside the test; [`Span`] and [`LogRecord`] are what arrived, flattened.
+//! - [`database()`]: one fresh database on the Postgres that all tests of this process share.
+//! - [`Child`]: any other `omnitrace` process; killed on drop, its output printed when the test fails.
+//! - [`eventually`]: wait on a condition, never on a clock. Every wait ends by [`DEADLINE`] with what it saw last.
+//!
+//! The module also compiles when another package includes it by `#[path]`: then the executable is taken
+//! from `OMNITRACE_BIN`, or from the target directory that the test itself was built into.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test uses a part of the harness, and other packages include it by path"
+)]
+
+mod child;
+mod database;
+mod decode;
+mod receiver;
+mod reply;
+mod scrape;
+mod stack;
+mod telemetry;
+mod verbs;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+pub use child::{Child, Listening, omnitrace};
+pub use database::{Database, database, database_on, shared_postgres};
+pub use nix::sys::signal::Signal;
+pub use receiver::{Delivery, Receiver};
+pub use reply::Reply;
+pub use scrape::{Sample, Scrape};
+pub use stack::{Stack, StackBuilder};
+pub use telemetry::{Event, Kind, Link, LogRecord, Span, Status};
+
+/// How long a wait lasts at most. Generous: CI machines have two cores and build at the same time.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Pause between two looks at a condition.
+pub const POLL: Duration = Duration::from_millis(25);
+
+/// Looks at `probe` until it gives a value. Panics after [`DEADLINE`], naming `what` was waited for.
+pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = probe().await {
+            return value;
+        }
+        assert!(
+            start.elapsed() < DEADLINE,
+            "not within {DEADLINE:?}: {what}"
+        );
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// The same for plain threads.
+pub fn eventually_blocking<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = probe() {
+            return value;
+        }
+        assert!(
+            start.elapsed() < DEADLINE,
+            "not within {DEADLINE:?}: {what}"
+        );
+        std::thread::sleep(POLL);
+    }
+}
+
+/// The executable under test.
+pub fn binary() -> PathBuf {
+    if let Some(path) = option_env!("CARGO_BIN_EXE_omnitrace") {
+        return path.into();
+    }
+    if let Some(path) = std::env::var_os("OMNITRACE_BIN") {
+        return path.into();
+    }
+    // target/debug/deps/some_test-0123 -> target/debug/omnitrace
+    let test = std::env::current_exe().expect("path of this test");
+    let built = test
+        .parent()
+        .and_then(|deps| deps.parent())
+        .expect("target directory")
+        .join("omnitrace");
+    assert!(
+        built.is_file(),
+        "no executable at {}: run `cargo build -p omnitrace`, or set OMNITRACE_BIN",
+        built.display()
+    );
+    built
+}
+
+/// An HTTP client for loopback: no proxy, every request ends by [`DEADLINE`].
+pub fn http() -> reqwest::Client {
+    // Feature unification builds reqwest without a TLS provider of its own; a second install is refused, which is fine.
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok();
+    reqwest::Client::builder()
+        .no_proxy()
+        .timeout(DEADLINE)
+        .build()
+        .expect("HTTP client")
+}
+
+/// A W3C `traceparent` with a random trace id, and that id. `sampled` sets the flag.
+pub fn traceparent(sampled: bool) -> (String, String) {
+    let trace_id = uuid::Uuid::new_v4().simple().to_string();
+    let span_id = &uuid::Uuid::new_v4().simple().to_string()[..16];
+    (
+        format!("00-{trace_id}-{span_id}-{:02x}", u8::from(sampled)),
+        trace_id,
+    )
+}

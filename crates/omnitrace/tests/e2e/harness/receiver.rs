@@ -1,0 +1,266 @@
+//! The OTLP endpoint inside the test.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+
+use super::telemetry::{LogRecord, Span, tree};
+use super::{decode, eventually};
+
+/// One export request, as it came in.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// `/v1/traces`, `/v1/logs` or `/v1/metrics`.
+    pub path: String,
+    /// Header names in lower case.
+    pub headers: BTreeMap<String, String>,
+    /// Bytes on the wire.
+    pub bytes: usize,
+}
+
+#[derive(Default)]
+struct State {
+    spans: Vec<Span>,
+    logs: Vec<LogRecord>,
+    deliveries: Vec<Delivery>,
+    refuse_with: Option<u16>,
+    delay: Duration,
+}
+
+/// Receives OTLP/HTTP protobuf (gzip too) on a free port and keeps everything. Stops on drop.
+///
+/// It runs in a thread of its own, so it outlives no test and blocks none.
+pub struct Receiver {
+    address: SocketAddr,
+    state: Arc<Mutex<State>>,
+    server: ServerHandle,
+}
+
+impl Receiver {
+    /// Starts one on a free port.
+    pub fn start() -> Self {
+        Self::start_on("127.0.0.1:0")
+    }
+
+    /// Starts one on a given address, to bring a dead collector back.
+    pub fn start_on(address: &str) -> Self {
+        let listener = TcpListener::bind(address)
+            .unwrap_or_else(|error| panic!("receiver cannot listen on {address}: {error}"));
+        let address = listener.local_addr().expect("address of the receiver");
+        let state = Arc::new(Mutex::new(State::default()));
+        let (send, handle) = mpsc::channel();
+        let shared = web::Data::from(Arc::clone(&state));
+        std::thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let app = move || {
+                    App::new()
+                        .app_data(shared.clone())
+                        .app_data(web::PayloadConfig::new(64 << 20))
+                        .default_service(web::to(receive))
+                };
+                let server = HttpServer::new(app)
+                    .workers(1)
+                    .disable_signals()
+                    .shutdown_timeout(0)
+                    .listen(listener)
+                    .expect("listen")
+                    .run();
+                send.send(server.handle()).ok();
+                server.await.ok();
+            });
+        });
+        Self {
+            address,
+            state,
+            server: handle.recv().expect("receiver starts"),
+        }
+    }
+
+    /// What services get as `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// All spans so far.
+    pub fn spans(&self) -> Vec<Span> {
+        self.state.lock().unwrap().spans.clone()
+    }
+
+    /// All log records so far.
+    pub fn logs(&self) -> Vec<LogRecord> {
+        self.state.lock().unwrap().logs.clone()
+    }
+
+    /// All export requests so far, refused ones too.
+    pub fn deliveries(&self) -> Vec<Delivery> {
+        self.state.lock().unwrap().deliveries.clone()
+    }
+
+    /// The spans of one trace, by start time.
+    pub fn trace(&self, trace_id: &str) -> Vec<Span> {
+        let mut spans: Vec<Span> = self
+            .state
+            .lock()
+            .unwrap()
+            .spans
+            .iter()
+            .filter(|span| span.trace_id == trace_id)
+            .cloned()
+            .collect();
+        spans.sort_by_key(|span| span.start_ns);
+        spans
+    }
+
+    /// Forgets everything received so far.
+    pub fn clear(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.spans.clear();
+        state.logs.clear();
+        state.deliveries.clear();
+    }
+
+    /// From now on answers this status and keeps nothing (`None`: as usual again).
+    pub fn refuse_with(&self, status: Option<u16>) {
+        self.state.lock().unwrap().refuse_with = status;
+    }
+
+    /// From now on answers this much later.
+    pub fn delay(&self, delay: Duration) {
+        self.state.lock().unwrap().delay = delay;
+    }
+
+    /// Waits until the spans of a trace satisfy `complete`, and returns them by start time.
+    pub async fn wait_for_trace(
+        &self,
+        trace_id: &str,
+        complete: impl Fn(&[Span]) -> bool,
+    ) -> Vec<Span> {
+        let start = std::time::Instant::now();
+        loop {
+            let spans = self.trace(trace_id);
+            if complete(&spans) {
+                return spans;
+            }
+            assert!(
+                start.elapsed() < super::DEADLINE,
+                "trace {trace_id} not complete in time; so far:\n{}",
+                tree(&spans)
+            );
+            tokio::time::sleep(super::POLL).await;
+        }
+    }
+
+    /// Waits until `find` finds something among all spans.
+    pub async fn wait_for_span<T>(&self, what: &str, find: impl Fn(&[Span]) -> Option<T>) -> T {
+        eventually(what, async || find(&self.state.lock().unwrap().spans)).await
+    }
+
+    /// Waits for a log record.
+    pub async fn wait_for_log(
+        &self,
+        what: &str,
+        matches: impl Fn(&LogRecord) -> bool,
+    ) -> LogRecord {
+        eventually(what, async || {
+            self.state
+                .lock()
+                .unwrap()
+                .logs
+                .iter()
+                .find(|record| matches(record))
+                .cloned()
+        })
+        .await
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        // The command is sent when `stop` is called; its future only reports the end, and the thread is not ours to wait for.
+        drop(self.server.stop(false));
+    }
+}
+
+async fn receive(
+    request: HttpRequest,
+    body: web::Bytes,
+    state: web::Data<Mutex<State>>,
+) -> HttpResponse {
+    let header = |name: &str| {
+        request
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let headers = request
+        .headers()
+        .iter()
+        .map(|(name, value)| {
+            (
+                name.to_string(),
+                String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            )
+        })
+        .collect();
+    let (refuse_with, delay) = {
+        let mut state = state.lock().unwrap();
+        state.deliveries.push(Delivery {
+            path: request.path().to_owned(),
+            headers,
+            bytes: body.len(),
+        });
+        (state.refuse_with, state.delay)
+    };
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+    if let Some(status) = refuse_with {
+        return HttpResponse::build(
+            actix_web::http::StatusCode::from_u16(status).expect("a status"),
+        )
+        .finish();
+    }
+    match keep(&state, request.path(), &header("content-encoding"), &body) {
+        Ok(()) => HttpResponse::Ok()
+            .content_type("application/x-protobuf")
+            .finish(),
+        Err(problem) => HttpResponse::BadRequest().body(problem),
+    }
+}
+
+fn keep(state: &Mutex<State>, path: &str, encoding: &str, body: &[u8]) -> Result<(), String> {
+    let mut inflated = Vec::new();
+    let body = if encoding == "gzip" {
+        flate2::read::GzDecoder::new(body)
+            .read_to_end(&mut inflated)
+            .map_err(|error| error.to_string())?;
+        inflated.as_slice()
+    } else {
+        body
+    };
+    match path {
+        "/v1/traces" => {
+            let spans = decode::spans(body).map_err(|error| error.to_string())?;
+            state.lock().unwrap().spans.extend(spans);
+        }
+        "/v1/logs" => {
+            let logs = decode::log_records(body).map_err(|error| error.to_string())?;
+            state.lock().unwrap().logs.extend(logs);
+        }
+        "/v1/metrics" => {}
+        other => return Err(format!("no such endpoint: {other}")),
+    }
+    Ok(())
+}
