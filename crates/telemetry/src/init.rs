@@ -1,0 +1,375 @@
+//! Start and end of telemetry in a process.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use opentelemetry::logs::LoggerProvider as _;
+use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry::{KeyValue, global};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
+use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
+use tracing::Metadata;
+use tracing_subscriber::filter::FilterFn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
+
+use crate::exporter::LogItem;
+use crate::logs::{LogLayer, Output};
+use crate::names::{self, Kind};
+use crate::pipeline::{self, Pipeline};
+use crate::settings::{LogFormat, Settings};
+use crate::{exporter, exposition, logs, observe, process, propagation, spans};
+
+/// Who emits the telemetry (`OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` override).
+#[derive(Debug, Clone)]
+pub struct ServiceInfo {
+    /// `service.name`.
+    pub name: String,
+    /// `service.version`.
+    pub version: String,
+}
+
+/// Why telemetry did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InitError {
+    /// A PEM file cannot be used.
+    #[error("{variable}: {path:?} cannot be used: {problem}; give a PEM file")]
+    Certificate {
+        /// The environment variable.
+        variable: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The HTTP client cannot be built.
+    #[error("the OTLP client cannot be built: {0}")]
+    Client(#[from] reqwest::Error),
+    /// The exporter cannot be built.
+    #[error("the OTLP exporter cannot be built: {0}")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// A thread cannot be started.
+    #[error("a telemetry thread cannot be started")]
+    Thread,
+    /// As [`InitError::Thread`], with the system's reason.
+    #[error("a telemetry thread cannot be started: {0}")]
+    Spawn(#[from] std::io::Error),
+    /// The metrics registry cannot be built.
+    #[error("the metrics registry cannot be built: {0}")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    /// `init` was called before in this process.
+    #[error("telemetry is already running in this process: call init once")]
+    Twice,
+    /// The log filter cannot be used.
+    #[error("the log filter cannot be used: {0}")]
+    Filter(String),
+}
+
+/// Owned handle of the process's telemetry; flushes on drop.
+pub struct Telemetry {
+    spans: Option<Pipeline<SpanData>>,
+    logs: Option<Pipeline<LogItem>>,
+    metrics: Metrics,
+    level: LogLevel,
+}
+
+/// Starts tracing, logging and the metrics registry for this process. Call once, outside an async runtime or inside.
+pub fn init(info: ServiceInfo, settings: &Settings) -> Result<Telemetry, InitError> {
+    let identity = Identity::new(info, settings);
+    // First of all, so that every counter below lands in the registry.
+    let metrics = start_metrics(&identity)?;
+    observe::configure(settings.exemplar_interval);
+    start_propagation(settings);
+    let resource = identity.resource();
+    let (spans, logs) = match settings.disabled {
+        true => (None, None),
+        false => (
+            Some(Pipeline::start(
+                settings.span_queue,
+                pipeline::SPANS,
+                exporter::spans(&settings.traces, &resource)?,
+            )?),
+            Some(Pipeline::start(
+                settings.log_queue,
+                pipeline::LOGS,
+                exporter::logs(&settings.logs, &resource)?,
+            )?),
+        ),
+    };
+    let filter = logs::filter(&settings.log_filter).map_err(InitError::Filter)?;
+    let (filter, handle) = reload::Layer::new(filter);
+    let log_layer = LogLayer::new(
+        output(settings.log_format),
+        logs.clone().map(|pipeline| log_output(pipeline, &resource)),
+    );
+    Registry::default()
+        .with(trace_layer(spans.clone(), settings, &resource))
+        .with(log_layer.with_filter(filter))
+        .try_init()
+        .map_err(|_| InitError::Twice)?;
+    Ok(Telemetry {
+        spans,
+        logs,
+        metrics,
+        level: LogLevel { handle },
+    })
+}
+
+/// The resource attributes that identify this process on every signal.
+struct Identity {
+    name: String,
+    version: String,
+    instance: String,
+    others: Vec<(String, String)>,
+}
+
+impl Identity {
+    fn new(info: ServiceInfo, settings: &Settings) -> Self {
+        let mut others = settings.resource_attributes.clone();
+        let mut take = |name: &str| {
+            let index = others.iter().position(|(key, _)| key == name)?;
+            Some(others.remove(index).1)
+        };
+        let (name, version, instance) = (
+            take("service.name"),
+            take("service.version"),
+            take("service.instance.id"),
+        );
+        Self {
+            name: settings.service_name.clone().or(name).unwrap_or(info.name),
+            version: version.unwrap_or(info.version),
+            // A restart is another instance: counters start anew.
+            instance: instance.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+            others,
+        }
+    }
+
+    fn resource(&self) -> Resource {
+        let attributes = self
+            .others
+            .iter()
+            .map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+        Resource::builder_empty()
+            .with_attributes(attributes)
+            .with_attributes([
+                KeyValue::new("service.name", self.name.clone()),
+                KeyValue::new("service.version", self.version.clone()),
+                KeyValue::new("service.instance.id", self.instance.clone()),
+                KeyValue::new("process.pid", i64::from(std::process::id())),
+                KeyValue::new("telemetry.sdk.language", "rust"),
+                KeyValue::new("telemetry.sdk.name", "opentelemetry"),
+                KeyValue::new("telemetry.sdk.version", "0.32"),
+            ])
+            .build()
+    }
+}
+
+fn start_metrics(identity: &Identity) -> Result<Metrics, InitError> {
+    let mut builder = PrometheusBuilder::new()
+        .add_global_label("service_name", &identity.name)
+        .add_global_label("service_version", &identity.version)
+        .add_global_label("service_instance_id", &identity.instance);
+    for metric in names::METRICS
+        .iter()
+        .filter(|metric| metric.kind == Kind::Histogram)
+    {
+        builder = builder
+            .set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), metric.buckets)?;
+    }
+    let recorder = builder.build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).map_err(|_| InitError::Twice)?;
+    for metric in names::METRICS {
+        match metric.kind {
+            Kind::Counter => describe_counter!(metric.name, metric.help),
+            Kind::Gauge => describe_gauge!(metric.name, metric.help),
+            Kind::Histogram => describe_histogram!(metric.name, metric.help),
+        }
+    }
+    gauge!(names::BUILD_INFO, "version" => identity.version.clone(), "semconv_version" => names::SEMCONV_VERSION).set(1.0);
+    // Samples wait in memory until they are drained: without a scraper nobody else would.
+    let upkeep = handle.clone();
+    std::thread::Builder::new()
+        .name("metrics-upkeep".to_owned())
+        .spawn(move || {
+            loop {
+                std::thread::sleep(Duration::from_secs(5));
+                upkeep.run_upkeep();
+            }
+        })?;
+    Ok(Metrics { handle })
+}
+
+fn start_propagation(settings: &Settings) {
+    let mut propagators: Vec<Box<dyn TextMapPropagator + Send + Sync>> = Vec::new();
+    if settings.propagate_trace {
+        propagators.push(Box::new(TraceContextPropagator::new()));
+    }
+    if settings.propagate_baggage {
+        propagators.push(Box::new(BaggagePropagator::new()));
+    }
+    global::set_text_map_propagator(TextMapCompositePropagator::new(propagators));
+    propagation::configure(propagation::Policy {
+        trace: settings.propagate_trace,
+        baggage: settings.propagate_baggage,
+        trust_callers: settings.trust_callers,
+        baggage_allow: settings.baggage_allow.clone(),
+    });
+}
+
+/// Spans are never filtered by verbosity: a quiet log must not break a trace. Libraries' own spans stay out.
+fn traced(metadata: &Metadata<'_>) -> bool {
+    const FOREIGN: &[&str] = &[
+        "sqlx",
+        "hyper",
+        "h2",
+        "reqwest",
+        "rustls",
+        "actix",
+        "mio",
+        "tokio",
+        "opentelemetry",
+    ];
+    let foreign = FOREIGN
+        .iter()
+        .any(|target| metadata.target().starts_with(target));
+    // Log records have their own way out; as span events they would be sent twice.
+    metadata.is_span() && !foreign
+}
+
+fn trace_layer<S>(
+    spans: Option<Pipeline<SpanData>>,
+    settings: &Settings,
+    resource: &Resource,
+) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: tracing::Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+{
+    let layer = tracing_opentelemetry::layer()
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_level(false)
+        .with_tracked_inactivity(false);
+    let Some(pipeline) = spans else {
+        // The no-op tracer hands the caller's context on unchanged.
+        return layer
+            .with_filter(FilterFn::new(traced as fn(&Metadata<'_>) -> bool))
+            .boxed();
+    };
+    let provider = SdkTracerProvider::builder()
+        .with_sampler(spans::LinkedSampler::new(settings.sampler))
+        .with_span_processor(spans::Processor { pipeline })
+        .with_resource(resource.clone())
+        .build();
+    layer
+        .with_tracer(provider.tracer("omnitrace"))
+        .with_filter(FilterFn::new(traced as fn(&Metadata<'_>) -> bool))
+        .boxed()
+}
+
+fn log_output(
+    pipeline: Pipeline<LogItem>,
+    resource: &Resource,
+) -> opentelemetry_sdk::logs::SdkLogger {
+    let processor = logs::Processor { pipeline };
+    let provider = SdkLoggerProvider::builder()
+        .with_log_processor(processor)
+        .with_resource(resource.clone())
+        .build();
+    // The logger keeps the provider alive.
+    provider.logger("omnitrace")
+}
+
+fn output(format: LogFormat) -> Output {
+    match format {
+        LogFormat::Text => Output::Text,
+        LogFormat::Auto if std::io::stdout().is_terminal() => Output::Text,
+        LogFormat::Auto | LogFormat::Json => Output::Json,
+    }
+}
+
+impl Telemetry {
+    /// Renders the registry for `/metrics`.
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.clone()
+    }
+
+    /// Reads and changes the log filter while the process runs.
+    pub fn log_level(&self) -> LogLevel {
+        self.level.clone()
+    }
+
+    /// Flushes and stops within `deadline`. True when no span and no log record was lost in the process's whole life.
+    pub fn shutdown(mut self, deadline: Duration) -> bool {
+        self.stop(deadline) == 0
+    }
+
+    fn stop(&mut self, deadline: Duration) -> u64 {
+        let end = Instant::now() + deadline;
+        let spans = self
+            .spans
+            .take()
+            .map_or(0, |spans| spans.shutdown(deadline));
+        let left = end.saturating_duration_since(Instant::now());
+        spans + self.logs.take().map_or(0, |logs| logs.shutdown(left))
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        self.stop(Duration::from_secs(5));
+    }
+}
+
+/// Cheap handle that renders the metrics registry.
+#[derive(Clone)]
+pub struct Metrics {
+    handle: PrometheusHandle,
+}
+
+/// One scrape's answer.
+pub struct Exposition {
+    /// `Content-Type` of the body.
+    pub content_type: &'static str,
+    /// The text.
+    pub body: String,
+}
+
+impl Metrics {
+    /// Prometheus text, or OpenMetrics with exemplars when `accept` asks for it. Call on the runtime to be measured.
+    pub fn render(&self, accept: Option<&str>) -> Exposition {
+        process::refresh();
+        let text = self.handle.render();
+        if accept.is_some_and(exposition::wants_openmetrics) {
+            Exposition {
+                content_type: exposition::OPENMETRICS,
+                body: exposition::openmetrics(&text),
+            }
+        } else {
+            Exposition {
+                content_type: exposition::TEXT,
+                body: text,
+            }
+        }
+    }
+}
+
+/// Handle to the live log filter.
+#[derive(Clone)]
+pub struct LogLevel {
+    pub(crate) handle: reload::Handle<EnvFilter, LogSubscriber>,
+}
+
+/// The subscriber below the log layer.
+pub(crate) type LogSubscriber =
+    tracing_subscriber::layer::Layered<Box<dyn Layer<Registry> + Send + Sync>, Registry>;

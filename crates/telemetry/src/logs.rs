@@ -1,0 +1,334 @@
+//! Log records: one redacted record, written as a line on stdout and exported over OTLP.
+//!
+//! Both outputs come from the same [`Record`], so they cannot disagree. Trace and span id are those of the span that is
+//! entered when the event happens.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::SystemTime;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use metrics::counter;
+use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, Severity};
+use opentelemetry::trace::TraceContextExt;
+use opentelemetry::{Context, InstrumentationScope, SpanId, TraceFlags, TraceId};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord, SdkLogger};
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::layer::Context as LayerContext;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::exporter::LogItem;
+use crate::flood::{Flood, Verdict};
+use crate::pipeline::Pipeline;
+use crate::spans::cleaned;
+use crate::{LogLevel, names};
+
+/// Own targets of the export path: a record about exporting must not cause another export.
+const NEVER_EXPORTED: &[&str] = &["hyper", "reqwest", "rustls", "h2", "opentelemetry"];
+
+/// Says what is wrong with filter directives.
+pub(crate) fn check_filter(directives: &str) -> Result<(), String> {
+    EnvFilter::builder()
+        .parse(directives)
+        .map(drop)
+        .map_err(|error| error.to_string())
+}
+
+/// Filter of the log output; sqlx's statement log would repeat every query at DEBUG and slow ones at WARN.
+pub(crate) fn filter(directives: &str) -> Result<EnvFilter, String> {
+    let filter = EnvFilter::builder()
+        .parse(directives)
+        .map_err(|error| error.to_string())?;
+    if directives.contains("sqlx") {
+        return Ok(filter);
+    }
+    Ok(filter.add_directive("sqlx=off".parse().expect("constant directive")))
+}
+
+/// Queues exported log records.
+#[derive(Debug)]
+pub(crate) struct Processor {
+    pub(crate) pipeline: Pipeline<LogItem>,
+}
+
+impl LogProcessor for Processor {
+    fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
+        self.pipeline.push((record.clone(), scope.clone()));
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _timeout: std::time::Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+/// Output on stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    Json,
+    Text,
+}
+
+/// The layer that turns events into log records.
+pub(crate) struct LogLayer {
+    output: Output,
+    exported: Option<SdkLogger>,
+    flood: Flood,
+}
+
+impl LogLayer {
+    pub(crate) fn new(output: Output, exported: Option<SdkLogger>) -> Self {
+        for level in ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"] {
+            counter!(names::LOG_RECORDS, "level" => level).absolute(0);
+            counter!(names::LOG_SUPPRESSED, "level" => level).absolute(0);
+        }
+        Self {
+            output,
+            exported,
+            flood: Flood::default(),
+        }
+    }
+}
+
+impl<S: Subscriber> Layer<S> for LogLayer {
+    fn on_event(&self, event: &Event<'_>, _context: LayerContext<'_, S>) {
+        let metadata = event.metadata();
+        let level = metadata.level().as_str();
+        let suppressed = match self.flood.admit(metadata.callsite()) {
+            Verdict::Suppress => {
+                counter!(names::LOG_SUPPRESSED, "level" => level).increment(1);
+                return;
+            }
+            Verdict::Admit { suppressed } => suppressed,
+        };
+        counter!(names::LOG_RECORDS, "level" => level).increment(1);
+        let record = Record::new(event, suppressed);
+        write_line(&match self.output {
+            Output::Json => record.json(),
+            Output::Text => record.text(),
+        });
+        if let Some(logger) = &self.exported
+            && !NEVER_EXPORTED
+                .iter()
+                .any(|target| metadata.target().starts_with(target))
+        {
+            record.export(logger);
+        }
+    }
+}
+
+fn write_line(line: &str) {
+    // A reader that went away must not take the service down, as `println!` would.
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+}
+
+/// One log record, already redacted.
+struct Record {
+    time: SystemTime,
+    metadata: &'static Metadata<'static>,
+    message: String,
+    fields: Map<String, Value>,
+    trace: Option<(TraceId, SpanId, TraceFlags)>,
+}
+
+impl Record {
+    fn new(event: &Event<'_>, suppressed: u64) -> Self {
+        let mut visitor = Visitor::default();
+        event.record(&mut visitor);
+        let metadata = event.metadata();
+        let mut fields = visitor.fields;
+        if suppressed > 0 {
+            fields.insert("suppressed".into(), suppressed.into());
+        }
+        if *metadata.level() == Level::ERROR {
+            fields
+                .entry("code.file.path")
+                .or_insert_with(|| metadata.file().unwrap_or_default().into());
+            fields
+                .entry("code.line.number")
+                .or_insert_with(|| metadata.line().unwrap_or_default().into());
+        }
+        let trace = Context::map_current(|context| {
+            let span = context.span();
+            let span = span.span_context();
+            span.is_valid()
+                .then(|| (span.trace_id(), span.span_id(), span.trace_flags()))
+        });
+        Self {
+            time: SystemTime::now(),
+            metadata,
+            message: visitor.message,
+            fields,
+            trace,
+        }
+    }
+
+    fn timestamp(&self) -> String {
+        DateTime::<Utc>::from(self.time).to_rfc3339_opts(SecondsFormat::Micros, true)
+    }
+
+    fn json(&self) -> String {
+        let mut line = Map::new();
+        line.insert("timestamp".into(), self.timestamp().into());
+        line.insert("level".into(), self.metadata.level().as_str().into());
+        line.insert("target".into(), self.metadata.target().into());
+        line.insert("message".into(), self.message.clone().into());
+        if let Some((trace, span, _)) = self.trace {
+            line.insert("trace_id".into(), trace.to_string().into());
+            line.insert("span_id".into(), span.to_string().into());
+        }
+        for (key, value) in &self.fields {
+            // A field cannot take the place of what was written above.
+            let key = if line.contains_key(key) {
+                format!("fields.{key}")
+            } else {
+                key.clone()
+            };
+            line.insert(key, value.clone());
+        }
+        let mut line = Value::Object(line).to_string();
+        line.push('\n');
+        line
+    }
+
+    fn text(&self) -> String {
+        let colour = match *self.metadata.level() {
+            Level::ERROR => 31,
+            Level::WARN => 33,
+            Level::INFO => 32,
+            _ => 90,
+        };
+        let mut line = format!(
+            "{} \u{1b}[{colour}m{:>5}\u{1b}[0m {}: {}",
+            self.timestamp(),
+            self.metadata.level(),
+            self.metadata.target(),
+            escape(&self.message)
+        );
+        for (key, value) in &self.fields {
+            let _ = write!(line, " {key}={value}");
+        }
+        if let Some((trace, _, _)) = self.trace {
+            let _ = write!(line, " trace_id={trace}");
+        }
+        line.push('\n');
+        line
+    }
+
+    fn export(self, logger: &SdkLogger) {
+        let mut record = logger.create_log_record();
+        record.set_timestamp(self.time);
+        record.set_observed_timestamp(self.time);
+        record.set_target(self.metadata.target());
+        record.set_severity_text(self.metadata.level().as_str());
+        record.set_severity_number(severity(*self.metadata.level()));
+        record.set_body(AnyValue::from(self.message));
+        for (key, value) in self.fields {
+            record.add_attribute(key, any_value(value));
+        }
+        if let Some((trace, span, flags)) = self.trace {
+            record.set_trace_context(trace, span, Some(flags));
+        }
+        logger.emit(record);
+    }
+}
+
+/// Control characters could rewrite a person's terminal.
+fn escape(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect::<Vec<_>>()
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
+}
+
+fn severity(level: Level) -> Severity {
+    match level {
+        Level::ERROR => Severity::Error,
+        Level::WARN => Severity::Warn,
+        Level::INFO => Severity::Info,
+        Level::DEBUG => Severity::Debug,
+        Level::TRACE => Severity::Trace,
+    }
+}
+
+fn any_value(value: Value) -> AnyValue {
+    match value {
+        Value::Bool(value) => value.into(),
+        Value::Number(number) => match number.as_i64() {
+            Some(integer) => integer.into(),
+            None => number.as_f64().unwrap_or_default().into(),
+        },
+        Value::String(text) => text.into(),
+        other => other.to_string().into(),
+    }
+}
+
+/// Collects an event's fields, redacting every text.
+#[derive(Default)]
+struct Visitor {
+    message: String,
+    fields: Map<String, Value>,
+}
+
+impl Visitor {
+    fn text(&mut self, field: &Field, text: String) {
+        let text = cleaned(&text).unwrap_or(text);
+        if field.name() == "message" {
+            self.message = text;
+        } else {
+            self.fields.insert(field.name().to_owned(), text.into());
+        }
+    }
+}
+
+impl Visit for Visitor {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.text(field, format!("{value:?}"));
+    }
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.text(field, value.to_owned());
+    }
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.fields.insert(field.name().to_owned(), value.into());
+    }
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.fields.insert(field.name().to_owned(), value.into());
+    }
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.fields.insert(field.name().to_owned(), value.into());
+    }
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.fields.insert(field.name().to_owned(), value.into());
+    }
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        self.text(field, value.to_string());
+    }
+}
+
+impl LogLevel {
+    /// The directives in force.
+    pub fn get(&self) -> String {
+        self.handle
+            .with_current(|filter| filter.to_string())
+            .unwrap_or_default()
+    }
+
+    /// Replaces the directives (`info,data=debug`); an error says what is wrong with them.
+    pub fn set(&self, directives: &str) -> Result<(), String> {
+        self.handle
+            .reload(filter(directives.trim())?)
+            .map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,145 @@
+//! One observation: a histogram sample, and perhaps the exemplar that leads from it to a trace.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use metrics::{Label, histogram};
+use opentelemetry::trace::TraceContextExt;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::names;
+
+/// How an operation ended; the `outcome` label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Success, and every 4xx: the caller's mistake is not ours.
+    Ok,
+    /// 5xx, error, panic, time-out.
+    Error,
+    /// The caller went away first.
+    Cancelled,
+}
+
+impl Outcome {
+    /// The label's value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A trace that stands for a bucket.
+#[derive(Debug, Clone)]
+pub(crate) struct Exemplar {
+    pub(crate) trace_id: String,
+    pub(crate) span_id: String,
+    pub(crate) value: f64,
+    pub(crate) time: SystemTime,
+}
+
+struct Slot {
+    exemplar: Exemplar,
+    replaceable_at: Instant,
+}
+
+/// Per series (name and labels), one slot a bucket; the last is `+Inf`.
+static TABLE: LazyLock<Mutex<HashMap<String, Vec<Option<Slot>>>>> = LazyLock::new(Mutex::default);
+static INTERVAL: OnceLock<Duration> = OnceLock::new();
+
+/// Sets how long an exemplar stays before another may take its place. The first call wins.
+pub(crate) fn configure(interval: Duration) {
+    let _ = INTERVAL.set(interval);
+}
+
+fn table() -> MutexGuard<'static, HashMap<String, Vec<Option<Slot>>>> {
+    TABLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Records `elapsed` and, when `span` is sampled and the bucket's slot is free, makes it the bucket's exemplar.
+///
+/// The span is marked then, before it ends, so that tail sampling keeps the trace and the link is never dead.
+pub(crate) fn observe(metric: &'static str, labels: Vec<Label>, elapsed: Duration, span: &Span) {
+    let seconds = elapsed.as_secs_f64();
+    let key = series_key(
+        metric,
+        labels.iter().map(|label| (label.key(), label.value())),
+    );
+    histogram!(metric, labels).record(seconds);
+    let Some(buckets) = names::find(metric).map(|metric| metric.buckets) else {
+        return;
+    };
+    let bucket = buckets.partition_point(|bound| *bound < seconds);
+    let now = Instant::now();
+    let free = |slots: &Vec<Option<Slot>>| {
+        slots[bucket]
+            .as_ref()
+            .is_none_or(|slot| now >= slot.replaceable_at)
+    };
+    if table().get(&key).is_some_and(|slots| !free(slots)) {
+        return;
+    }
+    let context = span.context();
+    let (trace_id, span_id) = match context.span().span_context() {
+        sampled if sampled.is_sampled() => (
+            sampled.trace_id().to_string(),
+            sampled.span_id().to_string(),
+        ),
+        _ => return,
+    };
+    let exemplar = Exemplar {
+        trace_id,
+        span_id,
+        value: seconds,
+        time: SystemTime::now(),
+    };
+    let mut table = table();
+    let slots = table
+        .entry(key)
+        .or_insert_with(|| (0..=buckets.len()).map(|_| None).collect());
+    if free(slots) {
+        let interval = INTERVAL.get().copied().unwrap_or(Duration::from_secs(15));
+        slots[bucket] = Some(Slot {
+            exemplar,
+            replaceable_at: now + interval,
+        });
+        drop(table);
+        span.set_attribute("omnitrace.exemplar", true);
+    }
+}
+
+/// The exemplar of a series' bucket with the upper bound `le`.
+pub(crate) fn exemplar(key: &str, buckets: &[f64], le: &str) -> Option<Exemplar> {
+    let bucket = if le == "+Inf" {
+        buckets.len()
+    } else {
+        buckets.iter().position(|bound| le.parse() == Ok(*bound))?
+    };
+    table()
+        .get(key)?
+        .get(bucket)?
+        .as_ref()
+        .map(|slot| slot.exemplar.clone())
+}
+
+/// Name and labels in one canonical string.
+pub(crate) fn series_key<'a>(
+    metric: &str,
+    labels: impl Iterator<Item = (&'a str, &'a str)>,
+) -> String {
+    let mut labels: Vec<_> = labels
+        .filter(|(name, _)| !names::GLOBAL_LABELS.contains(name))
+        .collect();
+    labels.sort_unstable();
+    let mut key = metric.to_owned();
+    for (name, value) in labels {
+        for part in ["\u{1e}", name, "\u{1f}", value] {
+            key.push_str(part);
+        }
+    }
+    key
+}

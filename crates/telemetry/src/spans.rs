@@ -1,0 +1,155 @@
+//! Spans on their way out: sampling, redaction, the export queue.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use opentelemetry::trace::{Link, SpanKind, Status, TraceContextExt, TraceId};
+use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::trace::{
+    Sampler as SdkSampler, SamplingDecision, SamplingResult, ShouldSample, Span, SpanData,
+    SpanProcessor,
+};
+
+use crate::pipeline::Pipeline;
+use crate::redact::redact;
+use crate::settings::Sampler;
+
+/// Longest attribute value kept; a hostile header or error text must not bloat a batch.
+const MAX_VALUE: usize = 4096;
+
+/// Head sampler: as the settings say, but a linked root span (a delivery) takes the decision of the span it links to,
+/// so that an order's trace and its delivery's trace are kept or dropped together.
+#[derive(Debug, Clone)]
+pub(crate) struct LinkedSampler {
+    inner: SdkSampler,
+}
+
+impl LinkedSampler {
+    pub(crate) fn new(settings: Sampler) -> Self {
+        let root = SdkSampler::TraceIdRatioBased(settings.ratio);
+        let inner = if settings.parent_based {
+            SdkSampler::ParentBased(Box::new(root))
+        } else {
+            root
+        };
+        Self { inner }
+    }
+}
+
+impl ShouldSample for LinkedSampler {
+    fn should_sample(
+        &self,
+        parent: Option<&Context>,
+        trace_id: TraceId,
+        name: &str,
+        kind: &SpanKind,
+        attributes: &[KeyValue],
+        links: &[Link],
+    ) -> SamplingResult {
+        let orphan = parent.is_none_or(|context| !context.span().span_context().is_valid());
+        match links.first() {
+            Some(link) if orphan && *kind == SpanKind::Producer => SamplingResult {
+                decision: if link.span_context.is_sampled() {
+                    SamplingDecision::RecordAndSample
+                } else {
+                    SamplingDecision::Drop
+                },
+                attributes: Vec::new(),
+                trace_state: Default::default(),
+            },
+            _ => self
+                .inner
+                .should_sample(parent, trace_id, name, kind, attributes, links),
+        }
+    }
+}
+
+/// Redacts ended spans and queues them.
+#[derive(Debug)]
+pub(crate) struct Processor {
+    pub(crate) pipeline: Pipeline<SpanData>,
+}
+
+impl SpanProcessor for Processor {
+    fn on_start(&self, _span: &mut Span, _context: &Context) {}
+
+    fn on_end(&self, mut span: SpanData) {
+        if span.span_context.is_sampled() {
+            clean_span(&mut span);
+            self.pipeline.push(span);
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        let flushed = self.pipeline.flush(Duration::from_secs(5));
+        if flushed {
+            Ok(())
+        } else {
+            Err(OTelSdkError::Timeout(Duration::from_secs(5)))
+        }
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.pipeline.shutdown(timeout);
+        Ok(())
+    }
+}
+
+fn clean_span(span: &mut SpanData) {
+    if let Some(name) = cleaned(&span.name) {
+        span.name = Cow::Owned(name);
+    }
+    if let Status::Error { description } = &mut span.status
+        && let Some(text) = cleaned(description)
+    {
+        *description = Cow::Owned(text);
+    }
+    clean_attributes(&mut span.attributes);
+    for event in &mut span.events.events {
+        if let Some(name) = cleaned(&event.name) {
+            event.name = Cow::Owned(name);
+        }
+        clean_attributes(&mut event.attributes);
+    }
+    for link in &mut span.links.links {
+        clean_attributes(&mut link.attributes);
+    }
+}
+
+fn clean_attributes(attributes: &mut [KeyValue]) {
+    for attribute in attributes {
+        match &mut attribute.value {
+            Value::String(text) => {
+                if let Some(clean) = cleaned(text.as_str()) {
+                    *text = StringValue::from(clean);
+                }
+            }
+            Value::Array(Array::String(texts)) => {
+                for text in texts {
+                    if let Some(clean) = cleaned(text.as_str()) {
+                        *text = StringValue::from(clean);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The redacted and capped text, when it differs.
+pub(crate) fn cleaned(text: &str) -> Option<String> {
+    let capped = cap(text);
+    match redact(capped) {
+        Cow::Owned(clean) => Some(clean),
+        Cow::Borrowed(same) => (same.len() < text.len()).then(|| format!("{same}…")),
+    }
+}
+
+fn cap(text: &str) -> &str {
+    let mut end = text.len().min(MAX_VALUE);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
