@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use actix_web::{HttpRequest, HttpResponse};
 use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::logs::LoggerProvider as _;
@@ -346,6 +347,18 @@ pub struct Exposition {
 }
 
 impl Metrics {
+    /// Answers a scrape.
+    pub fn respond(&self, request: &HttpRequest) -> HttpResponse {
+        let accept = request
+            .headers()
+            .get("accept")
+            .and_then(|accept| accept.to_str().ok());
+        let exposition = self.render(accept);
+        HttpResponse::Ok()
+            .content_type(exposition.content_type)
+            .body(exposition.body)
+    }
+
     /// Prometheus text, or OpenMetrics with exemplars when `accept` asks for it. Call on the runtime to be measured.
     pub fn render(&self, accept: Option<&str>) -> Exposition {
         process::refresh();

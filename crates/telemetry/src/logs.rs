@@ -37,15 +37,21 @@ pub(crate) fn check_filter(directives: &str) -> Result<(), String> {
         .map_err(|error| error.to_string())
 }
 
-/// Filter of the log output; sqlx's statement log would repeat every query at DEBUG and slow ones at WARN.
+/// Filter of the log output. Unless asked for by name, two libraries are kept quiet: sqlx repeats every statement that
+/// has a span already, actix-server narrates its threads.
 pub(crate) fn filter(directives: &str) -> Result<EnvFilter, String> {
     let filter = EnvFilter::builder()
         .parse(directives)
         .map_err(|error| error.to_string())?;
-    if directives.contains("sqlx") {
-        return Ok(filter);
-    }
-    Ok(filter.add_directive("sqlx=off".parse().expect("constant directive")))
+    let quiet = ["sqlx=off", "actix_server=warn"]
+        .into_iter()
+        .filter(|directive| {
+            let target = directive.split('=').next().unwrap_or_default();
+            !directives.contains(target)
+        });
+    Ok(quiet.fold(filter, |filter, directive| {
+        filter.add_directive(directive.parse().expect("constant directive"))
+    }))
 }
 
 /// Queues exported log records.

@@ -278,7 +278,11 @@ impl<T: Send + 'static> Shared<T> {
             }
             match send(batch) {
                 Sent::Accepted { rejected } => {
-                    return self.ended(count - rejected.min(count), rejected.min(count), "rejected");
+                    return self.ended(
+                        count - rejected.min(count),
+                        rejected.min(count),
+                        "rejected",
+                    );
                 }
                 Sent::Refused { error_type } => return self.ended(0, count, error_type),
                 Sent::Retry { after, error_type } => {

@@ -1,0 +1,64 @@
+//! Your own service with OmniTrace's telemetry: one handler, one outgoing call, one query. See docs/ADOPT.md.
+use std::{env, error::Error, time::Duration};
+
+use actix_web::error::ErrorBadGateway;
+use actix_web::{App, HttpRequest, HttpServer, Result, web};
+use reqwest_middleware::ClientWithMiddleware;
+use telemetry::db::{Pool, Statement};
+use telemetry::http_client::{self, UrlTemplate};
+use telemetry::{Metrics, ServiceInfo, Settings, http_server};
+
+const TABLES: Statement = Statement::new("SELECT", "pg_tables", "SELECT count(*) FROM pg_tables");
+
+struct Shop {
+    db: Pool,
+    http: ClientWithMiddleware,
+    peer: String,
+}
+
+async fn hello(shop: web::Data<Shop>) -> Result<String> {
+    let mut connection = shop.db.acquire().await.map_err(ErrorBadGateway)?;
+    let query = sqlx::query_scalar(TABLES.sql).fetch_one(&mut *connection);
+    let tables: i64 = TABLES.run(query).await.map_err(ErrorBadGateway)?;
+    let call = shop
+        .http
+        .get(format!("{}/peer", shop.peer))
+        .with_extension(UrlTemplate("/peer"));
+    let answer = call.send().await.map_err(ErrorBadGateway)?.status();
+    tracing::info!(tables, "said hello");
+    Ok(format!("{tables} tables, the peer answered {answer}\n"))
+}
+
+#[actix_web::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let settings = Settings::from_lookup(&|name| env::var(name).ok())?;
+    let info = ServiceInfo {
+        name: "shop".into(),
+        version: "1.0.0".into(),
+    };
+    let telemetry = telemetry::init(info, &settings)?;
+    http_server::declare_route("GET", "/hello", &[200, 502]);
+    let db = sqlx::PgPool::connect_lazy(&env::var("DATABASE_URL")?)?;
+    let http = http_client::client("peer", Duration::from_secs(2))?;
+    let shop = Shop {
+        db: Pool::new(db, "shop"),
+        http,
+        peer: env::var("PEER_URL")?,
+    };
+    let (shop, metrics) = (web::Data::new(shop), web::Data::new(telemetry.metrics()));
+    let scrape = |metrics: web::Data<Metrics>, request: HttpRequest| async move {
+        metrics.respond(&request)
+    };
+    let app = move || {
+        let app = App::new().app_data(shop.clone()).app_data(metrics.clone());
+        app.wrap(http_server::Red)
+            .wrap(http_server::tracing_logger()) // outermost, so last
+            .route("/hello", web::get().to(hello))
+            .route("/metrics", web::get().to(scrape))
+    };
+    let server = HttpServer::new(app).workers(1).bind(env::var("LISTEN")?)?;
+    tracing::info!(http_addr = %server.addrs()[0], "listening");
+    server.run().await?; // returns on SIGTERM
+    telemetry.shutdown(Duration::from_secs(5)); // sends what is queued
+    Ok(())
+}
