@@ -1,0 +1,119 @@
+//! The private listener: health, metrics, log level and faults. No spans, no request metrics.
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use actix_web::dev::Server;
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Responder, web};
+use serde_json::json;
+use telemetry::{LogLevel, Metrics};
+use tokio::sync::OnceCell;
+
+use crate::error::ApiError;
+use crate::faults::Switchboard;
+use crate::problem::FieldError;
+use crate::readiness::Readiness;
+use crate::routes;
+
+/// What the private listener shows. The faults follow once the service is built.
+pub(crate) struct Admin {
+    pub(crate) readiness: Arc<Readiness>,
+    pub(crate) metrics: Metrics,
+    pub(crate) log_level: LogLevel,
+    pub(crate) faults: OnceCell<Switchboard>,
+}
+
+/// Serves `admin` on `listener`; one thread is enough for a scraper and an operator.
+pub(crate) fn serve(admin: Arc<Admin>, listener: TcpListener) -> std::io::Result<Server> {
+    let admin = web::Data::from(admin);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(admin.clone())
+            .app_data(web::PayloadConfig::new(16 * 1024))
+            .route("/live", web::get().to(live))
+            .route("/ready", web::get().to(ready))
+            .route("/metrics", web::get().to(metrics))
+            .service(
+                web::resource("/log-level")
+                    .get(log_level)
+                    .put(set_log_level),
+            )
+            .service(web::resource("/faults").get(faults).delete(clear_faults))
+            .service(
+                web::resource("/faults/{name}")
+                    .put(set_fault)
+                    .delete(clear_fault),
+            )
+            .default_service(web::to(routes::not_found))
+    });
+    Ok(server
+        .workers(1)
+        .max_connections(256)
+        .disable_signals()
+        .shutdown_timeout(1)
+        .listen(listener)?
+        .run())
+}
+
+async fn live() -> impl Responder {
+    HttpResponse::Ok().json(json!({"live": true}))
+}
+
+async fn ready(admin: web::Data<Admin>) -> impl Responder {
+    let reasons = admin.readiness.reasons().await;
+    let mut response = if reasons.is_empty() {
+        HttpResponse::Ok()
+    } else {
+        HttpResponse::ServiceUnavailable()
+    };
+    response.json(json!({"ready": reasons.is_empty(), "reasons": reasons}))
+}
+
+async fn metrics(request: HttpRequest, admin: web::Data<Admin>) -> impl Responder {
+    admin.metrics.respond(&request)
+}
+
+async fn log_level(admin: web::Data<Admin>) -> impl Responder {
+    admin.log_level.get()
+}
+
+async fn set_log_level(admin: web::Data<Admin>, body: String) -> Result<String, ApiError> {
+    let directives = body.trim();
+    let invalid = |problem: String| ApiError::invalid(vec![FieldError::new("(request)", problem)]);
+    if directives.is_empty() {
+        return Err(invalid(
+            "allowed: directives such as info or info,data=debug".to_owned(),
+        ));
+    }
+    admin.log_level.set(directives).map_err(invalid)?;
+    tracing::info!(directives, "log level changed");
+    Ok(admin.log_level.get())
+}
+
+async fn faults(admin: web::Data<Admin>) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(json!({"faults": board(&admin)?.list()})))
+}
+
+async fn clear_faults(admin: web::Data<Admin>) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(json!({"faults": board(&admin)?.clear_all()})))
+}
+
+async fn set_fault(
+    admin: web::Data<Admin>,
+    name: web::Path<String>,
+    body: web::Bytes,
+) -> Result<HttpResponse, ApiError> {
+    let request = crate::faults::parse(&body)?;
+    Ok(HttpResponse::Ok().json(board(&admin)?.set(&name, &request)?))
+}
+
+async fn clear_fault(
+    admin: web::Data<Admin>,
+    name: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(board(&admin)?.clear(&name)?))
+}
+
+fn board(admin: &Admin) -> Result<&Switchboard, ApiError> {
+    let starting = || ApiError::new(crate::problem::UNAVAILABLE, "the service is still starting");
+    admin.faults.get().ok_or_else(starting)
+}

@@ -1,0 +1,142 @@
+//! The state of one fault.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::spec::Parameters;
+use crate::error::ApiError;
+
+/// A fault that is on.
+#[derive(Clone, Copy)]
+struct Armed<T> {
+    parameters: T,
+    expires: Instant,
+}
+
+/// A fault that can be switched on with parameters of type `T`.
+pub struct Fault<T> {
+    /// Spares the requests of a healthy service the lock below.
+    on: AtomicBool,
+    state: watch::Sender<Option<Armed<T>>>,
+}
+
+impl<T: Parameters> Default for Fault<T> {
+    fn default() -> Self {
+        metrics::gauge!(telemetry::names::FAULT_ACTIVE, "fault" => T::SPEC.name).set(0.0);
+        Self {
+            on: AtomicBool::new(false),
+            state: watch::Sender::new(None),
+        }
+    }
+}
+
+impl<T: Parameters> Fault<T> {
+    /// The parameters while the fault is on. Costs one atomic load while it is off.
+    pub fn active(&self) -> Option<T> {
+        if !self.on.load(Ordering::Acquire) {
+            return None;
+        }
+        let armed = *self.state.borrow();
+        armed
+            .filter(|armed| Instant::now() < armed.expires)
+            .map(|armed| armed.parameters)
+    }
+
+    /// Waits until the fault is off.
+    pub async fn over(&self) {
+        // An error would mean that the sender is gone, and we hold it.
+        let _ = self.state.subscribe().wait_for(Option::is_none).await;
+    }
+
+    /// Runs `effect` whenever the fault is on and drops it when the fault is cleared, changed or over, so that
+    /// an effect undoes itself on drop. Never returns.
+    pub async fn drive(self: Arc<Self>, effect: impl AsyncFn(T)) {
+        let mut states = self.state.subscribe();
+        loop {
+            let armed = *states.borrow_and_update();
+            let running = async {
+                if let Some(armed) = armed {
+                    effect(armed.parameters).await;
+                }
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                () = running => {}
+                changed = states.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    fn put(&self, armed: Option<Armed<T>>) {
+        self.on.store(armed.is_some(), Ordering::Release);
+        metrics::gauge!(telemetry::names::FAULT_ACTIVE, "fault" => T::SPEC.name)
+            .set(if armed.is_some() { 1.0 } else { 0.0 });
+        self.state.send_replace(armed);
+    }
+
+    /// Switches the fault on until `expires`, and off then, unless it was changed meanwhile.
+    fn arm(self: &Arc<Self>, parameters: T, expires: Instant) {
+        self.put(Some(Armed {
+            parameters,
+            expires,
+        }));
+        let fault = Arc::downgrade(self);
+        tokio::spawn(async move {
+            tokio::time::sleep_until(expires).await;
+            let Some(fault) = fault.upgrade() else { return };
+            let same = fault
+                .state
+                .borrow()
+                .is_some_and(|armed| armed.expires == expires);
+            if same {
+                fault.put(None);
+            }
+        });
+    }
+}
+
+/// A fault of any type, for the switchboard.
+pub(super) trait Switch: Send + Sync {
+    /// Checks the request and switches the fault on.
+    fn set(self: Arc<Self>, request: &Map<String, Value>) -> Result<Setting, ApiError>;
+    /// Switches the fault off.
+    fn clear(&self);
+    /// True while it is on.
+    fn is_on(&self) -> bool;
+}
+
+/// What was set.
+#[derive(Debug, Clone)]
+pub(super) struct Setting {
+    /// Every parameter, defaults filled in.
+    pub(super) parameters: Value,
+    /// End.
+    pub(super) expires: Instant,
+}
+
+impl<T: Parameters> Switch for Fault<T> {
+    fn set(self: Arc<Self>, request: &Map<String, Value>) -> Result<Setting, ApiError> {
+        let (values, expiry): (_, Duration) = T::SPEC.read(request).map_err(ApiError::invalid)?;
+        let parameters = Value::Object(values);
+        // The values are in range, so only a struct that differs from its declaration can fail here.
+        let typed = serde_json::from_value(parameters.clone()).map_err(ApiError::internal)?;
+        let expires = Instant::now() + expiry;
+        self.arm(typed, expires);
+        Ok(Setting {
+            parameters,
+            expires,
+        })
+    }
+
+    fn clear(&self) {
+        self.put(None);
+    }
+
+    fn is_on(&self) -> bool {
+        self.active().is_some()
+    }
+}

@@ -1,0 +1,34 @@
+//! How any OmniTrace service runs.
+//!
+//! A service gives [`run`] its [`Settings`] and an async function that builds a [`Blueprint`]: route table,
+//! shared state, readiness checks, faults and background tasks. Everything else is the same for all of them
+//! and lives here: settings from the environment, two listeners, the middleware order, error responses,
+//! faults, draining and flushing.
+
+mod admin;
+pub mod background;
+mod blueprint;
+pub mod connection;
+pub mod deadline;
+pub mod error;
+pub mod faults;
+mod listener;
+mod middleware;
+mod panics;
+pub mod problem;
+mod public;
+pub mod readiness;
+mod reject;
+mod routes;
+mod run;
+pub mod settings;
+mod shutdown;
+
+pub use blueprint::Blueprint;
+pub use deadline::Deadline;
+pub use error::ApiError;
+pub use problem::{FieldError, Problem, ProblemType};
+pub use routes::{Route, Routes};
+pub use run::run;
+pub use settings::{Defaults, Env, SettingError, Settings};
+pub use shutdown::Shutdown;

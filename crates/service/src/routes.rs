@@ -1,0 +1,107 @@
+//! The route table: each route says what it may answer, so that every metric series exists from the start.
+use actix_web::http::Method;
+use actix_web::{Handler, HttpRequest, Responder, web};
+
+use crate::error::ApiError;
+use crate::problem;
+
+/// Routes in the order in which they match.
+pub type Routes = Vec<Route>;
+
+/// One route: method, pattern, handler, and the statuses that it may answer.
+pub struct Route {
+    method: Method,
+    pattern: &'static str,
+    statuses: Vec<u16>,
+    route: actix_web::Route,
+}
+
+impl Route {
+    /// A `GET` route.
+    pub fn get<F, Args>(pattern: &'static str, handler: F) -> Self
+    where
+        F: Handler<Args>,
+        Args: actix_web::FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        Self::new(Method::GET, pattern, web::get().to(handler))
+    }
+
+    /// A `POST` route, which takes a JSON body.
+    pub fn post<F, Args>(pattern: &'static str, handler: F) -> Self
+    where
+        F: Handler<Args>,
+        Args: actix_web::FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        Self::new(Method::POST, pattern, web::post().to(handler)).answers(&[400, 413, 422])
+    }
+
+    fn new(method: Method, pattern: &'static str, route: actix_web::Route) -> Self {
+        // Any route may fail, be unavailable or time out.
+        Self {
+            method,
+            pattern,
+            statuses: vec![500, 503, 504],
+            route,
+        }
+    }
+
+    /// Adds the statuses that this route may answer, beside those that every such route may.
+    pub fn answers(mut self, statuses: &[u16]) -> Self {
+        self.statuses.extend(statuses);
+        self.statuses.sort_unstable();
+        self.statuses.dedup();
+        self
+    }
+}
+
+/// Makes the metric series of every route exist at zero.
+pub(crate) fn declare(routes: &Routes) {
+    for route in routes {
+        telemetry::http_server::declare_route(
+            route.method.as_str(),
+            route.pattern,
+            &route.statuses,
+        );
+    }
+}
+
+/// One resource for each pattern, with its methods; another method gets 405.
+pub(crate) fn resources(routes: Routes) -> Vec<actix_web::Resource> {
+    let mut patterns: Vec<(&'static str, Vec<Route>)> = Vec::new();
+    for route in routes {
+        match patterns
+            .iter_mut()
+            .find(|(pattern, _)| *pattern == route.pattern)
+        {
+            Some((_, same)) => same.push(route),
+            None => patterns.push((route.pattern, vec![route])),
+        }
+    }
+    patterns
+        .into_iter()
+        .map(|(pattern, routes)| resource(pattern, routes))
+        .collect()
+}
+
+fn resource(pattern: &'static str, routes: Vec<Route>) -> actix_web::Resource {
+    let allow = routes
+        .iter()
+        .map(|route| route.method.as_str())
+        .collect::<Vec<_>>()
+        .join(", ");
+    let mut resource = web::resource(pattern);
+    for route in routes {
+        resource = resource.route(route.route);
+    }
+    resource.default_service(web::to(move || {
+        let allow = allow.clone();
+        async move { Err::<String, _>(ApiError::method_not_allowed(allow)) }
+    }))
+}
+
+/// Answers what no route matches.
+pub(crate) async fn not_found(_request: HttpRequest) -> Result<String, ApiError> {
+    Err(ApiError::new(problem::NOT_FOUND, "no such route"))
+}
