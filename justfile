@@ -1,0 +1,43 @@
+# Recipes for people and for CI; `just` lists them. Plain cargo works for the first two as well.
+
+export RUST_BACKTRACE := "1"
+
+# list the recipes
+default:
+    @just --list --unsorted
+
+# the stack on this machine, no Docker: gateway, data, downstream, Postgres and the console; Ctrl-C stops all
+demo *args:
+    cargo run --release -- {{ args }}
+
+# every test that needs nothing but Rust (Postgres is found or downloaded)
+test *args:
+    cargo test {{ args }}
+
+# formatting, lints and documentation, warnings denied
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
+
+# banned and duplicated crates, licences (needs cargo-deny)
+deny:
+    cargo deny check bans licenses sources
+
+# the same database tests against a Postgres container (needs a Docker engine)
+test-containers *args:
+    cargo build -p omnitrace
+    cargo test -p container-tests {{ args }}
+
+# the web page in headless Chromium (needs chromium and chromedriver)
+test-browser *args:
+    cargo test -p omnitrace --test e2e browser -- --ignored {{ args }}
+
+# the numbers of docs/BENCHMARKS.md, measured on this machine
+bench *args:
+    cargo build --release
+    cargo run --release -p omnitrace --example bench -- {{ args }}
+
+# rewrite the generated parts of docs/TELEMETRY.md
+docs:
+    UPDATE_DOCS=1 cargo test -p telemetry --test docs
