@@ -5,7 +5,7 @@
 //! test, and so is every service's scrape.
 
 /// Version of the OpenTelemetry semantic conventions that the names follow.
-pub const SEMCONV_VERSION: &str = "1.40.0";
+pub const SEMCONV_VERSION: &str = "1.42.0";
 
 /// What the conventions promise about a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
