@@ -1,0 +1,239 @@
+//! One call: deadline, retry, and telling failures apart.
+
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::{Method, Response};
+use reqwest_middleware::{ClientWithMiddleware, RequestBuilder};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use service::Deadline;
+use service::problem::Problem;
+use telemetry::http_client::{ResendCount, UrlTemplate};
+
+use crate::error::{CallError, Cause};
+
+/// A response larger than this is not one of ours.
+const MAX_RESPONSE: usize = 1024 * 1024;
+
+/// Less than this is not worth another attempt.
+const MIN_ATTEMPT: Duration = Duration::from_millis(20);
+
+/// Pause before the retry, drawn anew each time so that callers do not come back all at once.
+const RETRY_PAUSE_MS: std::ops::Range<u64> = 10..60;
+
+/// Another service.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    name: &'static str,
+    base: String,
+    client: ClientWithMiddleware,
+    /// Limit of a call, its retry included.
+    timeout: Duration,
+}
+
+/// A request that can be sent twice.
+pub(crate) struct Outgoing {
+    method: Method,
+    template: &'static str,
+    path: String,
+    body: Option<Vec<u8>>,
+    headers: HeaderMap,
+    idempotent: bool,
+}
+
+/// An answer and its headers.
+pub(crate) struct Answer<T> {
+    pub(crate) body: T,
+    pub(crate) headers: HeaderMap,
+}
+
+impl Outgoing {
+    /// A `GET`; `path` is the template with its parameters filled in.
+    pub(crate) fn get(template: &'static str, path: String) -> Self {
+        Self {
+            method: Method::GET,
+            template,
+            path,
+            body: None,
+            headers: HeaderMap::new(),
+            idempotent: true,
+        }
+    }
+
+    /// A `POST` of JSON, not repeatable unless said so.
+    pub(crate) fn post(template: &'static str, body: &impl Serialize) -> Self {
+        // Our own types have no keys that are not text, and that is all that could fail.
+        let body = serde_json::to_vec(body).unwrap_or_default();
+        let (method, path) = (Method::POST, template.to_owned());
+        Self {
+            method,
+            template,
+            path,
+            body: Some(body),
+            headers: HeaderMap::new(),
+            idempotent: false,
+        }
+    }
+
+    /// Doing it twice is the same as doing it once.
+    pub(crate) fn idempotent(mut self, idempotent: bool) -> Self {
+        self.idempotent = idempotent;
+        self
+    }
+
+    /// Adds a header; a value that cannot be one is left out, so check it before.
+    pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
+        if let Ok(value) = value.parse() {
+            self.headers.insert(name, value);
+        }
+        self
+    }
+}
+
+impl Peer {
+    /// `name` is `peer.service`; `base` is a URL without a path.
+    pub(crate) fn new(
+        name: &'static str,
+        base: &str,
+        timeout: Duration,
+    ) -> Result<Self, reqwest::Error> {
+        let client = telemetry::http_client::client(name, timeout)?;
+        Ok(Self {
+            name,
+            base: base.trim_end_matches('/').to_owned(),
+            client,
+            timeout,
+        })
+    }
+
+    /// Sends the request and reads the JSON of a successful answer. A repeatable request gets one retry when it
+    /// failed in a way that may pass, if enough time is left.
+    pub(crate) async fn call<T: DeserializeOwned>(
+        &self,
+        request: Outgoing,
+        deadline: Deadline,
+    ) -> Result<Answer<T>, CallError> {
+        let deadline = deadline.within(self.timeout);
+        let error = match self.attempt(&request, deadline, None).await {
+            Err(error) if request.idempotent && error.is_transient() => error,
+            result => return result,
+        };
+        let pause = Duration::from_millis(rand::random_range(RETRY_PAUSE_MS));
+        if deadline.left() < pause + MIN_ATTEMPT {
+            return Err(error);
+        }
+        tracing::debug!(peer.service = self.name, %error, "one retry");
+        tokio::time::sleep(pause).await;
+        self.attempt(&request, deadline, Some(ResendCount(1))).await
+    }
+
+    async fn attempt<T: DeserializeOwned>(
+        &self,
+        request: &Outgoing,
+        deadline: Deadline,
+        resend: Option<ResendCount>,
+    ) -> Result<Answer<T>, CallError> {
+        let sent = self.prepare(request, deadline, resend).send().await;
+        let response = sent.map_err(|error| self.failed(error))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = self.read(response).await?;
+        if !status.is_success() {
+            let problem = serde_json::from_slice::<Problem>(&body).ok().map(Box::new);
+            return Err(CallError::Status {
+                peer: self.name,
+                status: status.as_u16(),
+                problem,
+            });
+        }
+        match serde_json::from_slice(&body) {
+            Ok(body) => Ok(Answer { body, headers }),
+            Err(error) => Err(self.malformed(&error)),
+        }
+    }
+
+    fn prepare(
+        &self,
+        request: &Outgoing,
+        deadline: Deadline,
+        resend: Option<ResendCount>,
+    ) -> RequestBuilder {
+        let mut builder = self
+            .client
+            .request(
+                request.method.clone(),
+                format!("{}{}", self.base, request.path),
+            )
+            .headers(request.headers.clone())
+            .with_extension(UrlTemplate(request.template))
+            // The client's own time-out is the most that any call gets; this one may have less left.
+            .timeout(deadline.left());
+        if let Some(resend) = resend {
+            builder = builder.with_extension(resend);
+        }
+        match &request.body {
+            Some(body) => builder
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.clone()),
+            None => builder,
+        }
+    }
+
+    async fn read(&self, mut response: Response) -> Result<Vec<u8>, CallError> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| self.failed(error.into()))?
+        {
+            if body.len() + chunk.len() > MAX_RESPONSE {
+                let problem = format!("more than {MAX_RESPONSE} bytes");
+                return Err(CallError::Malformed {
+                    peer: self.name,
+                    problem,
+                });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    fn failed(&self, error: reqwest_middleware::Error) -> CallError {
+        let peer = self.name;
+        match error {
+            reqwest_middleware::Error::Reqwest(error)
+                if error.is_timeout() && !error.is_connect() =>
+            {
+                CallError::TimedOut { peer }
+            }
+            reqwest_middleware::Error::Reqwest(error) if error.is_connect() => {
+                CallError::Unreachable {
+                    peer,
+                    source: Cause::of(&error.without_url()),
+                }
+            }
+            reqwest_middleware::Error::Reqwest(error) => CallError::Broken {
+                peer,
+                source: Cause::of(&error.without_url()),
+            },
+            reqwest_middleware::Error::Middleware(error) => CallError::Broken {
+                peer,
+                source: Cause::of(error.as_ref()),
+            },
+        }
+    }
+
+    /// Says where the JSON is wrong, not what it says.
+    fn malformed(&self, error: &serde_json::Error) -> CallError {
+        let problem = format!(
+            "{:?} error at line {} column {}",
+            error.classify(),
+            error.line(),
+            error.column()
+        );
+        CallError::Malformed {
+            peer: self.name,
+            problem,
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What the services say to each other: routes, types, time-outs, and one client function an endpoint.
+
+mod call;
+pub mod client;
+pub mod error;
+pub mod problems;
+pub mod routes;
+pub mod timeouts;
+pub mod types;
+pub mod validation;
+
+pub use client::{DataClient, DownstreamClient, Placed};
+pub use error::CallError;

@@ -1,0 +1,43 @@
+//! Every time-out between a client of the gateway and the last service, in one table.
+//!
+//! Each is shorter than the one above it, so that the innermost part that is slow is the one that says so, and
+//! an answer that nobody waits for is not worked on.
+
+use std::time::Duration;
+
+/// The gateway answers its caller within this.
+pub const GATEWAY_REQUEST: Duration = Duration::from_millis(5000);
+/// A call from the gateway to data, its retry included.
+pub const GATEWAY_TO_DATA: Duration = Duration::from_millis(4000);
+/// Data answers within this.
+pub const DATA_REQUEST: Duration = Duration::from_millis(3500);
+/// One SQL statement.
+pub const DATA_STATEMENT: Duration = Duration::from_millis(3000);
+/// A call from data to downstream, its retry included.
+pub const DATA_TO_DOWNSTREAM: Duration = Duration::from_millis(2000);
+/// Downstream answers within this.
+pub const DOWNSTREAM_REQUEST: Duration = Duration::from_millis(1800);
+/// Taking a connection from data's pool.
+pub const DATA_POOL_ACQUIRE: Duration = Duration::from_millis(1000);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_outs_shrink_downwards() {
+        let table = [
+            GATEWAY_REQUEST,
+            GATEWAY_TO_DATA,
+            DATA_REQUEST,
+            DATA_STATEMENT,
+            DATA_TO_DOWNSTREAM,
+            DOWNSTREAM_REQUEST,
+            DATA_POOL_ACQUIRE,
+        ];
+        assert!(
+            table.is_sorted_by(|outer, inner| outer > inner),
+            "{table:?}"
+        );
+    }
+}
