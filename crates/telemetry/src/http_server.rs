@@ -42,6 +42,9 @@ pub const PANIC: &str = "panic";
 /// `error.type` of a request that a deadline ended.
 pub const TIMEOUT: &str = "timeout";
 
+/// `error.type` of a request whose response body failed half-way.
+pub const BODY: &str = "body";
+
 /// Makes every series of a route exist at zero: call at start-up for each route with the statuses it may answer.
 /// A counter that appears with its first error has no rate for that error.
 pub fn declare_route(method: &str, pattern: &'static str, statuses: &[u16]) {
@@ -241,6 +244,8 @@ where
                 Ok(Err(error)) => {
                     let response = error.error_response();
                     guard.status(response.status(), response.extensions().get());
+                    // The body of an error is not ours to watch; without this, a 4xx would look given up.
+                    guard.body_ended = true;
                     Err(Traced { error, timing }.into())
                 }
                 Err(_panic) => {
@@ -418,7 +423,6 @@ impl<B: MessageBody> Measured<B> {
             BodySize::Sized(size) => Some(size),
             BodySize::Stream => None,
         };
-        // Errors stand: a body that failed half-way after a 200 is the caller's loss and counts as cancelled.
         guard.body_ended |= left == Some(0);
         let guard = (!guard.body_ended).then_some(guard);
         Self { body, left, guard }
@@ -439,6 +443,15 @@ impl<B: MessageBody> MessageBody for Measured<B> {
         let this = self.project();
         let polled = this.body.poll_next(task);
         let ended = match &polled {
+            Poll::Ready(Some(Err(_))) => {
+                // The caller waited and got a torn answer: our failure, whatever the status line said.
+                if let Some((_, error_type)) =
+                    this.guard.as_mut().and_then(|guard| guard.status.as_mut())
+                {
+                    *error_type = BODY.to_owned();
+                }
+                true
+            }
             Poll::Ready(Some(Ok(bytes))) => {
                 *this.left = this
                     .left
