@@ -243,9 +243,7 @@ where
                 }
                 Ok(Err(error)) => {
                     let response = error.error_response();
-                    guard.status(response.status(), response.extensions().get());
-                    // The body of an error is not ours to watch; without this, a 4xx would look given up.
-                    guard.body_ended = true;
+                    guard.finish(response.status(), response.extensions().get());
                     Err(Traced { error, timing }.into())
                 }
                 Err(_panic) => {
@@ -360,6 +358,12 @@ impl Guard {
             _ => default_error_type(status.as_u16()),
         };
         self.status = Some((status, error_type));
+    }
+
+    /// Counts an answer whose body is not ours to watch. Without `body_ended`, a 4xx would look given up.
+    fn finish(mut self, status: StatusCode, error_type: Option<&ErrorType>) {
+        self.status(status, error_type);
+        self.body_ended = true;
     }
 
     fn verdict(&self) -> (Option<StatusCode>, String, Outcome) {
