@@ -14,6 +14,7 @@
 //!
 //! - [`Stack`]: the three services as child processes on free ports, wired to each other, with the verbs of a user.
 //! - [`Receiver`]: the OTLP endpoint inside the test; [`Span`] and [`LogRecord`] are what arrived, flattened.
+//! - [`Capture`]: stands in for a service that is called, and keeps the requests it got.
 //! - [`database()`]: one fresh database on the Postgres that all tests of this process share.
 //! - [`Child`]: any other `omnitrace` process; killed on drop, its output printed when the test fails.
 //! - [`eventually`]: wait on a condition, never on a clock. Every wait ends by [`DEADLINE`] with what it saw last.
@@ -27,6 +28,7 @@
     reason = "each test uses a part of the harness, and other packages include it by path"
 )]
 
+mod capture;
 mod child;
 mod database;
 mod decode;
@@ -40,6 +42,7 @@ mod verbs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+pub use capture::{Capture, Captured};
 pub use child::{Child, Listening, omnitrace};
 pub use database::{Database, database, database_on, shared_postgres};
 pub use nix::sys::signal::Signal;
@@ -47,7 +50,7 @@ pub use receiver::{Delivery, Receiver};
 pub use reply::Reply;
 pub use scrape::{Sample, Scrape};
 pub use stack::{Stack, StackBuilder};
-pub use telemetry::{Event, Kind, Link, LogRecord, Span, Status};
+pub use telemetry::{Event, Kind, Link, LogRecord, Span, Status, tree};
 
 /// How long a wait lasts at most. Generous: CI machines have two cores and build at the same time.
 pub const DEADLINE: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
@@ -21,6 +21,10 @@ pub struct Delivery {
     pub headers: BTreeMap<String, String>,
     /// Bytes on the wire.
     pub bytes: usize,
+    /// The body, inflated but not decoded: to search it for what must not be there.
+    pub body: Vec<u8>,
+    /// When it came in.
+    pub at: Instant,
 }
 
 #[derive(Default)]
@@ -29,6 +33,7 @@ struct State {
     logs: Vec<LogRecord>,
     deliveries: Vec<Delivery>,
     refuse_with: Option<u16>,
+    retry_after: Option<u64>,
     delay: Duration,
 }
 
@@ -134,6 +139,11 @@ impl Receiver {
         self.state.lock().unwrap().refuse_with = status;
     }
 
+    /// With every refusal, asks to come back after this many seconds.
+    pub fn retry_after(&self, seconds: Option<u64>) {
+        self.state.lock().unwrap().retry_after = seconds;
+    }
+
     /// From now on answers this much later.
     pub fn delay(&self, delay: Duration) {
         self.state.lock().unwrap().delay = delay;
@@ -214,25 +224,30 @@ async fn receive(
             )
         })
         .collect();
-    let (refuse_with, delay) = {
+    let inflated = inflate(&header("content-encoding"), &body);
+    let (refuse_with, retry_after, delay) = {
         let mut state = state.lock().unwrap();
         state.deliveries.push(Delivery {
             path: request.path().to_owned(),
             headers,
             bytes: body.len(),
+            body: inflated.clone().unwrap_or_default(),
+            at: Instant::now(),
         });
-        (state.refuse_with, state.delay)
+        (state.refuse_with, state.retry_after, state.delay)
     };
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
     }
     if let Some(status) = refuse_with {
-        return HttpResponse::build(
-            actix_web::http::StatusCode::from_u16(status).expect("a status"),
-        )
-        .finish();
+        let status = actix_web::http::StatusCode::from_u16(status).expect("a status");
+        let mut refusal = HttpResponse::build(status);
+        if let Some(seconds) = retry_after {
+            refusal.insert_header(("retry-after", seconds.to_string()));
+        }
+        return refusal.finish();
     }
-    match keep(&state, request.path(), &header("content-encoding"), &body) {
+    match inflated.and_then(|body| keep(&state, request.path(), &body)) {
         Ok(()) => HttpResponse::Ok()
             .content_type("application/x-protobuf")
             .finish(),
@@ -240,27 +255,27 @@ async fn receive(
     }
 }
 
-fn keep(state: &Mutex<State>, path: &str, encoding: &str, body: &[u8]) -> Result<(), String> {
+fn inflate(encoding: &str, body: &[u8]) -> Result<Vec<u8>, String> {
+    if encoding != "gzip" {
+        return Ok(body.to_vec());
+    }
     let mut inflated = Vec::new();
-    let body = if encoding == "gzip" {
-        flate2::read::GzDecoder::new(body)
-            .read_to_end(&mut inflated)
-            .map_err(|error| error.to_string())?;
-        inflated.as_slice()
-    } else {
-        body
-    };
-    match path {
-        "/v1/traces" => {
-            let spans = decode::spans(body).map_err(|error| error.to_string())?;
-            state.lock().unwrap().spans.extend(spans);
-        }
-        "/v1/logs" => {
-            let logs = decode::log_records(body).map_err(|error| error.to_string())?;
-            state.lock().unwrap().logs.extend(logs);
-        }
-        "/v1/metrics" => {}
-        other => return Err(format!("no such endpoint: {other}")),
+    flate2::read::GzDecoder::new(body)
+        .read_to_end(&mut inflated)
+        .map_err(|error| error.to_string())?;
+    Ok(inflated)
+}
+
+/// A signal's own endpoint may have any path before the usual one.
+fn keep(state: &Mutex<State>, path: &str, body: &[u8]) -> Result<(), String> {
+    if path.ends_with("/v1/traces") {
+        let spans = decode::spans(body).map_err(|error| error.to_string())?;
+        state.lock().unwrap().spans.extend(spans);
+    } else if path.ends_with("/v1/logs") {
+        let logs = decode::log_records(body).map_err(|error| error.to_string())?;
+        state.lock().unwrap().logs.extend(logs);
+    } else if !path.ends_with("/v1/metrics") {
+        return Err(format!("no such endpoint: {path}"));
     }
     Ok(())
 }

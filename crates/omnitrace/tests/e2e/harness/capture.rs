@@ -1,0 +1,123 @@
+//! Stands in for a service that is called: keeps each request as it came, and gives a fixed answer.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, mpsc};
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use serde_json::Value;
+
+/// A request that came in.
+#[derive(Debug, Clone)]
+pub struct Captured {
+    /// `GET`, …
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    /// Headers as sent, names in lower case; one that was sent twice is here twice.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+impl Captured {
+    /// The values of a header, as text.
+    pub fn all(&self, name: &str) -> Vec<String> {
+        let values = self.headers.iter().filter(|(key, _)| key == name);
+        values
+            .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+            .collect()
+    }
+
+    /// A header that was sent once; `None` when it was not sent. Panics when it was sent twice.
+    #[track_caller]
+    pub fn header(&self, name: &str) -> Option<String> {
+        let mut values = self.all(name);
+        assert!(values.len() < 2, "{name} was sent twice: {self:?}");
+        values.pop()
+    }
+}
+
+/// An HTTP server on a free port. Stops on drop.
+pub struct Capture {
+    address: SocketAddr,
+    requests: Arc<Mutex<Vec<Captured>>>,
+    server: ServerHandle,
+}
+
+impl Capture {
+    /// Answers everything with 200 and this JSON.
+    pub fn answering(body: &Value) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("its address");
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let body = body.to_string();
+        let (send, handle) = mpsc::channel();
+        let kept = web::Data::from(Arc::clone(&requests));
+        std::thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let app = move || {
+                    App::new()
+                        .app_data(kept.clone())
+                        .app_data(web::Data::new(body.clone()))
+                        .default_service(web::to(answer))
+                };
+                let server = HttpServer::new(app)
+                    .workers(1)
+                    .disable_signals()
+                    .shutdown_timeout(0)
+                    .listen(listener)
+                    .expect("listen")
+                    .run();
+                send.send(server.handle()).ok();
+                server.await.ok();
+            });
+        });
+        Self {
+            address,
+            requests,
+            server: handle.recv().expect("the capture server starts"),
+        }
+    }
+
+    /// Where it listens, as a service gets it in `DATA_URL` and the like.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Takes what came in since the last look.
+    pub fn take(&self) -> Vec<Captured> {
+        std::mem::take(&mut *self.requests.lock().unwrap())
+    }
+
+    /// Takes the one request that came in since the last look; panics when it is not one.
+    #[track_caller]
+    pub fn take_one(&self) -> Captured {
+        let mut requests = self.take();
+        assert_eq!(requests.len(), 1, "{requests:#?}");
+        requests.remove(0)
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        // As the receiver: the command is sent by the call, its future only reports the end.
+        drop(self.server.stop(false));
+    }
+}
+
+async fn answer(
+    request: HttpRequest,
+    kept: web::Data<Mutex<Vec<Captured>>>,
+    body: web::Data<String>,
+) -> HttpResponse {
+    let headers = request.headers().iter();
+    kept.lock().unwrap().push(Captured {
+        method: request.method().to_string(),
+        target: request.uri().to_string(),
+        headers: headers
+            .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+            .collect(),
+    });
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .body(body.get_ref().clone())
+}
