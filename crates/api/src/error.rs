@@ -110,6 +110,18 @@ impl CallError {
 impl From<CallError> for ApiError {
     #[track_caller]
     fn from(error: CallError) -> Self {
+        // A dependency of our dependency: it knows better than we do what is wrong, and what became of the order.
+        if let CallError::Status {
+            status: 503 | 504,
+            problem: Some(problem),
+            ..
+        } = &error
+            && let Some(kind) =
+                recognise(problem).filter(|kind| kind.slug.starts_with("dependency-"))
+        {
+            let detail = problem.detail.clone();
+            return Self::new(kind, detail).with_source(error);
+        }
         let peer = error.peer();
         let (kind, detail) = match &error {
             CallError::TimedOut { .. } | CallError::Status { status: 504, .. } => {

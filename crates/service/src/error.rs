@@ -76,6 +76,17 @@ impl ApiError {
         error
     }
 
+    /// Replaces the detail, by someone who knows more about what happened.
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = detail.into();
+        self
+    }
+
+    /// What happened this time.
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     /// Adds the cause, for the log.
     pub fn with_source(mut self, source: impl Into<Source>) -> Self {
         self.0.source = Some(source.into());

@@ -12,6 +12,7 @@ pub mod connection;
 pub mod deadline;
 pub mod error;
 pub mod faults;
+pub mod headers;
 mod listener;
 mod middleware;
 mod panics;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::fault::{Fault, Setting, Switch};
-use super::spec::{Parameters, Spec};
+use super::spec::{Parameter, Parameters, Spec};
 use crate::error::ApiError;
 use crate::problem::{self, FieldError};
 
@@ -47,6 +47,30 @@ impl Switchboard {
             setting: Mutex::new(None),
         });
         self
+    }
+
+    /// For a service's tests: every fault can be set with the least, the most and the default of its parameters.
+    /// A struct that differs from its declaration would otherwise be found by a 500 in an emergency.
+    ///
+    /// # Panics
+    /// When one cannot.
+    #[doc(hidden)]
+    pub fn check_declarations(&self) {
+        for entry in &self.entries {
+            for pick in [
+                |p: &Parameter| p.min,
+                |p: &Parameter| p.max,
+                |p: &Parameter| p.default,
+            ] {
+                let value = |parameter: &Parameter| {
+                    (parameter.name.to_owned(), Value::from(pick(parameter)))
+                };
+                let request = entry.spec.parameters.iter().map(value).collect();
+                let result = self.set(entry.spec.name, &request);
+                assert!(result.is_ok(), "{}: {result:?}", entry.spec.name);
+            }
+        }
+        self.clear_all();
     }
 
     /// Every fault and its state.
@@ -143,7 +167,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::faults::Parameter;
 
     #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
     struct Delay {

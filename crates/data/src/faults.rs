@@ -1,0 +1,149 @@
+//! The faults of a bad database.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use service::faults::{Fault, Parameter, Parameters, Spec, Switchboard};
+use telemetry::db::Pool;
+
+use crate::database::Database;
+use crate::errors::StoreError;
+use crate::store::RowLocks;
+
+/// Slow statements.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct SlowQuery {
+    ms: u64,
+}
+
+impl Parameters for SlowQuery {
+    const SPEC: Spec = Spec {
+        name: "slow_query",
+        description: "Makes the server sleep within every statement that looks up an item.",
+        signal_service: "self",
+        signal: "db_client_operation_duration_seconds{db_operation_name=\"SELECT\",db_collection_name=\"items\"}",
+        parameters: &[Parameter::integer("ms", "ms", 1, 10_000, 500)],
+    };
+}
+
+/// A pool with too few connections.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct PoolExhaustion {
+    connections: usize,
+}
+
+impl Parameters for PoolExhaustion {
+    const SPEC: Spec = Spec {
+        name: "pool_exhaustion",
+        description: "Takes connections from the requests' pool and keeps them, at most all.",
+        signal_service: "self",
+        signal: "db_client_connection_count{db_client_connection_pool_name=\"requests\",\
+                 db_client_connection_state=\"used\"}",
+        parameters: &[Parameter::integer(
+            "connections",
+            "{connection}",
+            1,
+            500,
+            500,
+        )],
+    };
+}
+
+/// Rows that somebody else has locked.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct LockContention {
+    hold_ms: u64,
+}
+
+impl Parameters for LockContention {
+    const SPEC: Spec = Spec {
+        name: "lock_contention",
+        description: "Locks the rows of all items, over and over, for hold_ms each time.",
+        signal_service: "self",
+        signal: "db_client_operation_duration_seconds{db_operation_name=\"UPDATE\",db_collection_name=\"items\"}",
+        parameters: &[Parameter::integer("hold_ms", "ms", 1, 10_000, 1000)],
+    };
+}
+
+/// The state of all of them.
+#[derive(Default)]
+pub(crate) struct Faults {
+    slow_query: Arc<Fault<SlowQuery>>,
+    pool_exhaustion: Arc<Fault<PoolExhaustion>>,
+    lock_contention: Arc<Fault<LockContention>>,
+}
+
+impl Faults {
+    /// What the admin listener shows.
+    pub(crate) fn switchboard(&self) -> Switchboard {
+        Switchboard::default()
+            .with(&self.slow_query)
+            .with(&self.pool_exhaustion)
+            .with(&self.lock_contention)
+    }
+
+    /// Starts what makes them effective beside the requests; ends with the runtime.
+    pub(crate) fn start(&self, database: &Database) {
+        let (pool, locked) = (database.requests.clone(), database.requests.clone());
+        actix_web::rt::spawn(
+            self.pool_exhaustion
+                .clone()
+                .drive(async move |fault| exhaust(&pool, fault.connections).await),
+        );
+        actix_web::rt::spawn(self.lock_contention.clone().drive(async move |fault| {
+            contend(&locked, Duration::from_millis(fault.hold_ms)).await
+        }));
+    }
+
+    /// How long the server is to sleep within a look-up.
+    pub(crate) fn slow_query(&self) -> Option<Duration> {
+        self.slow_query
+            .active()
+            .map(|fault| Duration::from_millis(fault.ms))
+    }
+}
+
+/// Past the wrapper that makes spans and metrics: the fault must not give itself away. The connections go back
+/// to the pool when the future is dropped.
+async fn exhaust(pool: &Pool, connections: usize) {
+    let most = pool.raw().options().get_max_connections() as usize;
+    let mut held = Vec::new();
+    while held.len() < connections.min(most) {
+        if let Ok(connection) = pool.raw().acquire().await {
+            held.push(connection);
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
+/// On a connection of its own. It is closed when the future is dropped, and the server then releases the locks.
+async fn contend(pool: &Pool, hold: Duration) {
+    loop {
+        let Err(error) = hold_rows(pool, hold).await;
+        tracing::debug!(%error, "cannot lock the items");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn hold_rows(pool: &Pool, hold: Duration) -> Result<Infallible, StoreError> {
+    let mut locks = RowLocks::connect(pool).await?;
+    loop {
+        locks.take().await?;
+        tokio::time::sleep(hold).await;
+        locks.release().await?;
+        // Lets those that waited have their turn.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_declaration_fits_its_struct() {
+        Faults::default().switchboard().check_declarations();
+    }
+}

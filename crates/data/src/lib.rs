@@ -1,0 +1,64 @@
+//! The service that owns items and orders, in Postgres.
+
+use std::sync::Arc;
+
+use api::DownstreamClient;
+use api::routes::data as at;
+use service::readiness::Check;
+use service::{Blueprint, Env, Route, Routes};
+
+mod cursor;
+mod database;
+mod errors;
+mod faults;
+mod handlers;
+mod orders;
+mod outbox;
+mod rows;
+mod settings;
+mod store;
+mod sweeper;
+
+pub use settings::Settings;
+
+/// The route table.
+fn routes() -> Routes {
+    vec![
+        Route::get(at::QUOTE, handlers::quoted_item).answers(&[200, 404, 422]),
+        Route::post(at::ORDERS, handlers::place_order).answers(&[201, 402, 404, 409]),
+        Route::get(at::ORDERS, handlers::orders).answers(&[200, 422]),
+        Route::get(at::ORDER, handlers::order).answers(&[200, 404]),
+    ]
+}
+
+/// Runs the service until it is told to stop.
+pub fn run() -> anyhow::Result<()> {
+    let env = Env::process();
+    let settings = Settings::from_env(&env)?;
+    let own = settings.own;
+    service::run(settings.service, async move || build(own).await)
+}
+
+async fn build(settings: settings::Own) -> anyhow::Result<Blueprint> {
+    let database = database::open(&settings).await?;
+    let faults = Arc::new(faults::Faults::default());
+    faults.start(&database);
+    let switchboard = faults.switchboard();
+    let store = store::Store::new(database, faults);
+    let downstream = DownstreamClient::new(&settings.downstream_url)?;
+    let orders = Arc::new(orders::Orders::new(store.clone(), downstream.clone()));
+    let sweeping = orders.clone();
+    let probed = store.clone();
+    let relay = outbox::Relay::new(store, downstream);
+    Ok(Blueprint::new(routes, api::timeouts::DATA_REQUEST)
+        .state(orders)
+        .faults(switchboard)
+        .check(Check::new("database", move || {
+            let store = probed.clone();
+            async move { store.ping().await.map_err(|error| error.to_string()) }
+        }))
+        .background("outbox relay", move |shutdown| relay.run(shutdown))
+        .background("sweeper", move |shutdown| {
+            sweeper::run(sweeping, settings.sweep_after, shutdown)
+        }))
+}

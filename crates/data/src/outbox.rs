@@ -1,0 +1,220 @@
+//! The outbox relay: delivers order events to downstream, each at least once.
+//!
+//! It wakes up on NOTIFY, and polls in case one was missed. Several relays share the work: each claims events for
+//! a while, and what it does not deliver in that time another may.
+
+use std::time::Duration;
+
+use api::DownstreamClient;
+use api::routes::ORDER_EVENTS_DESTINATION;
+use api::timeouts::DATA_TO_DOWNSTREAM;
+use futures_util::StreamExt;
+use service::{Deadline, Shutdown};
+use sqlx::postgres::PgListener;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use crate::rows::Claimed;
+use crate::store::Store;
+
+/// Events claimed at once.
+const BATCH: i64 = 32;
+/// Deliveries under way at once.
+const CONCURRENCY: usize = 8;
+/// Pause between polls, when no notification comes.
+const POLL: Duration = Duration::from_secs(1);
+/// Pauses while downstream or the database is away: from, to.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+/// Longest pause before an event that downstream refused is tried again.
+const MAX_POSTPONEMENT: Duration = Duration::from_secs(60);
+/// How often old events are deleted.
+const PURGE: Duration = Duration::from_secs(60);
+
+/// Gauge: events that wait for delivery.
+const PENDING: &str = "outbox_pending_events";
+/// Gauge: for how many seconds the oldest of them has waited.
+const OLDEST: &str = "outbox_oldest_pending_event_age_seconds";
+/// Counter: attempts to deliver an event, by `outcome` (ok, error).
+const DELIVERIES: &str = "outbox_deliveries_total";
+
+/// Delivers events until shut-down.
+pub(crate) struct Relay {
+    store: Store,
+    downstream: DownstreamClient,
+    listener: Option<PgListener>,
+    purge_at: Instant,
+}
+
+/// How a batch went.
+enum Batch {
+    /// There may be more.
+    Full,
+    /// That was all.
+    Drained,
+}
+
+impl Relay {
+    /// A relay from `store` to `downstream`.
+    pub(crate) fn new(store: Store, downstream: DownstreamClient) -> Self {
+        metrics::describe_gauge!(PENDING, "Order events that wait for delivery.");
+        metrics::describe_gauge!(
+            OLDEST,
+            "Age of the oldest order event that waits for delivery, in seconds."
+        );
+        metrics::describe_counter!(
+            DELIVERIES,
+            "Attempts to deliver an order event, by outcome."
+        );
+        metrics::gauge!(PENDING).set(0.0);
+        metrics::gauge!(OLDEST).set(0.0);
+        for outcome in ["ok", "error"] {
+            metrics::counter!(DELIVERIES, "outcome" => outcome).absolute(0);
+        }
+        Self {
+            store,
+            downstream,
+            listener: None,
+            purge_at: Instant::now(),
+        }
+    }
+
+    /// Works until shut-down; a batch under way is finished.
+    pub(crate) async fn run(mut self, mut shutdown: Shutdown) {
+        let mut back_off = BACK_OFF.0;
+        while !shutdown.begun() {
+            match self.round().await {
+                Ok(Batch::Full) => back_off = BACK_OFF.0,
+                Ok(Batch::Drained) => {
+                    back_off = BACK_OFF.0;
+                    tokio::select! {
+                        () = self.woken() => {}
+                        () = shutdown.wait() => {}
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        error,
+                        pause_ms = back_off.as_millis(),
+                        "order events wait for delivery"
+                    );
+                    tokio::select! {
+                        () = tokio::time::sleep(jittered(back_off)) => {}
+                        () = shutdown.wait() => {}
+                    }
+                    back_off = (back_off * 2).min(BACK_OFF.1);
+                }
+            }
+        }
+    }
+
+    async fn round(&mut self) -> Result<Batch, String> {
+        let text = |error: crate::errors::StoreError| error.to_string();
+        if self.listener.is_none() {
+            // Before claiming: an event that comes after the claim is then announced.
+            self.listener = Some(self.store.listen().await.map_err(text)?);
+        }
+        let result = self.deliver_batch().await;
+        let (pending, oldest) = self.store.backlog().await.map_err(text)?;
+        metrics::gauge!(PENDING).set(pending as f64);
+        metrics::gauge!(OLDEST).set(oldest);
+        if Instant::now() >= self.purge_at {
+            self.store.purge().await.map_err(text)?;
+            self.purge_at = Instant::now() + PURGE;
+        }
+        result
+    }
+
+    async fn deliver_batch(&self) -> Result<Batch, String> {
+        let claimed = self
+            .store
+            .claim_events(BATCH)
+            .await
+            .map_err(|error| error.to_string())?;
+        let full = claimed.len() == BATCH as usize;
+        let failures: Vec<String> = futures_util::stream::iter(claimed)
+            .map(|event| self.deliver(event))
+            .buffer_unordered(CONCURRENCY)
+            .filter_map(async |result| result.err())
+            .collect()
+            .await;
+        match failures.into_iter().next() {
+            Some(error) => Err(error),
+            None if full => Ok(Batch::Full),
+            None => Ok(Batch::Drained),
+        }
+    }
+
+    /// Delivers one event in a trace of its own. An error means that others would fail too.
+    async fn deliver(&self, claimed: Claimed) -> Result<(), String> {
+        let id = claimed.id;
+        let cause = claimed.traceparent.as_deref();
+        let span =
+            telemetry::messaging::producer_span(ORDER_EVENTS_DESTINATION, &id.to_string(), cause);
+        async {
+            let deadline = Deadline::after(DATA_TO_DOWNSTREAM);
+            let sent = self.downstream.deliver(&claimed.event, deadline).await;
+            let outcome = if sent.is_ok() { "ok" } else { "error" };
+            metrics::counter!(DELIVERIES, "outcome" => outcome).increment(1);
+            let error = match sent {
+                Ok(_) => {
+                    return self
+                        .store
+                        .mark_delivered(id)
+                        .await
+                        .map_err(|error| error.to_string());
+                }
+                Err(error) => error,
+            };
+            telemetry::messaging::failed(&tracing::Span::current(), "delivery");
+            let postponed = self
+                .store
+                .postpone(id, postponement(claimed.attempts))
+                .await;
+            if error.is_refusal() {
+                // This one event is at fault: the others need not wait for it.
+                tracing::error!(event_id = %id, error = error.to_string(), "order event refused");
+                return postponed.map_err(|error| error.to_string());
+            }
+            Err(error.to_string())
+        }
+        .instrument(span)
+        .await
+    }
+
+    /// Waits for a notification or the next poll.
+    async fn woken(&mut self) {
+        let Some(listener) = &mut self.listener else {
+            return;
+        };
+        match tokio::time::timeout(POLL, listener.try_recv()).await {
+            // Poll, or notified.
+            Err(_) | Ok(Ok(Some(_))) => {}
+            // The connection is lost; a new one is made in the next round.
+            Ok(Ok(None) | Err(_)) => self.listener = None,
+        }
+    }
+}
+
+/// Doubles with each attempt.
+fn postponement(attempts: i32) -> Duration {
+    let doublings = u32::try_from(attempts.clamp(0, 16)).unwrap_or_default();
+    (BACK_OFF.0 * 2_u32.pow(doublings)).min(MAX_POSTPONEMENT)
+}
+
+/// Between half of it and all of it, so that several relays do not come back at once.
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(rand::random_range(0.5..1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_a_bound() {
+        assert_eq!(postponement(1), Duration::from_millis(400));
+        assert_eq!(postponement(3), Duration::from_millis(1600));
+        assert_eq!(postponement(i32::MAX), MAX_POSTPONEMENT);
+        assert!((0..100).all(|_| (100..200).contains(&jittered(BACK_OFF.0).as_millis())));
+    }
+}

@@ -1,0 +1,167 @@
+//! Settings of the data service.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use api::validation::is_sku;
+use service::settings::wrong;
+use service::{Defaults, Env, SettingError};
+use sqlx::postgres::PgConnectOptions;
+
+/// What can be ordered when `OMNITRACE_SEED_ITEMS` does not say: `sku:stock:price_cents`.
+const DEFAULT_ITEMS: &str = "omni-mug:1000000:1290,omni-shirt:1000000:2490,omni-sticker:1000000:190,omni-hoodie:1000000:4990";
+
+/// Everything that the service reads from the environment.
+#[derive(Debug)]
+pub struct Settings {
+    /// What every service has.
+    pub service: service::Settings,
+    /// What only this one has.
+    pub(crate) own: Own,
+}
+
+/// The data service's own settings.
+#[derive(Debug)]
+pub(crate) struct Own {
+    /// `DATABASE_URL`; only the schema `omnitrace` in it is touched.
+    pub(crate) database: PgConnectOptions,
+    /// `DOWNSTREAM_URL`.
+    pub(crate) downstream_url: String,
+    /// `OMNITRACE_POOL_SIZE` \[10\]: connections for requests; four more serve the background tasks.
+    pub(crate) pool_size: u32,
+    /// `OMNITRACE_SWEEP_AFTER_MS` \[5000\]: how old a pending order is when the sweeper takes it up.
+    pub(crate) sweep_after: Duration,
+    /// `OMNITRACE_SEED_ITEMS`: items that are added at start unless they exist.
+    pub(crate) items: Vec<SeedItem>,
+}
+
+/// An item to be ordered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SeedItem {
+    pub(crate) sku: String,
+    pub(crate) stock: i64,
+    pub(crate) unit_price_cents: i64,
+}
+
+impl Settings {
+    /// Reads the environment.
+    pub fn from_env(env: &Env) -> Result<Self, SettingError> {
+        let defaults = Defaults {
+            name: "data",
+            version: env!("CARGO_PKG_VERSION"),
+            http_port: 8081,
+            admin_port: 9081,
+        };
+        let own = Own {
+            database: database(env)?,
+            downstream_url: env.base_url("DOWNSTREAM_URL", "http://127.0.0.1:8082")?,
+            pool_size: env.number("OMNITRACE_POOL_SIZE", 10, 1..=500)?,
+            sweep_after: env.millis("OMNITRACE_SWEEP_AFTER_MS", 5000, 100..=3_600_000)?,
+            items: items(env)?,
+        };
+        Ok(Self {
+            service: service::Settings::from_env(env, &defaults)?,
+            own,
+        })
+    }
+}
+
+fn database(env: &Env) -> Result<PgConnectOptions, SettingError> {
+    const NAME: &str = "DATABASE_URL";
+    const EXAMPLE: &str = "postgres://user:password@host:5432/database";
+    let url = env.required(NAME, &format!("set it to {EXAMPLE}"))?;
+    // The value holds a password: it is not repeated.
+    let problem = || {
+        wrong(
+            NAME,
+            format!("cannot be read; allowed: {EXAMPLE} (special characters percent-encoded)"),
+        )
+    };
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err(problem());
+    }
+    PgConnectOptions::from_str(&url).map_err(|_| problem())
+}
+
+fn items(env: &Env) -> Result<Vec<SeedItem>, SettingError> {
+    const NAME: &str = "OMNITRACE_SEED_ITEMS";
+    let text = env.text(NAME)?.unwrap_or_else(|| DEFAULT_ITEMS.to_owned());
+    text.split(',')
+        .map(|item| {
+            seed_item(item.trim()).ok_or_else(|| {
+                wrong(
+                    NAME,
+                    format!(
+                        "got {item:?}; allowed: sku:stock:price_cents, several separated by commas"
+                    ),
+                )
+            })
+        })
+        .collect()
+}
+
+fn seed_item(text: &str) -> Option<SeedItem> {
+    let mut parts = text.split(':');
+    let sku = parts.next().filter(|sku| is_sku(sku))?.to_owned();
+    let mut number = || {
+        parts
+            .next()?
+            .parse()
+            .ok()
+            .filter(|number| (0..=1_000_000_000_000).contains(number))
+    };
+    let (stock, unit_price_cents) = (number()?, number()?);
+    parts.next().is_none().then_some(SeedItem {
+        sku,
+        stock,
+        unit_price_cents,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem<const N: usize>(pairs: [(&'static str, &'static str); N]) -> String {
+        Settings::from_env(&Env::of(pairs)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_database_is_required_and_its_password_not_repeated() {
+        assert!(problem([]).starts_with("DATABASE_URL: is not set; set it to postgres://"));
+        for url in [
+            "mysql://me:hunter2@host/db",
+            "postgres://me:hunter2@host:port/db",
+        ] {
+            let error = problem([("DATABASE_URL", url)]);
+            assert!(
+                error.starts_with("DATABASE_URL: cannot be read") && !error.contains("hunter2"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn items_are_sku_stock_price() {
+        let read = |text| items(&Env::of([("OMNITRACE_SEED_ITEMS", text)]));
+        let item = |sku: &str, stock, unit_price_cents| SeedItem {
+            sku: sku.to_owned(),
+            stock,
+            unit_price_cents,
+        };
+        assert_eq!(
+            read("a:5:100, b:0:1").unwrap(),
+            [item("a", 5, 100), item("b", 0, 1)]
+        );
+        assert!(read("").unwrap().len() >= 3);
+        for bad in ["a", "a:5", "a:-1:100", "a b:1:1", "a:1:1:1", "a:1:1,"] {
+            assert!(
+                read(bad)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("sku:stock:price_cents"),
+                "{bad}"
+            );
+        }
+    }
+}
