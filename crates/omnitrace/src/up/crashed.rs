@@ -1,0 +1,86 @@
+//! What is left of an `up` that was killed: children that are still stopping.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::report::Report;
+use super::state::{Part, State};
+
+/// Longer than a service drains and flushes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits for the children of a killed run, which stop by themselves when their pipe closes, so that their ports and
+/// their Postgres are free again. Called with the lock held.
+pub async fn wait_for_leftovers(data_dir: &Path, report: &Report) {
+    let Some(state) = State::read(data_dir) else {
+        return;
+    };
+    let start = Instant::now();
+    let mut told = false;
+    loop {
+        let left: Vec<&Part> = state.parts.iter().filter(|part| is_alive(part)).collect();
+        if left.is_empty() {
+            return;
+        }
+        if !told {
+            let names: Vec<String> = left
+                .iter()
+                .map(|part| format!("{} (pid {})", part.name, part.pid))
+                .collect();
+            report.progress(
+                "up",
+                &format!(
+                    "the last run was killed; waiting for what it left: {}",
+                    names.join(", ")
+                ),
+            );
+            told = true;
+        }
+        if start.elapsed() > PATIENCE {
+            for part in left {
+                kill(Pid::from_raw(part.pid.cast_signed()), Signal::SIGKILL).ok();
+            }
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Start time of a process in clock ticks since boot: field 22 of `/proc/<pid>/stat`.
+pub fn started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field, the name in parentheses, may hold spaces.
+    let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
+    let state = fields.next()?;
+    if state == "Z" {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+fn is_alive(part: &Part) -> bool {
+    part.started.is_some() && started(part.pid) == part.started
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_later_process_with_the_same_id_is_another_one() {
+        let mut part = Part {
+            name: "data".into(),
+            pid: std::process::id(),
+            started: started(std::process::id()),
+            url: None,
+            admin_url: None,
+        };
+        assert!(is_alive(&part));
+        part.started = part.started.map(|ticks| ticks - 1);
+        assert!(!is_alive(&part));
+    }
+}

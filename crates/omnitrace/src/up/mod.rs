@@ -1,0 +1,162 @@
+//! `omnitrace up`: everything on one machine, each part a process of its own.
+//!
+//! [`run`] claims the data directory ([`state`]), starts the children in order ([`stack`], [`child`], [`wiring`],
+//! [`ports`]), sends the probe ([`probe`]), keeps the load going ([`load`]), and stops everything in the end.
+//! Nothing outlives it: each child holds a pipe to this process, and stops when it closes.
+
+mod capture;
+mod child;
+mod crashed;
+mod load;
+mod ports;
+mod probe;
+mod report;
+mod stack;
+pub mod state;
+mod wiring;
+
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use nix::fcntl::Flock;
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::cli::UpArgs;
+use crate::files;
+use report::Report;
+use stack::Stack;
+use state::State;
+
+/// Runs the stack until Ctrl-C, SIGTERM, or the end of a part.
+pub fn run(args: &UpArgs) -> Result<ExitCode> {
+    let report = Report::new(args.json);
+    // One thread is enough for a few children and the trickle of `--load`.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(supervise(args, &report));
+    if let Err(error) = &result {
+        report.error(&format!("{error:#}"), running_stack(&args.data_dir));
+    }
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+async fn supervise(args: &UpArgs, report: &Report) -> Result<()> {
+    if args.no_console {
+        wiring::foreign_collector()?;
+    }
+    let _lock = claim(&args.data_dir).await?;
+    let mut signals = Signals::install()?;
+    let (send, mut exits) = mpsc::unbounded_channel();
+    let mut stack = Stack::new(args, report, send)?;
+    crashed::wait_for_leftovers(&args.data_dir, report).await;
+    let end = tokio::select! {
+        biased;
+        reason = signals.next() => End::Asked(reason),
+        Some(name) = exits.recv() => End::Died(name),
+        Err(error) = stack.run() => End::Failed(error),
+    };
+    let result = match end {
+        End::Asked(reason) => {
+            report.stopping(reason);
+            Ok(())
+        }
+        End::Died(name) => Err(anyhow::Error::msg(stack.obituary(name).await)),
+        End::Failed(error) => Err(error),
+    };
+    tokio::select! {
+        () = stack.stop() => {}
+        _ = signals.next() => {
+            report.stopping("at once");
+            stack.kill().await;
+        }
+    }
+    stack.forget();
+    result
+}
+
+enum End {
+    Asked(&'static str),
+    Died(&'static str),
+    Failed(anyhow::Error),
+}
+
+/// Takes the lock of the data directory, or says who has it.
+async fn claim(data_dir: &Path) -> Result<Flock<File>> {
+    /// `health` and `fault` hold the lock for a moment to see whether somebody else does.
+    const OTHERS_LOOKING: Duration = Duration::from_millis(500);
+    files::create_directory(data_dir, 0o755)?;
+    let path = state::lock_path(data_dir);
+    let start = Instant::now();
+    loop {
+        if let Some(mut lock) = files::try_lock(&path)? {
+            lock.set_len(0)?;
+            lock.rewind()?;
+            write!(lock, "{}", std::process::id())?;
+            return Ok(lock);
+        }
+        if start.elapsed() > OTHERS_LOOKING {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let running = running_stack(data_dir);
+    let mut message = format!(
+        "already running (pid {}) in {}",
+        running["running_pid"],
+        data_dir.display()
+    );
+    for (name, field) in [("console", "console_url"), ("gateway", "gateway_url")] {
+        if let Some(url) = running[field].as_str() {
+            message.push_str(&format!("   {name} {url}"));
+        }
+    }
+    bail!(
+        "{message}\nstop it with Ctrl-C (or `kill {}`), or start a second stack with another --data-dir",
+        running["running_pid"]
+    )
+}
+
+/// Who runs in `data_dir`, as far as it is known and is not us.
+fn running_stack(data_dir: &Path) -> serde_json::Value {
+    let pid = std::fs::read_to_string(state::lock_path(data_dir))
+        .ok()
+        .and_then(|text| text.trim().parse::<u32>().ok());
+    let Some(pid) = pid.filter(|pid| *pid != std::process::id()) else {
+        return json!({});
+    };
+    let state = State::read(data_dir)
+        .filter(|state| state.pid == pid)
+        .unwrap_or_default();
+    json!({"running_pid": pid, "console_url": state.url("console"), "gateway_url": state.url("gateway")})
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn install() -> Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "Ctrl-C",
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.hang_up.recv() => "SIGHUP: the terminal is gone",
+        }
+    }
+}

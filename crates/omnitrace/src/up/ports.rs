@@ -1,0 +1,131 @@
+//! Preferred ports, and who has a busy one.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+/// The outcome of asking for a preferred port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// What the child is told to listen on; port 0 when the preferred one is busy.
+    pub address: SocketAddr,
+    /// Why it is not the preferred one: `8080 is in use by nginx (pid 123)`.
+    pub moved: Option<String>,
+}
+
+/// A port of 127.0.0.1 for `part`: the preferred one, or, unless `strict`, any free one.
+pub fn choose(part: &str, preferred: u16, strict: bool) -> Result<Choice> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, preferred));
+    let Err(error) = TcpListener::bind(address) else {
+        return Ok(Choice {
+            address,
+            moved: None,
+        });
+    };
+    let holder = holder(preferred).map_or_else(String::new, |holder| format!(" by {holder}"));
+    let problem = match error.kind() {
+        std::io::ErrorKind::AddrInUse => format!("port {preferred} is in use{holder}"),
+        _ => format!("port {preferred} cannot be used ({error})"),
+    };
+    if strict {
+        bail!(
+            "{part}: {problem}; free it, choose another one, or leave out --strict-ports to take any"
+        );
+    }
+    Ok(Choice {
+        address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        moved: Some(problem),
+    })
+}
+
+/// `nginx (pid 123)`: the process that listens on a port, when we may see it.
+fn holder(port: u16) -> Option<String> {
+    let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .flat_map(|table| listening_inodes(table, port))
+        .collect();
+    let sockets: Vec<String> = inodes
+        .iter()
+        .map(|inode| format!("socket:[{inode}]"))
+        .collect();
+    if sockets.is_empty() {
+        return None;
+    }
+    let processes = std::fs::read_dir("/proc").ok()?.flatten();
+    processes
+        .filter(|entry| {
+            entry
+                .file_name()
+                .to_string_lossy()
+                .bytes()
+                .all(|byte| byte.is_ascii_digit())
+        })
+        .find(|entry| holds_any(&entry.path(), &sockets))
+        .map(|entry| {
+            let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+            format!(
+                "{} (pid {})",
+                name.trim(),
+                entry.file_name().to_string_lossy()
+            )
+        })
+}
+
+fn holds_any(process: &Path, sockets: &[String]) -> bool {
+    std::fs::read_dir(process.join("fd"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok())
+        .any(|target| {
+            sockets
+                .iter()
+                .any(|socket| target.as_os_str() == socket.as_str())
+        })
+}
+
+/// Lines look like `0: 0100007F:1F90 00000000:0000 0A … uid timeout inode`; state 0A is LISTEN.
+fn listening_inodes(table: &str, port: u16) -> Vec<String> {
+    let suffix = format!(":{port:04X}");
+    std::fs::read_to_string(table)
+        .unwrap_or_default()
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            (fields.get(1)?.ends_with(&suffix) && *fields.get(3)? == "0A")
+                .then(|| fields.get(9).map(|inode| (*inode).to_owned()))?
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_port_is_moved_or_refused_and_its_holder_named() {
+        let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = busy.local_addr().unwrap().port();
+
+        let choice = choose("gateway", port, false).unwrap();
+        assert_eq!(choice.address.port(), 0);
+        let why = choice.moved.unwrap();
+        assert!(why.contains(&port.to_string()), "{why}");
+        #[cfg(target_os = "linux")]
+        assert!(
+            why.contains(&format!("(pid {})", std::process::id())),
+            "{why}"
+        );
+
+        let error = choose("gateway", port, true).unwrap_err().to_string();
+        assert!(
+            error.contains(&port.to_string()) && error.contains("--strict-ports"),
+            "{error}"
+        );
+
+        drop(busy);
+        assert_eq!(choose("gateway", port, true).unwrap().moved, None);
+    }
+}

@@ -1,0 +1,195 @@
+//! One order with a known trace id, followed until everything about it can be seen.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(50);
+const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
+
+/// The probe went through.
+#[derive(Debug, Clone)]
+pub struct Visible {
+    /// Its trace.
+    pub trace_id: String,
+    /// An item that can be ordered.
+    pub sku: String,
+}
+
+/// Waits until a service says that it is ready.
+pub async fn until_ready(
+    client: &reqwest::Client,
+    name: &str,
+    admin_url: &str,
+    patience: Duration,
+) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        let problem = match client.get(format!("{admin_url}/ready")).send().await {
+            Ok(response) if response.status().is_success() => return Ok(()),
+            Ok(response) => response.text().await.unwrap_or_default(),
+            Err(error) => error.to_string(),
+        };
+        if start.elapsed() > patience {
+            bail!("{name} is not ready after {patience:?}: {problem}");
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Orders one item and waits until its trace, its log lines and its count are in the console.
+pub async fn run(
+    client: &reqwest::Client,
+    gateway: &str,
+    console: Option<&str>,
+) -> Result<Visible> {
+    let visible = order(client, gateway).await?;
+    let Some(console) = console else {
+        return Ok(visible);
+    };
+    let start = Instant::now();
+    let mut missing = vec![Sign::Trace, Sign::Logs, Sign::Count];
+    loop {
+        let mut left = Vec::new();
+        for sign in missing {
+            if !sign.is_there(client, console, &visible.trace_id).await {
+                left.push(sign);
+            }
+        }
+        if left.is_empty() {
+            return Ok(visible);
+        }
+        if start.elapsed() > PATIENCE {
+            let left: Vec<&str> = left.iter().map(|sign| sign.text()).collect();
+            bail!(
+                "the probe order went through (trace {}), but after {PATIENCE:?} the console at {console} does not show {}; \
+                 OTEL_* variables that switch telemetry off or thin it out have this effect",
+                visible.trace_id,
+                left.join(", ")
+            );
+        }
+        missing = left;
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// What has to be visible.
+#[derive(Debug, Clone, Copy)]
+enum Sign {
+    Trace,
+    Logs,
+    Count,
+}
+
+impl Sign {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Trace => "its complete trace",
+            Self::Logs => "its log lines",
+            Self::Count => "its request in the metrics",
+        }
+    }
+
+    async fn is_there(self, client: &reqwest::Client, console: &str, trace_id: &str) -> bool {
+        let path = match self {
+            Self::Trace => format!("/api/console/traces/{trace_id}"),
+            Self::Logs => format!("/api/logs?trace_id={trace_id}"),
+            Self::Count => "/api/metrics?name=http_server_request_duration_seconds_count&label=service_name=gateway".to_owned(),
+        };
+        let Ok(response) = client.get(format!("{console}{path}")).send().await else {
+            return false;
+        };
+        let Ok(answer) = response.json::<Value>().await else {
+            return false;
+        };
+        match self {
+            Self::Trace => trace_is_complete(&answer),
+            Self::Logs => answer["logs"]
+                .as_array()
+                .is_some_and(|logs| !logs.is_empty()),
+            Self::Count => counted(&answer),
+        }
+    }
+}
+
+fn trace_is_complete(answer: &Value) -> bool {
+    let rows = answer["rows"]
+        .as_array()
+        .map_or([].as_slice(), Vec::as_slice);
+    answer["complete"] == true
+        && SERVICES
+            .iter()
+            .all(|service| rows.iter().any(|row| row["service"] == *service))
+}
+
+/// The gateway has just started: any count above zero on the route includes the probe.
+fn counted(answer: &Value) -> bool {
+    let series = answer["series"]
+        .as_array()
+        .map_or([].as_slice(), Vec::as_slice);
+    series.iter().any(|series| {
+        series["labels"]["http_route"] == "/api/orders"
+            && series["value"].as_f64().is_some_and(|value| value > 0.0)
+    })
+}
+
+/// Sells out items make way for others; any other answer than an order or "sold out" is a failure.
+async fn order(client: &reqwest::Client, gateway: &str) -> Result<Visible> {
+    let mut answer = String::new();
+    for _ in 0..20 {
+        let sku = any_sku(client, gateway).await?;
+        let trace_id = uuid::Uuid::new_v4().simple().to_string();
+        let response = client
+            .post(format!("{gateway}/api/orders"))
+            .header(
+                "traceparent",
+                format!(
+                    "00-{trace_id}-{}-01",
+                    &uuid::Uuid::new_v4().simple().to_string()[..16]
+                ),
+            )
+            .json(&json!({"sku": sku, "quantity": 1, "customer_email": "probe@example.com"}))
+            .send()
+            .await
+            .context("the gateway does not answer the probe order")?;
+        // Not always the one we sent: a gateway may be set not to trust its callers.
+        let trace_id = trace_id_of(&response).unwrap_or(trace_id);
+        let status = response.status().as_u16();
+        if status == 201 {
+            return Ok(Visible { trace_id, sku });
+        }
+        answer = format!("{status} {}", response.text().await.unwrap_or_default());
+        if status != 409 {
+            break;
+        }
+    }
+    bail!("the probe order failed: {answer}")
+}
+
+/// An item that can be ordered, by a request that leaves no trace.
+async fn any_sku(client: &reqwest::Client, gateway: &str) -> Result<String> {
+    let trace_id = uuid::Uuid::new_v4().simple().to_string();
+    let response = client
+        .get(format!("{gateway}/api/data"))
+        .header(
+            "traceparent",
+            format!("00-{trace_id}-{}-00", &trace_id[..16]),
+        )
+        .send()
+        .await
+        .context("the gateway does not answer")?;
+    let status = response.status();
+    let text = response.text().await?;
+    let sku = serde_json::from_str::<Value>(&text)
+        .ok()
+        .and_then(|body| body["sku"].as_str().map(str::to_owned));
+    sku.with_context(|| format!("GET {gateway}/api/data: {status} {text}"))
+}
+
+fn trace_id_of(response: &reqwest::Response) -> Option<String> {
+    let timing = response.headers().get("server-timing")?.to_str().ok()?;
+    let traceparent = timing.split("traceparent;desc=\"").nth(1)?;
+    traceparent.split('-').nth(1).map(str::to_owned)
+}

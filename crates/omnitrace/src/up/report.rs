@@ -1,0 +1,102 @@
+//! What `up` says: a line for people, or a JSON object an event with `--json`.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+/// Says things on stdout, with the time since the start.
+pub struct Report {
+    json: bool,
+    start: Instant,
+}
+
+impl Report {
+    /// Time counts from now.
+    pub fn new(json: bool) -> Self {
+        Self {
+            json,
+            start: Instant::now(),
+        }
+    }
+
+    /// Seconds since the start.
+    pub fn seconds(&self) -> f64 {
+        self.start.elapsed().as_secs_f64()
+    }
+
+    /// Something that takes a while, or that is worth knowing. `part` is a role, or `up`.
+    pub fn progress(&self, part: &str, message: &str) {
+        self.say(
+            "progress",
+            json!({"part": part, "message": message}),
+            format_args!("  {part:<11} {message}"),
+        );
+    }
+
+    /// A part runs.
+    pub fn started(&self, part: &str, details: &str, fields: Value) {
+        let mut event = json!({"part": part});
+        merge(&mut event, fields);
+        let seconds = self.seconds();
+        self.say(
+            "started",
+            event,
+            format_args!("  {part:<11} {details}   ({seconds:.1} s)"),
+        );
+    }
+
+    /// The stack is up and its telemetry visible.
+    pub fn ready(&self, text: &str, fields: Value) {
+        self.say("ready", fields, text);
+    }
+
+    /// Shutting down.
+    pub fn stopping(&self, reason: &str) {
+        self.say(
+            "stopping",
+            json!({"reason": reason}),
+            format_args!("stopping: {reason}"),
+        );
+    }
+
+    /// A part has ended, as asked.
+    pub fn stopped(&self, part: &str, how: &str, seconds: f64) {
+        self.say(
+            "stopped",
+            json!({"part": part, "how": how, "after_seconds": seconds}),
+            format_args!("  {part:<11} {how} ({seconds:.1} s)"),
+        );
+    }
+
+    /// Something went wrong. People read it on stderr, at the end.
+    pub fn error(&self, message: &str, fields: Value) {
+        if self.json {
+            let mut event = json!({"message": message});
+            merge(&mut event, fields);
+            self.say("error", event, "");
+        }
+    }
+
+    fn say(&self, event: &str, mut fields: Value, text: impl Display) {
+        let line = if self.json {
+            fields["event"] = event.into();
+            fields["seconds"] = ((self.seconds() * 1000.0).round() / 1000.0).into();
+            fields.to_string()
+        } else {
+            text.to_string()
+        };
+        // Not `println!`: a reader that goes away (`| head`) is no reason to end the stack.
+        let mut stdout = std::io::stdout().lock();
+        writeln!(stdout, "{line}")
+            .and_then(|()| stdout.flush())
+            .ok();
+    }
+}
+
+fn merge(event: &mut Value, fields: Value) {
+    if let (Value::Object(event), Value::Object(fields)) = (event, fields) {
+        event.extend(fields);
+    }
+}

@@ -1,0 +1,104 @@
+//! `state.json`: what a running stack tells other commands; `targets.json`: what it tells the console's scraper.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::files;
+
+/// A running stack. Only its owner can read the file: it holds the URL of the private database.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct State {
+    /// Process id of `omnitrace up`.
+    pub pid: u32,
+    /// Everything is up and the probe went through.
+    pub ready: bool,
+    /// The parts, in start order.
+    pub parts: Vec<Part>,
+    /// Private database, unless `DATABASE_URL` named one.
+    pub database_url: Option<String>,
+}
+
+/// One child process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Part {
+    /// Role: postgres, console, downstream, data, gateway.
+    pub name: String,
+    /// Process id.
+    pub pid: u32,
+    /// When the process started, in the kernel's clock ticks: tells it from a later process with the same id.
+    pub started: Option<u64>,
+    /// `http://ip:port`; none for Postgres.
+    pub url: Option<String>,
+    /// `http://ip:port` of the private listener; only services have one.
+    pub admin_url: Option<String>,
+}
+
+impl State {
+    /// URL of a part.
+    pub fn url(&self, name: &str) -> Option<&str> {
+        self.part(name)?.url.as_deref()
+    }
+
+    /// A part by name.
+    pub fn part(&self, name: &str) -> Option<&Part> {
+        self.parts.iter().find(|part| part.name == name)
+    }
+
+    /// The parts that have an admin listener.
+    pub fn services(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.parts
+            .iter()
+            .filter_map(|part| Some((part.name.as_str(), part.admin_url.as_deref()?)))
+    }
+
+    /// Writes `state.json` and `targets.json`.
+    pub fn write(&self, data_dir: &Path) -> Result<()> {
+        files::write_private(&path(data_dir), &serde_json::to_vec_pretty(self)?)?;
+        let targets: Vec<_> = self
+            .services()
+            .map(|(name, url)| json!({"targets": [url.trim_start_matches("http://")], "labels": {"service_name": name}}))
+            .collect();
+        files::write_private(
+            &targets_path(data_dir),
+            &serde_json::to_vec_pretty(&targets)?,
+        )
+    }
+
+    /// Reads `state.json`; `None` when there is none, or one of another version.
+    pub fn read(data_dir: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(path(data_dir)).ok()?).ok()
+    }
+
+    /// The stack that runs in `data_dir` now; the error says what to do when none does.
+    pub fn running(data_dir: &Path) -> Result<Self> {
+        let shown = data_dir.display();
+        let start = "start one with `omnitrace up`, or name its directory with --data-dir";
+        if !data_dir.is_dir() {
+            bail!("no stack runs in {shown}: there is no such directory; {start}");
+        }
+        if files::try_lock(&lock_path(data_dir))?.is_some() {
+            bail!("no stack runs in {shown}; {start}");
+        }
+        Self::read(data_dir).with_context(|| {
+            format!("the stack in {shown} has only just begun to start; try again")
+        })
+    }
+}
+
+/// The lock that `omnitrace up` holds.
+pub fn lock_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("up.lock")
+}
+
+/// What the console scrapes, in Prometheus's `file_sd` format.
+pub fn targets_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("targets.json")
+}
+
+/// The state file.
+pub fn path(data_dir: &Path) -> PathBuf {
+    data_dir.join("state.json")
+}
