@@ -13,7 +13,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Up(args) => return up::run(&args),
         Command::Fault { action } => return fault::run(action),
         Command::Health(args) => return health::run(&args),
-        Command::Gateway => anyhow::bail!("the gateway is not wired yet"),
+        Command::Gateway => gateway::run()?,
         Command::Data => data::run()?,
         Command::Downstream => downstream::run()?,
         Command::Console(args) => run_console(args)?,

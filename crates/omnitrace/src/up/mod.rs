@@ -67,8 +67,14 @@ async fn supervise(args: &UpArgs, report: &Report) -> Result<()> {
             report.stopping(reason);
             Ok(())
         }
-        End::Died(name) => Err(anyhow::Error::msg(stack.obituary(name).await)),
-        End::Failed(error) => Err(error),
+        End::Died(name) => {
+            report.stopping(&format!("{name} ended by itself"));
+            Err(anyhow::Error::msg(stack.obituary(name).await))
+        }
+        End::Failed(error) => {
+            report.stopping("the start failed");
+            Err(error)
+        }
     };
     tokio::select! {
         () = stack.stop() => {}
