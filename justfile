@@ -34,9 +34,8 @@ test-browser *args:
     cargo test -p omnitrace --test e2e browser -- --ignored {{ args }}
 
 # the numbers of docs/BENCHMARKS.md, measured on this machine
-bench *args:
-    cargo build --release
-    cargo run --release -p omnitrace --example bench -- {{ args }}
+bench:
+    cargo bench -p omnitrace --bench stack
 
 # rewrite the generated parts of docs/TELEMETRY.md
 docs:
