@@ -93,7 +93,7 @@ impl Statement {
             db.query.text = self.sql,
             db.response.status_code = Empty,
             server.address = target.map(|target| target.address.as_str()),
-            server.port = target.map(|target| target.port),
+            server.port = target.map(|target| i64::from(target.port)),
             peer.service = SYSTEM,
         )
     }

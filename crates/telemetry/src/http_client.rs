@@ -67,12 +67,14 @@ impl ReqwestOtelSpanBackend for ClientSpan {
             otel.status_code = Empty,
             error.type = Empty,
             http.request.method = method,
-            http.request.resend_count = extensions.get::<ResendCount>().map(|count| count.0),
+            http.request.resend_count = extensions
+                .get::<ResendCount>()
+                .map(|count| i64::from(count.0)),
             http.response.status_code = Empty,
             url.full = redact(&without_credentials(request.url())).as_ref(),
             url.template = template,
             server.address = request.url().host_str(),
-            server.port = request.url().port_or_known_default(),
+            server.port = request.url().port_or_known_default().map(i64::from),
             peer.service = extensions.get::<Peer>().map(|peer| peer.0),
         )
     }
@@ -199,7 +201,8 @@ impl Drop for Guard {
             _ => Outcome::Error,
         };
         if let Some(status) = status {
-            self.span.record("http.response.status_code", status);
+            self.span
+                .record("http.response.status_code", i64::from(status));
         }
         if !error_type.is_empty() {
             self.span.record("error.type", error_type.as_str());

@@ -132,6 +132,7 @@ impl tracing_actix_web::RootSpanBuilder for RootSpan {
             (method, Some(route)) => format!("{method} {route}"),
             (method, None) => method.to_owned(),
         };
+        // Numbers as i64: tracing-opentelemetry makes text of every other integer.
         // The URI, not `connection_info`: a forwarded Host must not choose what telemetry says.
         let local = request.app_config().local_addr();
         let span = tracing::info_span!(
@@ -148,7 +149,7 @@ impl tracing_actix_web::RootSpanBuilder for RootSpan {
             url.path = clean(request.path()),
             url.query = (!request.query_string().is_empty()).then(|| clean(request.query_string())),
             server.address = %local.ip(),
-            server.port = local.port(),
+            server.port = i64::from(local.port()),
             client.address = request.peer_addr().map(|peer| peer.ip().to_string()),
             network.protocol.version = protocol(request.version()),
             user_agent.original = header(request.headers(), "user-agent").map(clean),
@@ -388,7 +389,7 @@ impl Drop for Guard {
         let (status, error_type, outcome) = self.verdict();
         if let Some(status) = status {
             self.span
-                .record("http.response.status_code", status.as_u16());
+                .record("http.response.status_code", i64::from(status.as_u16()));
         }
         if !error_type.is_empty() {
             self.span.record("error.type", error_type.as_str());
