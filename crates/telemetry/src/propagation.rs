@@ -152,19 +152,28 @@ fn tracestate(headers: &HeaderMap) -> TraceState {
         .map(|member| member.trim_matches([' ', '\t']))
         .filter(|m| !m.is_empty())
         .collect();
-    let mut keys: Vec<&str> = members
-        .iter()
-        .filter_map(|member| member.split_once('='))
-        .map(|(key, _)| key)
-        .collect();
-    let all_keyed = keys.len() == members.len();
+    let mut keys: Vec<&str> = members.iter().filter_map(|member| key_of(member)).collect();
     keys.sort_unstable();
     keys.dedup();
-    let unique = keys.len() == members.len();
-    if !all_keyed || !unique || members.len() > MAX_TRACESTATE_MEMBERS {
+    // Fewer keys than members: one is invalid, or stands there twice.
+    if keys.len() < members.len() || members.len() > MAX_TRACESTATE_MEMBERS {
         return TraceState::default();
     }
     TraceState::from_str(&members.join(",")).unwrap_or_default()
+}
+
+/// The key of a valid `tracestate` member. The SDK's own check lets empty keys and values through.
+fn key_of(member: &str) -> Option<&str> {
+    let (key, value) = member.split_once('=')?;
+    let first = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let key_byte = |byte: u8| first(byte) || b"_-*/@".contains(&byte);
+    let value_byte = |byte: u8| matches!(byte, 0x20..=0x2b | 0x2d..=0x3c | 0x3e..=0x7e);
+    let valid = key.bytes().next().is_some_and(first)
+        && key.len() <= 256
+        && key.bytes().all(key_byte)
+        && (1..=256).contains(&value.len())
+        && value.bytes().all(value_byte);
+    valid.then_some(key)
 }
 
 /// All entries, or none when any part is invalid.
