@@ -37,13 +37,14 @@ pub(crate) fn check_filter(directives: &str) -> Result<(), String> {
         .map_err(|error| error.to_string())
 }
 
-/// Filter of the log output. Unless asked for by name, two libraries are kept quiet: sqlx repeats every statement that
-/// has a span already, actix-server narrates its threads.
+/// Filter of the log output. Unless asked for by name, three libraries are kept quiet: sqlx repeats every statement that
+/// has a span already, actix-server narrates its threads, and actix-http calls it an error when a stranger sends bytes
+/// that are not HTTP.
 pub(crate) fn filter(directives: &str) -> Result<EnvFilter, String> {
     let filter = EnvFilter::builder()
         .parse(directives)
         .map_err(|error| error.to_string())?;
-    let quiet = ["sqlx=off", "actix_server=warn"]
+    let quiet = ["sqlx=off", "actix_server=warn", "actix_http=off"]
         .into_iter()
         .filter(|directive| {
             let target = directive.split('=').next().unwrap_or_default();
