@@ -56,18 +56,9 @@ pub enum CallError {
 pub struct Cause(String);
 
 impl Cause {
-    /// Collects the causes, innermost last; each text once, since HTTP libraries repeat them.
+    /// Collects the causes.
     pub(crate) fn of(error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut parts: Vec<String> = Vec::new();
-        let mut next = Some(error);
-        while let Some(error) = next {
-            let text = error.to_string();
-            if !parts.iter().any(|part| part.contains(&text)) {
-                parts.push(text);
-            }
-            next = error.source();
-        }
-        Self(parts.join(": "))
+        Self(service::error::chain(error))
     }
 }
 
@@ -80,12 +71,19 @@ impl std::fmt::Display for Cause {
 impl std::error::Error for Cause {}
 
 impl CallError {
-    /// True when another attempt may succeed where this one failed.
+    /// True when another attempt may succeed where this one failed. Not when it is a dependency of the peer that
+    /// is away: the peer has tried again already, and retries at every level multiply.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Broken { .. } => true,
-            Self::Status { status, .. } => matches!(status, 502 | 503),
-            Self::TimedOut { .. } | Self::Malformed { .. } => false,
+            Self::Status {
+                status: 502 | 503,
+                problem,
+                ..
+            } => problem
+                .as_deref()
+                .is_none_or(|problem| dependency(problem).is_none()),
+            Self::Status { .. } | Self::TimedOut { .. } | Self::Malformed { .. } => false,
         }
     }
 
@@ -116,8 +114,7 @@ impl From<CallError> for ApiError {
             problem: Some(problem),
             ..
         } = &error
-            && let Some(kind) =
-                recognise(problem).filter(|kind| kind.slug.starts_with("dependency-"))
+            && let Some(kind) = dependency(problem)
         {
             let detail = problem.detail.clone();
             return Self::new(kind, detail).with_source(error);
@@ -150,6 +147,11 @@ impl From<CallError> for ApiError {
     }
 }
 
+/// The peer's own dependency is what failed.
+fn dependency(problem: &Problem) -> Option<ProblemType> {
+    recognise(problem).filter(|kind| [DEPENDENCY_UNAVAILABLE, DEPENDENCY_TIMEOUT].contains(kind))
+}
+
 /// The refusals that are about what our caller asked. Others (no such route, too large) are about how *we* asked.
 fn refusal(problem: &Problem) -> Option<ProblemType> {
     recognise(problem).filter(|kind| matches!(kind.status, 402 | 409 | 422) || is_missing(kind))
@@ -165,21 +167,36 @@ mod tests {
 
     use super::*;
 
-    fn answered(status: u16, slug: &str) -> ApiError {
-        let problem = Problem {
+    fn problem(status: u16, slug: &str) -> Problem {
+        Problem {
             kind: format!("{TYPE_PREFIX}{slug}"),
             title: String::new(),
             status,
             detail: "why".to_owned(),
             trace_id: None,
             errors: Vec::new(),
-        };
+        }
+    }
+
+    fn answered(status: u16, slug: &str) -> ApiError {
+        let problem = Some(Box::new(problem(status, slug)));
         CallError::Status {
             peer: "data",
             status,
-            problem: Some(Box::new(problem)),
+            problem,
         }
         .into()
+    }
+
+    #[test]
+    fn retries_do_not_multiply() {
+        let answered = |slug: &str| CallError::Status {
+            peer: "data",
+            status: 503,
+            problem: (!slug.is_empty()).then(|| Box::new(problem(503, slug))),
+        };
+        assert!(answered("").is_transient() && answered("unavailable").is_transient());
+        assert!(!answered("dependency-unavailable").is_transient());
     }
 
     #[test]

@@ -176,9 +176,9 @@ fn record(order: &Order, driver: Driver) {
     let settled_by = driver.as_str();
     match order.status {
         OrderStatus::Confirmed => {
-            tracing::info!(order_id = %order.id, order.sku, settled_by, "order confirmed")
+            tracing::info!(order_id = %order.id, sku = order.sku, settled_by, "order confirmed")
         }
-        _ => tracing::info!(order_id = %order.id, order.sku, settled_by, "order declined"),
+        _ => tracing::info!(order_id = %order.id, sku = order.sku, settled_by, "order declined"),
     }
 }
 

@@ -98,6 +98,22 @@ impl Parameters for MalformedBody {
     };
 }
 
+/// A bug.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct Panic {
+    share: f64,
+}
+
+impl Parameters for Panic {
+    const SPEC: Spec = Spec {
+        name: "panic",
+        description: "Panics in the handler of a share of the requests.",
+        signal_service: "self",
+        signal: "http_server_request_duration_seconds_count{error_type=\"panic\"}",
+        parameters: &[Parameter::share("share")],
+    };
+}
+
 /// The state of all of them.
 pub(crate) struct Faults {
     latency: Arc<Fault<Latency>>,
@@ -105,6 +121,7 @@ pub(crate) struct Faults {
     hang: Arc<Fault<Hang>>,
     connection_reset: Arc<Fault<ConnectionReset>>,
     malformed_body: Arc<Fault<MalformedBody>>,
+    panic: Arc<Fault<Panic>>,
     dice: Sequence,
 }
 
@@ -117,6 +134,7 @@ impl Faults {
             hang: Arc::default(),
             connection_reset: Arc::default(),
             malformed_body: Arc::default(),
+            panic: Arc::default(),
             dice: Sequence::new(seed.wrapping_add(1)),
         }
     }
@@ -129,6 +147,7 @@ impl Faults {
             .with(&self.hang)
             .with(&self.connection_reset)
             .with(&self.malformed_body)
+            .with(&self.panic)
     }
 
     /// Does to a request what the active faults do to it, before any work is done.
@@ -147,6 +166,12 @@ impl Faults {
                 Duration::from_millis(fault.ms) + Duration::from_secs_f64(jitter / 1000.0),
             )
             .await;
+        }
+        if let Some(fault) = self.panic.active() {
+            assert!(
+                !self.dice.hits(fault.share),
+                "the back end's answer is not in the table"
+            );
         }
         match self.errors.active() {
             Some(fault) if self.dice.hits(fault.share) => {

@@ -39,7 +39,7 @@ pub(crate) async fn place_order(
     let key = service::headers::single(&request, IDEMPOTENCY_KEY)?;
     key.map(api::validation::check_key).transpose()?;
     let Placed { order, replayed } = data.place_order(&order, key, deadline).await?;
-    tracing::info!(order_id = %order.id, order.sku, order.quantity, replayed, "order accepted");
+    tracing::info!(order_id = %order.id, sku = order.sku, quantity = order.quantity, replayed, "order accepted");
     let mut response = HttpResponse::Created();
     response.insert_header((
         header::LOCATION,

@@ -14,6 +14,21 @@ type Source = Box<dyn Error + Send + Sync>;
 /// Seconds that a client is asked to wait after a 503.
 const RETRY_AFTER_S: u32 = 1;
 
+/// An error and what caused it in one line, outermost first; each text once, since many errors repeat their cause.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let part = error.to_string();
+        if !text.contains(&part) {
+            text.push_str(": ");
+            text.push_str(&part);
+        }
+        next = error.source();
+    }
+    text
+}
+
 /// Why a request failed. `?` turns it into a problem document with the trace id in it.
 ///
 /// The detail is shown to the caller and logged, so it never holds personal data; the source is only logged.
@@ -108,28 +123,17 @@ impl ApiError {
         StatusCode::from_u16(self.0.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// The error and what caused it, outermost first.
-    fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut next = self.source();
-        while let Some(error) = next {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            next = error.source();
-        }
-        text
-    }
-
     /// Writes the one log line of this failure: an error for 5xx, information for the caller's own mistakes.
     pub(crate) fn log(&self) {
         let inner = &self.0;
         let status = inner.kind.status;
         if status < 500 {
-            // The fields' names only: messages about them may come from another service.
+            // The names only: messages may come from another service. And of those only plausible ones: an unknown
+            // member's name is whatever the caller sent.
             let fields: Vec<&str> = inner
                 .errors
                 .iter()
-                .map(|error| error.field.as_str())
+                .map(|error| loggable(&error.field))
                 .collect();
             tracing::info!(
                 http.response.status_code = status,
@@ -142,7 +146,7 @@ impl ApiError {
         tracing::error!(
             http.response.status_code = status,
             problem = inner.kind.slug,
-            error = self.chain(),
+            error = chain(self),
             code.file.path = inner.location.file(),
             code.line.number = inner.location.line(),
             "request failed"
@@ -150,9 +154,18 @@ impl ApiError {
     }
 }
 
+fn loggable(field: &str) -> &str {
+    let plain = |byte: u8| byte.is_ascii_alphabetic() || b"_-()".contains(&byte);
+    if field.len() <= 40 && field.bytes().all(plain) {
+        field
+    } else {
+        "(other)"
+    }
+}
+
 impl fmt::Debug for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ApiError({})", self.chain())
+        write!(f, "ApiError({})", chain(self))
     }
 }
 
@@ -220,7 +233,7 @@ mod tests {
             [FieldError::new("sku", "1 to 64 characters")]
         );
         assert!(!String::from_utf8_lossy(&body).contains("secret"));
-        assert!(error.chain().ends_with("secret cause"));
+        assert!(chain(&error).ends_with("secret cause"));
     }
 
     #[test]

@@ -65,3 +65,101 @@ async fn log_failure(
     }
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::to_bytes;
+    use actix_web::http::Method;
+    use actix_web::test::{TestRequest, init_service, try_call_service};
+    use actix_web::web::Json;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::problem::Problem;
+    use crate::routes::Route;
+
+    async fn panics() -> String {
+        panic!("on purpose")
+    }
+
+    async fn hangs() -> String {
+        std::future::pending().await
+    }
+
+    async fn echo(body: Json<Value>) -> Json<Value> {
+        body
+    }
+
+    fn routes() -> Routes {
+        vec![
+            Route::get("/panics", panics),
+            Route::get("/hangs", hangs),
+            Route::post("/echo", echo),
+        ]
+    }
+
+    /// What a client gets, however the response came about.
+    async fn answer(request: TestRequest) -> (u16, Vec<u8>) {
+        let app = init_service(application(routes(), &[], Duration::from_millis(20))).await;
+        match try_call_service(&app, request.to_request()).await {
+            Ok(response) => {
+                let status = response.status().as_u16();
+                (
+                    status,
+                    to_bytes(response.into_body()).await.ok().unwrap().to_vec(),
+                )
+            }
+            Err(error) => {
+                let response = error.error_response();
+                let status = response.status().as_u16();
+                (
+                    status,
+                    to_bytes(response.into_body()).await.unwrap().to_vec(),
+                )
+            }
+        }
+    }
+
+    #[actix_web::test]
+    async fn every_failure_is_a_problem_document() {
+        let json = ("content-type", "application/json");
+        let large = format!("[{}1]", "1,".repeat(40_000));
+        for (request, status) in [
+            (TestRequest::get().uri("/nowhere"), 404),
+            (TestRequest::get().uri("/echo"), 405),
+            (
+                TestRequest::default().method(Method::DELETE).uri("/hangs"),
+                405,
+            ),
+            (
+                TestRequest::post()
+                    .uri("/echo")
+                    .insert_header(json)
+                    .set_payload("{"),
+                400,
+            ),
+            (TestRequest::post().uri("/echo").set_payload("{}"), 400),
+            (
+                TestRequest::post()
+                    .uri("/echo")
+                    .insert_header(json)
+                    .set_payload(large),
+                413,
+            ),
+            (TestRequest::get().uri("/panics"), 500),
+            (TestRequest::get().uri("/hangs"), 504),
+        ] {
+            let (got, body) = answer(request).await;
+            assert_eq!(got, status);
+            let problem: Problem = serde_json::from_slice(&body).unwrap();
+            assert_eq!(problem.status, status);
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_good_request_passes_through() {
+        let (status, body) =
+            answer(TestRequest::post().uri("/echo").set_json(json!({"a": 1}))).await;
+        assert_eq!((status, body.as_slice()), (200, b"{\"a\":1}".as_slice()));
+    }
+}

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use crate::admin::{self, Admin};
 use crate::background::Background;
 use crate::blueprint::Blueprint;
+use crate::error::chain;
 use crate::faults::generic::Generic;
 use crate::public::Public;
 use crate::readiness::Readiness;
@@ -38,7 +39,7 @@ where
     let result = actix_web::rt::System::new().block_on(serve(&settings, &telemetry, build));
     match &result {
         Ok(reason) => tracing::info!(reason, "stopped"),
-        Err(error) => tracing::error!(error = format!("{error:#}"), "the service failed"),
+        Err(error) => tracing::error!(error = chain(error.as_ref()), "the service failed"),
     }
     if !telemetry.shutdown(FLUSH_TIMEOUT) {
         eprintln!("some telemetry could not be delivered before the exit");

@@ -1,8 +1,9 @@
 //! What a fault is called, what it takes, and the signal that must move while it is on.
 use std::time::Duration;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::problem::FieldError;
@@ -49,12 +50,11 @@ pub enum Kind {
 }
 
 /// Declaration of a parameter.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy)]
 pub struct Parameter {
     /// Name of the JSON member.
     pub name: &'static str,
     /// Type.
-    #[serde(rename = "type")]
     pub kind: Kind,
     /// Unit, e.g. `ms`; `1` for a share.
     pub unit: &'static str,
@@ -64,6 +64,24 @@ pub struct Parameter {
     pub max: f64,
     /// Value when not given.
     pub default: f64,
+}
+
+/// By hand, so that a whole number is shown as one.
+impl Serialize for Parameter {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_struct("Parameter", 6)?;
+        out.serialize_field("name", self.name)?;
+        out.serialize_field("type", &self.kind)?;
+        out.serialize_field("unit", self.unit)?;
+        for (name, number) in [
+            ("min", self.min),
+            ("max", self.max),
+            ("default", self.default),
+        ] {
+            out.serialize_field(name, &self.value(number))?;
+        }
+        out.end()
+    }
 }
 
 impl Parameter {
