@@ -25,10 +25,10 @@ use anyhow::{Result, bail};
 use nix::fcntl::Flock;
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::cli::UpArgs;
-use crate::files;
+use crate::{environment, files, orphan};
 use report::Report;
 use stack::Stack;
 use state::State;
@@ -143,10 +143,12 @@ fn running_stack(data_dir: &Path) -> serde_json::Value {
     json!({"running_pid": pid, "console_url": state.url("console"), "gateway_url": state.url("gateway")})
 }
 
+/// Reasons to stop.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
+    parent_gone: Option<oneshot::Receiver<()>>,
 }
 
 impl Signals {
@@ -155,14 +157,29 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hang_up: signal(SignalKind::hangup())?,
+            parent_gone: environment::parent_pipe()?.then(orphan::parent_gone),
         })
     }
 
     async fn next(&mut self) -> &'static str {
-        tokio::select! {
+        let parent_gone = async {
+            match &mut self.parent_gone {
+                Some(gone) => drop(gone.await),
+                None => std::future::pending().await,
+            }
+        };
+        let reason = tokio::select! {
             _ = self.interrupt.recv() => "Ctrl-C",
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.hang_up.recv() => "SIGHUP: the terminal is gone",
+            () = parent_gone => PARENT_GONE,
+        };
+        if reason == PARENT_GONE {
+            // Once is enough: it is no reason to hurry, as a second signal is.
+            self.parent_gone = None;
         }
+        reason
     }
 }
+
+const PARENT_GONE: &str = "the parent is gone";

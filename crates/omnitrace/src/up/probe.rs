@@ -14,6 +14,8 @@ const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
 pub struct Visible {
     /// Its trace.
     pub trace_id: String,
+    /// Template of the route that was called, and how often.
+    counted: (&'static str, f64),
     /// An item that can be ordered.
     pub sku: String,
 }
@@ -45,7 +47,7 @@ pub async fn run(
     gateway: &str,
     console: Option<&str>,
 ) -> Result<Visible> {
-    let visible = order(client, gateway).await?;
+    let visible = send(client, gateway).await?;
     let Some(console) = console else {
         return Ok(visible);
     };
@@ -54,7 +56,7 @@ pub async fn run(
     loop {
         let mut left = Vec::new();
         for sign in missing {
-            if !sign.is_there(client, console, &visible.trace_id).await {
+            if !sign.is_there(client, console, &visible).await {
                 left.push(sign);
             }
         }
@@ -64,7 +66,7 @@ pub async fn run(
         if start.elapsed() > PATIENCE {
             let left: Vec<&str> = left.iter().map(|sign| sign.text()).collect();
             bail!(
-                "the probe order went through (trace {}), but after {PATIENCE:?} the console at {console} does not show {}; \
+                "the probe went through (trace {}), but after {PATIENCE:?} the console at {console} does not show {}; \
                  OTEL_* variables that switch telemetry off or thin it out have this effect",
                 visible.trace_id,
                 left.join(", ")
@@ -92,7 +94,8 @@ impl Sign {
         }
     }
 
-    async fn is_there(self, client: &reqwest::Client, console: &str, trace_id: &str) -> bool {
+    async fn is_there(self, client: &reqwest::Client, console: &str, probe: &Visible) -> bool {
+        let trace_id = &probe.trace_id;
         let path = match self {
             Self::Trace => format!("/api/console/traces/{trace_id}"),
             Self::Logs => format!("/api/logs?trace_id={trace_id}"),
@@ -109,7 +112,7 @@ impl Sign {
             Self::Logs => answer["logs"]
                 .as_array()
                 .is_some_and(|logs| !logs.is_empty()),
-            Self::Count => counted(&answer),
+            Self::Count => counted(&answer, probe.counted),
         }
     }
 }
@@ -124,70 +127,88 @@ fn trace_is_complete(answer: &Value) -> bool {
             .all(|service| rows.iter().any(|row| row["service"] == *service))
 }
 
-/// The gateway has just started: any count above zero on the route includes the probe.
-fn counted(answer: &Value) -> bool {
+/// The gateway has just started: all its requests are ours.
+fn counted(answer: &Value, (route, times): (&str, f64)) -> bool {
     let series = answer["series"]
         .as_array()
         .map_or([].as_slice(), Vec::as_slice);
     series.iter().any(|series| {
-        series["labels"]["http_route"] == "/api/orders"
-            && series["value"].as_f64().is_some_and(|value| value > 0.0)
+        series["labels"]["http_route"] == route
+            && series["value"].as_f64().is_some_and(|value| value >= times)
     })
 }
 
-/// Sells out items make way for others; any other answer than an order or "sold out" is a failure.
-async fn order(client: &reqwest::Client, gateway: &str) -> Result<Visible> {
-    let mut answer = String::new();
-    for _ in 0..20 {
-        let sku = any_sku(client, gateway).await?;
-        let trace_id = uuid::Uuid::new_v4().simple().to_string();
-        let response = client
-            .post(format!("{gateway}/api/orders"))
-            .header(
-                "traceparent",
-                format!(
-                    "00-{trace_id}-{}-01",
-                    &uuid::Uuid::new_v4().simple().to_string()[..16]
-                ),
-            )
-            .json(&json!({"sku": sku, "quantity": 1, "customer_email": "probe@example.com"}))
-            .send()
-            .await
-            .context("the gateway does not answer the probe order")?;
-        // Not always the one we sent: a gateway may be set not to trust its callers.
-        let trace_id = trace_id_of(&response).unwrap_or(trace_id);
-        let status = response.status().as_u16();
-        if status == 201 {
-            return Ok(Visible { trace_id, sku });
+/// Orders one item. When there is none left to order, which is nobody's fault, looks at one.
+async fn send(client: &reqwest::Client, gateway: &str) -> Result<Visible> {
+    let trace_id = new_trace_id();
+    let (_, sku) = look(client, gateway, &trace_id, false).await?;
+    let response = client
+        .post(format!("{gateway}/api/orders"))
+        .header("traceparent", traceparent(&trace_id, true))
+        .json(&json!({"sku": sku, "quantity": 1, "customer_email": "probe@example.com"}))
+        .send()
+        .await
+        .context("the gateway does not answer the probe order")?;
+    match response.status().as_u16() {
+        201 => Ok(Visible {
+            trace_id: trace_id_of(&response).unwrap_or(trace_id),
+            counted: ("/api/orders", 1.0),
+            sku,
+        }),
+        409 => {
+            let trace_id = new_trace_id();
+            let (seen, sku) = look(client, gateway, &trace_id, true).await?;
+            Ok(Visible {
+                trace_id: seen.unwrap_or(trace_id),
+                counted: ("/api/data", 2.0),
+                sku,
+            })
         }
-        answer = format!("{status} {}", response.text().await.unwrap_or_default());
-        if status != 409 {
-            break;
-        }
+        status => bail!(
+            "the probe order failed: {status} {}",
+            response.text().await.unwrap_or_default()
+        ),
     }
-    bail!("the probe order failed: {answer}")
 }
 
-/// An item that can be ordered, by a request that leaves no trace.
-async fn any_sku(client: &reqwest::Client, gateway: &str) -> Result<String> {
-    let trace_id = uuid::Uuid::new_v4().simple().to_string();
-    let response = client
+/// `GET /api/data`: the trace id that the gateway gave it, and an item.
+async fn look(
+    client: &reqwest::Client,
+    gateway: &str,
+    trace_id: &str,
+    sampled: bool,
+) -> Result<(Option<String>, String)> {
+    let request = client
         .get(format!("{gateway}/api/data"))
-        .header(
-            "traceparent",
-            format!("00-{trace_id}-{}-00", &trace_id[..16]),
-        )
+        .header("traceparent", traceparent(trace_id, sampled));
+    let response = request
         .send()
         .await
         .context("the gateway does not answer")?;
-    let status = response.status();
+    let (status, seen) = (response.status(), trace_id_of(&response));
     let text = response.text().await?;
     let sku = serde_json::from_str::<Value>(&text)
         .ok()
         .and_then(|body| body["sku"].as_str().map(str::to_owned));
-    sku.with_context(|| format!("GET {gateway}/api/data: {status} {text}"))
+    Ok((
+        seen,
+        sku.with_context(|| format!("GET {gateway}/api/data: {status} {text}"))?,
+    ))
 }
 
+fn new_trace_id() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+fn traceparent(trace_id: &str, sampled: bool) -> String {
+    format!(
+        "00-{trace_id}-{}-{:02x}",
+        &new_trace_id()[..16],
+        u8::from(sampled)
+    )
+}
+
+/// Not always the one we sent: a gateway may be set not to trust its callers.
 fn trace_id_of(response: &reqwest::Response) -> Option<String> {
     let timing = response.headers().get("server-timing")?.to_str().ok()?;
     let traceparent = timing.split("traceparent;desc=\"").nth(1)?;

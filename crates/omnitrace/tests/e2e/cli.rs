@@ -1,0 +1,249 @@
+//! The commands for a running stack: `fault` and `health`.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::harness::{Child, Directory, Signal, Stack, Up, database, omnitrace};
+
+/// Runs a command to its end: exit code, stdout, stderr.
+async fn run(mut command: Command, directory: Option<&Directory>) -> (i32, String, String) {
+    if let Some(directory) = directory {
+        command.current_dir(directory.path());
+    }
+    let mut child = Child::spawn("command", command);
+    let status = child.wait().await;
+    (
+        status.code().unwrap_or(-1),
+        child.stdout().join("\n"),
+        child.stderr().join("\n"),
+    )
+}
+
+async fn stack() -> Up {
+    let mut up = Up::start_with(Directory::new(), &database().await, |command| {
+        command
+            .arg("--no-console")
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+            .env("OTEL_SDK_DISABLED", "true")
+    })
+    .await;
+    up.ready().await;
+    up
+}
+
+#[tokio::test]
+async fn faults_are_listed_set_and_cleared_by_name() {
+    let mut up = stack().await;
+    let here = Some(&up.directory);
+
+    let (code, listed, _) = run(omnitrace(["fault", "list"]), here).await;
+    assert_eq!(code, 0);
+    for expected in [
+        "gateway\n",
+        "data\n",
+        "downstream\n",
+        "  latency ",
+        "  pool_exhaustion ",
+        "ms=",
+    ] {
+        assert!(listed.contains(expected), "{expected:?} in\n{listed}");
+    }
+    assert!(!listed.contains("ON:"), "{listed}");
+
+    let (code, said, _) = run(
+        omnitrace([
+            "fault",
+            "set",
+            "downstream",
+            "latency",
+            "ms=400",
+            "--for",
+            "60s",
+        ]),
+        here,
+    )
+    .await;
+    assert_eq!(code, 0);
+    assert!(said.starts_with("downstream: latency ms=400"), "{said}");
+    assert!(said.contains("ends in 60 s"), "{said}");
+
+    let (_, listed, _) = run(omnitrace(["fault", "list", "downstream", "--json"]), here).await;
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let faults = listed["downstream"].as_array().unwrap();
+    let latency = faults
+        .iter()
+        .find(|fault| fault["name"] == "latency")
+        .unwrap();
+    assert_eq!(latency["active"]["parameters"]["ms"], 400);
+
+    let (code, said, _) = run(omnitrace(["fault", "clear"]), here).await;
+    assert_eq!((code, said.lines().count()), (0, 3), "{said}");
+    let (_, listed, _) = run(omnitrace(["fault", "list"]), here).await;
+    assert!(!listed.contains("ON:"), "{listed}");
+    assert_eq!(up.stop().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn what_is_not_allowed_is_explained() {
+    let mut up = stack().await;
+    let here = Some(&up.directory);
+    let cases: [(&[&str], &[&str]); 6] = [
+        (
+            &["set", "downstream", "latncy"],
+            &["fault: unknown", "latency"],
+        ),
+        (
+            &["set", "downstream", "latency", "ms=-4"],
+            &["ms: allowed: a whole number from"],
+        ),
+        (
+            &["set", "downstream", "latency", "sec=4"],
+            &["sec: unknown; allowed: ms"],
+        ),
+        (
+            &["set", "downstream", "latency", "--for", "30h"],
+            &["expires_in_s", "3600"],
+        ),
+        (
+            &["set", "upstream", "latency"],
+            &[
+                "no running service \"upstream\"",
+                "downstream, data, gateway",
+            ],
+        ),
+        (
+            &["set", "downstream", "../metrics"],
+            &["not the name of a fault"],
+        ),
+    ];
+    for (arguments, expected) in cases {
+        let (code, _, said) = run(omnitrace([&["fault"], arguments].concat()), here).await;
+        assert_eq!(code, 1, "{arguments:?}: {said}");
+        for part in expected {
+            assert!(said.contains(part), "{arguments:?}: {part:?} in\n{said}");
+        }
+    }
+    let (code, _, said) = run(
+        omnitrace(["fault", "set", "downstream", "latency", "400"]),
+        here,
+    )
+    .await;
+    assert_eq!(code, 2);
+    assert!(said.contains("name=value"), "{said}");
+    assert_eq!(up.stop().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_service_is_also_reached_by_its_admin_address() {
+    let stack = Stack::start().await;
+    let admin = stack.admin_url("downstream");
+    let (code, said, _) = run(
+        omnitrace(["fault", "set", "downstream", "errors", "--admin", &admin]),
+        None,
+    )
+    .await;
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(
+        stack
+            .scrape("downstream")
+            .await
+            .value("fault_active", &[("fault", "errors")]),
+        Some(1.0)
+    );
+    let (code, ..) = run(
+        omnitrace(["fault", "clear", "downstream", "errors", "--admin", &admin]),
+        None,
+    )
+    .await;
+    assert_eq!(code, 0);
+    assert_eq!(
+        stack
+            .scrape("downstream")
+            .await
+            .value("fault_active", &[("fault", "errors")]),
+        Some(0.0)
+    );
+
+    let public = stack.url("downstream");
+    let (code, _, said) = run(omnitrace(["fault", "list", "--admin", &public]), None).await;
+    assert_eq!(code, 1, "{said}");
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn health_has_a_line_for_each_part_and_fails_when_one_is_not_ready() {
+    let mut up = stack().await;
+    let here = Some(&up.directory);
+    let (code, said, _) = run(omnitrace(["health"]), here).await;
+    assert_eq!((code, said.lines().count()), (0, 3), "{said}");
+    assert!(said.lines().all(|line| line.contains(" ready ")), "{said}");
+
+    let gone = up.started("gateway").await["admin_url"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(up.stop().await.code(), Some(0));
+    let (code, said, _) = run(omnitrace(["health", "--url", &gone]), None).await;
+    assert_eq!(code, 1);
+    assert!(
+        said.contains("NOT READY") && said.contains("nothing listens there"),
+        "{said}"
+    );
+    let (code, said, _) = run(omnitrace(["health", "--json", "--url", &gone]), None).await;
+    assert_eq!(code, 1);
+    assert_eq!(
+        serde_json::from_str::<Value>(&said).unwrap()["healthy"],
+        false
+    );
+}
+
+#[tokio::test]
+async fn health_says_why_a_service_is_not_ready() {
+    let mut stack = Stack::start().await;
+    let data = stack.admin_url("data");
+    let (code, said, _) = run(omnitrace(["health", "--url", &data]), None).await;
+    assert_eq!(code, 0, "{said}");
+    stack
+        .fault_set(
+            "data",
+            "readiness_flap",
+            serde_json::json!({"period_ms": 60_000}),
+        )
+        .await
+        .expect(200);
+    crate::harness::eventually("health fails", async || {
+        let (code, said, _) = run(omnitrace(["health", "--url", &data]), None).await;
+        (code == 1 && said.contains("503")).then_some(())
+    })
+    .await;
+    stack.kill("data", Signal::SIGTERM).await;
+}
+
+#[tokio::test]
+async fn without_a_stack_the_commands_say_how_to_start_one() {
+    let directory = Directory::new();
+    for arguments in [
+        ["health"].as_slice(),
+        &["fault", "list"],
+        &["fault", "set", "data", "slow_query"],
+    ] {
+        let (code, _, said) = run(omnitrace(arguments), Some(&directory)).await;
+        assert_eq!(code, 1, "{arguments:?}");
+        assert!(
+            said.contains("no stack runs in .omnitrace") && said.contains("omnitrace up"),
+            "{said}"
+        );
+    }
+    // A stack that was here and is gone.
+    let mut command = Up::command(&directory);
+    let mut up = Child::spawn("up", {
+        command.arg("--no-console");
+        command
+    });
+    up.wait().await;
+    std::fs::create_dir_all(directory.data()).unwrap();
+    let (code, _, said) = run(omnitrace(["health"]), Some(&directory)).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("no stack runs in .omnitrace"), "{said}");
+}

@@ -1,0 +1,152 @@
+//! `omnitrace up` as a user starts it, in a directory of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use serde_json::Value;
+
+use super::{Child, Database, Signal, database, eventually, omnitrace};
+
+/// A directory for one stack, removed at the end.
+///
+/// Not a plain `TempDir`: that is 0700, and when the tests run as root, Postgres runs as another user.
+pub struct Directory {
+    inner: tempfile::TempDir,
+}
+
+impl Directory {
+    /// An empty one that every user may enter.
+    pub fn new() -> Self {
+        let open_to_all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        let inner = tempfile::Builder::new()
+            .prefix("omnitrace-test-")
+            .permissions(open_to_all)
+            .tempdir()
+            .expect("a directory");
+        Self { inner }
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        self.inner.path()
+    }
+
+    /// Where `up` keeps its files when it is started here.
+    pub fn data(&self) -> PathBuf {
+        self.path().join(".omnitrace")
+    }
+
+    /// Processes that were started here: all children of `up` inherit its working directory, and
+    /// Postgres works in its data directory, which is below.
+    pub fn processes(&self) -> Vec<String> {
+        let here = self.path().canonicalize().expect("the directory");
+        let works_here = |process: &PathBuf| {
+            std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&here))
+        };
+        std::fs::read_dir("/proc")
+            .expect("/proc")
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(works_here)
+            .map(|process| {
+                let command = std::fs::read_to_string(process.join("cmdline")).unwrap_or_default();
+                format!("{} {}", process.display(), command.replace('\0', " "))
+            })
+            .collect()
+    }
+
+    /// Waits until nothing that was started here runs any more.
+    pub async fn deserted(&self) {
+        eventually("every process of the stack has ended", async || {
+            let left = self.processes();
+            if !left.is_empty() {
+                // Shown by the panic of `eventually`'s caller only through the captured output.
+                println!("still running: {left:#?}");
+            }
+            left.is_empty().then_some(())
+        })
+        .await;
+    }
+}
+
+/// A running `omnitrace up --json`.
+pub struct Up {
+    /// The process.
+    pub child: Child,
+    /// Where it was started.
+    pub directory: Directory,
+}
+
+impl Up {
+    /// `omnitrace up --json`, all ports free ones, to be started in `directory`.
+    pub fn command(directory: &Directory) -> Command {
+        let ports = [
+            "gateway",
+            "data",
+            "downstream",
+            "console",
+            "gateway-admin",
+            "data-admin",
+            "downstream-admin",
+        ];
+        let mut command = omnitrace(["up", "--json"]);
+        command
+            .args(ports.map(|name| format!("--{name}-port=0")))
+            .current_dir(directory.path());
+        command
+    }
+
+    /// Starts one on a database of the shared Postgres; with the console, ready when this returns.
+    pub async fn start() -> Self {
+        let mut up = Self::start_with(Directory::new(), &database().await, |command| command).await;
+        up.ready().await;
+        up
+    }
+
+    /// Starts one on `database` and returns at once.
+    pub async fn start_with(
+        directory: Directory,
+        database: &Database,
+        change: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Self {
+        let mut command = Self::command(&directory);
+        change(command.env("DATABASE_URL", &database.url));
+        Self {
+            child: Child::spawn("up", command),
+            directory,
+        }
+    }
+
+    /// All events so far.
+    pub fn events(&self) -> Vec<Value> {
+        self.child.json_lines()
+    }
+
+    /// Waits for an event that satisfies `matches`.
+    pub async fn event(&mut self, what: &str, matches: impl Fn(&Value) -> bool) -> Value {
+        self.child
+            .wait_for(what, |child| {
+                child.json_lines().into_iter().find(|event| matches(event))
+            })
+            .await
+    }
+
+    /// Waits for the event `ready`: fields `gateway_url`, `console_url`, `trace_id` of the probe.
+    pub async fn ready(&mut self) -> Value {
+        self.event("ready", |event| event["event"] == "ready").await
+    }
+
+    /// Waits until a part has started: fields `url`, `admin_url`, `pid`, `moved`.
+    pub async fn started(&mut self, part: &str) -> Value {
+        self.event(&format!("{part} started"), |event| {
+            event["event"] == "started" && event["part"] == part
+        })
+        .await
+    }
+
+    /// Ctrl-C, and the end of the process.
+    pub async fn stop(&mut self) -> ExitStatus {
+        self.child.signal(Signal::SIGINT);
+        self.child.wait().await
+    }
+}
