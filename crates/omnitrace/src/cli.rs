@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
     version,
     about,
     args_conflicts_with_subcommands = true,
+    args_override_self = true,
     max_term_width = 100,
     after_help = "\
 Examples:
@@ -40,7 +41,7 @@ impl Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Start Postgres, the console and the three services, and stop them with Ctrl-C.
-    #[command(long_about = UP_HELP, after_help = UP_EXAMPLES)]
+    #[command(long_about = UP_HELP, after_help = UP_EXAMPLES, args_override_self = true)]
     Up(Box<UpArgs>),
     /// Switch faults on and off in a running service.
     Fault {

@@ -52,7 +52,7 @@ async fn one(
     skus: Rc<RefCell<Vec<String>>>,
 ) {
     let known = skus.borrow().len();
-    if number % ORDER_EVERY == 0 && known > 0 {
+    if number.is_multiple_of(ORDER_EVERY) && known > 0 {
         let sku = skus.borrow()[number as usize / 3 % known].clone();
         let order = json!({"sku": sku, "quantity": 1, "customer_email": format!("customer{}@example.com", number % 1000)});
         client

@@ -1,6 +1,6 @@
 //! Where Postgres comes from: `DATABASE_URL`, the machine, a download, or a clear error.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -346,8 +346,7 @@ impl Mirror {
 }
 
 fn respond(stream: &mut TcpStream, answer: &Answer) {
-    let mut request = [0; 4096];
-    stream.read(&mut request).ok();
+    BufReader::new(&*stream).read_line(&mut String::new()).ok();
     let sent = match answer {
         Answer::HalfThenSilence => 500,
         Answer::Whole => 1000,

@@ -5,9 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
-use crate::harness::{
-    Child, Directory, Receiver, Up, database, eventually, http, omnitrace,
-};
+use crate::harness::{Child, Directory, Receiver, Up, database, eventually, http, omnitrace};
 
 #[tokio::test]
 async fn everything_is_visible_when_it_says_ready() {

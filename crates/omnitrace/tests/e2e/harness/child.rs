@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use super::{DEADLINE, binary, eventually, eventually_blocking};
+use super::{binary, eventually_now};
 
 /// Settings that a developer may have set and that must not change what a test sees.
 /// What tells the Postgres finder where to look is kept.
@@ -150,7 +150,7 @@ impl Child {
     /// Waits until `probe` finds something; panics when the process ends first.
     pub async fn wait_for<T>(&mut self, what: &str, probe: impl Fn(&Self) -> Option<T>) -> T {
         let what = format!("{}: {what}", self.name);
-        eventually(&what.clone(), async || {
+        eventually_now(&what.clone(), || {
             // The order matters: output that came before the end of the process still counts.
             let ended = self.try_wait();
             let found = probe(self);
@@ -178,7 +178,7 @@ impl Child {
     /// Waits for the end of the process, all its output read.
     pub async fn wait(&mut self) -> ExitStatus {
         let what = format!("{} (pid {}) ends", self.name, self.pid());
-        eventually(&what, async || self.try_wait()).await
+        eventually_now(&what, || self.try_wait()).await
     }
 
     /// SIGTERM, then [`Child::wait`].

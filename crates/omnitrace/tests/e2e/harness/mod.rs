@@ -17,6 +17,8 @@
 //! - [`Capture`]: stands in for a service that is called, and keeps the requests it got.
 //! - [`database()`]: one fresh database on the Postgres that all tests of this process share.
 //! - [`Child`]: any other `omnitrace` process; killed on drop, its output printed when the test fails.
+//! - [`Books`]: what the database says, past every service; [`Proxy`]: mistreats what data sends downstream.
+//! - [`Up`]: the whole of `omnitrace up`, in a [`Directory`] that knows which processes were started in it.
 //! - [`eventually`]: wait on a condition, never on a clock. Every wait ends by [`DEADLINE`] with what it saw last.
 //!
 //! The module also compiles when another package includes it by `#[path]`: then the executable is taken
@@ -28,29 +30,37 @@
     reason = "each test uses a part of the harness, and other packages include it by path"
 )]
 
+mod books;
 mod capture;
 mod child;
 mod database;
 mod decode;
+mod exposition;
+mod proxy;
 mod receiver;
 mod reply;
 mod scrape;
 mod stack;
 mod telemetry;
+mod up;
 mod verbs;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+pub use books::{Account, Books, EventRow, OrderRow};
 pub use capture::{Capture, Captured};
 pub use child::{Child, Listening, omnitrace};
 pub use database::{Database, database, database_on, shared_postgres};
+pub use exposition::{Exemplar, Family, exemplar_of, histograms, openmetrics};
 pub use nix::sys::signal::Signal;
+pub use proxy::{Deliveries, Proxy};
 pub use receiver::{Delivery, Receiver};
 pub use reply::Reply;
 pub use scrape::{Sample, Scrape};
 pub use stack::{Stack, StackBuilder};
-pub use telemetry::{Event, Kind, Link, LogRecord, Span, Status, tree};
+pub use telemetry::{Event, Kind, Link, LogRecord, Span, Status, complete, tree};
+pub use up::{Directory, Up};
 
 /// How long a wait lasts at most. Generous: CI machines have two cores and build at the same time.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -63,6 +73,22 @@ pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>
     let start = Instant::now();
     loop {
         if let Some(value) = probe().await {
+            return value;
+        }
+        assert!(
+            start.elapsed() < DEADLINE,
+            "not within {DEADLINE:?}: {what}"
+        );
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// The same for a `probe` that need not wait itself. Its future can be spawned, which one that borrows an
+/// async closure cannot (yet).
+pub async fn eventually_now<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = probe() {
             return value;
         }
         assert!(

@@ -10,7 +10,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 
 use super::telemetry::{LogRecord, Span, tree};
-use super::{decode, eventually};
+use super::{decode, eventually_now};
 
 /// One export request, as it came in.
 #[derive(Debug, Clone)]
@@ -172,7 +172,7 @@ impl Receiver {
 
     /// Waits until `find` finds something among all spans.
     pub async fn wait_for_span<T>(&self, what: &str, find: impl Fn(&[Span]) -> Option<T>) -> T {
-        eventually(what, async || find(&self.state.lock().unwrap().spans)).await
+        eventually_now(what, || find(&self.state.lock().unwrap().spans)).await
     }
 
     /// Waits for a log record.
@@ -181,7 +181,7 @@ impl Receiver {
         what: &str,
         matches: impl Fn(&LogRecord) -> bool,
     ) -> LogRecord {
-        eventually(what, async || {
+        eventually_now(what, || {
             self.state
                 .lock()
                 .unwrap()

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::time::Instant;
 
 use serde_json::Value;
 
-use super::{Child, Database, Signal, database, eventually, omnitrace};
+use super::{Child, DEADLINE, Database, POLL, Signal, database, omnitrace};
 
 /// A directory for one stack, removed at the end.
 ///
@@ -57,15 +58,15 @@ impl Directory {
 
     /// Waits until nothing that was started here runs any more.
     pub async fn deserted(&self) {
-        eventually("every process of the stack has ended", async || {
+        let start = Instant::now();
+        loop {
             let left = self.processes();
-            if !left.is_empty() {
-                // Shown by the panic of `eventually`'s caller only through the captured output.
-                println!("still running: {left:#?}");
+            if left.is_empty() {
+                return;
             }
-            left.is_empty().then_some(())
-        })
-        .await;
+            assert!(start.elapsed() < DEADLINE, "still running: {left:#?}");
+            tokio::time::sleep(POLL).await;
+        }
     }
 }
 
