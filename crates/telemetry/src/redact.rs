@@ -22,7 +22,7 @@ pattern!(
     r"(?i)[a-z0-9._%+'\-]{1,64}(?:@|%40)[a-z0-9\-]{1,63}(?:\.[a-z0-9\-]{1,63})*"
 );
 // Schemes whose credentials follow after a space.
-pattern!(AUTH, r"(?i)\b(bearer|basic)\s+[a-z0-9._~+/\-]{8,}=*");
+pattern!(AUTH, r"(?i)\b(bearer|basic)[\s+]+[a-z0-9._~+/\-]{8,}=*");
 pattern!(
     JWT,
     r"\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*"
@@ -30,7 +30,7 @@ pattern!(
 // `password=…`, `"api_key": "…"`, `token%3D…` and their kin, up to the end of the value.
 pattern!(
     KEYED,
-    r#"(?i)\b((?:[a-z0-9]+[_-])*(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|authorization|signature|session[_-]?id|cookie|client[_-]?secret))("?\s*(?:[=:]|%3d)\s*)("[^"]*"|'[^']*'|[^\s&;,"'}\])]+)"#
+    r#"(?i)\b((?:[a-z0-9]+[_-])*(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|authorization|signature|session[_-]?id|cookie|client[_-]?secret))("?\s*(?:[=:]|%3d)\s*)("[^"]*"|'[^']*'|\[redacted\]|[^\s&;,"'}\])]+)"#
 );
 // user:password@ in a URL.
 pattern!(USERINFO, r"(?i)\b([a-z][a-z0-9+.\-]*://)[^/\s?#@]+@");
@@ -40,11 +40,54 @@ pattern!(PG_ROW, r"Failing row contains \(.*\)");
 // A run of digits, perhaps grouped as on a card; the boundaries are checked by hand.
 pattern!(
     DIGITS,
-    r"\d{13,19}|\d{4}([ -])\d{4}[ -]\d{4}[ -]\d{1,7}|\d{4}[ -]\d{6}[ -]\d{5}"
+    r"\d{13,19}|\d{4}[ +-]\d{4}[ +-]\d{4}[ +-]\d{1,7}|\d{4}[ +-]\d{6}[ +-]\d{5}"
 );
 
-/// Returns `text` with every secret replaced by [`MARK`]; borrows when there is none.
+/// How often percent-encoding is undone in the search for secrets: a proxy may have encoded what was encoded.
+const LAYERS: usize = 3;
+
+/// Returns `text` with every secret replaced by [`MARK`]; borrows when there is none. Where a secret hid behind
+/// percent-encoding, what surrounds it comes out decoded. Redacting twice is the same as once.
 pub fn redact(text: &str) -> Cow<'_, str> {
+    let mut out = redact_plain(text);
+    let mut layer = percent_decoded(&out);
+    for _ in 0..LAYERS {
+        let Some(decoded) = layer else { break };
+        let clean = redact_plain(&decoded);
+        layer = percent_decoded(&clean);
+        if clean != decoded {
+            out = Cow::Owned(clean.into_owned());
+        }
+    }
+    out
+}
+
+/// Undoes percent-encoding; `None` when there is none. Control characters stay out: they were encoded for a reason.
+fn percent_decoded(text: &str) -> Option<String> {
+    let hex = |at: usize| {
+        let digits = text.get(at + 1..at + 3)?;
+        let valid = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        valid.then(|| u8::from_str_radix(digits, 16).unwrap_or_default())
+    };
+    let first = text.find('%')?;
+    let (mut bytes, mut at) = (text.as_bytes()[..first].to_vec(), first);
+    let mut any = false;
+    while let Some(byte) = text.as_bytes().get(at) {
+        let decoded = if *byte == b'%' { hex(at) } else { None };
+        any |= decoded.is_some();
+        at += if decoded.is_some() { 3 } else { 1 };
+        bytes.push(decoded.unwrap_or(*byte));
+    }
+    let printable = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    any.then(|| {
+        String::from_utf8_lossy(&bytes)
+            .chars()
+            .map(printable)
+            .collect()
+    })
+}
+
+fn redact_plain(text: &str) -> Cow<'_, str> {
     let hints = Hints::of(text.as_bytes());
     let mut out = Cow::Borrowed(text);
     if hints.separator {
@@ -87,7 +130,7 @@ impl Hints {
                 b'0'..=b'9' => hints.digits += 1,
                 _ => {}
             }
-            hints.separator |= matches!(byte, b'=' | b':' | b' ' | b'.' | b'%');
+            hints.separator |= matches!(byte, b'=' | b':' | b' ' | b'.' | b'%' | b'+');
         }
         hints.separator |= hints.email;
         hints
@@ -177,8 +220,14 @@ mod tests {
                 "Failing row contains ([redacted]).",
             ),
             ("eyJhbGciOi.eyJzdWIiOiI.sflKxw x", "[redacted] x"),
+            ("Bearer+abcdefghijkl", "Bearer [redacted]"),
+            ("a=1&n=5500+0055+5555+5559", "a=1&n=[redacted]"),
+            ("/u/5500%200055%205555%205559%20x", "/u/[redacted] x"),
+            ("n%3D1%20and%205500005555555559", "n=1 and [redacted]"),
+            ("q=ada%2540example.com%250A", "q=[redacted]%0A"),
         ] {
             assert_eq!(redact(text), want);
+            assert_eq!(redact(want), want, "twice");
         }
     }
 
@@ -193,6 +242,7 @@ mod tests {
             "order 01234567-4111-4111-1111-111111111111",
             "a4111111111111111",
             "http://127.0.0.1:8081/orders",
+            "/api/orders?cursor=a%20b%26c%3D%C3%A9%zz%4",
         ] {
             assert_eq!(redact(text), text);
         }
