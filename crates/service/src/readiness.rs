@@ -5,17 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use telemetry::names;
+
 /// How long one check may take.
 const CHECK_LIMIT: Duration = Duration::from_secs(1);
 
 /// How often the gauge is refreshed when nobody asks.
 const REFRESH: Duration = Duration::from_secs(1);
-
-/// Gauge: 1 while the service is ready.
-const READY: &str = "service_ready";
-
-/// Counter: how often the service has become ready or ceased to be.
-const CHANGES: &str = "service_readiness_changes_total";
 
 type Probe =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
@@ -62,16 +58,8 @@ pub(crate) struct Readiness {
 impl Readiness {
     /// A service that is still starting.
     pub(crate) fn starting() -> Arc<Self> {
-        metrics::describe_gauge!(
-            READY,
-            "1 while the service is ready to take requests, else 0."
-        );
-        metrics::describe_counter!(
-            CHANGES,
-            "How often the service has become ready or ceased to be."
-        );
-        metrics::gauge!(READY).set(0.0);
-        metrics::counter!(CHANGES).absolute(0);
+        metrics::gauge!(names::SERVICE_READY).set(0.0);
+        metrics::counter!(names::READINESS_CHANGES).absolute(0);
         Arc::new(Self {
             checks: std::sync::OnceLock::new(),
             draining: AtomicBool::new(false),
@@ -132,8 +120,8 @@ impl Readiness {
 
     fn record(&self, ready: bool) {
         if self.was_ready.swap(ready, Ordering::AcqRel) != ready {
-            metrics::counter!(CHANGES).increment(1);
+            metrics::counter!(names::READINESS_CHANGES).increment(1);
         }
-        metrics::gauge!(READY).set(if ready { 1.0 } else { 0.0 });
+        metrics::gauge!(names::SERVICE_READY).set(if ready { 1.0 } else { 0.0 });
     }
 }

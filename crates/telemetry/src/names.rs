@@ -91,6 +91,10 @@ pub const DB_WAIT: &str = "db_client_connection_wait_time_seconds";
 pub const DB_TIMEOUTS: &str = "db_client_connection_timeouts_total";
 /// Gauge: 1 while a fault is on. Label: `fault`.
 pub const FAULT_ACTIVE: &str = "fault_active";
+/// Gauge: 1 while the service is ready.
+pub const SERVICE_READY: &str = "service_ready";
+/// How often the service has become ready or ceased to be.
+pub const READINESS_CHANGES: &str = "service_readiness_changes_total";
 /// Constant 1; the labels say what runs.
 pub const BUILD_INFO: &str = "build_info";
 /// Log records by level.
@@ -287,6 +291,22 @@ pub const METRICS: &[Metric] = &[
         &["fault"],
         Own,
         "1 while the named fault is switched on, else 0.",
+    ),
+    metric(
+        SERVICE_READY,
+        Gauge,
+        "1",
+        &[],
+        Own,
+        "1 while the service is ready to take requests, else 0.",
+    ),
+    metric(
+        READINESS_CHANGES,
+        Counter,
+        "{change}",
+        &[],
+        Own,
+        "How often the service has become ready or ceased to be.",
     ),
     metric(
         BUILD_INFO,
