@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use service::faults::{Fault, Parameter, Parameters, Spec, Switchboard};
+use sqlx::{Connection, PgConnection};
 use telemetry::db::Pool;
 
 use crate::database::Database;
-use crate::errors::StoreError;
-use crate::store::RowLocks;
+use crate::store;
 
 /// Slow statements.
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -127,12 +127,13 @@ async fn contend(pool: &Pool, hold: Duration) {
     }
 }
 
-async fn hold_rows(pool: &Pool, hold: Duration) -> Result<Infallible, StoreError> {
-    let mut locks = RowLocks::connect(pool).await?;
+async fn hold_rows(pool: &Pool, hold: Duration) -> Result<Infallible, sqlx::Error> {
+    let mut connection = PgConnection::connect_with(&pool.raw().connect_options()).await?;
     loop {
-        locks.take().await?;
+        let mut tx = connection.begin().await?;
+        sqlx::query(store::LOCK_ITEMS).execute(&mut *tx).await?;
         tokio::time::sleep(hold).await;
-        locks.release().await?;
+        tx.rollback().await?;
         // Lets those that waited have their turn.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -4,7 +4,7 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use api::routes::{IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, data};
 use api::types::{NewOrder, OrderPage, PageQuery, QuoteQuery, QuotedItem};
-use service::{ApiError, Deadline};
+use service::{ApiError, Deadline, Json, Query};
 use uuid::Uuid;
 
 use crate::orders::Orders;
@@ -14,7 +14,7 @@ type State = web::Data<Orders>;
 /// `GET /items/quote`.
 pub(crate) async fn quoted_item(
     orders: State,
-    query: web::Query<QuoteQuery>,
+    Query(query): Query<QuoteQuery>,
     deadline: Deadline,
 ) -> Result<web::Json<QuotedItem>, ApiError> {
     query.validate()?;
@@ -27,7 +27,7 @@ pub(crate) async fn quoted_item(
 pub(crate) async fn place_order(
     orders: State,
     request: HttpRequest,
-    order: web::Json<NewOrder>,
+    Json(order): Json<NewOrder>,
     deadline: Deadline,
 ) -> Result<HttpResponse, ApiError> {
     order.validate()?;
@@ -55,7 +55,7 @@ pub(crate) async fn order(orders: State, id: web::Path<Uuid>) -> Result<HttpResp
 /// `GET /orders`.
 pub(crate) async fn orders(
     orders: State,
-    query: web::Query<PageQuery>,
+    Query(query): Query<PageQuery>,
 ) -> Result<web::Json<OrderPage>, ApiError> {
     let page = orders.page(&query).await?;
     tracing::info!(count = page.orders.len(), "orders listed");

@@ -9,7 +9,6 @@ use std::time::Duration;
 use api::types::{NewOrder, Order, OrderEvent, OrderEventKind, OrderStatus};
 use sqlx::postgres::PgListener;
 use sqlx::types::Json;
-use sqlx::{Connection, PgConnection};
 use telemetry::db::{Pool, Statement, Tx};
 use uuid::Uuid;
 
@@ -153,6 +152,10 @@ const BACKLOG: &str = "SELECT count(*), coalesce(extract(epoch FROM now() - min(
      FROM outbox WHERE delivered_at IS NULL";
 
 const PURGE: &str = "DELETE FROM outbox WHERE delivered_at < now() - make_interval(secs => $1)";
+
+/// For the fault `lock_contention`. Not FOR UPDATE: the foreign key of an order's insert would wait too, and hide the
+/// reservation's wait.
+pub(crate) const LOCK_ITEMS: &str = "SELECT FROM items ORDER BY sku FOR NO KEY UPDATE";
 
 /// Held until the connection is closed; the number is any that nobody else uses.
 pub(crate) const LOCK_SCHEMA: &str = "SELECT pg_advisory_lock(8029479110281224547)";
@@ -420,36 +423,4 @@ async fn settle(tx: &mut Tx, id: Uuid, status: OrderStatus) -> Result<Option<Pen
     let query = sqlx::query_as(SETTLE.sql).bind(id).bind(status.as_str());
     let row: Option<CausedRow> = SETTLE.run(query.fetch_optional(&mut **tx)).await?;
     Ok(row.map(Pending::try_from).transpose()?)
-}
-
-/// Holds the rows of all items, for the fault `lock_contention`.
-pub(crate) struct RowLocks {
-    connection: PgConnection,
-}
-
-impl RowLocks {
-    /// Opens a connection like those of the pool.
-    pub(crate) async fn connect(pool: &Pool) -> Result<Self> {
-        let options = pool.raw().connect_options();
-        Ok(Self {
-            connection: PgConnection::connect_with(&options).await?,
-        })
-    }
-
-    /// Locks the rows.
-    pub(crate) async fn take(&mut self) -> Result<()> {
-        sqlx::query("BEGIN").execute(&mut self.connection).await?;
-        // Not FOR UPDATE: the foreign key of an order's insert would wait too, and hide the reservation's wait.
-        let lock = "SELECT FROM items ORDER BY sku FOR NO KEY UPDATE";
-        sqlx::query(lock).execute(&mut self.connection).await?;
-        Ok(())
-    }
-
-    /// Lets them go.
-    pub(crate) async fn release(&mut self) -> Result<()> {
-        sqlx::query("ROLLBACK")
-            .execute(&mut self.connection)
-            .await?;
-        Ok(())
-    }
 }

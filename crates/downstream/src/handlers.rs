@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use api::routes::ORDER_EVENTS_DESTINATION;
 use api::types::{EventReceipt, OrderEvent, Payment, PaymentRequest, PaymentStatus, Quote};
 use serde::Serialize;
-use service::ApiError;
+use service::{ApiError, Json};
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -75,13 +75,13 @@ pub(crate) async fn quote(
 pub(crate) async fn pay(
     state: web::Data<State>,
     request: HttpRequest,
-    payment: web::Json<PaymentRequest>,
+    Json(payment): Json<PaymentRequest>,
 ) -> Result<HttpResponse, ApiError> {
     state.work(&request).await?;
     let PaymentRequest {
         order_id,
         amount_cents,
-    } = payment.into_inner();
+    } = payment;
     let (payment, new) = state.payments.once(order_id, || {
         let status = match state.model.declines(order_id) {
             true => PaymentStatus::Declined,
@@ -108,7 +108,7 @@ pub(crate) async fn pay(
 pub(crate) async fn apply(
     state: web::Data<State>,
     request: HttpRequest,
-    event: web::Json<OrderEvent>,
+    Json(event): Json<OrderEvent>,
 ) -> Result<HttpResponse, ApiError> {
     let span = telemetry::messaging::consumer_span(ORDER_EVENTS_DESTINATION, &event.id.to_string());
     let result = async {

@@ -6,7 +6,7 @@ use api::routes::{IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, gateway};
 use api::types::{NewOrder, OrderPage, PageQuery, QuoteQuery, QuotedItem};
 use api::{DataClient, Placed};
 use serde_json::json;
-use service::{ApiError, Deadline};
+use service::{ApiError, Deadline, Json, Query};
 use uuid::Uuid;
 
 type Data = web::Data<DataClient>;
@@ -19,7 +19,7 @@ pub(crate) async fn health() -> HttpResponse {
 /// `GET /api/data`.
 pub(crate) async fn quoted_item(
     data: Data,
-    query: web::Query<QuoteQuery>,
+    Query(query): Query<QuoteQuery>,
     deadline: Deadline,
 ) -> Result<web::Json<QuotedItem>, ApiError> {
     query.validate()?;
@@ -32,7 +32,7 @@ pub(crate) async fn quoted_item(
 pub(crate) async fn place_order(
     data: Data,
     request: HttpRequest,
-    order: web::Json<NewOrder>,
+    Json(order): Json<NewOrder>,
     deadline: Deadline,
 ) -> Result<HttpResponse, ApiError> {
     order.validate()?;
@@ -65,7 +65,7 @@ pub(crate) async fn order(
 /// `GET /api/orders`.
 pub(crate) async fn orders(
     data: Data,
-    query: web::Query<PageQuery>,
+    Query(query): Query<PageQuery>,
     deadline: Deadline,
 ) -> Result<web::Json<OrderPage>, ApiError> {
     query.checked_limit()?;

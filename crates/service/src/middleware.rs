@@ -9,7 +9,7 @@ use actix_web::{App, Error, web};
 use crate::blueprint::Configure;
 use crate::deadline;
 use crate::error::ApiError;
-use crate::reject;
+use crate::extract;
 use crate::routes::{self, Routes};
 
 /// The application of one worker. From the outside in:
@@ -32,7 +32,7 @@ pub(crate) fn application(
         InitError = (),
     > + use<>,
 > {
-    let mut app = App::new().configure(reject::configure);
+    let mut app = App::new().configure(extract::configure);
     for configure in configure {
         app = app.configure(|config| configure(config));
     }
@@ -71,10 +71,10 @@ mod tests {
     use actix_web::body::to_bytes;
     use actix_web::http::Method;
     use actix_web::test::{TestRequest, init_service, try_call_service};
-    use actix_web::web::Json;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::extract::Json;
     use crate::problem::Problem;
     use crate::routes::Route;
 
@@ -86,8 +86,8 @@ mod tests {
         std::future::pending().await
     }
 
-    async fn echo(body: Json<Value>) -> Json<Value> {
-        body
+    async fn echo(Json(body): Json<Value>) -> web::Json<Value> {
+        web::Json(body)
     }
 
     fn routes() -> Routes {
@@ -123,7 +123,7 @@ mod tests {
     #[actix_web::test]
     async fn every_failure_is_a_problem_document() {
         let json = ("content-type", "application/json");
-        let large = format!("[{}1]", "1,".repeat(40_000));
+        let large = format!("{{}}{}", " ".repeat(70_000));
         for (request, status) in [
             (TestRequest::get().uri("/nowhere"), 404),
             (TestRequest::get().uri("/echo"), 405),

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::fault::{Fault, Setting, Switch};
 use super::spec::{Parameter, Parameters, Spec};
 use crate::error::ApiError;
-use crate::problem::{self, FieldError};
+use crate::problem::FieldError;
 
 /// The faults of a service.
 #[derive(Default)]
@@ -144,21 +144,7 @@ pub(crate) fn parse(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
     if body.trim_ascii().is_empty() {
         return Ok(Map::new());
     }
-    match serde_json::from_slice(body) {
-        Ok(Value::Object(request)) => Ok(request),
-        Ok(_) => Err(ApiError::invalid(vec![FieldError::new(
-            "(request)",
-            "allowed: a JSON object of parameters",
-        )])),
-        Err(error) => Err(ApiError::new(
-            problem::BAD_REQUEST,
-            format!(
-                "the body is not JSON (line {} column {})",
-                error.line(),
-                error.column()
-            ),
-        )),
-    }
+    crate::extract::parse(body)
 }
 
 #[cfg(test)]
@@ -167,6 +153,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::problem;
 
     #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
     struct Delay {
