@@ -1,6 +1,7 @@
 //! One Postgres server for the whole test process, one fresh database for each test.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Mutex;
 
 use sqlx::{Connection, Executor, PgConnection};
@@ -36,8 +37,9 @@ static STARTING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// URL of the Postgres server that all tests of this process share; starts it at the first call.
 ///
-/// It is found the way `omnitrace up` finds it: installed, else downloaded. `OMNITRACE_TEST_DATABASE_URL`
-/// names another server, whose user must be allowed to create databases.
+/// It is found the way `omnitrace up` finds it: installed, else downloaded; in the container tests it is one
+/// from `OMNITRACE_POSTGRES_IMAGE`. `OMNITRACE_TEST_DATABASE_URL` names another server, whose user must be
+/// allowed to create databases.
 pub async fn shared_postgres() -> String {
     if let Ok(url) = std::env::var("OMNITRACE_TEST_DATABASE_URL") {
         return url;
@@ -46,15 +48,7 @@ pub async fn shared_postgres() -> String {
     if let Some(server) = SERVER.lock().unwrap().as_ref() {
         return server.url.clone();
     }
-    let mut process = Child::spawn(
-        "postgres",
-        omnitrace(
-            ["postgres", "--ephemeral", "--data-dir"]
-                .map(PathBuf::from)
-                .into_iter()
-                .chain([directory()]),
-        ),
-    );
+    let mut process = Child::spawn("postgres", server());
     let url = process.listening().await.line["database_url"]
         .as_str()
         .expect("database_url")
@@ -64,6 +58,22 @@ pub async fn shared_postgres() -> String {
         _process: process,
     });
     url
+}
+
+/// The command that runs a server until its stdin closes: in a container when compiled into the container tests.
+fn server() -> Command {
+    if let Some(container) = option_env!("CARGO_BIN_EXE_postgres-container") {
+        let mut command = Command::new(container);
+        let image = std::env::var("OMNITRACE_POSTGRES_IMAGE");
+        command.arg(image.as_deref().unwrap_or("postgres:18.6-alpine"));
+        return command;
+    }
+    omnitrace(
+        ["postgres", "--ephemeral", "--data-dir"]
+            .map(PathBuf::from)
+            .into_iter()
+            .chain([directory()]),
+    )
 }
 
 /// A fresh database on the shared server.

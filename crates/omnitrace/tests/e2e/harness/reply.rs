@@ -50,6 +50,48 @@ impl Reply {
         self.headers.get(name).map_or("", String::as_str)
     }
 
+    /// Checks that this is an RFC 9457 problem document of this status and type, whose trace id is that of the
+    /// response, and returns it.
+    #[track_caller]
+    pub fn problem(&self, status: u16, slug: &str) -> Value {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(
+            self.header("content-type"),
+            "application/problem+json",
+            "{self:?}"
+        );
+        let problem = self.json();
+        assert_eq!(
+            problem["type"],
+            format!("urn:problem-type:omnitrace:{slug}"),
+            "{self:?}"
+        );
+        assert_eq!(problem["status"], status, "{self:?}");
+        for text in ["title", "detail"] {
+            assert!(
+                problem[text].as_str().is_some_and(|text| !text.is_empty()),
+                "{text}: {self:?}"
+            );
+        }
+        assert_eq!(problem["trace_id"], self.trace_id(), "{self:?}");
+        let retry_after = self.header("retry-after").parse::<u32>();
+        assert_eq!(retry_after.is_ok(), status == 503, "Retry-After: {self:?}");
+        problem
+    }
+
+    /// The names in the `errors` of a problem document.
+    #[track_caller]
+    pub fn invalid_fields(&self) -> Vec<String> {
+        let problem = self.json();
+        let errors = problem["errors"]
+            .as_array()
+            .unwrap_or_else(|| panic!("no errors in {self:?}"));
+        errors
+            .iter()
+            .map(|error| error["field"].as_str().unwrap_or_default().to_owned())
+            .collect()
+    }
+
     /// The trace id in `Server-Timing: traceparent;desc="00-<trace id>-…"`; panics when there is none.
     #[track_caller]
     pub fn trace_id(&self) -> String {
