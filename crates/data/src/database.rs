@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 use telemetry::db::Pool;
 use tokio::time::Instant;
 
@@ -56,15 +56,39 @@ pub(crate) async fn open(settings: &Own) -> anyhow::Result<Database> {
     let pool = |size: u32| {
         PgPoolOptions::new()
             .max_connections(size)
-            .min_connections(size.min(2))
+            .min_connections(size)
             .acquire_timeout(api::timeouts::DATA_POOL_ACQUIRE)
             .idle_timeout(Duration::from_secs(300))
             .connect_lazy_with(options.clone())
     };
+    let (requests, background) = (pool(settings.pool_size), pool(BACKGROUND_CONNECTIONS));
+    for pool in [&requests, &background] {
+        warm(pool).await.with_context(|| {
+            format!(
+                "OMNITRACE_POOL_SIZE: {server} does not accept {} connections",
+                settings.pool_size
+            )
+        })?;
+    }
     Ok(Database {
-        requests: Pool::new(pool(settings.pool_size), "requests"),
-        background: Pool::new(pool(BACKGROUND_CONNECTIONS), "background"),
+        requests: Pool::new(requests, "requests"),
+        background: Pool::new(background, "background"),
     })
+}
+
+/// Opens every connection now: a log-in costs many milliseconds of CPU time, which the first burst of requests would
+/// otherwise wait for, and a server that does not accept as many is found at start.
+async fn warm(pool: &PgPool) -> Result<(), sqlx::Error> {
+    let end = Instant::now() + WAIT;
+    let mut held = Vec::new();
+    while held.len() < pool.options().get_max_connections() as usize {
+        match pool.acquire().await {
+            Ok(connection) => held.push(connection),
+            Err(sqlx::Error::PoolTimedOut) if Instant::now() < end => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Tries again while the server is not there yet; a wrong password or database is an error at once.

@@ -65,23 +65,21 @@ fn is_json(request: &HttpRequest) -> bool {
     mime.is_some_and(|mime| mime.essence_str() == header::ContentType::json().0.essence_str())
 }
 
-/// Reads a JSON object.
+/// Reads a JSON object: first whether it is JSON at all, so that a wrong shape is not reported of half a document.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice::<IgnoredAny>(body).map_err(|error| not_json(&error))?;
+    // serde would take an array for a struct, member by member.
     if !body.trim_ascii_start().starts_with(b"{") {
-        // serde would take an array for a struct, member by member.
-        return Err(match serde_json::from_slice::<IgnoredAny>(body) {
-            Ok(_) => ApiError::invalid(vec![FieldError::new(WHOLE, "allowed: a JSON object")]),
-            Err(error) => not_json(&error),
-        });
+        return Err(ApiError::invalid(vec![FieldError::new(
+            WHOLE,
+            "allowed: a JSON object",
+        )]));
     }
     let mut json = serde_json::Deserializer::from_slice(body);
-    let value =
-        serde_path_to_error::deserialize(&mut json).map_err(|error| match error.inner() {
-            inner if inner.is_data() => wrong_shape(&error),
-            inner => not_json(inner),
-        })?;
-    json.end().map_err(|error| not_json(&error))?;
-    Ok(value)
+    serde_path_to_error::deserialize(&mut json).map_err(|error| match error.inner() {
+        inner if inner.is_data() => wrong_shape(&error),
+        inner => not_json(inner),
+    })
 }
 
 fn not_json(error: &serde_json::Error) -> ApiError {
@@ -171,6 +169,7 @@ mod tests {
         for (text, detail) in [
             ("", "the body is not JSON (line 1 column 0)"),
             ("{\"quantity\":", "the body is not JSON (line 1 column 12)"),
+            ("{\"size\":1} x", "the body is not JSON (line 1 column 12)"),
             (
                 "{\"quantity\":1} x",
                 "the body is not JSON (line 1 column 16)",
