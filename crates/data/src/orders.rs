@@ -6,14 +6,12 @@ use api::types::{
     NewOrder, Order, OrderPage, OrderStatus, PageQuery, PaymentRequest, PaymentStatus, QuotedItem,
 };
 use service::{ApiError, Deadline};
+use telemetry::names;
 use uuid::Uuid;
 
 use crate::cursor;
 use crate::rows::Placement;
 use crate::store::Store;
-
-/// Counter: orders settled, by `status` (confirmed, declined) and by whom (`settled_by`: request, sweeper).
-const SETTLED: &str = "orders_settled_total";
 
 /// Who drives an order on.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +40,6 @@ pub(crate) struct Orders {
 impl Orders {
     /// Orders in `store`, paid through `downstream`.
     pub(crate) fn new(store: Store, downstream: DownstreamClient) -> Self {
-        metrics::describe_counter!(SETTLED, "Orders settled, by result and by who did it.");
         for driver in [Driver::Request, Driver::Sweeper] {
             for status in [OrderStatus::Confirmed, OrderStatus::Declined] {
                 counter(status, driver).absolute(0);
@@ -183,7 +180,7 @@ fn record(order: &Order, driver: Driver) {
 }
 
 fn counter(status: OrderStatus, driver: Driver) -> metrics::Counter {
-    metrics::counter!(SETTLED, "status" => status.as_str(), "settled_by" => driver.as_str())
+    metrics::counter!(names::ORDERS_SETTLED, "status" => status.as_str(), "settled_by" => driver.as_str())
 }
 
 fn unknown_sku() -> ApiError {

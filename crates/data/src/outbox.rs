@@ -11,6 +11,7 @@ use api::timeouts::DATA_TO_DOWNSTREAM;
 use futures_util::StreamExt;
 use service::{Deadline, Shutdown};
 use sqlx::postgres::PgListener;
+use telemetry::names;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -29,13 +30,6 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fr
 const MAX_POSTPONEMENT: Duration = Duration::from_secs(60);
 /// How often old events are deleted.
 const PURGE: Duration = Duration::from_secs(60);
-
-/// Gauge: events that wait for delivery.
-const PENDING: &str = "outbox_pending_events";
-/// Gauge: for how many seconds the oldest of them has waited.
-const OLDEST: &str = "outbox_oldest_pending_event_age_seconds";
-/// Counter: attempts to deliver an event, by `outcome` (ok, error).
-const DELIVERIES: &str = "outbox_deliveries_total";
 
 /// Delivers events until shut-down.
 pub(crate) struct Relay {
@@ -56,19 +50,10 @@ enum Batch {
 impl Relay {
     /// A relay from `store` to `downstream`.
     pub(crate) fn new(store: Store, downstream: DownstreamClient) -> Self {
-        metrics::describe_gauge!(PENDING, "Order events that wait for delivery.");
-        metrics::describe_gauge!(
-            OLDEST,
-            "Age of the oldest order event that waits for delivery, in seconds."
-        );
-        metrics::describe_counter!(
-            DELIVERIES,
-            "Attempts to deliver an order event, by outcome."
-        );
-        metrics::gauge!(PENDING).set(0.0);
-        metrics::gauge!(OLDEST).set(0.0);
+        metrics::gauge!(names::OUTBOX_PENDING).set(0.0);
+        metrics::gauge!(names::OUTBOX_OLDEST).set(0.0);
         for outcome in ["ok", "error"] {
-            metrics::counter!(DELIVERIES, "outcome" => outcome).absolute(0);
+            metrics::counter!(names::OUTBOX_DELIVERIES, "outcome" => outcome).absolute(0);
         }
         Self {
             store,
@@ -115,8 +100,8 @@ impl Relay {
         }
         let result = self.deliver_batch().await;
         let (pending, oldest) = self.store.backlog().await.map_err(text)?;
-        metrics::gauge!(PENDING).set(pending as f64);
-        metrics::gauge!(OLDEST).set(oldest);
+        metrics::gauge!(names::OUTBOX_PENDING).set(pending as f64);
+        metrics::gauge!(names::OUTBOX_OLDEST).set(oldest);
         if Instant::now() >= self.purge_at {
             self.store.purge().await.map_err(text)?;
             self.purge_at = Instant::now() + PURGE;
@@ -154,7 +139,7 @@ impl Relay {
             let deadline = Deadline::after(DATA_TO_DOWNSTREAM);
             let sent = self.downstream.deliver(&claimed.event, deadline).await;
             let outcome = if sent.is_ok() { "ok" } else { "error" };
-            metrics::counter!(DELIVERIES, "outcome" => outcome).increment(1);
+            metrics::counter!(names::OUTBOX_DELIVERIES, "outcome" => outcome).increment(1);
             let error = match sent {
                 Ok(_) => {
                     return self

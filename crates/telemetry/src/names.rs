@@ -91,6 +91,14 @@ pub const DB_WAIT: &str = "db_client_connection_wait_time_seconds";
 pub const DB_TIMEOUTS: &str = "db_client_connection_timeouts_total";
 /// Gauge: 1 while a fault is on. Label: `fault`.
 pub const FAULT_ACTIVE: &str = "fault_active";
+/// Orders settled.
+pub const ORDERS_SETTLED: &str = "orders_settled_total";
+/// Order events that wait for delivery.
+pub const OUTBOX_PENDING: &str = "outbox_pending_events";
+/// For how many seconds the oldest of them has waited.
+pub const OUTBOX_OLDEST: &str = "outbox_oldest_pending_event_age_seconds";
+/// Attempts to deliver an order event.
+pub const OUTBOX_DELIVERIES: &str = "outbox_deliveries_total";
 /// Gauge: 1 while the service is ready.
 pub const SERVICE_READY: &str = "service_ready";
 /// How often the service has become ready or ceased to be.
@@ -282,6 +290,50 @@ pub const METRICS: &[Metric] = &[
             POOL,
             Development,
             "Waits for a connection that timed out.",
+        ),
+    ),
+    only(
+        DATA,
+        metric(
+            ORDERS_SETTLED,
+            Counter,
+            "{order}",
+            &["status", "settled_by"],
+            Own,
+            "Orders settled, by status (confirmed or declined) and by whom (the request or the sweeper).",
+        ),
+    ),
+    only(
+        DATA,
+        metric(
+            OUTBOX_PENDING,
+            Gauge,
+            "{event}",
+            &[],
+            Own,
+            "Order events that wait for delivery.",
+        ),
+    ),
+    only(
+        DATA,
+        metric(
+            OUTBOX_OLDEST,
+            Gauge,
+            "s",
+            &[],
+            Own,
+            "Age of the oldest order event that waits for delivery, in seconds.",
+        ),
+    ),
+    only(
+        DATA,
+        metric(
+            OUTBOX_DELIVERIES,
+            Counter,
+            "{delivery}",
+            &["outcome"],
+            Own,
+            "Attempts to deliver an order event, by outcome.",
         ),
     ),
     metric(
