@@ -5,5 +5,21 @@
 
 mod harness;
 
+mod adopt;
+mod blindness;
+mod browser;
+mod cli;
+mod ends;
+mod exporting;
+mod hostile;
+mod load;
+mod logs;
+mod metrics;
+mod postgres;
+mod privacy;
+mod propagation;
+mod red;
 mod repository;
 mod smoke;
+mod traces;
+mod up;

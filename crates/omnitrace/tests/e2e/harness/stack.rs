@@ -126,6 +126,11 @@ impl Stack {
         self.service(service).child.json_lines()
     }
 
+    /// The lines of a service's stdout so far, as they are.
+    pub fn stdout(&self, service: &str) -> Vec<String> {
+        self.service(service).child.stdout()
+    }
+
     /// Everything a service has written so far.
     pub fn output(&self, service: &str) -> String {
         self.service(service).child.output()

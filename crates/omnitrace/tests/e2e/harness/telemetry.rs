@@ -128,6 +128,30 @@ impl LogRecord {
     }
 }
 
+/// Panics unless these are all spans of one trace: one at the top, every other's parent there, and for each call
+/// that was answered the span of the service that answered it.
+#[track_caller]
+pub fn complete(spans: &[Span]) {
+    let known = |id: &str| spans.iter().any(|span| span.span_id == id);
+    let tops = spans.iter().filter(|span| !known(&span.parent_span_id));
+    assert_eq!(tops.count(), 1, "not one at the top:\n{}", tree(spans));
+    let answered = |span: &&Span| {
+        span.kind == Kind::Client && span.attributes.contains_key("http.response.status_code")
+    };
+    for call in spans.iter().filter(answered) {
+        let answers = spans
+            .iter()
+            .filter(|span| span.parent_span_id == call.span_id && span.kind == Kind::Server);
+        assert_eq!(
+            answers.count(),
+            1,
+            "nobody answered {}:\n{}",
+            call.name,
+            tree(spans)
+        );
+    }
+}
+
 /// One line a span, children under their parents: what a failing test prints.
 pub fn tree(spans: &[Span]) -> String {
     let mut lines = Vec::new();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Reply, Scrape, Span, Stack, eventually};
+use super::{Kind, Reply, Scrape, Span, Stack, eventually};
 
 impl Stack {
     /// A request to the gateway, for tests that need headers of their own: finish it with [`Stack::send`].
@@ -127,11 +127,12 @@ impl Stack {
         .await
     }
 
-    /// Waits until a trace has a span of each of `services` and the root of what we saw has ended; returns its spans.
+    /// Waits until a trace has a span of each of `services`, and has ended in the first of them, where it came
+    /// in; returns its spans.
     pub async fn trace_over(&self, trace_id: &str, services: &[&str]) -> Vec<Span> {
         self.receiver
             .wait_for_trace(trace_id, |spans| {
-                is_whole(spans)
+                is_whole(spans, services[0])
                     && services
                         .iter()
                         .all(|name| spans.iter().any(|span| span.service == *name))
@@ -142,16 +143,13 @@ impl Stack {
 
 /// Every span's parent is there, except that of one: the entry, whose parent (if any) is the caller's.
 /// A parent is exported after its children, so this is when nothing more is to come from within.
-fn is_whole(spans: &[Span]) -> bool {
-    let missing = spans
+fn is_whole(spans: &[Span], entry: &str) -> bool {
+    let known = |id: &str| spans.iter().any(|span| span.span_id == id);
+    let tops: Vec<&Span> = spans
         .iter()
-        .filter(|span| {
-            !spans
-                .iter()
-                .any(|other| other.span_id == span.parent_span_id)
-        })
-        .count();
-    missing == 1
+        .filter(|span| !known(&span.parent_span_id))
+        .collect();
+    matches!(tops[..], [top] if top.is_root() || (top.kind == Kind::Server && top.service == entry))
 }
 
 fn find_sku(value: &Value) -> Option<String> {
