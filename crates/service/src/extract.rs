@@ -67,15 +67,17 @@ fn is_json(request: &HttpRequest) -> bool {
 
 /// Reads a JSON object: first whether it is JSON at all, so that a wrong shape is not reported of half a document.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice::<IgnoredAny>(body).map_err(|error| not_json(&error))?;
+    let not_text = |_| ApiError::new(problem::BAD_REQUEST, "the body is not JSON (not UTF-8)");
+    let body = std::str::from_utf8(body).map_err(not_text)?;
+    serde_json::from_str::<IgnoredAny>(body).map_err(|error| not_json(&error))?;
     // serde would take an array for a struct, member by member.
-    if !body.trim_ascii_start().starts_with(b"{") {
+    if !body.trim_start().starts_with('{') {
         return Err(ApiError::invalid(vec![FieldError::new(
             WHOLE,
             "allowed: a JSON object",
         )]));
     }
-    let mut json = serde_json::Deserializer::from_slice(body);
+    let mut json = serde_json::Deserializer::from_str(body);
     serde_path_to_error::deserialize(&mut json).map_err(|error| match error.inner() {
         inner if inner.is_data() => wrong_shape(&error),
         inner => not_json(inner),
@@ -190,6 +192,13 @@ mod tests {
             ("null", "(request): allowed: a JSON object"),
         ] {
             assert_eq!(rejected(text), (422, detail.to_owned()));
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_not_json() {
+        for body in [b"\"\xff\"".as_slice(), b"{\"quantity\":1,\"\xff\":1}"] {
+            assert_eq!(parse::<Body>(body).unwrap_err().kind().status, 400);
         }
     }
 
