@@ -272,11 +272,7 @@ pub struct Memory {
 }
 
 fn memory(text: &str) -> Result<Memory, String> {
-    let bytes = text
-        .strip_suffix("MiB")
-        .and_then(|mib| mib.parse::<u64>().ok())
-        .ok_or("allowed: 256MiB")?
-        << 20;
+    let bytes = console::parse_memory(text)?;
     Ok(Memory {
         text: text.to_owned(),
         bytes,

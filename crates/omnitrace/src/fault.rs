@@ -226,16 +226,17 @@ fn print_fault(fault: &Value) {
         text(&fault["description"])
     );
     for parameter in fault["parameters"].as_array().into_iter().flatten() {
-        let unit = Some(text(&parameter["unit"]))
-            .filter(|unit| *unit != "1")
-            .map_or_else(String::new, |unit| format!(" {unit}"));
+        // Annotations such as `{connection}` are for machines, and 1 is the unit of what has none.
+        let unit =
+            Some(text(&parameter["unit"])).filter(|unit| *unit != "1" && !unit.starts_with('{'));
         println!(
-            "  {:<17}   {}={}{unit}   {} to {}",
+            "  {:<17}   {:<12} {} to {}{}, default {}",
             "",
             text(&parameter["name"]),
-            number(&parameter["default"]),
             number(&parameter["min"]),
-            number(&parameter["max"])
+            number(&parameter["max"]),
+            unit.map_or_else(String::new, |unit| format!(" {unit}")),
+            number(&parameter["default"]),
         );
     }
 }

@@ -58,7 +58,7 @@ fn targets(args: &HealthArgs) -> Result<Vec<(String, String)>> {
     let state = State::running(&args.data_dir)?;
     let console = state
         .url("console")
-        .map(|url| ("console".to_owned(), format!("{url}/api/services")));
+        .map(|url| ("console".to_owned(), format!("{url}/ready")));
     let services = state
         .services()
         .map(|(name, url)| (name.to_owned(), format!("{url}/ready")));

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::cli::{Command, ConsoleArgs};
-use crate::{fault, health, postgres, up};
+use crate::{environment, fault, health, postgres, up};
 
 /// Runs a command to its end.
 pub fn run(command: Command) -> Result<ExitCode> {
@@ -26,6 +26,12 @@ pub fn run(command: Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn run_console(_args: ConsoleArgs) -> Result<()> {
-    anyhow::bail!("the console is not wired yet")
+fn run_console(args: ConsoleArgs) -> Result<()> {
+    console::run(console::Settings {
+        listen: args.listen,
+        memory_bytes: args.memory.bytes,
+        targets_file: args.targets,
+        scrape_interval: args.scrape_interval,
+        parent_pipe: environment::parent_pipe()?,
+    })
 }

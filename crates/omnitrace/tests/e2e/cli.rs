@@ -45,7 +45,7 @@ async fn faults_are_listed_set_and_cleared_by_name() {
         "downstream\n",
         "  latency ",
         "  pool_exhaustion ",
-        "ms=",
+        " 1 to 10000 ms, default 500",
     ] {
         assert!(listed.contains(expected), "{expected:?} in\n{listed}");
     }
