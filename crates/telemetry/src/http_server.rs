@@ -12,12 +12,12 @@ use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Instant;
 
-use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{HeaderMap, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Bytes;
-use actix_web::{Error, HttpMessage, HttpResponse, ResponseError};
+use actix_web::{Error, HttpMessage};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use metrics::{Gauge, Label, gauge, histogram};
@@ -27,6 +27,7 @@ use tracing_actix_web::TracingLogger;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::observe::{Outcome, observe};
+use crate::server_error::{Panicked, SERVER_TIMING, Traced};
 use crate::spans::cleaned;
 use crate::{context, names, propagation};
 
@@ -259,64 +260,6 @@ where
             }
         }
         .boxed_local()
-    }
-}
-
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
-
-/// An error that passes through the middleware, with the trace added to its response.
-#[derive(Debug)]
-struct Traced {
-    error: Error,
-    timing: Option<HeaderValue>,
-}
-
-impl std::fmt::Display for Traced {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl ResponseError for Traced {
-    fn status_code(&self) -> StatusCode {
-        self.error.as_response_error().status_code()
-    }
-
-    fn error_response(&self) -> HttpResponse<BoxBody> {
-        let mut response = self.error.error_response();
-        if let Some(timing) = &self.timing {
-            response.headers_mut().insert(SERVER_TIMING, timing.clone());
-        }
-        response
-    }
-}
-
-/// The response to a panic: RFC 9457, and nothing about the panic itself.
-#[derive(Debug)]
-struct Panicked {
-    trace_id: Option<String>,
-}
-
-impl std::fmt::Display for Panicked {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the handler panicked")
-    }
-}
-
-impl ResponseError for Panicked {
-    fn error_response(&self) -> HttpResponse<BoxBody> {
-        HttpResponse::InternalServerError()
-            .content_type("application/problem+json")
-            .body(
-                serde_json::json!({
-                    "type": "about:blank",
-                    "title": "Internal Server Error",
-                    "status": 500,
-                    "detail": "The request could not be handled; the trace says why.",
-                    "trace_id": self.trace_id,
-                })
-                .to_string(),
-            )
     }
 }
 

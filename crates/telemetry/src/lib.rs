@@ -19,6 +19,7 @@ mod pipeline;
 mod process;
 mod propagation;
 pub mod redact;
+mod server_error;
 pub mod settings;
 mod spans;
 
