@@ -6,8 +6,10 @@
 mod harness;
 
 mod adopt;
+mod attributes;
 mod blindness;
 mod browser;
+mod chain;
 mod cli;
 mod ends;
 mod exporting;

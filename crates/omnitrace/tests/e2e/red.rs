@@ -90,6 +90,46 @@ async fn a_failing_dependency_is_an_error_of_every_service_above_it() {
 }
 
 #[tokio::test]
+async fn a_panic_is_answered_counted_and_logged_with_its_place() {
+    let stack = Stack::start().await;
+    let sku = stack.sku().await;
+    stack
+        .fault_set("downstream", "panic", json!({}))
+        .await
+        .expect(200);
+
+    let reply = stack.order(&sku, 1).await.expect(503);
+
+    let downstream = stack.scrape("downstream").await;
+    let panicked = [end("500", "panic", "error", 1.0)];
+    assert_eq!(
+        ends(&downstream, SERVER, "http_route", "/payments"),
+        panicked
+    );
+    assert_eq!(downstream.value(ACTIVE, &[]), Some(0.0));
+    let log = stack.log_lines("downstream");
+    let mut errors = log.iter().filter(|line| line["level"] == "ERROR");
+    let line = errors.next().expect("a log line of the panic");
+    assert_eq!(line["trace_id"], reply.trace_id(), "{line}");
+    let file = line["code.file.path"].as_str().unwrap_or_default();
+    assert!(
+        file.ends_with("downstream/src/faults.rs"),
+        "where it happened: {line}"
+    );
+    assert_eq!(errors.next(), None, "logged once");
+    stack.fault_clear("downstream", "panic").await.expect(200);
+    stack.get_data().await.expect(200);
+    let receiver = stack.stop().await;
+    let spans = receiver.trace(&reply.trace_id());
+    let span = spans.iter().find(|span| span.service == "downstream");
+    let span = span.expect("a span of the request that panicked");
+    assert_eq!(
+        (span.status, span.text("error.type").as_str()),
+        (Status::Error, "panic")
+    );
+}
+
+#[tokio::test]
 async fn what_the_caller_gets_wrong_is_no_error() {
     let stack = Stack::start().await;
     let sku = stack.sku().await;

@@ -1,11 +1,13 @@
 //! What a trace looks like, span by span.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 
 use crate::harness::{Kind, LogRecord, Receiver, Span, Stack, Status, traceparent, tree};
 
+/// A placed order.
+///
+/// No time is unexplained: waiting for a connection, `BEGIN`, each statement and `COMMIT` have spans of their own.
+/// That is what the trees hold; how long a gap between two spans is depends on the machine and is not asserted.
 pub const ORDER: &str = "\
 gateway Server POST /api/orders
   gateway Client POST /orders
@@ -23,6 +25,7 @@ gateway Server POST /api/orders
       data Client INSERT outbox
       data Client COMMIT";
 
+/// The delivery of its event.
 pub const DELIVERY: &str = "\
 data Producer send order-events
   data Client POST /events/orders
@@ -31,6 +34,7 @@ data Producer send order-events
   data Internal acquire connection
   data Client UPDATE outbox";
 
+/// `GET /api/data`.
 pub const DATA: &str = "\
 gateway Server GET /api/data
   gateway Client GET /items/quote
@@ -56,7 +60,9 @@ pub async fn delivery_of(receiver: &Receiver, order: &str) -> Vec<Span> {
         .await
 }
 
-fn of<'a>(spans: &'a [Span], service: &str, name: &str) -> &'a Span {
+/// The first span of a service with this name.
+#[track_caller]
+pub fn of<'a>(spans: &'a [Span], service: &str, name: &str) -> &'a Span {
     let mut found = spans
         .iter()
         .filter(|span| span.service == service && span.name == name);
@@ -155,151 +161,6 @@ fn inside_parents(spans: &[Span]) {
             parent.service,
             parent.name
         );
-    }
-}
-
-#[tokio::test]
-async fn every_span_has_the_attributes_of_its_kind() {
-    let stack = Stack::start().await;
-    let sku = stack.sku().await;
-    let order = stack.order(&sku, 1).await.expect(201).trace_id();
-    let delivery = delivery_of(&stack.receiver, &order).await;
-    let receiver = stack.stop().await;
-    let order = receiver.trace(&order);
-
-    let server = [
-        "client.address",
-        "http.request.method",
-        "http.response.status_code",
-        "http.route",
-        "network.protocol.version",
-        "server.address",
-        "server.port",
-        "url.path",
-        "url.scheme",
-    ];
-    let client = [
-        "http.request.method",
-        "http.response.status_code",
-        "peer.service",
-        "server.address",
-        "server.port",
-        "url.full",
-        "url.template",
-    ];
-    let statement = [
-        "db.namespace",
-        "db.operation.name",
-        "db.query.text",
-        "db.system.name",
-        "peer.service",
-        "server.address",
-        "server.port",
-    ];
-    let table = [&statement[..], &["db.collection.name"]].concat();
-    let message = [
-        "messaging.destination.name",
-        "messaging.message.id",
-        "messaging.operation.name",
-        "messaging.operation.type",
-        "messaging.system",
-    ];
-    for (spans, service, name, want) in [
-        (&order, "gateway", "POST /api/orders", &server[..]),
-        (&order, "gateway", "POST /orders", &client),
-        (
-            &order,
-            "data",
-            "acquire connection",
-            &["db.client.connection.pool.name"],
-        ),
-        (&order, "data", "BEGIN", &statement),
-        (&order, "data", "INSERT orders", &table),
-        (&order, "data", "COMMIT", &statement),
-        (&order, "data", "POST /payments", &client),
-        (&order, "downstream", "POST /payments", &server),
-        (&delivery, "data", "send order-events", &message),
-        (&delivery, "downstream", "process order-events", &message),
-    ] {
-        let span = of(spans, service, name);
-        // An exemplar may name any of them.
-        let found: BTreeSet<&str> = span
-            .attributes
-            .keys()
-            .map(String::as_str)
-            .filter(|key| *key != "omnitrace.exemplar")
-            .collect();
-        assert_eq!(found, want.iter().copied().collect(), "{service} {name}");
-    }
-    has(
-        of(&order, "gateway", "POST /api/orders"),
-        json!({
-            "http.request.method": "POST", "http.route": "/api/orders", "http.response.status_code": 201,
-            "url.path": "/api/orders", "url.scheme": "http", "client.address": "127.0.0.1",
-            "server.address": "127.0.0.1", "network.protocol.version": "1.1",
-        }),
-    );
-    has(
-        of(&order, "data", "POST /payments"),
-        json!({
-            "http.request.method": "POST", "http.response.status_code": 200, "url.template": "/payments",
-            "peer.service": "downstream", "server.address": "127.0.0.1",
-        }),
-    );
-    has(
-        of(&order, "data", "INSERT orders"),
-        json!({
-            "db.system.name": "postgresql", "db.operation.name": "INSERT", "db.collection.name": "orders",
-            "peer.service": "postgresql",
-        }),
-    );
-    assert!(
-        of(&order, "data", "INSERT orders")
-            .text("db.query.text")
-            .contains("$1")
-    );
-    has(
-        of(&delivery, "data", "send order-events"),
-        json!({
-            "messaging.system": "postgresql_outbox", "messaging.destination.name": "order-events",
-            "messaging.operation.name": "send", "messaging.operation.type": "send",
-        }),
-    );
-    has(
-        of(&delivery, "downstream", "process order-events"),
-        json!({
-            "messaging.system": "postgresql_outbox", "messaging.destination.name": "order-events",
-            "messaging.operation.name": "process", "messaging.operation.type": "process",
-        }),
-    );
-    for span in receiver.spans() {
-        for key in ["server.port", "http.response.status_code"] {
-            let value = span.attributes.get(key);
-            assert!(
-                value.is_none_or(Value::is_u64),
-                "{key} is a number: {span:#?}"
-            );
-        }
-        for key in span.attributes.keys() {
-            assert!(
-                is_catalogued(key),
-                "{key} of {} is not in the catalogue",
-                span.name
-            );
-        }
-    }
-}
-
-fn is_catalogued(key: &str) -> bool {
-    telemetry::names::ATTRIBUTES
-        .iter()
-        .any(|attribute| attribute.name == key)
-}
-
-#[track_caller]
-fn has(span: &Span, want: Value) {
-    for (key, value) in want.as_object().expect("an object") {
-        assert_eq!(span.attributes.get(key), Some(value), "{key} of {span:#?}");
     }
 }
 
