@@ -137,7 +137,10 @@ async fn initialise(
         .kill_on_drop(true)
         .output()
         .await
-        .context("cannot run initdb")?;
+        .with_context(|| match user {
+            Some(user) => format!("cannot run initdb as the user {}", user.name),
+            None => "cannot run initdb".to_owned(),
+        })?;
     if !output.status.success() {
         let said = [output.stdout, output.stderr].concat();
         bail!(

@@ -40,6 +40,9 @@ const ARCHIVES: [(&str, &str, &str, &str); 2] = [
 /// How long a server may stay silent before the download is given up.
 const STALLED: Duration = Duration::from_secs(30);
 
+/// On a slow line progress is reported this often, else every 10 %.
+const QUIET: Duration = Duration::from_secs(5);
+
 /// How long another process's download is waited for.
 const LOCK_DEADLINE: Duration = Duration::from_secs(600);
 
@@ -142,16 +145,17 @@ async fn fetch(url: &str, progress: Progress<'_>) -> Result<Vec<u8>> {
         .and_then(reqwest::Response::error_for_status)?;
     let total = response.content_length();
     let mut archive = Vec::new();
-    let mut told = Instant::now();
+    let mut told = (Instant::now(), 0);
     while let Some(chunk) = response
         .chunk()
         .await
         .with_context(|| format!("{url} broke off after {} bytes", archive.len()))?
     {
         archive.extend_from_slice(&chunk);
-        if told.elapsed() > Duration::from_millis(500) {
+        let tenths = total.map_or(0, |total| archive.len() as u64 * 10 / total.max(1));
+        if tenths > told.1 || told.0.elapsed() > QUIET {
             progress(&received(archive.len() as u64, total));
-            told = Instant::now();
+            told = (Instant::now(), tenths);
         }
     }
     Ok(archive)

@@ -38,24 +38,24 @@ fn pid_of(event: &Value) -> Pid {
 
 #[tokio::test]
 async fn sigkill_leaves_no_process_and_the_next_up_recovers() {
-    let mut up = with_own_postgres(Directory::new()).await;
+    let directory = Directory::new();
+    let mut up = Up {
+        child: Child::spawn("up", Up::command(&directory)),
+        directory,
+    };
     up.ready().await;
     let running = up.directory.processes();
-    assert!(
-        running
-            .iter()
-            .any(|process| process.contains("postgres -D ")),
-        "{running:#?}"
-    );
+    for part in ["postgres -D ", "omnitrace console", "omnitrace data"] {
+        let runs = running.iter().any(|process| process.contains(part));
+        assert!(runs, "{part} in {running:#?}");
+    }
 
     up.child.signal(Signal::SIGKILL);
     up.child.wait().await;
     let directory = up.directory;
     directory.deserted().await;
-    assert!(
-        directory.data().join("state.json").exists(),
-        "a killed stack leaves its state behind"
-    );
+    let state = directory.data().join("state.json");
+    assert!(state.exists(), "a killed stack leaves its state behind");
 
     let mut next = with_own_postgres(directory).await;
     next.ready().await;
