@@ -19,6 +19,7 @@
 //! - [`Child`]: any other `omnitrace` process; killed on drop, its output printed when the test fails.
 //! - [`Books`]: what the database says, past every service; [`Proxy`]: mistreats what data sends downstream.
 //! - [`Up`]: the whole of `omnitrace up`, in a [`Directory`] that knows which processes were started in it.
+//! - [`Customer`]: orders with a key and insists until it knows what became of it.
 //! - [`eventually`]: wait on a condition, never on a clock. Every wait ends by [`DEADLINE`] with what it saw last.
 //!
 //! The module also compiles when another package includes it by `#[path]`: then the executable is taken
@@ -33,6 +34,7 @@
 mod books;
 mod capture;
 mod child;
+mod customer;
 mod database;
 mod decode;
 mod exposition;
@@ -51,6 +53,7 @@ use std::time::{Duration, Instant};
 pub use books::{Account, Books, EventRow, OrderRow};
 pub use capture::{Capture, Captured};
 pub use child::{Child, Listening, omnitrace};
+pub use customer::{Customer, Tally};
 pub use database::{Database, database, database_on, shared_postgres};
 pub use exposition::{Exemplar, Family, exemplar_of, histograms, openmetrics};
 pub use nix::sys::signal::Signal;
@@ -63,7 +66,7 @@ pub use telemetry::{Event, Kind, Link, LogRecord, Span, Status, complete, tree};
 pub use up::{Directory, Up};
 
 /// How long a wait lasts at most. Generous: CI machines have two cores and build at the same time.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Pause between two looks at a condition.
 pub const POLL: Duration = Duration::from_millis(25);
