@@ -100,7 +100,7 @@ fn cases() -> Vec<Case> {
     ];
     for service in SERVICES {
         cases.extend([
-            case(service, "cpu_burn", json!({"threads": 4}), Nothing, 0, 0.4),
+            case(service, "cpu_burn", json!({"threads": 4}), Nothing, 0, 3.0),
             case(
                 service,
                 "memory_leak",
@@ -213,6 +213,9 @@ async fn act(stack: &Stack, traffic: Traffic) -> u16 {
 
 const LOOKS_AT_REST: u32 = 8;
 
+/// What also rises at rest (CPU time, by the looks themselves) must not get there by that alone.
+const MOST_LOOKS: u32 = 200;
+
 #[tokio::test]
 async fn every_fault_moves_the_signal_that_it_declares() {
     let stack = Stack::start().await;
@@ -273,12 +276,7 @@ async fn check(stack: &Stack, case: &Case) {
         Some(1.0),
         "{what}"
     );
-    let (looks, moved) = until_moved(stack, case, &signal, before).await;
-    if signal.is_counter() {
-        // What also rises at rest (CPU time) must rise faster than that.
-        let (at_rest, on) = (noise / f64::from(LOOKS_AT_REST), moved / f64::from(looks));
-        assert!(on > 3.0 * at_rest, "{what}: {on} a look, {at_rest} at rest");
-    }
+    until_moved(stack, case, &signal, before).await;
 
     stack
         .fault_clear(case.service, case.fault)
@@ -295,8 +293,8 @@ async fn check(stack: &Stack, case: &Case) {
     }
 }
 
-/// Lets the user act until the signal has moved; how many looks it took, and how far it moved.
-async fn until_moved(stack: &Stack, case: &Case, signal: &Signal, before: Reading) -> (u32, f64) {
+/// Lets the user act until the signal has moved.
+async fn until_moved(stack: &Stack, case: &Case, signal: &Signal, before: Reading) {
     let start = std::time::Instant::now();
     let mut looks = 0;
     loop {
@@ -305,10 +303,10 @@ async fn until_moved(stack: &Stack, case: &Case, signal: &Signal, before: Readin
         looks += 1;
         // Some faults take a moment to have their full effect.
         if moved >= case.by && status == case.status {
-            return (looks, moved);
+            return;
         }
         assert!(
-            start.elapsed() < DEADLINE,
+            looks < MOST_LOOKS && start.elapsed() < DEADLINE,
             "{} of {}: the user got {status}, not {}; {:?} has moved by {moved}, not by {}",
             case.fault,
             case.service,
