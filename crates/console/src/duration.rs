@@ -1,0 +1,133 @@
+//! Durations as Go writes them (`1.2s`, `100ms`, `1h2m`, `5µs`), because Jaeger's API and its users do.
+
+/// What a value must look like; ends every message about a bad one.
+const FORMAT: &str = "expected a Go duration such as 1.2s, 100ms, 5µs or 1h2m";
+
+/// Nanoseconds of each unit. `µ` exists twice in Unicode (U+00B5 and U+03BC) and Go takes both.
+const UNITS: [(&str, u64); 8] = [
+    ("ns", 1),
+    ("us", 1_000),
+    ("\u{b5}s", 1_000),
+    ("\u{3bc}s", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+];
+
+/// Nanoseconds of a Go duration. Only what makes sense as a length is taken: no negative values.
+///
+/// # Errors
+/// A sentence that says what is wrong with `text` and what is allowed.
+pub(crate) fn parse(text: &str) -> Result<u64, String> {
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    if rest == "0" {
+        return Ok(0);
+    }
+    if rest.is_empty() || rest.starts_with('-') {
+        return Err(format!("{text:?} is not a length of time, {FORMAT}"));
+    }
+    let mut total = 0_u64;
+    while !rest.is_empty() {
+        let (nanoseconds, after) = component(rest).map_err(|why| format!("{text:?}: {why}"))?;
+        total = total
+            .checked_add(nanoseconds)
+            .ok_or_else(|| format!("{text:?} is too long"))?;
+        rest = after;
+    }
+    Ok(total)
+}
+
+/// The first `<number><unit>` of `text`, and what comes after it.
+fn component(text: &str) -> Result<(u64, &str), String> {
+    let number_end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .ok_or_else(|| format!("a number without a unit, {FORMAT}"))?;
+    let (number, after) = text.split_at(number_end);
+    let unit_end = after
+        .find(|c: char| c.is_ascii_digit() || c == '.')
+        .unwrap_or(after.len());
+    let (unit, after) = after.split_at(unit_end);
+    let scale = UNITS
+        .iter()
+        .find(|(name, _)| *name == unit)
+        .map(|(_, scale)| *scale)
+        .ok_or_else(|| format!("unknown unit {unit:?}, {FORMAT}"))?;
+    let nanoseconds = scaled(number, scale).ok_or_else(|| format!("bad number, {FORMAT}"))?;
+    Ok((nanoseconds, after))
+}
+
+/// `number` (`12`, `1.5`, `.5`) times `scale`, truncated to whole nanoseconds as Go does; exact, so no floats.
+fn scaled(number: &str, scale: u64) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+        return None;
+    }
+    let whole = if whole.is_empty() {
+        0
+    } else {
+        whole.parse::<u64>().ok()?
+    };
+    let mut part = 0_u128;
+    let mut divisor = 1_u128;
+    // 18 digits are more than any unit resolves; further ones cannot change the result by a nanosecond.
+    for digit in fraction.bytes().take(18) {
+        part = part * 10 + u128::from(digit - b'0');
+        divisor *= 10;
+    }
+    let part = u64::try_from(part * u128::from(scale) / divisor).ok()?;
+    whole.checked_mul(scale)?.checked_add(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn reads_what_go_reads() {
+        for (text, nanoseconds) in [
+            ("0", 0),
+            ("1.2s", 1_200_000_000),
+            ("100ms", 100_000_000),
+            ("1h2m", 3_720_000_000_000),
+            ("5µs", 5_000),
+            ("5\u{3bc}s", 5_000),
+            ("5us", 5_000),
+            ("7ns", 7),
+            (".5s", 500_000_000),
+            ("1.s", 1_000_000_000),
+            ("+3ms", 3_000_000),
+            ("1h2m3.000000001s", 3_723_000_000_001),
+            ("0.1ns", 0),
+        ] {
+            assert_eq!(parse(text), Ok(nanoseconds), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_length_of_time() {
+        for text in [
+            "",
+            "+",
+            "-1s",
+            "5",
+            "s",
+            ".s",
+            "1.2.3s",
+            "5 ms",
+            "5days",
+            "1e3s",
+            "ms5",
+            "99999999999999999999s",
+            "9999999999h",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn says_what_is_allowed() {
+        let why = parse("5d").unwrap_err();
+        assert!(why.contains("\"d\"") && why.contains("100ms"), "{why}");
+    }
+}

@@ -1,0 +1,307 @@
+//! Reads what a `/metrics` page says: Prometheus text (0.0.4) and OpenMetrics (1.0) with exemplars.
+//!
+//! A page that breaks the format is refused as a whole, as Prometheus does: half a page would look like series that
+//! have vanished.
+
+use crate::model::{SpanId, TraceId};
+use crate::samples::{Exemplar, Labels, Sample, microseconds};
+
+/// The most samples of one page.
+const MAX_SAMPLES: usize = 100_000;
+
+/// The most labels of one sample.
+const MAX_LABELS: usize = 128;
+
+/// Which of the two formats it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Time stamps are milliseconds; no exemplars.
+    Prometheus,
+    /// Time stamps are seconds; ends with `# EOF`.
+    OpenMetrics,
+}
+
+impl Format {
+    /// By the page's content type.
+    pub fn of(content_type: &str) -> Self {
+        let media_type = content_type.split(';').next().unwrap_or_default().trim();
+        if media_type.eq_ignore_ascii_case("application/openmetrics-text") {
+            Self::OpenMetrics
+        } else {
+            Self::Prometheus
+        }
+    }
+}
+
+/// All samples of a page; the error names the line.
+pub(crate) fn parse(page: &str, format: Format) -> Result<Vec<Sample>, String> {
+    let mut samples = Vec::new();
+    let mut has_ended = false;
+    for (number, line) in page.lines().enumerate() {
+        let at_line = |why: &str| format!("line {}: {why}", number + 1);
+        if has_ended && !line.is_empty() {
+            return Err(at_line("text after # EOF"));
+        }
+        if let Some(comment) = line.trim_start().strip_prefix('#') {
+            has_ended = format == Format::OpenMetrics && comment.trim() == "EOF";
+            continue;
+        }
+        if line.trim().is_empty() {
+            continue;
+        }
+        if samples.len() >= MAX_SAMPLES {
+            return Err(at_line("too many samples: more than 100000"));
+        }
+        samples.push(sample(line, format).map_err(at_line)?);
+    }
+    if format == Format::OpenMetrics && !has_ended {
+        return Err("the page is cut off: # EOF is missing".into());
+    }
+    Ok(samples)
+}
+
+/// One line: `name{labels} value [timestamp] [# {labels} value [timestamp]]`.
+fn sample(line: &str, format: Format) -> Result<Sample, &'static str> {
+    let mut rest = Cursor(line.trim());
+    let name = rest.name(true)?.to_owned();
+    let labels = rest.labels()?;
+    let value = rest.number()?.ok_or("a value is missing")?;
+    let timestamp = rest.number()?;
+    let exemplar = match format {
+        Format::OpenMetrics => rest.exemplar()?,
+        Format::Prometheus => None,
+    };
+    if !rest.0.is_empty() {
+        return Err("text after the sample");
+    }
+    let seconds = match format {
+        Format::Prometheus => timestamp.map(|milliseconds| milliseconds / 1e3),
+        Format::OpenMetrics => timestamp,
+    };
+    Ok(Sample {
+        name,
+        labels,
+        value,
+        timestamp_us: seconds.and_then(microseconds),
+        exemplar,
+    })
+}
+
+/// What is left of a line.
+struct Cursor<'a>(&'a str);
+
+impl<'a> Cursor<'a> {
+    fn skip_blanks(&mut self) {
+        self.0 = self.0.trim_start_matches([' ', '\t']);
+    }
+
+    fn take(&mut self, wanted: char) -> bool {
+        let rest = self.0.strip_prefix(wanted);
+        self.0 = rest.unwrap_or(self.0);
+        rest.is_some()
+    }
+
+    fn name(&mut self, is_metric: bool) -> Result<&'a str, &'static str> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || (is_metric && c == ':');
+        let end = self.0.find(|c| !fits(c)).unwrap_or(self.0.len());
+        let (name, rest) = self.0.split_at(end);
+        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
+            return Err("expected a name");
+        }
+        self.0 = rest;
+        Ok(name)
+    }
+
+    /// `{a="b",c="d"}`, possibly nothing.
+    fn labels(&mut self) -> Result<Labels, &'static str> {
+        let mut labels = Labels::new();
+        self.skip_blanks();
+        if !self.take('{') {
+            return Ok(labels);
+        }
+        loop {
+            self.skip_blanks();
+            if self.take('}') {
+                return Ok(labels);
+            }
+            let name = self.name(false)?;
+            self.skip_blanks();
+            if !self.take('=') {
+                return Err("expected = after a label's name");
+            }
+            self.skip_blanks();
+            if labels.len() >= MAX_LABELS {
+                return Err("too many labels: more than 128");
+            }
+            if labels.iter().any(|(known, _)| known == name) {
+                return Err("a label is there twice");
+            }
+            labels.push((name.to_owned(), self.quoted()?));
+            self.skip_blanks();
+            if !self.take(',') && !self.0.starts_with('}') {
+                return Err("expected , or } after a label");
+            }
+        }
+    }
+
+    /// A quoted text with `\\`, `\"` and `\n`; any other escape stands for itself, as Prometheus takes it.
+    fn quoted(&mut self) -> Result<String, &'static str> {
+        if !self.take('"') {
+            return Err("expected a quoted label value");
+        }
+        let mut text = String::new();
+        let mut characters = self.0.char_indices();
+        while let Some((at, character)) = characters.next() {
+            match character {
+                '"' => {
+                    self.0 = &self.0[at + 1..];
+                    return Ok(text);
+                }
+                '\\' => match characters.next().map(|(_, escaped)| escaped) {
+                    Some('n') => text.push('\n'),
+                    Some(escaped @ ('\\' | '"')) => text.push(escaped),
+                    Some(other) => text.extend(['\\', other]),
+                    None => break,
+                },
+                other => text.push(other),
+            }
+        }
+        Err("a quoted label value does not end")
+    }
+
+    /// The next number, if something else than `#` follows.
+    fn number(&mut self) -> Result<Option<f64>, &'static str> {
+        self.skip_blanks();
+        if self.0.is_empty() || self.0.starts_with('#') {
+            return Ok(None);
+        }
+        let end = self.0.find([' ', '\t']).unwrap_or(self.0.len());
+        let (number, rest) = self.0.split_at(end);
+        self.0 = rest;
+        // Rust reads all spellings that Go writes: NaN, +Inf, -Inf, 1e9.
+        number.parse().map(Some).map_err(|_| "expected a number")
+    }
+
+    /// `# {trace_id="…",span_id="…"} value [timestamp]`. One without a trace id is read and forgotten.
+    fn exemplar(&mut self) -> Result<Option<Exemplar>, &'static str> {
+        self.skip_blanks();
+        if !self.take('#') {
+            return Ok(None);
+        }
+        self.skip_blanks();
+        if !self.0.starts_with('{') {
+            return Err("expected { after # of an exemplar");
+        }
+        let labels = self.labels()?;
+        let value = self.number()?.ok_or("an exemplar's value is missing")?;
+        let timestamp_us = self.number()?.and_then(microseconds);
+        let label = |wanted: &str| {
+            labels
+                .iter()
+                .find(|(name, _)| name == wanted)
+                .map(|(_, value)| value.as_str())
+        };
+        let trace_id = label("trace_id")
+            .and_then(|id| hex(id, 32))
+            .filter(|id| *id != 0);
+        let span_id = label("span_id")
+            .and_then(|id| hex(id, 16))
+            .filter(|id| *id != 0);
+        Ok(trace_id.map(|trace_id| Exemplar {
+            trace_id: TraceId(trace_id),
+            span_id: span_id.map(|id| SpanId(id as u64)),
+            value,
+            timestamp_us,
+        }))
+    }
+}
+
+/// Exactly so many hex digits.
+fn hex(text: &str, digits: usize) -> Option<u128> {
+    let is_hex = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hex
+        .then(|| u128::from_str_radix(text, 16).ok())
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(line: &str) -> Sample {
+        let mut samples = parse(line, Format::Prometheus).expect(line);
+        assert_eq!(samples.len(), 1, "{line}");
+        samples.remove(0)
+    }
+
+    #[test]
+    fn prometheus_text_is_read() {
+        let page = "# HELP up Is it up?\n# TYPE up gauge\n\n#comment\nup 1\n  spaced\t{ a = \"b\" , }  2.5e3   1500 \n";
+        let samples = parse(page, Format::Prometheus).expect("a good page");
+        assert_eq!(samples.len(), 2);
+        assert_eq!((samples[0].name.as_str(), samples[0].value), ("up", 1.0));
+        assert_eq!(samples[1].labels, [("a".to_owned(), "b".to_owned())]);
+        assert_eq!(samples[1].timestamp_us, Some(1_500_000));
+        assert_eq!(
+            one(r#"m{p="C:\\d\n\"q\" \x é,}{"} 0"#).labels[0].1,
+            "C:\\d\n\"q\" \\x é,}{"
+        );
+        assert!(one("m NaN").value.is_nan());
+        assert_eq!(one("m{le=\"+Inf\"} +Inf").value, f64::INFINITY);
+        assert_eq!(one("m -Inf").value, f64::NEG_INFINITY);
+        assert_eq!(one("m 1 -5").timestamp_us, None);
+    }
+
+    #[test]
+    fn open_metrics_exemplars_are_read() {
+        let id = "0af7651916cd43dd8448eb211c80319c";
+        let page = format!(
+            "# TYPE d histogram\nd_bucket{{le=\"1\"}} 3 # {{trace_id=\"{id}\",span_id=\"00f067aa0ba902b7\"}} 0.5 1.25\n\
+             d_bucket{{le=\"+Inf\"}} 3 7.5 # {{trace_id=\"short\"}} 1\nd_count 3\n# EOF\n"
+        );
+        let samples = parse(&page, Format::OpenMetrics).expect("a good page");
+        let exemplar = samples[0].exemplar.expect("an exemplar");
+        assert_eq!(exemplar.trace_id.to_string(), id);
+        assert_eq!(
+            exemplar.span_id.map(|id| id.to_string()).as_deref(),
+            Some("00f067aa0ba902b7")
+        );
+        assert_eq!(
+            (exemplar.value, exemplar.timestamp_us),
+            (0.5, Some(1_250_000))
+        );
+        assert_eq!(
+            (samples[1].exemplar, samples[1].timestamp_us),
+            (None, Some(7_500_000))
+        );
+    }
+
+    #[test]
+    fn broken_pages_are_refused_by_line() {
+        for bad in [
+            "m",
+            "m{",
+            "m{a}",
+            "m{a=\"b} 1",
+            "m{a=\"b\" c=\"d\"} 1",
+            "m{a=\"\\",
+            "m one",
+            "m 1 2 3",
+            "1m 1",
+            "{} 1",
+            "m{a=\"b\",a=\"c\"} 1",
+            "m 1 # {trace_id=\"x\"} 1",
+        ] {
+            let why = parse(&format!("ok 1\n{bad}\n"), Format::Prometheus).expect_err(bad);
+            assert!(why.starts_with("line 2: "), "{bad}: {why}");
+        }
+        for bad in [
+            "m 1\n",
+            "m 1\n# EOF\nm 1\n",
+            "m 1 # 5\n# EOF",
+            "m 1 # {a=\"b\"}\n# EOF",
+        ] {
+            assert!(parse(bad, Format::OpenMetrics).is_err(), "{bad}");
+        }
+    }
+}

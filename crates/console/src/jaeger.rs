@@ -1,0 +1,206 @@
+//! Jaeger's query API (the JSON that Jaeger's own UI and Grafana's Jaeger data source read), over the store.
+//!
+//! Parameters that only steer a storage backend are taken and change nothing: `start` and `end` of one trace, `raw`
+//! and `prettyPrint`. All others are used or refused.
+
+mod answer;
+mod dependencies;
+mod query;
+#[cfg(test)]
+mod tests;
+mod trace;
+mod v3;
+
+use std::collections::HashSet;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+
+use self::answer::{ApiError, Failure, answer, blocking};
+use crate::model::{Kind, TraceId};
+use crate::params::{self, BadParameter, Params};
+use crate::search::{Found, MAX_SPANS, search};
+use crate::store::{Store, Trace};
+
+/// What Jaeger says when a trace is not there.
+const NOT_FOUND: &str = "trace not found";
+
+/// Adds the routes.
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .route("/api/services", web::get().to(services))
+        .route(
+            "/api/services/{service}/operations",
+            web::get().to(operation_names),
+        )
+        .route("/api/operations", web::get().to(operations))
+        .route("/api/traces", web::get().to(traces))
+        .route("/api/traces/{id}", web::get().to(one_trace))
+        .route("/api/dependencies", web::get().to(dependency_links));
+    v3::configure(config);
+}
+
+async fn services(store: web::Data<Store>) -> HttpResponse {
+    blocking(move || {
+        let services = store.services();
+        answer(&services, services.len(), None)
+    })
+    .await
+}
+
+async fn operation_names(store: web::Data<Store>, service: web::Path<String>) -> HttpResponse {
+    blocking(move || {
+        let mut names: Vec<String> = store
+            .operations(&service)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        names.sort();
+        names.dedup();
+        answer(&names, names.len(), None)
+    })
+    .await
+}
+
+/// An operation as `/api/operations` lists it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Operation {
+    name: String,
+    span_kind: &'static str,
+}
+
+async fn operations(store: web::Data<Store>, request: HttpRequest) -> HttpResponse {
+    blocking(move_query(request, move |params| {
+        let operations = list_operations(&store, &params, "spanKind")?;
+        answer(&operations, operations.len(), None)
+    }))
+    .await
+}
+
+/// The operations of `service`, of one kind if the parameter `kind` says so.
+fn list_operations(store: &Store, params: &Params, kind: &str) -> Result<Vec<Operation>, Failure> {
+    let service = params
+        .text("service")
+        .ok_or_else(|| BadParameter::new("service", "is required"))?;
+    let wanted = params
+        .text(kind)
+        .map(|text| kind_named(kind, text))
+        .transpose()?;
+    let operations = store.operations(service).into_iter();
+    let operations = operations.filter(|(_, kind)| wanted.is_none_or(|wanted| wanted == *kind));
+    Ok(operations
+        .map(|(name, kind)| Operation {
+            name,
+            span_kind: kind.as_str(),
+        })
+        .collect())
+}
+
+fn kind_named(parameter: &str, text: &str) -> Result<Kind, BadParameter> {
+    let kinds = [
+        Kind::Internal,
+        Kind::Server,
+        Kind::Client,
+        Kind::Producer,
+        Kind::Consumer,
+    ];
+    let found = kinds.into_iter().find(|kind| kind.as_str() == text);
+    found.ok_or_else(|| {
+        let allowed = kinds.map(Kind::as_str).join(", ");
+        BadParameter::new(
+            parameter,
+            format!("expected one of {allowed}, got {text:?}"),
+        )
+    })
+}
+
+async fn traces(store: web::Data<Store>, request: HttpRequest) -> HttpResponse {
+    blocking(move_query(request, move |params| {
+        let ids = params
+            .all("traceID")
+            .map(|id| params::trace_id("traceID", id));
+        let ids = ids.collect::<Result<Vec<_>, _>>()?;
+        if !ids.is_empty() {
+            return traces_by_id(&store, &ids);
+        }
+        let query = query::search_query(&params, chrono::Utc::now())?;
+        let Found {
+            traces, truncated, ..
+        } = search(&store, &query);
+        let mut shown: Vec<trace::JaegerTrace> = traces.iter().map(trace::render).collect();
+        if let Some(last) = shown.last_mut().filter(|_| truncated) {
+            last.warn(format!(
+                "there are more traces; this answer ends at {MAX_SPANS} spans: ask for less at once"
+            ));
+        }
+        answer(&shown, shown.len(), None)
+    }))
+    .await
+}
+
+/// Those that are here; each one that is not adds an error, as in Jaeger.
+fn traces_by_id(store: &Store, ids: &[TraceId]) -> Result<Vec<u8>, Failure> {
+    let mut asked = HashSet::new();
+    let mut found: Vec<Trace> = Vec::new();
+    let mut errors = Vec::new();
+    let mut spans = 0;
+    for id in ids.iter().copied().filter(|id| asked.insert(*id)) {
+        match store.trace(id) {
+            Some(trace) if found.is_empty() || spans + trace.spans.len() <= MAX_SPANS => {
+                spans += trace.spans.len();
+                found.push(trace);
+            }
+            Some(_) => errors.push(ApiError::of_trace(
+                id,
+                format!("left out: more than {MAX_SPANS} spans at once"),
+            )),
+            None => errors.push(ApiError::of_trace(id, NOT_FOUND.to_owned())),
+        }
+    }
+    let shown: Vec<trace::JaegerTrace> = found.iter().map(trace::render).collect();
+    answer(&shown, shown.len(), (!errors.is_empty()).then_some(errors))
+}
+
+async fn one_trace(
+    store: web::Data<Store>,
+    id: web::Path<String>,
+    request: HttpRequest,
+) -> HttpResponse {
+    blocking(move_query(request, move |params| {
+        let id = params::trace_id("traceID", &id)?;
+        // Not used to filter: Grafana sends milliseconds here where Jaeger's API has microseconds.
+        params.number("start")?;
+        params.number("end")?;
+        let found = store
+            .trace(id)
+            .ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, NOT_FOUND))?;
+        answer(&[trace::render(&found)], 1, None)
+    }))
+    .await
+}
+
+async fn dependency_links(store: web::Data<Store>, request: HttpRequest) -> HttpResponse {
+    blocking(move_query(request, move |params| {
+        let window = query::dependency_window(&params, chrono::Utc::now())?;
+        let mut links = dependencies::links(&store, window);
+        if let Some(service) = params.text("service") {
+            links.retain(|link| link.parent == service || link.child == service);
+        }
+        answer(&links, links.len(), None)
+    }))
+    .await
+}
+
+/// A job over the decoded query string, to be run off the worker thread.
+fn move_query<F>(
+    request: HttpRequest,
+    job: F,
+) -> impl FnOnce() -> Result<Vec<u8>, Failure> + Send + 'static
+where
+    F: FnOnce(Params) -> Result<Vec<u8>, Failure> + Send + 'static,
+{
+    let query = request.query_string().to_owned();
+    move || job(Params::parse(&query)?)
+}

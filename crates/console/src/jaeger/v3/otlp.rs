@@ -1,0 +1,293 @@
+//! Traces in OTLP's JSON encoding: ids in hex, 64-bit integers as strings, enums as numbers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use crate::model::{Attributes, Event, Kind, Link, Resource, Span, Status};
+use crate::store::Trace;
+
+/// The message `TracesData`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TracesData<'a> {
+    resource_spans: Vec<ResourceSpans<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceSpans<'a> {
+    resource: WithAttributes<'a>,
+    scope_spans: Vec<ScopeSpans<'a>>,
+}
+
+#[derive(Serialize)]
+struct WithAttributes<'a> {
+    #[serde(serialize_with = "key_values")]
+    attributes: &'a Attributes,
+}
+
+#[derive(Serialize)]
+struct ScopeSpans<'a> {
+    scope: Scope<'a>,
+    spans: Vec<OtlpSpan<'a>>,
+}
+
+#[derive(Serialize)]
+struct Scope<'a> {
+    name: &'a str,
+}
+
+/// A span, rendered only while being written.
+struct OtlpSpan<'a>(&'a Span);
+
+/// An attribute's value.
+struct AnyValue<'a>(&'a Value);
+
+#[derive(Serialize)]
+struct KeyValue<'a> {
+    key: &'a str,
+    value: AnyValue<'a>,
+}
+
+/// One group for each sender and scope of each trace, since readers of a search take each group for a part of one trace.
+pub(super) fn render(traces: &[Trace]) -> TracesData<'_> {
+    TracesData {
+        resource_spans: traces.iter().flat_map(groups).collect(),
+    }
+}
+
+fn groups(trace: &Trace) -> Vec<ResourceSpans<'_>> {
+    let mut groups: Vec<ResourceSpans<'_>> = Vec::new();
+    let mut senders: HashMap<*const Resource, (usize, HashMap<&str, usize>)> = HashMap::new();
+    for span in &trace.spans {
+        let (group, scopes) = senders
+            .entry(Arc::as_ptr(&span.resource))
+            .or_insert_with(|| {
+                let resource = WithAttributes {
+                    attributes: &span.resource.attributes,
+                };
+                groups.push(ResourceSpans {
+                    resource,
+                    scope_spans: Vec::new(),
+                });
+                (groups.len() - 1, HashMap::new())
+            });
+        let scope_spans = &mut groups[*group].scope_spans;
+        let scope = *scopes.entry(&span.scope).or_insert_with(|| {
+            scope_spans.push(ScopeSpans {
+                scope: Scope { name: &span.scope },
+                spans: Vec::new(),
+            });
+            scope_spans.len() - 1
+        });
+        scope_spans[scope].spans.push(OtlpSpan(span));
+    }
+    groups
+}
+
+impl Serialize for OtlpSpan<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let span = self.0;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("traceId", &span.trace_id.to_string())?;
+        map.serialize_entry("spanId", &span.span_id.to_string())?;
+        if let Some(parent) = span.parent {
+            map.serialize_entry("parentSpanId", &parent.to_string())?;
+        }
+        map.serialize_entry("name", &span.name)?;
+        map.serialize_entry("kind", &kind(span.kind))?;
+        map.serialize_entry("startTimeUnixNano", &span.start_ns.to_string())?;
+        let end_ns = span.start_ns.saturating_add(span.duration_ns);
+        map.serialize_entry("endTimeUnixNano", &end_ns.to_string())?;
+        map.serialize_entry("attributes", &pairs(&span.attributes))?;
+        map.serialize_entry("events", &span.events.iter().map(event).collect::<Vec<_>>())?;
+        map.serialize_entry("links", &span.links.iter().map(link).collect::<Vec<_>>())?;
+        map.serialize_entry("status", &status(&span.status))?;
+        map.end()
+    }
+}
+
+fn kind(kind: Kind) -> u8 {
+    match kind {
+        Kind::Internal => 1,
+        Kind::Server => 2,
+        Kind::Client => 3,
+        Kind::Producer => 4,
+        Kind::Consumer => 5,
+    }
+}
+
+#[derive(Serialize)]
+struct OtlpStatus<'a> {
+    code: u8,
+    message: &'a str,
+}
+
+fn status(status: &Status) -> OtlpStatus<'_> {
+    match status {
+        Status::Unset => OtlpStatus {
+            code: 0,
+            message: "",
+        },
+        Status::Ok => OtlpStatus {
+            code: 1,
+            message: "",
+        },
+        Status::Error(message) => OtlpStatus { code: 2, message },
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OtlpEvent<'a> {
+    time_unix_nano: String,
+    name: &'a str,
+    attributes: Vec<KeyValue<'a>>,
+}
+
+fn event(event: &Event) -> OtlpEvent<'_> {
+    OtlpEvent {
+        time_unix_nano: event.time_ns.to_string(),
+        name: &event.name,
+        attributes: pairs(&event.attributes),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OtlpLink<'a> {
+    trace_id: String,
+    span_id: String,
+    attributes: Vec<KeyValue<'a>>,
+}
+
+fn link(link: &Link) -> OtlpLink<'_> {
+    let (trace_id, span_id) = (link.trace_id.to_string(), link.span_id.to_string());
+    OtlpLink {
+        trace_id,
+        span_id,
+        attributes: pairs(&link.attributes),
+    }
+}
+
+fn pairs(attributes: &Attributes) -> Vec<KeyValue<'_>> {
+    attributes
+        .iter()
+        .map(|(key, value)| KeyValue {
+            key,
+            value: AnyValue(value),
+        })
+        .collect()
+}
+
+fn key_values<S: Serializer>(attributes: &Attributes, serializer: S) -> Result<S::Ok, S::Error> {
+    pairs(attributes).serialize(serializer)
+}
+
+/// `values` of an array or a list of keys.
+#[derive(Serialize)]
+struct Values<T: Serialize> {
+    values: Vec<T>,
+}
+
+impl Serialize for AnyValue<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        match self.0 {
+            // No value at all.
+            Value::Null => {}
+            Value::String(text) => map.serialize_entry("stringValue", text)?,
+            Value::Bool(flag) => map.serialize_entry("boolValue", flag)?,
+            Value::Number(number) if number.is_f64() => {
+                map.serialize_entry("doubleValue", number)?
+            }
+            Value::Number(number) => map.serialize_entry("intValue", &number.to_string())?,
+            Value::Array(items) => {
+                let values = items.iter().map(AnyValue).collect();
+                map.serialize_entry("arrayValue", &Values { values })?;
+            }
+            Value::Object(entries) => {
+                let values = entries
+                    .iter()
+                    .map(|(key, value)| KeyValue {
+                        key,
+                        value: AnyValue(value),
+                    })
+                    .collect();
+                map.serialize_entry("kvlistValue", &Values { values })?;
+            }
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::{SpanId, TraceId};
+    use crate::tree::tests::{shared, span};
+
+    #[test]
+    fn the_encoding_is_otlps() {
+        let mut span = span(2, Some(1), 5, 9);
+        span.kind = Kind::Client;
+        span.status = Status::Error("late".into());
+        span.attributes = vec![
+            ("n".into(), json!(7)),
+            ("x".into(), json!([true, 0.5, {"a": "b"}])),
+        ];
+        span.events = vec![Event {
+            name: "retry".into(),
+            time_ns: 6,
+            attributes: Vec::new(),
+        }];
+        span.links = vec![Link {
+            trace_id: TraceId(3),
+            span_id: SpanId(4),
+            attributes: Vec::new(),
+        }];
+        let attributes = vec![("service.name".into(), json!("shop"))];
+        span.resource = Arc::new(Resource {
+            service: "shop".into(),
+            attributes,
+        });
+        let spans = shared(vec![span]);
+        let trace = Trace {
+            id: TraceId(1),
+            spans,
+            logs: Vec::new(),
+            dropped_spans: 0,
+            arrived: Instant::now(),
+        };
+        let expected = json!({"resourceSpans": [{
+            "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]},
+            "scopeSpans": [{"scope": {"name": "test"}, "spans": [{
+                "traceId": "00000000000000000000000000000001", "spanId": "0000000000000002",
+                "parentSpanId": "0000000000000001", "name": "span 2", "kind": 3,
+                "startTimeUnixNano": "5", "endTimeUnixNano": "9",
+                "attributes": [
+                    {"key": "n", "value": {"intValue": "7"}},
+                    {"key": "x", "value": {"arrayValue": {"values": [
+                        {"boolValue": true}, {"doubleValue": 0.5},
+                        {"kvlistValue": {"values": [{"key": "a", "value": {"stringValue": "b"}}]}},
+                    ]}}},
+                ],
+                "events": [{"timeUnixNano": "6", "name": "retry", "attributes": []}],
+                "links": [{"traceId": "00000000000000000000000000000003", "spanId": "0000000000000004", "attributes": []}],
+                "status": {"code": 2, "message": "late"},
+            }]}],
+        }]});
+        assert_eq!(
+            serde_json::to_value(render(&[trace])).expect("JSON"),
+            expected
+        );
+    }
+}

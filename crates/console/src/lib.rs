@@ -1,0 +1,54 @@
+//! The embedded telemetry backend: OTLP in, Jaeger's query API and a web page out, everything in memory.
+
+mod answer;
+mod counters;
+mod critical_path;
+mod duration;
+mod exposition;
+mod guard;
+mod inflate;
+mod ingest;
+mod jaeger;
+mod log;
+mod logs_api;
+mod metrics_api;
+pub mod model;
+mod otlp;
+mod page;
+mod params;
+mod samples;
+mod scrape;
+mod search;
+mod series;
+mod server;
+mod settings;
+mod stats;
+pub mod store;
+mod tags;
+mod targets;
+mod tree;
+mod view;
+
+use actix_web::web::ServiceConfig;
+
+pub use server::{Console, run, start};
+pub use settings::{Settings, parse_memory};
+
+/// All routes.
+fn routes(config: &mut ServiceConfig) {
+    // POST /v1/traces, /v1/logs, /v1/metrics: OTLP.
+    ingest::configure(config);
+    // GET /api/services, /api/services/{service}/operations, /api/operations, /api/traces[/{id}], /api/dependencies,
+    // /api/v3/…: Jaeger.
+    jaeger::configure(config);
+    // GET /api/console/traces[/{id}]: what the page shows.
+    view::configure(config);
+    // GET /api/logs.
+    logs_api::configure(config);
+    // GET /api/metrics, /api/targets: what was scraped or sent.
+    metrics_api::configure(config);
+    // GET /api/stats, /metrics, /ready, /live: about the console itself.
+    stats::configure(config);
+    // GET /, /trace/{id}, /static/…: the page.
+    page::configure(config);
+}

@@ -1,0 +1,90 @@
+//! `GET /api/logs`.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::{Value, json};
+
+use crate::answer::{bad_parameter, off_thread};
+use crate::model::LogRecord;
+use crate::params::{self, BadParameter, Params};
+use crate::store::{LogFilter, Store, severity_rank};
+
+/// Answers when no `limit` is given.
+const DEFAULT_LIMIT: usize = 100;
+
+/// The most answers.
+const MAX_LIMIT: usize = 5_000;
+
+/// Adds the route.
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
+    config.route("/api/logs", web::get().to(logs));
+}
+
+async fn logs(store: web::Data<Store>, request: HttpRequest) -> HttpResponse {
+    let filter = match filter(request.query_string()) {
+        Ok(filter) => filter,
+        Err(why) => return bad_parameter(&why),
+    };
+    off_thread(move || {
+        let logs = store.logs(&filter);
+        json!({"logs": logs.iter().map(|log| shown(log)).collect::<Vec<_>>()})
+    })
+    .await
+}
+
+fn filter(query: &str) -> Result<LogFilter, BadParameter> {
+    let params = Params::parse(query)?.only(&["trace_id", "service", "level", "limit"])?;
+    let trace_id = params
+        .text("trace_id")
+        .map(|id| params::trace_id("trace_id", id));
+    let level = |text: &str| match severity_rank(text) {
+        0 => Err(BadParameter::new(
+            "level",
+            format!("expected trace, debug, info, warn, error or fatal, got {text:?}"),
+        )),
+        rank => Ok(rank),
+    };
+    Ok(LogFilter {
+        trace_id: trace_id.transpose()?,
+        service: params.text("service").map(str::to_owned),
+        min_severity: params.text("level").map(level).transpose()?,
+        limit: params.count("limit", DEFAULT_LIMIT, MAX_LIMIT)?,
+    })
+}
+
+fn shown(log: &LogRecord) -> Value {
+    let attributes: Vec<Value> = log
+        .attributes
+        .iter()
+        .map(|(key, value)| json!({"key": key, "value": value}))
+        .collect();
+    json!({
+        "time_us": log.time_ns / 1_000,
+        "service": log.resource.service,
+        "severity": log.severity,
+        "body": log.body,
+        "trace_id": log.trace_id.map(|id| id.to_string()),
+        "span_id": log.span_id.map(|id| id.to_string()),
+        "attributes": attributes,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::filter;
+
+    #[test]
+    fn bad_parameters_are_named() {
+        for (query, name) in [
+            ("level=loud", "level"),
+            ("limit=0", "limit"),
+            ("limit=5001", "limit"),
+            ("trace_id=xyz", "trace_id"),
+            ("q=1", "q"),
+        ] {
+            let why = filter(query).expect_err(query).to_string();
+            assert!(why.contains(&format!("'{name}'")), "{query}: {why}");
+        }
+        let filter = filter("level=warn&service=data").expect("a good query");
+        assert_eq!((filter.min_severity, filter.limit), (Some(4), 100));
+    }
+}

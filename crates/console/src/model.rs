@@ -1,0 +1,148 @@
+//! What the console keeps: spans and log records, decoded and flattened.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+/// 16 bytes, shown as 32 hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TraceId(pub u128);
+
+/// 8 bytes, shown as 16 hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SpanId(pub u64);
+
+impl std::fmt::Display for TraceId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl std::fmt::Display for SpanId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Attributes in the order they came. Values are JSON: strings, numbers, booleans, arrays, objects.
+pub type Attributes = Vec<(String, Value)>;
+
+/// Who sent it; shared by all items of one resource.
+#[derive(Debug, PartialEq)]
+pub struct Resource {
+    /// `service.name`, or `unknown_service`.
+    pub service: String,
+    /// All resource attributes.
+    pub attributes: Attributes,
+}
+
+/// What a span does, as in the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Inside one service; also what is not said.
+    Internal,
+    /// Handles a request.
+    Server,
+    /// Makes a request.
+    Client,
+    /// Sends a message.
+    Producer,
+    /// Handles a message.
+    Consumer,
+}
+
+impl Kind {
+    /// The word that Jaeger and the page use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::Server => "server",
+            Self::Client => "client",
+            Self::Producer => "producer",
+            Self::Consumer => "consumer",
+        }
+    }
+}
+
+/// Span status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// Nothing said.
+    Unset,
+    /// Said to be fine.
+    Ok,
+    /// Failed, with a message (possibly empty).
+    Error(String),
+}
+
+/// A point in time inside a span.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Name.
+    pub name: String,
+    /// Nanoseconds since the epoch.
+    pub time_ns: u64,
+    /// Attributes.
+    pub attributes: Attributes,
+}
+
+/// A reference to a span elsewhere.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Link {
+    /// Its trace.
+    pub trace_id: TraceId,
+    /// Its span.
+    pub span_id: SpanId,
+    /// Attributes.
+    pub attributes: Attributes,
+}
+
+/// One span.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Span {
+    /// Trace.
+    pub trace_id: TraceId,
+    /// Span.
+    pub span_id: SpanId,
+    /// Parent, local or remote.
+    pub parent: Option<SpanId>,
+    /// Sender.
+    pub resource: Arc<Resource>,
+    /// Instrumentation scope's name.
+    pub scope: String,
+    /// Name.
+    pub name: String,
+    /// Kind.
+    pub kind: Kind,
+    /// Nanoseconds since the epoch.
+    pub start_ns: u64,
+    /// Nanoseconds; zero when the sender's end came before its start.
+    pub duration_ns: u64,
+    /// Status.
+    pub status: Status,
+    /// Attributes.
+    pub attributes: Attributes,
+    /// Events in order of time.
+    pub events: Vec<Event>,
+    /// Links.
+    pub links: Vec<Link>,
+}
+
+/// One log record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogRecord {
+    /// Nanoseconds since the epoch (observed time when the sender gave none).
+    pub time_ns: u64,
+    /// Sender.
+    pub resource: Arc<Resource>,
+    /// `TRACE` … `FATAL`, from the severity text or number; empty when not said.
+    pub severity: String,
+    /// The body as text (JSON for structured bodies).
+    pub body: String,
+    /// Attributes.
+    pub attributes: Attributes,
+    /// Trace that it belongs to.
+    pub trace_id: Option<TraceId>,
+    /// Span that it belongs to.
+    pub span_id: Option<SpanId>,
+}

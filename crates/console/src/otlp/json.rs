@@ -1,0 +1,351 @@
+//! OTLP as JSON, one item at a time, into the structs of the protobuf encoding.
+//!
+//! `opentelemetry-proto` has serde implementations too, but they refuse what the mapping allows: `null`, left-out
+//! lists (`{"arrayValue":{}}`), empty values (`{}`), unknown fields inside a value, enums by name.
+
+use opentelemetry_proto::tonic::common::v1 as common;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::logs::v1 as logs;
+use opentelemetry_proto::tonic::resource::v1 as resources;
+use opentelemetry_proto::tonic::trace::v1 as trace;
+use serde::Deserialize;
+
+use super::lax::{Double, Enum, Id, Integer, Items, List, Names, Text};
+use super::values::{MAX_NAME, cut};
+use super::{Batch, Signal, json_metrics, protobuf, resource};
+
+/// The largest item as text; JSON takes two to three times the room of protobuf.
+const MAX_ITEM: usize = 2 << 20;
+
+#[derive(Deserialize)]
+struct Request<'a> {
+    #[serde(
+        default,
+        borrow,
+        alias = "resourceSpans",
+        alias = "resourceLogs",
+        alias = "resourceMetrics"
+    )]
+    groups: Items<'a>,
+}
+
+#[derive(Deserialize)]
+struct ResourceGroup<'a> {
+    resource: Option<Resource>,
+    #[serde(
+        default,
+        borrow,
+        alias = "scopeSpans",
+        alias = "scopeLogs",
+        alias = "scopeMetrics"
+    )]
+    groups: Items<'a>,
+}
+
+#[derive(Deserialize)]
+struct ScopeGroup<'a> {
+    scope: Option<Scope>,
+    #[serde(
+        default,
+        borrow,
+        alias = "spans",
+        alias = "logRecords",
+        alias = "metrics"
+    )]
+    items: Items<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Resource {
+    attributes: List<KeyValue>,
+    dropped_attributes_count: Integer<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Scope {
+    name: Text,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct KeyValue {
+    key: Text,
+    value: Option<AnyValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct AnyValue {
+    string_value: Option<String>,
+    bool_value: Option<bool>,
+    int_value: Option<Integer<i64>>,
+    double_value: Option<Double>,
+    array_value: Option<ArrayValue>,
+    kvlist_value: Option<KeyValueList>,
+    bytes_value: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ArrayValue {
+    values: List<Option<AnyValue>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct KeyValueList {
+    values: List<KeyValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Span {
+    trace_id: Id,
+    span_id: Id,
+    parent_span_id: Id,
+    name: Text,
+    kind: Enum<trace::span::SpanKind>,
+    start_time_unix_nano: Integer<u64>,
+    end_time_unix_nano: Integer<u64>,
+    attributes: List<KeyValue>,
+    dropped_attributes_count: Integer<u32>,
+    events: List<Event>,
+    dropped_events_count: Integer<u32>,
+    links: List<Link>,
+    dropped_links_count: Integer<u32>,
+    status: Option<Status>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Event {
+    time_unix_nano: Integer<u64>,
+    name: Text,
+    attributes: List<KeyValue>,
+    dropped_attributes_count: Integer<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Link {
+    trace_id: Id,
+    span_id: Id,
+    attributes: List<KeyValue>,
+    dropped_attributes_count: Integer<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Status {
+    message: Text,
+    code: Enum<trace::status::StatusCode>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct LogRecord {
+    time_unix_nano: Integer<u64>,
+    observed_time_unix_nano: Integer<u64>,
+    severity_number: Enum<logs::SeverityNumber>,
+    severity_text: Text,
+    body: Option<AnyValue>,
+    attributes: List<KeyValue>,
+    dropped_attributes_count: Integer<u32>,
+    trace_id: Id,
+    span_id: Id,
+    event_name: Text,
+}
+
+impl Names for trace::span::SpanKind {
+    fn number(name: &str) -> Option<i32> {
+        Self::from_str_name(name).map(Into::into)
+    }
+}
+
+impl Names for trace::status::StatusCode {
+    fn number(name: &str) -> Option<i32> {
+        Self::from_str_name(name).map(Into::into)
+    }
+}
+
+impl Names for logs::SeverityNumber {
+    fn number(name: &str) -> Option<i32> {
+        Self::from_str_name(name).map(Into::into)
+    }
+}
+
+/// Decodes a request.
+pub(super) fn decode(signal: Signal, body: &[u8]) -> Result<Batch, String> {
+    let text = std::str::from_utf8(body).map_err(|why| format!("the body is no JSON: {why}"))?;
+    let mut batch = Batch::default();
+    let request: Request = parse(text, "body")?;
+    for group in request.groups.items {
+        let group: ResourceGroup = parse(group.get(), "resource group")?;
+        let resource = resource(group.resource.map(Into::into));
+        batch.sender(&resource);
+        for scope_group in group.groups.items {
+            let scope_group: ScopeGroup = parse(scope_group.get(), "scope group")?;
+            let scope = cut(scope_group.scope.unwrap_or_default().name.0, MAX_NAME);
+            batch
+                .rejected
+                .add_many("empty_item", scope_group.items.empty);
+            for item in scope_group.items.items {
+                if item.get().len() > MAX_ITEM {
+                    batch.rejected.add(protobuf::TOO_LARGE);
+                    continue;
+                }
+                match signal {
+                    Signal::Traces => {
+                        batch.span(&resource, &scope, parse::<Span>(item.get(), "span")?.into())
+                    }
+                    Signal::Logs => batch.log(
+                        &resource,
+                        parse::<LogRecord>(item.get(), "log record")?.into(),
+                    ),
+                    Signal::Metrics => {
+                        batch.metric(
+                            &resource,
+                            parse::<json_metrics::Metric>(item.get(), "metric")?.into(),
+                        );
+                    }
+                }
+            }
+        }
+    }
+    Ok(batch)
+}
+
+/// Reads an object; serde itself would take a list of its fields too.
+fn parse<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<T, String> {
+    let not_read =
+        |why: &dyn std::fmt::Display| format!("the JSON of a {what} cannot be read: {why}");
+    if !text.trim_start().starts_with('{') {
+        return Err(not_read(&"expected an object"));
+    }
+    serde_json::from_str(text).map_err(|why| not_read(&why))
+}
+
+pub(super) fn attributes(list: List<KeyValue>) -> Vec<common::KeyValue> {
+    list.0.into_iter().map(Into::into).collect()
+}
+
+impl From<KeyValue> for common::KeyValue {
+    fn from(json: KeyValue) -> Self {
+        Self {
+            key: json.key.0,
+            value: json.value.map(Into::into),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<AnyValue> for common::AnyValue {
+    fn from(json: AnyValue) -> Self {
+        let array = |list: ArrayValue| {
+            let values = list.values.0.into_iter();
+            Any::ArrayValue(common::ArrayValue {
+                values: values
+                    .map(|value| value.unwrap_or_default().into())
+                    .collect(),
+            })
+        };
+        let object = |list: KeyValueList| {
+            Any::KvlistValue(common::KeyValueList {
+                values: attributes(list.values),
+            })
+        };
+        let value = json.string_value.map(Any::StringValue);
+        let value = value.or_else(|| json.bool_value.map(Any::BoolValue));
+        let value = value.or_else(|| json.int_value.map(|value| Any::IntValue(value.0)));
+        let value = value.or_else(|| json.double_value.map(|value| Any::DoubleValue(value.0)));
+        let value = value.or_else(|| json.array_value.map(array));
+        let value = value.or_else(|| json.kvlist_value.map(object));
+        // Shown in base64 anyway.
+        let value = value.or_else(|| json.bytes_value.map(Any::StringValue));
+        Self { value }
+    }
+}
+
+impl From<Resource> for resources::Resource {
+    fn from(json: Resource) -> Self {
+        Self {
+            attributes: attributes(json.attributes),
+            dropped_attributes_count: json.dropped_attributes_count.0,
+            ..Self::default()
+        }
+    }
+}
+
+impl From<Span> for trace::Span {
+    fn from(json: Span) -> Self {
+        Self {
+            trace_id: json.trace_id.0,
+            span_id: json.span_id.0,
+            parent_span_id: json.parent_span_id.0,
+            name: json.name.0,
+            kind: json.kind.0,
+            start_time_unix_nano: json.start_time_unix_nano.0,
+            end_time_unix_nano: json.end_time_unix_nano.0,
+            attributes: attributes(json.attributes),
+            dropped_attributes_count: json.dropped_attributes_count.0,
+            events: json.events.0.into_iter().map(Into::into).collect(),
+            dropped_events_count: json.dropped_events_count.0,
+            links: json.links.0.into_iter().map(Into::into).collect(),
+            dropped_links_count: json.dropped_links_count.0,
+            status: json.status.map(Into::into),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<Event> for trace::span::Event {
+    fn from(json: Event) -> Self {
+        Self {
+            time_unix_nano: json.time_unix_nano.0,
+            name: json.name.0,
+            attributes: attributes(json.attributes),
+            dropped_attributes_count: json.dropped_attributes_count.0,
+        }
+    }
+}
+
+impl From<Link> for trace::span::Link {
+    fn from(json: Link) -> Self {
+        Self {
+            trace_id: json.trace_id.0,
+            span_id: json.span_id.0,
+            attributes: attributes(json.attributes),
+            dropped_attributes_count: json.dropped_attributes_count.0,
+            ..Self::default()
+        }
+    }
+}
+
+impl From<Status> for trace::Status {
+    fn from(json: Status) -> Self {
+        Self {
+            message: json.message.0,
+            code: json.code.0,
+        }
+    }
+}
+
+impl From<LogRecord> for logs::LogRecord {
+    fn from(json: LogRecord) -> Self {
+        Self {
+            time_unix_nano: json.time_unix_nano.0,
+            observed_time_unix_nano: json.observed_time_unix_nano.0,
+            severity_number: json.severity_number.0,
+            severity_text: json.severity_text.0,
+            body: json.body.map(Into::into),
+            attributes: attributes(json.attributes),
+            dropped_attributes_count: json.dropped_attributes_count.0,
+            trace_id: json.trace_id.0,
+            span_id: json.span_id.0,
+            event_name: json.event_name.0,
+            ..Self::default()
+        }
+    }
+}

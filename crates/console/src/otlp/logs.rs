@@ -1,0 +1,84 @@
+//! A log record as the protocol has it becomes one of ours.
+
+use std::sync::Arc;
+
+use chrono::Utc;
+use opentelemetry_proto::tonic::logs::v1 as proto;
+use serde_json::Value;
+
+use super::values::{MAX_NAME, attributes, cut, span_id, trace_id, value};
+use crate::model::{LogRecord, Resource};
+use crate::store::severity_rank;
+
+/// Where the event's name is kept, as the semantic conventions call it.
+const EVENT_NAME: &str = "event.name";
+
+/// Where the sender's own word is kept when the severity is taken from its number.
+const SEVERITY_TEXT: &str = "log.severity_text";
+
+/// Converts one record. A record is taken even if its ids are damaged: the line itself is still worth having.
+pub(super) fn convert(resource: &Arc<Resource>, log: proto::LogRecord) -> LogRecord {
+    let trace_id = trace_id(&log.trace_id);
+    let mut attributes = attributes(log.attributes, log.dropped_attributes_count);
+    let (severity, own_word) = severity(log.severity_number, log.severity_text);
+    if let Some(word) = own_word {
+        attributes.push((SEVERITY_TEXT.into(), Value::String(word)));
+    }
+    if !log.event_name.is_empty() {
+        attributes.push((
+            EVENT_NAME.into(),
+            Value::String(cut(log.event_name, MAX_NAME)),
+        ));
+    }
+    let body = match value(log.body) {
+        Value::Null => String::new(),
+        Value::String(text) => text,
+        structured => structured.to_string(),
+    };
+    LogRecord {
+        time_ns: time(log.time_unix_nano, log.observed_time_unix_nano),
+        resource: resource.clone(),
+        severity,
+        body,
+        attributes,
+        trace_id,
+        span_id: trace_id.and_then(|_| span_id(&log.span_id)),
+    }
+}
+
+/// When it happened, else when it was seen, else now: a line of 1970 would be sorted away.
+fn time(happened: u64, observed: u64) -> u64 {
+    let now = || {
+        Utc::now()
+            .timestamp_nanos_opt()
+            .and_then(|now| u64::try_from(now).ok())
+    };
+    [happened, observed]
+        .into_iter()
+        .find(|time| *time > 0)
+        .or_else(now)
+        .unwrap_or_default()
+}
+
+/// One of the six standard words, and the sender's own one if that says something else.
+fn severity(number: i32, text: String) -> (String, Option<String>) {
+    if severity_rank(&text) > 0 {
+        return (text.to_ascii_uppercase(), None);
+    }
+    let word = match number {
+        1..=4 => "TRACE",
+        5..=8 => "DEBUG",
+        9..=12 => "INFO",
+        13..=16 => "WARN",
+        17..=20 => "ERROR",
+        21..=24 => "FATAL",
+        _ => "",
+    };
+    let text = cut(text, MAX_NAME);
+    match (word, text.as_str()) {
+        (_, "") => (word.into(), None),
+        ("", _) if text.eq_ignore_ascii_case("warning") => ("WARN".into(), None),
+        ("", _) => (text, None),
+        _ => (word.into(), Some(text)),
+    }
+}

@@ -1,0 +1,192 @@
+//! Data points become samples.
+
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::metrics::v1 as proto;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use serde_json::Value;
+
+use super::Rejected;
+use super::values::{attributes, span_id, trace_id};
+use crate::samples::{Exemplar, Labels, Sample, sanitized};
+
+/// Set on a point that only says that there is no value now.
+const NO_RECORDED_VALUE: u32 = 1;
+
+/// The most buckets of a histogram; none in the field has a tenth of it.
+const MAX_BUCKETS: usize = 512;
+
+/// Where samples and refusals go.
+pub(super) struct Out<'a> {
+    pub samples: &'a mut Vec<Sample>,
+    pub rejected: &'a mut Rejected,
+}
+
+impl Out<'_> {
+    fn push(&mut self, name: String, labels: Labels, value: f64, point: Point) {
+        self.samples.push(Sample {
+            name,
+            labels,
+            value,
+            timestamp_us: point.timestamp_us,
+            exemplar: point.exemplar,
+        });
+    }
+}
+
+/// What samples of one point have in common.
+#[derive(Clone, Copy, Default)]
+struct Point {
+    timestamp_us: Option<u64>,
+    exemplar: Option<Exemplar>,
+}
+
+fn at(time_ns: u64) -> Point {
+    Point {
+        timestamp_us: (time_ns > 0).then_some(time_ns / 1_000),
+        exemplar: None,
+    }
+}
+
+/// How many points a metric has.
+pub(super) fn count(data: &Data) -> u64 {
+    let points = match data {
+        Data::Gauge(gauge) => gauge.data_points.len(),
+        Data::Sum(sum) => sum.data_points.len(),
+        Data::Histogram(histogram) => histogram.data_points.len(),
+        Data::ExponentialHistogram(histogram) => histogram.data_points.len(),
+        Data::Summary(summary) => summary.data_points.len(),
+    };
+    points as u64
+}
+
+/// Points of gauges and sums.
+pub(super) fn numbers(name: &str, points: Vec<proto::NumberDataPoint>, out: &mut Out<'_>) {
+    use proto::number_data_point::Value as Number;
+    for point in points {
+        if point.flags & NO_RECORDED_VALUE != 0 {
+            continue;
+        }
+        let value = match point.value {
+            Some(Number::AsDouble(value)) => value,
+            Some(Number::AsInt(value)) => value as f64,
+            None => {
+                out.rejected.add("point_without_value");
+                continue;
+            }
+        };
+        let exemplar = point.exemplars.iter().filter_map(exemplar).next_back();
+        let common = Point {
+            exemplar,
+            ..at(point.time_unix_nano)
+        };
+        out.push(name.to_owned(), labels(point.attributes), value, common);
+    }
+}
+
+/// Points of histograms: `_bucket` (cumulative, as Prometheus counts), `_sum`, `_count`.
+pub(super) fn histograms(name: &str, points: Vec<proto::HistogramDataPoint>, out: &mut Out<'_>) {
+    for point in points {
+        if point.flags & NO_RECORDED_VALUE != 0 {
+            continue;
+        }
+        let bounds = &point.explicit_bounds;
+        let counts = &point.bucket_counts;
+        let is_sorted = bounds.windows(2).all(|pair| pair[0] < pair[1]);
+        let fits = counts.is_empty() && bounds.is_empty() || counts.len() == bounds.len() + 1;
+        if !is_sorted || !fits || counts.len() > MAX_BUCKETS {
+            out.rejected.add("bad_buckets");
+            continue;
+        }
+        let labels = labels(point.attributes);
+        let common = at(point.time_unix_nano);
+        let exemplars: Vec<Exemplar> = point.exemplars.iter().filter_map(exemplar).collect();
+        let mut below = f64::NEG_INFINITY;
+        let mut total = 0_u64;
+        for (count, bound) in counts
+            .iter()
+            .zip(bounds.iter().copied().chain([f64::INFINITY]))
+        {
+            total = total.saturating_add(*count);
+            let inside = |exemplar: &&Exemplar| exemplar.value > below && exemplar.value <= bound;
+            let exemplar = exemplars.iter().filter(inside).next_back().copied();
+            let labels = with(&labels, "le", number(bound));
+            out.push(
+                format!("{name}_bucket"),
+                labels,
+                total as f64,
+                Point { exemplar, ..common },
+            );
+            below = bound;
+        }
+        if let Some(sum) = point.sum {
+            out.push(format!("{name}_sum"), labels.clone(), sum, common);
+        }
+        out.push(format!("{name}_count"), labels, point.count as f64, common);
+    }
+}
+
+/// Points of summaries: one sample a quantile, `_sum`, `_count`.
+pub(super) fn summaries(name: &str, points: Vec<proto::SummaryDataPoint>, out: &mut Out<'_>) {
+    for point in points {
+        if point.flags & NO_RECORDED_VALUE != 0 {
+            continue;
+        }
+        let labels = labels(point.attributes);
+        let common = at(point.time_unix_nano);
+        for quantile in point.quantile_values.iter().take(MAX_BUCKETS) {
+            let labels = with(&labels, "quantile", number(quantile.quantile));
+            out.push(name.to_owned(), labels, quantile.value, common);
+        }
+        out.push(format!("{name}_sum"), labels.clone(), point.sum, common);
+        out.push(format!("{name}_count"), labels, point.count as f64, common);
+    }
+}
+
+/// A bound or quantile as a label, as Prometheus writes it.
+fn number(value: f64) -> String {
+    if value == f64::INFINITY {
+        "+Inf".into()
+    } else {
+        value.to_string()
+    }
+}
+
+fn with(labels: &Labels, name: &str, value: String) -> Labels {
+    let mut labels: Labels = labels
+        .iter()
+        .filter(|(known, _)| known != name)
+        .cloned()
+        .collect();
+    labels.push((name.to_owned(), value));
+    labels
+}
+
+/// Attributes as labels. Of two that become one name the first counts.
+fn labels(sent: Vec<KeyValue>) -> Labels {
+    let mut labels: Labels = Vec::with_capacity(sent.len());
+    for (key, value) in attributes(sent, 0) {
+        let name = sanitized(&key, false);
+        if labels.iter().any(|(known, _)| *known == name) {
+            continue;
+        }
+        let text = match value {
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        labels.push((name, text));
+    }
+    labels
+}
+
+fn exemplar(sent: &proto::Exemplar) -> Option<Exemplar> {
+    use proto::exemplar::Value as Number;
+    Some(Exemplar {
+        trace_id: trace_id(&sent.trace_id)?,
+        span_id: span_id(&sent.span_id),
+        value: match sent.value? {
+            Number::AsDouble(value) => value,
+            Number::AsInt(value) => value as f64,
+        },
+        timestamp_us: (sent.time_unix_nano > 0).then_some(sent.time_unix_nano / 1_000),
+    })
+}

@@ -1,0 +1,111 @@
+//! A span as the protocol has it becomes one of ours.
+
+use std::sync::Arc;
+
+use opentelemetry_proto::tonic::trace::v1 as proto;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+
+use super::values::{MAX_ATTRIBUTES, MAX_NAME, MAX_TEXT, attributes, cut, span_id, trace_id};
+use crate::model::{Attributes, Event, Kind, Link, Resource, Span, Status};
+
+/// Says how many events or links are missing, as Jaeger's own exporter names it.
+const DROPPED_EVENTS: &str = "otel.dropped_events_count";
+const DROPPED_LINKS: &str = "otel.dropped_links_count";
+
+/// Converts one span; the error is the reason to reject it.
+pub(super) fn convert(
+    resource: &Arc<Resource>,
+    scope: &str,
+    span: proto::Span,
+) -> Result<Span, &'static str> {
+    let own_trace = trace_id(&span.trace_id).ok_or("invalid_trace_id")?;
+    let own_id = span_id(&span.span_id).ok_or("invalid_span_id")?;
+    // Zeros stand for "none" with some senders; anything else that is no id is damage.
+    let parent = span_id(&span.parent_span_id);
+    if parent.is_none() && !span.parent_span_id.is_empty() && span.parent_span_id != [0; 8] {
+        return Err("invalid_parent_span_id");
+    }
+    let mut attributes = attributes(span.attributes, span.dropped_attributes_count);
+    let (events, dropped_events) = events(span.events, span.dropped_events_count);
+    let (links, dropped_links) = links(span.links, span.dropped_links_count);
+    note_dropped(&mut attributes, DROPPED_EVENTS, dropped_events);
+    note_dropped(&mut attributes, DROPPED_LINKS, dropped_links);
+    Ok(Span {
+        trace_id: own_trace,
+        span_id: own_id,
+        parent,
+        resource: resource.clone(),
+        scope: scope.to_owned(),
+        name: cut(span.name, MAX_NAME),
+        kind: kind(span.kind),
+        start_ns: span.start_time_unix_nano,
+        duration_ns: span
+            .end_time_unix_nano
+            .saturating_sub(span.start_time_unix_nano),
+        status: status(span.status),
+        attributes,
+        events,
+        links,
+    })
+}
+
+fn note_dropped(attributes: &mut Attributes, key: &str, dropped: u64) {
+    if dropped > 0 {
+        attributes.push((key.into(), dropped.into()));
+    }
+}
+
+fn events(sent: Vec<proto::span::Event>, dropped: u32) -> (Vec<Event>, u64) {
+    let dropped = u64::from(dropped) + sent.len().saturating_sub(MAX_ATTRIBUTES) as u64;
+    let mut events: Vec<Event> = sent
+        .into_iter()
+        .take(MAX_ATTRIBUTES)
+        .map(|event| Event {
+            name: cut(event.name, MAX_NAME),
+            time_ns: event.time_unix_nano,
+            attributes: attributes(event.attributes, event.dropped_attributes_count),
+        })
+        .collect();
+    events.sort_by_key(|event| event.time_ns);
+    (events, dropped)
+}
+
+/// Links that point nowhere are of no use; they are dropped with the surplus.
+fn links(sent: Vec<proto::span::Link>, dropped: u32) -> (Vec<Link>, u64) {
+    let count = sent.len();
+    let links: Vec<Link> = sent
+        .into_iter()
+        .take(MAX_ATTRIBUTES)
+        .filter_map(|link| {
+            Some(Link {
+                trace_id: trace_id(&link.trace_id)?,
+                span_id: span_id(&link.span_id)?,
+                attributes: attributes(link.attributes, link.dropped_attributes_count),
+            })
+        })
+        .collect();
+    let dropped = u64::from(dropped) + (count - links.len()) as u64;
+    (links, dropped)
+}
+
+fn kind(kind: i32) -> Kind {
+    match SpanKind::try_from(kind) {
+        Ok(SpanKind::Server) => Kind::Server,
+        Ok(SpanKind::Client) => Kind::Client,
+        Ok(SpanKind::Producer) => Kind::Producer,
+        Ok(SpanKind::Consumer) => Kind::Consumer,
+        Ok(SpanKind::Internal | SpanKind::Unspecified) | Err(_) => Kind::Internal,
+    }
+}
+
+fn status(status: Option<proto::Status>) -> Status {
+    let Some(status) = status else {
+        return Status::Unset;
+    };
+    match StatusCode::try_from(status.code) {
+        Ok(StatusCode::Ok) => Status::Ok,
+        Ok(StatusCode::Error) => Status::Error(cut(status.message, MAX_TEXT)),
+        Ok(StatusCode::Unset) | Err(_) => Status::Unset,
+    }
+}

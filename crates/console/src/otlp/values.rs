@@ -1,0 +1,142 @@
+//! Attribute values and identifiers, bounded.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource as ProtoResource;
+use serde_json::{Map, Value};
+
+use crate::model::{Attributes, Resource, SpanId, TraceId};
+
+/// The most attributes of one item, and entries of one list in it.
+pub(super) const MAX_ATTRIBUTES: usize = 128;
+
+/// The longest text of a value, in bytes.
+pub(super) const MAX_TEXT: usize = 16 << 10;
+
+/// The longest name of a span, key of an attribute and the like, in bytes.
+pub(super) const MAX_NAME: usize = 1 << 10;
+
+/// How deep lists and objects nest.
+const MAX_DEPTH: usize = 8;
+
+/// Ends a text that was cut.
+const CUT: &str = "… (cut)";
+
+/// Stands for what nests too deep.
+const TOO_DEEP: &str = "… (nested too deep)";
+
+/// The attribute that says how many others were dropped, by the sender or here.
+const DROPPED_KEY: &str = "otel.dropped_attributes_count";
+
+/// Cuts a text to `limit` bytes at a character, with a mark.
+pub(super) fn cut(mut text: String, limit: usize) -> String {
+    if text.len() > limit {
+        let end = text.floor_char_boundary(limit);
+        text.truncate(end);
+        text.push_str(CUT);
+    }
+    text.shrink_to_fit();
+    text
+}
+
+/// An attribute value as JSON.
+pub(super) fn value(value: Option<AnyValue>) -> Value {
+    let mut room = MAX_TEXT;
+    nested(value, 0, &mut room)
+}
+
+/// `room` is what is left of `MAX_TEXT` for all texts and entries of one value together.
+fn nested(value: Option<AnyValue>, depth: usize, room: &mut usize) -> Value {
+    match value.and_then(|value| value.value) {
+        None => Value::Null,
+        Some(Any::StringValue(text)) => Value::String(fit(text, room)),
+        Some(Any::BoolValue(value)) => Value::Bool(value),
+        Some(Any::IntValue(value)) => Value::from(value),
+        // JSON has no such numbers, but they must not become null.
+        Some(Any::DoubleValue(value)) if !value.is_finite() => Value::String(value.to_string()),
+        Some(Any::DoubleValue(value)) => Value::from(value),
+        Some(Any::BytesValue(bytes)) => Value::String(fit(STANDARD.encode(bytes), room)),
+        Some(Any::StringValueStrindex(index)) => {
+            Value::String(format!("string {index} of a table that was not sent"))
+        }
+        Some(Any::ArrayValue(_) | Any::KvlistValue(_)) if depth >= MAX_DEPTH => {
+            Value::String(TOO_DEEP.into())
+        }
+        Some(Any::ArrayValue(array)) => {
+            let mut items = Vec::new();
+            for item in array.values {
+                if items.len() >= MAX_ATTRIBUTES || *room == 0 {
+                    items.push(Value::String(CUT.into()));
+                    break;
+                }
+                items.push(nested(Some(item), depth + 1, room));
+            }
+            Value::Array(items)
+        }
+        Some(Any::KvlistValue(list)) => {
+            let mut map = Map::new();
+            for entry in list.values {
+                if map.len() >= MAX_ATTRIBUTES || *room == 0 {
+                    map.insert(CUT.into(), Value::Null);
+                    break;
+                }
+                let key = fit(entry.key, room);
+                map.insert(key, nested(entry.value, depth + 1, room));
+            }
+            Value::Object(map)
+        }
+    }
+}
+
+/// The text, cut to the room that is left. An entry takes at least one byte, so that empty ones are bounded too.
+fn fit(text: String, room: &mut usize) -> String {
+    let text = cut(text, *room);
+    *room = room.saturating_sub(text.len().max(1));
+    text
+}
+
+/// Attributes of an item. What is too much is dropped and counted in an attribute of its own, along with
+/// what the sender says to have dropped itself.
+pub(super) fn attributes(sent: Vec<KeyValue>, dropped_by_sender: u32) -> Attributes {
+    let too_many = sent.len().saturating_sub(MAX_ATTRIBUTES) as u64;
+    let mut kept = Vec::with_capacity(sent.len().min(MAX_ATTRIBUTES));
+    for entry in sent.into_iter().take(MAX_ATTRIBUTES) {
+        kept.push((cut(entry.key, MAX_NAME), value(entry.value)));
+    }
+    let dropped = too_many + u64::from(dropped_by_sender);
+    if dropped > 0 {
+        kept.push((DROPPED_KEY.into(), Value::from(dropped)));
+    }
+    kept
+}
+
+/// The sender of a group of items.
+pub(crate) fn resource(sent: Option<ProtoResource>) -> Arc<Resource> {
+    let sent = sent.unwrap_or_default();
+    let attributes = attributes(sent.attributes, sent.dropped_attributes_count);
+    let name = attributes.iter().find(|(key, _)| key == "service.name");
+    let name = name
+        .and_then(|(_, value)| value.as_str())
+        .filter(|name| !name.is_empty());
+    let service = cut(name.unwrap_or("unknown_service").to_owned(), MAX_NAME);
+    Arc::new(Resource {
+        service,
+        attributes,
+    })
+}
+
+/// A trace id: 16 bytes, not all zero.
+pub(super) fn trace_id(bytes: &[u8]) -> Option<TraceId> {
+    let id = u128::from_be_bytes(bytes.try_into().ok()?);
+    (id != 0).then_some(TraceId(id))
+}
+
+/// A span id: 8 bytes, not all zero.
+pub(super) fn span_id(bytes: &[u8]) -> Option<SpanId> {
+    let id = u64::from_be_bytes(bytes.try_into().ok()?);
+    (id != 0).then_some(SpanId(id))
+}

@@ -1,0 +1,267 @@
+//! Query parameters of the search APIs. Every complaint names its parameter.
+
+use std::fmt;
+
+use actix_web::web;
+use serde_json::{Map, Value};
+
+use crate::duration;
+use crate::model::TraceId;
+
+/// Tags that one search may ask for.
+const MAX_TAGS: usize = 32;
+
+/// A parameter that cannot be used.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BadParameter {
+    name: String,
+    why: String,
+}
+
+impl BadParameter {
+    pub fn new(name: &str, why: impl Into<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            why: why.into(),
+        }
+    }
+}
+
+impl fmt::Display for BadParameter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "parameter '{}': {}", self.name, self.why)
+    }
+}
+
+/// The decoded query string. An empty value counts as absent, as search forms send them.
+pub(crate) struct Params(Vec<(String, String)>);
+
+impl Params {
+    /// Decodes `a=b&c=d`.
+    pub fn parse(query: &str) -> Result<Self, BadParameter> {
+        web::Query::<Vec<(String, String)>>::from_query(query)
+            .map(|pairs| Self(pairs.into_inner()))
+            .map_err(|e| BadParameter::new("?", format!("the query string cannot be read: {e}")))
+    }
+
+    /// Refuses parameters that the endpoint does not know.
+    pub fn only(self, known: &[&str]) -> Result<Self, BadParameter> {
+        match self
+            .0
+            .iter()
+            .find(|(name, _)| !known.contains(&name.as_str()))
+        {
+            Some((name, _)) => Err(BadParameter::new(
+                name,
+                format!("not known here, only {}", known.join(", ")),
+            )),
+            None => Ok(self),
+        }
+    }
+
+    /// All values of a parameter.
+    pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        let values = self
+            .0
+            .iter()
+            .filter(move |(key, value)| key == name && !value.is_empty());
+        values.map(|(_, value)| value.as_str())
+    }
+
+    /// Its first value.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    /// A whole number, not negative.
+    pub fn number(&self, name: &str) -> Result<Option<u64>, BadParameter> {
+        let parse = |text: &str| {
+            let why = || {
+                BadParameter::new(
+                    name,
+                    format!("expected a whole number, not negative, got {text:?}"),
+                )
+            };
+            text.parse().map_err(|_| why())
+        };
+        self.text(name).map(parse).transpose()
+    }
+
+    /// Nanoseconds of a Go duration.
+    pub fn duration(&self, name: &str) -> Result<Option<u64>, BadParameter> {
+        let parse = |text| duration::parse(text).map_err(|why| BadParameter::new(name, why));
+        self.text(name).map(parse).transpose()
+    }
+
+    /// Two Go durations that must be in order, as nanoseconds; all durations when absent.
+    pub fn duration_range(&self, min: &str, max: &str) -> Result<(u64, u64), BadParameter> {
+        let range = (
+            self.duration(min)?.unwrap_or(0),
+            self.duration(max)?.unwrap_or(u64::MAX),
+        );
+        if range.0 > range.1 {
+            return Err(BadParameter::new(
+                max,
+                format!("must not be less than '{min}'"),
+            ));
+        }
+        Ok(range)
+    }
+
+    /// A count from 1 to `max`.
+    pub fn count(&self, name: &str, default: usize, max: usize) -> Result<usize, BadParameter> {
+        let count = self
+            .number(name)?
+            .map_or(Some(default), |n| usize::try_from(n).ok());
+        let count = count.filter(|n| (1..=max).contains(n));
+        count.ok_or_else(|| BadParameter::new(name, format!("expected 1 to {max}")))
+    }
+
+    /// What spans must carry: `tags` is a JSON object, `tag` is `key:value`; both may be repeated.
+    pub fn tags(&self) -> Result<Vec<(String, String)>, BadParameter> {
+        let mut tags = self.tag_objects("tags")?;
+        for tag in self.all("tag") {
+            let pair = tag.split_once(':').filter(|(key, _)| !key.is_empty());
+            let why = || BadParameter::new("tag", format!("expected key:value, got {tag:?}"));
+            let (key, value) = pair.ok_or_else(why)?;
+            tags.push((key.to_owned(), value.to_owned()));
+        }
+        at_most_max("tag", tags)
+    }
+
+    /// Like [`Self::tags`], only JSON objects.
+    pub fn tag_objects(&self, name: &str) -> Result<Vec<(String, String)>, BadParameter> {
+        let mut tags = Vec::new();
+        for object in self.all(name) {
+            let object: Map<String, Value> = serde_json::from_str(object).map_err(|e| {
+                let why = format!("expected a JSON object such as {{\"error\":\"true\"}}: {e}");
+                BadParameter::new(name, why)
+            })?;
+            for (key, value) in object {
+                tags.push((key, plain(name, value)?));
+            }
+        }
+        at_most_max(name, tags)
+    }
+}
+
+/// Each tag is looked for in each span.
+fn at_most_max(
+    name: &str,
+    tags: Vec<(String, String)>,
+) -> Result<Vec<(String, String)>, BadParameter> {
+    if tags.len() > MAX_TAGS {
+        let why = format!("at most {MAX_TAGS} tags at once, got {}", tags.len());
+        return Err(BadParameter::new(name, why));
+    }
+    Ok(tags)
+}
+
+/// The text that a wanted value is compared as.
+fn plain(name: &str, value: Value) -> Result<String, BadParameter> {
+    match value {
+        Value::String(text) => Ok(text),
+        Value::Bool(_) | Value::Number(_) => Ok(value.to_string()),
+        _ => Err(BadParameter::new(
+            name,
+            "values must be strings, numbers or booleans",
+        )),
+    }
+}
+
+/// A trace id: 1 to 32 hex digits, short ones padded with zeros on the left.
+pub(crate) fn trace_id(name: &str, text: &str) -> Result<TraceId, BadParameter> {
+    let is_hex =
+        !text.is_empty() && text.len() <= 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let id = is_hex
+        .then(|| u128::from_str_radix(text, 16).ok())
+        .flatten();
+    id.map(TraceId).ok_or_else(|| {
+        BadParameter::new(name, format!("expected 1 to 32 hex digits, got {text:?}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(query: &str) -> Params {
+        Params::parse(query).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    #[test]
+    fn tags_come_as_pairs_and_as_objects() {
+        let query =
+            "tag=a:b:c&tag=x:&tags=%7B%22error%22:%22true%22,%22code%22:200,%22ok%22:true%7D&tags=";
+        let expected = [
+            ("a", "b:c"),
+            ("code", "200"),
+            ("error", "true"),
+            ("ok", "true"),
+            ("x", ""),
+        ];
+        let mut tags = params(query).tags().expect("good tags");
+        tags.sort();
+        let tags: Vec<_> = tags.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(tags, expected);
+        for bad in [
+            "tag=a",
+            "tag=:b",
+            "tags=[]",
+            "tags=%7B",
+            "tags=%7B%22a%22:null%7D",
+            "tags=a:b",
+        ] {
+            let why = params(bad).tags().expect_err(bad).to_string();
+            assert!(why.starts_with("parameter 'tag"), "{bad}: {why}");
+        }
+        assert_eq!(
+            params(&"tag=a:b&".repeat(32)).tags().map(|tags| tags.len()),
+            Ok(32)
+        );
+        assert!(params(&"tag=a:b&".repeat(33)).tags().is_err());
+    }
+
+    #[test]
+    fn numbers_have_ranges() {
+        assert_eq!(params("").count("limit", 20, 1500), Ok(20));
+        assert_eq!(params("limit=1500").count("limit", 20, 1500), Ok(1500));
+        for bad in [
+            "limit=0",
+            "limit=1501",
+            "limit=-1",
+            "limit=ten",
+            "limit=99999999999999999999",
+        ] {
+            let why = params(bad)
+                .count("limit", 20, 1500)
+                .expect_err(bad)
+                .to_string();
+            assert!(why.contains("'limit'"), "{why}");
+        }
+        assert_eq!(
+            params("a=5ms&b=").duration_range("a", "b"),
+            Ok((5_000_000, u64::MAX))
+        );
+        assert!(params("a=5ms&b=4ms").duration_range("a", "b").is_err());
+    }
+
+    #[test]
+    fn trace_ids_are_padded() {
+        assert_eq!(trace_id("t", "aB"), Ok(TraceId(0xab)));
+        assert_eq!(trace_id("t", &"f".repeat(32)), Ok(TraceId(u128::MAX)));
+        for bad in ["", "xyz", "+1", "0x1", " 1", &"0".repeat(33)] {
+            assert!(trace_id("t", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn strangers_are_refused_by_name() {
+        assert!(params("a=1").only(&["a", "b"]).is_ok());
+        let why = params("c=1").only(&["a", "b"]).err().map(|e| e.to_string());
+        assert_eq!(
+            why.as_deref(),
+            Some("parameter 'c': not known here, only a, b")
+        );
+    }
+}

@@ -1,0 +1,94 @@
+//! Samples: one number of one time series, whether scraped or sent.
+
+use crate::model::{SpanId, TraceId};
+use crate::store::cost;
+
+/// Label names and values, sorted by name.
+pub(crate) type Labels = Vec<(String, String)>;
+
+/// A request behind a number.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Exemplar {
+    /// Its trace.
+    pub trace_id: TraceId,
+    /// Its span, if it says.
+    pub span_id: Option<SpanId>,
+    /// What it contributed.
+    pub value: f64,
+    /// Microseconds since the epoch, if it says.
+    pub timestamp_us: Option<u64>,
+}
+
+/// One number.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sample {
+    /// Name in Prometheus's form.
+    pub name: String,
+    /// Labels in the order they came.
+    pub labels: Labels,
+    /// Value.
+    pub value: f64,
+    /// Microseconds since the epoch, if the source says.
+    pub timestamp_us: Option<u64>,
+    /// A request behind it.
+    pub exemplar: Option<Exemplar>,
+}
+
+impl Sample {
+    /// Its bytes in memory, estimated.
+    pub fn cost(&self) -> usize {
+        size_of::<Self>() + cost::text(&self.name) + labels_cost(&self.labels)
+    }
+}
+
+/// Bytes of labels in memory, estimated.
+pub(crate) fn labels_cost(labels: &Labels) -> usize {
+    let texts: usize = labels
+        .iter()
+        .map(|(name, value)| cost::text(name) + cost::text(value))
+        .sum();
+    cost::block(labels.capacity() * size_of::<(String, String)>()) + texts
+}
+
+/// Makes a metric or label name of Prometheus's form: letters, digits and `_` (in metric names `:` too), no digit in front.
+pub(crate) fn sanitized(name: &str, is_metric: bool) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || (is_metric && c == ':');
+    let mut clean = String::with_capacity(name.len() + 1);
+    if name.starts_with(|c: char| c.is_ascii_digit()) || name.is_empty() {
+        clean.push('_');
+    }
+    clean.extend(name.chars().map(|c| if fits(c) { c } else { '_' }));
+    clean
+}
+
+/// Microseconds since the epoch from seconds; `None` for what is no point in time.
+pub(crate) fn microseconds(seconds: f64) -> Option<u64> {
+    let microseconds = seconds * 1e6;
+    (microseconds >= 0.0 && microseconds < u64::MAX as f64).then_some(microseconds as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_made_to_fit() {
+        assert_eq!(
+            sanitized("http.server-duration", true),
+            "http_server_duration"
+        );
+        assert_eq!(sanitized("a:b", true), "a:b");
+        assert_eq!(sanitized("a:b", false), "a_b");
+        assert_eq!(sanitized("2xx", false), "_2xx");
+        assert_eq!(sanitized("", true), "_");
+        assert_eq!(sanitized("größe", true), "gr__e");
+    }
+
+    #[test]
+    fn times_out_of_range_are_none() {
+        assert_eq!(microseconds(1.5), Some(1_500_000));
+        for nonsense in [f64::NAN, f64::INFINITY, -1.0, 1e300] {
+            assert_eq!(microseconds(nonsense), None);
+        }
+    }
+}

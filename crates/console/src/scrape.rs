@@ -1,0 +1,265 @@
+//! Scrapes the targets, each on its own schedule, and keeps what became of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use serde::Serialize;
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use crate::exposition::{self, Format};
+use crate::log;
+use crate::samples::Sample;
+use crate::series::SeriesStore;
+use crate::targets::{Target, TargetsFile};
+
+/// What is asked for; the services add exemplars to OpenMetrics only.
+const ACCEPTED: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
+
+/// The largest page.
+const MAX_PAGE: usize = 8 << 20;
+
+/// A page takes no longer than this, nor than the interval.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often the file of targets is looked at.
+const POLL: Duration = Duration::from_millis(500);
+
+/// What became of the last scrape of a target.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct TargetState {
+    /// `host:port`.
+    pub address: String,
+    /// Who it is.
+    pub service_name: String,
+    /// Whether the last scrape worked; `false` before the first.
+    pub up: bool,
+    /// Microseconds since the epoch.
+    pub last_scrape_us: Option<u64>,
+    /// How long it took.
+    pub duration_ms: Option<f64>,
+    /// Why it did not work, or what was left out.
+    pub error: Option<String>,
+    /// Series held.
+    pub series: u64,
+}
+
+/// All targets; `/api/targets` shows it as it is.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct TargetStates {
+    targets: Vec<TargetState>,
+    error: Option<String>,
+}
+
+/// A shared handle to the states.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Targets(Arc<Mutex<TargetStates>>);
+
+impl Targets {
+    /// A snapshot.
+    pub fn snapshot(&self) -> TargetStates {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, TargetStates> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, state: TargetState) {
+        let mut states = self.lock();
+        if let Some(known) = states
+            .targets
+            .iter_mut()
+            .find(|known| known.address == state.address)
+        {
+            *known = state;
+        }
+    }
+
+    /// Takes over a new list; targets that stay keep their state.
+    fn set_list(&self, list: &[Target]) {
+        let mut states = self.lock();
+        let mut before: HashMap<_, _> = states
+            .targets
+            .drain(..)
+            .map(|state| (state.address.clone(), state))
+            .collect();
+        states.targets = list
+            .iter()
+            .map(|target| match before.remove(&target.address) {
+                Some(state) if state.service_name == target.service_name => state,
+                _ => unknown(target),
+            })
+            .collect();
+    }
+}
+
+fn unknown(target: &Target) -> TargetState {
+    TargetState {
+        address: target.address.clone(),
+        service_name: target.service_name.clone(),
+        up: false,
+        last_scrape_us: None,
+        duration_ms: None,
+        error: None,
+        series: 0,
+    }
+}
+
+/// Source names of targets start so, those of senders do not.
+const SOURCE: &str = "scrape ";
+
+/// Scrapes for ever. To be dropped (aborted) at the end; then all its tasks end too.
+pub(crate) async fn run(file: &Path, interval: Duration, series: SeriesStore, targets: Targets) {
+    let client = match reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+    {
+        Ok(client) => client,
+        Err(why) => {
+            log::warn("scraping is impossible", json!({"error": why.to_string()}));
+            return;
+        }
+    };
+    let mut file = TargetsFile::new(file);
+    let mut running: BTreeMap<String, (Target, Task)> = BTreeMap::new();
+    let mut ticks = tokio::time::interval(POLL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match file.poll() {
+            None => {}
+            Some(Ok(list)) => {
+                targets.lock().error = None;
+                targets.set_list(&list);
+                running.retain(|address, (target, _)| {
+                    list.iter()
+                        .any(|new| new.address == *address && new == target)
+                });
+                for target in list {
+                    running.entry(target.address.clone()).or_insert_with(|| {
+                        let job = scrape_again_and_again(
+                            client.clone(),
+                            target.clone(),
+                            interval,
+                            series.clone(),
+                            targets.clone(),
+                        );
+                        (target, Task(tokio::spawn(job)))
+                    });
+                }
+            }
+            Some(Err(why)) => {
+                log::warn(
+                    "the list of targets cannot be used, the last good one is kept",
+                    json!({"error": why}),
+                );
+                targets.lock().error = Some(why);
+            }
+        }
+        let is_target = |source: &str| {
+            source
+                .strip_prefix(SOURCE)
+                .is_some_and(|address| running.contains_key(address))
+        };
+        series.tidy(is_target, |source| source.starts_with(SOURCE));
+    }
+}
+
+/// A task that ends when it is dropped.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn scrape_again_and_again(
+    client: reqwest::Client,
+    target: Target,
+    interval: Duration,
+    series: SeriesStore,
+    targets: Targets,
+) {
+    let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(10)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let source = format!("{SOURCE}{}", target.address);
+    loop {
+        ticks.tick().await;
+        let started = Instant::now();
+        let now_us = now_us();
+        let mut state = unknown(&target);
+        match page(&client, &target.url, interval.min(TIMEOUT)).await {
+            Ok(samples) => {
+                let (kept, dropped) = series.replace(&source, &target.labels, samples, now_us);
+                state.up = true;
+                state.series = kept;
+                state.error = (dropped > 0).then(|| format!("{dropped} series found no room"));
+            }
+            Err(why) => {
+                series.went_down(&source);
+                state.error = Some(why);
+            }
+        }
+        state.last_scrape_us = Some(now_us);
+        state.duration_ms = Some(started.elapsed().as_secs_f64() * 1e3);
+        targets.set(state);
+    }
+}
+
+/// Microseconds since the epoch.
+pub(crate) fn now_us() -> u64 {
+    u64::try_from(Utc::now().timestamp_micros()).unwrap_or_default()
+}
+
+/// Reads and parses one page.
+async fn page(
+    client: &reqwest::Client,
+    url: &str,
+    timeout: Duration,
+) -> Result<Vec<Sample>, String> {
+    let request = client.get(url).header(ACCEPT, ACCEPTED).timeout(timeout);
+    let mut response = request.send().await.map_err(|why| reason(&why))?;
+    if !response.status().is_success() {
+        return Err(format!("status {}", response.status()));
+    }
+    let content_type = response.headers().get(CONTENT_TYPE);
+    let format = Format::of(
+        content_type
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default(),
+    );
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|why| reason(&why))? {
+        if body.len() + chunk.len() > MAX_PAGE {
+            return Err(format!("the page is larger than {MAX_PAGE} bytes"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    let parse = move || {
+        let text =
+            std::str::from_utf8(&body).map_err(|why| format!("the page is no UTF-8: {why}"))?;
+        exposition::parse(text, format)
+    };
+    let parsed = tokio::task::spawn_blocking(parse).await;
+    parsed.unwrap_or_else(|why| Err(format!("the page cannot be parsed: {why}")))
+}
+
+/// The innermost reason: reqwest's own text is only the outermost.
+fn reason(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "timed out".into();
+    }
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}

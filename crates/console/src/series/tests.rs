@@ -1,0 +1,107 @@
+use super::*;
+
+fn sample(name: &str, labels: &[(&str, &str)], value: f64) -> Sample {
+    let labels = labels
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect();
+    Sample {
+        name: name.into(),
+        labels,
+        value,
+        timestamp_us: None,
+        exemplar: None,
+    }
+}
+
+fn own() -> Labels {
+    vec![
+        ("instance".into(), "a:1".into()),
+        ("service_name".into(), "gateway".into()),
+    ]
+}
+
+#[test]
+fn series_that_vanish_go_and_the_others_have_a_history() {
+    let store = SeriesStore::new(1 << 20);
+    let first = vec![
+        sample("m", &[("x", "1")], 1.0),
+        sample("m", &[("x", "2")], 2.0),
+    ];
+    assert_eq!(store.replace("a:1", &own(), first, 10), (2, 0));
+    let full = store.bytes();
+    assert_eq!(
+        store.replace("a:1", &own(), vec![sample("m", &[("x", "1")], 3.0)], 20),
+        (1, 0)
+    );
+    let found = store.find(Some("m"), &[]);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].history, [(10, 1.0), (20, 3.0)]);
+    assert!(store.bytes() < full);
+    assert_eq!(store.replace("a:1", &own(), vec![], 30), (0, 0));
+    assert_eq!(store.bytes(), 0);
+}
+
+#[test]
+fn labels_of_the_target_win() {
+    let store = SeriesStore::new(1 << 20);
+    let labels = [
+        ("service_name", "other"),
+        ("instance", "a:1"),
+        ("empty", ""),
+    ];
+    store.replace("a:1", &own(), vec![sample("m", &labels, 1.0)], 10);
+    let found = store.find(None, &[("service_name".into(), "gateway".into())]);
+    let labels: Vec<_> = found[0]
+        .labels
+        .iter()
+        .map(|(k, v)| (k.as_str(), v.as_str()))
+        .collect();
+    assert_eq!(
+        labels,
+        [
+            ("exported_service_name", "other"),
+            ("instance", "a:1"),
+            ("service_name", "gateway")
+        ]
+    );
+    assert!(
+        store
+            .find(None, &[("service_name".into(), "other".into())])
+            .is_empty()
+    );
+    assert!(store.find(Some("n"), &[]).is_empty());
+}
+
+#[test]
+fn the_budget_is_kept() {
+    let store = SeriesStore::new(64 << 10);
+    let many: Vec<Sample> = (0..1_000)
+        .map(|i| sample("m", &[("x", &i.to_string())], 1.0))
+        .collect();
+    let (kept, dropped) = store.replace("a:1", &own(), many.clone(), 10);
+    assert!(
+        kept > 10 && kept + dropped == 1_000,
+        "{kept} kept, {dropped} dropped"
+    );
+    assert!(store.bytes() <= 64 << 10);
+    assert_eq!(store.replace("a:1", &own(), many, 20), (kept, dropped));
+}
+
+#[test]
+fn a_source_that_is_down_is_not_shown_but_keeps_its_history() {
+    let store = SeriesStore::new(1 << 20);
+    for at in 1..=100 {
+        store.replace("a:1", &own(), vec![sample("m", &[], at as f64)], at);
+    }
+    store.went_down("a:1");
+    assert!(store.find(None, &[]).is_empty());
+    store.replace("a:1", &own(), vec![sample("m", &[], 101.0)], 101);
+    let history = &store.find(None, &[])[0].history;
+    assert_eq!(
+        (history.len(), history[0], history[59]),
+        (60, (42, 42.0), (101, 101.0))
+    );
+    store.tidy(|_| false, |_| true);
+    assert_eq!(store.bytes(), 0);
+}

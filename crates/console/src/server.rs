@@ -1,0 +1,188 @@
+//! Binds, runs and stops the console.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::thread;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::http::StatusCode;
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpResponse, HttpServer, web};
+use anyhow::{Context, Result};
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::counters::Counters;
+use crate::guard::{Listening, guard};
+use crate::ingest::{Gate, Sink};
+use crate::scrape::Targets;
+use crate::series::SeriesStore;
+use crate::settings::Settings;
+use crate::stats::Sources;
+use crate::store::Store;
+use crate::{answer, log};
+
+/// The share of the budget that metrics get.
+const METRICS_SHARE: u64 = 8;
+
+/// Enough for a laptop; decoding and searching have threads of their own.
+const WORKERS: usize = 2;
+
+/// How long requests may go on after the end is called for.
+const DRAIN_SECONDS: u64 = 2;
+
+/// A console that listens.
+#[derive(Debug)]
+pub struct Console {
+    /// The address that it really listens on.
+    pub address: SocketAddr,
+    /// Stops it.
+    pub handle: ServerHandle,
+    server: JoinHandle<std::io::Result<()>>,
+    scraper: Option<JoinHandle<()>>,
+}
+
+impl Console {
+    /// Waits until it has stopped.
+    ///
+    /// # Errors
+    /// The server failed.
+    pub async fn stopped(self) -> Result<()> {
+        let result = self.server.await;
+        if let Some(scraper) = self.scraper {
+            scraper.abort();
+        }
+        result
+            .context("the console's server panicked")?
+            .context("the console's server failed")
+    }
+}
+
+/// Runs the console until SIGTERM, SIGINT or, if asked for, the end of standard input.
+///
+/// # Errors
+/// The address cannot be listened on, or the server fails.
+pub fn run(settings: Settings) -> Result<()> {
+    let parent_pipe = settings.parent_pipe;
+    actix_web::rt::System::new().block_on(async move {
+        let console = start(settings)?;
+        let handle = console.handle.clone();
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
+        let parent = parent_gone(parent_pipe);
+        actix_web::rt::spawn(async move {
+            let why = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+                () = parent => "the parent is gone",
+            };
+            log::info("stopping", json!({"reason": why}));
+            handle.stop(true).await;
+        });
+        console.stopped().await
+    })
+}
+
+/// Binds and starts the console; must be called on an actix runtime.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub fn start(settings: Settings) -> Result<Console> {
+    let metrics_bytes = settings.memory_bytes / METRICS_SHARE;
+    let series = SeriesStore::new(metrics_bytes);
+    let store = Store::new(settings.memory_bytes - metrics_bytes);
+    let targets = Targets::default();
+    let (server, address) = bind(&settings, &store, &series, &targets)?;
+    log::info("listening", json!({"http_addr": address.to_string()}));
+    let scraper = settings.targets_file.map(|file| {
+        let interval = settings.scrape_interval;
+        actix_web::rt::spawn(
+            async move { crate::scrape::run(&file, interval, series, targets).await },
+        )
+    });
+    Ok(Console {
+        address,
+        handle: server.handle(),
+        server: actix_web::rt::spawn(server),
+        scraper,
+    })
+}
+
+fn bind(
+    settings: &Settings,
+    store: &Store,
+    series: &SeriesStore,
+    targets: &Targets,
+) -> Result<(Server, SocketAddr)> {
+    let listener = std::net::TcpListener::bind(settings.listen).with_context(|| {
+        format!(
+            "cannot listen on {}: choose another address with --listen",
+            settings.listen
+        )
+    })?;
+    let address = listener
+        .local_addr()
+        .context("the listener has no address")?;
+    let counters = Counters::default();
+    let sink = web::Data::new(Sink {
+        store: store.clone(),
+        series: series.clone(),
+        counters: counters.clone(),
+        gate: Gate::default(),
+    });
+    let sources = web::Data::new(Sources {
+        store: store.clone(),
+        series: series.clone(),
+        counters: counters.clone(),
+        limit_bytes: settings.memory_bytes,
+    });
+    let (store, series, targets) = (
+        web::Data::new(store.clone()),
+        web::Data::new(series.clone()),
+        web::Data::new(targets.clone()),
+    );
+    let (counters, listening) = (web::Data::new(counters), web::Data::new(Listening(address)));
+    let app = move || {
+        App::new()
+            .app_data(store.clone())
+            .app_data(series.clone())
+            .app_data(targets.clone())
+            .app_data(counters.clone())
+            .app_data(listening.clone())
+            .app_data(sink.clone())
+            .app_data(sources.clone())
+            .wrap(from_fn(guard))
+            .configure(crate::routes)
+            .default_service(web::to(nothing_here))
+    };
+    let server = HttpServer::new(app)
+        .workers(WORKERS)
+        .disable_signals()
+        .shutdown_timeout(DRAIN_SECONDS)
+        .listen(listener)
+        .context("the listener cannot be used")?
+        .run();
+    Ok((server, address))
+}
+
+async fn nothing_here() -> HttpResponse {
+    answer::problem(StatusCode::NOT_FOUND, "there is no such page")
+}
+
+/// Ends when standard input does; never if that is not asked for. A thread of its own reads: reading a pipe cannot be
+/// cancelled, and must not keep the runtime from ending.
+async fn parent_gone(parent_pipe: bool) {
+    let (sender, receiver) = oneshot::channel::<()>();
+    if !parent_pipe {
+        return std::future::pending().await;
+    }
+    thread::spawn(move || {
+        let mut input = std::io::stdin().lock();
+        let mut buffer = [0; 1_024];
+        while let Ok(1..) = input.read(&mut buffer) {}
+        let _ = sender.send(());
+    });
+    let _ = receiver.await;
+}

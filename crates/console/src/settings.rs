@@ -1,0 +1,101 @@
+//! What the console needs to know to run. It reads no environment: the command line hands these over.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The least memory that makes sense: below it a quarter of the budget, the most that a trace may take, is no trace.
+const MIN_MEMORY: u64 = 8 << 20;
+
+/// Settings of [`crate::run`].
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where it listens; port 0 takes any free port, which the log line `listening` tells.
+    pub listen: SocketAddr,
+    /// Budget for traces, logs and metrics, in bytes.
+    pub memory_bytes: u64,
+    /// What to scrape, in the format of Prometheus's `file_sd`; read again when it changes.
+    pub targets_file: Option<PathBuf>,
+    /// Time between two scrapes of a target.
+    pub scrape_interval: Duration,
+    /// Standard input is a pipe held by the parent: shut down at its end.
+    pub parent_pipe: bool,
+}
+
+/// Reads a size in bytes: `268435456`, `256MiB`, `1GiB`, `512KiB`, `256MB` (powers of ten).
+///
+/// # Errors
+/// A sentence that says what was given and what is allowed; less than 8 MiB is refused.
+pub fn parse_memory(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 8] = [
+        ("", 1),
+        ("b", 1),
+        ("kib", 1 << 10),
+        ("mib", 1 << 20),
+        ("gib", 1 << 30),
+        ("kb", 1_000),
+        ("mb", 1_000_000),
+        ("gb", 1_000_000_000),
+    ];
+    let expected = "expected a size such as 256MiB, 1GiB or a number of bytes";
+    let trimmed = text.trim();
+    let digits = trimmed
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(trimmed.len());
+    let (number, unit) = trimmed.split_at(digits);
+    if number.is_empty() {
+        return Err(format!("{text:?} is no size: {expected}"));
+    }
+    let unit = unit.trim().to_ascii_lowercase();
+    let scale = UNITS
+        .iter()
+        .find(|(name, _)| *name == unit)
+        .map(|(_, scale)| *scale);
+    let scale = scale.ok_or_else(|| format!("{text:?} has an unknown unit: {expected}"))?;
+    let bytes = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(scale));
+    let bytes = bytes.ok_or_else(|| format!("{text:?} is too large: {expected}"))?;
+    if bytes < MIN_MEMORY {
+        return Err(format!("{text:?} is too small: at least 8MiB are needed"));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_memory;
+
+    #[test]
+    fn sizes_are_read() {
+        for (text, bytes) in [
+            ("8388608", 8 << 20),
+            ("256MiB", 256 << 20),
+            ("256 mib", 256 << 20),
+            ("1GiB", 1 << 30),
+            ("8192KiB", 8 << 20),
+            ("10MB", 10_000_000),
+        ] {
+            assert_eq!(parse_memory(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_a_reason() {
+        for (text, reason) in [
+            ("", "no size"),
+            ("MiB", "no size"),
+            ("-1", "no size"),
+            ("1.5GiB", "unknown unit"),
+            ("256MiBs", "unknown unit"),
+            ("99999999999999999999", "too large"),
+            ("99999999999GiB", "too large"),
+            ("7MiB", "too small"),
+            ("0", "too small"),
+        ] {
+            let why = parse_memory(text).expect_err(text);
+            assert!(why.contains(reason), "{text}: {why}");
+        }
+    }
+}

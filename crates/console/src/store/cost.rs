@@ -1,0 +1,104 @@
+//! What an item costs on the heap, estimated.
+//!
+//! A block of n bytes costs n + 8 rounded up to 16, at least 32 (glibc's malloc on 64 bits). Strings and vectors are
+//! counted by capacity. JSON objects (`serde_json` with `preserve_order`) cost a hash slot beside each entry.
+
+use std::mem::size_of;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::model::{Attributes, Event, Link, LogRecord, Resource, Span, SpanId, TraceId};
+
+/// Two reference counts in front of what an `Arc` holds.
+const ARC_HEADER: usize = 16;
+
+/// A slot of a hash table or B-tree: key, value, control byte and the share that is empty.
+pub(crate) const fn slot(bytes: usize) -> usize {
+    bytes * 2 + 2
+}
+
+/// A heap block.
+pub(crate) const fn block(bytes: usize) -> usize {
+    if bytes == 0 {
+        return 0;
+    }
+    let rounded = (bytes + 8).next_multiple_of(16);
+    if rounded < 32 { 32 } else { rounded }
+}
+
+pub(crate) fn text(text: &String) -> usize {
+    block(text.capacity())
+}
+
+fn value(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(string) => text(string),
+        Value::Array(items) => {
+            block(items.capacity() * size_of::<Value>())
+                + items.iter().map(self::value).sum::<usize>()
+        }
+        Value::Object(map) => {
+            let entry = size_of::<(String, Value)>() + size_of::<u64>();
+            let entries: usize = map
+                .iter()
+                .map(|(key, item)| text(key) + self::value(item))
+                .sum();
+            block(map.len() * slot(entry)) + entries
+        }
+    }
+}
+
+fn attributes(attributes: &Attributes) -> usize {
+    let entries: usize = attributes
+        .iter()
+        .map(|(key, item)| text(key) + value(item))
+        .sum();
+    block(attributes.capacity() * size_of::<(String, Value)>()) + entries
+}
+
+/// A span without its resource, with its slots in the trace's list and indexes and in the list of operations.
+pub(crate) fn span(span: &Span) -> usize {
+    let status = match &span.status {
+        crate::model::Status::Error(message) => text(message),
+        _ => 0,
+    };
+    let events: usize = span
+        .events
+        .iter()
+        .map(|event| text(&event.name) + attributes(&event.attributes))
+        .sum();
+    let links: usize = span
+        .links
+        .iter()
+        .map(|link| attributes(&link.attributes) + slot(size_of::<(TraceId, SpanId)>()))
+        .sum();
+    block(ARC_HEADER + size_of::<Span>())
+        + text(&span.scope)
+        + text(&span.name) * 2
+        + status
+        + attributes(&span.attributes)
+        + block(span.events.capacity() * size_of::<Event>())
+        + events
+        + block(span.links.capacity() * size_of::<Link>())
+        + links
+        + slot(size_of::<Arc<Span>>() + size_of::<SpanId>() + size_of::<usize>())
+}
+
+/// A log record without its resource, with its slot in a list.
+pub(crate) fn log(log: &LogRecord) -> usize {
+    block(ARC_HEADER + size_of::<LogRecord>())
+        + text(&log.severity)
+        + text(&log.body)
+        + attributes(&log.attributes)
+        + slot(size_of::<Arc<LogRecord>>())
+}
+
+/// A resource with its slot in the table of resources.
+pub(crate) fn resource(resource: &Resource) -> usize {
+    block(ARC_HEADER + size_of::<Resource>())
+        + text(&resource.service)
+        + attributes(&resource.attributes)
+        + slot(size_of::<(u64, Arc<Resource>)>())
+}

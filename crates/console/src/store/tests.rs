@@ -1,0 +1,271 @@
+use super::*;
+use crate::model::{Link, Resource, Status};
+
+fn resource(service: &str) -> Arc<Resource> {
+    Arc::new(Resource {
+        service: service.into(),
+        attributes: vec![("service.name".into(), service.into())],
+    })
+}
+
+fn span(trace: u128, id: u64) -> Span {
+    Span {
+        trace_id: TraceId(trace),
+        span_id: SpanId(id),
+        parent: None,
+        resource: resource("shop"),
+        scope: String::new(),
+        name: "GET /".into(),
+        kind: Kind::Server,
+        start_ns: 0,
+        duration_ns: 1,
+        status: Status::Unset,
+        attributes: vec![("text".into(), "x".repeat(1_000).into())],
+        events: Vec::new(),
+        links: Vec::new(),
+    }
+}
+
+fn log(trace: Option<u128>, time_ns: u64, severity: &str) -> LogRecord {
+    LogRecord {
+        time_ns,
+        resource: resource("shop"),
+        severity: severity.into(),
+        body: format!("line {time_ns}"),
+        attributes: Vec::new(),
+        trace_id: trace.map(TraceId),
+        span_id: None,
+    }
+}
+
+fn times(logs: &[Arc<LogRecord>]) -> Vec<u64> {
+    logs.iter().map(|log| log.time_ns).collect()
+}
+
+fn any(limit: usize) -> LogFilter {
+    LogFilter {
+        limit,
+        ..LogFilter::default()
+    }
+}
+
+#[test]
+fn the_oldest_whole_traces_make_room() {
+    let store = Store::new(100_000);
+    for trace in 1..=200 {
+        store.add_spans(vec![span(trace, 1), span(trace, 2)]);
+        let stats = store.stats();
+        assert!(stats.bytes <= stats.limit_bytes, "{stats:?}");
+    }
+    let stats = store.stats();
+    assert_eq!(stats.spans, stats.traces * 2);
+    assert_eq!(stats.traces + stats.evicted_traces, 200);
+    assert!(stats.traces > 10, "{stats:?}");
+    let expected: Vec<TraceId> = (201 - u128::from(stats.traces)..=200)
+        .rev()
+        .map(TraceId)
+        .collect();
+    assert_eq!(store.traces_newest_first(), expected);
+    assert!(store.trace(TraceId(1)).is_none());
+}
+
+#[test]
+fn the_estimate_falls_to_nothing_with_the_last_trace() {
+    let store = Store::new(1_000_000);
+    store.add_logs(vec![log(None, 1, "INFO"), log(Some(7), 1, "INFO")]);
+    let mut linked = span(1, 1);
+    linked.links.push(Link {
+        trace_id: TraceId(9),
+        span_id: SpanId(1),
+        attributes: Vec::new(),
+    });
+    store.add_spans(vec![linked, span(2, 1)]);
+    let mut state = store.write();
+    assert!(state.stats().bytes > 3_000);
+    state.clear();
+    assert_eq!(state.stats().bytes, 0);
+    assert_eq!(
+        (
+            state.stats().spans,
+            state.stats().logs,
+            state.stats().traces
+        ),
+        (0, 0, 0)
+    );
+    assert!(state.operations.services().is_empty() && state.linked_from(TraceId(9)).is_empty());
+}
+
+#[test]
+fn a_span_that_comes_again_replaces_the_earlier_one() {
+    let store = Store::new(1_000_000);
+    store.add_spans(vec![span(1, 1)]);
+    let once = store.stats();
+    let mut again = span(1, 1);
+    again.resource = resource("shop");
+    store.add_spans(vec![again.clone(), again.clone()]);
+    assert_eq!(store.stats(), once);
+    again.duration_ns = 5;
+    store.add_spans(vec![again.clone()]);
+    assert_eq!(
+        store.trace(TraceId(1)).expect("it").spans,
+        [Arc::new(again.clone())]
+    );
+    // The two sides of a call may share an id.
+    again.kind = Kind::Client;
+    store.add_spans(vec![again.clone(), again]);
+    assert_eq!(store.trace(TraceId(1)).expect("it").spans.len(), 2);
+    let operations = store.operations("shop");
+    assert_eq!(
+        operations,
+        [
+            ("GET /".to_owned(), Kind::Client),
+            ("GET /".to_owned(), Kind::Server)
+        ]
+    );
+}
+
+#[test]
+fn a_giant_trace_is_capped_and_the_others_stay() {
+    let store = Store::new(100_000);
+    store.add_spans(vec![span(1, 1)]);
+    store.add_spans((1..=1_000).map(|id| span(2, id)).collect());
+    store.add_logs((1..=1_000).map(|time| log(Some(2), time, "INFO")).collect());
+    let giant = store.trace(TraceId(2)).expect("it");
+    assert!(giant.spans.len() > 5 && giant.spans.len() as u64 + giant.dropped_spans == 1_000);
+    let stats = store.stats();
+    assert_eq!(stats.dropped_spans, giant.dropped_spans);
+    assert_eq!(stats.dropped_logs + giant.logs.len() as u64, 1_000);
+    assert!(store.trace(TraceId(1)).is_some());
+
+    let store = Store::new(1 << 30);
+    store.add_spans(
+        (1..=MAX_TRACE_SPANS as u64 + 3)
+            .map(|id| span(2, id))
+            .collect(),
+    );
+    assert_eq!(store.trace(TraceId(2)).expect("it").dropped_spans, 3);
+}
+
+#[test]
+fn logs_may_come_before_their_spans() {
+    let store = Store::new(1_000_000);
+    store.add_logs(vec![log(Some(1), 5, "INFO")]);
+    assert!(store.trace(TraceId(1)).is_none() && store.traces_newest_first().is_empty());
+    assert_eq!(store.stats().traces, 0);
+    store.add_spans(vec![span(1, 1)]);
+    assert_eq!(times(&store.trace(TraceId(1)).expect("it").logs), [5]);
+    assert_eq!(store.stats().traces, 1);
+}
+
+#[test]
+fn logs_without_a_trace_have_a_ring() {
+    let store = Store::new(100_000);
+    store.add_spans(vec![span(1, 1)]);
+    store.add_logs((1..=1_000).map(|time| log(None, time, "INFO")).collect());
+    let stats = store.stats();
+    assert!(stats.logs > 5 && stats.logs + stats.evicted_logs == 1_000);
+    assert!(stats.bytes < 20_000, "a tenth and one span: {stats:?}");
+    assert_eq!(times(&store.logs(&any(2))), [1_000, 999]);
+    assert!(store.trace(TraceId(1)).is_some());
+}
+
+#[test]
+fn logs_are_filtered() {
+    let store = Store::new(1_000_000);
+    store.add_logs(vec![
+        log(Some(1), 1, "INFO"),
+        log(Some(1), 3, "ERROR"),
+        log(None, 2, "WARN"),
+        log(Some(2), 4, ""),
+    ]);
+    assert_eq!(times(&store.logs(&any(10))), [4, 3, 2, 1]);
+    assert_eq!(
+        times(&store.logs(&LogFilter {
+            min_severity: Some(4),
+            ..any(10)
+        })),
+        [3, 2]
+    );
+    assert_eq!(
+        times(&store.logs(&LogFilter {
+            trace_id: Some(TraceId(1)),
+            ..any(1)
+        })),
+        [3]
+    );
+    assert!(
+        store
+            .logs(&LogFilter {
+                service: Some("other".into()),
+                ..any(10)
+            })
+            .is_empty()
+    );
+    assert!(
+        store
+            .logs(&LogFilter {
+                trace_id: Some(TraceId(3)),
+                ..any(10)
+            })
+            .is_empty()
+    );
+}
+
+#[test]
+fn links_are_found_backwards_while_their_trace_is_here() {
+    let store = Store::new(100_000);
+    let mut linked = span(2, 1);
+    for target in [1, 2] {
+        linked.links.push(Link {
+            trace_id: TraceId(target),
+            span_id: SpanId(1),
+            attributes: Vec::new(),
+        });
+    }
+    store.add_spans(vec![linked.clone(), linked]);
+    assert_eq!(store.linked_from(TraceId(1)), [(TraceId(2), SpanId(1))]);
+    assert!(
+        store.linked_from(TraceId(2)).is_empty(),
+        "links inside a trace are no news"
+    );
+    store.add_spans((10..200).map(|trace| span(trace, 1)).collect());
+    assert!(store.trace(TraceId(2)).is_none() && store.linked_from(TraceId(1)).is_empty());
+}
+
+#[test]
+fn resources_are_shared_and_go() {
+    let store = Store::new(200_000);
+    let of = |trace: u128, service: &str| Span {
+        resource: resource(service),
+        ..span(trace, 1)
+    };
+    store.add_spans(vec![of(1, "a"), of(2, "a"), of(3, "b")]);
+    let at = |trace| {
+        store.trace(TraceId(trace)).expect("it").spans[0]
+            .resource
+            .clone()
+    };
+    assert!(Arc::ptr_eq(&at(1), &at(2)) && !Arc::ptr_eq(&at(1), &at(3)));
+    for trace in 10..2_000 {
+        let mut span = of(trace, &format!("service {trace}"));
+        span.resource = Arc::new(Resource {
+            service: format!("{trace}"),
+            attributes: vec![("x".into(), "y".repeat(1_000).into())],
+        });
+        store.add_spans(vec![span]);
+    }
+    let stats = store.stats();
+    assert!(
+        stats.bytes <= stats.limit_bytes && stats.traces > 20,
+        "{stats:?}"
+    );
+    assert!(store.services().len() as u64 <= stats.traces);
+}
+
+#[test]
+fn severities_have_ranks() {
+    assert_eq!(
+        ["trace", "Debug", "INFO", "WARN", "ERROR", "FATAL", "", "?"].map(severity_rank),
+        [1, 2, 3, 4, 5, 6, 0, 0]
+    );
+}

@@ -1,0 +1,123 @@
+//! What a span can be searched by: its attributes, its sender's, its events', and the tags that Jaeger makes of
+//! status, kind and scope.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use crate::model::{Attributes, Span, Status};
+
+/// The tags that Jaeger shows for fields of the span that are no attributes, as the OpenTelemetry specification
+/// maps them ("OpenTelemetry to Jaeger transformation").
+pub(crate) fn derived(span: &Span) -> Vec<(&'static str, Value)> {
+    let mut tags = Vec::with_capacity(5);
+    if !span.scope.is_empty() {
+        tags.push(("otel.scope.name", Value::from(span.scope.as_str())));
+    }
+    tags.push(("span.kind", Value::from(span.kind.as_str())));
+    match &span.status {
+        Status::Unset => {}
+        Status::Ok => tags.push(("otel.status_code", Value::from("OK"))),
+        Status::Error(message) => {
+            tags.push(("otel.status_code", Value::from("ERROR")));
+            tags.push(("error", Value::Bool(true)));
+            if !message.is_empty() {
+                tags.push(("otel.status_description", Value::from(message.as_str())));
+            }
+        }
+    }
+    tags
+}
+
+/// Whether the span carries the tag, its value being exactly `wanted` once written as text.
+pub(crate) fn carries(span: &Span, key: &str, wanted: &str) -> bool {
+    let in_attributes = |attributes: &Attributes| {
+        attributes
+            .iter()
+            .any(|(k, value)| k == key && is(value, wanted))
+    };
+    in_attributes(&span.attributes)
+        || in_attributes(&span.resource.attributes)
+        || span.events.iter().any(|event| {
+            (key == "event" && event.name == wanted) || in_attributes(&event.attributes)
+        })
+        || derived(span)
+            .iter()
+            .any(|(k, value)| *k == key && is(value, wanted))
+}
+
+fn is(value: &Value, wanted: &str) -> bool {
+    if text(value) == wanted {
+        return true;
+    }
+    // 1.0 is "1.0" in JSON and "1" to a person, and to Jaeger.
+    let whole = value.as_f64().filter(|_| value.is_f64());
+    whole.is_some_and(|number| number.to_string() == wanted)
+}
+
+/// A value as text: strings as they are, all else as JSON.
+pub(crate) fn text(value: &Value) -> Cow<'_, str> {
+    match value {
+        Value::String(text) => Cow::Borrowed(text),
+        Value::Null => Cow::Borrowed(""),
+        other => Cow::Owned(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::{Event, Kind, Resource};
+    use crate::tree::tests::span;
+
+    #[test]
+    fn tags_are_found_wherever_they_are() {
+        let mut span = span(1, None, 0, 1);
+        span.kind = Kind::Server;
+        span.status = Status::Error("out of stock".into());
+        span.attributes = vec![
+            ("code".into(), json!(409)),
+            ("ratio".into(), json!(1.0)),
+            ("list".into(), json!(["a", 1])),
+        ];
+        let attributes = vec![("host.name".into(), json!("box"))];
+        span.resource = Arc::new(Resource {
+            service: "shop".into(),
+            attributes,
+        });
+        span.events = vec![Event {
+            name: "exception".into(),
+            time_ns: 0,
+            attributes: vec![("retry".into(), json!(false))],
+        }];
+        for (key, value) in [
+            ("code", "409"),
+            ("ratio", "1.0"),
+            ("ratio", "1"),
+            ("list", "[\"a\",1]"),
+            ("host.name", "box"),
+            ("event", "exception"),
+            ("retry", "false"),
+            ("error", "true"),
+            ("span.kind", "server"),
+            ("otel.status_code", "ERROR"),
+            ("otel.status_description", "out of stock"),
+            ("otel.scope.name", "test"),
+        ] {
+            assert!(carries(&span, key, value), "{key}={value}");
+        }
+        for (key, value) in [
+            ("code", "40"),
+            ("code", "409.0"),
+            ("error", "false"),
+            ("span.kind", "client"),
+            ("", ""),
+        ] {
+            assert!(!carries(&span, key, value), "{key}={value}");
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! One trace as the rows of a waterfall, with its critical path and log lines.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use crate::critical_path::critical_path;
+use crate::model::{Attributes, LogRecord, Span, SpanId, Status, TraceId};
+use crate::search::{bounds, error_count};
+use crate::store::{Store, Trace};
+use crate::tree::Tree;
+
+/// The answer. Offsets count from the start of the trace; times and lengths are microseconds.
+#[derive(Serialize)]
+pub(super) struct Waterfall<'a> {
+    trace_id: String,
+    /// See [`Tree::is_complete`]; also false when spans were dropped here.
+    complete: bool,
+    missing_parents: Vec<String>,
+    start_us: u64,
+    duration_us: f64,
+    /// Sorted.
+    services: Vec<&'a str>,
+    span_count: usize,
+    error_count: usize,
+    dropped_spans: u64,
+    linked_from: Vec<LinkedFrom>,
+    /// Parents before children, children by start.
+    rows: Vec<Row<'a>>,
+    /// Log lines of no span that is here.
+    logs: Vec<Log<'a>>,
+}
+
+#[derive(Serialize)]
+struct LinkedFrom {
+    trace_id: String,
+    span_id: String,
+    service: String,
+    name: String,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    span_id: String,
+    parent_span_id: Option<String>,
+    depth: usize,
+    service: &'a str,
+    name: &'a str,
+    kind: &'static str,
+    status: &'static str,
+    status_message: &'a str,
+    offset_us: f64,
+    duration_us: f64,
+    has_children: bool,
+    critical: Vec<Section>,
+    #[serde(serialize_with = "pairs")]
+    attributes: &'a Attributes,
+    #[serde(serialize_with = "pairs")]
+    resource: &'a Attributes,
+    scope: &'a str,
+    events: Vec<Event<'a>>,
+    links: Vec<Link<'a>>,
+    logs: Vec<Log<'a>>,
+}
+
+#[derive(Serialize)]
+struct Section {
+    offset_us: f64,
+    duration_us: f64,
+}
+
+#[derive(Serialize)]
+struct Event<'a> {
+    name: &'a str,
+    offset_us: f64,
+    #[serde(serialize_with = "pairs")]
+    attributes: &'a Attributes,
+}
+
+#[derive(Serialize)]
+struct Link<'a> {
+    trace_id: String,
+    span_id: String,
+    #[serde(serialize_with = "pairs")]
+    attributes: &'a Attributes,
+    /// Whether its trace is in the store.
+    known: bool,
+}
+
+#[derive(Serialize)]
+struct Log<'a> {
+    time_us: u64,
+    offset_us: f64,
+    severity: &'a str,
+    body: &'a str,
+    #[serde(serialize_with = "pairs")]
+    attributes: &'a Attributes,
+    span_id: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Pair<'a> {
+    key: &'a str,
+    value: &'a Value,
+}
+
+fn pairs<S: Serializer>(attributes: &Attributes, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(attributes.iter().map(|(key, value)| Pair { key, value }))
+}
+
+/// Lays the trace out; the store says what its links point to and what points here.
+pub(super) fn waterfall<'a>(store: &Store, trace: &'a Trace) -> Waterfall<'a> {
+    let spans = &trace.spans;
+    let tree = Tree::new(spans);
+    let (start_ns, end_ns) = bounds(spans);
+    let mut layout = Layout::new(store, trace, &tree, start_ns);
+    let rows = tree
+        .rows()
+        .into_iter()
+        .map(|(span, depth)| layout.row(span, depth))
+        .collect();
+    let services: BTreeSet<&str> = spans
+        .iter()
+        .map(|span| span.resource.service.as_str())
+        .collect();
+    Waterfall {
+        trace_id: trace.id.to_string(),
+        complete: trace.dropped_spans == 0 && tree.is_complete(spans),
+        missing_parents: tree.missing_parents.iter().map(SpanId::to_string).collect(),
+        start_us: start_ns / 1_000,
+        duration_us: microseconds(end_ns - start_ns),
+        services: services.into_iter().collect(),
+        span_count: spans.len(),
+        error_count: error_count(spans),
+        dropped_spans: trace.dropped_spans,
+        linked_from: linked_from(store, trace.id),
+        rows,
+        logs: layout.stray_logs,
+    }
+}
+
+/// What rows are made of, by span.
+struct Layout<'a, 't> {
+    trace: &'a Trace,
+    tree: &'t Tree,
+    start_ns: u64,
+    critical: HashMap<usize, Vec<Section>>,
+    logs: HashMap<SpanId, Vec<Log<'a>>>,
+    stray_logs: Vec<Log<'a>>,
+    /// Traces in the store that links may point to.
+    known: HashSet<TraceId>,
+}
+
+impl<'a, 't> Layout<'a, 't> {
+    fn new(store: &Store, trace: &'a Trace, tree: &'t Tree, start_ns: u64) -> Self {
+        let spans = &trace.spans;
+        let mut critical: HashMap<usize, Vec<Section>> = HashMap::new();
+        let path = tree
+            .main_root(spans)
+            .map(|root| critical_path(spans, tree, root));
+        for section in path.into_iter().flatten() {
+            critical.entry(section.span).or_default().push(Section {
+                offset_us: microseconds(section.start_ns - start_ns),
+                duration_us: microseconds(section.end_ns - section.start_ns),
+            });
+        }
+        let has_links = spans.iter().any(|span| !span.links.is_empty());
+        let known = if has_links {
+            store.traces_newest_first()
+        } else {
+            Vec::new()
+        };
+        let (logs, stray_logs) = logs(trace, start_ns);
+        Self {
+            trace,
+            tree,
+            start_ns,
+            critical,
+            logs,
+            stray_logs,
+            known: known.into_iter().collect(),
+        }
+    }
+
+    fn row(&mut self, index: usize, depth: usize) -> Row<'a> {
+        let span: &'a Span = &self.trace.spans[index];
+        let (status, status_message) = match &span.status {
+            Status::Unset => ("unset", ""),
+            Status::Ok => ("ok", ""),
+            Status::Error(message) => ("error", message.as_str()),
+        };
+        Row {
+            span_id: span.span_id.to_string(),
+            parent_span_id: span.parent.map(|parent| parent.to_string()),
+            depth,
+            service: &span.resource.service,
+            name: &span.name,
+            kind: span.kind.as_str(),
+            status,
+            status_message,
+            offset_us: microseconds(span.start_ns - self.start_ns),
+            duration_us: microseconds(span.duration_ns),
+            has_children: !self.tree.children[index].is_empty(),
+            critical: self.critical.remove(&index).unwrap_or_default(),
+            attributes: &span.attributes,
+            resource: &span.resource.attributes,
+            scope: &span.scope,
+            events: self.events(span),
+            links: self.links(span),
+            // Of spans that share an id, the first one shows the lines.
+            logs: self.logs.remove(&span.span_id).unwrap_or_default(),
+        }
+    }
+
+    fn events(&self, span: &'a Span) -> Vec<Event<'a>> {
+        let event = |event: &'a crate::model::Event| Event {
+            name: &event.name,
+            offset_us: signed_offset(event.time_ns, self.start_ns),
+            attributes: &event.attributes,
+        };
+        span.events.iter().map(event).collect()
+    }
+
+    fn links(&self, span: &'a Span) -> Vec<Link<'a>> {
+        let link = |link: &'a crate::model::Link| Link {
+            trace_id: link.trace_id.to_string(),
+            span_id: link.span_id.to_string(),
+            attributes: &link.attributes,
+            known: self.known.contains(&link.trace_id),
+        };
+        span.links.iter().map(link).collect()
+    }
+}
+
+/// Log lines by span, in order of time, and those of no span that is here.
+fn logs(trace: &Trace, start_ns: u64) -> (HashMap<SpanId, Vec<Log<'_>>>, Vec<Log<'_>>) {
+    let here: HashSet<SpanId> = trace.spans.iter().map(|span| span.span_id).collect();
+    let mut records: Vec<&LogRecord> = trace.logs.iter().map(AsRef::as_ref).collect();
+    records.sort_by_key(|record| record.time_ns);
+    let mut of_spans: HashMap<SpanId, Vec<Log<'_>>> = HashMap::new();
+    let mut stray = Vec::new();
+    for record in records {
+        match record.span_id.filter(|id| here.contains(id)) {
+            Some(id) => of_spans.entry(id).or_default().push(log(record, start_ns)),
+            None => stray.push(log(record, start_ns)),
+        }
+    }
+    (of_spans, stray)
+}
+
+fn log(record: &LogRecord, start_ns: u64) -> Log<'_> {
+    Log {
+        time_us: record.time_ns / 1_000,
+        offset_us: signed_offset(record.time_ns, start_ns),
+        severity: &record.severity,
+        body: &record.body,
+        attributes: &record.attributes,
+        span_id: record.span_id.map(|id| id.to_string()),
+    }
+}
+
+fn linked_from(store: &Store, id: TraceId) -> Vec<LinkedFrom> {
+    // The store sorts by trace, so one trace is fetched once.
+    let mut fetched: Option<Trace> = None;
+    let mut linked = Vec::new();
+    for (trace_id, span_id) in store.linked_from(id) {
+        if fetched.as_ref().is_none_or(|trace| trace.id != trace_id) {
+            fetched = store.trace(trace_id);
+        }
+        let spans = fetched.iter().flat_map(|trace| &trace.spans);
+        if let Some(span) = spans.into_iter().find(|span| span.span_id == span_id) {
+            linked.push(LinkedFrom {
+                trace_id: trace_id.to_string(),
+                span_id: span_id.to_string(),
+                service: span.resource.service.clone(),
+                name: span.name.clone(),
+            });
+        }
+    }
+    linked
+}
+
+fn microseconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1_000.0
+}
+
+/// Events and log lines may come before the trace's first span when clocks differ.
+fn signed_offset(time_ns: u64, start_ns: u64) -> f64 {
+    if time_ns >= start_ns {
+        microseconds(time_ns - start_ns)
+    } else {
+        -microseconds(start_ns - time_ns)
+    }
+}
+
+#[cfg(test)]
+#[path = "waterfall_tests.rs"]
+mod tests;

@@ -1,0 +1,172 @@
+//! Who may ask, and what browsers are told.
+
+use crate::harness::{Reply, Running};
+use crate::payload::{span, traces};
+
+#[tokio::test]
+async fn names_of_other_hosts_are_refused() {
+    let console = Running::start();
+    let port = console.address.port();
+    let with_host = async |host: String| {
+        let request = console.client.get(format!("{}/api/services", console.url));
+        Reply::to(request.header("host", host))
+            .await
+            .status
+            .as_u16()
+    };
+    for host in [
+        format!("localhost:{port}"),
+        format!("127.0.0.1:{port}"),
+        "localhost".into(),
+        format!("[::1]:{port}"),
+        format!("LOCALHOST:{port}"),
+    ] {
+        assert_eq!(with_host(host.clone()).await, 200, "{host}");
+    }
+    for host in [
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "10.0.0.1",
+        "",
+        "localhost@evil.example",
+        "[::2]",
+    ] {
+        let status = with_host(host.into()).await;
+        assert!([400, 403, 421].contains(&status), "{host:?}: {status}");
+    }
+    let post = console.post(
+        "/v1/traces",
+        "application/json",
+        traces("s", vec![span(1, 1, None, "x")])
+            .to_string()
+            .into_bytes(),
+    );
+    assert!(
+        !Reply::to(post.header("host", "evil.example"))
+            .await
+            .status
+            .is_success()
+    );
+    assert_eq!(console.json("/api/stats").await["spans"], 0);
+}
+
+#[tokio::test]
+async fn no_other_origin_may_read_or_send() {
+    let console = Running::start();
+    for path in ["/api/services", "/", "/v1/traces"] {
+        let request = console
+            .client
+            .request(reqwest::Method::OPTIONS, format!("{}{path}", console.url));
+        let reply = Reply::to(
+            request
+                .header("origin", "http://evil.example")
+                .header("access-control-request-method", "POST"),
+        )
+        .await;
+        assert!(
+            !reply
+                .headers
+                .keys()
+                .any(|name| name.as_str().starts_with("access-control")),
+            "{path}: {:?}",
+            reply.headers
+        );
+    }
+    let request = console.client.get(format!("{}/api/services", console.url));
+    let reply = Reply::to(request.header("origin", "http://evil.example")).await;
+    assert_eq!(reply.header("access-control-allow-origin"), "");
+}
+
+#[tokio::test]
+async fn every_answer_carries_the_security_headers() {
+    let console = Running::start();
+    for path in [
+        "/",
+        "/trace/0123",
+        "/static/app.js",
+        "/static/style.css",
+        "/api/services",
+        "/api/traces/zz",
+        "/nowhere",
+        "/metrics",
+        "/ready",
+    ] {
+        let reply = console.get(path).await;
+        let policy = reply.header("content-security-policy");
+        for part in [
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "connect-src 'self'",
+            "frame-ancestors 'none'",
+        ] {
+            assert!(policy.contains(part), "{path}: {policy}");
+        }
+        assert!(!policy.contains("unsafe"), "{path}: {policy}");
+        assert_eq!(reply.header("x-content-type-options"), "nosniff", "{path}");
+        assert!(!reply.header("referrer-policy").is_empty(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_is_whole_and_speaks_to_nobody_else() {
+    let console = Running::start();
+    let page = console.get("/").await;
+    assert_eq!(
+        (page.status.as_u16(), page.header("content-type")),
+        (200, "text/html; charset=utf-8")
+    );
+    assert_eq!(
+        console
+            .get(&format!("/trace/{}", "a".repeat(32)))
+            .await
+            .body,
+        page.body
+    );
+    for (path, kind) in [
+        ("/static/app.js", "javascript"),
+        ("/static/style.css", "text/css"),
+    ] {
+        assert!(page.text().contains(path), "{path} is not in the page");
+        let reply = console.get(path).await;
+        assert_eq!(reply.status, 200, "{path}");
+        assert!(reply.header("content-type").contains(kind), "{path}");
+        for other in ["http://", "https://", "//cdn", "@import"] {
+            // The namespace of SVG is a name, and the example request is shown, not sent.
+            let text = reply.text();
+            let text = text
+                .replace("http://www.w3.org/", "")
+                .replace("http://127.0.0.1:8080/", "");
+            assert!(!text.contains(other), "{path} contains {other}");
+        }
+    }
+    let script = console.get("/static/app.js").await.text();
+    for word in [
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "new Function",
+    ] {
+        assert!(!script.contains(word), "{word}");
+    }
+    for part in [
+        "search-form",
+        "trace-list",
+        "trace-row",
+        "waterfall",
+        "span-row",
+        "span-detail",
+        "span-attributes",
+        "span-logs",
+        "log-line",
+        "critical-path",
+    ] {
+        assert!(
+            script.contains(part) || page.text().contains(part),
+            "no data-testid {part}"
+        );
+    }
+}

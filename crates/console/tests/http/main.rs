@@ -1,0 +1,10 @@
+//! The console as its clients see it: a really bound server, spoken to over HTTP.
+
+mod api;
+mod guard;
+mod harness;
+mod hostile;
+mod ingest;
+mod memory;
+mod payload;
+mod scraping;

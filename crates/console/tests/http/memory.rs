@@ -1,0 +1,126 @@
+//! The budget.
+
+use crate::harness::Running;
+use crate::payload::{log, logs, span, trace_id, traces};
+
+const BUDGET: u64 = 8 << 20;
+
+async fn number(console: &Running, name: &str) -> u64 {
+    let stats = console.json("/api/stats").await;
+    stats[name]
+        .as_u64()
+        .unwrap_or_else(|| panic!("{name} in {stats}"))
+}
+
+#[tokio::test]
+async fn the_oldest_whole_traces_make_room() {
+    let console = Running::with_memory(BUDGET);
+    let name = "n".repeat(1_000);
+    let mut sent = 1;
+    while number(&console, "evicted_traces").await < 100 {
+        let spans = (0..50).flat_map(|i| {
+            [
+                span(sent + i, 1, None, &name),
+                span(sent + i, 2, Some(1), &name),
+            ]
+        });
+        console
+            .take("/v1/traces", &traces("shop", spans.collect()))
+            .await;
+        console
+            .take(
+                "/v1/logs",
+                &logs("shop", vec![log(9, &name, Some((sent, 1)))]),
+            )
+            .await;
+        sent += 50;
+        assert!(number(&console, "bytes").await <= BUDGET);
+        assert!(sent < 100_000, "nothing is ever evicted");
+    }
+    assert_eq!(
+        console
+            .get(&format!("/api/console/traces/{}", trace_id(1)))
+            .await
+            .status,
+        404
+    );
+    let newest = console
+        .json(&format!("/api/console/traces/{}", trace_id(sent - 1)))
+        .await;
+    assert_eq!(
+        (newest["rows"].as_array().map(Vec::len), &newest["complete"]),
+        (Some(2), &true.into())
+    );
+    let kept = number(&console, "traces").await;
+    assert_eq!(
+        number(&console, "spans").await,
+        2 * kept,
+        "only whole traces go"
+    );
+    assert_eq!(
+        console.json("/api/logs?trace_id=00").await["logs"],
+        serde_json::json!([])
+    );
+}
+
+#[tokio::test]
+async fn one_giant_trace_leaves_room_for_others() {
+    let console = Running::with_memory(BUDGET);
+    console
+        .take(
+            "/v1/traces",
+            &traces("shop", vec![span(1, 1, None, "small")]),
+        )
+        .await;
+    for batch in 0..10 {
+        let spans = (0..1_000).map(|i| span(2, batch * 1_000 + i + 1, None, &"g".repeat(900)));
+        console
+            .take("/v1/traces", &traces("shop", spans.collect()))
+            .await;
+    }
+    assert_eq!(console.row(&trace_id(1)).await["name"], "small");
+    let giant = console.json("/api/console/traces/2").await;
+    let (kept, dropped) = (
+        giant["span_count"].as_u64(),
+        giant["dropped_spans"].as_u64(),
+    );
+    assert_eq!(
+        kept.zip(dropped).map(|(kept, dropped)| kept + dropped),
+        Some(10_000)
+    );
+    assert!(
+        kept > Some(100) && dropped > Some(100),
+        "{kept:?} {dropped:?}"
+    );
+    assert_eq!(giant["complete"], false);
+    assert_eq!(Some(number(&console, "dropped_spans").await), dropped);
+    assert!(number(&console, "bytes").await <= BUDGET);
+}
+
+#[tokio::test]
+async fn lines_without_a_trace_do_not_push_traces_out() {
+    let console = Running::with_memory(BUDGET);
+    console
+        .take(
+            "/v1/traces",
+            &traces("shop", vec![span(1, 1, None, "kept")]),
+        )
+        .await;
+    for batch in 0..20 {
+        let records = (0..1_000).map(|i| log(9, &format!("{batch} {i} {}", "l".repeat(500)), None));
+        console
+            .take("/v1/logs", &logs("shop", records.collect()))
+            .await;
+    }
+    assert_eq!(console.row(&trace_id(1)).await["name"], "kept");
+    assert!(number(&console, "bytes").await <= BUDGET);
+    let logs = number(&console, "logs").await;
+    assert!((100..20_000).contains(&logs), "{logs}");
+    let newest = console.json("/api/logs?limit=1").await["logs"][0]["body"].clone();
+    assert!(
+        newest
+            .as_str()
+            .is_some_and(|body| body.starts_with("19 999 ")),
+        "{newest}"
+    );
+}
