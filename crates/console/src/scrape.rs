@@ -114,6 +114,9 @@ fn unknown(target: &Target) -> TargetState {
 /// Source names of targets start so, those of senders do not.
 const SOURCE: &str = "scrape ";
 
+/// And whether a target answers is a source of its own, that stays when the target does not.
+const UP: &str = " up";
+
 /// Scrapes for ever. To be dropped (aborted) at the end; then all its tasks end too.
 pub(crate) async fn run(file: &Path, interval: Duration, series: SeriesStore, targets: Targets) {
     let client = match reqwest::Client::builder()
@@ -166,6 +169,7 @@ pub(crate) async fn run(file: &Path, interval: Duration, series: SeriesStore, ta
         let is_target = |source: &str| {
             source
                 .strip_prefix(SOURCE)
+                .map(|address| address.strip_suffix(UP).unwrap_or(address))
                 .is_some_and(|address| running.contains_key(address))
         };
         series.tidy(is_target, |source| source.starts_with(SOURCE));
@@ -208,9 +212,22 @@ async fn scrape_again_and_again(
                 state.error = Some(why);
             }
         }
+        let up = up_sample(state.up);
+        series.replace(&format!("{source}{UP}"), &target.labels, vec![up], now_us);
         state.last_scrape_us = Some(now_us);
         state.duration_ms = Some(started.elapsed().as_secs_f64() * 1e3);
         targets.set(state);
+    }
+}
+
+/// `up`, as Prometheus makes it: 1 when the last scrape worked, else 0.
+fn up_sample(up: bool) -> Sample {
+    Sample {
+        name: "up".to_owned(),
+        labels: Vec::new(),
+        value: f64::from(u8::from(up)),
+        timestamp_us: None,
+        exemplar: None,
     }
 }
 

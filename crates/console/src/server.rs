@@ -7,7 +7,7 @@ use std::thread;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use anyhow::{Context, Result};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -167,7 +167,11 @@ fn bind(
     Ok((server, address))
 }
 
-async fn nothing_here() -> HttpResponse {
+async fn nothing_here(request: HttpRequest) -> HttpResponse {
+    if request.match_pattern().is_some() {
+        let detail = "this path does not answer to this method";
+        return answer::problem(StatusCode::METHOD_NOT_ALLOWED, detail);
+    }
     answer::problem(StatusCode::NOT_FOUND, "there is no such page")
 }
 
