@@ -1,8 +1,8 @@
 //! Files that other processes read: complete or absent, never half-written; and locks.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -24,13 +24,29 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Creates a directory with its parents; an existing one keeps its mode.
+/// Creates a directory with its parents, all with `mode` whatever the umask; existing ones are left as they are.
 pub fn create_directory(path: &Path, mode: u32) -> Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(mode)
-        .create(path)
-        .with_context(|| format!("cannot create the directory {}", path.display()))
+    let create = || -> io::Result<()> {
+        let missing = path.ancestors().take_while(|ancestor| {
+            let named = !ancestor.as_os_str().is_empty();
+            named && !ancestor.exists()
+        });
+        let mut missing: Vec<&Path> = missing.collect();
+        missing.reverse();
+        for directory in missing {
+            match std::fs::create_dir(directory) {
+                // Another process was faster.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                result => {
+                    result?;
+                    std::fs::set_permissions(directory, Permissions::from_mode(mode))?;
+                }
+            }
+        }
+        // Says what is wrong when something else than a directory is there.
+        std::fs::read_dir(path).map(drop)
+    };
+    create().with_context(|| format!("cannot use the directory {}", path.display()))
 }
 
 /// Removes a directory tree that may be absent.
@@ -78,5 +94,54 @@ fn missing_is_fine(error: io::Error) -> io::Result<()> {
         Ok(())
     } else {
         Err(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn created_directories_have_the_mode_whatever_the_umask_and_existing_ones_keep_theirs() {
+        let root = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        std::fs::set_permissions(root.path(), Permissions::from_mode(0o701)).unwrap();
+        create_directory(&root.path().join("a/b"), 0o711).unwrap();
+        create_directory(&root.path().join("a/b"), 0o700).unwrap();
+        assert_eq!(mode(root.path()), 0o701);
+        assert_eq!(
+            (mode(&root.path().join("a")), mode(&root.path().join("a/b"))),
+            (0o711, 0o711)
+        );
+
+        std::fs::write(root.path().join("file"), "").unwrap();
+        let error = create_directory(&root.path().join("file"), 0o700).unwrap_err();
+        assert!(error.to_string().contains("/file"), "{error}");
+    }
+
+    #[test]
+    fn a_lock_is_held_by_one() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("lock");
+        let first = try_lock(&path).unwrap();
+        assert!(first.is_some());
+        assert!(try_lock(&path).unwrap().is_none());
+        drop(first);
+        assert!(try_lock(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_private_file_is_replaced_as_a_whole() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("state.json");
+        std::fs::write(&path, "a longer text that was there before").unwrap();
+        write_private(&path, b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::read_dir(root.path()).unwrap().count(),
+            1,
+            "nothing is left beside it"
+        );
     }
 }

@@ -108,7 +108,7 @@ pub(super) fn histograms(name: &str, points: Vec<proto::HistogramDataPoint>, out
         {
             total = total.saturating_add(*count);
             let inside = |exemplar: &&Exemplar| exemplar.value > below && exemplar.value <= bound;
-            let exemplar = exemplars.iter().filter(inside).next_back().copied();
+            let exemplar = exemplars.iter().rfind(inside).copied();
             let labels = with(&labels, "le", number(bound));
             out.push(
                 format!("{name}_bucket"),

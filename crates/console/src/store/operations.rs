@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use crate::model::{Kind, Span};
 
+/// Name and kind of an operation, and how many spans there are of it.
+type ByOperation = BTreeMap<(String, &'static str), (Kind, u64)>;
+
 /// Span names and kinds of each service.
 #[derive(Debug, Default)]
 pub(super) struct Operations {
-    services: BTreeMap<String, BTreeMap<(String, &'static str), (Kind, u64)>>,
+    services: BTreeMap<String, ByOperation>,
 }
 
 impl Operations {

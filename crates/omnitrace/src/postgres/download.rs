@@ -40,7 +40,8 @@ const ARCHIVES: [(&str, &str, &str, &str); 2] = [
 /// How long a server may stay silent before the download is given up.
 const STALLED: Duration = Duration::from_secs(30);
 
-/// On a slow line progress is reported this often, else every 10 %.
+/// Progress is reported every 10 %, but not more often than the one and not more rarely than the other.
+const BUSY: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_secs(5);
 
 /// How long another process's download is waited for.
@@ -153,7 +154,8 @@ async fn fetch(url: &str, progress: Progress<'_>) -> Result<Vec<u8>> {
     {
         archive.extend_from_slice(&chunk);
         let tenths = total.map_or(0, |total| archive.len() as u64 * 10 / total.max(1));
-        if tenths > told.1 || told.0.elapsed() > QUIET {
+        let silence = told.0.elapsed();
+        if silence > QUIET || silence > BUSY && tenths > told.1 {
             progress(&received(archive.len() as u64, total));
             told = (Instant::now(), tenths);
         }

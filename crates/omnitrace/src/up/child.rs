@@ -1,8 +1,6 @@
 //! One child of `up`: started with a pipe to us, watched, stopped.
 
 use std::ffi::OsString;
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -55,7 +53,6 @@ impl Child {
     ) -> Result<Self> {
         let logs = data_dir.join("logs");
         files::create_directory(&logs, 0o700)?;
-        std::fs::set_permissions(&logs, Permissions::from_mode(0o700))?;
         let log = logs.join(format!("{name}.log"));
         let (output, input) = std::io::pipe()?;
         let (last_lines, said) = capture::start(output, &log)

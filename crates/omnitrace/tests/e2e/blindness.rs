@@ -30,7 +30,7 @@ fn dropped(scrape: &Scrape) -> f64 {
     ]
     .iter()
     .flat_map(|name| scrape.matching(name, &[]))
-    .filter(|sample| sample.labels["error_type"] != "")
+    .filter(|sample| !sample.labels["error_type"].is_empty())
     .map(|sample| sample.value)
     .sum()
 }

@@ -119,7 +119,10 @@ async fn an_unsampled_callers_trace_is_passed_on_and_not_exported() {
     let (trace_id, span_id, flags) = outgoing(&sent);
     assert_eq!((trace_id.as_str(), flags.as_str()), (TRACE, "00"));
     assert_ne!(span_id, CALLER, "the next hop's parent is our client span");
-    assert_eq!(sent.header("tracestate").as_deref(), Some("fw529a3039@dt=a1"));
+    assert_eq!(
+        sent.header("tracestate").as_deref(),
+        Some("fw529a3039@dt=a1")
+    );
     assert_eq!(
         reply.trace_id(),
         TRACE,

@@ -97,7 +97,7 @@ pub async fn database_on(url: &str) -> Database {
     Database { url: url.into() }
 }
 
-/// Not a `tempfile::TempDir`: that is 0700, and when the tests run as root the server runs as another user.
+/// Not a `tempfile::TempDir`: a static is never dropped. `--ephemeral` removes it.
 fn directory() -> PathBuf {
     let path =
         std::env::temp_dir().join(format!("omnitrace-test-{}", uuid::Uuid::new_v4().simple()));

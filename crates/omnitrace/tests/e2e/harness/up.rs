@@ -10,7 +10,7 @@ use super::{Child, DEADLINE, Database, POLL, Signal, database, omnitrace};
 
 /// A directory for one stack, removed at the end.
 ///
-/// Not a plain `TempDir`: that is 0700, and when the tests run as root, Postgres runs as another user.
+/// Open to all whatever the umask: when the tests run as root, Postgres runs as another user.
 pub struct Directory {
     inner: tempfile::TempDir,
 }
