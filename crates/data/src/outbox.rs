@@ -119,7 +119,8 @@ impl Relay {
         let failures: Vec<String> = futures_util::stream::iter(claimed)
             .map(|event| self.deliver(event))
             .buffer_unordered(CONCURRENCY)
-            .filter_map(async |result| result.err())
+            // No async closure: rustc 1.95 crashes on this one in some incremental builds.
+            .filter_map(|result| std::future::ready(result.err()))
             .collect()
             .await;
         match failures.into_iter().next() {
