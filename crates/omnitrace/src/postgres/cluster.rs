@@ -99,16 +99,7 @@ async fn initialise(
         "creating a data directory with PostgreSQL {}",
         installation.version
     ));
-    let password = format!(
-        "{}{}",
-        uuid::Uuid::new_v4().simple(),
-        uuid::Uuid::new_v4().simple()
-    );
-    let password_file = private.join("password.new");
-    files::write_private(&password_file, password.as_bytes())?;
-    if let Some(user) = user {
-        user.own(&password_file)?;
-    }
+    let password_file = new_password(private, user)?;
     let unfinished = private.join("data.new");
     let mut command = command(
         &installation.bin.join("initdb"),
@@ -130,7 +121,6 @@ async fn initialise(
             "UTF8",
             "--locale",
             "C",
-            "--no-instructions",
         ])
         .stdin(Stdio::null());
     let output = tokio::process::Command::from(command)
@@ -152,6 +142,17 @@ async fn initialise(
     std::fs::rename(&password_file, unfinished.join(PASSWORD_FILE))?;
     std::fs::rename(&unfinished, private.join("data"))?;
     Ok(())
+}
+
+/// A random password in a file that only `user`, who runs `initdb`, and root can read.
+fn new_password(private: &Path, user: Option<&Identity>) -> Result<PathBuf> {
+    let half = || uuid::Uuid::new_v4().simple();
+    let file = private.join("password.new");
+    files::write_private(&file, format!("{}{}", half(), half()).as_bytes())?;
+    if let Some(user) = user {
+        user.own(&file)?;
+    }
+    Ok(file)
 }
 
 /// A server program with an environment of its own, in a directory that its user can enter.

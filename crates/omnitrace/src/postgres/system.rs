@@ -7,8 +7,8 @@ use std::process::Command;
 use super::Installation;
 use super::identity::Identity;
 
-/// The oldest version whose SQL the data service is tested with (Debian 12 has 15, Ubuntu 22.04 has 14).
-const OLDEST: u32 = 13;
+/// The oldest version that the PostgreSQL project still maintained when this was written (Ubuntu 22.04 has it).
+const OLDEST: u32 = 14;
 
 /// A directory with one sub-directory a version: `<base>/<prefix><version>/bin`.
 #[derive(Debug, Clone)]
