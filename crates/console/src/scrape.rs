@@ -24,8 +24,11 @@ const ACCEPTED: &str = "application/openmetrics-text;version=1.0.0,text/plain;ve
 /// The largest page.
 const MAX_PAGE: usize = 8 << 20;
 
-/// A page takes no longer than this, nor than the interval.
+/// A page takes no longer than the interval, but for a short one, nor than this.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Even a short interval leaves a busy service this long to answer.
+const MIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often the file of targets is looked at.
 const POLL: Duration = Duration::from_millis(500);
@@ -117,8 +120,13 @@ const SOURCE: &str = "scrape ";
 /// And whether a target answers is a source of its own, that stays when the target does not.
 const UP: &str = " up";
 
-/// Scrapes for ever. To be dropped (aborted) at the end; then all its tasks end too.
-pub(crate) async fn run(file: &Path, interval: Duration, series: SeriesStore, targets: Targets) {
+/// Scrapes for ever, if there is a file of targets, and forgets what was sent long ago. To be dropped (aborted) at the end; then all its tasks end too.
+pub(crate) async fn run(
+    file: Option<&Path>,
+    interval: Duration,
+    series: SeriesStore,
+    targets: Targets,
+) {
     let client = match reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -130,13 +138,13 @@ pub(crate) async fn run(file: &Path, interval: Duration, series: SeriesStore, ta
             return;
         }
     };
-    let mut file = TargetsFile::new(file);
+    let mut file = file.map(TargetsFile::new);
     let mut running: BTreeMap<String, (Target, Task)> = BTreeMap::new();
     let mut ticks = tokio::time::interval(POLL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match file.poll() {
+        match file.as_mut().and_then(TargetsFile::poll) {
             None => {}
             Some(Ok(list)) => {
                 targets.lock().error = None;
@@ -200,7 +208,7 @@ async fn scrape_again_and_again(
         let started = Instant::now();
         let now_us = now_us();
         let mut state = unknown(&target);
-        match page(&client, &target.url, interval.min(TIMEOUT)).await {
+        match page(&client, &target.url, interval.clamp(MIN_TIMEOUT, TIMEOUT)).await {
             Ok(samples) => {
                 let (kept, dropped) = series.replace(&source, &target.labels, samples, now_us);
                 state.up = true;

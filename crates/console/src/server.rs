@@ -6,6 +6,7 @@ use std::thread;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use anyhow::{Context, Result};
@@ -41,7 +42,7 @@ pub struct Console {
     /// Stops it.
     pub handle: ServerHandle,
     server: JoinHandle<std::io::Result<()>>,
-    scraper: Option<JoinHandle<()>>,
+    scraper: JoinHandle<()>,
 }
 
 impl Console {
@@ -51,9 +52,7 @@ impl Console {
     /// The server failed.
     pub async fn stopped(self) -> Result<()> {
         let result = self.server.await;
-        if let Some(scraper) = self.scraper {
-            scraper.abort();
-        }
+        self.scraper.abort();
         result
             .context("the console's server panicked")?
             .context("the console's server failed")
@@ -67,10 +66,11 @@ impl Console {
 pub fn run(settings: Settings) -> Result<()> {
     let parent_pipe = settings.parent_pipe;
     actix_web::rt::System::new().block_on(async move {
-        let console = start(settings)?;
-        let handle = console.handle.clone();
+        // Before `listening` is said: whoever reads that may send a signal at once.
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
+        let console = start(settings)?;
+        let handle = console.handle.clone();
         let parent = parent_gone(parent_pipe);
         actix_web::rt::spawn(async move {
             let why = tokio::select! {
@@ -96,11 +96,9 @@ pub fn start(settings: Settings) -> Result<Console> {
     let targets = Targets::default();
     let (server, address) = bind(&settings, &store, &series, &targets)?;
     log::info("listening", json!({"http_addr": address.to_string()}));
-    let scraper = settings.targets_file.map(|file| {
-        let interval = settings.scrape_interval;
-        actix_web::rt::spawn(
-            async move { crate::scrape::run(&file, interval, series, targets).await },
-        )
+    let (file, interval) = (settings.targets_file, settings.scrape_interval);
+    let scraper = actix_web::rt::spawn(async move {
+        crate::scrape::run(file.as_deref(), interval, series, targets).await;
     });
     Ok(Console {
         address,
@@ -167,12 +165,22 @@ fn bind(
     Ok((server, address))
 }
 
+/// No such path, or not by this method.
 async fn nothing_here(request: HttpRequest) -> HttpResponse {
-    if request.match_pattern().is_some() {
-        let detail = "this path does not answer to this method";
-        return answer::problem(StatusCode::METHOD_NOT_ALLOWED, detail);
+    if request.match_pattern().is_none() {
+        return answer::problem(StatusCode::NOT_FOUND, "there is no such page");
     }
-    answer::problem(StatusCode::NOT_FOUND, "there is no such page")
+    let allowed = if request.path().starts_with("/v1/") {
+        "POST"
+    } else {
+        "GET"
+    };
+    let why = format!("{} is not possible here, only {allowed}", request.method());
+    let mut response = answer::problem(StatusCode::METHOD_NOT_ALLOWED, &why);
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(allowed));
+    response
 }
 
 /// Ends when standard input does; never if that is not asked for. A thread of its own reads: reading a pipe cannot be

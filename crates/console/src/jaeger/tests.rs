@@ -48,6 +48,12 @@ fn shop() -> Store {
     );
     payment.status = Status::Error("declined".into());
     payment.attributes = vec![("http.status_code".into(), json!(402))];
+    // Both lead to the same service: one call.
+    payment.links = vec![Link {
+        trace_id: TraceId(0xa),
+        span_id: SpanId(4),
+        attributes: Vec::new(),
+    }];
     let mut mail = make(
         0xb,
         5,
@@ -73,6 +79,8 @@ fn shop() -> Store {
             (0, 100),
         ),
         make(0xa, 2, Some(1), "data", "INSERT", Kind::Client, (10, 40)),
+        // Within one service: no edge.
+        make(0xa, 4, Some(2), "data", "parse", Kind::Internal, (35, 36)),
         payment,
         mail,
         make(
@@ -203,7 +211,7 @@ async fn a_trace_is_found_by_any_spelling_of_its_id() {
         assert_eq!((status, &body["errors"]), (200, &Value::Null));
         assert_eq!(
             body["data"][0]["spans"].as_array().map(Vec::len),
-            Some(3),
+            Some(4),
             "{id}"
         );
     }

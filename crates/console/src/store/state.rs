@@ -1,7 +1,7 @@
 //! What is behind the store's lock.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::mem::size_of;
 use std::sync::Arc;
 use std::time::Instant;
@@ -313,20 +313,13 @@ fn entry<'a>(
 
 /// The newest `limit` records, newest first; those of one time in the reverse order of coming.
 fn newest<'a>(logs: impl Iterator<Item = &'a Arc<LogRecord>>, limit: usize) -> Vec<Arc<LogRecord>> {
-    let mut heap = BinaryHeap::new();
-    let mut kept: BTreeMap<usize, &Arc<LogRecord>> = BTreeMap::new();
-    for (position, log) in logs.enumerate() {
-        heap.push(Reverse((log.time_ns, position)));
-        kept.insert(position, log);
-        if heap.len() > limit
-            && let Some(Reverse((_, oldest))) = heap.pop()
-        {
-            kept.remove(&oldest);
-        }
+    let mut logs: Vec<(usize, &Arc<LogRecord>)> = logs.enumerate().collect();
+    let newest_first =
+        |(position, log): &(usize, &Arc<LogRecord>)| Reverse((log.time_ns, *position));
+    if logs.len() > limit {
+        logs.select_nth_unstable_by_key(limit, newest_first);
+        logs.truncate(limit);
     }
-    let order = heap.into_sorted_vec();
-    order
-        .into_iter()
-        .filter_map(|Reverse((_, position))| kept.remove(&position).cloned())
-        .collect()
+    logs.sort_unstable_by_key(newest_first);
+    logs.into_iter().map(|(_, log)| log.clone()).collect()
 }

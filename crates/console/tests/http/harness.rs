@@ -87,6 +87,8 @@ impl Running {
     }
 
     pub fn with(settings: Settings) -> Self {
+        // Built with the rest of the workspace, reqwest has TLS but chooses no library for it; the executable does.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let (sender, receiver) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {

@@ -5,6 +5,7 @@ mod guard;
 mod harness;
 mod hostile;
 mod ingest;
+mod limits;
 mod memory;
 mod payload;
 mod scraping;

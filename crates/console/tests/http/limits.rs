@@ -1,0 +1,147 @@
+//! What many, large or slow requests may cost.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use console::Settings;
+use futures_util::future::join_all;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::harness::{Reply, Running, settings};
+use crate::payload::{gzip, log, logs, span, trace_id, traces};
+
+const MIB: u64 = 1 << 20;
+
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Bodies that the console reads at once.
+const READING: usize = 16;
+
+/// Resident memory of this process.
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+    let pages: u64 = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse().ok())
+        .expect("a number");
+    pages * 4_096
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bombs_cost_no_memory() {
+    let console = Running::start();
+    // 1 GiB of zeros in many members, 1 MiB as sent.
+    let bomb = gzip(&vec![0; 16 << 20]).repeat(64);
+    let before = resident();
+    let (peak, done) = (
+        Arc::new(AtomicU64::new(0)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let watch = {
+        let (peak, done) = (peak.clone(), done.clone());
+        std::thread::spawn(move || {
+            while !done.load(Ordering::Relaxed) {
+                peak.fetch_max(resident(), Ordering::Relaxed);
+                std::thread::yield_now();
+            }
+        })
+    };
+    let posts = (0..8).map(|_| {
+        let post = console.post("/v1/traces", "application/x-protobuf", bomb.clone());
+        Reply::to(post.header("content-encoding", "gzip"))
+    });
+    for reply in join_all(posts).await {
+        assert_eq!(reply.status, 413);
+    }
+    done.store(true, Ordering::Relaxed);
+    watch.join().expect("no panic");
+    // Other tests run beside this one in the same process; one bomb let loose would be 1,024 MiB.
+    let grown = peak.load(Ordering::Relaxed).saturating_sub(before);
+    assert!(grown < 512 * MIB, "grew by {} MiB", grown / MIB);
+}
+
+#[tokio::test]
+async fn slow_bodies_do_not_keep_others_out_unheard() {
+    let console = Running::start();
+    let head = "POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n";
+    let mut slow = Vec::new();
+    for _ in 0..READING {
+        let mut connection = tokio::net::TcpStream::connect(console.address)
+            .await
+            .expect("a connection");
+        connection
+            .write_all(head.as_bytes())
+            .await
+            .expect("it takes the head");
+        slow.push(connection);
+    }
+    // The heads may still be on their way.
+    let start = Instant::now();
+    let busy = loop {
+        let post = console.post("/v1/traces", "application/json", b"{}".to_vec());
+        let reply = Reply::to(post).await;
+        if reply.status == 503 {
+            break reply;
+        }
+        assert!(start.elapsed() < PATIENCE, "{}", reply.status);
+    };
+    assert_eq!(busy.header("retry-after"), "1");
+    for connection in &mut slow {
+        connection
+            .write_all(b"{}")
+            .await
+            .expect("it takes the body");
+        let mut answer = [0; 15];
+        connection.read_exact(&mut answer).await.expect("an answer");
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    }
+    console.take("/v1/traces", &json!({})).await;
+}
+
+#[tokio::test]
+async fn a_line_may_come_before_its_span() {
+    let console = Running::start();
+    console
+        .take(
+            "/v1/logs",
+            &logs("shop", vec![log(9, "early", Some((1, 1)))]),
+        )
+        .await;
+    let path = format!("/api/console/traces/{}", trace_id(1));
+    assert_eq!(console.get(&path).await.status, 404, "no span, no trace");
+    assert_eq!(
+        console.json("/api/logs?trace_id=1").await["logs"][0]["body"],
+        "early"
+    );
+    console
+        .take(
+            "/v1/traces",
+            &traces("shop", vec![span(1, 1, None, "GET /")]),
+        )
+        .await;
+    assert_eq!(
+        console.json(&path).await["rows"][0]["logs"][0]["body"],
+        "early"
+    );
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let listen = taken.local_addr().expect("an address");
+    let why = console::run(Settings {
+        listen,
+        scrape_interval: Duration::from_secs(1),
+        ..settings()
+    });
+    let why = why.expect_err("taken").to_string();
+    assert!(
+        why.contains(&listen.to_string()) && why.contains("--listen"),
+        "{why}"
+    );
+}
