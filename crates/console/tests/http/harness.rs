@@ -137,7 +137,7 @@ impl Running {
         assert_eq!(
             (reply.status.as_u16(), reply.text().as_str()),
             (200, "{}"),
-            "{body}"
+            "{path}"
         );
     }
 

@@ -1,8 +1,5 @@
 //! What broken and hostile senders send.
 
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse,
-};
 use prost::Message;
 use serde_json::{Value, json};
 
@@ -157,34 +154,6 @@ async fn large_bodies_are_413_whether_announced_chunked_or_inflated() {
             .header("content-encoding", "gzip");
         assert_eq!(Reply::to(post).await.status, status);
     }
-}
-
-#[tokio::test]
-async fn chunked_bodies_are_bounded_too() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let console = Running::start();
-    let stream = tokio::net::TcpStream::connect(console.address)
-        .await
-        .expect("a connection");
-    let (mut reader, mut writer) = stream.into_split();
-    let sender = tokio::spawn(async move {
-        let head = "POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
-        writer.write_all(head.as_bytes()).await?;
-        let chunk = [&b"10000\r\n"[..], &[b' '; 0x10000], b"\r\n"].concat();
-        for _ in 0..1_000 {
-            // The console hangs up somewhere in the middle.
-            writer.write_all(&chunk).await?;
-        }
-        std::io::Result::Ok(())
-    });
-    let mut answer = vec![0; 12];
-    reader
-        .read_exact(&mut answer)
-        .await
-        .expect("an answer before the end of the body");
-    assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 413");
-    drop(reader);
-    let _ = sender.await;
 }
 
 #[tokio::test]
@@ -413,33 +382,4 @@ async fn cycles_and_copies_end() {
     let _: Value = console
         .json("/api/dependencies?endTs=1767225700000&lookback=86400000")
         .await;
-}
-
-#[tokio::test]
-async fn many_large_requests_at_once_are_all_answered() {
-    let console = Running::start();
-    let spans = (0..2_000)
-        .map(|i| span(20, i + 1, None, &"x".repeat(500)))
-        .collect();
-    let body = traces("shop", spans).to_string().into_bytes();
-    let posts =
-        (0..40).map(|_| Reply::to(console.post("/v1/traces", "application/json", body.clone())));
-    let replies = futures_util::future::join_all(posts).await;
-    let statuses: Vec<u16> = replies.iter().map(|reply| reply.status.as_u16()).collect();
-    assert!(
-        statuses.iter().all(|status| [200, 503].contains(status)),
-        "{statuses:?}"
-    );
-    assert!(statuses.contains(&200));
-    for reply in replies.iter().filter(|reply| reply.status == 503) {
-        assert!(!reply.header("retry-after").is_empty());
-    }
-    let body = ExportTraceServiceRequest::default().encode_to_vec();
-    let reply = console.send_protobuf("/v1/traces", body).await;
-    assert_eq!(reply.status, 200);
-    assert_eq!(
-        ExportTraceServiceResponse::decode(reply.body.as_slice())
-            .map(|response| response.partial_success),
-        Ok(None)
-    );
 }

@@ -12,7 +12,7 @@ use prost::Message;
 use serde_json::{Value, json};
 
 use crate::harness::{Reply, Running, attribute};
-use crate::payload::{MS, START, gzip, log, logs, metrics, span, span_id, trace_id, traces};
+use crate::payload::{MS, START, gzip, metrics, span, span_id, trace_id, traces};
 
 const PROTOBUF: &str = "application/x-protobuf";
 
@@ -249,79 +249,6 @@ async fn spans_without_usable_ids_are_counted_and_the_rest_is_kept() {
             .map(|partial| partial.rejected_spans),
         Some(1)
     );
-}
-
-#[tokio::test]
-async fn log_lines_are_found_by_trace_service_and_level() {
-    let console = Running::start();
-    console
-        .take(
-            "/v1/traces",
-            &traces("shop", vec![span(7, 1, None, "GET /")]),
-        )
-        .await;
-    let mut structured = log(13, "", None);
-    structured["body"] =
-        json!({"kvlistValue": {"values": [{"key": "n", "value": {"intValue": "1"}}]}});
-    let records = vec![
-        log(9, "of the span", Some((7, 1))),
-        log(17, "of no trace", None),
-        structured,
-        log(5, "stray", Some((7, 99))),
-    ];
-    console.take("/v1/logs", &logs("shop", records)).await;
-    console
-        .take("/v1/logs", &logs("bank", vec![log(21, "elsewhere", None)]))
-        .await;
-
-    let trace = console
-        .json(&format!("/api/console/traces/{}", trace_id(7)))
-        .await;
-    assert_eq!(trace["rows"][0]["logs"][0]["body"], "of the span");
-    assert_eq!(trace["logs"][0]["body"], "stray");
-    let bodies = async |query: &str| {
-        let answer = console.json(&format!("/api/logs?{query}")).await;
-        let lines = answer["logs"].as_array().cloned().unwrap_or_default();
-        let mut bodies: Vec<String> = lines
-            .iter()
-            .filter_map(|line| line["body"].as_str().map(str::to_owned))
-            .collect();
-        bodies.sort();
-        bodies
-    };
-    assert_eq!(
-        bodies(&format!("trace_id={}", trace_id(7))).await,
-        ["of the span", "stray"]
-    );
-    assert_eq!(bodies("trace_id=7&level=info").await, ["of the span"]);
-    assert_eq!(bodies("service=bank").await, ["elsewhere"]);
-    assert_eq!(bodies("level=error").await, ["elsewhere", "of no trace"]);
-    assert_eq!(
-        bodies("service=shop&level=WARN").await,
-        ["of no trace", "{\"n\":1}"]
-    );
-    assert_eq!(bodies("limit=2").await.len(), 2);
-    let line = console
-        .json(&format!("/api/logs?trace_id={}&level=INFO", trace_id(7)))
-        .await["logs"][0]
-        .clone();
-    assert_eq!(
-        (&line["severity"], &line["span_id"], &line["service"]),
-        (&json!("INFO"), &json!(span_id(1)), &json!("shop"))
-    );
-    assert_eq!(line["time_us"], START / 1_000);
-    for bad in [
-        "level=loud",
-        "limit=0",
-        "limit=many",
-        "trace_id=xyz",
-        "colour=red",
-    ] {
-        let reply = console.get(&format!("/api/logs?{bad}")).await;
-        let name = bad.split('=').next().unwrap_or_default();
-        assert_eq!(reply.status, 400, "{bad}");
-        assert!(reply.text().contains(name), "{bad}: {}", reply.text());
-    }
 }
 
 #[tokio::test]
