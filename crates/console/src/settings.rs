@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The least memory that makes sense: below it a quarter of the budget, the most that a trace may take, is no trace.
 const MIN_MEMORY: u64 = 8 << 20;
 
-/// Settings of [`crate::run`].
+/// Settings of [`crate::run()`].
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Where it listens; port 0 takes any free port, which the log line `listening` tells.

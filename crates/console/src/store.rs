@@ -1,6 +1,6 @@
 //! Traces and logs in memory, within a budget of bytes.
 //!
-//! What an item costs is estimated when it comes (see [`cost`]): the size of its structs plus every heap block behind
+//! What an item costs is estimated when it comes (see `cost`): the size of its structs plus every heap block behind
 //! them, rounded up as an allocator does. Over the budget the oldest whole traces go first, by the time their
 //! first item came; half a waterfall would only mislead. Logs without a trace have a ring of their own, a tenth of the budget.
 //! No trace may hold more than [`MAX_TRACE_SPANS`] spans or a quarter of the budget, so that one runaway loop

@@ -1,4 +1,4 @@
-//! What a service hands to [`crate::run`].
+//! What a service hands to [`crate::run()`].
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;

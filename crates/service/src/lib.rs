@@ -1,6 +1,6 @@
 //! How any OmniTrace service runs.
 //!
-//! A service gives [`run`] its [`Settings`] and an async function that builds a [`Blueprint`]: route table,
+//! A service gives [`run()`] its [`Settings`] and an async function that builds a [`Blueprint`]: route table,
 //! shared state, readiness checks, faults and background tasks. Everything else is the same for all of them
 //! and lives here: settings from the environment, two listeners, the middleware order, error responses,
 //! faults, draining and flushing.

@@ -1,6 +1,6 @@
 //! One telemetry crate for every service: traces, metrics and logs that lead to each other.
 //!
-//! This is the only crate that names OpenTelemetry. A service calls [`init`] once, wraps its actix-web
+//! This is the only crate that names OpenTelemetry. A service calls [`init()`] once, wraps its actix-web
 //! application in [`http_server`], makes its calls through [`http_client`], runs its statements through [`db`].
 
 pub mod context;

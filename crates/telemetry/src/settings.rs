@@ -20,7 +20,7 @@ pub struct SettingError {
 /// Looks a variable up; `None` when it is unset.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Everything [`crate::init`] needs. No part of this crate reads the environment by itself.
+/// Everything [`crate::init()`] needs. No part of this crate reads the environment by itself.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// `OTEL_SDK_DISABLED`: no spans and no exported logs; context still passes through.

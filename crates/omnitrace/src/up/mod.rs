@@ -1,6 +1,6 @@
 //! `omnitrace up`: everything on one machine, each part a process of its own.
 //!
-//! [`run`] claims the data directory ([`state`]), starts the children in order ([`stack`], [`child`], [`wiring`],
+//! [`run()`] claims the data directory ([`state`]), starts the children in order ([`stack`], [`child`], [`wiring`],
 //! [`ports`]), sends the probe ([`probe`]), keeps the load going ([`load`]), and stops everything in the end.
 //! Nothing outlives it: each child holds a pipe to this process, and stops when it closes.
 
