@@ -73,6 +73,7 @@ install -d -m 1777 "$root/tmp"
 chown -R 999:999 "$root/var/lib/postgresql" "$root/var/run/postgresql"
 install -m 755 "$here/docker-entrypoint.sh" "$root/usr/bin/docker-entrypoint.sh"
 
+previous="$(docker image inspect --format '{{.Id}}' "$image" 2>/dev/null || true)"
 tar -c -C "$root" --numeric-owner . | docker import \
     --change "ENV PATH=/usr/lib/postgresql/$major/bin:/usr/bin:/usr/sbin" \
     --change 'ENV LANG=C.UTF-8' \
@@ -82,5 +83,7 @@ tar -c -C "$root" --numeric-owner . | docker import \
     --change 'ENTRYPOINT ["docker-entrypoint.sh"]' \
     --change 'CMD ["postgres"]' \
     - "$image" >/dev/null
+# It has lost its name to the new one. A container may still use it.
+[ -z "$previous" ] || docker image rm "$previous" >/dev/null 2>&1 || true
 
 echo "built $image: $(docker run --rm "$image" postgres --version), $(docker image inspect --format '{{.Size}}' "$image" | awk '{ printf "%d MB", $1 / 1e6 }')"
