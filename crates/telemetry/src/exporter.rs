@@ -28,17 +28,8 @@ pub(crate) fn spans(
     resource: &Resource,
 ) -> Result<impl FnMut(&[SpanData]) -> Sent + Send + use<>, InitError> {
     let client = Client::new(settings)?;
-    let mut exporter = SpanExporter::builder()
-        .with_http()
-        .with_http_client(client.clone())
-        .with_protocol(Protocol::HttpBinary)
-        .with_endpoint(&settings.endpoint)
-        .with_timeout(settings.timeout)
-        .with_headers(settings.headers.iter().cloned().collect());
-    if settings.gzip {
-        exporter = exporter.with_compression(Compression::Gzip);
-    }
-    let mut exporter = exporter.build()?;
+    let mut exporter =
+        configured(SpanExporter::builder().with_http(), settings, &client).build()?;
     exporter.set_resource(resource);
     Ok(move |batch: &[SpanData]| {
         let result = futures_util::FutureExt::now_or_never(exporter.export(batch.to_vec()));
@@ -55,17 +46,7 @@ pub(crate) fn logs(
     resource: &Resource,
 ) -> Result<impl FnMut(&[LogItem]) -> Sent + Send + use<>, InitError> {
     let client = Client::new(settings)?;
-    let mut exporter = LogExporter::builder()
-        .with_http()
-        .with_http_client(client.clone())
-        .with_protocol(Protocol::HttpBinary)
-        .with_endpoint(&settings.endpoint)
-        .with_timeout(settings.timeout)
-        .with_headers(settings.headers.iter().cloned().collect());
-    if settings.gzip {
-        exporter = exporter.with_compression(Compression::Gzip);
-    }
-    let mut exporter = exporter.build()?;
+    let mut exporter = configured(LogExporter::builder().with_http(), settings, &client).build()?;
     exporter.set_resource(resource);
     Ok(move |batch: &[LogItem]| {
         let borrowed: Vec<_> = batch
@@ -79,6 +60,25 @@ pub(crate) fn logs(
             Some(answer.partial_success?.rejected_log_records)
         })
     })
+}
+
+/// Everything is said outright: left alone, the builder would read the environment.
+fn configured<B: WithExportConfig + WithHttpConfig>(
+    builder: B,
+    settings: &Exporter,
+    client: &Client,
+) -> B {
+    let builder = builder
+        .with_http_client(client.clone())
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(&settings.endpoint)
+        .with_timeout(settings.timeout)
+        .with_headers(settings.headers.iter().cloned().collect());
+    if settings.gzip {
+        builder.with_compression(Compression::Gzip)
+    } else {
+        builder
+    }
 }
 
 /// A blocking client that remembers its last answer: the exporter reports only that something failed, but whether a
