@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# The standard stack without images, for tests: builds or downloads each tool once, and keeps it in a cache.
+#
+#   deploy/tools/build.sh [tool …]     # default: all; prints the directory that holds them
+#
+# collector, jaeger, loki  built by Go (1.26 or newer), from the module proxy
+# prometheus, promtool, alertmanager, amtool, postgres_exporter, blackbox_exporter, docker-compose
+#                          Debian packages, unpacked, not installed (needs apt-get; amd64 and arm64)
+#
+# OMNITRACE_CACHE_DIR   where the tools are kept (default: $XDG_CACHE_HOME/omnitrace, ~/.cache/omnitrace)
+# OMNITRACE_DEBIAN_SUITE   the suite whose packages are taken (default: forky)
+#
+# These are test tools: never linked into a service, never shipped. A cold build takes about 15 minutes on two cores.
+set -euo pipefail
+
+here="$(cd "$(dirname "$0")" && pwd)"
+cache="${OMNITRACE_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/omnitrace}/tools"
+suite="${OMNITRACE_DEBIAN_SUITE:-forky}"
+bin="$cache/bin"
+builder=go.opentelemetry.io/collector/cmd/builder@v0.158.0
+
+say() { echo "build.sh: $*" >&2; }
+fail() {
+    say "$*"
+    exit 1
+}
+
+# Tries a command that uses the network up to three times: a registry's hiccup is not a failure.
+patiently() {
+    local try
+    for try in 1 2 3; do
+        "$@" >&2 && return
+        say "attempt $try of 3 failed: $*"
+        sleep $((try * 5))
+    done
+    return 1
+}
+
+# The name of a tool's directory says what it was made from, so that a change builds it anew.
+stamp() { cat "$@" | sha256sum | cut -c1-16; }
+
+need_go() {
+    command -v go >/dev/null || fail "Go is needed to build $1: install Go 1.26 or newer from https://go.dev/dl"
+}
+
+# Builds $2 with the function $3 into a directory named after the stamp $1, unless it is there.
+once() {
+    local directory="$cache/$2-$1" tool="$2"
+    if [ ! -x "$directory/$tool" ]; then
+        need_go "$tool"
+        say "building $tool (some minutes, once)"
+        rm -rf "$directory.part"
+        mkdir -p "$directory.part"
+        "$3" "$directory.part/$tool"
+        rm -rf "$directory"
+        mv "$directory.part" "$directory"
+    fi
+    ln -sfn "$directory/$tool" "$bin/$tool"
+}
+
+build_module() {
+    (cd "$here/$1" && CGO_ENABLED=0 patiently go build -buildvcs=false -trimpath -ldflags='-s -w' -o "$3" "$2")
+}
+build_jaeger() { build_module jaeger github.com/jaegertracing/jaeger/cmd/jaeger "$1"; }
+build_loki() { build_module loki github.com/grafana/loki/v3/cmd/loki "$1"; }
+
+build_collector() {
+    local work="$1.work"
+    mkdir -p "$work"
+    GOBIN="$work" patiently go install "$builder"
+    sed "s|^dist:|dist:\n  output_path: $work/out|" "$here/../collector/manifest.yaml" >"$work/manifest.yaml"
+    CGO_ENABLED=0 patiently "$work/builder" --config "$work/manifest.yaml" --ldflags='-s -w'
+    mv "$work/out/otelcol-omnitrace" "$1"
+    rm -rf "$work"
+}
+
+collector() { once "$(stamp "$here/../collector/manifest.yaml")" otelcol build_collector; }
+jaeger() { once "$(stamp "$here"/jaeger/go.*)" jaeger build_jaeger; }
+loki() { once "$(stamp "$here"/loki/go.*)" loki build_loki; }
+
+# Package, file in it, name of the tool.
+packages="\
+prometheus usr/bin/prometheus prometheus
+promtool usr/bin/promtool promtool
+prometheus-alertmanager usr/bin/prometheus-alertmanager alertmanager
+prometheus-alertmanager usr/bin/amtool amtool
+prometheus-postgres-exporter usr/bin/prometheus-postgres-exporter postgres_exporter
+prometheus-blackbox-exporter usr/bin/prometheus-blackbox-exporter blackbox_exporter
+docker-compose usr/libexec/docker/cli-plugins/docker-compose docker-compose"
+
+# An apt of its own: the machine's sources and installed packages are neither asked nor changed.
+apt() {
+    local command="$1" root="$cache/apt"
+    shift
+    "$command" -o Dir::Etc::sourcelist="$root/sources.list" -o Dir::Etc::sourceparts=/dev/null \
+        -o Dir::State::lists="$root/lists" -o Dir::Cache="$root/cache" -o Dir::State::status="$root/status" \
+        -o APT::Sandbox::User="$(id -un)" -qq "$@"
+}
+
+refresh_apt() {
+    local root="$cache/apt"
+    [ ! -e "$root/fresh" ] || return 0
+    mkdir -p "$root/lists/partial" "$root/cache/archives/partial"
+    : >"$root/status"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $suite main" \
+        >"$root/sources.list"
+    patiently apt apt-get update
+    : >"$root/fresh"
+}
+
+debian() {
+    local tool="$1" package path
+    read -r package path _ < <(grep " $tool\$" <<<"$packages")
+    local directory="$cache/$package-$suite"
+    if [ ! -x "$directory/$path" ]; then
+        command -v apt-get >/dev/null || fail "$tool comes from Debian's $package and there is no apt-get: put $tool into a directory and name it in OMNITRACE_TOOLS"
+        say "downloading $package"
+        refresh_apt
+        rm -rf "$directory.part"
+        mkdir -p "$directory.part"
+        (cd "$directory.part" && patiently apt apt-get download "$package" && dpkg-deb -x ./*.deb . && rm ./*.deb)
+        rm -rf "$directory"
+        mv "$directory.part" "$directory"
+    fi
+    ln -sfn "$directory/$path" "$bin/$tool"
+}
+
+mkdir -p "$bin"
+# Two that build at the same time would tread on each other.
+exec 9>"$cache/lock"
+flock 9
+((${#})) || set -- collector jaeger loki $(awk '{ print $3 }' <<<"$packages")
+for tool in "$@"; do
+    case "$tool" in
+        collector | jaeger | loki) "$tool" ;;
+        *) grep -q " $tool\$" <<<"$packages" || fail "no such tool: $tool (see the head of this file)"
+            debian "$tool" ;;
+    esac
+done
+echo "$bin"
