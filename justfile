@@ -40,3 +40,11 @@ bench:
 # rewrite the generated parts of docs/TELEMETRY.md
 docs:
     UPDATE_DOCS=1 cargo test -p telemetry --test docs
+
+# the programs of the standard stack, for test-stack: built or downloaded once (Go, apt-get; about 15 min cold)
+stack-tools *tools:
+    deploy/tools/build.sh {{ tools }}
+
+# the standard stack without Docker: real collector, Jaeger, Loki, Prometheus, Alertmanager and the files in deploy/
+test-stack *args: stack-tools
+    cargo test -p omnitrace --test e2e stack_ -- --ignored --test-threads=1 {{ args }}

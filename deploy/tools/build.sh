@@ -123,6 +123,15 @@ debian() {
         mv "$directory.part" "$directory"
     fi
     ln -sfn "$directory/$path" "$bin/$tool"
+    [ "$tool" != alertmanager ] || templates "$directory"
+}
+
+# Debian's build has the place of its default templates compiled in.
+templates() {
+    local place=/usr/share/prometheus/alertmanager
+    [ ! -e "$place/default.tmpl" ] || return 0
+    { mkdir -p "$place" && cp "$1$place"/*.tmpl "$place"; } 2>/dev/null ||
+        fail "Alertmanager reads its templates from $place: sudo mkdir -p $place && sudo cp $1$place/*.tmpl $place"
 }
 
 mkdir -p "$bin"

@@ -20,8 +20,13 @@ use crate::settings::Sampler;
 /// Longest attribute value kept; a hostile header or error text must not bloat a batch.
 const MAX_VALUE: usize = 4096;
 
+/// Member of `tracestate` in which a delivery carries the trace id of the order that caused it: the collector's tail
+/// sampling decides by it (`deploy/collector/production.yaml`).
+const SAMPLED_WITH: &str = "omnitrace";
+
 /// Head sampler: as the settings say, but a linked root span (a delivery) takes the decision of the span it links to,
-/// so that an order's trace and its delivery's trace are kept or dropped together.
+/// and carries that one's trace id on, so that an order's trace and its delivery's trace are kept or dropped together,
+/// here and in the collector.
 #[derive(Debug, Clone)]
 pub(crate) struct LinkedSampler {
     inner: SdkSampler,
@@ -58,13 +63,18 @@ impl ShouldSample for LinkedSampler {
                     SamplingDecision::Drop
                 },
                 attributes: Vec::new(),
-                trace_state: Default::default(),
+                trace_state: sampled_with(link.span_context.trace_id()),
             },
             _ => self
                 .inner
                 .should_sample(parent, trace_id, name, kind, attributes, links),
         }
     }
+}
+
+fn sampled_with(trace_id: TraceId) -> TraceState {
+    // The key and 32 hex digits are always valid.
+    TraceState::from_key_value([(SAMPLED_WITH, trace_id.to_string())]).unwrap_or_default()
 }
 
 /// Redacts ended spans and queues them.

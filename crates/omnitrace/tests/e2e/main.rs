@@ -29,5 +29,6 @@ mod propagation;
 mod red;
 mod repository;
 mod smoke;
+mod stack_order;
 mod traces;
 mod up;

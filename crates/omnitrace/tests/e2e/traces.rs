@@ -100,6 +100,10 @@ async fn an_order_is_one_tree_and_its_delivery_another() {
         [(&order, &cause.span_id)],
         "linked to the order's span in data"
     );
+    // What the collector's tail sampling needs to decide about both at once.
+    for span in &delivery {
+        assert_eq!(span.trace_state, format!("omnitrace={order}"), "{span:#?}");
+    }
     let consumer = of(&delivery, "downstream", "process order-events");
     let id = producer.text("messaging.message.id");
     assert!(!id.is_empty());

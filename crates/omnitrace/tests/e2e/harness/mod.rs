@@ -19,6 +19,7 @@
 //! - [`Child`]: any other `omnitrace` process; killed on drop, its output printed when the test fails.
 //! - [`Books`]: what the database says, past every service; [`Proxy`]: mistreats what data sends downstream.
 //! - [`Up`]: the whole of `omnitrace up`, in a [`Directory`] that knows which processes were started in it.
+//! - [`NativeStack`]: the standard stack around a [`Stack`], from the files in `deploy/`, without Docker; [`tool()`] finds its programs.
 //! - [`Customer`]: orders with a key and insists until it knows what became of it.
 //! - [`eventually`]: wait on a condition, never on a clock. Every wait ends by [`DEADLINE`] with what it saw last.
 //!
@@ -38,12 +39,15 @@ mod customer;
 mod database;
 mod decode;
 mod exposition;
+mod native;
+mod native_config;
 mod proxy;
 mod receiver;
 mod reply;
 mod scrape;
 mod stack;
 mod telemetry;
+mod tools;
 mod up;
 mod verbs;
 
@@ -56,6 +60,8 @@ pub use child::{Child, Listening, omnitrace};
 pub use customer::{Customer, Tally};
 pub use database::{Database, database, database_on, shared_postgres};
 pub use exposition::{Exemplar, Family, exemplar_of, histograms, openmetrics};
+pub use native::{NativeBuilder, NativeStack, jaeger_services, jaeger_tag, list};
+pub use native_config::{Addresses, Config, repository};
 pub use nix::sys::signal::Signal;
 pub use proxy::{Deliveries, Proxy};
 pub use receiver::{Delivery, Receiver};
@@ -63,6 +69,7 @@ pub use reply::Reply;
 pub use scrape::{Sample, Scrape};
 pub use stack::{Stack, StackBuilder};
 pub use telemetry::{Event, Kind, Link, LogRecord, Span, Status, complete, tree};
+pub use tools::{run_tool, spawn_tool, tool};
 pub use up::{Directory, Up};
 
 /// How long a wait lasts at most. Generous: CI machines have two cores and build at the same time.

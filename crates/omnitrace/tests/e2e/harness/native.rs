@@ -1,0 +1,547 @@
+//! The standard stack on this machine, without Docker: real programs, and the files in `deploy/`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::native_config::{Addresses, Config, repository};
+use super::{Child, Directory, Signal, Stack, StackBuilder, eventually, http, spawn_tool};
+
+/// What a [`NativeStack`] is started with.
+pub struct NativeBuilder {
+    services: StackBuilder,
+    overlays: Vec<&'static str>,
+    without: Vec<&'static str>,
+    alertmanager: Option<String>,
+    herald: Option<String>,
+}
+
+impl NativeBuilder {
+    /// Adds a file of `deploy/collector` as a further `--config`.
+    pub fn overlay(mut self, file: &'static str) -> Self {
+        self.overlays.push(file);
+        self
+    }
+
+    /// Leaves out a part that the test does not look at.
+    pub fn without(mut self, parts: &[&'static str]) -> Self {
+        self.without.extend(parts);
+        self
+    }
+
+    /// Changes how the three services are started.
+    pub fn services(mut self, change: impl FnOnce(StackBuilder) -> StackBuilder) -> Self {
+        self.services = change(self.services);
+        self
+    }
+
+    /// Alertmanager's configuration; by default one that sends nothing.
+    pub fn alertmanager(mut self, config: String) -> Self {
+        self.alertmanager = Some(config);
+        self
+    }
+
+    /// `ip:port` of a herald that is scraped.
+    pub fn herald(mut self, address: &str) -> Self {
+        self.herald = Some(address.to_owned());
+        self
+    }
+
+    /// Starts everything; each part is ready when this returns.
+    pub async fn start(self) -> NativeStack {
+        let mut addresses = Addresses::new();
+        if let Some(herald) = &self.herald {
+            addresses.set("herald:9095", herald);
+        }
+        let collector = addresses.url("collector:4318");
+        let services = self
+            .services
+            .env_all("OTEL_EXPORTER_OTLP_ENDPOINT", &collector)
+            .env_all("OTEL_BSP_SCHEDULE_DELAY", "200")
+            .env_all("OTEL_BLRP_SCHEDULE_DELAY", "200")
+            // As in deploy/compose.yaml: a new exemplar for each scrape.
+            .env_all("OMNITRACE_EXEMPLAR_INTERVAL_MS", "5000");
+        let stack = services.start().await;
+        addresses.set(
+            "gateway:8080",
+            stack.url("gateway").trim_start_matches("http://"),
+        );
+        let mut native = NativeStack {
+            stack,
+            addresses,
+            directory: Directory::new(),
+            parts: BTreeMap::new(),
+            commands: BTreeMap::new(),
+        };
+        native.prepare(&self.overlays, self.alertmanager, self.herald.is_some());
+        for part in PARTS {
+            if !self.without.contains(&part) {
+                native.start_part(part).await;
+            }
+        }
+        for part in PARTS {
+            if !self.without.contains(&part) {
+                native.ready(part).await;
+            }
+        }
+        native
+    }
+}
+
+/// Start order: whoever is called is there first.
+const PARTS: [&str; 7] = [
+    "loki",
+    "jaeger",
+    "collector",
+    "postgres-exporter",
+    "blackbox",
+    "alertmanager",
+    "prometheus",
+];
+
+struct Command {
+    tool: &'static str,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+}
+
+/// A running stack. Dropped: every process is killed.
+pub struct NativeStack {
+    /// The three services and their verbs.
+    pub stack: Stack,
+    /// Where everything is.
+    pub addresses: Addresses,
+    /// Configurations and data.
+    pub directory: Directory,
+    parts: BTreeMap<&'static str, Child>,
+    commands: BTreeMap<&'static str, Command>,
+}
+
+impl NativeStack {
+    /// Starts one with nothing special about it.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// Starts one with settings.
+    pub fn builder() -> NativeBuilder {
+        NativeBuilder {
+            services: Stack::builder(),
+            overlays: Vec::new(),
+            without: Vec::new(),
+            alertmanager: None,
+            herald: None,
+        }
+    }
+
+    /// `http://ip:port` of a compose address, `prometheus:9090` for example.
+    pub fn url(&self, address: &str) -> String {
+        self.addresses.url(address)
+    }
+
+    /// Ends a part at once, as a crash would.
+    pub async fn kill(&mut self, part: &str) {
+        let mut child = self.parts.remove(part).expect("a part that runs");
+        child.signal(Signal::SIGKILL);
+        child.wait().await;
+    }
+
+    /// Freezes or thaws a part.
+    pub fn signal(&self, part: &str, signal: Signal) {
+        self.parts[part].signal(signal);
+    }
+
+    /// Ends a part as an operator would.
+    pub async fn terminate(&mut self, part: &str) {
+        let mut child = self.parts.remove(part).expect("a part that runs");
+        child.terminate().await;
+    }
+
+    /// Starts a part that was ended, with the files it had; ready when this returns.
+    pub async fn restart(&mut self, part: &'static str) {
+        self.start_part(part).await;
+        self.ready(part).await;
+    }
+
+    /// What a part has written.
+    pub fn output(&self, part: &str) -> String {
+        self.parts[part].output()
+    }
+
+    async fn start_part(&mut self, part: &'static str) {
+        let command = &self.commands[part];
+        let child = spawn_tool(command.tool, &command.arguments, &command.environment);
+        self.parts.insert(part, child);
+    }
+
+    async fn ready(&mut self, part: &'static str) {
+        let url = match part {
+            "loki" => self.url("loki:3100") + "/ready",
+            "jaeger" => self.url("jaeger:13133") + "/status",
+            "collector" => self.url("collector:13133") + "/",
+            "postgres-exporter" => self.url("postgres-exporter:9187") + "/",
+            "blackbox" => self.url("blackbox:9115") + "/-/healthy",
+            "alertmanager" => self.url("alertmanager:9093") + "/-/ready",
+            _ => self.url("prometheus:9090") + "/-/ready",
+        };
+        let client = http();
+        let child = self.parts.get_mut(part).expect("just started");
+        eventually(&format!("{part} is ready at {url}"), async || {
+            if let Some(status) = child.try_wait() {
+                panic!("{part} ended with {status}\n{}", child.output());
+            }
+            let answer = client.get(&url).send().await.ok()?;
+            answer.status().is_success().then_some(())
+        })
+        .await;
+    }
+
+    fn prepare(&mut self, overlays: &[&str], alertmanager: Option<String>, herald: bool) {
+        let directory = self.directory.path().to_owned();
+        let commands = [
+            ("loki", self.loki(&directory)),
+            ("jaeger", self.jaeger(&directory)),
+            ("collector", self.collector(&directory, overlays)),
+            ("postgres-exporter", self.postgres_exporter()),
+            ("blackbox", self.blackbox(&directory)),
+            ("alertmanager", self.alertmanager(&directory, alertmanager)),
+            ("prometheus", self.prometheus(&directory, herald)),
+        ];
+        self.commands.extend(commands);
+    }
+
+    fn loki(&self, directory: &Path) -> Command {
+        let data = subdirectory(directory, "loki-data");
+        let config = Config::of("loki/loki.yaml")
+            .replace(
+                "http_listen_address: 0.0.0.0",
+                "http_listen_address: 127.0.0.1",
+            )
+            .replace(
+                "http_listen_port: 3100",
+                &format!("http_listen_port: {}", self.addresses.port("loki:3100")),
+            )
+            .replace(
+                "grpc_listen_port: 9096",
+                &format!("grpc_listen_port: {}", self.addresses.port("loki:9096")),
+            )
+            .replace("127.0.0.1:9096", self.addresses.of("loki:9096"))
+            .replace(": /loki", &format!(": {data}"));
+        command(
+            "loki",
+            [format!("-config.file={}", config.write(directory))],
+        )
+    }
+
+    fn jaeger(&self, directory: &Path) -> Command {
+        let data = subdirectory(directory, "badger");
+        let config = Config::of("jaeger/jaeger.yaml")
+            .replace("/badger/", &format!("{data}/"))
+            .replace(
+                "host: 0.0.0.0\n                port: 8888",
+                &self.own_metrics("jaeger:8888"),
+            )
+            .listen("jaeger", &self.addresses);
+        command("jaeger", ["--config".to_owned(), config.write(directory)])
+    }
+
+    fn own_metrics(&self, address: &str) -> String {
+        format!(
+            "host: 127.0.0.1\n                port: {}",
+            self.addresses.port(address)
+        )
+    }
+
+    fn collector(&self, directory: &Path, overlays: &[&str]) -> Command {
+        let data = subdirectory(directory, "otelcol");
+        let config = Config::of("collector/collector.yaml")
+            .replace("/var/lib/otelcol", &data)
+            .replace(
+                "host: 0.0.0.0\n                port: 8888",
+                &self.own_metrics("collector:8888"),
+            )
+            .listen("collector", &self.addresses)
+            .call(&self.addresses);
+        let overlays = overlays.iter().map(|file| {
+            Config::of(&format!("collector/{file}"))
+                .listen("collector", &self.addresses)
+                .call(&self.addresses)
+        });
+        let files: Vec<String> = std::iter::once(config)
+            .chain(overlays)
+            .map(|config| config.write(directory))
+            .collect();
+        command(
+            "otelcol",
+            files
+                .into_iter()
+                .flat_map(|file| ["--config".to_owned(), file]),
+        )
+    }
+
+    fn postgres_exporter(&self) -> Command {
+        let mut command = command(
+            "postgres_exporter",
+            [
+                format!(
+                    "--web.listen-address={}",
+                    self.addresses.of("postgres-exporter:9187")
+                ),
+                "--collector.stat_statements".to_owned(),
+            ],
+        );
+        let mut url = url::Url::parse(&self.stack.database.url).expect("database URL");
+        url.set_query(Some("sslmode=disable"));
+        command
+            .environment
+            .push(("DATA_SOURCE_NAME".to_owned(), url.into()));
+        command
+    }
+
+    fn blackbox(&self, directory: &Path) -> Command {
+        command(
+            "blackbox_exporter",
+            [
+                format!(
+                    "--config.file={}",
+                    Config::of("prometheus/blackbox.yml").write(directory)
+                ),
+                format!(
+                    "--web.listen-address={}",
+                    self.addresses.of("blackbox:9115")
+                ),
+            ],
+        )
+    }
+
+    fn alertmanager(&self, directory: &Path, config: Option<String>) -> Command {
+        let path = directory.join("alertmanager.yml");
+        let silent = || {
+            json!({"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}).to_string()
+        };
+        std::fs::write(&path, config.unwrap_or_else(silent)).expect("alertmanager.yml");
+        command(
+            "alertmanager",
+            [
+                format!("--config.file={}", path.display()),
+                format!(
+                    "--storage.path={}",
+                    subdirectory(directory, "alertmanager-data")
+                ),
+                format!(
+                    "--web.listen-address={}",
+                    self.addresses.of("alertmanager:9093")
+                ),
+                // Alone: no gossip.
+                "--cluster.listen-address=".to_owned(),
+            ],
+        )
+    }
+
+    fn prometheus(&self, directory: &Path, herald: bool) -> Command {
+        let targets = subdirectory(directory, "targets");
+        subdirectory(directory, "targets/load");
+        let services = ["gateway", "data", "downstream"].map(|service| {
+            let admin = self.stack.admin_url(service);
+            json!({"targets": [admin.trim_start_matches("http://")]})
+        });
+        std::fs::write(
+            format!("{targets}/services.json"),
+            json!(services).to_string(),
+        )
+        .expect("targets");
+        let rules = repository("alerts/rules/demo.yml");
+        // Discovery by DNS becomes discovery by file; Grafana is not here.
+        let by_dns = |name: &str, port: &str| {
+            format!(
+                "    dns_sd_configs:\n      - names: [{name}]\n        type: A\n        port: {port}\n        refresh_interval: 5s\n"
+            )
+        };
+        let mut config = Config::of("prometheus/prometheus.yml")
+            .replace(&by_dns("omnitrace-services", "9080"), "")
+            .replace("/etc/prometheus/targets", &targets)
+            .replace(
+                &by_dns("load", "9646"),
+                &format!("    file_sd_configs:\n      - files: ['{targets}/load/*.json']\n"),
+            )
+            .replace(
+                "/etc/prometheus/rules.yml",
+                rules.to_str().expect("a path of text"),
+            )
+            .replace("targets: [grafana:3000]", "targets: []");
+        if !herald {
+            config = config.replace("targets: [herald:9095]", "targets: []");
+        }
+        let config = config.call(&self.addresses).write(directory);
+        command(
+            "prometheus",
+            [
+                format!("--config.file={config}"),
+                format!(
+                    "--storage.tsdb.path={}",
+                    subdirectory(directory, "prometheus-data")
+                ),
+                format!(
+                    "--web.listen-address={}",
+                    self.addresses.of("prometheus:9090")
+                ),
+                "--enable-feature=exemplar-storage".to_owned(),
+            ],
+        )
+    }
+
+    async fn get(&self, url: String) -> Option<Value> {
+        let answer = self.stack.client.get(url).send().await.ok()?;
+        answer.json().await.ok()
+    }
+
+    /// An instant query: the result vector; panics on an expression that Prometheus refuses.
+    pub async fn prometheus_query(&self, expression: &str) -> Vec<Value> {
+        let url = format!(
+            "{}/api/v1/query?{}",
+            self.url("prometheus:9090"),
+            encoded(&[("query", expression)])
+        );
+        let answer = self.get(url).await.expect("an answer of Prometheus");
+        assert_eq!(answer["status"], "success", "{expression}: {answer}");
+        list(&answer["data"]["result"])
+    }
+
+    /// The sum over an instant vector; 0 when it is empty.
+    pub async fn prometheus_sum(&self, expression: &str) -> f64 {
+        let samples = self.prometheus_query(expression).await;
+        let value = |sample: &Value| sample["value"][1].as_str()?.parse::<f64>().ok();
+        samples.iter().filter_map(value).sum()
+    }
+
+    /// Exemplars of the last hour: labels (`trace_id`, `span_id`) and value.
+    pub async fn exemplars(&self, expression: &str) -> Vec<Value> {
+        let now = chrono::Utc::now().timestamp();
+        let url = format!(
+            "{}/api/v1/query_exemplars?{}",
+            self.url("prometheus:9090"),
+            encoded(&[
+                ("query", expression),
+                ("start", &(now - 3600).to_string()),
+                ("end", &(now + 60).to_string())
+            ])
+        );
+        let answer = self.get(url).await.expect("an answer of Prometheus");
+        let series = list(&answer["data"]);
+        series
+            .iter()
+            .flat_map(|series| list(&series["exemplars"]))
+            .collect()
+    }
+
+    /// A trace as Jaeger shows it; `None` when it has none with this id.
+    pub async fn jaeger_trace(&self, trace_id: &str) -> Option<Value> {
+        let url = format!("{}/api/traces/{trace_id}", self.url("jaeger:16686"));
+        let answer = self.get(url).await?;
+        answer["data"].get(0).cloned()
+    }
+
+    /// Traces of a service that Jaeger finds by tags.
+    pub async fn jaeger_search(&self, service: &str, tags: &Value, limit: usize) -> Vec<Value> {
+        let url = format!(
+            "{}/api/traces?{}",
+            self.url("jaeger:16686"),
+            encoded(&[
+                ("service", service),
+                ("tags", &tags.to_string()),
+                ("limit", &limit.to_string()),
+                ("lookback", "1h")
+            ])
+        );
+        let answer = self.get(url).await.expect("an answer of Jaeger");
+        list(&answer["data"])
+    }
+
+    /// Log entries that a LogQL expression finds: stream labels (structured metadata included) and line.
+    pub async fn loki_query(&self, expression: &str) -> Vec<(Value, String)> {
+        let url = format!(
+            "{}/loki/api/v1/query_range?{}",
+            self.url("loki:3100"),
+            encoded(&[("query", expression), ("limit", "5000"), ("since", "1h")])
+        );
+        let answer = self.get(url).await.unwrap_or_default();
+        let entries = |stream: &Value| -> Vec<(Value, String)> {
+            let line = |value: &Value| value[1].as_str().unwrap_or_default().to_owned();
+            list(&stream["values"])
+                .iter()
+                .map(|value| (stream["stream"].clone(), line(value)))
+                .collect()
+        };
+        list(&answer["data"]["result"])
+            .iter()
+            .flat_map(entries)
+            .collect()
+    }
+
+    /// Waits until Jaeger has a trace with spans of all these services, and returns it.
+    pub async fn traced_over(&self, trace_id: &str, services: &[&str]) -> Value {
+        eventually(
+            &format!("Jaeger has {trace_id} over {services:?}"),
+            async || {
+                let trace = self.jaeger_trace(trace_id).await?;
+                let seen = jaeger_services(&trace);
+                services
+                    .iter()
+                    .all(|service| seen.iter().any(|name| name == service))
+                    .then_some(trace)
+            },
+        )
+        .await
+    }
+}
+
+/// Names of the services that have spans in a trace of Jaeger's API, one for each span.
+pub fn jaeger_services(trace: &Value) -> Vec<String> {
+    list(&trace["spans"])
+        .iter()
+        .map(|span| {
+            let process = span["processID"].as_str().unwrap_or_default();
+            trace["processes"][process]["serviceName"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        })
+        .collect()
+}
+
+/// A span's tag in Jaeger's API, as text.
+pub fn jaeger_tag(span: &Value, key: &str) -> Option<String> {
+    let tag = list(&span["tags"])
+        .into_iter()
+        .find(|tag| tag["key"] == key)?;
+    Some(match &tag["value"] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    })
+}
+
+/// The elements of an array; none of anything else.
+pub fn list(value: &Value) -> Vec<Value> {
+    value.as_array().cloned().unwrap_or_default()
+}
+
+fn encoded(pairs: &[(&str, &str)]) -> String {
+    url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(pairs)
+        .finish()
+}
+
+fn subdirectory(directory: &Path, name: &str) -> String {
+    let path = directory.join(name);
+    std::fs::create_dir_all(&path).expect("a directory");
+    path.display().to_string()
+}
+
+fn command(tool: &'static str, arguments: impl IntoIterator<Item = String>) -> Command {
+    Command {
+        tool,
+        arguments: arguments.into_iter().collect(),
+        environment: Vec::new(),
+    }
+}
