@@ -152,7 +152,10 @@ fn redact_cards(text: &mut Cow<'_, str>) {
             whole.as_str().to_owned()
         }
     });
-    if let Cow::Owned(changed) = changed {
+    // Digits that are no card are a match too: what stays the same must stay borrowed, callers go by that.
+    if let Cow::Owned(changed) = changed
+        && changed != *text
+    {
         *text = Cow::Owned(changed);
     }
 }
@@ -243,8 +246,10 @@ mod tests {
             "a4111111111111111",
             "http://127.0.0.1:8081/orders",
             "/api/orders?cursor=a%20b%26c%3D%C3%A9%zz%4",
+            "omnitrace=c1892312400492329df3c2c4aac82259",
         ] {
             assert_eq!(redact(text), text);
+            assert!(matches!(redact(text), Cow::Borrowed(_)), "{text}");
         }
     }
 }

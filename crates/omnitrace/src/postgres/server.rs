@@ -63,6 +63,9 @@ impl Server {
         for (name, value) in settings(ephemeral) {
             command.arg("-c").arg(format!("{name}={value}"));
         }
+        if has_statement_statistics(installation) {
+            command.args(["-c", "shared_preload_libraries=pg_stat_statements"]);
+        }
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -149,6 +152,18 @@ async fn ensure_database(mut connection: PgConnection) -> Result<()> {
     }
     connection.close().await?;
     Ok(())
+}
+
+/// Whether the server can count its statements. The library is part of PostgreSQL, but not every package has it; where
+/// it is depends on the packager.
+fn has_statement_statistics(installation: &Installation) -> bool {
+    ["../lib", "../lib/postgresql"].iter().any(|directory| {
+        installation
+            .bin
+            .join(directory)
+            .join("pg_stat_statements.so")
+            .is_file()
+    })
 }
 
 /// Small, private, quiet; as safe as Postgres is by default unless `ephemeral`.

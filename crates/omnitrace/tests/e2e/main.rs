@@ -30,5 +30,7 @@ mod red;
 mod repository;
 mod smoke;
 mod stack_order;
+mod stack_redaction;
+mod stack_sampling;
 mod traces;
 mod up;

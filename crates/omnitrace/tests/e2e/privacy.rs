@@ -9,7 +9,7 @@ use crate::harness::{Stack, traceparent};
 const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
 
 /// What must not be found, in upper or lower case.
-const CANARIES: [&str; 9] = [
+pub const CANARIES: [&str; 9] = [
     "canary.bird",
     "cage.example",
     // Cards that pass the Luhn check, as digits and as printed.
@@ -23,7 +23,7 @@ const CANARIES: [&str; 9] = [
 ];
 
 /// Texts with canaries in them, as callers write such things.
-const PLANTED: [&str; 8] = [
+pub const PLANTED: [&str; 8] = [
     "canary.bird+tag@cage.example",
     "CANARY.BIRD@CAGE.EXAMPLE",
     "4111111111111111",
@@ -48,7 +48,8 @@ fn barely_encoded(text: &str) -> String {
     text.replace(' ', "%20")
 }
 
-async fn plant(stack: &Stack, sku: &str, text: &str) {
+/// Plants a text wherever a caller can put one.
+pub async fn plant(stack: &Stack, sku: &str, text: &str) {
     let get = |path: String| stack.send(stack.request(Method::GET, &path));
     for text in [encoded(text), barely_encoded(text)] {
         get(format!("/api/data?sku={text}")).await;

@@ -41,6 +41,7 @@ mod decode;
 mod exposition;
 mod native;
 mod native_config;
+mod native_scrape;
 mod proxy;
 mod receiver;
 mod reply;

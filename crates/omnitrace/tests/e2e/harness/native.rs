@@ -63,6 +63,7 @@ impl NativeBuilder {
             // As in deploy/compose.yaml: a new exemplar for each scrape.
             .env_all("OMNITRACE_EXEMPLAR_INTERVAL_MS", "5000");
         let stack = services.start().await;
+        count_statements(&stack).await;
         addresses.set(
             "gateway:8080",
             stack.url("gateway").trim_start_matches("http://"),
@@ -524,6 +525,16 @@ pub fn jaeger_tag(span: &Value, key: &str) -> Option<String> {
 /// The elements of an array; none of anything else.
 pub fn list(value: &Value) -> Vec<Value> {
     value.as_array().cloned().unwrap_or_default()
+}
+
+/// What the compose file's Postgres does when it is first started: its exporter shows the slowest statements.
+async fn count_statements(stack: &Stack) {
+    use sqlx::Executor;
+    let mut connection = stack.database.connect().await;
+    connection
+        .execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+        .await
+        .expect("pg_stat_statements (part of PostgreSQL; on Debian in the server's package)");
 }
 
 fn encoded(pairs: &[(&str, &str)]) -> String {
