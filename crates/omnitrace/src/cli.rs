@@ -62,6 +62,9 @@ pub enum Command {
     Downstream,
     /// Run the console: receives OTLP, scrapes metrics, shows traces and logs.
     Console(ConsoleArgs),
+    /// Take Alertmanager's webhook, add evidence, and deliver to Slack or any webhook.
+    #[command(long_about = crate::herald::HELP)]
+    Herald(Box<crate::herald::HeraldArgs>),
     /// Run a private Postgres until SIGTERM, and print its URL.
     #[command(long_about = POSTGRES_HELP)]
     Postgres(PostgresArgs),
@@ -280,7 +283,7 @@ fn memory(text: &str) -> Result<Memory, String> {
 }
 
 /// `500ms`, `60s`, `5m`, `1h`; a bare number is seconds.
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text
         .find(|character: char| character != '.' && !character.is_ascii_digit())
         .unwrap_or(text.len());

@@ -7,6 +7,7 @@ mod environment;
 mod fault;
 mod files;
 mod health;
+mod herald;
 mod orphan;
 mod postgres;
 mod roles;

@@ -17,6 +17,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Data => data::run()?,
         Command::Downstream => downstream::run()?,
         Command::Console(args) => run_console(args)?,
+        Command::Herald(args) => crate::herald::run(*args)?,
         Command::Postgres(args) => postgres::role::run(&postgres::role::Settings {
             data_dir: args.data_dir,
             ephemeral: args.ephemeral,

@@ -66,7 +66,10 @@ fn is_json(request: &HttpRequest) -> bool {
 }
 
 /// Reads a JSON object: first whether it is JSON at all, so that a wrong shape is not reported of half a document.
-pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+///
+/// # Errors
+/// 400 when it is not JSON, 422 when it has the wrong shape.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let not_text = |_| ApiError::new(problem::BAD_REQUEST, "the body is not JSON (not UTF-8)");
     let body = std::str::from_utf8(body).map_err(not_text)?;
     serde_json::from_str::<IgnoredAny>(body).map_err(|error| not_json(&error))?;

@@ -43,15 +43,18 @@ impl Shutdown {
 }
 
 /// Waits for a reason to stop.
-pub(crate) struct StopSignals {
+pub struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
     parent: Option<watch::Receiver<bool>>,
 }
 
 impl StopSignals {
-    /// Listens from now on.
-    pub(crate) fn install(parent_pipe: bool) -> anyhow::Result<Self> {
+    /// Listens from now on; with `parent_pipe` also for the end of standard input.
+    ///
+    /// # Errors
+    /// When a handler cannot be installed.
+    pub fn install(parent_pipe: bool) -> anyhow::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?,
@@ -60,7 +63,7 @@ impl StopSignals {
     }
 
     /// Waits for the next signal (or the parent's end, which is reported once) and names it.
-    pub(crate) async fn next(&mut self) -> &'static str {
+    pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

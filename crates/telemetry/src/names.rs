@@ -126,6 +126,21 @@ pub const LOG_QUEUE: &str = "otel_sdk_processor_log_queue_size";
 /// Limit of that queue.
 pub const LOG_QUEUE_MAX: &str = "otel_sdk_processor_log_queue_capacity";
 
+/// Notifications that herald was asked to take.
+pub const HERALD_RECEIVED: &str = "herald_notifications_received_total";
+/// Notifications whose delivery to a target has ended.
+pub const HERALD_NOTIFICATIONS: &str = "herald_notifications_total";
+/// Attempts at a delivery that are to be repeated.
+pub const HERALD_RETRIES: &str = "herald_delivery_retries_total";
+/// Notifications that wait for delivery.
+pub const HERALD_QUEUE: &str = "herald_queue_size";
+/// For how many seconds the oldest of them has waited.
+pub const HERALD_QUEUE_AGE: &str = "herald_queue_oldest_age_seconds";
+/// Notifications kept aside because a target refuses them.
+pub const HERALD_FAILED: &str = "herald_failed_notifications";
+/// Evidence that notifications went without.
+pub const HERALD_EVIDENCE_MISSING: &str = "herald_evidence_missing_total";
+
 const fn metric(
     name: &'static str,
     kind: Kind,
@@ -175,6 +190,7 @@ use Stability::{Development, Own, Stable};
 const ERROR_TYPE: &[&str] = &["error_type"];
 const POOL: &[&str] = &["db_client_connection_pool_name"];
 const DATA: &[&str] = &["data"];
+const HERALD: &[&str] = &["herald"];
 const WITH_CLIENT: &[&str] = &["gateway", "data"];
 
 /// Every metric, in the order of the documentation.
@@ -334,6 +350,83 @@ pub const METRICS: &[Metric] = &[
             &["outcome"],
             Own,
             "Attempts to deliver an order event, by outcome.",
+        ),
+    ),
+    only(
+        HERALD,
+        metric(
+            HERALD_RECEIVED,
+            Counter,
+            "{notification}",
+            &["outcome"],
+            Own,
+            "Notifications from Alertmanager, by outcome (accepted, duplicate, refused or unavailable).",
+        ),
+    ),
+    only(
+        HERALD,
+        metric(
+            HERALD_NOTIFICATIONS,
+            Counter,
+            "{notification}",
+            &["target", "outcome"],
+            Own,
+            "Notifications whose delivery has ended, by outcome (delivered or failed).",
+        ),
+    ),
+    only(
+        HERALD,
+        metric(
+            HERALD_RETRIES,
+            Counter,
+            "{attempt}",
+            &["target"],
+            Own,
+            "Attempts at a delivery that failed and are repeated.",
+        ),
+    ),
+    only(
+        HERALD,
+        metric(
+            HERALD_QUEUE,
+            Gauge,
+            "{notification}",
+            &["target"],
+            Own,
+            "Notifications that wait for delivery.",
+        ),
+    ),
+    only(
+        HERALD,
+        metric(
+            HERALD_QUEUE_AGE,
+            Gauge,
+            "s",
+            &["target"],
+            Own,
+            "Age of the oldest notification that waits for delivery, in seconds.",
+        ),
+    ),
+    only(
+        HERALD,
+        metric(
+            HERALD_FAILED,
+            Gauge,
+            "{notification}",
+            &["target"],
+            Own,
+            "Notifications kept aside because the target refused them or was away for too long.",
+        ),
+    ),
+    only(
+        HERALD,
+        metric(
+            HERALD_EVIDENCE_MISSING,
+            Counter,
+            "{notification}",
+            &["backend"],
+            Own,
+            "Notifications that went without the evidence of a backend.",
         ),
     ),
     metric(

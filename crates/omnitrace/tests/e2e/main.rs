@@ -16,6 +16,7 @@ mod ends;
 mod errors;
 mod exporting;
 mod faults;
+mod herald;
 mod hostile;
 mod load;
 mod logs;

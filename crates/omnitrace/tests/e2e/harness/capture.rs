@@ -1,6 +1,7 @@
-//! Stands in for a service that is called: keeps each request as it came, and gives a fixed answer.
+//! Stands in for a service that is called: keeps each request as it came, and gives the answer it is told to.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
 use actix_web::dev::ServerHandle;
@@ -16,6 +17,8 @@ pub struct Captured {
     pub target: String,
     /// Headers as sent, names in lower case; one that was sent twice is here twice.
     pub headers: Vec<(String, Vec<u8>)>,
+    /// Body as sent.
+    pub body: Vec<u8>,
 }
 
 impl Captured {
@@ -34,14 +37,24 @@ impl Captured {
         assert!(values.len() < 2, "{name} was sent twice: {self:?}");
         values.pop()
     }
+
+    /// The body as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
 }
 
 /// An HTTP server on a free port. Stops on drop.
 pub struct Capture {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<Captured>>>,
+    status: Arc<AtomicU16>,
     server: ServerHandle,
 }
+
+/// Answers nothing at all: the request hangs until its sender gives up.
+pub const HANG: u16 = 0;
 
 impl Capture {
     /// Answers everything with 200 and this JSON.
@@ -49,14 +62,18 @@ impl Capture {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("its address");
         let requests = Arc::new(Mutex::new(Vec::new()));
+        let status = Arc::new(AtomicU16::new(200));
         let body = body.to_string();
         let (send, handle) = mpsc::channel();
         let kept = web::Data::from(Arc::clone(&requests));
+        let told = web::Data::from(Arc::clone(&status));
         std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
                 let app = move || {
                     App::new()
                         .app_data(kept.clone())
+                        .app_data(told.clone())
+                        .app_data(web::PayloadConfig::new(16 << 20))
                         .app_data(web::Data::new(body.clone()))
                         .default_service(web::to(answer))
                 };
@@ -74,6 +91,7 @@ impl Capture {
         Self {
             address,
             requests,
+            status,
             server: handle.recv().expect("the capture server starts"),
         }
     }
@@ -81,6 +99,11 @@ impl Capture {
     /// Where it listens, as a service gets it in `DATA_URL` and the like.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// From now on answers with this status, or not at all ([`HANG`]).
+    pub fn answer_with(&self, status: u16) {
+        self.status.store(status, Ordering::Release);
     }
 
     /// Takes what came in since the last look.
@@ -106,8 +129,10 @@ impl Drop for Capture {
 
 async fn answer(
     request: HttpRequest,
+    content: web::Bytes,
     kept: web::Data<Mutex<Vec<Captured>>>,
     body: web::Data<String>,
+    status: web::Data<AtomicU16>,
 ) -> HttpResponse {
     let headers = request.headers().iter();
     kept.lock().unwrap().push(Captured {
@@ -116,8 +141,13 @@ async fn answer(
         headers: headers
             .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
             .collect(),
+        body: content.to_vec(),
     });
-    HttpResponse::Ok()
+    let status = status.load(Ordering::Acquire);
+    if status == HANG {
+        std::future::pending::<()>().await;
+    }
+    HttpResponse::build(actix_web::http::StatusCode::from_u16(status).expect("a status"))
         .content_type("application/json")
         .body(body.get_ref().clone())
 }

@@ -56,7 +56,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use books::{Account, Books, EventRow, OrderRow};
-pub use capture::{Capture, Captured};
+pub use capture::{Capture, Captured, HANG};
 pub use child::{Child, Listening, omnitrace};
 pub use customer::{Customer, Tally};
 pub use database::{Database, database, database_on, shared_postgres};

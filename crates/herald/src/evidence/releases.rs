@@ -1,0 +1,430 @@
+//! Releases: which version runs, which ran before, how the two compare, and whether to roll back.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Duration, Utc};
+use futures_util::future::try_join_all;
+use serde::Serialize;
+
+use super::Window;
+use super::dependencies::{Dependencies, Edge, Kind};
+use super::prometheus::{Prometheus, literal};
+use crate::text::{percent, quoted, seconds};
+
+/// How far back a release is looked for.
+const LOOKBACK_H: i64 = 6;
+
+/// Resolution of that look, in seconds; also how exactly the time of a release is known.
+const STEP_S: u32 = 15;
+
+/// Releases that are compared, the latest first.
+const COMPARED: usize = 3;
+
+/// Fewer requests say nothing.
+const FEW_REQUESTS: f64 = 20.0;
+
+/// An error share that rose by less, in absolute terms, is noise.
+const WORSE_ERRORS: f64 = 0.01;
+
+/// A p95 that rose by less, as a factor and in seconds, is noise.
+const WORSE_P95: (f64, f64) = (1.5, 0.05);
+
+/// What is known about releases.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct Releases {
+    /// Versions that run now, by service.
+    pub(crate) running: BTreeMap<String, Vec<String>>,
+    /// Services whose version has changed lately.
+    pub(crate) changes: Vec<Release>,
+}
+
+/// A change of version.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Release {
+    pub(crate) service: String,
+    /// When the new version was first seen.
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) before: Figures,
+    pub(crate) now: Figures,
+    pub(crate) roll_back: RollBack,
+    /// Why.
+    pub(crate) reason: String,
+}
+
+/// Figures of one version, of all requests that it served in the time looked at.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct Figures {
+    pub(crate) version: String,
+    pub(crate) requests: f64,
+    pub(crate) error_share: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) p95_s: Option<f64>,
+}
+
+/// Whether to roll back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RollBack {
+    /// The new version is worse.
+    Advised,
+    /// It is not, or it came after the trouble.
+    NotAdvised,
+    /// The figures do not tell.
+    Unclear,
+}
+
+/// Finds the changes and compares before and after.
+pub(crate) async fn collect(
+    prometheus: &Prometheus,
+    started: DateTime<Utc>,
+    window: &Window,
+) -> Result<Releases, String> {
+    let end = window.end;
+    let start = end - Duration::hours(LOOKBACK_H);
+    let query = format!(
+        "count by (service_name, service_version) ({})",
+        telemetry::names::BUILD_INFO
+    );
+    let seen = prometheus.times(&query, (start, end), STEP_S).await?;
+    let mut services: BTreeMap<String, Vec<(String, Vec<f64>)>> = BTreeMap::new();
+    for (series, times) in seen {
+        if let (Some(service), Some(version)) =
+            (series.get("service_name"), series.get("service_version"))
+        {
+            services
+                .entry(service.clone())
+                .or_default()
+                .push((version.clone(), times));
+        }
+    }
+    let mut releases = Releases::default();
+    let mut changes: Vec<(String, Change)> = Vec::new();
+    for (service, versions) in services {
+        let running = running(&versions, end);
+        if let Some(change) = change(&versions, &running) {
+            changes.push((service.clone(), change));
+        }
+        let shown = running.iter().map(|version| quoted(version, 60)).collect();
+        releases.running.insert(quoted(&service, 60), shown);
+    }
+    changes.sort_by_key(|(_, change)| std::cmp::Reverse(change.at));
+    changes.truncate(COMPARED);
+    let compared = changes
+        .iter()
+        .map(|(service, change)| compare(prometheus, service, change, started, end));
+    releases.changes = try_join_all(compared).await?;
+    Ok(releases)
+}
+
+/// A version took the place of another.
+#[derive(Debug, Clone, PartialEq)]
+struct Change {
+    before: String,
+    now: String,
+    at: DateTime<Utc>,
+}
+
+/// The versions seen at the end: within the time after which Prometheus itself takes a series for gone.
+fn running(versions: &[(String, Vec<f64>)], end: DateTime<Utc>) -> Vec<String> {
+    let edge = end.timestamp() as f64 - 2.0 * f64::from(STEP_S);
+    let here = |times: &[f64]| times.last().is_some_and(|last| *last >= edge);
+    versions
+        .iter()
+        .filter(|(_, times)| here(times))
+        .map(|(version, _)| version.clone())
+        .collect()
+}
+
+/// Of the versions that run, the one that came last, and the other one that was seen last before it came.
+fn change(versions: &[(String, Vec<f64>)], running: &[String]) -> Option<Change> {
+    let newest = versions
+        .iter()
+        .filter(|(version, _)| running.contains(version))
+        .filter_map(|(version, times)| Some((version, latest_start(times)?)))
+        .max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+    let (now, at) = newest;
+    let last_before = |times: &[f64]| times.iter().copied().rfind(|time| *time < at);
+    let (before, _) = versions
+        .iter()
+        .filter(|(version, _)| version != now)
+        .filter_map(|(version, times)| Some((version, last_before(times)?)))
+        .max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+    Some(Change {
+        before: before.clone(),
+        now: now.clone(),
+        at: DateTime::from_timestamp(at as i64, 0)?,
+    })
+}
+
+/// When a version appeared for the last time: it may have run, gone and come back.
+fn latest_start(times: &[f64]) -> Option<f64> {
+    let gap = 4.0 * f64::from(STEP_S);
+    let mut start = *times.first()?;
+    for pair in times.windows(2) {
+        if pair[1] - pair[0] > gap {
+            start = pair[1];
+        }
+    }
+    Some(start)
+}
+
+async fn compare(
+    prometheus: &Prometheus,
+    service: &str,
+    change: &Change,
+    started: DateTime<Utc>,
+    end: DateTime<Utc>,
+) -> Result<Release, String> {
+    let since = (end - change.at).num_seconds().clamp(30, 3600);
+    let before_end = change.at - Duration::seconds(i64::from(STEP_S));
+    let (now, before) = futures_util::try_join!(
+        figures(prometheus, service, &change.now, since, end),
+        figures(prometheus, service, &change.before, 1800, before_end),
+    )?;
+    let (roll_back, reason) = judge(&before, &now, change.at, started);
+    Ok(Release {
+        service: quoted(service, 60),
+        at: change.at,
+        before,
+        now,
+        roll_back,
+        reason,
+    })
+}
+
+async fn figures(
+    prometheus: &Prometheus,
+    service: &str,
+    version: &str,
+    window: i64,
+    time: DateTime<Utc>,
+) -> Result<Figures, String> {
+    let metric = telemetry::names::HTTP_SERVER_DURATION;
+    let of = format!(
+        "service_name={}, service_version={}",
+        literal(service),
+        literal(version)
+    );
+    let requests = format!("sum (increase({metric}_count{{{of}}}[{window}s]))");
+    let errors = format!("sum (increase({metric}_count{{{of}, outcome=\"error\"}}[{window}s]))");
+    let p95 =
+        format!("histogram_quantile(0.95, sum by (le) (rate({metric}_bucket{{{of}}}[{window}s])))");
+    let (requests, errors, p95) = futures_util::try_join!(
+        prometheus.vector(&requests, time),
+        prometheus.vector(&errors, time),
+        prometheus.vector(&p95, time),
+    )?;
+    let value = |samples: Vec<(_, f64)>| samples.first().map(|(_, value)| *value);
+    let requests = value(requests).unwrap_or_default();
+    Ok(Figures {
+        version: quoted(version, 60),
+        requests: requests.round(),
+        error_share: if requests > 0.0 {
+            value(errors).unwrap_or_default() / requests
+        } else {
+            0.0
+        },
+        p95_s: value(p95),
+    })
+}
+
+fn judge(
+    before: &Figures,
+    now: &Figures,
+    at: DateTime<Utc>,
+    started: DateTime<Utc>,
+) -> (RollBack, String) {
+    if at > started + Duration::seconds(i64::from(STEP_S)) {
+        return (
+            RollBack::NotAdvised,
+            "it was released after the trouble had begun".to_owned(),
+        );
+    }
+    for figures in [now, before] {
+        if figures.requests < FEW_REQUESTS {
+            let reason = format!(
+                "too few requests to compare: {} served {:.0}",
+                figures.version, figures.requests
+            );
+            return (RollBack::Unclear, reason);
+        }
+    }
+    if now.error_share >= before.error_share + WORSE_ERRORS {
+        let reason = format!(
+            "errors rose from {} to {} with it",
+            percent(before.error_share),
+            percent(now.error_share)
+        );
+        return (RollBack::Advised, reason);
+    }
+    match (before.p95_s, now.p95_s) {
+        (Some(old), Some(new)) if new >= old * WORSE_P95.0 && new >= old + WORSE_P95.1 => {
+            let reason = format!("p95 rose from {} to {} with it", seconds(old), seconds(new));
+            (RollBack::Advised, reason)
+        }
+        _ => (
+            RollBack::NotAdvised,
+            "it is no worse than the version before".to_owned(),
+        ),
+    }
+}
+
+impl Releases {
+    /// A release is not to blame for what its own dependency does: an unchanged service below it that fails or is slow.
+    /// A statement is the release's own.
+    pub(crate) fn qualify(&mut self, dependencies: &Dependencies) {
+        let changed: Vec<String> = self
+            .changes
+            .iter()
+            .map(|release| release.service.clone())
+            .collect();
+        for release in self
+            .changes
+            .iter_mut()
+            .filter(|release| release.roll_back == RollBack::Advised)
+        {
+            let below = |edge: &&Edge| {
+                edge.kind == Kind::Http
+                    && edge.caller == release.service
+                    && !changed.contains(&edge.callee)
+            };
+            let failing = dependencies
+                .failing
+                .as_ref()
+                .and_then(|trail| trail.last())
+                .filter(below);
+            let fails = failing
+                .filter(|_| release.now.error_share >= release.before.error_share + WORSE_ERRORS);
+            let slowest = dependencies
+                .slowest
+                .as_ref()
+                .and_then(|trail| trail.last())
+                .filter(below);
+            let slow = slowest.filter(|edge| edge.p95_s >= release.now.p95_s.map(|p95| p95 / 2.0));
+            if let Some(edge) = fails.or(slow) {
+                release.roll_back = RollBack::Unclear;
+                release.reason += &format!(
+                    ", but {}, which has not changed, is at fault too: look there first",
+                    edge.callee
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    fn seen(from: i64, to: i64) -> Vec<f64> {
+        (from..=to)
+            .step_by(STEP_S as usize)
+            .map(|time| time as f64)
+            .collect()
+    }
+
+    fn figures(version: &str, requests: f64, error_share: f64, p95_s: f64) -> Figures {
+        Figures {
+            version: version.to_owned(),
+            requests,
+            error_share,
+            p95_s: Some(p95_s),
+        }
+    }
+
+    #[test]
+    fn the_last_change_is_found_also_after_a_rollback() {
+        let versions = |old, new| vec![("0.1.0".to_owned(), old), ("0.2.0".to_owned(), new)];
+        let found =
+            |versions: &[(String, Vec<f64>)], end| change(versions, &running(versions, at(end)));
+        let change = |before: &str, now: &str, time| {
+            Some(Change {
+                before: before.into(),
+                now: now.into(),
+                at: at(time),
+            })
+        };
+
+        let release = versions(seen(0, 600), seen(615, 900));
+        assert_eq!(found(&release, 900), change("0.1.0", "0.2.0", 615));
+        let back = versions([seen(0, 600), seen(1500, 1800)].concat(), seen(615, 1485));
+        assert_eq!(found(&back, 1800), change("0.2.0", "0.1.0", 1500));
+        assert_eq!(found(&[("0.1.0".to_owned(), seen(0, 900))], 900), None);
+        assert_eq!(
+            found(&[("0.1.0".to_owned(), seen(0, 90))], 900),
+            None,
+            "nothing runs"
+        );
+    }
+
+    #[test]
+    fn rolling_back_is_advised_when_the_new_version_is_worse_and_not_otherwise() {
+        let good = figures("0.1.0", 500.0, 0.0, 0.02);
+        let verdict = |now: &Figures, started| judge(&good, now, at(100), at(started));
+        let slow = figures("0.2.0", 100.0, 0.0, 0.45);
+        let (roll_back, reason) = verdict(&slow, 200);
+        assert_eq!(
+            (roll_back, reason.as_str()),
+            (RollBack::Advised, "p95 rose from 20 ms to 450 ms with it")
+        );
+        assert_eq!(
+            verdict(&figures("0.2.0", 100.0, 0.3, 0.02), 200).0,
+            RollBack::Advised
+        );
+        for (now, started, expected) in [
+            (
+                figures("0.2.0", 100.0, 0.0, 0.021),
+                200,
+                RollBack::NotAdvised,
+            ),
+            (slow.clone(), 50, RollBack::NotAdvised),
+            (figures("0.2.0", 3.0, 1.0, 5.0), 200, RollBack::Unclear),
+        ] {
+            assert_eq!(verdict(&now, started).0, expected, "{now:?}");
+        }
+    }
+
+    #[test]
+    fn a_dependency_that_has_not_changed_is_looked_at_first() {
+        let release = |p95| Release {
+            service: "data".to_owned(),
+            at: at(0),
+            before: figures("0.1.0", 100.0, 0.0, 0.02),
+            now: figures("0.2.0", 100.0, 0.0, p95),
+            roll_back: RollBack::Advised,
+            reason: "p95 rose".to_owned(),
+        };
+        let slowest = |kind, callee: &str| Dependencies {
+            failing: None,
+            slowest: Some(super::super::dependencies::Trail {
+                hops: vec![Edge {
+                    kind,
+                    caller: "data".to_owned(),
+                    callee: callee.to_owned(),
+                    error_share: 0.0,
+                    p95_s: Some(0.4),
+                    p95_before_s: None,
+                }],
+            }),
+        };
+        for (dependencies, expected) in [
+            (slowest(Kind::Http, "downstream"), RollBack::Unclear),
+            (
+                slowest(Kind::Database, "postgresql SELECT items"),
+                RollBack::Advised,
+            ),
+            (Dependencies::default(), RollBack::Advised),
+        ] {
+            let mut releases = Releases {
+                changes: vec![release(0.45)],
+                ..Releases::default()
+            };
+            releases.qualify(&dependencies);
+            assert_eq!(releases.changes[0].roll_back, expected, "{dependencies:?}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! `POST /alerts`: what Alertmanager sends. 200 only once it is on disk.
+
+use actix_web::http::header::ContentType;
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use serde_json::json;
+use service::{ApiError, problem};
+
+use crate::payload::Payload;
+use crate::queue::{Accepted, Queue, Unavailable};
+use crate::stats::Received;
+
+/// Largest body that is read. Alertmanager gives up after a 4xx, so this is far beyond any real group.
+pub(crate) const BODY_LIMIT: usize = 4 << 20;
+
+/// Takes a notification.
+pub(crate) async fn alerts(
+    request: HttpRequest,
+    body: Result<web::Bytes, actix_web::Error>,
+    queue: web::Data<Queue>,
+) -> Result<HttpResponse, ApiError> {
+    let payload = read(&request, body).inspect_err(|_| Received::Refused.count())?;
+    match queue.accept(payload).await {
+        Ok(Accepted::New(key)) => {
+            Received::Accepted.count();
+            Ok(HttpResponse::Ok().json(json!({"key": key})))
+        }
+        Ok(Accepted::Pending(key)) => {
+            Received::Duplicate.count();
+            Ok(HttpResponse::Ok().json(json!({"key": key, "pending": true})))
+        }
+        Err(reason) => {
+            Received::Unavailable.count();
+            Err(unavailable(reason))
+        }
+    }
+}
+
+fn read(
+    request: &HttpRequest,
+    body: Result<web::Bytes, actix_web::Error>,
+) -> Result<Payload, ApiError> {
+    // Also what keeps a web page in somebody's browser from sending one: it may not set this type unasked.
+    let json = ContentType::json();
+    let mime = request.mime_type().ok().flatten();
+    if mime.is_none_or(|mime| mime.essence_str() != json.essence_str()) {
+        let detail = "the content type is not application/json";
+        return Err(ApiError::new(problem::BAD_REQUEST, detail));
+    }
+    let body = body.map_err(|error| {
+        if error.as_response_error().status_code() == 413 {
+            ApiError::new(
+                problem::PAYLOAD_TOO_LARGE,
+                format!("allowed: {BODY_LIMIT} bytes; set max_alerts in Alertmanager"),
+            )
+        } else {
+            ApiError::new(problem::BAD_REQUEST, "the body could not be read")
+                .with_source(error.to_string())
+        }
+    })?;
+    Payload::read(&body)
+}
+
+/// Alertmanager tries again after a 5xx.
+fn unavailable(reason: Unavailable) -> ApiError {
+    match reason {
+        Unavailable::Full => ApiError::new(
+            problem::UNAVAILABLE,
+            "the queue is full: its targets do not take notifications (see herald_queue_size)",
+        ),
+        Unavailable::Disk(error) => ApiError::new(
+            problem::UNAVAILABLE,
+            "the notification cannot be kept: see the log",
+        )
+        .with_source(error),
+    }
+}

@@ -1,0 +1,27 @@
+//! Between Alertmanager and people: adds evidence to each alert and delivers it, whatever else is down.
+//!
+//! ```text
+//! POST /alerts -> checked -> on disk (then 200) -> evidence, at most 5 s -> Slack or a webhook, until it has arrived
+//! ```
+//!
+//! The evidence is what the telemetry says. The gauge that tells which fault is injected is never asked for: it is the
+//! answer key of the game day, and no production system has one.
+
+mod backoff;
+mod deliver;
+mod evidence;
+mod intake;
+mod links;
+mod notification;
+mod payload;
+mod queue;
+mod server;
+mod settings;
+mod slack;
+mod spool;
+mod stats;
+mod target;
+mod text;
+
+pub use server::run;
+pub use settings::{Raw, Settings};

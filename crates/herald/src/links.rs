@@ -1,0 +1,118 @@
+//! Links that a person can follow from a notification.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+use url::Url;
+
+use crate::settings::Sites;
+
+/// Builds links; without a site there are none to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Links {
+    sites: Sites,
+}
+
+impl Links {
+    pub(crate) fn new(sites: Sites) -> Self {
+        Self { sites }
+    }
+
+    /// A trace: in Jaeger, else in Grafana.
+    pub(crate) fn trace(
+        &self,
+        trace_id: &str,
+        (start, end): (DateTime<Utc>, DateTime<Utc>),
+    ) -> Option<String> {
+        match &self.sites.jaeger {
+            Some(jaeger) => Some(below(jaeger, &format!("/trace/{trace_id}")).into()),
+            None => self.explore(
+                "jaeger",
+                &json!({"refId": "A", "query": trace_id}),
+                (start, end),
+            ),
+        }
+    }
+
+    /// The log lines of a trace, or the errors of all services, in Grafana.
+    pub(crate) fn logs(
+        &self,
+        trace_id: Option<&str>,
+        (start, end): (DateTime<Utc>, DateTime<Utc>),
+    ) -> Option<String> {
+        let filter = match trace_id {
+            Some(id) => format!("trace_id=\"{id}\""),
+            None => "severity_text=\"ERROR\"".to_owned(),
+        };
+        let expression = format!("{{service_name=~\".+\"}} | {filter}");
+        self.explore(
+            "loki",
+            &json!({"refId": "A", "expr": expression}),
+            (start, end),
+        )
+    }
+
+    fn explore(
+        &self,
+        datasource: &str,
+        query: &serde_json::Value,
+        (start, end): (DateTime<Utc>, DateTime<Utc>),
+    ) -> Option<String> {
+        let mut url = below(self.sites.grafana.as_ref()?, "/explore");
+        let (from, to) = (start - TimeDelta::minutes(1), end + TimeDelta::minutes(1));
+        let range = json!({"from": from.timestamp_millis().to_string(), "to": to.timestamp_millis().to_string()});
+        let panes = json!({"a": {"datasource": datasource, "queries": [query], "range": range}});
+        url.query_pairs_mut()
+            .append_pair("schemaVersion", "1")
+            .append_pair("panes", &panes.to_string());
+        Some(url.into())
+    }
+}
+
+fn below(site: &Url, path: &str) -> Url {
+    let mut url = site.clone();
+    url.set_path(&format!("{}{path}", site.path().trim_end_matches('/')));
+    url
+}
+
+/// A link that an alert brought along, if it is one: `javascript:` and the like are not.
+pub(crate) fn safe(text: &str) -> Option<String> {
+    let url = Url::parse(text).ok()?;
+    (matches!(url.scheme(), "http" | "https") && url.has_host()).then(|| url.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_lead_to_what_is_set_and_nowhere_else() {
+        let now = DateTime::from_timestamp(1000, 0).unwrap();
+        let nowhere = Links::new(Sites::default());
+        assert_eq!(
+            (
+                nowhere.trace("ab", (now, now)),
+                nowhere.logs(None, (now, now))
+            ),
+            (None, None)
+        );
+        let sites = Sites {
+            grafana: Url::parse("https://g.example/grafana/").ok(),
+            jaeger: Url::parse("http://j.example:16686").ok(),
+        };
+        let links = Links::new(sites);
+        assert_eq!(
+            links.trace("ab", (now, now)).unwrap(),
+            "http://j.example:16686/trace/ab"
+        );
+        let logs = links.logs(Some("ab"), (now, now)).unwrap();
+        assert!(
+            logs.starts_with("https://g.example/grafana/explore?schemaVersion=1&panes=%7B"),
+            "{logs}"
+        );
+        assert_eq!(safe("javascript:alert(1)"), None);
+        assert_eq!(
+            safe("https://r.example/a b>|").unwrap(),
+            "https://r.example/a%20b%3E|"
+        );
+    }
+}

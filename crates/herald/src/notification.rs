@@ -1,0 +1,157 @@
+//! What is sent: to a webhook as it stands here, to Slack as text made from it.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::evidence::Evidence;
+use crate::links::{self, Links};
+use crate::payload::{Alert, Labels, Status};
+use crate::queue::Stored;
+use crate::text::{one_line, shortened};
+
+/// Version of the format.
+const VERSION: &str = "1";
+
+/// A notification with its evidence.
+#[derive(Debug, Serialize)]
+pub(crate) struct Notification<'a> {
+    pub(crate) version: &'static str,
+    /// The same at every attempt: what arrives twice has it twice.
+    pub(crate) key: &'a str,
+    pub(crate) status: Status,
+    /// For a person, one line.
+    pub(crate) title: String,
+    pub(crate) summary: String,
+    pub(crate) severity: &'a str,
+    pub(crate) service: &'a str,
+    pub(crate) team: &'a str,
+    pub(crate) group_key: &'a str,
+    pub(crate) receiver: &'a str,
+    /// When the first alert began to fire.
+    pub(crate) started: DateTime<Utc>,
+    /// When herald took it.
+    pub(crate) accepted: DateTime<Utc>,
+    pub(crate) alerts: Vec<OneAlert<'a>>,
+    /// More of them, not listed.
+    pub(crate) alerts_left_out: u64,
+    pub(crate) evidence: &'a Evidence,
+    pub(crate) links: LinkList,
+}
+
+/// One alert of the group.
+#[derive(Debug, Serialize)]
+pub(crate) struct OneAlert<'a> {
+    pub(crate) status: Status,
+    pub(crate) labels: &'a Labels,
+    pub(crate) annotations: &'a Labels,
+    pub(crate) starts_at: DateTime<Utc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ends_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<String>,
+}
+
+/// Where to go on.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct LinkList {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) dashboard: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) runbook: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) logs: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) alertmanager: Option<String>,
+    /// One for each trace of the evidence, in its order.
+    pub(crate) traces: Vec<String>,
+}
+
+impl<'a> Notification<'a> {
+    /// Puts a notification together.
+    pub(crate) fn new(stored: &'a Stored, evidence: &'a Evidence, links: &Links) -> Self {
+        let payload = &stored.payload;
+        let label = |name| payload.label(name).unwrap_or_default();
+        Self {
+            version: VERSION,
+            key: &stored.key,
+            status: payload.status,
+            title: title(stored),
+            summary: one_line(payload.annotation("summary").unwrap_or_default()),
+            severity: label("severity"),
+            service: payload.service().unwrap_or_default(),
+            team: label("team"),
+            group_key: &payload.group_key,
+            receiver: &payload.receiver,
+            started: payload.started(),
+            accepted: stored.accepted,
+            alerts: payload.alerts.iter().map(OneAlert::new).collect(),
+            alerts_left_out: payload.truncated_alerts,
+            evidence,
+            links: LinkList::new(stored, evidence, links),
+        }
+    }
+}
+
+impl<'a> OneAlert<'a> {
+    fn new(alert: &'a Alert) -> Self {
+        Self {
+            status: alert.status,
+            labels: &alert.labels,
+            annotations: &alert.annotations,
+            starts_at: alert.starts_at,
+            // While it fires, Alertmanager says the year 1.
+            ends_at: (alert.status == Status::Resolved).then_some(alert.ends_at),
+            source: links::safe(&alert.generator_url),
+        }
+    }
+}
+
+impl LinkList {
+    fn new(stored: &Stored, evidence: &Evidence, links: &Links) -> Self {
+        let payload = &stored.payload;
+        let annotated = |name| payload.annotation(name).and_then(links::safe);
+        let range = match &evidence.window {
+            Some(window) => (window.start, window.end),
+            None => (payload.started(), stored.accepted),
+        };
+        Self {
+            dashboard: annotated("dashboard_url"),
+            runbook: annotated("runbook_url"),
+            logs: links.logs(None, range),
+            alertmanager: links::safe(&payload.external_url),
+            traces: evidence
+                .traces
+                .iter()
+                .filter_map(|trace| links.trace(&trace.trace_id, range))
+                .collect(),
+        }
+    }
+}
+
+/// `[page] AvailabilityBurnRate: gateway /api/data`, `resolved: …`.
+fn title(stored: &Stored) -> String {
+    let payload = &stored.payload;
+    let severity = payload
+        .label("severity")
+        .map(|severity| format!("[{severity}] "));
+    let about: Vec<&str> = [payload.service(), payload.label("route")]
+        .into_iter()
+        .flatten()
+        .collect();
+    let about = if about.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", about.join(" "))
+    };
+    let over = if payload.status == Status::Resolved {
+        "resolved: "
+    } else {
+        ""
+    };
+    let title = format!(
+        "{over}{}{}{about}",
+        severity.unwrap_or_default(),
+        payload.name()
+    );
+    shortened(&one_line(&title), 140)
+}

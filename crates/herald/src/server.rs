@@ -1,0 +1,173 @@
+//! Starts, serves, drains.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Responder, web};
+use anyhow::{Context, Result};
+use serde_json::json;
+use service::{ApiError, problem};
+use telemetry::{Metrics, ServiceInfo, http_server};
+use tokio::sync::watch;
+
+use crate::deliver::Deliverer;
+use crate::evidence::{self, Collector};
+use crate::intake::{self, BODY_LIMIT};
+use crate::links::Links;
+use crate::queue::Queue;
+use crate::settings::Settings;
+use crate::spool::Spool;
+use crate::{stats, target};
+
+/// Path of the webhook.
+const ALERTS: &str = "/alerts";
+
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often the gauges of the queue are brought up to date.
+const REPORT: Duration = Duration::from_secs(1);
+
+/// Runs herald until SIGTERM, SIGINT or, if asked for, the end of standard input.
+///
+/// # Errors
+/// When a setting is wrong, the address or the directory cannot be used, or the server fails.
+pub fn run(settings: Settings) -> Result<()> {
+    let info = ServiceInfo {
+        name: "herald".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    // Before the runtime exists: the exporter's blocking HTTP client may neither be made nor dropped inside one.
+    let telemetry = telemetry::init(info, &settings.telemetry).context("telemetry cannot start")?;
+    let result = actix_web::rt::System::new().block_on(serve(&settings, telemetry.metrics()));
+    match &result {
+        Ok(reason) => tracing::info!(reason, "stopped"),
+        Err(error) => tracing::error!(
+            error = service::error::chain(error.as_ref()),
+            "herald failed"
+        ),
+    }
+    if !telemetry.shutdown(FLUSH_TIMEOUT) {
+        eprintln!("some telemetry could not be delivered before the exit");
+    }
+    result.map(|_| ())
+}
+
+async fn serve(settings: &Settings, metrics: Metrics) -> Result<&'static str> {
+    let mut signals = service::StopSignals::install(settings.parent_pipe)?;
+    let (targets, sources) = (settings.raw.targets()?, settings.raw.sources()?);
+    let targets = target::all(&targets).context("the HTTP client cannot be built")?;
+    let names: Vec<&'static str> = targets.iter().map(|target| target.name).collect();
+    stats::declare(&names, &evidence::BACKENDS);
+    let spool = Spool::open(&settings.state_dir, &names)?;
+    let queue = Queue::open(
+        spool,
+        names.clone(),
+        settings.queue_limit,
+        settings.evidence_timeout,
+    )?;
+    let queue = Arc::new(queue);
+    let deliverer = Arc::new(Deliverer {
+        queue: queue.clone(),
+        collector: Collector::new(&sources, settings.evidence_timeout)
+            .context("the HTTP client cannot be built")?,
+        links: Links::new(settings.raw.sites()?),
+        give_up_after: settings.give_up_after,
+    });
+    let (listener, address) = bind(settings.listen)?;
+    let server = http(listener, queue.clone(), metrics)?;
+    let handle = server.handle();
+    let mut serving = actix_web::rt::spawn(server);
+    if names == ["log"] {
+        tracing::warn!(
+            "no target is set: notifications go to this log only; set HERALD_SLACK_WEBHOOK_URL or HERALD_WEBHOOK_URL"
+        );
+    }
+    tracing::info!(http_addr = %address, targets = names.join(","), "listening");
+
+    let (stop, stopping) = watch::channel(false);
+    let deliveries: Vec<_> = targets
+        .into_iter()
+        .map(|target| actix_web::rt::spawn(deliverer.clone().run(target, stopping.clone())))
+        .collect();
+    let reports = actix_web::rt::spawn(async move {
+        loop {
+            queue.report();
+            tokio::time::sleep(REPORT).await;
+        }
+    });
+    let result = tokio::select! {
+        reason = signals.next() => Ok(reason),
+        ended = &mut serving => Err(anyhow::anyhow!("the server ended: {ended:?}")),
+    };
+    handle.stop(true).await;
+    stop.send_replace(true);
+    futures_util::future::join_all(deliveries).await;
+    reports.abort();
+    result
+}
+
+fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).with_context(|| {
+        format!("cannot listen on {address}: choose another address with --listen")
+    })?;
+    let real = listener
+        .local_addr()
+        .context("the listener has no address")?;
+    Ok((listener, real))
+}
+
+fn http(listener: TcpListener, queue: Arc<Queue>, metrics: Metrics) -> Result<Server> {
+    http_server::declare_route("POST", ALERTS, &[200, 400, 413, 422, 503]);
+    let queue = web::Data::from(queue);
+    let app = move || {
+        let alerts = web::resource(ALERTS)
+            .route(web::post().to(intake::alerts))
+            .default_service(web::to(only_post))
+            .wrap(http_server::Red)
+            .wrap(http_server::tracing_logger());
+        App::new()
+            .app_data(queue.clone())
+            .app_data(web::Data::new(metrics.clone()))
+            .app_data(web::PayloadConfig::new(BODY_LIMIT))
+            .service(alerts)
+            .route("/metrics", web::get().to(exposition))
+            .route("/live", web::get().to(live))
+            .route("/ready", web::get().to(ready))
+            .default_service(web::to(nowhere))
+    };
+    let server = HttpServer::new(app)
+        .workers(1)
+        .max_connections(256)
+        .client_request_timeout(Duration::from_secs(5))
+        .disable_signals()
+        .shutdown_timeout(5)
+        .listen(listener)
+        .context("the listener cannot be used")?;
+    Ok(server.run())
+}
+
+async fn exposition(request: HttpRequest, metrics: web::Data<Metrics>) -> impl Responder {
+    metrics.respond(&request)
+}
+
+async fn live() -> impl Responder {
+    HttpResponse::Ok().json(json!({"live": true}))
+}
+
+/// Whoever answers can take alerts: queue and disk were opened before the port.
+async fn ready() -> impl Responder {
+    HttpResponse::Ok().json(json!({"ready": true, "reasons": []}))
+}
+
+async fn only_post() -> Result<HttpResponse, ApiError> {
+    Err(ApiError::new(problem::METHOD_NOT_ALLOWED, "allowed: POST"))
+}
+
+async fn nowhere() -> Result<HttpResponse, ApiError> {
+    Err(ApiError::new(
+        problem::NOT_FOUND,
+        "no such path; Alertmanager's webhook is POST /alerts",
+    ))
+}

@@ -1,0 +1,234 @@
+//! What herald is told. It reads no environment: the command line hands these over.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use service::settings::{SettingError, wrong};
+use url::Url;
+
+/// Settings as they are written; an empty text is none.
+#[derive(Debug, Default, Clone)]
+pub struct Raw {
+    /// `PROMETHEUS_URL`.
+    pub prometheus_url: Option<String>,
+    /// `JAEGER_URL`.
+    pub jaeger_url: Option<String>,
+    /// `LOKI_URL`.
+    pub loki_url: Option<String>,
+    /// `GRAFANA_URL`, for links only.
+    pub grafana_url: Option<String>,
+    /// `JAEGER_PUBLIC_URL`: where a person's browser finds Jaeger.
+    pub jaeger_public_url: Option<String>,
+    /// `HERALD_SLACK_WEBHOOK_URL`.
+    pub slack_url: Option<String>,
+    /// `HERALD_SLACK_WEBHOOK_URL_FILE`: a file with it.
+    pub slack_url_file: Option<PathBuf>,
+    /// `HERALD_WEBHOOK_URL`.
+    pub webhook_url: Option<String>,
+    /// `HERALD_WEBHOOK_URL_FILE`.
+    pub webhook_url_file: Option<PathBuf>,
+}
+
+/// Settings of [`crate::run()`].
+#[derive(Debug)]
+pub struct Settings {
+    /// Where it listens; port 0 takes any free port, which the log line `listening` tells.
+    pub listen: SocketAddr,
+    /// Where notifications are kept until they are delivered.
+    pub state_dir: PathBuf,
+    /// Backends, links and targets.
+    pub raw: Raw,
+    /// How long the collection of evidence may hold a notification up.
+    pub evidence_timeout: Duration,
+    /// Most notifications that wait for one target; more are refused, and Alertmanager tries them again.
+    pub queue_limit: usize,
+    /// A notification that could not be delivered for so long is set aside.
+    pub give_up_after: Duration,
+    /// Standard input is a pipe held by the parent: shut down at its end.
+    pub parent_pipe: bool,
+    /// Everything `OTEL_*`.
+    pub telemetry: telemetry::Settings,
+}
+
+/// Where evidence comes from.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Sources {
+    pub(crate) prometheus: Option<Url>,
+    pub(crate) jaeger: Option<Url>,
+    pub(crate) loki: Option<Url>,
+}
+
+/// Where links lead to.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Sites {
+    pub(crate) grafana: Option<Url>,
+    pub(crate) jaeger: Option<Url>,
+}
+
+/// A URL with a token in it: never shown.
+#[derive(Clone)]
+pub(crate) struct SecretUrl(Url);
+
+impl SecretUrl {
+    /// For the request itself.
+    pub(crate) fn reveal(&self) -> Url {
+        self.0.clone()
+    }
+}
+
+impl fmt::Debug for SecretUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.host_str().unwrap_or_default())
+    }
+}
+
+/// Where notifications go.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Targets {
+    pub(crate) slack: Option<SecretUrl>,
+    pub(crate) webhook: Option<SecretUrl>,
+}
+
+impl Raw {
+    pub(crate) fn sources(&self) -> Result<Sources, SettingError> {
+        Ok(Sources {
+            prometheus: site("PROMETHEUS_URL", self.prometheus_url.as_deref())?,
+            jaeger: site("JAEGER_URL", self.jaeger_url.as_deref())?,
+            loki: site("LOKI_URL", self.loki_url.as_deref())?,
+        })
+    }
+
+    pub(crate) fn sites(&self) -> Result<Sites, SettingError> {
+        let jaeger = site("JAEGER_PUBLIC_URL", self.jaeger_public_url.as_deref())?;
+        Ok(Sites {
+            grafana: site("GRAFANA_URL", self.grafana_url.as_deref())?,
+            jaeger: match jaeger {
+                Some(url) => Some(url),
+                None => site("JAEGER_URL", self.jaeger_url.as_deref())?,
+            },
+        })
+    }
+
+    pub(crate) fn targets(&self) -> Result<Targets, SettingError> {
+        let read = |name, value: &Option<String>, file: &Option<PathBuf>| {
+            secret(name, value.as_deref(), file.as_ref())
+        };
+        Ok(Targets {
+            slack: read(
+                "HERALD_SLACK_WEBHOOK_URL",
+                &self.slack_url,
+                &self.slack_url_file,
+            )?,
+            webhook: read(
+                "HERALD_WEBHOOK_URL",
+                &self.webhook_url,
+                &self.webhook_url_file,
+            )?,
+        })
+    }
+}
+
+fn given(text: Option<&str>) -> Option<&str> {
+    text.map(str::trim).filter(|text| !text.is_empty())
+}
+
+fn http(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
+}
+
+/// The base URL of a backend, perhaps below a path.
+fn site(variable: &str, text: Option<&str>) -> Result<Option<Url>, SettingError> {
+    let Some(text) = given(text) else {
+        return Ok(None);
+    };
+    let plain = |url: &Url| url.username().is_empty() && url.query().is_none();
+    http(text).filter(plain).map(Some).ok_or_else(|| {
+        let example = "allowed: http(s)://host[:port][/path] without user and query";
+        wrong(variable, example)
+    })
+}
+
+fn secret(
+    variable: &str,
+    value: Option<&str>,
+    file: Option<&PathBuf>,
+) -> Result<Option<SecretUrl>, SettingError> {
+    let from_file = match file.filter(|path| !path.as_os_str().is_empty()) {
+        None => None,
+        Some(path) => {
+            let problem = |error| {
+                wrong(
+                    &format!("{variable}_FILE"),
+                    format!("cannot read {}: {error}", path.display()),
+                )
+            };
+            Some(std::fs::read_to_string(path).map_err(problem)?)
+        }
+    };
+    let text = given(value).or_else(|| given(from_file.as_deref()));
+    let Some(text) = text else { return Ok(None) };
+    // The value holds a token: it is not repeated.
+    http(text)
+        .map(|url| Some(SecretUrl(url)))
+        .ok_or_else(|| wrong(variable, "cannot be read; allowed: an http(s) URL"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_is_none_and_a_bad_url_names_its_variable_without_the_secret() {
+        let raw = Raw {
+            slack_url: Some(" ".to_owned()),
+            loki_url: Some(String::new()),
+            ..Raw::default()
+        };
+        assert!(raw.targets().unwrap().slack.is_none() && raw.sources().unwrap().loki.is_none());
+        let raw = Raw {
+            slack_url: Some("hooks.slack.example/T0/s3cret".to_owned()),
+            ..Raw::default()
+        };
+        let error = raw.targets().unwrap_err().to_string();
+        assert!(
+            error.starts_with("HERALD_SLACK_WEBHOOK_URL: ") && !error.contains("s3cret"),
+            "{error}"
+        );
+        let raw = Raw {
+            jaeger_url: Some("jaeger:16686".to_owned()),
+            ..Raw::default()
+        };
+        assert!(
+            raw.sources()
+                .unwrap_err()
+                .to_string()
+                .starts_with("JAEGER_URL: allowed: http")
+        );
+    }
+
+    #[test]
+    fn a_secret_comes_from_a_file_too_and_is_never_shown() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("slack");
+        let raw = Raw {
+            slack_url_file: Some(path.clone()),
+            ..Raw::default()
+        };
+        assert!(
+            raw.targets()
+                .unwrap_err()
+                .to_string()
+                .starts_with("HERALD_SLACK_WEBHOOK_URL_FILE: cannot read")
+        );
+        std::fs::write(&path, "https://hooks.slack.example/T0/s3cret\n").unwrap();
+        let targets = raw.targets().unwrap();
+        assert_eq!(
+            targets.slack.as_ref().unwrap().reveal().path(),
+            "/T0/s3cret"
+        );
+        assert!(!format!("{targets:?}").contains("s3cret"));
+    }
+}

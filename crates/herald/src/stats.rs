@@ -1,0 +1,86 @@
+//! Herald's own metrics; their names are in telemetry's catalogue.
+
+use metrics::{counter, gauge};
+use telemetry::names;
+
+/// What became of a request to take an alert.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Received {
+    /// On disk.
+    Accepted,
+    /// The same is pending already.
+    Duplicate,
+    /// It could not be understood.
+    Refused,
+    /// The queue is full, or the disk does not take it.
+    Unavailable,
+}
+
+impl Received {
+    const ALL: [Self; 4] = [
+        Self::Accepted,
+        Self::Duplicate,
+        Self::Refused,
+        Self::Unavailable,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Duplicate => "duplicate",
+            Self::Refused => "refused",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    /// Counts it.
+    pub(crate) fn count(self) {
+        counter!(names::HERALD_RECEIVED, "outcome" => self.name()).increment(1);
+    }
+}
+
+/// Makes every series exist from the start.
+pub(crate) fn declare(targets: &[&'static str], backends: &[&'static str]) {
+    for received in Received::ALL {
+        counter!(names::HERALD_RECEIVED, "outcome" => received.name()).absolute(0);
+    }
+    for target in targets {
+        for outcome in ["delivered", "failed"] {
+            counter!(names::HERALD_NOTIFICATIONS, "target" => *target, "outcome" => outcome)
+                .absolute(0);
+        }
+        counter!(names::HERALD_RETRIES, "target" => *target).absolute(0);
+        queue(target, 0, 0.0);
+        failed_kept(target, 0);
+    }
+    for backend in backends {
+        counter!(names::HERALD_EVIDENCE_MISSING, "backend" => *backend).absolute(0);
+    }
+}
+
+/// A notification's end.
+pub(crate) fn ended(target: &'static str, delivered: bool) {
+    let outcome = if delivered { "delivered" } else { "failed" };
+    counter!(names::HERALD_NOTIFICATIONS, "target" => target, "outcome" => outcome).increment(1);
+}
+
+/// An attempt that is to be repeated.
+pub(crate) fn retried(target: &'static str) {
+    counter!(names::HERALD_RETRIES, "target" => target).increment(1);
+}
+
+/// What waits, and for how many seconds the oldest has.
+pub(crate) fn queue(target: &'static str, size: usize, oldest: f64) {
+    gauge!(names::HERALD_QUEUE, "target" => target).set(size as f64);
+    gauge!(names::HERALD_QUEUE_AGE, "target" => target).set(oldest);
+}
+
+/// What is kept aside.
+pub(crate) fn failed_kept(target: &'static str, count: usize) {
+    gauge!(names::HERALD_FAILED, "target" => target).set(count as f64);
+}
+
+/// Evidence that a notification goes without.
+pub(crate) fn missing(backend: &'static str) {
+    counter!(names::HERALD_EVIDENCE_MISSING, "backend" => backend).increment(1);
+}

@@ -1,0 +1,145 @@
+//! Where notifications go.
+
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response, StatusCode};
+use serde_json::Value;
+
+use crate::notification::Notification;
+use crate::settings::{SecretUrl, Targets};
+use crate::slack;
+
+/// How long a target may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The header by which a receiver knows a notification that it has got already.
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
+/// How an attempt ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// It has arrived.
+    Delivered,
+    /// Not now, perhaps later; with the least time the target asks for.
+    Later(String, Option<Duration>),
+    /// Never: another attempt would be refused too.
+    Refused(String),
+}
+
+/// One target.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    /// Its name in metrics, logs and on disk.
+    pub(crate) name: &'static str,
+    way: Way,
+}
+
+#[derive(Debug, Clone)]
+enum Way {
+    Slack(Client, SecretUrl),
+    Webhook(Client, SecretUrl),
+    Log,
+}
+
+/// The targets that are set; the log when none is.
+pub(crate) fn all(targets: &Targets) -> reqwest::Result<Vec<Target>> {
+    let client = Client::builder()
+        .timeout(TIMEOUT)
+        // Where a token leads is where it was meant to lead.
+        .redirect(Policy::none())
+        .user_agent(concat!("omnitrace-herald/", env!("CARGO_PKG_VERSION")))
+        .build()?;
+    let mut all = Vec::new();
+    if let Some(url) = &targets.slack {
+        let way = Way::Slack(client.clone(), url.clone());
+        all.push(Target { name: "slack", way });
+    }
+    if let Some(url) = &targets.webhook {
+        let way = Way::Webhook(client, url.clone());
+        all.push(Target {
+            name: "webhook",
+            way,
+        });
+    }
+    if all.is_empty() {
+        all.push(Target {
+            name: "log",
+            way: Way::Log,
+        });
+    }
+    Ok(all)
+}
+
+impl Target {
+    /// One attempt.
+    pub(crate) async fn deliver(&self, notification: &Notification<'_>) -> Attempt {
+        match &self.way {
+            Way::Slack(client, url) => {
+                send(client, url, notification.key, &slack::message(notification)).await
+            }
+            Way::Webhook(client, url) => match serde_json::to_value(notification) {
+                Ok(body) => send(client, url, notification.key, &body).await,
+                Err(error) => Attempt::Refused(error.to_string()),
+            },
+            Way::Log => {
+                let body = serde_json::to_string(notification).unwrap_or_default();
+                tracing::warn!(
+                    key = notification.key,
+                    notification = body,
+                    "{}",
+                    notification.title
+                );
+                Attempt::Delivered
+            }
+        }
+    }
+}
+
+async fn send(client: &Client, url: &SecretUrl, key: &str, body: &Value) -> Attempt {
+    let request = client
+        .post(url.reveal())
+        .header(IDEMPOTENCY_KEY, key)
+        .json(body);
+    match request.send().await {
+        Ok(response) => judge(response.status(), retry_after(&response)),
+        // The URL holds a token.
+        Err(error) => Attempt::Later(service::error::chain(&error.without_url()), None),
+    }
+}
+
+fn judge(status: StatusCode, asked: Option<Duration>) -> Attempt {
+    let answered = format!("it answered {status}");
+    match status.as_u16() {
+        200..=299 => Attempt::Delivered,
+        // Too slow, too early, too many: the same request may be welcome later.
+        408 | 425 | 429 | 500..=599 => Attempt::Later(answered, asked),
+        300..=399 => Attempt::Refused(format!(
+            "{answered}: redirects are not followed, set its final URL"
+        )),
+        _ => Attempt::Refused(answered),
+    }
+}
+
+/// Seconds only; nobody sends dates to machines.
+fn retry_after(response: &Response) -> Option<Duration> {
+    let value = response.headers().get("retry-after")?.to_str().ok()?;
+    value.trim().parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_tried_again_and_what_is_wrong_is_not() {
+        let judged = |status| judge(StatusCode::from_u16(status).unwrap(), None);
+        assert_eq!(judged(204), Attempt::Delivered);
+        for status in [408, 425, 429, 500, 502, 503, 504] {
+            assert!(matches!(judged(status), Attempt::Later(..)), "{status}");
+        }
+        for status in [301, 400, 401, 403, 404, 410] {
+            assert!(matches!(judged(status), Attempt::Refused(_)), "{status}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! `omnitrace herald`: from the command line to its settings.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+use service::Env;
+
+use crate::cli::duration;
+use crate::environment;
+
+/// The long help.
+pub const HELP: &str = "\
+Take Alertmanager's webhook (POST /alerts), add what the telemetry says (worst traces, first error lines, the \
+dependency at fault, the last release and whether to roll it back), and deliver it to Slack or any webhook.
+
+A notification is on disk before it is accepted, and stays there until its target has taken it; a backend that is \
+down is named in it as missing evidence. /metrics, /ready and /live are on the same port.";
+
+/// `omnitrace herald`.
+#[derive(Debug, Args)]
+pub struct HeraldArgs {
+    /// Address of the webhook, /metrics, /ready and /live
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "HERALD_LISTEN",
+        default_value = "127.0.0.1:9095"
+    )]
+    listen: SocketAddr,
+    /// Where notifications are kept until they are delivered
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "HERALD_STATE_DIR",
+        default_value = ".omnitrace/herald"
+    )]
+    state_dir: PathBuf,
+    /// How long the collection of evidence may hold a notification up
+    #[arg(long, value_name = "TIME", env = "HERALD_EVIDENCE_TIMEOUT", default_value = "5s", value_parser = duration)]
+    evidence_timeout: Duration,
+    /// Most notifications that wait for one target; more are refused, and Alertmanager tries them again
+    #[arg(long, value_name = "N", env = "HERALD_QUEUE_LIMIT", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    queue_limit: u32,
+    /// What could not be delivered for so long is set aside
+    #[arg(long, value_name = "TIME", env = "HERALD_GIVE_UP_AFTER", default_value = "24h", value_parser = duration)]
+    give_up_after: Duration,
+    #[command(flatten)]
+    evidence: EvidenceArgs,
+    #[command(flatten)]
+    targets: TargetArgs,
+}
+
+/// Where evidence comes from, and where links lead.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Evidence (each is optional)")]
+struct EvidenceArgs {
+    /// Prometheus
+    #[arg(long, value_name = "URL", env = "PROMETHEUS_URL")]
+    prometheus_url: Option<String>,
+    /// Jaeger's query API
+    #[arg(long, value_name = "URL", env = "JAEGER_URL")]
+    jaeger_url: Option<String>,
+    /// Loki
+    #[arg(long, value_name = "URL", env = "LOKI_URL")]
+    loki_url: Option<String>,
+    /// Grafana as a browser reaches it; for links only
+    #[arg(long, value_name = "URL", env = "GRAFANA_URL")]
+    grafana_url: Option<String>,
+    /// Jaeger as a browser reaches it; for links only [default: as --jaeger-url]
+    #[arg(long, value_name = "URL", env = "JAEGER_PUBLIC_URL")]
+    jaeger_public_url: Option<String>,
+}
+
+/// Where notifications go.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Targets (both may be set; with none, notifications go to the log)")]
+struct TargetArgs {
+    /// Slack's incoming webhook
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "HERALD_SLACK_WEBHOOK_URL",
+        hide_env_values = true
+    )]
+    slack_webhook_url: Option<String>,
+    /// A file with it
+    #[arg(long, value_name = "FILE", env = "HERALD_SLACK_WEBHOOK_URL_FILE")]
+    slack_webhook_url_file: Option<PathBuf>,
+    /// Any webhook; it gets JSON, see docs/HERALD.md
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "HERALD_WEBHOOK_URL",
+        hide_env_values = true
+    )]
+    webhook_url: Option<String>,
+    /// A file with it
+    #[arg(long, value_name = "FILE", env = "HERALD_WEBHOOK_URL_FILE")]
+    webhook_url_file: Option<PathBuf>,
+}
+
+/// Runs it until SIGTERM.
+pub fn run(args: HeraldArgs) -> Result<()> {
+    let (evidence, targets) = (args.evidence, args.targets);
+    herald::run(herald::Settings {
+        listen: args.listen,
+        state_dir: args.state_dir,
+        raw: herald::Raw {
+            prometheus_url: evidence.prometheus_url,
+            jaeger_url: evidence.jaeger_url,
+            loki_url: evidence.loki_url,
+            grafana_url: evidence.grafana_url,
+            jaeger_public_url: evidence.jaeger_public_url,
+            slack_url: targets.slack_webhook_url,
+            slack_url_file: targets.slack_webhook_url_file,
+            webhook_url: targets.webhook_url,
+            webhook_url_file: targets.webhook_url_file,
+        },
+        evidence_timeout: args.evidence_timeout,
+        queue_limit: args.queue_limit as usize,
+        give_up_after: args.give_up_after,
+        parent_pipe: environment::parent_pipe()?,
+        telemetry: Env::process().telemetry()?,
+    })
+}
