@@ -51,6 +51,9 @@ pub enum Command {
     /// Ask every part of a running stack whether it is ready.
     #[command(after_help = HEALTH_EXAMPLES)]
     Health(HealthArgs),
+    /// Render the alerting rules from their definitions (alerts/slo.toml, alerts/causes.toml).
+    #[command(after_help = RULES_EXAMPLES)]
+    Rules(RulesArgs),
     /// Run the service `gateway`: the public API. Settings come from the environment.
     #[command(after_help = ROLE_HELP)]
     Gateway,
@@ -95,6 +98,11 @@ const HEALTH_EXAMPLES: &str = "\
 Examples:
   omnitrace health                                      the stack of .omnitrace
   omnitrace health --url http://127.0.0.1:9080          one service, by its admin address";
+
+const RULES_EXAMPLES: &str = "\
+Examples:
+  omnitrace rules                                       write alerts/rules/demo.yml and production.yml
+  omnitrace rules --check                               fail if they are not up to date";
 
 const POSTGRES_HELP: &str = "\
 Run a private Postgres until SIGTERM (or, with OMNITRACE_PARENT_PIPE=1, until stdin ends), and print its URL in a line \
@@ -263,6 +271,23 @@ pub struct HealthArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `omnitrace rules`.
+#[derive(Debug, Args)]
+pub struct RulesArgs {
+    /// One profile only, as `slo.toml` names it (default: all)
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Directory of slo.toml and causes.toml
+    #[arg(long, value_name = "DIR", default_value = "alerts")]
+    pub input: PathBuf,
+    /// Where <profile>.yml is written
+    #[arg(long, value_name = "DIR", default_value = "alerts/rules")]
+    pub output: PathBuf,
+    /// Write nothing; fail if a file is not up to date
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// An amount of memory, and how it was written.

@@ -11,6 +11,7 @@ mod herald;
 mod orphan;
 mod postgres;
 mod roles;
+mod rules;
 mod up;
 
 use std::process::ExitCode;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::cli::{Command, ConsoleArgs};
-use crate::{environment, fault, health, postgres, up};
+use crate::{environment, fault, health, postgres, rules, up};
 
 /// Runs a command to its end.
 pub fn run(command: Command) -> Result<ExitCode> {
@@ -13,6 +13,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Up(args) => return up::run(&args),
         Command::Fault { action } => return fault::run(action),
         Command::Health(args) => return health::run(&args),
+        Command::Rules(args) => return rules::run(&args),
         Command::Gateway => gateway::run()?,
         Command::Data => data::run()?,
         Command::Downstream => downstream::run()?,

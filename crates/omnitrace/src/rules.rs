@@ -1,0 +1,70 @@
+//! `omnitrace rules`: renders the alerting rules from their definitions.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::cli::RulesArgs;
+
+/// Writes the rules of each profile, or with `--check` says which files differ.
+pub fn run(args: &RulesArgs) -> Result<ExitCode> {
+    let definition = definition(&args.input)?;
+    let names: Vec<&str> = match &args.profile {
+        Some(name) => vec![name],
+        None => definition.profiles.keys().map(String::as_str).collect(),
+    };
+    let mut stale = false;
+    for name in names {
+        let profile = definition
+            .profile(name)
+            .map_err(|why| anyhow!("--profile: {why}"))?;
+        let path = args.output.join(format!("{name}.yml"));
+        let text = slo::rules(&definition, profile);
+        if !args.check {
+            write(&path, &text)?;
+            println!("{}", path.display());
+        } else if std::fs::read_to_string(&path).ok().as_deref() != Some(&text) {
+            eprintln!(
+                "error: {} is not what {} says: run `omnitrace rules` and commit the result",
+                path.display(),
+                args.input.display()
+            );
+            stale = true;
+        }
+    }
+    Ok(if stale {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn definition(directory: &Path) -> Result<slo::Definition> {
+    let read = |name: &str| {
+        let path = directory.join(name);
+        let text = std::fs::read_to_string(&path).with_context(|| {
+            let path = path.display();
+            format!("cannot read {path}: run this in the repository, or name the directory of the definitions with --input")
+        })?;
+        Ok::<_, anyhow::Error>((path.display().to_string(), text))
+    };
+    let (objectives, causes) = (read("slo.toml")?, read("causes.toml")?);
+    Ok(slo::Definition::parse(
+        (&objectives.0, &objectives.1),
+        (&causes.0, &causes.1),
+    )?)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
+    }
+    std::fs::write(path, text).with_context(|| {
+        format!(
+            "cannot write {}: choose another directory with --output",
+            path.display()
+        )
+    })
+}

@@ -1,0 +1,107 @@
+//! `alerts/causes.toml`: what may be wrong when users suffer, or before they do.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::error::{Error, Source};
+use crate::{Profile, Severity};
+
+/// An alert about a cause. In its texts `<window>`, `<memory>` and `<memory_seconds>` stand for times of the profile.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cause {
+    /// Its name, `PoolSaturated`.
+    pub alert: String,
+    /// PromQL.
+    pub expr: String,
+    /// Whether it must last for the profile's `cause_for`, or fires at once.
+    #[serde(default = "yes")]
+    pub lasts: bool,
+    /// Who is told.
+    #[serde(default = "ticket")]
+    pub severity: Severity,
+    /// Who is responsible.
+    #[serde(default = "platform")]
+    pub team: String,
+    /// Value of the label `service`, a template.
+    #[serde(default = "service_name")]
+    pub service: String,
+    /// What dashboard shows it: uid and variables, a template.
+    pub dashboard: String,
+    /// One line, a template.
+    pub summary: String,
+    /// What was measured, what is allowed; a template.
+    pub description: String,
+    /// Whether a release may be the reason: then the notification compares it with the one before.
+    #[serde(default)]
+    pub release: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    cause: Vec<Spanned<Cause>>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn ticket() -> Severity {
+    Severity::Ticket
+}
+
+fn platform() -> String {
+    "platform".to_owned()
+}
+
+fn service_name() -> String {
+    "{{ $labels.service_name }}".to_owned()
+}
+
+impl Cause {
+    /// A text with the profile's times in it.
+    pub(crate) fn filled(text: &str, profile: &Profile) -> String {
+        text.trim()
+            .replace("<window>", &profile.cause_window.to_string())
+            .replace("<memory>", &profile.memory().to_string())
+            .replace("<memory_seconds>", &profile.memory().seconds().to_string())
+    }
+}
+
+/// Every cause of the file.
+pub(crate) fn all(source: Source<'_>) -> Result<Vec<Cause>, Error> {
+    let file: File = source.parse()?;
+    for cause in &file.cause {
+        check(cause.get_ref()).map_err(|why| source.error(cause.span(), why))?;
+    }
+    Ok(file.cause.into_iter().map(Spanned::into_inner).collect())
+}
+
+fn check(cause: &Cause) -> Result<(), String> {
+    let is_name = cause.alert.starts_with(|c: char| c.is_ascii_uppercase())
+        && cause.alert.chars().all(|c| c.is_ascii_alphanumeric());
+    if !is_name {
+        let alert = &cause.alert;
+        return Err(format!(
+            "`alert` is {alert:?}: allowed are letters and digits, a capital first"
+        ));
+    }
+    if cause.expr.contains("fault_active") {
+        return Err("`expr` reads fault_active: that is the answer key, allowed is what users and services see".to_owned());
+    }
+    for part in cause.expr.split('<').skip(1) {
+        let name = part
+            .split_once('>')
+            .map(|(name, _)| name)
+            .unwrap_or_default();
+        let is_placeholder =
+            !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        if is_placeholder && !["window", "memory", "memory_seconds"].contains(&name) {
+            return Err(format!(
+                "`expr` has <{name}>: allowed are <window>, <memory>, <memory_seconds>"
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! What shows without any request: services that are gone, probes that fail, and the alert that always fires.
+
+use super::notification::{Notification, labels};
+use crate::promql::{any_of, quoted};
+use crate::yaml::Rule;
+use crate::{Definition, Probe, Profile, Severity};
+
+/// Their alerts.
+pub(super) fn rules(definition: &Definition, profile: &Profile) -> Vec<Rule> {
+    let public = definition.public.keys().map(String::as_str);
+    let mut rules: Vec<Rule> = definition
+        .public
+        .iter()
+        .map(|(name, team)| {
+            let one = format!("service_name={}", quoted(name));
+            service_down(definition, profile, &one, Severity::Page, team)
+        })
+        .collect();
+    let others = format!("service_name!~{}", any_of(public));
+    let team = &definition.default_team;
+    rules.push(service_down(
+        definition,
+        profile,
+        &others,
+        Severity::Ticket,
+        team,
+    ));
+    rules.extend(probes(definition, profile));
+    rules.push(watchdog(definition, profile));
+    rules
+}
+
+/// A discovered target goes with its container, and `up` with it: so what was there and is not any more is down.
+fn service_down(
+    definition: &Definition,
+    profile: &Profile,
+    which: &str,
+    severity: Severity,
+    team: &str,
+) -> Rule {
+    let memory = profile.memory();
+    let selector = format!("build_info{{job!=\"loadtest\",service_name!=\"\",{which}}}");
+    let expr = format!(
+        "group by (service_name) (last_over_time({selector}[{memory}]))\nunless on (service_name)\ngroup by (service_name) ({selector})"
+    );
+    let mut rule = alert("ServiceDown", expr, Some(profile.outage_for.to_string()));
+    let service = "{{ $labels.service_name }}";
+    rule.labels = labels(severity, team, "availability", service, "all");
+    rule.annotations = Notification {
+        alert: "ServiceDown",
+        summary: format!("{service} is down"),
+        description: format!(
+            "No instance of {service} has answered a scrape for {}; there was one within the last {memory}.",
+            profile.outage_for
+        ),
+        dashboard: format!("omnitrace-service?var-service={service}"),
+        looks_back: profile.first_window(),
+        release: true,
+    }
+    .annotations(definition, profile);
+    rule
+}
+
+/// One alert for each probe that is named, and one for those that are not: a new one is not silent.
+fn probes(definition: &Definition, profile: &Profile) -> Vec<Rule> {
+    let named: Vec<&str> = definition
+        .probes
+        .iter()
+        .map(|probe| probe.name.as_str())
+        .collect();
+    let stranger = Probe {
+        name: String::new(),
+        service: "{{ $labels.probe }}".to_owned(),
+        route: "{{ $labels.instance }}".to_owned(),
+        severity: Severity::Ticket,
+        team: definition.default_team.clone(),
+    };
+    let others = format!("probe!~{}", any_of(std::iter::once("").chain(named)));
+    let mut rules: Vec<Rule> = definition
+        .probes
+        .iter()
+        .map(|probe| {
+            probe_failing(
+                definition,
+                profile,
+                probe,
+                &format!("probe={}", quoted(&probe.name)),
+            )
+        })
+        .collect();
+    rules.push(probe_failing(definition, profile, &stranger, &others));
+    rules
+}
+
+/// Every probe of the last `outage_for` failed, and it is not the start-up of the whole: it was asked `startup` ago already.
+fn probe_failing(definition: &Definition, profile: &Profile, probe: &Probe, which: &str) -> Rule {
+    let window = profile.outage_for;
+    let at_least = (window.seconds() / profile.scrape_interval.seconds()).max(2) - 1;
+    let selector = format!("probe_success{{{which}}}");
+    let expr = format!(
+        "max by (probe, instance) (\n  max_over_time({selector}[{window}]) == 0\n  and count_over_time({selector}[{window}]) >= {at_least}\n  and {selector} offset {}\n)",
+        profile.startup
+    );
+    let mut rule = alert("ProbeFailing", expr, None);
+    let Probe { severity, team, .. } = probe;
+    rule.labels = labels(
+        *severity,
+        team,
+        "availability",
+        &probe.service,
+        &probe.route,
+    );
+    rule.annotations = Notification {
+        alert: "ProbeFailing",
+        summary: format!("{} {} does not answer the probe from outside", probe.service, probe.route),
+        description: format!(
+            "All probes of {{{{ $labels.instance }}}} in the last {window} failed{{{{ with printf `probe_http_status_code{{probe=\"%s\"}}` $labels.probe | query }}}} (status {{{{ . | first | value }}}}, 0 is no answer){{{{ end }}}}."
+        ),
+        dashboard: format!(
+            "omnitrace-service?var-service={}&var-route={}",
+            probe.service,
+            probe.route.replace('/', "%2F")
+        ),
+        looks_back: profile.first_window(),
+        release: true,
+    }
+    .annotations(definition, profile);
+    rule
+}
+
+/// Its silence is the alarm: a receiver outside expects it.
+fn watchdog(definition: &Definition, profile: &Profile) -> Rule {
+    let mut rule = alert("Watchdog", "vector(1)".to_owned(), None);
+    rule.labels = labels(
+        Severity::Ticket,
+        &definition.default_team,
+        "none",
+        "prometheus",
+        "none",
+    );
+    rule.labels[0].1 = "none".to_owned();
+    rule.annotations = Notification {
+        alert: "Watchdog",
+        summary: "The alerting works".to_owned(),
+        description: "Always fires. A receiver outside raises the alarm when this stops arriving: then Prometheus, Alertmanager or the way between them is broken.".to_owned(),
+        dashboard: "omnitrace-pipeline".to_owned(),
+        looks_back: profile.first_window(),
+        release: false,
+    }
+    .annotations(definition, profile);
+    rule
+}
+
+fn alert(name: &str, expr: String, lasts: Option<String>) -> Rule {
+    let mut rule = Rule::record(name, expr);
+    rule.kind = "alert";
+    rule.lasts = lasts;
+    rule
+}

@@ -1,0 +1,119 @@
+//! What is rendered: the committed files, what every alert carries, and what no rule may read.
+
+use std::path::{Path, PathBuf};
+
+use slo::Definition;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn rendered() -> Vec<(String, String)> {
+    let definition = Definition::embedded().unwrap_or_else(|error| panic!("{error}"));
+    let render = |profile| slo::rules(&definition, profile);
+    definition
+        .profiles
+        .iter()
+        .map(|(name, profile)| (name.clone(), render(profile)))
+        .collect()
+}
+
+/// The alerts of a file, each with its lines.
+fn alerts(rules: &str) -> Vec<(&str, &str)> {
+    let alerts: Vec<_> = rules
+        .split("\n      - ")
+        .filter_map(|rule| rule.strip_prefix("alert: ")?.split_once('\n'))
+        .collect();
+    assert!(alerts.len() > 20, "{} alerts", alerts.len());
+    alerts
+}
+
+/// Value of a label or annotation that stands on one line.
+fn value<'a>(rule: &'a str, key: &str) -> &'a str {
+    rule.lines()
+        .find_map(|line| line.strip_prefix(&format!("          {key}: ")))
+        .unwrap_or_default()
+        .trim_matches('\'')
+}
+
+#[test]
+fn the_committed_rules_are_what_the_definitions_say() {
+    for (name, rules) in rendered() {
+        let path = root().join(format!("alerts/rules/{name}.yml"));
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            committed == rules,
+            "{} is stale: run `omnitrace rules` and commit the result",
+            path.display()
+        );
+    }
+    let count = std::fs::read_dir(root().join("alerts/rules"))
+        .unwrap()
+        .count();
+    assert_eq!(count, rendered().len(), "a file of no profile");
+}
+
+#[test]
+fn every_alert_says_who_where_and_what_next() {
+    for (_, rules) in rendered() {
+        for (alert, rule) in alerts(&rules) {
+            for label in ["severity", "team", "slo", "service", "route"] {
+                assert_ne!(value(rule, label), "", "{alert} has no label {label}");
+            }
+            let severity = value(rule, "severity");
+            let is_known = matches!(severity, "page" | "ticket");
+            assert!(is_known || alert == "Watchdog", "{alert}: {severity}");
+            for annotation in ["summary", "description", "dashboard_url", "runbook_url"] {
+                assert_ne!(value(rule, annotation), "", "{alert} has no {annotation}");
+            }
+            let dashboard = value(rule, "dashboard_url");
+            assert!(
+                dashboard.starts_with("http://localhost:3000/d/omnitrace-"),
+                "{alert}: {dashboard}"
+            );
+            assert!(
+                dashboard.contains("from={{") && dashboard.ends_with("&to=now"),
+                "{alert}: {dashboard}"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_rule_reads_the_answer_key_or_span_metrics() {
+    for (_, rules) in rendered() {
+        for forbidden in [
+            "fault_active",
+            "traces_span_metrics",
+            "traces_service_graph",
+        ] {
+            assert!(!rules.contains(forbidden), "{forbidden}");
+        }
+        assert!(rules.contains("outcome=~\"ok|error\""));
+    }
+}
+
+/// The same alerts in both profiles, and pages only about what users call.
+#[test]
+fn only_public_services_page() {
+    let mut names = Vec::new();
+    for (_, rules) in rendered() {
+        let alerts = alerts(&rules);
+        for (alert, rule) in &alerts {
+            let is_public = rule.contains("\"gateway\"") || rule.contains("\"gateway_");
+            if value(rule, "severity") == "page" {
+                assert!(
+                    is_public && !rule.contains("!~\"gateway"),
+                    "{alert} pages:\n{rule}"
+                );
+            }
+        }
+        names.push(
+            alerts
+                .iter()
+                .map(|(alert, _)| (*alert).to_owned())
+                .collect::<Vec<_>>(),
+        );
+    }
+    assert_eq!(names[0], names[1]);
+}
