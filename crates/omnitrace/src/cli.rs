@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::alertmanager::{self, AlertmanagerConfigArgs};
+use crate::doctor::{self, args::DoctorArgs};
+
 /// Three services whose traces, metrics and logs lead to each other, with everything they need.
 ///
 /// Without a command: `omnitrace up`.
@@ -54,6 +57,12 @@ pub enum Command {
     /// Render the alerting rules from their definitions (alerts/slo.toml, alerts/causes.toml).
     #[command(after_help = RULES_EXAMPLES)]
     Rules(RulesArgs),
+    /// Send an order through a running stack and follow it through every backend.
+    #[command(long_about = doctor::args::ABOUT, after_help = doctor::args::EXAMPLES)]
+    Doctor(Box<DoctorArgs>),
+    /// Render Alertmanager's configuration from the secrets that are present.
+    #[command(long_about = alertmanager::ABOUT)]
+    AlertmanagerConfig(AlertmanagerConfigArgs),
     /// Run the service `gateway`: the public API. Settings come from the environment.
     #[command(after_help = ROLE_HELP)]
     Gateway,
@@ -338,7 +347,8 @@ fn parameter(text: &str) -> Result<(String, serde_json::Value), String> {
     Ok((name.to_owned(), value))
 }
 
-fn base_url(text: &str) -> Result<String, String> {
+/// `http://host:port`, without a slash at the end.
+pub fn base_url(text: &str) -> Result<String, String> {
     let url = url::Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());

@@ -2,7 +2,9 @@
 //!
 //! One process has one `service.name`, so `omnitrace up` starts this same executable once for every role.
 
+mod alertmanager;
 mod cli;
+mod doctor;
 mod environment;
 mod fault;
 mod files;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::cli::{Command, ConsoleArgs};
-use crate::{environment, fault, health, postgres, rules, up};
+use crate::{alertmanager, doctor, environment, fault, health, postgres, rules, up};
 
 /// Runs a command to its end.
 pub fn run(command: Command) -> Result<ExitCode> {
@@ -14,6 +14,8 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Fault { action } => return fault::run(action),
         Command::Health(args) => return health::run(&args),
         Command::Rules(args) => return rules::run(&args),
+        Command::Doctor(args) => return doctor::run(&args),
+        Command::AlertmanagerConfig(args) => alertmanager::run(&args)?,
         Command::Gateway => gateway::run()?,
         Command::Data => data::run()?,
         Command::Downstream => downstream::run()?,

@@ -21,6 +21,13 @@ pub struct Visible {
     pub sku: String,
 }
 
+impl Visible {
+    /// Template of the route that was called.
+    pub fn route(&self) -> &'static str {
+        self.counted.0
+    }
+}
+
 /// Waits until a service says that it is ready.
 pub async fn until_ready(
     client: &reqwest::Client,
@@ -48,7 +55,7 @@ pub async fn run(
     gateway: &str,
     console: Option<&str>,
 ) -> Result<Visible> {
-    let visible = send_until_answered(client, gateway).await?;
+    let visible = send_within(client, gateway, ANSWER_PATIENCE).await?;
     let Some(console) = console else {
         return Ok(visible);
     };
@@ -138,11 +145,15 @@ fn counted(answer: &Value, (route, times): (&str, f64)) -> bool {
 }
 
 /// A machine that is busy with something else can make the first answers late: a time-out is not yet a failure.
-async fn send_until_answered(client: &reqwest::Client, gateway: &str) -> Result<Visible> {
+pub async fn send_within(
+    client: &reqwest::Client,
+    gateway: &str,
+    patience: Duration,
+) -> Result<Visible> {
     let start = Instant::now();
     loop {
         match send(client, gateway).await {
-            Err(_) if start.elapsed() < ANSWER_PATIENCE => tokio::time::sleep(5 * POLL).await,
+            Err(_) if start.elapsed() < patience => tokio::time::sleep(5 * POLL).await,
             answer => return answer,
         }
     }

@@ -1,0 +1,296 @@
+//! `omnitrace alertmanager-config`: Alertmanager expands no variables, so its file is rendered from the secrets that are
+//! present. They are named in it, never copied.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::cli::base_url;
+
+/// Text of `omnitrace help alertmanager-config`.
+pub const ABOUT: &str = "\
+Render Alertmanager's configuration. Which receivers there are is decided by the files in --secrets:
+
+  slack_webhook_url                          Slack, pages and tickets
+  pagerduty_routing_key                      PagerDuty, pages
+  smtp_smarthost, smtp_from, smtp_to         e-mail, tickets; smtp_auth_username and smtp_auth_password if the server
+                                             wants them
+  webhook_url                                any webhook, pages and tickets
+  watchdog_url                               gets the alert that always fires: silence there means that alerting is dead
+
+With --herald-url every alert also goes to `omnitrace herald`, which adds evidence. Secrets are named in the file, not copied \
+into it (the addresses of e-mail are).";
+
+/// `omnitrace alertmanager-config`.
+#[derive(Debug, Args)]
+pub struct AlertmanagerConfigArgs {
+    /// Directory with a file for each secret
+    #[arg(long, value_name = "DIR")]
+    secrets: PathBuf,
+    /// Where Alertmanager will find that directory (default: the same)
+    #[arg(long, value_name = "DIR")]
+    secrets_mounted_at: Option<PathBuf>,
+    /// Base URL of `omnitrace herald`
+    #[arg(long, value_name = "URL", env = "HERALD_URL", value_parser = base_url)]
+    herald_url: Option<String>,
+    /// Where to write it (default: stdout)
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Renders, writes, and says which receivers are switched on.
+pub fn run(args: &AlertmanagerConfigArgs) -> Result<()> {
+    let secrets = Secrets::read(args)?;
+    let config = render(&secrets, args.herald_url.as_deref())?;
+    // YAML is a superset of JSON.
+    let text = serde_json::to_string_pretty(&config)? + "\n";
+    let Some(path) = &args.output else {
+        print!("{text}");
+        return Ok(());
+    };
+    // Readable for Alertmanager, which is another user; there is no secret in it.
+    std::fs::write(path, text).with_context(|| format!("--output {}", path.display()))?;
+    let on = secrets.switched_on(args.herald_url.is_some());
+    let on = if on.is_empty() {
+        "none: alerts are shown, and sent to nobody".to_owned()
+    } else {
+        on.join(", ")
+    };
+    eprintln!("{}: receivers {on}", path.display());
+    Ok(())
+}
+
+/// Which secrets there are.
+struct Secrets {
+    directory: PathBuf,
+    mounted: PathBuf,
+}
+
+impl Secrets {
+    fn read(args: &AlertmanagerConfigArgs) -> Result<Self> {
+        if !args.secrets.is_dir() {
+            bail!(
+                "--secrets {}: there is no such directory; an empty one switches every receiver off",
+                args.secrets.display()
+            );
+        }
+        Ok(Self {
+            directory: args.secrets.clone(),
+            mounted: args
+                .secrets_mounted_at
+                .clone()
+                .unwrap_or_else(|| args.secrets.clone()),
+        })
+    }
+
+    /// The text of a secret; an empty file counts as none.
+    fn text(&self, name: &str) -> Result<Option<String>> {
+        let path = self.directory.join(name);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| path.display().to_string()),
+        }
+    }
+
+    /// Where Alertmanager finds a secret, if there is one.
+    fn file(&self, name: &str) -> Result<Option<String>> {
+        let mounted = self.mounted.join(name).display().to_string();
+        Ok(self.text(name)?.map(|_| mounted))
+    }
+
+    /// The same for one that holds a URL.
+    fn url_file(&self, name: &str) -> Result<Option<String>> {
+        if let Some(text) = self.text(name)?
+            && base_url(&text).is_err()
+        {
+            bail!(
+                "{}: does not hold an http or https URL",
+                self.directory.join(name).display()
+            );
+        }
+        self.file(name)
+    }
+
+    /// What e-mail needs beside the smart host.
+    fn required(&self, name: &str) -> Result<String> {
+        self.text(name)?.with_context(|| {
+            format!(
+                "{} is missing: e-mail needs smtp_smarthost, smtp_from and smtp_to; remove all smtp_* files to switch it off",
+                self.directory.join(name).display()
+            )
+        })
+    }
+
+    fn switched_on(&self, herald: bool) -> Vec<&'static str> {
+        let files = [
+            ("slack_webhook_url", "Slack"),
+            ("pagerduty_routing_key", "PagerDuty"),
+            ("smtp_smarthost", "e-mail"),
+            ("webhook_url", "webhook"),
+            ("watchdog_url", "watchdog"),
+        ];
+        let present = files
+            .into_iter()
+            .filter(|(file, _)| matches!(self.text(file), Ok(Some(_))))
+            .map(|(_, name)| name);
+        herald
+            .then_some("herald")
+            .into_iter()
+            .chain(present)
+            .collect()
+    }
+}
+
+fn render(secrets: &Secrets, herald: Option<&str>) -> Result<Value> {
+    let mut page = receiver("page");
+    let mut ticket = receiver("ticket");
+    let mut watchdog = receiver("watchdog");
+    if let Some(herald) = herald {
+        let webhook = json!({"url": format!("{herald}/alerts"), "send_resolved": true});
+        add(&mut page, "webhook_configs", webhook.clone());
+        add(&mut ticket, "webhook_configs", webhook);
+    }
+    if let Some(file) = secrets.url_file("slack_webhook_url")? {
+        add(&mut page, "slack_configs", slack(&file));
+        add(&mut ticket, "slack_configs", slack(&file));
+    }
+    if let Some(file) = secrets.file("pagerduty_routing_key")? {
+        add(&mut page, "pagerduty_configs", pagerduty(&file));
+    }
+    if let Some(email) = email(secrets)? {
+        add(&mut ticket, "email_configs", email);
+    }
+    if let Some(file) = secrets.url_file("webhook_url")? {
+        let webhook = json!({"url_file": file, "send_resolved": true});
+        add(&mut page, "webhook_configs", webhook.clone());
+        add(&mut ticket, "webhook_configs", webhook);
+    }
+    if let Some(file) = secrets.url_file("watchdog_url")? {
+        let webhook = json!({"url_file": file, "send_resolved": false});
+        add(&mut watchdog, "webhook_configs", webhook);
+    }
+    Ok(json!({
+        "route": route(),
+        "inhibit_rules": [inhibition()],
+        "receivers": [page, ticket, watchdog],
+    }))
+}
+
+/// A page waits for nobody; what belongs to one objective of one service is one notification.
+fn route() -> Value {
+    json!({
+        "receiver": "ticket",
+        "group_by": ["alertname", "team", "service", "slo"],
+        "group_wait": "30s",
+        "group_interval": "5m",
+        "repeat_interval": "12h",
+        "routes": [
+            {
+                "receiver": "watchdog",
+                "matchers": ["alertname=\"Watchdog\""],
+                "group_wait": "0s",
+                "group_interval": "1m",
+                "repeat_interval": "1m",
+            },
+            {
+                "receiver": "page",
+                "matchers": ["severity=\"page\""],
+                "group_wait": "5s",
+                "group_interval": "1m",
+                "repeat_interval": "1h",
+            },
+        ],
+    })
+}
+
+/// A page says what the tickets of the same objective would repeat. Labels that are absent compare equal, so each is
+/// required: otherwise any page would silence every ticket without these labels.
+fn inhibition() -> Value {
+    let with = |severity: &str| {
+        json!([
+            format!("severity=\"{severity}\""),
+            "slo!=\"\"",
+            "service!=\"\"",
+            "route!=\"\"",
+        ])
+    };
+    json!({
+        "source_matchers": with("page"),
+        "target_matchers": with("ticket"),
+        "equal": ["slo", "service", "route"],
+    })
+}
+
+const TITLE: &str = "{{ .Status | toUpper }} {{ .CommonLabels.severity }} {{ .GroupLabels.alertname }} {{ .GroupLabels.service }}";
+const TEXT: &str = "{{ range .Alerts }}{{ .Annotations.summary }}\n{{ .Annotations.description }}\ndashboard: {{ .Annotations.dashboard_url }}\nrunbook: {{ .Annotations.runbook_url }}\n\n{{ end }}";
+
+fn slack(file: &str) -> Value {
+    json!({"api_url_file": file, "send_resolved": true, "title": TITLE, "text": TEXT})
+}
+
+fn pagerduty(file: &str) -> Value {
+    json!({
+        "routing_key_file": file,
+        "send_resolved": true,
+        "description": TITLE,
+        "severity": "critical",
+        "details": {"what": TEXT},
+    })
+}
+
+fn email(secrets: &Secrets) -> Result<Option<Value>> {
+    let parts = [
+        "smtp_smarthost",
+        "smtp_from",
+        "smtp_to",
+        "smtp_auth_username",
+        "smtp_auth_password",
+    ];
+    let mut any = false;
+    for part in parts {
+        any |= secrets.text(part)?.is_some();
+    }
+    if !any {
+        return Ok(None);
+    }
+    let mut email = json!({
+        "smarthost": secrets.required("smtp_smarthost")?,
+        "from": secrets.required("smtp_from")?,
+        "to": secrets.required("smtp_to")?,
+        "send_resolved": true,
+        "headers": {"Subject": TITLE},
+        "text": TEXT,
+        "html": "",
+    });
+    let user = secrets.text("smtp_auth_username")?;
+    let password = secrets.file("smtp_auth_password")?;
+    match (user, password) {
+        (Some(user), Some(password)) => {
+            email["auth_username"] = user.into();
+            email["auth_password_file"] = password.into();
+        }
+        (None, None) => {}
+        _ => bail!(
+            "{}: smtp_auth_username and smtp_auth_password belong together; one of them is missing",
+            secrets.directory.display()
+        ),
+    }
+    Ok(Some(email))
+}
+
+fn receiver(name: &str) -> Value {
+    json!({"name": name})
+}
+
+fn add(receiver: &mut Value, kind: &str, config: Value) {
+    if let Value::Object(fields) = receiver
+        && let Value::Array(list) = fields
+            .entry(kind)
+            .or_insert_with(|| Value::Array(Vec::new()))
+    {
+        list.push(config);
+    }
+}

@@ -1,0 +1,162 @@
+//! What `omnitrace doctor` is told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::cli::{base_url, duration};
+
+/// Text of `omnitrace help doctor`.
+pub const ABOUT: &str = "\
+Send one order through the gateway and follow it through every backend whose URL is given: its trace in Jaeger, its log \
+lines in Loki, its request and an exemplar in Prometheus, the rules, the scrape targets, Alertmanager, and Grafana's \
+data sources. One line a path; what fails says what to look at. A backend without a URL is called absent and does not \
+count, unless --require names it.";
+
+/// Examples of `omnitrace help doctor`.
+pub const EXAMPLES: &str = "\
+Examples:
+  omnitrace doctor --gateway-url http://127.0.0.1:8080 --prometheus-url http://127.0.0.1:9090 \\
+      --jaeger-url http://127.0.0.1:16686
+  omnitrace doctor --require grafana,loki --timeout 3m
+  omnitrace doctor --json | jq '.paths[] | select(.state == \"fail\")'
+  omnitrace doctor --preflight                          can the stack be started on this machine?";
+
+/// `omnitrace doctor`.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorArgs {
+    /// The public API, where the probe order is sent
+    #[arg(long, value_name = "URL", env = "GATEWAY_URL", default_value = "http://127.0.0.1:8080", value_parser = base_url)]
+    pub gateway_url: String,
+    /// Prometheus
+    #[arg(long, value_name = "URL", env = "PROMETHEUS_URL", value_parser = base_url)]
+    pub prometheus_url: Option<String>,
+    /// Jaeger's query API
+    #[arg(long, value_name = "URL", env = "JAEGER_URL", value_parser = base_url)]
+    pub jaeger_url: Option<String>,
+    /// Loki
+    #[arg(long, value_name = "URL", env = "LOKI_URL", value_parser = base_url)]
+    pub loki_url: Option<String>,
+    /// Alertmanager
+    #[arg(long, value_name = "URL", env = "ALERTMANAGER_URL", value_parser = base_url)]
+    pub alertmanager_url: Option<String>,
+    /// The collector's health check
+    #[arg(long, value_name = "URL", env = "COLLECTOR_URL", value_parser = base_url)]
+    pub collector_url: Option<String>,
+    /// Grafana
+    #[arg(long, value_name = "URL", env = "GRAFANA_URL", value_parser = base_url)]
+    pub grafana_url: Option<String>,
+    /// Grafana's user
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "GRAFANA_USER",
+        default_value = "admin"
+    )]
+    pub grafana_user: String,
+    /// Grafana's password; without one its data sources are not asked
+    #[arg(
+        long,
+        value_name = "TEXT",
+        env = "GRAFANA_PASSWORD",
+        hide_env_values = true
+    )]
+    pub grafana_password: Option<String>,
+    /// Backends that must not be absent
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub require: Vec<Backend>,
+    /// No backend may be absent
+    #[arg(long)]
+    pub require_all: bool,
+    /// How long data may take to become visible
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub timeout: Duration,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Check ports, memory and disk before the stack is started, and nothing else
+    #[arg(long)]
+    pub preflight: bool,
+    /// With --preflight: ports of 127.0.0.1 that will be published
+    #[arg(long, value_name = "PORTS", value_delimiter = ',', default_values_t = [3000, 8080, 16686, 9090, 9093, 4317, 4318])]
+    pub ports: Vec<u16>,
+    /// With --preflight: the stack runs already, so its ports are in use
+    #[arg(long)]
+    pub skip_ports: bool,
+    /// With --preflight: where images and volumes are kept
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub disk_path: PathBuf,
+}
+
+/// A part of the stack that the doctor asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// Metrics and rules.
+    Prometheus,
+    /// Traces.
+    Jaeger,
+    /// Logs.
+    Loki,
+    /// Notifications.
+    Alertmanager,
+    /// The collector.
+    Collector,
+    /// Dashboards.
+    Grafana,
+}
+
+impl Backend {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Prometheus,
+        Self::Jaeger,
+        Self::Loki,
+        Self::Alertmanager,
+        Self::Collector,
+        Self::Grafana,
+    ];
+
+    /// As people write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Prometheus => "Prometheus",
+            Self::Jaeger => "Jaeger",
+            Self::Loki => "Loki",
+            Self::Alertmanager => "Alertmanager",
+            Self::Collector => "collector",
+            Self::Grafana => "Grafana",
+        }
+    }
+
+    /// The variable that names it.
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::Prometheus => "PROMETHEUS_URL",
+            Self::Jaeger => "JAEGER_URL",
+            Self::Loki => "LOKI_URL",
+            Self::Alertmanager => "ALERTMANAGER_URL",
+            Self::Collector => "COLLECTOR_URL",
+            Self::Grafana => "GRAFANA_URL",
+        }
+    }
+}
+
+impl DoctorArgs {
+    /// Where a backend is, if it was said.
+    pub fn url(&self, backend: Backend) -> Option<&str> {
+        match backend {
+            Backend::Prometheus => self.prometheus_url.as_deref(),
+            Backend::Jaeger => self.jaeger_url.as_deref(),
+            Backend::Loki => self.loki_url.as_deref(),
+            Backend::Alertmanager => self.alertmanager_url.as_deref(),
+            Backend::Collector => self.collector_url.as_deref(),
+            Backend::Grafana => self.grafana_url.as_deref(),
+        }
+    }
+
+    /// Whether its absence is a failure.
+    pub fn requires(&self, backend: Backend) -> bool {
+        self.require_all || self.require.contains(&backend)
+    }
+}

@@ -1,0 +1,100 @@
+//! Asking a backend: JSON of bounded size, and errors in words.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
+
+/// An answer larger than this is not what was asked for.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
+/// Of an answer that makes no sense, this much is shown.
+const SHOWN: usize = 120;
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An HTTP client that says who it is: tail sampling keeps the probe's trace by its user agent.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+}
+
+impl Client {
+    /// One for all backends.
+    pub fn new() -> Result<Self> {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(TIMEOUT)
+            .user_agent(concat!("omnitrace-doctor/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { http })
+    }
+
+    /// The plain client, for the probe.
+    pub fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    /// GET with query parameters; the answer must be a success.
+    pub async fn text(&self, url: &str, query: &[(&str, &str)]) -> Result<String> {
+        self.send(self.http.get(with_query(url, query)?)).await
+    }
+
+    /// The same for JSON.
+    pub async fn json(&self, url: &str, query: &[(&str, &str)]) -> Result<Value> {
+        parse(&self.text(url, query).await?)
+    }
+
+    /// JSON behind HTTP's basic authentication.
+    pub async fn json_as(&self, url: &str, user: &str, password: &str) -> Result<Value> {
+        parse(
+            &self
+                .send(self.http.get(url).basic_auth(user, Some(password)))
+                .await?,
+        )
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<String> {
+        let mut response = request.send().await.map_err(in_words)?;
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(in_words)? {
+            if body.len() + chunk.len() > MOST_BYTES {
+                bail!("the answer is larger than {MOST_BYTES} bytes");
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let text = String::from_utf8_lossy(&body).into_owned();
+        if status.is_success() {
+            Ok(text)
+        } else {
+            Err(anyhow!("{status} {}", excerpt(&text)))
+        }
+    }
+}
+
+fn with_query(url: &str, query: &[(&str, &str)]) -> Result<url::Url> {
+    let mut url = url::Url::parse(url).with_context(|| format!("not a URL: {url}"))?;
+    if !query.is_empty() {
+        url.query_pairs_mut().extend_pairs(query);
+    }
+    Ok(url)
+}
+
+fn parse(text: &str) -> Result<Value> {
+    serde_json::from_str(text).map_err(|_| anyhow!("the answer is not JSON: {}", excerpt(text)))
+}
+
+fn in_words(error: reqwest::Error) -> anyhow::Error {
+    if error.is_timeout() {
+        anyhow!("no answer within {TIMEOUT:?}")
+    } else if error.is_connect() {
+        anyhow!("nothing answers there")
+    } else {
+        anyhow!("{}", error.without_url())
+    }
+}
+
+/// The beginning of what came, printable.
+fn excerpt(text: &str) -> String {
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().take(SHOWN).map(plain).collect()
+}

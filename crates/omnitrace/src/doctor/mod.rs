@@ -1,0 +1,127 @@
+//! `omnitrace doctor`: does every signal arrive, and does each lead to the next?
+
+pub mod args;
+mod client;
+mod path;
+mod paths;
+mod preflight;
+mod report;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tokio::task::JoinSet;
+
+use crate::up::probe;
+use args::{Backend, DoctorArgs};
+use client::Client;
+use path::{Path, Visit};
+use paths::Probe;
+use report::{Report, Row, State};
+
+/// Follows every path, prints a line each, and fails when one does not lead where it should.
+pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
+    if args.preflight {
+        return preflight::run(args);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let report = runtime.block_on(follow(args))?;
+    report.finish(args);
+    Ok(report.exit_code())
+}
+
+async fn follow(args: &DoctorArgs) -> Result<Report> {
+    let client = Client::new()?;
+    let mut report = Report::new(args.json);
+    for backend in Backend::ALL {
+        if args.url(backend).is_none() {
+            report.add(absent(args, backend));
+        }
+    }
+    let start = Instant::now();
+    let deadline = start + args.timeout;
+    let Some(probe) = order(&client, args, &mut report, deadline).await else {
+        return Ok(report);
+    };
+    report.trace_id = Some(probe.trace_id.clone());
+    let visit = Arc::new(Visit {
+        client,
+        args: args.clone(),
+        probe,
+    });
+    let mut running = JoinSet::new();
+    for path in Path::ALL.into_iter().filter(|path| path.is_given(args)) {
+        running.spawn(Arc::clone(&visit).follow(path, deadline));
+    }
+    while let Some(row) = running.join_next().await {
+        report.add(row?);
+    }
+    report.seconds = start.elapsed();
+    Ok(report)
+}
+
+fn absent(args: &DoctorArgs, backend: Backend) -> Row {
+    let required = args.requires(backend);
+    Row {
+        path: backend.name().to_owned(),
+        state: if required { State::Fail } else { State::Absent },
+        detail: if required {
+            "is required and its URL is not given".to_owned()
+        } else {
+            String::new()
+        },
+        hint: format!("set {}", backend.variable()),
+        seconds: Duration::ZERO,
+    }
+}
+
+/// Places the probe order. Without it there is nothing to follow.
+async fn order(
+    client: &Client,
+    args: &DoctorArgs,
+    report: &mut Report,
+    deadline: Instant,
+) -> Option<Probe> {
+    let start = Instant::now();
+    let placed = place(client, args, deadline).await;
+    let (state, detail) = match &placed {
+        Ok(probe) => (State::Ok, format!("answered, trace {}", probe.trace_id)),
+        Err(error) => (State::Fail, format!("{error:#}")),
+    };
+    report.add(Row {
+        path: "order -> gateway".to_owned(),
+        state,
+        detail,
+        hint: format!(
+            "{} and the logs of gateway, data and downstream",
+            args.gateway_url
+        ),
+        seconds: start.elapsed(),
+    });
+    placed.ok()
+}
+
+async fn place(client: &Client, args: &DoctorArgs, deadline: Instant) -> Result<Probe> {
+    let mut before = [("/api/orders", 0.0), ("/api/data", 0.0)];
+    if let Some(prometheus) = &args.prometheus_url {
+        for (route, count) in &mut before {
+            // An answer is no condition here: the paths that follow will say what is wrong.
+            *count = paths::count(client, prometheus, route).await.unwrap_or(0.0);
+        }
+    }
+    let patience = deadline.saturating_duration_since(Instant::now());
+    let visible = probe::send_within(client.http(), &args.gateway_url, patience).await?;
+    let (_, counted_before) = before
+        .into_iter()
+        .find(|(route, _)| *route == visible.route())
+        .context("the probe's route")?;
+    Ok(Probe {
+        trace_id: visible.trace_id.clone(),
+        route: visible.route(),
+        counted_before,
+    })
+}

@@ -1,0 +1,142 @@
+//! Which paths there are, and following one until it leads somewhere or time is up.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use super::args::{Backend, DoctorArgs};
+use super::client::Client;
+use super::paths::{self, Probe};
+use super::report::{Row, State};
+
+/// From one signal to the next.
+#[derive(Debug, Clone, Copy)]
+pub enum Path {
+    Collector,
+    Trace,
+    Logs,
+    Count,
+    Exemplar,
+    SpanMetrics,
+    Targets,
+    Rules,
+    Alerts,
+    Grafana,
+}
+
+impl Path {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Collector,
+        Self::Trace,
+        Self::Logs,
+        Self::Count,
+        Self::Exemplar,
+        Self::SpanMetrics,
+        Self::Targets,
+        Self::Rules,
+        Self::Alerts,
+        Self::Grafana,
+    ];
+
+    /// Its name, the backends it needs (the first is the one to look at), and what to look at there.
+    fn describe(self) -> (&'static str, &'static [Backend], &'static str) {
+        use Backend::{Alertmanager, Collector, Grafana, Jaeger, Loki, Prometheus};
+        match self {
+            Self::Collector => ("collector", &[Collector], ", its log and its memory limit"),
+            Self::Trace => (
+                "order -> Jaeger",
+                &[Jaeger],
+                ", and otelcol_exporter_send_failed_spans_total of the collector",
+            ),
+            Self::Logs => (
+                "order -> Loki",
+                &[Loki],
+                ", and otelcol_exporter_send_failed_log_records_total of the collector",
+            ),
+            Self::Count => (
+                "order -> Prometheus",
+                &[Prometheus],
+                "/targets, job services",
+            ),
+            Self::Exemplar => (
+                "exemplar -> Jaeger",
+                &[Prometheus, Jaeger],
+                ": does it run with --enable-feature=exemplar-storage? Do the services sample?",
+            ),
+            Self::SpanMetrics => ("span metrics", &[Prometheus], "/targets, job span-metrics"),
+            Self::Targets => ("scrape targets", &[Prometheus], "/targets"),
+            Self::Rules => ("rules", &[Prometheus], "/rules, and alerts/rules"),
+            Self::Alerts => (
+                "alert -> Alertmanager",
+                &[Alertmanager, Prometheus],
+                ", and prometheus_notifications_errors_total of Prometheus",
+            ),
+            Self::Grafana => ("Grafana", &[Grafana], "/connections/datasources"),
+        }
+    }
+
+    /// Whether every backend that it needs has a URL.
+    pub fn is_given(self, args: &DoctorArgs) -> bool {
+        let (_, needs, _) = self.describe();
+        needs.iter().all(|backend| args.url(*backend).is_some())
+    }
+}
+
+/// What following a path takes.
+pub struct Visit {
+    /// Asks.
+    pub client: Client,
+    /// Knows where everything is.
+    pub args: DoctorArgs,
+    /// What was sent.
+    pub probe: Probe,
+}
+
+impl Visit {
+    /// Tries until it leads somewhere, or time is up; the last failure counts.
+    pub async fn follow(self: Arc<Self>, path: Path, deadline: Instant) -> Row {
+        let start = Instant::now();
+        let (state, detail) = loop {
+            match self.attempt(path).await {
+                Ok(detail) => break (State::Ok, detail),
+                Err(error) if Instant::now() >= deadline => {
+                    break (State::Fail, format!("{error:#}"));
+                }
+                Err(_) => tokio::time::sleep(paths::POLL).await,
+            }
+        };
+        let (name, needs, hint) = path.describe();
+        let url = needs.first().and_then(|backend| self.args.url(*backend));
+        Row {
+            path: name.to_owned(),
+            state,
+            detail,
+            hint: format!("{}{hint}", url.unwrap_or_default()),
+            seconds: start.elapsed(),
+        }
+    }
+
+    async fn attempt(&self, path: Path) -> Result<String> {
+        let (client, probe) = (&self.client, &self.probe);
+        let url = |backend| self.args.url(backend).context("its URL is not given");
+        let prometheus = || url(Backend::Prometheus);
+        match path {
+            Path::Collector => paths::collector(client, url(Backend::Collector)?).await,
+            Path::Trace => paths::trace(client, url(Backend::Jaeger)?, &probe.trace_id).await,
+            Path::Logs => paths::logs(client, url(Backend::Loki)?, &probe.trace_id).await,
+            Path::Count => paths::counted(client, prometheus()?, probe).await,
+            Path::Exemplar => paths::exemplar(client, prometheus()?, url(Backend::Jaeger)?).await,
+            Path::SpanMetrics => paths::span_metrics(client, prometheus()?).await,
+            Path::Targets => paths::targets(client, prometheus()?).await,
+            Path::Rules => paths::rules(client, prometheus()?).await,
+            Path::Alerts => paths::alerts(client, prometheus()?, url(Backend::Alertmanager)?).await,
+            Path::Grafana => {
+                let password = self.args.grafana_password.as_deref();
+                let login = password.map(|password| (self.args.grafana_user.as_str(), password));
+                paths::grafana(client, url(Backend::Grafana)?, login).await
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What the doctor says: a line a path, or one JSON object.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::args::{Backend, DoctorArgs};
+
+/// How a path ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It leads where it should.
+    Ok,
+    /// It does not.
+    Fail,
+    /// Nobody said where it should lead.
+    Absent,
+}
+
+impl State {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Fail => "FAIL",
+            Self::Absent => "absent",
+        }
+    }
+}
+
+/// One path.
+#[derive(Debug)]
+pub struct Row {
+    /// What leads where.
+    pub path: String,
+    /// Whether it does.
+    pub state: State,
+    /// What was seen.
+    pub detail: String,
+    /// What to look at when it fails, what to set when it is absent.
+    pub hint: String,
+    /// How long it took.
+    pub seconds: Duration,
+}
+
+/// All of them.
+pub struct Report {
+    json: bool,
+    rows: Vec<Row>,
+    /// Trace of the probe order.
+    pub trace_id: Option<String>,
+    /// From the order until everything was visible.
+    pub seconds: Duration,
+}
+
+impl Report {
+    /// An empty one.
+    pub fn new(json: bool) -> Self {
+        Self {
+            json,
+            rows: Vec::new(),
+            trace_id: None,
+            seconds: Duration::ZERO,
+        }
+    }
+
+    /// Says how a path ended, as soon as it is known.
+    pub fn add(&mut self, row: Row) {
+        if !self.json {
+            say(&line(&row));
+        }
+        self.rows.push(row);
+    }
+
+    /// The last line: how long it took, and where to look.
+    pub fn finish(&self, args: &DoctorArgs) {
+        if self.json {
+            say(&self.as_json().to_string());
+            return;
+        }
+        let failed: Vec<&str> = self
+            .rows
+            .iter()
+            .filter(|row| row.state == State::Fail)
+            .map(|row| row.path.as_str())
+            .collect();
+        if !failed.is_empty() {
+            say(&format!("failed: {}", failed.join(", ")));
+            return;
+        }
+        let absent = self.rows.iter().any(|row| row.state == State::Absent);
+        let which = if absent {
+            "all backends given"
+        } else {
+            "all backends"
+        };
+        say(&format!(
+            "data visible in {which}: {:.1} s",
+            self.seconds.as_secs_f64()
+        ));
+        say(&format!("  gateway      {}", args.gateway_url));
+        for backend in Backend::ALL {
+            if let Some(url) = args.url(backend) {
+                say(&format!("  {:<12} {url}", backend.name()));
+            }
+        }
+    }
+
+    fn as_json(&self) -> serde_json::Value {
+        let paths: Vec<_> = self
+            .rows
+            .iter()
+            .map(|row| {
+                json!({
+                    "path": row.path,
+                    "state": row.state.text().to_lowercase(),
+                    "detail": row.detail,
+                    "look_at": row.hint,
+                    "seconds": rounded(row.seconds),
+                })
+            })
+            .collect();
+        json!({
+            "healthy": self.healthy(),
+            "seconds": rounded(self.seconds),
+            "trace_id": self.trace_id,
+            "paths": paths,
+        })
+    }
+
+    fn healthy(&self) -> bool {
+        self.rows.iter().all(|row| row.state != State::Fail)
+    }
+
+    /// Failure when a path failed.
+    pub fn exit_code(&self) -> ExitCode {
+        if self.healthy() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn line(row: &Row) -> String {
+    let (path, detail, hint) = (&row.path, &row.detail, &row.hint);
+    let state = row.state.text();
+    match row.state {
+        State::Ok => format!(
+            "{state:<7} {path:<22} {detail} ({:.1} s)",
+            row.seconds.as_secs_f64()
+        ),
+        State::Fail => format!("{state:<7} {path:<22} {detail}; look at: {hint}"),
+        State::Absent => format!("{state:<7} {path:<22} {hint} to include it"),
+    }
+}
+
+fn rounded(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+/// Not `println!`: a reader that goes away is no reason to panic.
+fn say(line: &str) {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{line}")
+        .and_then(|()| stdout.flush())
+        .ok();
+}

@@ -1,0 +1,314 @@
+//! Alertmanager's configuration as `omnitrace alertmanager-config` renders it: checked by amtool in every combination of
+//! secrets, and at work in a running Alertmanager.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Capture, Child, Directory, eventually, http, omnitrace, run_tool, spawn_tool,
+};
+
+/// What each receiver needs.
+const RECEIVERS: [(&str, &[(&str, &str)]); 6] = [
+    (
+        "slack_configs",
+        &[("slack_webhook_url", "https://hooks.slack.example/T/B/x")],
+    ),
+    (
+        "pagerduty_configs",
+        &[("pagerduty_routing_key", "0123456789abcdef")],
+    ),
+    (
+        "email_configs",
+        &[
+            ("smtp_smarthost", "mail.example:587"),
+            ("smtp_from", "alerts@omnitrace.example"),
+            ("smtp_to", "oncall@omnitrace.example"),
+        ],
+    ),
+    (
+        "webhook_configs",
+        &[("webhook_url", "https://hook.example/alerts")],
+    ),
+    (
+        "watchdog",
+        &[("watchdog_url", "https://dead-man.example/ping")],
+    ),
+    ("herald", &[]),
+];
+
+fn write(directory: &Path, files: &[(&str, &str)]) {
+    for (name, text) in files {
+        std::fs::write(directory.join(name), text).expect("a secret");
+    }
+}
+
+/// Runs the command; exit code, stderr.
+async fn render(secrets: &Path, output: &Path, herald: Option<&str>) -> (i32, String) {
+    let mut command = omnitrace(["alertmanager-config"]);
+    command
+        .arg("--secrets")
+        .arg(secrets)
+        .arg("--output")
+        .arg(output);
+    if let Some(herald) = herald {
+        command.args(["--herald-url", herald]);
+    }
+    let mut child = Child::spawn("alertmanager-config", command);
+    let status = child.wait().await;
+    (status.code().unwrap_or(-1), child.stderr().join("\n"))
+}
+
+#[tokio::test]
+#[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
+async fn amtool_accepts_every_combination_of_secrets() {
+    for combination in 0..1_u32 << RECEIVERS.len() {
+        let on = |index: usize| combination & (1 << index) != 0;
+        let directory = Directory::new();
+        let secrets = directory.path().join("secrets");
+        std::fs::create_dir(&secrets).expect("a directory");
+        for (index, (_, files)) in RECEIVERS.iter().enumerate() {
+            if on(index) {
+                write(&secrets, files);
+            }
+        }
+        let output = directory.path().join("alertmanager.yml");
+        let herald = on(5).then_some("http://herald:9095");
+        let (code, said) = render(&secrets, &output, herald).await;
+        assert_eq!(code, 0, "{combination:b}: {said}");
+        let path = output.to_str().expect("a path of text");
+        let (valid, said) = run_tool("amtool", &["check-config", path]);
+        assert!(valid, "{combination:b}: {said}");
+
+        let text = std::fs::read_to_string(&output).expect("the file");
+        for (index, (kind, files)) in RECEIVERS.iter().enumerate().take(3) {
+            assert_eq!(text.contains(kind), on(index), "{combination:b} {kind}");
+            let secret = files[0].1;
+            assert!(
+                index == 2 || !text.contains(secret),
+                "{kind}: a secret was copied"
+            );
+        }
+        assert_eq!(text.contains("http://herald:9095/alerts"), on(5));
+        for (labels, receiver) in [
+            (["alertname=A", "severity=page"], "page"),
+            (["alertname=A", "severity=ticket"], "ticket"),
+            (["alertname=Watchdog", "severity=none"], "watchdog"),
+            (["alertname=A", "team=orders"], "ticket"),
+        ] {
+            let config = format!("--config.file={path}");
+            let (ok, said) = run_tool(
+                "amtool",
+                &["config", "routes", "test", &config, labels[0], labels[1]],
+            );
+            // A warning about the flag follows.
+            assert!(
+                ok && said.lines().next() == Some(receiver),
+                "{labels:?}: {said}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn half_a_receiver_is_an_error_that_names_the_file() {
+    let directory = Directory::new();
+    let output = directory.path().join("alertmanager.yml");
+    let cases: [(&[(&str, &str)], &str); 4] = [
+        (
+            &[("smtp_smarthost", "mail.example:587")],
+            "smtp_from is missing",
+        ),
+        (&[("smtp_auth_password", "x")], "smtp_smarthost is missing"),
+        (
+            &[
+                ("smtp_smarthost", "mail.example:587"),
+                ("smtp_from", "a@omnitrace.example"),
+                ("smtp_to", "b@omnitrace.example"),
+                ("smtp_auth_username", "a"),
+            ],
+            "smtp_auth_username and smtp_auth_password belong together",
+        ),
+        (
+            &[("slack_webhook_url", "hooks.slack.example")],
+            "slack_webhook_url: does not hold",
+        ),
+    ];
+    for (index, (files, expected)) in cases.into_iter().enumerate() {
+        let secrets = directory.path().join(index.to_string());
+        std::fs::create_dir(&secrets).expect("a directory");
+        write(&secrets, files);
+        let (code, said) = render(&secrets, &output, None).await;
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains(expected), "{expected:?} in {said}");
+        assert!(!output.exists(), "nothing is written");
+    }
+    let (code, said) = render(&directory.path().join("none"), &output, None).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("there is no such directory"), "{said}");
+}
+
+/// A running Alertmanager that sends to the test.
+struct Alertmanager {
+    url: String,
+    webhook: Capture,
+    _child: Child,
+    _directory: Directory,
+}
+
+impl Alertmanager {
+    async fn start() -> Self {
+        let directory = Directory::new();
+        let secrets = directory.path().join("secrets");
+        std::fs::create_dir(&secrets).expect("a directory");
+        let webhook = Capture::answering(&json!({}));
+        write(&secrets, &[("webhook_url", &webhook.url())]);
+        let output = directory.path().join("alertmanager.yml");
+        let (code, said) = render(&secrets, &output, None).await;
+        assert_eq!(code, 0, "{said}");
+        // Nobody waits half a minute for a test.
+        let text = std::fs::read_to_string(&output).expect("the file");
+        std::fs::write(
+            &output,
+            text.replace("\"30s\"", "\"1s\"")
+                .replace("\"5s\"", "\"1s\""),
+        )
+        .expect("the file");
+        let address = crate::harness::Addresses::new()
+            .of("alertmanager:9093")
+            .to_owned();
+        let arguments = [
+            format!("--config.file={}", output.display()),
+            format!("--storage.path={}", directory.path().join("data").display()),
+            format!("--web.listen-address={address}"),
+            "--cluster.listen-address=".to_owned(),
+        ];
+        let child = spawn_tool("alertmanager", &arguments, &[]);
+        let url = format!("http://{address}");
+        eventually("Alertmanager is ready", async || {
+            let answer = http().get(format!("{url}/-/ready")).send().await.ok()?;
+            answer.status().is_success().then_some(())
+        })
+        .await;
+        Self {
+            url,
+            webhook,
+            _child: child,
+            _directory: directory,
+        }
+    }
+
+    async fn fire(&self, alerts: Value) {
+        let answer = http()
+            .post(format!("{}/api/v2/alerts", self.url))
+            .json(&alerts)
+            .send()
+            .await;
+        assert_eq!(answer.expect("an answer").status(), 200);
+    }
+
+    /// `state` of every alert, by its label `name`.
+    async fn states(&self) -> Vec<(String, String)> {
+        let answer = http()
+            .get(format!("{}/api/v2/alerts", self.url))
+            .send()
+            .await
+            .expect("an answer");
+        let alerts: Vec<Value> = answer.json().await.expect("JSON");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let mut states: Vec<(String, String)> = alerts
+            .iter()
+            .map(|alert| {
+                (
+                    text(&alert["labels"]["name"]),
+                    text(&alert["status"]["state"]),
+                )
+            })
+            .collect();
+        states.sort();
+        states
+    }
+}
+
+fn alert(name: &str, severity: &str, labels: Value) -> Value {
+    let mut all = json!({"alertname": "AvailabilityBurnRate", "name": name, "severity": severity, "team": "orders"});
+    for (key, value) in labels.as_object().into_iter().flatten() {
+        all[key] = value.clone();
+    }
+    json!({"labels": all})
+}
+
+#[tokio::test]
+#[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
+async fn a_page_silences_the_tickets_of_its_own_objective_and_no_others() {
+    let alertmanager = Alertmanager::start().await;
+    let of = |slo: &str, service: &str, route: &str| json!({"slo": slo, "service": service, "route": route});
+    let orders = of("orders-availability", "gateway", "/api/orders");
+    alertmanager
+        .fire(json!([
+            alert("page", "page", orders.clone()),
+            alert("same", "ticket", orders),
+            alert(
+                "other slo",
+                "ticket",
+                of("orders-latency", "gateway", "/api/orders")
+            ),
+            alert(
+                "other service",
+                "ticket",
+                of("orders-availability", "data", "/api/orders")
+            ),
+            alert(
+                "other route",
+                "ticket",
+                of("orders-availability", "gateway", "/api/data")
+            ),
+            alert("page without labels", "page", json!({})),
+            alert("ticket without labels", "ticket", json!({})),
+        ]))
+        .await;
+    let want = [
+        ("other route", "active"),
+        ("other service", "active"),
+        ("other slo", "active"),
+        ("page", "active"),
+        ("page without labels", "active"),
+        ("same", "suppressed"),
+        ("ticket without labels", "active"),
+    ];
+    let want: Vec<(String, String)> = want
+        .map(|(name, state)| (name.to_owned(), state.to_owned()))
+        .into();
+    let mut seen = Vec::new();
+    eventually("every alert has its state", async || {
+        seen = alertmanager.states().await;
+        (seen == want).then_some(())
+    })
+    .await;
+
+    // What is sent: the page of the objective alone, the tickets grouped by objective and service; never the one below it.
+    let mut sent: Vec<String> = Vec::new();
+    eventually("every group is sent", async || {
+        for request in alertmanager.webhook.take() {
+            let body = request.json();
+            for alert in body["alerts"].as_array().into_iter().flatten() {
+                sent.push(
+                    alert["labels"]["name"]
+                        .as_str()
+                        .unwrap_or_default()
+                        .to_owned(),
+                );
+            }
+        }
+        (sent.len() >= 6).then_some(())
+    })
+    .await;
+    sent.sort();
+    let want: Vec<&str> = seen
+        .iter()
+        .filter(|(_, state)| state == "active")
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(sent, want);
+}
