@@ -93,6 +93,18 @@ impl NativeStack {
             .collect()
     }
 
+    /// The value of a LogQL metric query now; 0 when it has none.
+    pub async fn loki_query_instant(&self, expression: &str) -> f64 {
+        let url = format!(
+            "{}/loki/api/v1/query?{}",
+            self.url("loki:3100"),
+            encoded(&[("query", expression)])
+        );
+        let answer = self.get(url).await.unwrap_or_default();
+        let value = answer["data"]["result"][0]["value"][1].as_str();
+        value.and_then(|text| text.parse().ok()).unwrap_or(0.0)
+    }
+
     /// Waits until Jaeger has a trace with spans of all these services, and returns it.
     pub async fn traced_over(&self, trace_id: &str, services: &[&str]) -> Value {
         eventually(

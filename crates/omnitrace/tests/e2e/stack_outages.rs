@@ -1,0 +1,198 @@
+//! Faults of the pipeline: each backend is killed and started again under load. No request fails, and what was accepted
+//! arrives: every span and log record that the services count as exported is in Jaeger and Loki afterwards.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{NativeStack, eventually, http, list};
+
+const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
+/// Requests that must be answered while a part is away.
+const MEANWHILE: usize = 60;
+
+/// Orders and reads until it is told to stop; keeps what was not answered as it should be.
+struct Load {
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+    task: tokio::task::JoinHandle<Vec<String>>,
+}
+
+impl Load {
+    fn start(gateway: String, sku: String) -> Self {
+        let (stop, answered) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicUsize::new(0)),
+        );
+        let task = tokio::spawn(Self::run(
+            gateway,
+            sku,
+            Arc::clone(&stop),
+            Arc::clone(&answered),
+        ));
+        Self {
+            stop,
+            answered,
+            task,
+        }
+    }
+
+    async fn run(
+        gateway: String,
+        sku: String,
+        stop: Arc<AtomicBool>,
+        answered: Arc<AtomicUsize>,
+    ) -> Vec<String> {
+        let client = http();
+        let order = json!({"sku": sku, "quantity": 1, "customer_email": "ada@example.com"});
+        let mut failed = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            let requests = [
+                client.post(format!("{gateway}/api/orders")).json(&order),
+                client.get(format!("{gateway}/api/data")),
+            ];
+            for request in requests {
+                match request.send().await {
+                    Ok(answer) if answer.status().is_success() => {}
+                    Ok(answer) => failed.push(format!(
+                        "{} {}",
+                        answer.status(),
+                        answer.text().await.unwrap_or_default()
+                    )),
+                    Err(error) => failed.push(error.to_string()),
+                }
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+            // A pace, not a wait: enough that a part's absence spans many requests, few enough for two busy cores.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        failed
+    }
+
+    async fn more(&self, count: usize) {
+        let target = self.answered.load(Ordering::Relaxed) + count;
+        eventually("requests are answered", async || {
+            (self.answered.load(Ordering::Relaxed) >= target).then_some(())
+        })
+        .await;
+    }
+
+    async fn stop(self) -> (usize, Vec<String>) {
+        self.stop.store(true, Ordering::Relaxed);
+        let failed = self.task.await.expect("the load");
+        (self.answered.load(Ordering::Relaxed), failed)
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
+async fn each_backend_is_killed_under_load_and_nothing_accepted_is_lost() {
+    let mut native = NativeStack::builder()
+        .without(&["alertmanager", "blackbox", "postgres-exporter"])
+        .start()
+        .await;
+    let sku = native.stack.sku().await;
+    let load = Load::start(native.stack.url("gateway"), sku.clone());
+    load.more(MEANWHILE).await;
+    for part in ["jaeger", "loki", "prometheus", "collector"] {
+        native.kill(part).await;
+        load.more(MEANWHILE).await;
+        native.restart(part).await;
+        load.more(MEANWHILE).await;
+    }
+    let (answered, failed) = load.stop().await;
+    assert!(
+        failed.is_empty(),
+        "{} of {answered} failed: {:#?}",
+        failed.len(),
+        &failed[..failed.len().min(5)]
+    );
+    let mut books = native.stack.database.books().await;
+    books.settled(&sku).await;
+    books.delivered().await;
+
+    let spans = exported(&native, "span").await;
+    let stored = eventually("every exported span in Jaeger", async || {
+        let stored = spans_in_jaeger(&native).await;
+        (stored >= spans).then_some(stored)
+    })
+    .await;
+    // A span that was sent twice, because the answer to the first time was lost, is one span all the same.
+    assert_eq!(stored, spans, "spans");
+
+    let records = exported(&native, "log").await;
+    eventually("every exported log record in Loki", async || {
+        (records_in_loki(&native).await >= records).then_some(())
+    })
+    .await;
+    eventually(
+        "every request in Prometheus, after its restart too",
+        async || {
+            let count = native
+                .prometheus_sum(
+                    "http_server_request_duration_seconds_count{service_name=\"gateway\"}",
+                )
+                .await;
+            (count >= answered as f64).then_some(())
+        },
+    )
+    .await;
+    eprintln!("{answered} requests, {spans} spans and {records} log records: none lost");
+}
+
+/// What the services say was accepted, once nothing waits any more; nothing may have been dropped.
+async fn exported(native: &NativeStack, signal: &str) -> usize {
+    let mut accepted = 0;
+    for service in SERVICES {
+        let processed = format!("otel_sdk_processor_{signal}_processed_total");
+        let exported = format!("otel_sdk_exporter_{signal}_exported_total");
+        accepted += eventually(
+            &format!("{service} has exported every {signal}"),
+            async || {
+                let scrape = native.stack.scrape(service).await;
+                let all = scrape.value(&processed, &[]).unwrap_or(0.0);
+                let sent = scrape
+                    .value(&exported, &[("error_type", "")])
+                    .unwrap_or(0.0);
+                let ended = scrape.value(&exported, &[]).unwrap_or(0.0);
+                (all == ended).then(|| {
+                    assert_eq!(sent, ended, "{service} dropped some: {}", scrape.text);
+                    sent as usize
+                })
+            },
+        )
+        .await;
+    }
+    accepted
+}
+
+async fn spans_in_jaeger(native: &NativeStack) -> usize {
+    let mut ids = BTreeSet::new();
+    for service in SERVICES {
+        for trace in native.jaeger_search(service, &json!({}), 20_000).await {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            ids.extend(
+                list(&trace["spans"])
+                    .iter()
+                    .map(|span| (text(&span["traceID"]), text(&span["spanID"]))),
+            );
+        }
+    }
+    ids.len()
+}
+
+async fn records_in_loki(native: &NativeStack) -> usize {
+    let mut count = 0;
+    for service in SERVICES {
+        let answer = native
+            .loki_query_instant(&format!(
+                "sum(count_over_time({{service_name=\"{service}\"}}[1h]))"
+            ))
+            .await;
+        count += answer as usize;
+    }
+    count
+}
