@@ -67,21 +67,57 @@ impl Parameters for LockContention {
     };
 }
 
+/// A newer version that is slow.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct BadRelease {
+    ms: u64,
+}
+
+impl Parameters for BadRelease {
+    const SPEC: Spec = Spec {
+        name: "bad_release",
+        description: "Replaces the process by a newer version of it, whose statements that look up an item are slow; \
+                      at the end the old version comes back.",
+        signal_service: "self",
+        signal: "db_client_operation_duration_seconds{db_operation_name=\"SELECT\",db_collection_name=\"items\"}",
+        parameters: &[Parameter::integer("ms", "ms", 1, 10_000, 400)],
+    };
+}
+
+impl BadRelease {
+    /// What to ask the fault for to have it again.
+    pub(crate) fn parameters(self) -> serde_json::Value {
+        serde_json::json!({"ms": self.ms})
+    }
+}
+
 /// The state of all of them.
 #[derive(Default)]
 pub(crate) struct Faults {
+    /// This process is the release that `bad_release` puts in place.
+    is_bad_release: bool,
+    pub(crate) bad_release: Arc<Fault<BadRelease>>,
     slow_query: Arc<Fault<SlowQuery>>,
     pool_exhaustion: Arc<Fault<PoolExhaustion>>,
     lock_contention: Arc<Fault<LockContention>>,
 }
 
 impl Faults {
+    /// All off.
+    pub(crate) fn new(is_bad_release: bool) -> Self {
+        Self {
+            is_bad_release,
+            ..Self::default()
+        }
+    }
+
     /// What the admin listener shows.
     pub(crate) fn switchboard(&self) -> Switchboard {
         Switchboard::default()
             .with(&self.slow_query)
             .with(&self.pool_exhaustion)
             .with(&self.lock_contention)
+            .with(&self.bad_release)
     }
 
     /// Starts what makes them effective beside the requests; ends with the runtime.
@@ -99,9 +135,11 @@ impl Faults {
 
     /// How long the server is to sleep within a look-up.
     pub(crate) fn slow_query(&self) -> Option<Duration> {
-        self.slow_query
-            .active()
-            .map(|fault| Duration::from_millis(fault.ms))
+        let asked = self.slow_query.active().map(|fault| fault.ms);
+        let released = self.bad_release.active().filter(|_| self.is_bad_release);
+        asked
+            .max(released.map(|fault| fault.ms))
+            .map(Duration::from_millis)
     }
 }
 

@@ -14,6 +14,7 @@ mod faults;
 mod handlers;
 mod orders;
 mod outbox;
+mod release;
 mod rows;
 mod settings;
 mod store;
@@ -41,9 +42,11 @@ pub fn run() -> anyhow::Result<()> {
 
 async fn build(settings: settings::Own) -> anyhow::Result<Blueprint> {
     let database = database::open(&settings).await?;
-    let faults = Arc::new(faults::Faults::default());
-    faults.start(&database);
+    let release = release::Running::new(&settings);
+    let faults = Arc::new(faults::Faults::new(release.is_bad()));
     let switchboard = faults.switchboard();
+    release.start(&faults.bad_release, &switchboard)?;
+    faults.start(&database);
     let store = store::Store::new(database, faults);
     let downstream = DownstreamClient::new(&settings.downstream_url)?;
     let orders = Arc::new(orders::Orders::new(store.clone(), downstream.clone()));
@@ -53,6 +56,7 @@ async fn build(settings: settings::Own) -> anyhow::Result<Blueprint> {
     Ok(Blueprint::new(routes, api::timeouts::DATA_REQUEST)
         .state(orders)
         .faults(switchboard)
+        .replaceable(release.replacement())
         .check(Check::new("database", move || {
             let store = probed.clone();
             async move { store.ping().await.map_err(|error| error.to_string()) }

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::release::BadRelease;
 use api::validation::is_sku;
 use service::settings::wrong;
 use service::{Defaults, Env, SettingError};
@@ -31,6 +32,10 @@ pub(crate) struct Own {
     pub(crate) pool_size: u32,
     /// `OMNITRACE_SWEEP_AFTER_MS` \[5000\]: how old a pending order is when the sweeper takes it up.
     pub(crate) sweep_after: Duration,
+    /// The version that telemetry reports.
+    pub(crate) version: String,
+    /// `OMNITRACE_BAD_RELEASE`: set by the fault `bad_release` for the process that it puts in place of this one.
+    pub(crate) bad_release: Option<BadRelease>,
     /// `OMNITRACE_SEED_ITEMS`: items that are added at start unless they exist.
     pub(crate) items: Vec<SeedItem>,
 }
@@ -52,17 +57,21 @@ impl Settings {
             http_port: 8081,
             admin_port: 9081,
         };
+        let mut service = service::Settings::from_env(env, &defaults)?;
+        let bad_release = BadRelease::from_env(env)?;
+        if let Some(release) = &bad_release {
+            service.set_version(release.version.clone());
+        }
         let own = Own {
+            version: service.version().to_owned(),
+            bad_release,
             database: database(env)?,
             downstream_url: env.base_url("DOWNSTREAM_URL", "http://127.0.0.1:8082")?,
             pool_size: env.number("OMNITRACE_POOL_SIZE", 10, 1..=500)?,
             sweep_after: env.millis("OMNITRACE_SWEEP_AFTER_MS", 5000, 100..=3_600_000)?,
             items: items(env)?,
         };
-        Ok(Self {
-            service: service::Settings::from_env(env, &defaults)?,
-            own,
-        })
+        Ok(Self { service, own })
     }
 }
 

@@ -8,6 +8,7 @@ use actix_web::web;
 use crate::background::{Background, Task};
 use crate::faults::Switchboard;
 use crate::readiness::Check;
+use crate::replacement::Replacement;
 use crate::routes::Routes;
 use crate::shutdown::Shutdown;
 
@@ -23,6 +24,7 @@ pub struct Blueprint {
     pub(crate) faults: Switchboard,
     pub(crate) background: Vec<Task>,
     pub(crate) keep_sockets: bool,
+    pub(crate) replacement: Option<Replacement>,
 }
 
 impl Blueprint {
@@ -36,6 +38,7 @@ impl Blueprint {
             faults: Switchboard::default(),
             background: Vec::new(),
             keep_sockets: false,
+            replacement: None,
         }
     }
 
@@ -67,6 +70,12 @@ impl Blueprint {
         Fut: Future<Output = ()> + 'static,
     {
         self.background.push(Background::task(name, task));
+        self
+    }
+
+    /// Lets the service replace its process by another release of itself.
+    pub fn replaceable(mut self, replacement: Replacement) -> Self {
+        self.replacement = Some(replacement);
         self
     }
 

@@ -16,12 +16,16 @@ use crate::error::chain;
 use crate::faults::generic::Generic;
 use crate::public::Public;
 use crate::readiness::Readiness;
+use crate::replacement::Successor;
 use crate::settings::Settings;
 use crate::shutdown::{Shutdown, StopSignals};
 use crate::{listener, panics};
 
 /// How long the last batch of telemetry may take to leave.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The same, while clients wait for the other release.
+const REPLACEMENT_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs a service until SIGTERM, SIGINT or the end of its parent. `build` runs when telemetry is up and both
 /// ports are bound, and returns when the service can serve.
@@ -38,26 +42,47 @@ where
     panics::install_hook();
     let result = actix_web::rt::System::new().block_on(serve(&settings, &telemetry, build));
     match &result {
-        Ok(reason) => tracing::info!(reason, "stopped"),
+        Ok(end) => tracing::info!(reason = end.reason(), "stopped"),
         Err(error) => tracing::error!(error = chain(error.as_ref()), "the service failed"),
     }
-    if !telemetry.shutdown(FLUSH_TIMEOUT) {
+    let limit = match &result {
+        Ok(End::Replaced(_)) => REPLACEMENT_FLUSH_TIMEOUT,
+        _ => FLUSH_TIMEOUT,
+    };
+    if !telemetry.shutdown(limit) {
         eprintln!("some telemetry could not be delivered before the exit");
     }
-    result.map(|_| ())
+    match result? {
+        End::Asked(_) => Ok(()),
+        End::Replaced(successor) => Err(successor.take_over()),
+    }
 }
 
-async fn serve<B>(
-    settings: &Settings,
-    telemetry: &Telemetry,
-    build: B,
-) -> anyhow::Result<&'static str>
+/// Why a service has ended.
+enum End {
+    /// Somebody wants it to.
+    Asked(&'static str),
+    /// Another release takes its place.
+    Replaced(Successor),
+}
+
+impl End {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Asked(reason) => reason,
+            Self::Replaced(_) => "replaced by another release",
+        }
+    }
+}
+
+async fn serve<B>(settings: &Settings, telemetry: &Telemetry, build: B) -> anyhow::Result<End>
 where
     B: AsyncFnOnce() -> anyhow::Result<Blueprint>,
 {
     let mut signals = StopSignals::install(settings.parent_pipe)?;
-    let (http_listener, http_addr) = listener::bind("OMNITRACE_HTTP_ADDR", settings.http_addr)?;
-    let (admin_listener, admin_addr) = listener::bind("OMNITRACE_ADMIN_ADDR", settings.admin_addr)?;
+    let sockets = listener::open(settings)?;
+    let (http_addr, admin_addr) = sockets.addresses()?;
+    let kept = sockets.keep()?;
     let readiness = Readiness::starting();
     let admin = Arc::new(Admin {
         readiness: readiness.clone(),
@@ -65,23 +90,45 @@ where
         log_level: telemetry.log_level(),
         faults: OnceCell::new(),
     });
-    let admin_handle =
-        spawn(admin::serve(admin.clone(), admin_listener).context("admin listener")?);
+    let private = admin::serve(admin.clone(), sockets.admin).context("admin listener")?;
+    let admin_handle = private.handle();
+    let mut private = Some(private);
+    // In place of another process: whoever asks waits for a moment, rather than being told of a start that is none.
+    if settings.inherited.is_none() {
+        private.take().map(actix_web::rt::spawn);
+    }
 
     // Building may wait for a database: a signal ends the wait.
     let blueprint = tokio::select! {
         built = build() => built?,
-        reason = signals.next() => return Ok(reason),
+        reason = signals.next() => return Ok(End::Asked(reason)),
     };
+    let replacement = blueprint.replacement.clone();
     readiness.started(blueprint.checks.clone()).await;
-    let service = Running::start(settings, &admin, blueprint, http_listener)?;
+    let service = Running::start(settings, &admin, blueprint, sockets.http)?;
+    private.take().map(actix_web::rt::spawn);
     tracing::info!(http_addr = %http_addr, admin_addr = %admin_addr, "listening");
 
-    let result = service
-        .until_stopped(&mut signals, settings.drain_timeout)
+    let successor = replacement.map(|replacement| Successor::new(replacement, kept));
+    let mut result = service
+        .until_stopped(&mut signals, settings.drain_timeout, successor)
         .await;
-    admin_handle.stop(false).await;
+    // Of a replaced process nobody may notice the end.
+    let graceful = matches!(result, Ok(End::Replaced(_)));
+    admin_handle.stop(graceful).await;
+    if let Ok(End::Replaced(successor)) = &mut result {
+        successor.decide();
+    }
+    undo_faults(&admin).await;
     result
+}
+
+/// What a fault holds (connections of a pool, for example) can only be given back while the runtime is there.
+async fn undo_faults(admin: &Admin) {
+    if let Some(board) = admin.faults.get() {
+        board.clear_all();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// A service that answers requests.
@@ -129,22 +176,38 @@ impl Running {
         mut self,
         signals: &mut StopSignals,
         limit: Duration,
-    ) -> anyhow::Result<&'static str> {
+        successor: Option<Successor>,
+    ) -> anyhow::Result<End> {
         let result = tokio::select! {
-            reason = signals.next() => Ok(reason),
+            reason = signals.next() => Ok(End::Asked(reason)),
             ended = self.background.first_end() => Err(anyhow::anyhow!(ended)),
+            successor = asked(successor) => Ok(End::Replaced(successor)),
         };
         self.readiness.drain();
         tracing::info!(
-            reason = result.as_ref().copied().unwrap_or("failure"),
+            reason = result.as_ref().map_or("failure", End::reason),
             "draining"
         );
         self.shutdown.begin();
         tokio::select! {
-            () = drain(self.http, self.background, limit) => {}
-            _ = signals.next() => tracing::warn!("second signal: requests under way are dropped"),
+            () = drain(self.http, self.background, limit) => result,
+            reason = signals.next() => {
+                tracing::warn!("second signal: requests under way are dropped");
+                // Who wants the end does not want another release.
+                result.map(|_| End::Asked(reason))
+            }
         }
-        result
+    }
+}
+
+/// When it is asked for. Dropped, the kept sockets are closed: a service that ends refuses connections while it drains.
+async fn asked(successor: Option<Successor>) -> Successor {
+    match successor {
+        Some(successor) => {
+            successor.requested().await;
+            successor
+        }
+        None => std::future::pending().await,
     }
 }
 

@@ -172,6 +172,9 @@ pub fn wrong(variable: &str, problem: impl Into<String>) -> SettingError {
     }
 }
 
+/// Resource attribute of the release.
+const VERSION: &str = "service.version";
+
 /// What distinguishes one service's common settings from another's.
 #[derive(Debug, Clone, Copy)]
 pub struct Defaults {
@@ -200,11 +203,30 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// `OMNITRACE_PARENT_PIPE`: standard input is a pipe that the parent holds; its end means "stop".
     pub parent_pipe: bool,
+    /// Listening sockets of the process that this one replaces.
+    pub(crate) inherited: Option<[i32; 2]>,
     /// Everything `OTEL_*`.
     pub telemetry: telemetry::Settings,
 }
 
 impl Settings {
+    /// The version that telemetry reports.
+    pub fn version(&self) -> &str {
+        let attributes = self.telemetry.resource_attributes.iter();
+        let mut versions = attributes.filter(|(name, _)| name == VERSION);
+        versions
+            .next()
+            .map_or(&self.info.version, |(_, version)| version)
+    }
+
+    /// Reports another version, whatever was set.
+    pub fn set_version(&mut self, version: String) {
+        self.telemetry
+            .resource_attributes
+            .retain(|(name, _)| name != VERSION);
+        self.info.version = version;
+    }
+
     /// Reads the common settings.
     pub fn from_env(env: &Env, defaults: &Defaults) -> Result<Self, SettingError> {
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
@@ -218,6 +240,7 @@ impl Settings {
             workers: env.number("OMNITRACE_WORKERS", 2, 1..=64)?,
             drain_timeout: env.millis("OMNITRACE_DRAIN_TIMEOUT_MS", 10_000, 0..=600_000)?,
             parent_pipe: env.switch("OMNITRACE_PARENT_PIPE")?,
+            inherited: crate::replacement::inherited(env)?,
             telemetry: env.telemetry()?,
         })
     }

@@ -46,6 +46,13 @@ impl<T: Parameters> Fault<T> {
             .map(|armed| armed.parameters)
     }
 
+    /// How long it will last; `None` when it is off.
+    pub fn time_left(&self) -> Option<Duration> {
+        let armed = *self.state.borrow();
+        let left = armed?.expires.saturating_duration_since(Instant::now());
+        Some(left).filter(|left| !left.is_zero())
+    }
+
     /// Waits until the fault is off.
     pub async fn over(&self) {
         // An error would mean that the sender is gone, and we hold it.

@@ -49,6 +49,16 @@ impl Switchboard {
         self
     }
 
+    /// Switches a fault on from within, with parameters as `PUT /faults/{name}` takes them.
+    ///
+    /// # Errors
+    /// When there is no such fault, or it does not take these parameters.
+    pub fn switch_on(&self, name: &str, parameters: &Value) -> Result<(), ApiError> {
+        let none = Map::new();
+        self.set(name, parameters.as_object().unwrap_or(&none))
+            .map(drop)
+    }
+
     /// For a service's tests: every fault can be set with the least, the most and the default of its parameters.
     /// A struct that differs from its declaration would otherwise be found by a 500 in an emergency.
     ///

@@ -1,5 +1,6 @@
 //! The fault switchboard of every service: what it lists, takes and refuses, and how faults end.
 
+mod release;
 mod signals;
 
 use std::io::ErrorKind;

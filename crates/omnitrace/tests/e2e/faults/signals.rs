@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{SERVICES, faults, gauge, healthy, name};
+use super::{SERVICES, faults, gauge, healthy, name, release};
 use crate::harness::{DEADLINE, POLL, Sample, Scrape, Stack};
 
 /// What a user does while a fault is on.
@@ -89,6 +89,7 @@ fn cases() -> Vec<Case> {
         case("downstream", "panic", json!({"share": 1}), Reads, 503, 2.0),
         case("data", "slow_query", json!({"ms": 300}), Reads, 200, 0.3),
         case("data", "pool_exhaustion", json!({}), Orders, 503, 5.0),
+        case("data", "bad_release", json!({"ms": 300}), Reads, 200, 0.3),
         case(
             "data",
             "lock_contention",
@@ -137,10 +138,12 @@ struct Signal {
 }
 
 /// The signal at one moment. Of a histogram, `count` is the number of observations and `value` their sum.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Reading {
     value: f64,
     count: Option<f64>,
+    /// `service_instance_id`: another process counts from zero.
+    instance: String,
 }
 
 impl Signal {
@@ -171,21 +174,21 @@ impl Signal {
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
         let sum = |suffix: &str| scrape.value(&format!("{}{suffix}", self.selector.name), &labels);
-        match (sum(""), sum("_sum"), sum("_count")) {
-            (None, Some(value), Some(count)) => Reading {
-                value,
-                count: Some(count),
-            },
-            (Some(value), ..) => Reading { value, count: None },
+        let (value, count) = match (sum(""), sum("_sum"), sum("_count")) {
+            (None, Some(value), Some(count)) => (value, Some(count)),
+            (Some(value), ..) => (value, None),
             // Only what a service is asked itself exists from the start (route x outcome).
-            _ if self.is_counter() => Reading {
-                value: 0.0,
-                count: None,
-            },
+            _ if self.is_counter() => (0.0, None),
             _ => panic!(
                 "{} has no series {:?}: it must exist before the fault",
                 self.service, self.selector
             ),
+        };
+        let instance = scrape.samples[0].labels["service_instance_id"].clone();
+        Reading {
+            value,
+            count,
+            instance,
         }
     }
 
@@ -195,9 +198,18 @@ impl Signal {
 }
 
 /// How far it has moved: of a histogram, the mean of what came since.
-fn movement(from: Reading, to: Reading) -> f64 {
+fn movement(from: &Reading, to: &Reading) -> f64 {
+    let start = |value: f64| {
+        if from.instance == to.instance {
+            value
+        } else {
+            0.0
+        }
+    };
     match (from.count, to.count) {
-        (Some(before), Some(now)) if now > before => (to.value - from.value) / (now - before),
+        (Some(before), Some(now)) if now > start(before) => {
+            (to.value - start(from.value)) / (now - start(before))
+        }
         (Some(_), _) => 0.0,
         _ => to.value - from.value,
     }
@@ -259,7 +271,7 @@ async fn check(stack: &Stack, case: &Case) {
         signal.read(stack).await;
     }
     let before = signal.read(stack).await;
-    let noise = movement(rest, before);
+    let noise = movement(&rest, &before);
     assert!(noise < case.by / 2.0, "{what}: moves by {noise} at rest");
     assert_eq!(
         gauge(stack, case.service, case.fault).await,
@@ -276,7 +288,7 @@ async fn check(stack: &Stack, case: &Case) {
         Some(1.0),
         "{what}"
     );
-    until_moved(stack, case, &signal, before).await;
+    until_moved(stack, case, &signal, &before).await;
 
     stack
         .fault_clear(case.service, case.fault)
@@ -288,18 +300,21 @@ async fn check(stack: &Stack, case: &Case) {
         "{what}"
     );
     healthy(stack).await;
+    if case.fault == "bad_release" {
+        release::is_back(stack).await;
+    }
     if !signal.is_counter() && before.count.is_none() {
-        comes_back(stack, case, &signal, before).await;
+        comes_back(stack, case, &signal, &before).await;
     }
 }
 
 /// Lets the user act until the signal has moved.
-async fn until_moved(stack: &Stack, case: &Case, signal: &Signal, before: Reading) {
+async fn until_moved(stack: &Stack, case: &Case, signal: &Signal, before: &Reading) {
     let start = std::time::Instant::now();
     let mut looks = 0;
     loop {
         let status = act(stack, case.traffic).await;
-        let moved = movement(before, signal.read(stack).await);
+        let moved = movement(before, &signal.read(stack).await);
         looks += 1;
         // Some faults take a moment to have their full effect.
         if moved >= case.by && status == case.status {
@@ -319,13 +334,13 @@ async fn until_moved(stack: &Stack, case: &Case, signal: &Signal, before: Readin
 }
 
 /// A gauge that was moved by a fault goes back once it is over.
-async fn comes_back(stack: &Stack, case: &Case, signal: &Signal, before: Reading) {
+async fn comes_back(stack: &Stack, case: &Case, signal: &Signal, before: &Reading) {
     let what = format!(
         "{} of {}: {:?} comes back",
         case.fault, case.service, signal.selector
     );
     crate::harness::eventually(&what, async || {
-        (movement(before, signal.read(stack).await) < case.by / 2.0).then_some(())
+        (movement(before, &signal.read(stack).await) < case.by / 2.0).then_some(())
     })
     .await;
 }

@@ -1,0 +1,208 @@
+//! `bad_release`: a deployment of a slow version as everybody sees one, and back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::faults;
+use crate::harness::{Signal, Stack, Up, eventually, http};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Version and instance of data, as its metrics name them.
+async fn running(stack: &Stack) -> (String, String) {
+    let scrape = stack.scrape("data").await;
+    let [build] = scrape.matching("build_info", &[])[..] else {
+        panic!("one build_info in {}", scrape.text)
+    };
+    let label = |name: &str| build.labels[name].clone();
+    assert_eq!(label("version"), label("service_version"));
+    (label("service_version"), label("service_instance_id"))
+}
+
+async fn until(stack: &Stack, version: &str) -> String {
+    eventually(&format!("data runs as {version}"), async || {
+        let (found, instance) = running(stack).await;
+        (found == version).then_some(instance)
+    })
+    .await
+}
+
+/// Waits until the version that was started runs again.
+pub(super) async fn is_back(stack: &Stack) {
+    until(stack, VERSION).await;
+}
+
+/// `GET /api/data`, over and over, until `stop`; how many, and the longest.
+async fn browse(stack: &Stack, stop: &AtomicBool) -> (u32, Duration) {
+    let (mut count, mut longest) = (0, Duration::ZERO);
+    while !stop.load(Ordering::Acquire) {
+        let start = Instant::now();
+        stack.get_data().await.expect(200);
+        longest = longest.max(start.elapsed());
+        count += 1;
+    }
+    (count, longest)
+}
+
+#[tokio::test]
+async fn a_newer_version_takes_over_without_a_failed_request_and_goes_by_itself() {
+    let stack = Arc::new(Stack::start().await);
+    let (version, first) = running(&stack).await;
+    assert_eq!(version, VERSION);
+    let pid = stack.pid("data");
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let browsing = {
+        let (stack, stop) = (stack.clone(), stop.clone());
+        tokio::spawn(async move { browse(&stack, &stop).await })
+    };
+    let fault = json!({"ms": 200, "expires_in_s": 6});
+    stack
+        .fault_set("data", "bad_release", fault)
+        .await
+        .expect(200);
+    let second = until(&stack, "0.2.0").await;
+    assert_ne!(first, second, "another instance");
+    let listed = faults(&stack, "data").await;
+    let active = &listed
+        .iter()
+        .find(|fault| fault["name"] == "bad_release")
+        .expect("listed")["active"];
+    assert_eq!(active["parameters"], json!({"ms": 200}));
+    assert!(
+        active["seconds_left"]
+            .as_f64()
+            .is_some_and(|left| left > 0.0 && left < 6.0),
+        "{active}"
+    );
+
+    // Slow in the database, and every signal says which release it was.
+    let reply = stack.get_data().await.expect(200);
+    let spans = stack
+        .trace_over(&reply.trace_id(), &["gateway", "data", "downstream"])
+        .await;
+    let slow = spans
+        .iter()
+        .find(|span| span.name == "SELECT items")
+        .expect("the statement");
+    assert!(slow.end_ns - slow.start_ns >= 200_000_000, "{slow:?}");
+    for (name, value) in [
+        ("service.version", "0.2.0"),
+        ("service.instance.id", &second),
+    ] {
+        assert_eq!(slow.resource[name], value, "{slow:?}");
+    }
+
+    let third = until(&stack, VERSION).await;
+    assert!(third != first && third != second);
+    stop.store(true, Ordering::Release);
+    let (count, longest) = browsing.await.expect("no request failed");
+    assert!(count >= 10, "{count}");
+    assert!(
+        longest < Duration::from_secs(4),
+        "nobody waited for {longest:?}"
+    );
+    assert_eq!(stack.pid("data"), pid);
+    let started = stack
+        .log_lines("data")
+        .iter()
+        .filter(|line| line["message"] == "listening")
+        .count();
+    assert_eq!(started, 3);
+    let stack = Arc::into_inner(stack).expect("nobody else has it");
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_bad_release_can_be_stopped_and_a_real_restart_is_the_old_one() {
+    let mut stack = Stack::start().await;
+    stack
+        .fault_set("data", "bad_release", json!({}))
+        .await
+        .expect(200);
+    until(&stack, "0.2.0").await;
+    // The default of 400 ms, set again while it is on.
+    stack
+        .fault_set("data", "bad_release", json!({"ms": 1}))
+        .await
+        .expect(200);
+    assert_eq!(super::gauge(&stack, "data", "bad_release").await, Some(1.0));
+    assert_eq!(stack.kill("data", Signal::SIGTERM).await, 0);
+    stack.restart("data").await;
+    assert_eq!(running(&stack).await.0, VERSION);
+    assert_eq!(super::gauge(&stack, "data", "bad_release").await, Some(0.0));
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_service_ends_well_with_every_fault_on() {
+    let mut stack = Stack::start().await;
+    for service in super::SERVICES {
+        for fault in faults(&stack, service).await {
+            let name = super::name(&fault);
+            // Would replace the process in the middle of it.
+            if name != "bad_release" {
+                stack.fault_set(service, name, json!({})).await.expect(200);
+            }
+        }
+    }
+    // What holds connections has taken them.
+    stack
+        .wait_for_metric(
+            "data",
+            "db_client_connection_count",
+            &[("db_client_connection_state", "used")],
+            |used| used >= 10.0,
+        )
+        .await;
+    for service in super::SERVICES {
+        assert_eq!(stack.kill(service, Signal::SIGTERM).await, 0, "{service}");
+        assert!(
+            !stack.output(service).contains("panic"),
+            "{service}: {}",
+            stack.output(service)
+        );
+    }
+}
+
+#[tokio::test]
+async fn up_notices_no_end_of_a_child() {
+    let mut up = Up::start().await;
+    let admin = up.started("data").await["admin_url"]
+        .as_str()
+        .expect("a URL")
+        .to_owned();
+    let client = http();
+    let fault = client
+        .put(format!("{admin}/faults/bad_release"))
+        .json(&json!({"expires_in_s": 60}));
+    assert_eq!(fault.send().await.expect("an answer").status(), 200);
+    let runs = async |version: &str| {
+        let wanted = format!("service_version=\"{version}\"");
+        eventually(&format!("data runs as {version}"), async || {
+            let metrics = client
+                .get(format!("{admin}/metrics"))
+                .send()
+                .await
+                .ok()?
+                .text()
+                .await
+                .ok()?;
+            metrics.contains(&wanted).then_some(())
+        })
+        .await;
+    };
+    runs("0.2.0").await;
+    client
+        .delete(format!("{admin}/faults"))
+        .send()
+        .await
+        .expect("an answer");
+    runs(VERSION).await;
+    assert!(up.child.try_wait().is_none(), "{}", up.child.output());
+    assert!(up.stop().await.success());
+    up.directory.deserted().await;
+}
