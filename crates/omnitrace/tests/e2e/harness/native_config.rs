@@ -87,9 +87,10 @@ impl Addresses {
 
 /// A file of the repository.
 pub fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .join(path)
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .find(|directory| directory.join("Cargo.lock").is_file());
+    root.expect("the workspace").join(path)
 }
 
 /// A configuration on its way to this machine.
@@ -137,6 +138,11 @@ impl Config {
             self.text = self.text.replace(name.as_str(), local);
         }
         self
+    }
+
+    /// The text, for a program that gets it in another way than a file of this machine.
+    pub fn into_text(self) -> String {
+        self.text
     }
 
     /// Writes it into `directory`; returns its path.
