@@ -81,7 +81,7 @@ impl Deliverer {
             Attempt::Delivered => {
                 tracing::info!(
                     key,
-                    target,
+                    to = target,
                     alert,
                     attempts = work.attempts + 1,
                     "delivered"
@@ -91,7 +91,7 @@ impl Deliverer {
             Attempt::Refused(why) => {
                 tracing::error!(
                     key,
-                    target,
+                    to = target,
                     alert,
                     why,
                     "the target refuses a notification for good; it is kept in failed/"
@@ -101,7 +101,7 @@ impl Deliverer {
             Attempt::Later(why, _) if self.is_too_old(&work) => {
                 tracing::error!(
                     key,
-                    target,
+                    to = target,
                     alert,
                     why,
                     "not delivered in time; the notification is kept in failed/"
@@ -112,7 +112,7 @@ impl Deliverer {
                 let pause = backoff::pause(work.attempts + 1, rand::random(), asked);
                 tracing::warn!(
                     key,
-                    target,
+                    to = target,
                     alert,
                     why,
                     attempts = work.attempts + 1,

@@ -80,6 +80,12 @@ pub(crate) fn safe(text: &str) -> Option<String> {
     (matches!(url.scheme(), "http" | "https") && url.has_host()).then(|| url.into())
 }
 
+/// A path such as `docs/runbooks/ServiceDown.md`.
+pub(crate) fn path(text: &str) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
+    (text.len() <= 200 && text.bytes().all(plain)).then(|| text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +116,11 @@ mod tests {
             "{logs}"
         );
         assert_eq!(safe("javascript:alert(1)"), None);
+        assert_eq!(path("javascript:alert(1)"), None);
+        assert_eq!(
+            path("docs/runbooks/A.md").as_deref(),
+            Some("docs/runbooks/A.md")
+        );
         assert_eq!(
             safe("https://r.example/a b>|").unwrap(),
             "https://r.example/a%20b%3E|"

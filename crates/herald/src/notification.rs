@@ -116,7 +116,9 @@ impl LinkList {
         };
         Self {
             dashboard: annotated("dashboard_url"),
-            runbook: annotated("runbook_url"),
+            // Rules may name a path in the repository instead of an address.
+            runbook: annotated("runbook_url")
+                .or_else(|| payload.annotation("runbook_url").and_then(links::path)),
             logs: links.logs(None, range),
             alertmanager: links::safe(&payload.external_url),
             traces: evidence

@@ -105,7 +105,7 @@ impl Queue {
                 let stored: Stored = match serde_json::from_slice(&content) {
                     Ok(stored) => stored,
                     Err(error) => {
-                        tracing::error!(key, target, %error, "a file of the queue cannot be read; it is set aside");
+                        tracing::error!(key, to = target, %error, "a file of the queue cannot be read; it is set aside");
                         spool.set_aside(target, &key)?;
                         continue;
                     }
@@ -177,7 +177,7 @@ impl Queue {
     /// It has arrived.
     pub(crate) fn delivered(&self, target: &'static str, key: &str) {
         if let Err(error) = self.spool.remove(target, key) {
-            tracing::error!(key, target, %error, "a delivered notification cannot be removed: it will be sent again after a restart");
+            tracing::error!(key, to = target, %error, "a delivered notification cannot be removed: it will be sent again after a restart");
         }
         self.forget(target, key);
         stats::ended(target, true);
@@ -186,7 +186,7 @@ impl Queue {
     /// The target refuses it for good.
     pub(crate) fn failed(&self, target: &'static str, key: &str) {
         if let Err(error) = self.spool.set_aside(target, key) {
-            tracing::error!(key, target, %error, "a refused notification cannot be set aside");
+            tracing::error!(key, to = target, %error, "a refused notification cannot be set aside");
         }
         self.forget(target, key);
         stats::ended(target, false);

@@ -12,6 +12,9 @@ use crate::text::{one_line, percent, seconds, shortened};
 /// Slack refuses longer texts in a block (3,000 characters); escapes count.
 const BLOCK_LIMIT: usize = 2900;
 
+/// Four of them fit into a block.
+const LINK_LIMIT: usize = 600;
+
 /// The message.
 pub(crate) fn message(notification: &Notification<'_>) -> Value {
     let evidence = notification.evidence;
@@ -90,7 +93,11 @@ fn fitting(text: String) -> String {
     }
 }
 
+/// An address that is too long for a block, or is only a path, is no link.
 fn link(url: &str, text: &str) -> String {
+    if !url.starts_with("http") || url.len() > LINK_LIMIT {
+        return format!("{}: {}", escaped(text), escaped(&shortened(url, 200)));
+    }
     // The bar would end the address.
     format!(
         "<{}|{}>",
@@ -254,6 +261,15 @@ mod tests {
             link("https://a.example/?x=1&y=a|b", "a>b"),
             "<https://a.example/?x=1&amp;y=a%7Cb|a&gt;b>"
         );
+    }
+
+    #[test]
+    fn what_is_no_address_is_no_link() {
+        assert_eq!(
+            link("docs/runbooks/A.md", "Runbook"),
+            "Runbook: docs/runbooks/A.md"
+        );
+        assert!(!link(&format!("https://a.example/{}", "x".repeat(900)), "Logs").contains('<'));
     }
 
     #[test]

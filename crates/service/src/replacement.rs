@@ -104,7 +104,9 @@ impl Successor {
     }
 
     fn exec(self) -> anyhow::Result<std::convert::Infallible> {
-        let program = std::env::current_exe().context("cannot find this executable")?;
+        // While it runs, a build may have put another file in its place, or none.
+        let program = std::env::current_exe().ok().filter(|path| path.is_file());
+        let program = program.unwrap_or_else(|| "/proc/self/exe".into());
         let mut arguments = std::env::args_os();
         let mut command = Command::new(program);
         if let Some(name) = arguments.next() {

@@ -9,8 +9,8 @@ use url::Url;
 
 use crate::text::quoted;
 
-/// Larger answers are not read.
-const ANSWER_LIMIT: usize = 8 << 20;
+/// Larger answers are not read: as JSON values they take several times as much memory.
+const ANSWER_LIMIT: usize = 2 << 20;
 
 /// How long a backend may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(2);

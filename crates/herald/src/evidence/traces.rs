@@ -15,7 +15,7 @@ use crate::text::quoted;
 const SHOWN: usize = 5;
 
 /// So many does Jaeger look for, of each kind.
-const SEARCHED: usize = 20;
+const SEARCHED: usize = 10;
 
 /// What Jaeger takes for slow.
 const SLOW: &str = "250ms";

@@ -32,6 +32,7 @@ mod red;
 mod repository;
 mod smoke;
 mod stack_alertmanager;
+mod stack_alerts;
 mod stack_doctor;
 mod stack_order;
 mod stack_outages;
