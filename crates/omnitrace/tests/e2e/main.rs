@@ -34,6 +34,7 @@ mod smoke;
 mod stack_alertmanager;
 mod stack_alerts;
 mod stack_doctor;
+mod stack_filelog;
 mod stack_order;
 mod stack_outages;
 mod stack_redaction;

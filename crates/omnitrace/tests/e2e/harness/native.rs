@@ -1,7 +1,7 @@
 //! The standard stack on this machine, without Docker: real programs, and the files in `deploy/`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -101,6 +101,8 @@ const PARTS: [&str; 7] = [
     "prometheus",
 ];
 
+const CONTAINERS: &str = "containers";
+
 struct Command {
     tool: &'static str,
     arguments: Vec<String>,
@@ -139,6 +141,11 @@ impl NativeStack {
     /// `http://ip:port` of a compose address, `prometheus:9090` for example.
     pub fn url(&self, address: &str) -> String {
         self.addresses.url(address)
+    }
+
+    /// Where the overlay `filelog.yaml` looks for the output of containers.
+    pub fn containers(&self) -> PathBuf {
+        self.directory.path().join(CONTAINERS)
     }
 
     /// Ends a part at once, as a crash would.
@@ -264,10 +271,15 @@ impl NativeStack {
             )
             .listen("collector", &self.addresses)
             .call(&self.addresses);
+        let containers = subdirectory(directory, CONTAINERS);
         let overlays = overlays.iter().map(|file| {
-            Config::of(&format!("collector/{file}"))
+            let config = Config::of(&format!("collector/{file}"))
                 .listen("collector", &self.addresses)
-                .call(&self.addresses)
+                .call(&self.addresses);
+            match *file {
+                "filelog.yaml" => config.replace("/var/lib/docker/containers", &containers),
+                _ => config,
+            }
         });
         let files: Vec<String> = std::iter::once(config)
             .chain(overlays)
