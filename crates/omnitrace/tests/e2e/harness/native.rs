@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::native_config::{Addresses, Config, repository};
+use super::native_config::{Addresses, Config, client_tls, repository};
 use super::{Child, Directory, Signal, Stack, StackBuilder, eventually, http, spawn_tool};
 
 /// What a [`NativeStack`] is started with.
@@ -15,6 +15,7 @@ pub struct NativeBuilder {
     without: Vec<&'static str>,
     alertmanager: Option<String>,
     herald: Option<String>,
+    tls: Option<PathBuf>,
 }
 
 impl NativeBuilder {
@@ -48,15 +49,28 @@ impl NativeBuilder {
         self
     }
 
+    /// As compose.tls.yaml: services, collector and Jaeger show each other certificates of this directory
+    /// (deploy/tls/certificates.sh).
+    pub fn tls(mut self, certificates: &Path) -> Self {
+        self.tls = Some(certificates.to_owned());
+        self.overlay("tls.yaml")
+    }
+
     /// Starts everything; each part is ready when this returns.
     pub async fn start(self) -> NativeStack {
         let mut addresses = Addresses::new();
         if let Some(herald) = &self.herald {
             addresses.set("herald:9095", herald);
         }
-        let collector = addresses.url("collector:4318");
-        let services = self
-            .services
+        let mut collector = addresses.url("collector:4318");
+        let mut services = self.services;
+        if let Some(certificates) = &self.tls {
+            collector = collector.replace("http:", "https:");
+            for (variable, path) in client_tls(&certificates.join("gateway")) {
+                services = services.env_all(variable, &path);
+            }
+        }
+        let services = services
             .env_all("OTEL_EXPORTER_OTLP_ENDPOINT", &collector)
             .env_all("OTEL_BSP_SCHEDULE_DELAY", "200")
             .env_all("OTEL_BLRP_SCHEDULE_DELAY", "200")
@@ -74,6 +88,7 @@ impl NativeBuilder {
             directory: Directory::new(),
             parts: BTreeMap::new(),
             commands: BTreeMap::new(),
+            tls: self.tls,
         };
         native.prepare(&self.overlays, self.alertmanager, self.herald.is_some());
         for part in PARTS {
@@ -119,6 +134,7 @@ pub struct NativeStack {
     pub directory: Directory,
     parts: BTreeMap<&'static str, Child>,
     commands: BTreeMap<&'static str, Command>,
+    tls: Option<PathBuf>,
 }
 
 impl NativeStack {
@@ -135,6 +151,7 @@ impl NativeStack {
             without: Vec::new(),
             alertmanager: None,
             herald: None,
+            tls: None,
         }
     }
 
@@ -251,7 +268,12 @@ impl NativeStack {
                 &self.own_metrics("jaeger:8888"),
             )
             .listen("jaeger", &self.addresses);
-        command("jaeger", ["--config".to_owned(), config.write(directory)])
+        let mut arguments = vec!["--config".to_owned(), config.write(directory)];
+        if self.tls.is_some() {
+            let tls = Config::of("jaeger/tls.yaml").certificates(self.tls.as_deref(), "jaeger");
+            arguments.extend(["--config".to_owned(), tls.write(directory)]);
+        }
+        command("jaeger", arguments)
     }
 
     fn own_metrics(&self, address: &str) -> String {
@@ -274,6 +296,7 @@ impl NativeStack {
         let containers = subdirectory(directory, CONTAINERS);
         let overlays = overlays.iter().map(|file| {
             let config = Config::of(&format!("collector/{file}"))
+                .certificates(self.tls.as_deref(), "collector")
                 .listen("collector", &self.addresses)
                 .call(&self.addresses);
             match *file {

@@ -122,6 +122,15 @@ impl Config {
         self
     }
 
+    /// Where `part` finds its certificate, in a directory of deploy/tls/certificates.sh.
+    pub fn certificates(mut self, directory: Option<&Path>, part: &str) -> Self {
+        if let Some(directory) = directory {
+            let own = directory.join(part).display().to_string();
+            self.text = self.text.replace("/etc/omnitrace/tls", &own);
+        }
+        self
+    }
+
     /// The addresses that `host` itself listens on.
     pub fn listen(mut self, host: &str, addresses: &Addresses) -> Self {
         for (name, local) in &addresses.local {
@@ -152,4 +161,14 @@ impl Config {
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         path.display().to_string()
     }
+}
+
+/// A service's side of mutual TLS, as in compose.tls.yaml: variables, and the files of its directory.
+pub fn client_tls(own: &Path) -> [(&'static str, String); 3] {
+    [
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "ca.crt"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "tls.crt"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "tls.key"),
+    ]
+    .map(|(variable, file)| (variable, own.join(file).display().to_string()))
 }
