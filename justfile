@@ -48,3 +48,40 @@ stack-tools *tools:
 # the standard stack without Docker: real collector, Jaeger, Loki, Prometheus, Alertmanager and the files in deploy/
 test-stack *args: stack-tools
     cargo test -p omnitrace --test e2e stack_ -- --ignored --test-threads=1 {{ args }}
+
+# the standard stack on Docker Compose; overlays: production tls filelog trimmed (docs/DEPLOY.md)
+up *overlays:
+    deploy/stack.sh up {{ overlays }}
+
+# stop the stack of `just up`, keep its data
+down:
+    deploy/stack.sh down
+
+# stop it and delete its data
+reset:
+    deploy/stack.sh reset
+
+# its containers
+ps:
+    deploy/stack.sh ps
+
+# its output
+logs *services:
+    deploy/stack.sh logs {{ services }}
+
+# follow every path through it, from inside its network
+doctor *options:
+    deploy/stack.sh doctor {{ options }}
+
+# faults in it: list | set downstream latency ms=400 --for 60s | clear
+fault *arguments:
+    deploy/stack.sh fault {{ arguments }}
+
+# what compose.yaml and every overlay render to: limits, ports, secrets, … (no engine needed)
+test-compose *args: stack-tools
+    cargo test -p omnitrace --test e2e compose:: -- --ignored {{ args }}
+
+# the compose file started for real with stand-in images (needs a Docker engine, no registry)
+test-compose-up *overlays: stack-tools
+    cargo build -p omnitrace
+    deploy/tools/compose-up.sh {{ overlays }}

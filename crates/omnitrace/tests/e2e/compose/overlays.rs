@@ -1,0 +1,169 @@
+//! What the overlays change, alone and together, and that the programs take the files they mount.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::{rendered, text};
+use crate::harness::{Directory, list, repository, run_tool};
+
+#[test]
+#[ignore = "needs docker-compose: just test-compose"]
+fn overlays_change_what_they_say_and_can_be_combined() {
+    let source = |services: &BTreeMap<String, Value>, name: &str, target: &str| -> String {
+        let mounts = list(&services[name]["volumes"]);
+        let found: Vec<_> = mounts
+            .iter()
+            .filter(|mount| mount["target"] == target)
+            .collect();
+        assert_eq!(found.len(), 1, "{name} {target}: {found:?}");
+        let path = text(&found[0]["source"]);
+        path.rsplit_once("deploy/")
+            .or_else(|| path.rsplit_once("alerts/"))
+            .map_or(path, |(_, tail)| tail)
+            .to_owned()
+    };
+    let base = rendered(&[], &[]);
+    let none = "collector/none.yaml";
+    let all = rendered(&["production", "filelog", "trimmed", "tls"], &[]);
+    for (target, file) in [
+        ("/etc/otelcol/sampling.yaml", "collector/production.yaml"),
+        ("/etc/otelcol/filelog.yaml", "collector/filelog.yaml"),
+        ("/etc/otelcol/tls.yaml", "collector/tls.yaml"),
+    ] {
+        assert_eq!(source(&base, "collector", target), none);
+        assert_eq!(source(&all, "collector", target), file);
+    }
+    assert_eq!(
+        source(&base, "prometheus", "/etc/prometheus/rules.yml"),
+        "rules/demo.yml"
+    );
+    assert_eq!(
+        source(&all, "prometheus", "/etc/prometheus/rules.yml"),
+        "rules/production.yml"
+    );
+    let chosen = rendered(&[], &[("OMNITRACE_ALERT_PROFILE", "production")]);
+    assert_eq!(
+        source(&chosen, "prometheus", "/etc/prometheus/rules.yml"),
+        "rules/production.yml"
+    );
+    assert_eq!(
+        source(&all, "jaeger", "/etc/jaeger/tls.yaml"),
+        "jaeger/tls.yaml"
+    );
+    assert_eq!(all["collector"]["image"], "omnitrace-collector:0.158.0");
+    let version = |services: &BTreeMap<String, Value>| {
+        text(&services["collector"]["image"])
+            .rsplit(':')
+            .next()
+            .map(str::to_owned)
+    };
+    assert_eq!(
+        version(&base),
+        version(&all),
+        "the trimmed collector is another version"
+    );
+    for service in ["gateway", "data", "downstream", "herald"] {
+        let environment = &all[service]["environment"];
+        assert_eq!(
+            environment["OTEL_EXPORTER_OTLP_ENDPOINT"],
+            "https://collector:4318"
+        );
+        assert!(text(&environment["OTEL_RESOURCE_ATTRIBUTES"]).ends_with("=production"));
+        // Each has its own key, and nobody else's.
+        assert_eq!(
+            source(&all, service, "/etc/omnitrace/tls"),
+            format!("tls/generated/{service}")
+        );
+    }
+    let shipped: BTreeSet<_> = all
+        .iter()
+        .filter(|(_, service)| service["labels"]["omnitrace.logs"] == "stdout")
+        .map(|(name, service)| {
+            assert_eq!(
+                service["logging"]["options"]["labels"],
+                "omnitrace.logs,com.docker.compose.service"
+            );
+            name.as_str()
+        })
+        .collect();
+    assert_eq!(
+        shipped,
+        BTreeSet::from([
+            "alertmanager",
+            "blackbox",
+            "grafana",
+            "jaeger",
+            "postgres",
+            "postgres-exporter",
+            "prometheus"
+        ])
+    );
+}
+
+#[test]
+#[ignore = "needs otelcol and promtool: just test-compose"]
+fn the_configurations_of_every_overlay_are_valid() {
+    let directory = Directory::new();
+    let certificates = directory.path().join("tls");
+    let made = Command::new(repository("deploy/tls/certificates.sh"))
+        .arg(&certificates)
+        .output()
+        .expect("certificates.sh");
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    let config = |file: &str, part: &str| -> String {
+        let text = std::fs::read_to_string(repository("deploy").join(file)).expect(file);
+        let own = certificates.join(part).display().to_string();
+        let path = directory.path().join(file.replace('/', "-"));
+        let text = text
+            .replace("/etc/omnitrace/tls", &own)
+            .replace("/var/lib/otelcol", &directory.path().display().to_string());
+        std::fs::write(&path, text).expect("a configuration");
+        format!("--config={}", path.display())
+    };
+    let files = ["collector", "none", "production", "filelog", "tls"]
+        .map(|file| config(&format!("collector/{file}.yaml"), "collector"));
+    let [base, none, production, filelog, tls] = files.each_ref().map(String::as_str);
+    for overlays in [
+        [none, none, none],
+        [production, none, none],
+        [none, filelog, none],
+        [none, none, tls],
+        [production, filelog, tls],
+    ] {
+        let arguments = [&["validate", base][..], &overlays].concat();
+        let (valid, said) = run_tool("otelcol", &arguments);
+        assert!(valid, "{overlays:?}: {said}");
+    }
+    for overlay in [
+        config("collector/none.yaml", "jaeger"),
+        config("jaeger/tls.yaml", "jaeger"),
+    ] {
+        let (valid, said) = run_tool(
+            "jaeger",
+            &[
+                "validate",
+                &config("jaeger/jaeger.yaml", "jaeger"),
+                &overlay,
+            ],
+        );
+        assert!(valid, "{overlay}: {said}");
+    }
+    // Prometheus' own, with https for two jobs.
+    let path = certificates.join("prometheus/prometheus.yml");
+    let (valid, said) = run_tool(
+        "promtool",
+        &[
+            "check",
+            "config",
+            "--syntax-only",
+            path.to_str().expect("text"),
+        ],
+    );
+    assert!(valid, "{said}");
+}

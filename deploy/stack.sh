@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# The standard stack on Docker Compose; the recipes of the justfile call this.
+#
+#   deploy/stack.sh up [overlay …]      overlays: production tls filelog trimmed; remembered for the other commands
+#   deploy/stack.sh down | reset | ps | logs [service …] | doctor [option …]
+#   deploy/stack.sh fault list [service] | set <service> <fault> [name=value …] [--for TIME] | clear [service [fault]]
+#
+# OMNITRACE_ENV_FILE          secrets and settings (default: deploy/.env)
+# OMNITRACE_COMPOSE_OVERRIDE  one more compose file, read last
+set -euo pipefail
+
+here="$(cd "$(dirname "$0")" && pwd)"
+export OMNITRACE_ENV_FILE="${OMNITRACE_ENV_FILE:-$here/.env}"
+remembered="$OMNITRACE_ENV_FILE.overlays"
+export OMNITRACE_REVISION="${OMNITRACE_REVISION:-$(git -C "$here" rev-parse --short HEAD 2>/dev/null || echo unknown)}"
+
+say() { echo "stack.sh: $*" >&2; }
+fail() {
+    say "$*"
+    exit 1
+}
+
+need_engine() {
+    docker version >/dev/null 2>&1 || fail "no Docker engine answers. Without Docker: just demo, or just test-stack"
+    if docker compose version >/dev/null 2>&1; then
+        program=(docker compose)
+    elif command -v docker-compose >/dev/null; then
+        program=(docker-compose)
+    else
+        fail "there is neither 'docker compose' nor docker-compose: install the plugin docker-compose-v2 (2.24.4 or newer)"
+    fi
+}
+
+# The command with every file of this stack.
+compose() {
+    local files=(-f "$here/compose.yaml") overlay
+    for overlay in $(cat "$remembered" 2>/dev/null); do
+        files+=(-f "$here/compose.$overlay.yaml")
+    done
+    [ -z "${OMNITRACE_COMPOSE_OVERRIDE:-}" ] || files+=(-f "$OMNITRACE_COMPOSE_OVERRIDE")
+    "${program[@]}" --env-file "$OMNITRACE_ENV_FILE" "${files[@]}" "$@"
+}
+
+remember() {
+    local overlay
+    for overlay in "$@"; do
+        [ -f "$here/compose.$overlay.yaml" ] || fail "no overlay '$overlay'; there are: $(cd "$here" && echo compose.*.yaml | sed 's/compose\.\([a-z]*\)\.yaml/\1/g')"
+    done
+    echo "$*" >"$remembered"
+}
+
+# The host's port that a service's port is published at, as configured.
+published() {
+    compose config | awk -v service="$1" -v port="$2" '
+        /^  [a-z-]+:$/ { name = $1 }
+        $1 == "target:" { target = $2 }
+        $1 == "published:" && name == service ":" && target == port { gsub(/"/, "", $2); print $2 }'
+}
+
+preflight() {
+    local image ports skip=()
+    # Read to the end: who writes into a closed pipe fails.
+    image="$(compose config --images | awk '/(^|\/)omnitrace:/ { image = $1 } END { print image }')"
+    ports="$(compose config | awk '$1 == "published:" { gsub(/"/, "", $2); printf "%s%s", separator, $2; separator = "," }')"
+    # They are its own ports then.
+    [ -z "$(compose ps -q gateway 2>/dev/null)" ] || skip=(--skip-ports)
+    docker run --rm --network host --read-only --cap-drop ALL --security-opt no-new-privileges "$image" \
+        doctor --preflight --ports "$ports" ${skip[@]+"${skip[@]}"} || fail "not started: see the lines above"
+}
+
+gate() { compose run --rm --no-deps -T doctor "$@"; }
+
+up() {
+    remember "$@"
+    "$here/env.sh"
+    case " $* " in *" tls "*) "$here/tls/certificates.sh" ;; esac
+    compose build
+    preflight
+    compose up -d --remove-orphans
+    gate --timeout "${OMNITRACE_GATE_TIMEOUT:-180s}" || fail "the stack runs, but not every path is whole: look at 'just ps' and 'just logs <service>', then 'just doctor'"
+    local scheme=http
+    case " $* " in *" tls "*) scheme=https ;; esac
+    cat <<URLS
+Grafana       $scheme://localhost:$(published grafana 3000)   admin, GRAFANA_PASSWORD in $OMNITRACE_ENV_FILE
+gateway       http://localhost:$(published gateway 8080)
+Jaeger        http://localhost:$(published jaeger 16686)
+Prometheus    http://localhost:$(published prometheus 9090)
+Alertmanager  http://localhost:$(published alertmanager 9093)
+OTLP          $scheme://localhost:$(published collector 4318) (HTTP), :$(published collector 4317) (gRPC)
+URLS
+}
+
+# `fault` reaches a service by its admin address; without a service, all three.
+fault() {
+    local action="${1:-list}" service services="gateway data downstream"
+    shift || true
+    case "${1:-}" in
+        gateway | data | downstream)
+            compose run --rm --no-deps -T fault "$action" "$@" --admin "http://$1:9080"
+            return
+            ;;
+        "" | -*) [ "$action" != set ] || fail "fault set: which service? gateway, data or downstream" ;;
+        *) fail "fault $action: no service '$1'; there are: $services" ;;
+    esac
+    for service in $services; do
+        compose run --rm --no-deps -T fault "$action" "$service" "$@" --admin "http://$service:9080"
+    done
+}
+
+command="${1:-}"
+shift || true
+case "$command" in
+    up | down | reset | ps | logs | doctor | fault) need_engine ;;
+    *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+esac
+[ "$command" = up ] || [ -e "$OMNITRACE_ENV_FILE" ] || fail "nothing was started here yet: just up"
+case "$command" in
+    up) up "$@" ;;
+    down) compose --profile '*' down --remove-orphans ;;
+    reset)
+        compose --profile '*' down --remove-orphans --volumes
+        say "every trace, metric, log line and order is deleted; the secrets in $OMNITRACE_ENV_FILE stay"
+        ;;
+    ps) compose ps --all ;;
+    logs) compose logs --follow --tail 200 "$@" ;;
+    doctor) gate "$@" ;;
+    fault) fault "$@" ;;
+esac

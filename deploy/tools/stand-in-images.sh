@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# Images for a machine with a Docker engine and no registry: the programs of build.sh and our own executable, each in a
+# root file system of its own with the user, directories and entrypoint of the image that it stands for.
+#
+#   deploy/tools/stand-in-images.sh <file>     # writes a compose override that names them
+#
+# OMNITRACE_BIN   the executable (default: target/debug/omnitrace)
+# STAND_IN_TLS    1: for the overlay `tls`, whose certificates are there
+#
+# They prove that compose.yaml starts, that read-only roots, users, limits, volumes and health checks fit together, and that
+# data arrives. What the real images hold otherwise, and Grafana, only the real images can show (docs/DEPLOY.md).
+set -euo pipefail
+
+here="$(cd "$(dirname "$0")" && pwd)"
+override="${1:?usage: stand-in-images.sh <override file>}"
+executable="${OMNITRACE_BIN:-$here/../../target/debug/omnitrace}"
+
+fail() {
+    echo "stand-in-images.sh: $*" >&2
+    exit 1
+}
+
+docker version >/dev/null 2>&1 || fail "no Docker engine answers; start one first (.ci/start-docker.sh)"
+[ -x "$executable" ] || fail "no $executable: cargo build -p omnitrace, or name one in OMNITRACE_BIN"
+tools="${OMNITRACE_TOOLS:-$("$here/build.sh")}"
+
+work="$(mktemp -d)"
+chmod 755 "$work"
+trap 'rm -rf "$work"' EXIT
+(cd "$work" && apt-get download -qq -o APT::Sandbox::User="$(id -un)" busybox-static >/dev/null && dpkg-deb -x ./busybox-static*.deb busybox) ||
+    fail "busybox-static is not to be had: apt-get update"
+busybox="$(find "$work/busybox" -path '*bin/busybox' -type f)"
+
+# A root with the program at $2 and what it is linked with.
+root() {
+    local root="$1" path="$2" program="$3" library
+    mkdir -p "$root/etc" "$root/tmp" "$root$(dirname "$path")"
+    chmod 1777 "$root/tmp"
+    cp -L "$program" "$root$path"
+    # A static program has none.
+    { ldd "$program" 2>/dev/null | grep -o '/[^ ]*' || true; } | while read -r library; do
+        mkdir -p "$root$(dirname "$library")"
+        cp -L "$library" "$root$library"
+    done
+    printf 'root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n' >"$root/etc/passwd"
+    printf 'root:x:0:\nnobody:x:65534:\n' >"$root/etc/group"
+}
+
+# The tools of an image that is based on BusyBox or Alpine.
+applets() {
+    mkdir -p "$1/bin"
+    cp "$busybox" "$1/bin/busybox"
+    ln -s busybox "$1/bin/wget"
+}
+
+owned() {
+    mkdir -p "$1$3"
+    chown -R "$2:$2" "$1$3"
+}
+
+import() {
+    local name="$1" root="$2" user="$3" entrypoint="$4"
+    tar -c -C "$root" --numeric-owner . | docker import --change "USER $user" \
+        --change "ENV PATH=/usr/local/bin:/usr/bin:/bin" --change "ENTRYPOINT [\"$entrypoint\"]" \
+        - "omnitrace-stand-in/$name:0" >/dev/null
+    rm -rf "$root"
+}
+
+# image, tool, path in the image, user, directory that the image hands to that user (or -), base
+while read -r name tool path user directory base; do
+    root "$work/$name" "$path" "$tools/$tool"
+    [ "$base" = scratch ] || applets "$work/$name"
+    [ "$directory" = - ] || owned "$work/$name" "$user" "$directory"
+    if [ "$name" = alertmanager ]; then
+        mkdir -p "$work/$name/usr/share/prometheus"
+        cp -r /usr/share/prometheus/alertmanager "$work/$name/usr/share/prometheus/"
+    fi
+    import "$name" "$work/$name" "$user" "$path"
+done <<'IMAGES'
+collector otelcol /otelcol-contrib 10001 - scratch
+jaeger jaeger /cmd/jaeger/jaeger-linux 10001 - busybox
+loki loki /usr/bin/loki 10001 /loki scratch
+prometheus prometheus /bin/prometheus 65534 /prometheus busybox
+alertmanager alertmanager /bin/alertmanager 65534 /alertmanager busybox
+blackbox blackbox_exporter /bin/blackbox_exporter 65534 - busybox
+postgres-exporter postgres_exporter /bin/postgres_exporter 65534 - busybox
+IMAGES
+
+root "$work/omnitrace" /usr/local/bin/omnitrace "$executable"
+# The distroless base has them.
+mkdir -p "$work/omnitrace/etc/ssl/certs"
+cp -L /etc/ssl/certs/ca-certificates.crt "$work/omnitrace/etc/ssl/certs/" || fail "needs the package ca-certificates"
+owned "$work/omnitrace" 65532 /var/lib/omnitrace/herald
+owned "$work/omnitrace" 65532 /var/lib/omnitrace/alertmanager
+import omnitrace "$work/omnitrace" 65532 /usr/local/bin/omnitrace
+
+docker image inspect omnitrace-postgres:15 >/dev/null 2>&1 || "$here/../postgres-image/build.sh" 15
+
+# Only images differ, and Grafana is not there: neither started, nor scraped, nor asked.
+prometheus="$here/../prometheus/prometheus.yml" loki="LOKI_URL: 'http://loki:3100', "
+[ -z "${STAND_IN_TLS:-}" ] || prometheus="$here/../tls/generated/prometheus/prometheus.yml" loki=""
+sed 's/targets: \[grafana:3000\]/targets: []/' "$prometheus" >"$override.prometheus.yml"
+chmod 644 "$override.prometheus.yml"
+{
+    echo "services:"
+    for service in gateway data downstream herald alertmanager-config fault; do
+        echo "  $service: {image: 'omnitrace-stand-in/omnitrace:0', pull_policy: never, build: !reset null}"
+    done
+    echo "  doctor:"
+    echo "    image: omnitrace-stand-in/omnitrace:0"
+    echo "    pull_policy: never"
+    echo "    environment: !override {GATEWAY_URL: 'http://gateway:8080', PROMETHEUS_URL: 'http://prometheus:9090', JAEGER_URL: 'http://jaeger:16686', ${loki}ALERTMANAGER_URL: 'http://alertmanager:9093', COLLECTOR_URL: 'http://collector:13133'}"
+    for service in collector jaeger loki alertmanager blackbox postgres-exporter; do
+        echo "  $service: {image: 'omnitrace-stand-in/$service:0', pull_policy: never, build: !reset null}"
+    done
+    for service in postgres volumes; do
+        echo "  $service: {image: 'omnitrace-postgres:15', pull_policy: never}"
+    done
+    # Compose wants an image of a service that it does not start, too.
+    echo "  grafana: {scale: 0, image: 'omnitrace-stand-in/omnitrace:0', pull_policy: never}"
+    echo "  prometheus:"
+    echo "    image: omnitrace-stand-in/prometheus:0"
+    echo "    pull_policy: never"
+    echo "    volumes: ['$override.prometheus.yml:/etc/prometheus/prometheus.yml:ro']"
+} >"$override"
+echo "stand-in-images.sh: wrote $override" >&2
