@@ -49,8 +49,7 @@ impl NativeBuilder {
         self
     }
 
-    /// As compose.tls.yaml: services, collector and Jaeger show each other certificates of this directory
-    /// (deploy/tls/certificates.sh).
+    /// As compose.tls.yaml, with the certificates in a directory of deploy/tls/certificates.sh.
     pub fn tls(mut self, certificates: &Path) -> Self {
         self.tls = Some(certificates.to_owned());
         self.overlay("tls.yaml")
@@ -268,12 +267,11 @@ impl NativeStack {
                 &self.own_metrics("jaeger:8888"),
             )
             .listen("jaeger", &self.addresses);
-        let mut arguments = vec!["--config".to_owned(), config.write(directory)];
+        let mut files = vec![config];
         if self.tls.is_some() {
-            let tls = Config::of("jaeger/tls.yaml").certificates(self.tls.as_deref(), "jaeger");
-            arguments.extend(["--config".to_owned(), tls.write(directory)]);
+            files.push(Config::of("jaeger/tls.yaml").certificates(self.tls.as_deref(), "jaeger"));
         }
-        command("jaeger", arguments)
+        command("jaeger", config_flags(files, directory))
     }
 
     fn own_metrics(&self, address: &str) -> String {
@@ -304,16 +302,8 @@ impl NativeStack {
                 _ => config,
             }
         });
-        let files: Vec<String> = std::iter::once(config)
-            .chain(overlays)
-            .map(|config| config.write(directory))
-            .collect();
-        command(
-            "otelcol",
-            files
-                .into_iter()
-                .flat_map(|file| ["--config".to_owned(), file]),
-        )
+        let files = std::iter::once(config).chain(overlays);
+        command("otelcol", config_flags(files, directory))
     }
 
     fn postgres_exporter(&self) -> Command {
@@ -452,4 +442,9 @@ fn command(tool: &'static str, arguments: impl IntoIterator<Item = String>) -> C
         arguments: arguments.into_iter().collect(),
         environment: Vec::new(),
     }
+}
+
+fn config_flags(files: impl IntoIterator<Item = Config>, directory: &Path) -> Vec<String> {
+    let flag = |file: Config| ["--config".to_owned(), file.write(directory)];
+    files.into_iter().flat_map(flag).collect()
 }
