@@ -85,3 +85,13 @@ test-compose *args: stack-tools
 test-compose-up *overlays: stack-tools
     cargo build -p omnitrace
     deploy/tools/compose-up.sh {{ overlays }}
+
+# the API against its OpenAPI document, by a property-based client (needs Python 3)
+test-openapi:
+    cargo build -p omnitrace
+    loadtest/openapi.sh
+
+# the Locust model against the embedded stack, for a few seconds (needs Python 3)
+test-locust:
+    cargo build -p omnitrace
+    loadtest/locust.sh

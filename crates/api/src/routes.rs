@@ -4,6 +4,8 @@
 pub mod gateway {
     /// `GET`: 200 while the process serves.
     pub const HEALTH: &str = "/health";
+    /// `GET`: the contract of this API.
+    pub const OPENAPI: &str = "/openapi.json";
     /// `GET`: one item with a quote; `?sku=` chooses it.
     pub const DATA: &str = "/api/data";
     /// `POST`: place an order. `GET`: a page of orders, `?limit=&cursor=`.

@@ -16,6 +16,13 @@ pub(crate) async fn health() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "ok"}))
 }
 
+/// `GET /openapi.json`: the contract; a test holds it equal to the route table and to what is answered.
+pub(crate) async fn openapi() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type(header::ContentType::json())
+        .body(include_str!("../openapi.json"))
+}
+
 /// `GET /api/data`.
 pub(crate) async fn quoted_item(
     data: Data,

@@ -15,6 +15,7 @@ pub use settings::Settings;
 fn routes() -> Routes {
     vec![
         Route::get(at::HEALTH, handlers::health).answers(&[200]),
+        Route::get(at::OPENAPI, handlers::openapi).answers(&[200]),
         Route::get(at::DATA, handlers::quoted_item).answers(&[200, 404, 422]),
         Route::post(at::ORDERS, handlers::place_order).answers(&[201, 402, 404, 409]),
         Route::get(at::ORDERS, handlers::orders).answers(&[200, 422]),

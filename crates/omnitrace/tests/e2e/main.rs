@@ -24,6 +24,7 @@ mod hostile;
 mod load;
 mod logs;
 mod metrics;
+mod openapi;
 mod orders;
 mod outages;
 mod outbox;

@@ -12,8 +12,9 @@ use crate::harness::{
 const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
 
 /// Every end of a request that each route declares, as method, route and statuses.
-const GATEWAY: [(&str, &str, &[u16]); 5] = [
+pub const GATEWAY: [(&str, &str, &[u16]); 6] = [
     ("GET", "/health", &[200, 500, 503, 504]),
+    ("GET", "/openapi.json", &[200, 500, 503, 504]),
     ("GET", "/api/data", &[200, 404, 422, 500, 503, 504]),
     (
         "POST",
