@@ -291,7 +291,7 @@ pub struct RulesArgs {
     /// Directory of slo.toml and causes.toml
     #[arg(long, value_name = "DIR", default_value = "alerts")]
     pub input: PathBuf,
-    /// Where <profile>.yml is written
+    /// Where `PROFILE.yml` is written
     #[arg(long, value_name = "DIR", default_value = "alerts/rules")]
     pub output: PathBuf,
     /// Write nothing; fail if a file is not up to date
