@@ -59,10 +59,13 @@ owned() {
 }
 
 import() {
-    local name="$1" root="$2" user="$3" entrypoint="$4"
+    local name="$1" root="$2" user="$3" entrypoint="$4" previous
+    previous="$(docker image inspect --format '{{.Id}}' "omnitrace-stand-in/$name:0" 2>/dev/null || true)"
     tar -c -C "$root" --numeric-owner . | docker import --change "USER $user" \
         --change "ENV PATH=/usr/local/bin:/usr/bin:/bin" --change "ENTRYPOINT [\"$entrypoint\"]" \
         - "omnitrace-stand-in/$name:0" >/dev/null
+    # It has lost its name to the new one. A container may still use it.
+    [ -z "$previous" ] || docker image rm "$previous" >/dev/null 2>&1 || true
     rm -rf "$root"
 }
 
