@@ -22,7 +22,9 @@ check:
 
 # banned and duplicated crates, licences (needs cargo-deny)
 deny:
-    cargo deny check bans licenses sources
+    # What goose brings must reach nobody else.
+    cargo deny --exclude loadtest check bans
+    cargo deny check licenses sources
 
 # the same database tests against a Postgres container (needs a Docker engine)
 test-containers *args:
@@ -95,3 +97,16 @@ test-openapi:
 test-locust:
     cargo build -p omnitrace
     loadtest/locust.sh
+
+# load by users with pauses against a running stack (http://127.0.0.1:8080), its metrics on 127.0.0.1:9646: --users 50 --duration 5m --report-dir …
+load *args:
+    cargo run -p loadtest --release -- {{ args }}
+
+# the load test against the embedded services: its counts and theirs agree, every trace has its root
+test-load *args:
+    cargo build -p omnitrace
+    cargo test -p loadtest {{ args }}
+
+# a fixed rate, open loop: [rate] requests/s for [time] to a URL on this machine, by oha (built once); more of its options after that
+bench-load rate="200" time="30s" url="http://127.0.0.1:8080/api/data" *args:
+    loadtest/open-loop.sh {{ rate }} {{ time }} {{ url }} {{ args }}
