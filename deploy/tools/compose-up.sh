@@ -7,6 +7,8 @@ set -euo pipefail
 
 here="$(cd "$(dirname "$0")" && pwd)"
 stack="$here/../stack.sh"
+# Debian 12 has no Compose 2; the machine's own comes first.
+PATH="$PATH:$("$here/build.sh" docker-compose)"
 work="$(mktemp -d)"
 chmod 755 "$work"
 
