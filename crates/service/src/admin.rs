@@ -3,6 +3,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use actix_web::dev::Server;
+use actix_web::http::KeepAlive;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Responder, web};
 use serde_json::json;
 use telemetry::{LogLevel, Metrics};
@@ -48,6 +49,9 @@ pub(crate) fn serve(admin: Arc<Admin>, listener: TcpListener) -> std::io::Result
     Ok(server
         .workers(1)
         .max_connections(256)
+        // One request a connection: a scraper that sends its next one just as an idle connection is closed, because the
+        // process is replaced, would get no answer. In the queue of new connections it waits for one.
+        .keep_alive(KeepAlive::Disabled)
         .disable_signals()
         .shutdown_timeout(1)
         .listen(listener)?
