@@ -24,4 +24,4 @@ version="1.16.0"
 if [ "$("$oha" --version 2>/dev/null)" != "oha $version" ]; then
     cargo install --quiet --locked --root target/tools "oha@$version" || fail "oha $version cannot be installed"
 fi
-exec "$oha" --no-tui -q "$rate" -z "$time" --latency-correction --disable-keepalive=false -H "User-Agent: omnitrace-load/oha-$version" "$@" "$url"
+exec "$oha" --no-tui -q "$rate" -z "$time" --latency-correction -H "User-Agent: omnitrace-load/oha-$version" "$@" "$url"

@@ -160,8 +160,9 @@ async fn a_stall_is_backfilled_in_the_times_and_in_no_count() {
     let child = loadtest(
         &stack.receiver,
         &[
+            // So long that the stop is ours; all users are there after a tenth of it.
             ["--target", &target, "--users", "2"],
-            ["--duration", "1h", "--json", "--quiet"],
+            ["--duration", "2m", "--json", "--quiet"],
             ["--think-min-ms", "1", "--think-max-ms", "5"],
         ]
         .concat(),
@@ -171,12 +172,12 @@ async fn a_stall_is_backfilled_in_the_times_and_in_no_count() {
         let counted = stack.wait_for_metric("gateway", SERVER, &[], |counted| counted > count);
         counted.await
     };
-    let before = requests(250.0).await;
+    let before = requests(900.0).await;
     // Shorter than the gateway's patience with data: slow, and nothing fails.
     stack.signal("data", Signal::SIGSTOP);
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_millis(3400)).await;
     stack.signal("data", Signal::SIGCONT);
-    requests(before + 150.0).await;
+    requests(before + 200.0).await;
     child.signal(Signal::SIGTERM);
     let run = finish(child).await;
     let report = run.json();
