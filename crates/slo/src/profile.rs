@@ -23,6 +23,9 @@ pub struct Pair {
     pub short: Time,
     /// Who is told at most.
     pub severity: Severity,
+    /// How long a route must have been there: the first pair guesses from its short window on, so that an outage of a fresh
+    /// stack is told; the others wait until their long window is whole, since a share of less overstates the burn.
+    pub history: Time,
 }
 
 /// Everything that differs between production and a demonstration.
@@ -110,11 +113,16 @@ fn one(source: Source<'_>, file: &File, name: &str, raw: &RawProfile) -> Result<
     let pairs: Vec<Pair> = file
         .windows
         .iter()
-        .map(|window| Pair {
+        .enumerate()
+        .map(|(index, window)| Pair {
             burn_rate: *window.burn_rate.get_ref(),
             long: compressed(*window.long.get_ref()),
             short: compressed(*window.short.get_ref()),
             severity: window.severity,
+            history: compressed(*match index {
+                0 => window.short.get_ref(),
+                _ => window.long.get_ref(),
+            }),
         })
         .collect();
     for pair in &pairs {

@@ -97,7 +97,7 @@ impl<'a> Engine<'a> {
         let rate = |window| ratio(objective, sum(window)).map(|ratio| ratio / objective.budget());
         let (long, short) = (rate(pair.long), rate(pair.short));
         let bad_events = bad(objective, |part| sum(pair.long).increase(part));
-        let then = at_ms - pair.short.millis();
+        let then = at_ms - pair.history.millis();
         let burns = |rate: Option<f64>| rate.is_some_and(|rate| rate > pair.burn_rate);
         let is_firing = burns(long)
             && burns(short)

@@ -75,7 +75,7 @@ fn speed(severity: Severity) -> &'static str {
 }
 
 /// One pair of windows burns: by how much. Gated twice: by a number of bad requests, so that one of them is no alert, and by
-/// history: a window that the route has not lived through would be a guess.
+/// history ([`Pair::history`]).
 fn condition(profile: &Profile, objective: &Objective, pair: &Pair) -> String {
     let (slo, scope) = (objective.indicator.name(), matchers(&objective.scope));
     let selector = format!("{{slo=\"{slo}\",{scope}}}");
@@ -87,7 +87,7 @@ fn condition(profile: &Profile, objective: &Objective, pair: &Pair) -> String {
         burns(pair.short),
         number_name(pair.long),
         profile.min_bad_events,
-        pair.short
+        pair.history
     )
 }
 

@@ -44,7 +44,7 @@ fn versions(profile: &Profile) -> Vec<Rule> {
         ),
         Rule::record(
             "release:pair:info",
-            "sgn(release:current:started_seconds)\n* on (service_name) group_left (previous_version)\nlabel_replace(\n  sgn(release:previous:started_seconds),\n  \"previous_version\", \"$1\", \"service_version\", \"(.*)\"\n)",
+            "group by (service_name, service_version) (release:current:started_seconds)\n* on (service_name) group_left (previous_version)\nlabel_replace(\n  group by (service_name, service_version) (release:previous:started_seconds),\n  \"previous_version\", \"$1\", \"service_version\", \"(.*)\"\n)",
         ),
     ]
 }
@@ -132,24 +132,24 @@ pub(super) fn annotation(profile: &Profile) -> String {
     };
     let advice = |reason: &str, text: &str| {
         format!(
-            "{{{{ range printf `release:rollback:advised{{reason=\"{reason}\",service_name=\"%s\",service_version=\"%s\"}}` .Labels.service_name .Labels.service_version | query }}}}Rolling back to {{{{ .Labels.previous_version }}}} is advised: {text}. {{{{ end }}}}"
+            "{{{{ range printf `release:rollback:advised{{reason=\"{reason}\",service_name=\"%s\",service_version=\"%s\"}}` .Labels.service_name .Labels.service_version | query }}}} Rolling back to {{{{ .Labels.previous_version }}}} is advised: {text}.{{{{ end }}}}"
         )
     };
     let lines = [
-        "{{ range query `release:pair:info` }}{{ .Labels.service_name }} {{ .Labels.service_version }}, before it {{ .Labels.previous_version }}:".to_owned(),
+        "{{ range $i, $pair := query `release:pair:info` }}{{ if $i }} {{ end }}{{ .Labels.service_name }} {{ .Labels.service_version }}, before it {{ .Labels.previous_version }}:".to_owned(),
         format!(
             " p95 {}, before {};",
             of("release:latency:p95_seconds", "service_version", "humanizeDuration"),
             of("release:previous_latency:p95_seconds", "previous_version", "humanizeDuration")
         ),
         format!(
-            " errors {}, before {}. ",
+            " errors {}, before {}.",
             of("release:errors:ratio_rate", "service_version", "humanizePercentage"),
             of("release:previous_errors:ratio_rate", "previous_version", "humanizePercentage")
         ),
         advice("latency", "its p95 is {{ .Value | printf \"%.1f\" }} times as long as before"),
         advice("errors", "{{ .Value | humanizePercentage }} more of its requests fail than before"),
-        "{{ with printf `release:rollback:advised{service_name=\"%s\"}` .Labels.service_name | query }}{{ else }}Rolling back is not advised: it is neither clearly slower nor failing more. {{ end }}".to_owned(),
+        "{{ with printf `release:rollback:advised{service_name=\"%s\"}` .Labels.service_name | query }}{{ else }} Rolling back is not advised: it is neither clearly slower nor failing more.{{ end }}".to_owned(),
         format!("{{{{ else }}}}No service changed its version in the last {}.{{{{ end }}}}", profile.memory()),
     ];
     lines.concat()
