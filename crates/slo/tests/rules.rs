@@ -1,5 +1,6 @@
 //! What is rendered: the committed files, what every alert carries, and what no rule may read.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use slo::Definition;
@@ -75,7 +76,30 @@ fn every_alert_says_who_where_and_what_next() {
                 dashboard.contains("from={{") && dashboard.ends_with("&to=now"),
                 "{alert}: {dashboard}"
             );
+            let runbook = root().join(value(rule, "runbook_url"));
+            let text = std::fs::read_to_string(&runbook).unwrap_or_default();
+            for heading in ["## Meaning", "## Impact", "## Confirm", "## Mitigate"] {
+                assert!(
+                    text.contains(heading),
+                    "{}: no {heading:?}",
+                    runbook.display()
+                );
+            }
         }
+    }
+}
+
+#[test]
+fn every_runbook_is_of_an_alert() {
+    let rules = rendered().remove(0).1;
+    let alerts: BTreeSet<&str> = alerts(&rules).into_iter().map(|(alert, _)| alert).collect();
+    for entry in std::fs::read_dir(root().join("docs/runbooks")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(
+            name == "README" || alerts.contains(name),
+            "{name}.md is of no alert"
+        );
     }
 }
 
