@@ -141,3 +141,63 @@ fn only_public_services_page() {
     }
     assert_eq!(names[0], names[1]);
 }
+
+/// In `alerts/tests` each alert fires in a test that is also silent at some time: one that always fires passes no test.
+#[test]
+fn every_alert_has_a_test_in_which_it_fires_and_is_silent() {
+    let mut fires = BTreeSet::new();
+    for entry in std::fs::read_dir(root().join("alerts/tests")).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        for test in text.split("\n  - name: ").skip(1) {
+            let is_silent_too =
+                test.contains("*quiet") || test.contains("&quiet") || test.contains("*fast\n");
+            let fired = test
+                .split("exp_samples")
+                .skip(1)
+                .flat_map(|expected| expected.split("alertname=\"").skip(1));
+            fires.extend(
+                fired
+                    .filter(|_| is_silent_too)
+                    .filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())),
+            );
+            if test.contains("alertname=\"Watchdog\"") {
+                fires.insert("Watchdog".to_owned());
+            }
+        }
+    }
+    let rules = rendered().remove(0).1;
+    for (alert, _) in alerts(&rules) {
+        assert!(
+            fires.contains(alert),
+            "no test in alerts/tests makes {alert} fire, and is silent before"
+        );
+    }
+}
+
+/// A link to a dashboard that is not there, or with a variable that it lacks, shows something else without a word.
+#[test]
+fn every_dashboard_that_is_linked_exists_and_has_the_variables() {
+    let boards: Vec<serde_json::Value> = std::fs::read_dir(root().join("dashboards"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|found| found == "json"))
+        .map(|path| serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap())
+        .collect();
+    for (alert, rule) in alerts(&rendered().remove(0).1) {
+        let url = value(rule, "dashboard_url");
+        let (uid, query) = url.split_once("/d/").unwrap().1.split_once('?').unwrap();
+        let board = boards.iter().find(|board| board["uid"] == uid);
+        let board = board.unwrap_or_else(|| panic!("{alert}: no dashboard {uid}"));
+        for variable in query
+            .split('&')
+            .filter_map(|pair| pair.strip_prefix("var-"))
+        {
+            let name = variable.split_once('=').unwrap().0;
+            let known = board["templating"]["list"].as_array().unwrap();
+            assert!(
+                known.iter().any(|one| one["name"] == name),
+                "{alert}: {uid} has no ${name}"
+            );
+        }
+    }
+}

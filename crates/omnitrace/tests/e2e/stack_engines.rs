@@ -161,7 +161,7 @@ fn instance(noise: &mut Noise, route: usize, instance: usize) -> Vec<Counter> {
                 .zip(risen)
                 .for_each(|(count, risen)| *count += risen);
         }
-        let is_scraped = (second + instance) % (1 + instance) == 0 && noise.share() > 0.03;
+        let is_scraped = (second + instance).is_multiple_of(1 + instance) && noise.share() > 0.03;
         for (counter, count) in counters.iter_mut().zip(counts) {
             counter.values.push(match second {
                 _ if (from..to).contains(&second) => is_scraped.then_some(Ok(count)),

@@ -55,10 +55,7 @@ fn burn(
         alert,
         summary: format!("{{{{ $labels.service_name }}}} {{{{ $labels.http_route }}}}: {summary}"),
         description: description(profile, objective, pairs),
-        dashboard: format!(
-            "omnitrace-slo?var-service={{{{ $labels.service_name }}}}&var-route={{{{ $labels.http_route | urlquery }}}}&var-slo={}",
-            objective.indicator.name()
-        ),
+        dashboard: "omnitrace-slo?var-service={{ $labels.service_name }}".to_owned(),
         looks_back: first,
         release: true,
     }

@@ -116,11 +116,7 @@ fn probe_failing(definition: &Definition, profile: &Profile, probe: &Probe, whic
         description: format!(
             "All probes of {{{{ $labels.instance }}}} in the last {window} failed{{{{ with printf `probe_http_status_code{{probe=\"%s\"}}` $labels.probe | query }}}} (status {{{{ . | first | value }}}}, 0 is no answer){{{{ end }}}}."
         ),
-        dashboard: format!(
-            "omnitrace-service?var-service={}&var-route={}",
-            probe.service,
-            probe.route.replace('/', "%2F")
-        ),
+        dashboard: format!("omnitrace-service?var-service={}", probe.service),
         looks_back: profile.first_window(),
         release: true,
     }
