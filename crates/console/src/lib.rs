@@ -22,6 +22,7 @@ mod search;
 mod series;
 mod server;
 mod settings;
+mod slos;
 mod stats;
 pub mod store;
 mod tags;
@@ -47,6 +48,8 @@ fn routes(config: &mut ServiceConfig) {
     logs_api::configure(config);
     // GET /api/metrics, /api/targets: what was scraped or sent.
     metrics_api::configure(config);
+    // GET /api/alerts: the objectives, evaluated.
+    slos::configure(config);
     // GET /api/stats, /metrics, /ready, /live: about the console itself.
     stats::configure(config);
     // GET /, /trace/{id}, /static/…: the page.

@@ -16,6 +16,7 @@ use crate::exposition::{self, Format};
 use crate::log;
 use crate::samples::Sample;
 use crate::series::SeriesStore;
+use crate::slos::Slos;
 use crate::targets::{Target, TargetsFile};
 
 /// What is asked for; the services add exemplars to OpenMetrics only.
@@ -126,6 +127,7 @@ pub(crate) async fn run(
     interval: Duration,
     series: SeriesStore,
     targets: Targets,
+    slos: Slos,
 ) {
     let client = match reqwest::Client::builder()
         .no_proxy()
@@ -161,6 +163,7 @@ pub(crate) async fn run(
                             interval,
                             series.clone(),
                             targets.clone(),
+                            slos.clone(),
                         );
                         (target, Task(tokio::spawn(job)))
                     });
@@ -199,6 +202,7 @@ async fn scrape_again_and_again(
     interval: Duration,
     series: SeriesStore,
     targets: Targets,
+    slos: Slos,
 ) {
     let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(10)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -210,6 +214,7 @@ async fn scrape_again_and_again(
         let mut state = unknown(&target);
         match page(&client, &target.url, interval.clamp(MIN_TIMEOUT, TIMEOUT)).await {
             Ok(samples) => {
+                slos.scraped(&source, &target.labels, &samples, now_us);
                 let (kept, dropped) = series.replace(&source, &target.labels, samples, now_us);
                 state.up = true;
                 state.series = kept;
@@ -217,6 +222,7 @@ async fn scrape_again_and_again(
             }
             Err(why) => {
                 series.went_down(&source);
+                slos.went_down(&source, now_us);
                 state.error = Some(why);
             }
         }

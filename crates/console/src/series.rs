@@ -183,7 +183,7 @@ fn answer(name: &str, labels: &Labels, series: &Series) -> Option<Found> {
 
 /// Labels of the source and of the sample, sorted. The source's win; what the sample says otherwise is kept as
 /// `exported_…`, as Prometheus does.
-fn all_labels(own: &Labels, sample: Labels) -> Labels {
+pub(crate) fn all_labels(own: &Labels, sample: Labels) -> Labels {
     let mut all = own.clone();
     for (name, value) in sample {
         match own.iter().find(|(known, _)| *known == name) {

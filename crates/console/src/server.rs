@@ -21,6 +21,7 @@ use crate::ingest::{Gate, Sink};
 use crate::scrape::Targets;
 use crate::series::SeriesStore;
 use crate::settings::Settings;
+use crate::slos::Slos;
 use crate::stats::Sources;
 use crate::store::Store;
 use crate::{answer, log};
@@ -94,11 +95,12 @@ pub fn start(settings: Settings) -> Result<Console> {
     let series = SeriesStore::new(metrics_bytes);
     let store = Store::new(settings.memory_bytes - metrics_bytes);
     let targets = Targets::default();
-    let (server, address) = bind(&settings, &store, &series, &targets)?;
+    let slos = Slos::new()?;
+    let (server, address) = bind(&settings, &store, &series, &targets, &slos)?;
     log::info("listening", json!({"http_addr": address.to_string()}));
     let (file, interval) = (settings.targets_file, settings.scrape_interval);
     let scraper = actix_web::rt::spawn(async move {
-        crate::scrape::run(file.as_deref(), interval, series, targets).await;
+        crate::scrape::run(file.as_deref(), interval, series, targets, slos).await;
     });
     Ok(Console {
         address,
@@ -113,6 +115,7 @@ fn bind(
     store: &Store,
     series: &SeriesStore,
     targets: &Targets,
+    slos: &Slos,
 ) -> Result<(Server, SocketAddr)> {
     let listener = std::net::TcpListener::bind(settings.listen).with_context(|| {
         format!(
@@ -136,10 +139,11 @@ fn bind(
         counters: counters.clone(),
         limit_bytes: settings.memory_bytes,
     });
-    let (store, series, targets) = (
+    let (store, series, targets, slos) = (
         web::Data::new(store.clone()),
         web::Data::new(series.clone()),
         web::Data::new(targets.clone()),
+        web::Data::new(slos.clone()),
     );
     let (counters, listening) = (web::Data::new(counters), web::Data::new(Listening(address)));
     let app = move || {
@@ -147,6 +151,7 @@ fn bind(
             .app_data(store.clone())
             .app_data(series.clone())
             .app_data(targets.clone())
+            .app_data(slos.clone())
             .app_data(counters.clone())
             .app_data(listening.clone())
             .app_data(sink.clone())

@@ -217,10 +217,11 @@
   async function refreshHeader() {
     if (document.hidden) return;
     try {
-      const [stats, targets] = await Promise.all([api('/api/stats'), api('/api/targets')]);
+      const [stats, targets, alerts] = await Promise.all(['/api/stats', '/api/targets', '/api/alerts'].map((path) => api(path)));
       lostSince = null;
       replaceWhenChanged($('stats'), stats, () => statItems(stats));
       showTargets(targets);
+      showObjectives(alerts.data);
     } catch (error) {
       lostSince = lostSince || new Date();
       $('unreachable').textContent = error.status
@@ -267,6 +268,22 @@
       const note = $('targets').children[index]?.lastChild;
       if (note) note.textContent = target.up ? `up, ${age(target.last_scrape_us)}` : target.last_scrape_us || target.error ? 'down' : 'not scraped yet';
     });
+  }
+
+  // Alerts by name, and below them the objectives of what is called, the fastest burning first.
+  function showObjectives({ alerts, objectives }) {
+    const rate = (one) => Math.max(0, ...one.burns.map(({ long, short }) => Math.min(long.burn_rate ?? 0, short.burn_rate ?? 0)));
+    const used = objectives.filter((one) => one.burns.some(({ long }) => long.burn_rate !== null));
+    used.sort((a, b) => rate(b) - rate(a));
+    $('slo').hidden = used.length === 0;
+    replaceWhenChanged($('slo-summary'), alerts.map(({ labels, annotations }) => [labels.severity, annotations.summary]), () => (alerts.length === 0
+      ? ['Objectives: no alert']
+      : alerts.map(({ labels, annotations }) => h('span', { class: `alert ${labels.severity}` }, `${labels.severity}: ${annotations.summary}`))));
+    replaceWhenChanged($('slo-rows'), used, () => used.map((one) => h('tr', { class: one.burns.some(({ firing }) => firing) ? 'firing' : null },
+      h('td', {}, one.service),
+      h('td', {}, one.route),
+      h('td', {}, `${Number((one.objective * 100).toFixed(6))} % ${one.seconds === null ? 'do not fail' : `within ${one.seconds} s`}`),
+      h('td', {}, one.burns.flatMap(({ long, short }) => [long, short]).map(({ window, burn_rate: burn }) => `${window} ${burn === null ? '–' : `${burn.toFixed(1)}×`}`).join(', ')))));
   }
 
   // ---- Search page ------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 //! The console as its clients see it: a really bound server, spoken to over HTTP.
 
+mod alerts;
 mod api;
 mod guard;
 mod harness;

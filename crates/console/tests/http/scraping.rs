@@ -14,7 +14,7 @@ use crate::harness::{Running, settings};
 
 /// What a target does when it is asked.
 #[derive(Clone)]
-enum Behaviour {
+pub enum Behaviour {
     Answers(String),
     Fails,
     Floods,
@@ -22,15 +22,15 @@ enum Behaviour {
 }
 
 /// A service with metrics.
-struct Target {
-    address: String,
+pub struct Target {
+    pub address: String,
     behaviour: Arc<Mutex<Behaviour>>,
     requests: Arc<Mutex<Vec<String>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Target {
-    async fn start(behaviour: Behaviour) -> Self {
+    pub async fn start(behaviour: Behaviour) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let behaviour = Arc::new(Mutex::new(behaviour));
@@ -50,7 +50,7 @@ impl Target {
         }
     }
 
-    fn now(&self, behaviour: Behaviour) {
+    pub fn now(&self, behaviour: Behaviour) {
         *self.behaviour.lock().expect("no panic") = behaviour;
     }
 }
@@ -117,18 +117,18 @@ fn exposition(requests: u32) -> String {
     )
 }
 
-fn write_targets(file: &Path, targets: &Value) {
+pub fn write_targets(file: &Path, targets: &Value) {
     // As Prometheus asks of its users: written beside it and moved, so that no half file is read.
     let new = file.with_extension("new");
     std::fs::write(&new, targets.to_string()).expect("a file");
     std::fs::rename(new, file).expect("a move");
 }
 
-fn group(addresses: &[&str], service: &str) -> Value {
+pub fn group(addresses: &[&str], service: &str) -> Value {
     json!({"targets": addresses, "labels": {"service_name": service}})
 }
 
-fn file() -> (tempfile::TempDir, std::path::PathBuf) {
+pub fn file() -> (tempfile::TempDir, std::path::PathBuf) {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("targets.json");
     (directory, file)

@@ -1,7 +1,7 @@
 //! Scraped counters of requests.
 
 use super::rate;
-use crate::REQUESTS;
+use crate::{Indicator, Objective, REQUESTS};
 
 /// Prometheus's look-back: a sample stands for a moment so long after it.
 const LOOK_BACK_MS: i64 = 300_000;
@@ -60,6 +60,18 @@ impl Series {
             within,
             samples: Vec::new(),
         })
+    }
+
+    /// Whether an objective is about it.
+    pub(crate) fn is_read_by(&self, objective: &Objective) -> bool {
+        let is_counted = match (self.within, objective.indicator) {
+            (None, _) => self.outcome != "cancelled",
+            (Some(bound), Indicator::Latency { seconds }) => {
+                bound == seconds && self.outcome == "ok"
+            }
+            (Some(_), Indicator::Availability) => false,
+        };
+        is_counted && objective.scope.has(&self.service, &self.route)
     }
 
     pub(super) fn is_count(&self) -> bool {
