@@ -14,6 +14,7 @@ use crate::faults::Switchboard;
 use crate::problem::FieldError;
 use crate::readiness::Readiness;
 use crate::routes;
+use crate::serving::Connections;
 
 /// What the private listener shows. The faults follow once the service is built.
 pub(crate) struct Admin {
@@ -24,7 +25,11 @@ pub(crate) struct Admin {
 }
 
 /// Serves `admin` on `listener`; one thread is enough for a scraper and an operator.
-pub(crate) fn serve(admin: Arc<Admin>, listener: TcpListener) -> std::io::Result<Server> {
+pub(crate) fn serve(
+    admin: Arc<Admin>,
+    listener: TcpListener,
+    connections: Connections,
+) -> std::io::Result<Server> {
     let admin = web::Data::from(admin);
     let server = HttpServer::new(move || {
         App::new()
@@ -47,6 +52,7 @@ pub(crate) fn serve(admin: Arc<Admin>, listener: TcpListener) -> std::io::Result
             .default_service(web::to(routes::not_found))
     });
     Ok(server
+        .on_connect(move |_, data| connections.count(data))
         .workers(1)
         .max_connections(256)
         // One request a connection: a scraper that sends its next one just as an idle connection is closed, because the

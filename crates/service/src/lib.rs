@@ -23,6 +23,7 @@ pub mod readiness;
 mod replacement;
 mod routes;
 mod run;
+mod serving;
 pub mod settings;
 mod shutdown;
 

@@ -7,6 +7,7 @@ use actix_web::dev::Server;
 
 use crate::blueprint::Configure;
 use crate::routes::{self, Routes};
+use crate::serving::Connections;
 use crate::settings::Settings;
 use crate::{connection, middleware};
 
@@ -33,6 +34,7 @@ impl Public {
         self,
         settings: &Settings,
         listener: TcpListener,
+        connections: Connections,
     ) -> std::io::Result<Server> {
         let Self {
             routes,
@@ -41,12 +43,15 @@ impl Public {
             keep_sockets,
         } = self;
         routes::declare(&routes());
-        let mut server =
+        let server =
             HttpServer::new(move || middleware::application(routes(), &configure, request_timeout));
-        if keep_sockets {
-            server = server.on_connect(connection::keep);
-        }
         Ok(server
+            .on_connect(move |socket, data| {
+                connections.count(data);
+                if keep_sockets {
+                    connection::keep(socket, data);
+                }
+            })
             .workers(settings.workers)
             .max_connections(MAX_CONNECTIONS)
             .keep_alive(KEEP_ALIVE)

@@ -3,7 +3,6 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::{Server, ServerHandle};
 use anyhow::Context;
 use telemetry::Telemetry;
 use tokio::sync::OnceCell;
@@ -17,6 +16,7 @@ use crate::faults::generic::Generic;
 use crate::public::Public;
 use crate::readiness::Readiness;
 use crate::replacement::Successor;
+use crate::serving::{Connections, Serving};
 use crate::settings::Settings;
 use crate::shutdown::{Shutdown, StopSignals};
 use crate::{listener, panics};
@@ -26,6 +26,9 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The same, while clients wait for the other release.
 const REPLACEMENT_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the private listener's last answers may take before a replacement.
+const ADMIN_LIMIT: Duration = Duration::from_secs(1);
 
 /// Runs a service until SIGTERM, SIGINT or the end of its parent. `build` runs when telemetry is up and both
 /// ports are bound, and returns when the service can serve.
@@ -90,8 +93,10 @@ where
         log_level: telemetry.log_level(),
         faults: OnceCell::new(),
     });
-    let private = admin::serve(admin.clone(), sockets.admin).context("admin listener")?;
-    let admin_handle = private.handle();
+    let connections = Connections::default();
+    let private = admin::serve(admin.clone(), sockets.admin, connections.clone())
+        .context("admin listener")?;
+    let private_serving = Serving::of(&private, connections);
     let mut private = Some(private);
     // In place of another process: whoever asks waits for a moment, rather than being told of a start that is none.
     if settings.inherited.is_none() {
@@ -113,11 +118,12 @@ where
     let mut result = service
         .until_stopped(&mut signals, settings.drain_timeout, successor)
         .await;
-    // Of a replaced process nobody may notice the end.
-    let graceful = matches!(result, Ok(End::Replaced(_)));
-    admin_handle.stop(graceful).await;
     if let Ok(End::Replaced(successor)) = &mut result {
+        private_serving.pause().await;
+        private_serving.close(ADMIN_LIMIT).await;
         successor.decide();
+    } else {
+        private_serving.stop(false).await;
     }
     undo_faults(&admin).await;
     result
@@ -134,7 +140,7 @@ async fn undo_faults(admin: &Admin) {
 /// A service that answers requests.
 struct Running {
     readiness: Arc<Readiness>,
-    http: ServerHandle,
+    http: Serving,
     shutdown: Shutdown,
     background: Background,
 }
@@ -158,13 +164,16 @@ impl Running {
             request_timeout: blueprint.request_timeout,
             keep_sockets: blueprint.keep_sockets,
         };
+        let connections = Connections::default();
         let server = public
-            .serve(settings, listener)
+            .serve(settings, listener, connections.clone())
             .context("public listener")?;
+        let http = Serving::of(&server, connections);
+        actix_web::rt::spawn(server);
         actix_web::rt::spawn(admin.readiness.clone().refresh());
         Ok(Self {
             readiness: admin.readiness.clone(),
-            http: spawn(server),
+            http,
             shutdown,
             background,
         })
@@ -183,14 +192,18 @@ impl Running {
             ended = self.background.first_end() => Err(anyhow::anyhow!(ended)),
             successor = asked(successor) => Ok(End::Replaced(successor)),
         };
-        self.readiness.drain();
+        let replaced = matches!(result, Ok(End::Replaced(_)));
+        // For a replaced process there is always somebody who takes the next request.
+        if !replaced {
+            self.readiness.drain();
+        }
         tracing::info!(
             reason = result.as_ref().map_or("failure", End::reason),
             "draining"
         );
         self.shutdown.begin();
         tokio::select! {
-            () = drain(self.http, self.background, limit) => result,
+            () = drain(&self.http, self.background, replaced, limit) => result,
             reason = signals.next() => {
                 tracing::warn!("second signal: requests under way are dropped");
                 // Who wants the end does not want another release.
@@ -211,18 +224,18 @@ async fn asked(successor: Option<Successor>) -> Successor {
     }
 }
 
-async fn drain(http: ServerHandle, background: Background, limit: Duration) {
+async fn drain(http: &Serving, background: Background, replaced: bool, limit: Duration) {
     let end = Instant::now() + limit;
-    if timeout(limit, http.stop(true)).await.is_err() {
+    let in_time = if replaced {
+        http.pause().await;
+        http.close(limit).await
+    } else {
+        timeout(limit, http.stop(true)).await.is_ok()
+    };
+    if !in_time {
         tracing::warn!("requests were still under way at the drain deadline");
     }
     background
         .finish(end.saturating_duration_since(Instant::now()))
         .await;
-}
-
-fn spawn(server: Server) -> ServerHandle {
-    let handle = server.handle();
-    actix_web::rt::spawn(server);
-    handle
 }

@@ -1,0 +1,76 @@
+//! A running server, and two ways to end it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use actix_web::dev::{Extensions, Server, ServerHandle};
+use tokio::time::{sleep, timeout};
+
+/// For connections that were accepted but have not reached a worker: those a server drops when it stops.
+const SETTLE: Duration = Duration::from_millis(150);
+
+/// Between two looks whether the last connection is closed; actix itself looks once a second.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// How many connections a server has.
+#[derive(Clone, Default)]
+pub(crate) struct Connections(Arc<AtomicUsize>);
+
+/// Kept with a connection for as long as it is open.
+struct Open(Connections);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Connections {
+    /// For `on_connect`: counts a connection.
+    pub(crate) fn count(&self, data: &mut Extensions) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        data.insert(Open(self.clone()));
+    }
+
+    async fn gone(&self) {
+        while self.0.load(Ordering::Acquire) > 0 {
+            sleep(LOOK).await;
+        }
+    }
+}
+
+/// A server that runs.
+#[derive(Clone)]
+pub(crate) struct Serving {
+    handle: ServerHandle,
+    connections: Connections,
+}
+
+impl Serving {
+    /// Takes hold of a server; whoever has it must spawn it.
+    pub(crate) fn of(server: &Server, connections: Connections) -> Self {
+        Self {
+            handle: server.handle(),
+            connections,
+        }
+    }
+
+    /// Refuses new connections and lets requests finish, as they are.
+    pub(crate) async fn stop(&self, graceful: bool) {
+        self.handle.stop(graceful).await;
+    }
+
+    /// Leaves new connections to whoever has the socket too, and those that were accepted time to arrive.
+    pub(crate) async fn pause(&self) {
+        self.handle.pause().await;
+        sleep(SETTLE).await;
+    }
+
+    /// After a pause: lets requests finish and closes each connection. True when all were closed within `limit`.
+    pub(crate) async fn close(&self, limit: Duration) -> bool {
+        // The command is sent by the call; its future only reports the end, late.
+        drop(self.handle.stop(true));
+        timeout(limit, self.connections.gone()).await.is_ok()
+    }
+}
