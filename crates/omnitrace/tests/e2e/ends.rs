@@ -261,12 +261,22 @@ fn orphan(line: &Value, data: &Path) -> std::process::Command {
     use std::os::unix::fs::MetadataExt;
     use std::os::unix::process::CommandExt;
     let owner = std::fs::metadata(data).unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+    let port = free.expect("a free port").port().to_string();
     let mut command =
         std::process::Command::new(Path::new(line["bin"].as_str().unwrap()).join("postgres"));
     command
         .arg("-D")
         .arg(data)
-        .args(["-c", "listen_addresses=", "-c", "unix_socket_directories="])
+        // Without any socket it would end at once.
+        .args([
+            "-c",
+            "listen_addresses=127.0.0.1",
+            "-c",
+            "unix_socket_directories=",
+            "-p",
+            &port,
+        ])
         .current_dir(data);
     if nix::unistd::geteuid().is_root() {
         command.uid(owner.uid()).gid(owner.gid());

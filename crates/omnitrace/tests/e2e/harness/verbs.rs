@@ -58,8 +58,18 @@ impl Stack {
 
     /// GET on a service's admin listener (`/ready`, `/faults`, …).
     pub async fn admin(&self, service: &str, path: &str) -> Reply {
-        self.send(self.client.get(self.admin_url(service) + path))
+        self.asked(&self.client.get(self.admin_url(service) + path))
             .await
+    }
+
+    /// Asks until there is an answer: data may be replaced by another release at that very moment (`bad_release`), and
+    /// as at every restart of an HTTP server, a connection that was just accepted then ends without one.
+    async fn asked(&self, request: &reqwest::RequestBuilder) -> Reply {
+        eventually("an answer of the admin listener", async || {
+            let request = request.try_clone().expect("a request without a body");
+            Some(Reply::read(request.send().await.ok()?).await)
+        })
+        .await
     }
 
     /// `PUT /faults/{name}` on a service's admin listener.
@@ -94,12 +104,9 @@ impl Stack {
 
     /// `GET /metrics` with a given `Accept`.
     pub async fn scrape_as(&self, service: &str, accept: &str) -> Scrape {
+        let request = self.client.get(self.admin_url(service) + "/metrics");
         let reply = self
-            .send(
-                self.client
-                    .get(self.admin_url(service) + "/metrics")
-                    .header("Accept", accept),
-            )
+            .asked(&request.header("Accept", accept))
             .await
             .expect(200);
         Scrape::parse(reply.header("content-type"), reply.body.clone())
