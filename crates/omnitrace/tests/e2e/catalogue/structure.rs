@@ -30,7 +30,14 @@ fn uids_are_stable_and_unique() {
     let unique: BTreeSet<&String> = uids.iter().collect();
     assert_eq!(unique.len(), uids.len(), "{uids:?}");
     // Alerts, runbooks and bookmarks name them.
-    for uid in ["overview", "service", "postgres", "pipeline", "slo"] {
+    for uid in [
+        "overview",
+        "service",
+        "postgres",
+        "pipeline",
+        "slo",
+        "load-test",
+    ] {
         assert!(
             uids.contains(&format!("omnitrace-{uid}")),
             "omnitrace-{uid} is not in {uids:?}"
