@@ -321,9 +321,14 @@ fn both_engines_see_the_same_alerts_at_every_step() {
     );
     std::fs::write(&file, text).unwrap();
     let (agree, said) = run_tool("promtool", &["test", "rules", file.to_str().unwrap()]);
-    let said: String = said.chars().take(4_000).collect();
+    let said: Vec<&str> = said
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .take(40)
+        .collect();
     assert!(
         agree,
-        "the engines differ (exp: ours, got: Prometheus's):\n{said}"
+        "the engines differ (exp: ours, got: Prometheus's):\n{}",
+        said.join("\n")
     );
 }
