@@ -36,6 +36,7 @@ mod repository;
 mod smoke;
 mod stack_alertmanager;
 mod stack_alerts;
+mod stack_causes;
 mod stack_doctor;
 mod stack_engines;
 mod stack_expressions;

@@ -164,6 +164,16 @@ impl NativeStack {
         self.directory.path().join(CONTAINERS)
     }
 
+    /// Has the blackbox exporter probe another target with a module of `deploy/prometheus/blackbox.yml`.
+    pub fn probe(&self, name: &str, target: &str, module: &str) {
+        let file = self
+            .directory
+            .path()
+            .join(format!("targets/probes/{name}.json"));
+        let probe = json!([{"targets": [target], "labels": {"probe": name, "module": module}}]);
+        std::fs::write(file, probe.to_string()).expect("a probe");
+    }
+
     /// Ends a part at once, as a crash would.
     pub async fn kill(&mut self, part: &str) {
         let mut child = self.parts.remove(part).expect("a part that runs");
@@ -368,6 +378,7 @@ impl NativeStack {
     fn prometheus(&self, directory: &Path, herald: bool) -> Command {
         let targets = subdirectory(directory, "targets");
         subdirectory(directory, "targets/load");
+        subdirectory(directory, "targets/probes");
         let services = ["gateway", "data", "downstream"].map(|service| {
             let admin = self.stack.admin_url(service);
             json!({"targets": [admin.trim_start_matches("http://")]})
