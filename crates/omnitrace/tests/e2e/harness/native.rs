@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::native_config::{Addresses, Config, client_tls, repository};
+use super::native_config::{Addresses, client_tls};
 use super::{Child, Directory, Signal, Stack, StackBuilder, eventually, http, spawn_tool};
 
 /// What a [`NativeStack`] is started with.
@@ -115,12 +115,13 @@ const PARTS: [&str; 7] = [
     "prometheus",
 ];
 
-const CONTAINERS: &str = "containers";
+pub(super) const CONTAINERS: &str = "containers";
 
-struct Command {
-    tool: &'static str,
-    arguments: Vec<String>,
-    environment: Vec<(String, String)>,
+/// What a part is started with.
+pub(super) struct Command {
+    pub(super) tool: &'static str,
+    pub(super) arguments: Vec<String>,
+    pub(super) environment: Vec<(String, String)>,
 }
 
 /// A running stack. Dropped: every process is killed.
@@ -132,8 +133,8 @@ pub struct NativeStack {
     /// Configurations and data.
     pub directory: Directory,
     parts: BTreeMap<&'static str, Child>,
-    commands: BTreeMap<&'static str, Command>,
-    tls: Option<PathBuf>,
+    pub(super) commands: BTreeMap<&'static str, Command>,
+    pub(super) tls: Option<PathBuf>,
 }
 
 impl NativeStack {
@@ -230,205 +231,6 @@ impl NativeStack {
         })
         .await;
     }
-
-    fn prepare(&mut self, overlays: &[&str], alertmanager: Option<String>, herald: bool) {
-        let directory = self.directory.path().to_owned();
-        let commands = [
-            ("loki", self.loki(&directory)),
-            ("jaeger", self.jaeger(&directory)),
-            ("collector", self.collector(&directory, overlays)),
-            ("postgres-exporter", self.postgres_exporter()),
-            ("blackbox", self.blackbox(&directory)),
-            ("alertmanager", self.alertmanager(&directory, alertmanager)),
-            ("prometheus", self.prometheus(&directory, herald)),
-        ];
-        self.commands.extend(commands);
-    }
-
-    fn loki(&self, directory: &Path) -> Command {
-        let data = subdirectory(directory, "loki-data");
-        let config = Config::of("loki/loki.yaml")
-            .replace(
-                "http_listen_address: 0.0.0.0",
-                "http_listen_address: 127.0.0.1",
-            )
-            .replace(
-                "http_listen_port: 3100",
-                &format!("http_listen_port: {}", self.addresses.port("loki:3100")),
-            )
-            .replace(
-                "grpc_listen_port: 9096",
-                &format!("grpc_listen_port: {}", self.addresses.port("loki:9096")),
-            )
-            .replace("127.0.0.1:9096", self.addresses.of("loki:9096"))
-            .replace(": /loki", &format!(": {data}"));
-        command(
-            "loki",
-            [format!("-config.file={}", config.write(directory))],
-        )
-    }
-
-    fn jaeger(&self, directory: &Path) -> Command {
-        let data = subdirectory(directory, "badger");
-        let config = Config::of("jaeger/jaeger.yaml")
-            .replace("/badger/", &format!("{data}/"))
-            .replace(
-                "host: 0.0.0.0\n                port: 8888",
-                &self.own_metrics("jaeger:8888"),
-            )
-            .listen("jaeger", &self.addresses);
-        let mut files = vec![config];
-        if self.tls.is_some() {
-            files.push(Config::of("jaeger/tls.yaml").certificates(self.tls.as_deref(), "jaeger"));
-        }
-        command("jaeger", config_flags(files, directory))
-    }
-
-    fn own_metrics(&self, address: &str) -> String {
-        format!(
-            "host: 127.0.0.1\n                port: {}",
-            self.addresses.port(address)
-        )
-    }
-
-    fn collector(&self, directory: &Path, overlays: &[&str]) -> Command {
-        let data = subdirectory(directory, "otelcol");
-        let config = Config::of("collector/collector.yaml")
-            .replace("/var/lib/otelcol", &data)
-            .replace(
-                "host: 0.0.0.0\n                port: 8888",
-                &self.own_metrics("collector:8888"),
-            )
-            .listen("collector", &self.addresses)
-            .call(&self.addresses);
-        let containers = subdirectory(directory, CONTAINERS);
-        let overlays = overlays.iter().map(|file| {
-            let config = Config::of(&format!("collector/{file}"))
-                .certificates(self.tls.as_deref(), "collector")
-                .listen("collector", &self.addresses)
-                .call(&self.addresses);
-            match *file {
-                "filelog.yaml" => config.replace("/var/lib/docker/containers", &containers),
-                _ => config,
-            }
-        });
-        let files = std::iter::once(config).chain(overlays);
-        command("otelcol", config_flags(files, directory))
-    }
-
-    fn postgres_exporter(&self) -> Command {
-        let mut command = command(
-            "postgres_exporter",
-            [
-                format!(
-                    "--web.listen-address={}",
-                    self.addresses.of("postgres-exporter:9187")
-                ),
-                "--collector.stat_statements".to_owned(),
-            ],
-        );
-        let mut url = url::Url::parse(&self.stack.database.url).expect("database URL");
-        url.set_query(Some("sslmode=disable"));
-        command
-            .environment
-            .push(("DATA_SOURCE_NAME".to_owned(), url.into()));
-        command
-    }
-
-    fn blackbox(&self, directory: &Path) -> Command {
-        command(
-            "blackbox_exporter",
-            [
-                format!(
-                    "--config.file={}",
-                    Config::of("prometheus/blackbox.yml").write(directory)
-                ),
-                format!(
-                    "--web.listen-address={}",
-                    self.addresses.of("blackbox:9115")
-                ),
-            ],
-        )
-    }
-
-    fn alertmanager(&self, directory: &Path, config: Option<String>) -> Command {
-        let path = directory.join("alertmanager.yml");
-        let silent = || {
-            json!({"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}).to_string()
-        };
-        std::fs::write(&path, config.unwrap_or_else(silent)).expect("alertmanager.yml");
-        command(
-            "alertmanager",
-            [
-                format!("--config.file={}", path.display()),
-                format!(
-                    "--storage.path={}",
-                    subdirectory(directory, "alertmanager-data")
-                ),
-                format!(
-                    "--web.listen-address={}",
-                    self.addresses.of("alertmanager:9093")
-                ),
-                // Alone: no gossip.
-                "--cluster.listen-address=".to_owned(),
-            ],
-        )
-    }
-
-    fn prometheus(&self, directory: &Path, herald: bool) -> Command {
-        let targets = subdirectory(directory, "targets");
-        subdirectory(directory, "targets/load");
-        subdirectory(directory, "targets/probes");
-        let services = ["gateway", "data", "downstream"].map(|service| {
-            let admin = self.stack.admin_url(service);
-            json!({"targets": [admin.trim_start_matches("http://")]})
-        });
-        std::fs::write(
-            format!("{targets}/services.json"),
-            json!(services).to_string(),
-        )
-        .expect("targets");
-        let rules = repository("alerts/rules/demo.yml");
-        // Discovery by DNS becomes discovery by file; Grafana is not here.
-        let by_dns = |name: &str, port: &str| {
-            format!(
-                "    dns_sd_configs:\n      - names: [{name}]\n        type: A\n        port: {port}\n        refresh_interval: 5s\n"
-            )
-        };
-        let mut config = Config::of("prometheus/prometheus.yml")
-            .replace(&by_dns("omnitrace-services", "9080"), "")
-            .replace("/etc/prometheus/targets", &targets)
-            .replace(
-                &by_dns("load", "9646"),
-                &format!("    file_sd_configs:\n      - files: ['{targets}/load/*.json']\n"),
-            )
-            .replace(
-                "/etc/prometheus/rules.yml",
-                rules.to_str().expect("a path of text"),
-            )
-            .replace("targets: [grafana:3000]", "targets: []");
-        if !herald {
-            config = config.replace("targets: [herald:9095]", "targets: []");
-        }
-        let config = config.call(&self.addresses).write(directory);
-        command(
-            "prometheus",
-            [
-                format!("--config.file={config}"),
-                format!(
-                    "--storage.tsdb.path={}",
-                    subdirectory(directory, "prometheus-data")
-                ),
-                format!(
-                    "--web.listen-address={}",
-                    self.addresses.of("prometheus:9090")
-                ),
-                "--enable-feature=exemplar-storage".to_owned(),
-                // As in deploy/compose.yaml: an alert that fired before Alertmanager was found is not a minute late.
-                "--rules.alert.resend-delay=5s".to_owned(),
-            ],
-        )
-    }
 }
 
 /// What the compose file's Postgres does when it is first started: its exporter shows the slowest statements.
@@ -439,23 +241,4 @@ async fn count_statements(stack: &Stack) {
         .execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
         .await
         .expect("pg_stat_statements (part of PostgreSQL; on Debian in the server's package)");
-}
-
-fn subdirectory(directory: &Path, name: &str) -> String {
-    let path = directory.join(name);
-    std::fs::create_dir_all(&path).expect("a directory");
-    path.display().to_string()
-}
-
-fn command(tool: &'static str, arguments: impl IntoIterator<Item = String>) -> Command {
-    Command {
-        tool,
-        arguments: arguments.into_iter().collect(),
-        environment: Vec::new(),
-    }
-}
-
-fn config_flags(files: impl IntoIterator<Item = Config>, directory: &Path) -> Vec<String> {
-    let flag = |file: Config| ["--config".to_owned(), file.write(directory)];
-    files.into_iter().flat_map(flag).collect()
 }
