@@ -3,12 +3,13 @@
 #
 #   deploy/tools/build.sh [tool …]     # default: all; prints the directory that holds them
 #
-# collector, jaeger, loki  built by Go (1.26 or newer), from the module proxy
+# collector, jaeger, victorialogs   built by Go (1.26 or newer), from the module proxy
 # prometheus, promtool, alertmanager, amtool, postgres_exporter, blackbox_exporter, docker-compose
 #                          Debian packages, unpacked, not installed (needs apt-get; amd64 and arm64)
 #
 # OMNITRACE_CACHE_DIR   where the tools are kept (default: $XDG_CACHE_HOME/omnitrace, ~/.cache/omnitrace)
 # OMNITRACE_DEBIAN_SUITE   the suite whose packages are taken (default: forky)
+# OMNITRACE_DEBIAN_MIRROR  where they are taken from (default: the mirror in the machine's own apt sources)
 #
 # These are test tools: never linked into a service, never shipped. A cold build takes about 15 minutes on two cores.
 set -euo pipefail
@@ -62,7 +63,7 @@ build_module() {
     (cd "$here/$1" && CGO_ENABLED=0 patiently go build -buildvcs=false -trimpath -ldflags='-s -w' -o "$3" "$2")
 }
 build_jaeger() { build_module jaeger github.com/jaegertracing/jaeger/cmd/jaeger "$1"; }
-build_loki() { build_module loki github.com/grafana/loki/v3/cmd/loki "$1"; }
+build_victorialogs() { build_module victorialogs github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs "$1"; }
 
 build_collector() {
     local work="$1.work"
@@ -76,7 +77,7 @@ build_collector() {
 
 collector() { once "$(stamp "$here/../collector/manifest.yaml")" otelcol build_collector; }
 jaeger() { once "$(stamp "$here"/jaeger/go.*)" jaeger build_jaeger; }
-loki() { once "$(stamp "$here"/loki/go.*)" loki build_loki; }
+victorialogs() { once "$(stamp "$here"/victorialogs/go.*)" victorialogs build_victorialogs; }
 
 # Package, file in it, name of the tool.
 packages="\
@@ -88,7 +89,7 @@ prometheus-postgres-exporter usr/bin/prometheus-postgres-exporter postgres_expor
 prometheus-blackbox-exporter usr/bin/prometheus-blackbox-exporter blackbox_exporter
 docker-compose usr/libexec/docker/cli-plugins/docker-compose docker-compose"
 
-# An apt of its own: the machine's sources and installed packages are neither asked nor changed.
+# An apt of its own: the machine's sources name the mirror; its lists and installed packages are not changed.
 apt() {
     local command="$1" root="$cache/apt"
     shift
@@ -98,12 +99,12 @@ apt() {
 }
 
 refresh_apt() {
-    local root="$cache/apt"
+    local root="$cache/apt" mirror
     [ ! -e "$root/fresh" ] || return 0
     mkdir -p "$root/lists/partial" "$root/cache/archives/partial"
     : >"$root/status"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $suite main" \
-        >"$root/sources.list"
+    mirror="$("$here/debian-mirror.sh")"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >"$root/sources.list"
     patiently apt apt-get update
     : >"$root/fresh"
 }
@@ -138,10 +139,10 @@ mkdir -p "$bin"
 # Two that build at the same time would tread on each other.
 exec 9>"$cache/lock"
 flock 9
-((${#})) || set -- collector jaeger loki $(awk '{ print $3 }' <<<"$packages")
+((${#})) || set -- collector jaeger victorialogs $(awk '{ print $3 }' <<<"$packages")
 for tool in "$@"; do
     case "$tool" in
-        collector | jaeger | loki) "$tool" ;;
+        collector | jaeger | victorialogs) "$tool" ;;
         *) grep -q " $tool\$" <<<"$packages" || fail "no such tool: $tool (see the head of this file)"
             debian "$tool" ;;
     esac
