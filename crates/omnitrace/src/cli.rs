@@ -122,7 +122,7 @@ first) or /usr/pgsql-*/bin; a pinned PostgreSQL from Maven Central, checksum ver
 
 OMNITRACE_POSTGRES=auto|system|download  which of these to use
 OMNITRACE_CACHE_DIR                      where the download is kept
-OMNITRACE_POSTGRES_URL                   a mirror of https://repo1.maven.org/maven2
+OMNITRACE_POSTGRES_URL                   a mirror of Maven Central (the directory that holds io/zonky)
 
 The server listens on a free port of 127.0.0.1, with a password. PostgreSQL refuses to run as root: then it runs \
 as the user `postgres`, or `nobody`.";

