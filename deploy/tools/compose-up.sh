@@ -90,17 +90,17 @@ trace="$(grep -io 'traceparent;desc="00-[0-9a-f]*' <<<"$order" | grep -o '[0-9a-
 found() { curl -sf "http://127.0.0.1:$JAEGER_PORT/api/traces/$trace" | grep -q '"serviceName":"downstream"'; }
 eventually "Jaeger does not get trace $trace" found
 
-# Loki is not published: asked from a container beside it.
+# Loki, or what stands in for it, is not published: asked from a container beside it.
 shipped() {
     docker exec "$COMPOSE_PROJECT_NAME-prometheus-1" wget -q -O - \
         'http://loki:3100/loki/api/v1/query_range?since=1h&query=%7Bservice_name%3D%22postgres%22%7D' | grep -q checkpoint
 }
 case " $* " in
-    *" tls "*) ;; # Loki wants a certificate then
+    *" tls "*) ;; # a certificate is wanted then
     *" filelog "*)
         docker exec "$COMPOSE_PROJECT_NAME-postgres-1" psql -q -U postgres -c CHECKPOINT
-        eventually "Postgres' output does not arrive in Loki" shipped
-        echo "compose-up.sh: Postgres' output is in Loki"
+        eventually "Postgres' output does not arrive where Loki is" shipped
+        echo "compose-up.sh: Postgres' output is where Loki is"
         ;;
 esac
 

@@ -8,7 +8,8 @@
 # STAND_IN_TLS    1: for the overlay `tls`, whose certificates are there
 #
 # They prove that compose.yaml starts, that read-only roots, users, limits, volumes and health checks fit together, and that
-# data arrives. What the real images hold otherwise, and Grafana, only the real images can show (docs/DEPLOY.md).
+# data arrives. In Loki's place stands the console, which does not read deploy/loki; with TLS socat asks for the certificates.
+# What the real images hold otherwise, Loki and Grafana, only the real images can show (docs/DEPLOY.md).
 set -euo pipefail
 
 here="$(cd "$(dirname "$0")" && pwd)"
@@ -82,7 +83,6 @@ while read -r name tool path user directory base; do
 done <<'IMAGES'
 collector otelcol /otelcol-contrib 10001 - scratch
 jaeger jaeger /cmd/jaeger/jaeger-linux 10001 - busybox
-loki loki /usr/bin/loki 10001 /loki scratch
 prometheus prometheus /bin/prometheus 65534 /prometheus busybox
 alertmanager alertmanager /bin/alertmanager 65534 /alertmanager busybox
 blackbox blackbox_exporter /bin/blackbox_exporter 65534 - busybox
@@ -97,11 +97,24 @@ owned "$work/omnitrace" 65532 /var/lib/omnitrace/herald
 owned "$work/omnitrace" 65532 /var/lib/omnitrace/alertmanager
 import omnitrace "$work/omnitrace" 65532 /usr/local/bin/omnitrace
 
+loki="['/usr/local/bin/omnitrace', console, --listen, '0.0.0.0:3100', --host, loki, --memory, 64MiB]"
+root "$work/loki" /usr/local/bin/omnitrace "$executable"
+if [ -n "${STAND_IN_TLS:-}" ]; then
+    command -v socat >/dev/null || fail "socat asks for certificates in Loki's place: apt-get install socat"
+    root "$work/loki" /usr/bin/socat "$(command -v socat)"
+    applets "$work/loki"
+    ln -s busybox "$work/loki/bin/sh"
+    own=/etc/omnitrace/tls
+    door="socat OPENSSL-LISTEN:3100,fork,reuseaddr,cert=$own/tls.crt,key=$own/tls.key,cafile=$own/ca.crt,verify=1 TCP:127.0.0.1:3101"
+    loki="[/bin/sh, -c, '$door & exec omnitrace console --listen 127.0.0.1:3101 --host loki --memory 64MiB']"
+fi
+import loki "$work/loki" 10001 /usr/local/bin/omnitrace
+
 docker image inspect omnitrace-postgres:15 >/dev/null 2>&1 || "$here/../postgres-image/build.sh" 15
 
 # Only images differ, and Grafana is not there: neither started, nor scraped, nor asked.
-prometheus="$here/../prometheus/prometheus.yml" loki="LOKI_URL: 'http://loki:3100', "
-[ -z "${STAND_IN_TLS:-}" ] || prometheus="$here/../tls/generated/prometheus/prometheus.yml" loki=""
+prometheus="$here/../prometheus/prometheus.yml" loki_url="LOKI_URL: 'http://loki:3100', "
+[ -z "${STAND_IN_TLS:-}" ] || prometheus="$here/../tls/generated/prometheus/prometheus.yml" loki_url=""
 sed 's/targets: \[grafana:3000\]/targets: []/' "$prometheus" >"$override.prometheus.yml"
 chmod 644 "$override.prometheus.yml"
 {
@@ -112,10 +125,15 @@ chmod 644 "$override.prometheus.yml"
     echo "  doctor:"
     echo "    image: omnitrace-stand-in/omnitrace:0"
     echo "    pull_policy: never"
-    echo "    environment: !override {GATEWAY_URL: 'http://gateway:8080', PROMETHEUS_URL: 'http://prometheus:9090', JAEGER_URL: 'http://jaeger:16686', ${loki}ALERTMANAGER_URL: 'http://alertmanager:9093', COLLECTOR_URL: 'http://collector:13133'}"
-    for service in collector jaeger loki alertmanager blackbox postgres-exporter; do
+    echo "    environment: !override {GATEWAY_URL: 'http://gateway:8080', PROMETHEUS_URL: 'http://prometheus:9090', JAEGER_URL: 'http://jaeger:16686', ${loki_url}ALERTMANAGER_URL: 'http://alertmanager:9093', COLLECTOR_URL: 'http://collector:13133'}"
+    for service in collector jaeger alertmanager blackbox postgres-exporter; do
         echo "  $service: {image: 'omnitrace-stand-in/$service:0', pull_policy: never, build: !reset null}"
     done
+    echo "  loki:"
+    echo "    image: omnitrace-stand-in/loki:0"
+    echo "    pull_policy: never"
+    echo "    entrypoint: $loki"
+    echo "    command: !override []"
     for service in postgres volumes; do
         echo "  $service: {image: 'omnitrace-postgres:15', pull_policy: never}"
     done

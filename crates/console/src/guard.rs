@@ -14,9 +14,9 @@ use crate::counters::Counters;
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// The address that the console listens on.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Listening(pub SocketAddr);
+/// The address that the console listens on, and further names that it was told to answer to.
+#[derive(Debug, Clone)]
+pub(crate) struct Listening(pub SocketAddr, pub Vec<String>);
 
 /// The middleware.
 pub(crate) async fn guard(
@@ -31,7 +31,7 @@ pub(crate) async fn guard(
         .map(|counters| counters.request(route));
     let listening = request
         .app_data::<web::Data<Listening>>()
-        .map(|listening| listening.0);
+        .map(|listening| listening.get_ref());
     let host = request
         .headers()
         .get(header::HOST)
@@ -81,26 +81,27 @@ fn add_headers(headers: &mut HeaderMap, is_api: bool) {
 /// Why the `Host` header is refused. A page elsewhere may point its own name at this address and then read everything as its
 /// own ("DNS rebinding"); such a request names that page's host. Only names that cannot be pointed here by others are
 /// taken: `localhost`, loopback addresses, and the address that the console was told to listen on (any address when it was
-/// told to listen on all: an address in a URL cannot be rebound).
-fn host_error(host: Option<&str>, listening: Option<SocketAddr>) -> Option<String> {
+/// told to listen on all: an address in a URL cannot be rebound), and the names that the operator vouches for.
+fn host_error(host: Option<&str>, listening: Option<&Listening>) -> Option<String> {
     let Some(host) = host else {
         return Some("the Host header is missing\n".into());
     };
     let is_allowed = host_name(host).is_some_and(|name| match name.parse::<IpAddr>() {
         Ok(address) => {
-            let own = listening.map(|own| own.ip());
+            let own = listening.map(|own| own.0.ip());
             address.to_canonical().is_loopback()
                 || own.is_some_and(|own| own == address || own.is_unspecified())
         }
         Err(_) => {
             let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-            name == "localhost" || name.ends_with(".localhost")
+            let is_own = |own: &Listening| own.1.iter().any(|own| own.eq_ignore_ascii_case(&name));
+            name == "localhost" || name.ends_with(".localhost") || listening.is_some_and(is_own)
         }
     });
     (!is_allowed).then(|| {
-        let own = listening.map_or_else(|| "localhost".into(), |own| own.to_string());
+        let own = listening.map_or_else(|| "localhost".into(), |own| own.0.to_string());
         format!(
-            "the Host header {host:?} is not this console: use http://{own} or http://localhost \
+            "the Host header {host:?} is not this console: use http://{own} or http://localhost, or start it with --host NAME \
              (other names are refused, so that no web page can read telemetry through DNS rebinding)\n"
         )
     })
@@ -127,7 +128,7 @@ mod tests {
 
     fn passes(host: &str, listening: &str) -> bool {
         let listening = listening.parse().expect("an address");
-        host_error(Some(host), Some(listening)).is_none()
+        host_error(Some(host), Some(&Listening(listening, vec!["Loki".into()]))).is_none()
     }
 
     #[test]
@@ -147,6 +148,7 @@ mod tests {
         }
         assert!(passes("10.0.0.5:8000", "10.0.0.5:8000"));
         assert!(passes("10.0.0.5:8000", "0.0.0.0:8000"));
+        assert!(passes("loki:3100", "0.0.0.0:3100"));
     }
 
     #[test]
@@ -164,6 +166,8 @@ mod tests {
             "[::1",
             "localhost evil",
             "notlocalhost",
+            "loki.evil.example",
+            "evil.loki",
             "2130706433",
         ] {
             assert!(!passes(host, "127.0.0.1:8000"), "{host}");

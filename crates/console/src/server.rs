@@ -145,7 +145,8 @@ fn bind(
         web::Data::new(targets.clone()),
         web::Data::new(slos.clone()),
     );
-    let (counters, listening) = (web::Data::new(counters), web::Data::new(Listening(address)));
+    let listening = web::Data::new(Listening(address, settings.names.clone()));
+    let counters = web::Data::new(counters);
     let app = move || {
         App::new()
             .app_data(store.clone())

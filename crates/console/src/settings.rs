@@ -12,6 +12,8 @@ const MIN_MEMORY: u64 = 8 << 20;
 pub struct Settings {
     /// Where it listens; port 0 takes any free port, which the log line `listening` tells.
     pub listen: SocketAddr,
+    /// Names that it is called by beside `localhost` and its address, `loki` for example.
+    pub names: Vec<String>,
     /// Budget for traces, logs and metrics, in bytes.
     pub memory_bytes: u64,
     /// What to scrape, in the format of Prometheus's `file_sd`; read again when it changes.

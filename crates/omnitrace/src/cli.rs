@@ -185,6 +185,9 @@ pub struct ConsoleArgs {
     /// Address of the web page, the Jaeger API and OTLP
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000")]
     pub listen: SocketAddr,
+    /// A name that it is called by, beside localhost and its address (can be given more than once)
+    #[arg(long, value_name = "NAME")]
+    pub host: Vec<String>,
     /// How much memory telemetry may use; the oldest traces are dropped beyond it
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = memory)]
     pub memory: Memory,

@@ -1,7 +1,26 @@
 //! Who may ask, and what browsers are told.
 
-use crate::harness::{Reply, Running};
+use console::Settings;
+
+use crate::harness::{Reply, Running, settings};
 use crate::payload::{span, traces};
+
+#[tokio::test]
+async fn names_that_it_was_told_pass() {
+    let console = Running::with(Settings {
+        names: vec!["loki".into()],
+        ..settings()
+    });
+    for (host, status) in [
+        ("loki", 200),
+        ("LOKI:3100", 200),
+        ("loki.evil.example", 403),
+    ] {
+        let request = console.client.get(format!("{}/api/services", console.url));
+        let reply = Reply::to(request.header("host", host)).await;
+        assert_eq!(reply.status.as_u16(), status, "{host}: {}", reply.text());
+    }
+}
 
 #[tokio::test]
 async fn names_of_other_hosts_are_refused() {

@@ -59,6 +59,7 @@ impl Reply {
 
 pub fn settings() -> Settings {
     Settings {
+        names: Vec::new(),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         memory_bytes: 64 << 20,
         targets_file: None,

@@ -47,5 +47,6 @@ mod stack_redaction;
 mod stack_rules;
 mod stack_sampling;
 mod stack_tls;
+mod stack_tools;
 mod traces;
 mod up;

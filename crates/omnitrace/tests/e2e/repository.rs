@@ -163,3 +163,117 @@ fn files_stay_small() {
         .collect();
     assert_eq!(large, [] as [String; 0]);
 }
+
+/// What `git` does not keep, or what names a registry by its nature.
+const PASSED_OVER: [&str; 9] = [
+    ".git",
+    "target",
+    "node_modules",
+    ".omnitrace",
+    "generated",
+    "Cargo.lock",
+    "package-lock.json",
+    "go.mod",
+    "go.sum",
+];
+
+/// Every text of the repository that `passed_over` does not name, and its path.
+fn texts(passed_over: &[&str]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut pending = vec![root()];
+    while let Some(directory) = pending.pop() {
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if passed_over.contains(&&*name) || path.is_symlink() {
+                continue;
+            }
+            if path.is_dir() {
+                pending.push(path);
+            } else if let Ok(text) = std::fs::read_to_string(&path) {
+                found.push((path.display().to_string(), text));
+            }
+        }
+    }
+    assert!(found.len() > 200, "only {} files", found.len());
+    found
+}
+
+/// `file: match` for every text that `pattern` finds something in.
+fn matches(texts: &[(String, String)], pattern: &str) -> Vec<String> {
+    let pattern = regex::Regex::new(pattern).unwrap();
+    let of_text = |(path, text): &(String, String)| {
+        let found = pattern.find(text)?;
+        Some(format!("{path}: {}", found.as_str()))
+    };
+    texts.iter().filter_map(of_text).collect()
+}
+
+fn planted(text: String) -> [(String, String); 1] {
+    [("planted".to_owned(), text)]
+}
+
+/// Who is behind a proxy or a mirror says so once, in the configuration of apt, pip, npm, go or Maven.
+#[test]
+fn no_file_names_the_host_of_a_package_registry() {
+    let hosts = r"(?i)\b(?:[a-z0-9-]+\.)*(?:debian|maven|npmjs|pythonhosted|pypi|golang)\.(?:org|com)\b|\bcrates\.io\b";
+    for (name, end) in [
+        ("deb.debian", "org"),
+        ("registry.npmjs", "org"),
+        ("pypi", "org"),
+    ] {
+        assert_eq!(
+            matches(&planted(format!("x {name}.{end}/y")), hosts).len(),
+            1,
+            "{name}"
+        );
+    }
+    assert_eq!(matches(&texts(&PASSED_OVER), hosts), [] as [String; 0]);
+}
+
+/// Loki and Grafana are images that their users pull; nothing here builds them, or k6, or Tempo.
+#[test]
+fn no_file_names_a_module_under_the_agpl() {
+    let modules = r"github\.com/grafana/(?:loki|grafana|tempo)\b|go\.k6\.io";
+    let module = ["github.com", "grafana", "loki/v3"].join("/");
+    assert_eq!(
+        matches(&planted(format!("require {module} v3.7.8")), modules).len(),
+        1
+    );
+    assert_eq!(
+        matches(&texts(&PASSED_OVER[..5]), modules),
+        [] as [String; 0]
+    );
+}
+
+/// No Loki runs in the tests, so this is all that they say about its file: it has the keys that Loki 3.7.8 started with.
+#[test]
+fn loki_is_configured_with_keys_that_it_has_started_with() {
+    let text = std::fs::read_to_string(root().join("deploy/loki/loki.yaml")).unwrap();
+    let mut keys = Vec::new();
+    key_paths(&serde_saphyr::from_str(&text).unwrap(), "", &mut keys);
+    keys.sort();
+    keys.dedup();
+    let known: Vec<&str> = include_str!("loki-3.7.8.txt").lines().collect();
+    assert_eq!(
+        keys, known,
+        "`just up` starts the real Loki: when it takes the new keys, list them in loki-3.7.8.txt"
+    );
+}
+
+/// Paths of all values: `schema_config.configs[].store`.
+fn key_paths(value: &serde_json::Value, path: &str, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(map) => {
+            let dot = if path.is_empty() { "" } else { "." };
+            map.iter()
+                .for_each(|(key, value)| key_paths(value, &format!("{path}{dot}{key}"), found));
+        }
+        serde_json::Value::Array(items) => {
+            items
+                .iter()
+                .for_each(|item| key_paths(item, &format!("{path}[]"), found));
+        }
+        _ => found.push(path.to_owned()),
+    }
+}

@@ -35,7 +35,9 @@ fn write(containers: &Path, container: &str, lines: &[String]) {
 async fn the_output_of_a_container_is_shipped_redacted_and_once() {
     let mut native = NativeStack::builder()
         .overlay("filelog.yaml")
+        .victorialogs()
         .without(&[
+            "loki",
             "jaeger",
             "prometheus",
             "alertmanager",
@@ -45,6 +47,15 @@ async fn the_output_of_a_container_is_shipped_redacted_and_once() {
         .start()
         .await;
     let containers = native.containers();
+    // What is there when the collector looks for the first time is history to it, so the test waits until it has looked.
+    write(&containers, "before", &[line("history", json!(null))]);
+    eventually("the collector has looked for files", async || {
+        let files = native
+            .collector_value("otelcol_fileconsumer_open_files", &[])
+            .await;
+        (files > 0.0).then_some(())
+    })
+    .await;
     let shipped = || json!({"omnitrace.logs": "stdout", "com.docker.compose.service": "legacy"});
     write(
         &containers,
@@ -66,13 +77,12 @@ async fn the_output_of_a_container_is_shipped_redacted_and_once() {
         &[line("no label at all", json!(null)), "not JSON".to_owned()],
     );
 
-    let query = "{service_name=\"legacy\"}";
     let lines = async |native: &NativeStack, count: usize| {
         eventually(
-            &format!("{count} lines of the container in Loki"),
+            &format!("{count} lines of the container in VictoriaLogs"),
             async || {
-                let lines = native.loki_query(query).await;
-                (lines.len() >= count).then_some(lines)
+                let records = native.stored_logs("legacy").await;
+                (records.len() >= count).then_some(records)
             },
         )
         .await
@@ -86,14 +96,12 @@ async fn the_output_of_a_container_is_shipped_redacted_and_once() {
     let mut texts: Vec<String> = lines(&native, 3)
         .await
         .into_iter()
-        .map(|(_, text)| text.trim().to_owned())
+        .map(|record| record["_msg"].trim().to_owned())
         .collect();
     texts.sort();
     assert_eq!(texts, ["it began", "it went on", "mail to ****, card ****"]);
     for stranger in ["a second copy", "no label at all", "not JSON"] {
-        let found = native
-            .loki_query(&format!("{{service_name=~\".+\"}} |= \"{stranger}\""))
-            .await;
+        let found = native.logsql(&format!("_msg:~\"{stranger}\"")).await;
         assert!(found.is_empty(), "{stranger}: {found:?}");
     }
 }

@@ -147,6 +147,7 @@ async fn send(native: &NativeStack, path: &str, body: Vec<u8>) {
 #[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
 async fn no_backend_shows_a_secret_and_no_id_is_harmed() {
     let native = NativeStack::builder()
+        .victorialogs()
         .without(&["alertmanager", "blackbox", "postgres-exporter"])
         .services(|services| services.env_all("RUST_LOG", "debug"))
         .start()
@@ -242,23 +243,39 @@ async fn ids_are_unharmed(native: &NativeStack, ids: &[String]) {
         missing(&want, &found)
     );
 
-    let lines = eventually("all ids in Loki", async || {
+    ids_in_lines("the console", &want, async || {
         let lines = native
             .loki_query(&format!("{{service_name=\"{SENDER}\"}} |= \"ids \""))
             .await;
+        lines.into_iter().map(|(_, line)| line).collect()
+    })
+    .await;
+    ids_in_lines("VictoriaLogs", &want, async || {
+        let records = native.stored_logs(SENDER).await;
+        let lines = records
+            .into_iter()
+            .filter_map(|mut record| record.remove("_msg"));
+        lines.filter(|line| line.starts_with("ids ")).collect()
+    })
+    .await;
+}
+
+async fn ids_in_lines(store: &str, want: &[String], lines: impl AsyncFn() -> Vec<String>) {
+    let lines = eventually(&format!("all ids in {store}"), async || {
+        let lines = lines().await;
         (lines.len() == IDS / CHUNK).then_some(lines)
     })
     .await;
     let mut found: Vec<String> = lines
         .iter()
-        .flat_map(|(_, line)| line.split(' ').skip(1))
+        .flat_map(|line| line.split(' ').skip(1))
         .map(str::to_owned)
         .collect();
     found.sort();
     assert!(
         found == want,
-        "harmed in Loki: {:?}",
-        missing(&want, &found)
+        "harmed in {store}: {:?}",
+        missing(want, &found)
     );
 }
 
@@ -289,7 +306,10 @@ async fn everything(native: &NativeStack) -> Vec<(String, String)> {
             .iter()
             .map(|(labels, line)| format!("{labels} {line}\n"))
             .collect();
-        seen.push((format!("Loki, {service}"), logs));
+        seen.push((format!("the console in Loki's place, {service}"), logs));
+        let records = native.stored_logs(service).await;
+        assert!(!records.is_empty(), "{service}");
+        seen.push((format!("VictoriaLogs, {service}"), format!("{records:?}")));
     }
     let series = native.prometheus_query("{__name__!=\"\"}").await;
     assert!(!series.is_empty());
@@ -298,7 +318,7 @@ async fn everything(native: &NativeStack) -> Vec<(String, String)> {
         "the span metrics".to_owned(),
         native.scrape_part("collector:8889").await.text,
     ));
-    for part in ["collector", "jaeger", "loki"] {
+    for part in ["collector", "jaeger", "loki", "victorialogs"] {
         seen.push((format!("the output of {part}"), native.output(part)));
     }
     seen

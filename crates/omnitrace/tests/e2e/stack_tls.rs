@@ -1,9 +1,9 @@
-//! compose.tls.yaml without Docker: services -> collector -> Jaeger with certificates on both sides, and Loki's door.
+//! compose.tls.yaml without Docker: services -> collector -> Jaeger with certificates on both sides, and a door like Loki's.
 
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{Config, Directory, NativeStack, Stack, eventually, repository, spawn_tool};
+use crate::harness::{Child, Directory, NativeStack, Stack, eventually, repository};
 
 const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
 
@@ -140,55 +140,87 @@ async fn a_service_without_certificate_serves_and_counts_what_it_cannot_send() {
     );
 }
 
+/// What the overlay asks of Loki, done by another program before the console.
+fn door(native: &NativeStack, own: &Path) -> Child {
+    let own = own.display();
+    let listen = format!(
+        "OPENSSL-LISTEN:{},bind=127.0.0.1,fork,reuseaddr,cert={own}/tls.crt,key={own}/tls.key,cafile={own}/ca.crt,verify=1",
+        native.addresses.port("loki:3100")
+    );
+    let console = format!("TCP:{}", native.addresses.of("console:8000"));
+    let has_socat = Command::new("socat").arg("-V").output().is_ok();
+    assert!(has_socat, "no socat (on Debian, apt-get install socat)");
+    let mut command = Command::new("socat");
+    command.args([listen, console]);
+    Child::spawn("socat", command)
+}
+
 #[tokio::test]
-#[ignore = "needs the programs of deploy/tools/build.sh, openssl and curl: just test-stack"]
-async fn loki_answers_holders_of_a_certificate_only() {
+#[ignore = "needs the programs of deploy/tools/build.sh, openssl, curl and socat: just test-stack"]
+async fn logs_go_where_a_certificate_is_asked_for() {
     let certificates = make_certificates();
-    let own = certificates.path().join("loki");
-    let addresses = crate::harness::Addresses::new();
-    let directory = Directory::new();
-    let config = Config::of("loki/loki.yaml")
-        .replace(
-            "http_listen_address: 0.0.0.0",
-            "http_listen_address: 127.0.0.1",
-        )
-        .replace(
-            "http_listen_port: 3100",
-            &format!("http_listen_port: {}", addresses.port("loki:3100")),
-        )
-        .replace(
-            "grpc_listen_port: 9096",
-            &format!("grpc_listen_port: {}", addresses.port("loki:9096")),
-        )
-        .replace("127.0.0.1:9096", addresses.of("loki:9096"))
-        .replace(": /loki", &format!(": {}", directory.path().display()));
-    let mut arguments = vec![format!("-config.file={}", config.write(directory.path()))];
-    // The flags as they stand in the overlay.
     let overlay =
         std::fs::read_to_string(repository("deploy/compose.tls.yaml")).expect("the overlay");
-    let flags = overlay
+    let flags: Vec<&str> = overlay
         .lines()
-        .filter_map(|line| line.trim().strip_prefix("- -server."));
-    arguments.extend(flags.map(|flag| {
-        format!(
-            "-server.{}",
-            flag.replace("/etc/omnitrace/tls", &own.display().to_string())
+        .filter_map(|line| line.trim().strip_prefix("- -server.http-tls-"))
+        .collect();
+    let own = "/etc/omnitrace/tls";
+    let asked = [
+        &format!("cert-path={own}/tls.crt"),
+        &format!("key-path={own}/tls.key"),
+        &format!("ca-path={own}/ca.crt"),
+        "client-auth=RequireAndVerifyClientCert",
+    ];
+    assert_eq!(flags, asked, "the door of this test does what Loki is told");
+    let native = NativeStack::builder()
+        .tls(certificates.path())
+        .without(&[
+            "jaeger",
+            "postgres-exporter",
+            "blackbox",
+            "alertmanager",
+            "prometheus",
+        ])
+        .start()
+        .await;
+    let door = door(&native, &certificates.path().join("loki"));
+
+    // From the services over the collector to the door, mutual TLS all the way.
+    let sku = native.stack.sku().await;
+    let order = native.stack.order(&sku, 1).await;
+    assert_eq!(order.status, 201, "{order:?}");
+    for service in SERVICES {
+        let query = format!(
+            "{{service_name=\"{service}\"}} | trace_id=\"{}\"",
+            order.trace_id()
+        );
+        eventually(
+            &format!("a log line behind the door: {query}"),
+            async || {
+                let lines = native.loki_query(&query).await;
+                (!lines.is_empty()).then_some(())
+            },
         )
-    }));
-    assert_eq!(arguments.len(), 5, "{arguments:?}");
-    let loki = spawn_tool("loki", &arguments, &[]);
-    let url = addresses.url("loki:3100").replace("http:", "https:") + "/otlp/v1/logs";
-    let client = certificates.path().join("collector");
-    // Whatever it thinks of an empty request: with a certificate there is an answer.
-    eventually("Loki answers the collector's certificate", async || {
-        let (answered, said) = curl(&url, Some(&client));
-        (answered && !said.starts_with('5')).then_some(())
-    })
-    .await;
-    let (answered, said) = curl(&url, None);
-    assert!(
-        !answered,
-        "Loki answers a client without certificate: {said}\n{}",
-        loki.output()
-    );
+        .await;
+    }
+
+    let url = native.url("loki:3100").replace("http:", "https:") + "/otlp/v1/logs";
+    let (answered, said) = curl(&url, Some(&certificates.path().join("collector")));
+    assert!(answered && said.starts_with("200"), "{said}");
+    let forged = make_certificates();
+    for (who, part) in [
+        ("without certificate", None),
+        (
+            "with a stranger's certificate",
+            Some(forged.path().join("collector")),
+        ),
+    ] {
+        let (answered, said) = curl(&url, part.as_deref());
+        assert!(
+            !answered,
+            "a client {who} is answered: {said}\n{}",
+            door.output()
+        );
+    }
 }

@@ -42,6 +42,7 @@ mod exposition;
 mod native;
 mod native_ask;
 mod native_config;
+mod native_logs;
 mod native_parts;
 mod native_scrape;
 mod proxy;

@@ -1,4 +1,5 @@
-//! The standard stack on this machine, without Docker: real programs, and the files in `deploy/`.
+//! The standard stack on this machine, without Docker: real programs, and the files in `deploy/`. Only Loki is not the real
+//! one, see `native_logs`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,7 +7,9 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::native_config::{Addresses, client_tls};
-use super::{Child, Directory, Signal, Stack, StackBuilder, eventually, http, spawn_tool};
+use super::{
+    Child, Directory, Signal, Stack, StackBuilder, eventually, http, omnitrace, spawn_tool,
+};
 
 /// What a [`NativeStack`] is started with.
 pub struct NativeBuilder {
@@ -16,6 +19,7 @@ pub struct NativeBuilder {
     alertmanager: Option<String>,
     herald: Option<String>,
     tls: Option<PathBuf>,
+    counts_logs: bool,
 }
 
 impl NativeBuilder {
@@ -49,6 +53,12 @@ impl NativeBuilder {
         self
     }
 
+    /// Adds VictoriaLogs, a store that is not ours, and sends it every log record that Loki is sent.
+    pub fn victorialogs(mut self) -> Self {
+        self.counts_logs = true;
+        self
+    }
+
     /// As compose.tls.yaml, with the certificates in a directory of deploy/tls/certificates.sh.
     pub fn tls(mut self, certificates: &Path) -> Self {
         self.tls = Some(certificates.to_owned());
@@ -63,6 +73,11 @@ impl NativeBuilder {
         }
         let mut collector = addresses.url("collector:4318");
         let mut services = self.services;
+        if self.tls.is_none() {
+            // With TLS a test puts a door in front of it.
+            let console = addresses.of("console:8000").to_owned();
+            addresses.set("loki:3100", &console);
+        }
         if let Some(certificates) = &self.tls {
             collector = collector.replace("http:", "https:");
             for (variable, path) in client_tls(&certificates.join("gateway")) {
@@ -88,25 +103,28 @@ impl NativeBuilder {
             parts: BTreeMap::new(),
             commands: BTreeMap::new(),
             tls: self.tls,
+            counts_logs: self.counts_logs,
         };
         native.prepare(&self.overlays, self.alertmanager, self.herald.is_some());
-        for part in PARTS {
-            if !self.without.contains(&part) {
-                native.start_part(part).await;
-            }
+        let mut without = self.without;
+        if !self.counts_logs {
+            without.push("victorialogs");
         }
-        for part in PARTS {
-            if !self.without.contains(&part) {
-                native.ready(part).await;
-            }
+        let parts = PARTS.into_iter().filter(|part| !without.contains(part));
+        for part in parts.clone() {
+            native.start_part(part).await;
+        }
+        for part in parts {
+            native.ready(part).await;
         }
         native
     }
 }
 
 /// Start order: whoever is called is there first.
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 8] = [
     "loki",
+    "victorialogs",
     "jaeger",
     "collector",
     "postgres-exporter",
@@ -116,6 +134,9 @@ const PARTS: [&str; 7] = [
 ];
 
 pub(super) const CONTAINERS: &str = "containers";
+
+/// The tool of a part that is our own executable.
+pub(super) const OURS: &str = "omnitrace";
 
 /// What a part is started with.
 pub(super) struct Command {
@@ -135,6 +156,7 @@ pub struct NativeStack {
     parts: BTreeMap<&'static str, Child>,
     pub(super) commands: BTreeMap<&'static str, Command>,
     pub(super) tls: Option<PathBuf>,
+    pub(super) counts_logs: bool,
 }
 
 impl NativeStack {
@@ -152,6 +174,7 @@ impl NativeStack {
             alertmanager: None,
             herald: None,
             tls: None,
+            counts_logs: false,
         }
     }
 
@@ -206,13 +229,17 @@ impl NativeStack {
 
     async fn start_part(&mut self, part: &'static str) {
         let command = &self.commands[part];
-        let child = spawn_tool(command.tool, &command.arguments, &command.environment);
+        let child = match command.tool {
+            OURS => Child::spawn(part, omnitrace(&command.arguments)),
+            tool => spawn_tool(tool, &command.arguments, &command.environment),
+        };
         self.parts.insert(part, child);
     }
 
     async fn ready(&mut self, part: &'static str) {
         let url = match part {
-            "loki" => self.url("loki:3100") + "/ready",
+            "loki" => self.url("console:8000") + "/ready",
+            "victorialogs" => self.url("victorialogs:9428") + "/health",
             "jaeger" => self.url("jaeger:13133") + "/status",
             "collector" => self.url("collector:13133") + "/",
             "postgres-exporter" => self.url("postgres-exporter:9187") + "/",

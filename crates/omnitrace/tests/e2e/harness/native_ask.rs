@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{NativeStack, eventually};
 
 impl NativeStack {
-    async fn get(&self, url: String) -> Option<Value> {
+    pub(super) async fn get(&self, url: String) -> Option<Value> {
         let answer = self.stack.client.get(url).send().await.ok()?;
         answer.json().await.ok()
     }
@@ -72,39 +72,6 @@ impl NativeStack {
         list(&answer["data"])
     }
 
-    /// Log entries that a LogQL expression finds: stream labels (structured metadata included) and line.
-    pub async fn loki_query(&self, expression: &str) -> Vec<(Value, String)> {
-        let url = format!(
-            "{}/loki/api/v1/query_range?{}",
-            self.url("loki:3100"),
-            encoded(&[("query", expression), ("limit", "5000"), ("since", "1h")])
-        );
-        let answer = self.get(url).await.unwrap_or_default();
-        let entries = |stream: &Value| -> Vec<(Value, String)> {
-            let line = |value: &Value| value[1].as_str().unwrap_or_default().to_owned();
-            list(&stream["values"])
-                .iter()
-                .map(|value| (stream["stream"].clone(), line(value)))
-                .collect()
-        };
-        list(&answer["data"]["result"])
-            .iter()
-            .flat_map(entries)
-            .collect()
-    }
-
-    /// The value of a LogQL metric query now; 0 when it has none.
-    pub async fn loki_query_instant(&self, expression: &str) -> f64 {
-        let url = format!(
-            "{}/loki/api/v1/query?{}",
-            self.url("loki:3100"),
-            encoded(&[("query", expression)])
-        );
-        let answer = self.get(url).await.unwrap_or_default();
-        let value = answer["data"]["result"][0]["value"][1].as_str();
-        value.and_then(|text| text.parse().ok()).unwrap_or(0.0)
-    }
-
     /// Waits until Jaeger has a trace with spans of all these services, and returns it.
     pub async fn traced_over(&self, trace_id: &str, services: &[&str]) -> Value {
         eventually(
@@ -152,7 +119,7 @@ pub fn list(value: &Value) -> Vec<Value> {
     value.as_array().cloned().unwrap_or_default()
 }
 
-fn encoded(pairs: &[(&str, &str)]) -> String {
+pub(super) fn encoded(pairs: &[(&str, &str)]) -> String {
     url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs(pairs)
         .finish()

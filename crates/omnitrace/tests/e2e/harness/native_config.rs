@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Every `host:port` of the compose network that a configuration may name.
-const ADDRESSES: [&str; 22] = [
+const ADDRESSES: [&str; 23] = [
     "collector:4317",
     "collector:4318",
     "collector:8888",
@@ -19,7 +19,9 @@ const ADDRESSES: [&str; 22] = [
     "jaeger:16685",
     "jaeger:16686",
     "loki:3100",
-    "loki:9096",
+    // Stand-ins of the native stack, see `native_logs`.
+    "console:8000",
+    "victorialogs:9428",
     "prometheus:9090",
     "alertmanager:9093",
     "postgres-exporter:9187",
@@ -109,6 +111,12 @@ impl Config {
             name: name.to_owned(),
             text,
         }
+    }
+
+    /// A file that only tests have.
+    pub fn made(name: &str, text: String) -> Self {
+        let name = name.to_owned();
+        Self { name, text }
     }
 
     /// Replaces what stands there; a text that does not stand there is an error, or the test would run something else.

@@ -17,7 +17,8 @@ impl NativeStack {
     ) {
         let directory = self.directory.path().to_owned();
         let commands = [
-            ("loki", self.loki(&directory)),
+            ("loki", self.loki()),
+            ("victorialogs", self.victorialogs(&directory)),
             ("jaeger", self.jaeger(&directory)),
             ("collector", self.collector(&directory, overlays)),
             ("postgres-exporter", self.postgres_exporter()),
@@ -26,29 +27,6 @@ impl NativeStack {
             ("prometheus", self.prometheus(&directory, herald)),
         ];
         self.commands.extend(commands);
-    }
-
-    fn loki(&self, directory: &Path) -> Command {
-        let data = subdirectory(directory, "loki-data");
-        let config = Config::of("loki/loki.yaml")
-            .replace(
-                "http_listen_address: 0.0.0.0",
-                "http_listen_address: 127.0.0.1",
-            )
-            .replace(
-                "http_listen_port: 3100",
-                &format!("http_listen_port: {}", self.addresses.port("loki:3100")),
-            )
-            .replace(
-                "grpc_listen_port: 9096",
-                &format!("grpc_listen_port: {}", self.addresses.port("loki:9096")),
-            )
-            .replace("127.0.0.1:9096", self.addresses.of("loki:9096"))
-            .replace(": /loki", &format!(": {data}"));
-        command(
-            "loki",
-            [format!("-config.file={}", config.write(directory))],
-        )
     }
 
     fn jaeger(&self, directory: &Path) -> Command {
@@ -85,6 +63,7 @@ impl NativeStack {
             .listen("collector", &self.addresses)
             .call(&self.addresses);
         let containers = subdirectory(directory, CONTAINERS);
+        let second = self.counts_logs.then(|| self.second_exporter(overlays));
         let overlays = overlays.iter().map(|file| {
             let config = Config::of(&format!("collector/{file}"))
                 .certificates(self.tls.as_deref(), "collector")
@@ -95,7 +74,7 @@ impl NativeStack {
                 _ => config,
             }
         });
-        let files = std::iter::once(config).chain(overlays);
+        let files = std::iter::once(config).chain(overlays).chain(second);
         command("otelcol", config_flags(files, directory))
     }
 
@@ -214,13 +193,13 @@ impl NativeStack {
     }
 }
 
-fn subdirectory(directory: &Path, name: &str) -> String {
+pub(super) fn subdirectory(directory: &Path, name: &str) -> String {
     let path = directory.join(name);
     std::fs::create_dir_all(&path).expect("a directory");
     path.display().to_string()
 }
 
-fn command(tool: &'static str, arguments: impl IntoIterator<Item = String>) -> Command {
+pub(super) fn command(tool: &'static str, arguments: impl IntoIterator<Item = String>) -> Command {
     Command {
         tool,
         arguments: arguments.into_iter().collect(),

@@ -18,7 +18,7 @@ static DIRECTORY: LazyLock<PathBuf> = LazyLock::new(|| {
         .expect("HOME or OMNITRACE_TOOLS")
 });
 
-/// Path of `otelcol`, `jaeger`, `loki`, `prometheus`, `promtool`, `alertmanager`, `amtool`, `postgres_exporter`,
+/// Path of `otelcol`, `jaeger`, `victorialogs`, `prometheus`, `promtool`, `alertmanager`, `amtool`, `postgres_exporter`,
 /// `blackbox_exporter` or `docker-compose`; panics with the way out when it is missing.
 pub fn tool(name: &str) -> PathBuf {
     let path = DIRECTORY.join(name);
