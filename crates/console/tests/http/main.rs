@@ -7,6 +7,7 @@ mod harness;
 mod hostile;
 mod ingest;
 mod limits;
+mod loki;
 mod memory;
 mod payload;
 mod scraping;
