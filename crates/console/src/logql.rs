@@ -13,6 +13,8 @@ mod refusal;
 mod scan;
 mod stages;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use ast::{Matcher, Query};
 pub(crate) use counts::{Series, Steps, counts};

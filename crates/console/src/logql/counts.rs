@@ -36,14 +36,18 @@ impl Steps {
 
     /// From `start` to `end`.
     pub fn new(start: u64, end: u64, step: u64) -> Result<Self, Refusal> {
-        let count = end.saturating_sub(start) / step + 1;
-        if count > MAX_STEPS {
+        let more = end.saturating_sub(start) / step;
+        if more >= MAX_STEPS {
             let why = format!(
                 "exceeded maximum resolution of {MAX_STEPS} points per series: ask for a longer step"
             );
             return Err(Refusal::new(Kind::TooMuch, why));
         }
-        Ok(Self { start, step, count })
+        Ok(Self {
+            start,
+            step,
+            count: more + 1,
+        })
     }
 
     fn last(self) -> u64 {

@@ -15,7 +15,7 @@ use crate::store::Store;
 const MAX_TIME: Duration = Duration::from_secs(10);
 
 /// What the labels, lines and points of one answer may take, in bytes.
-const MAX_ANSWER: usize = 32 << 20;
+const MAX_ANSWER: usize = 16 << 20;
 
 /// One look, with its limits and its numbers.
 #[derive(Debug)]
@@ -113,4 +113,30 @@ pub(crate) fn senders(
         selectors.is_empty() || selectors.iter().any(|selector| selector.iter().all(meets))
     };
     Ok(seen.into_values().filter(passes).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::otlp::{Encoding, Signal, decode};
+
+    #[test]
+    fn a_look_ends_in_time() {
+        let body =
+            br#"{"resourceLogs": [{"scopeLogs": [{"logRecords": [{"timeUnixNano": "5"}]}]}]}"#;
+        let batch = decode(Signal::Logs, Encoding::Json, body).expect("a batch");
+        let store = Store::new(1 << 20);
+        store.add_logs(batch.logs);
+        let mut scan = Scan {
+            max_time: Duration::ZERO,
+            ..Scan::default()
+        };
+        let why = scan.each(&store, 0..10, |_, _| Ok(()));
+        let why = why.expect_err("no time at all").to_string();
+        assert!(why.contains("took longer than"), "{why}");
+        assert!(
+            scan.each(&store, 6..10, |_, _| Ok(())).is_ok(),
+            "nothing to look at"
+        );
+    }
 }

@@ -11,8 +11,9 @@ use super::scan::Scan;
 use crate::model::LogRecord;
 use crate::store::Store;
 
-/// What each line takes in an answer beside its text.
-const LINE_BYTES: usize = 64;
+/// What a line takes in an answer beside its text, and a label beside its name and value.
+const LINE_BYTES: usize = 32;
+const LABEL_BYTES: usize = 8;
 
 /// Which lines come first, and which are left out beyond the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +55,10 @@ pub(crate) fn streams(
             continue;
         };
         let labels = line.labels();
-        scan.takes(size_of(&labels) + record.body.len() + LINE_BYTES)?;
+        scan.takes(record.body.len() + LINE_BYTES)?;
+        if !streams.contains_key(&labels) {
+            scan.takes(size_of(&labels))?;
+        }
         let lines = streams.entry(labels).or_default();
         lines.push((record.time_ns, record.body.clone()));
     }
@@ -67,7 +71,7 @@ pub(crate) fn streams(
 /// What labels take in an answer.
 pub(super) fn size_of(labels: &BTreeMap<String, String>) -> usize {
     let texts = labels.iter().map(|(name, value)| name.len() + value.len());
-    texts.map(|bytes| bytes + LINE_BYTES).sum()
+    texts.map(|bytes| bytes + LABEL_BYTES).sum()
 }
 
 /// Keeps the first records in an order; of those at one time the ones that came first (or last, going backward).

@@ -72,14 +72,25 @@ pub(super) fn body(data: impl Serialize) -> Answer {
     })
 }
 
+#[derive(Serialize)]
+struct StreamLines<'a> {
+    stream: &'a BTreeMap<String, String>,
+    values: Vec<(String, &'a str)>,
+}
+
 /// Lines by stream.
 pub(super) fn streams(streams: &[Stream], scan: &Scan) -> Answer {
-    let shown = |stream: &Stream| {
-        let lines = stream.lines.iter();
-        let values: Vec<_> = lines.map(|(time, text)| (time.to_string(), text)).collect();
-        json!({"stream": stream.labels, "values": values})
-    };
-    let result: Vec<Value> = streams.iter().map(shown).collect();
+    let result: Vec<StreamLines<'_>> = streams
+        .iter()
+        .map(|stream| StreamLines {
+            stream: &stream.labels,
+            values: stream
+                .lines
+                .iter()
+                .map(|(time, text)| (time.to_string(), text.as_str()))
+                .collect(),
+        })
+        .collect();
     let lines = streams.iter().map(|stream| stream.lines.len()).sum();
     found("streams", result, lines, Some(scan))
 }
@@ -92,15 +103,15 @@ struct MatrixSeries<'a> {
 
 /// Numbers over time.
 pub(super) fn matrix(series: &[Series], scan: &Scan) -> Answer {
-    let shown = |series: &'_ Series| {
-        let points = series.points.iter();
-        points.map(|(time, number)| Point(*time, *number)).collect()
-    };
     let result: Vec<MatrixSeries<'_>> = series
         .iter()
         .map(|series| MatrixSeries {
             metric: &series.labels,
-            values: shown(series),
+            values: series
+                .points
+                .iter()
+                .map(|(time, number)| Point(*time, *number))
+                .collect(),
         })
         .collect();
     let series = result.len();

@@ -7,7 +7,6 @@ use chrono::{DateTime, Utc};
 use crate::duration;
 use crate::logql::Direction;
 use crate::params::{BadParameter, Params};
-use crate::samples::microseconds;
 
 /// How far queries look back when no `start` is given, in nanoseconds.
 pub(super) const RANGE_DEFAULT: u64 = 3_600 * SECOND;
@@ -63,7 +62,9 @@ fn point(text: &str) -> Option<u64> {
 
 /// Of seconds, to the microsecond, which is what a float of today still holds.
 fn nanoseconds(seconds: f64) -> Option<u64> {
-    microseconds(seconds)?.checked_mul(1_000)
+    let microseconds = (seconds * 1e6).round();
+    let fits = microseconds >= 0.0 && microseconds < u64::MAX as f64;
+    fits.then_some(microseconds as u64)?.checked_mul(1_000)
 }
 
 /// `start` to `end`; `since` is how far `start` lies before the end.

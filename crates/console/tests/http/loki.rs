@@ -42,13 +42,13 @@ async fn shop() -> Running {
 }
 
 /// Asks as a client of Loki does.
-async fn ask(console: &Running, path: &str, parameters: &[(&str, &str)]) -> Reply {
+pub async fn ask(console: &Running, path: &str, parameters: &[(&str, &str)]) -> Reply {
     let url = Url::parse_with_params(&format!("{}/loki/api/v1/{path}", console.url), parameters);
     Reply::to(console.client.get(url.expect("a URL"))).await
 }
 
 /// Seconds after the first record, as nanoseconds.
-fn second(seconds: u64) -> String {
+pub fn second(seconds: u64) -> String {
     (START + seconds * SECOND).to_string()
 }
 

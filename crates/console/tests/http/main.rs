@@ -8,6 +8,7 @@ mod hostile;
 mod ingest;
 mod limits;
 mod loki;
+mod loki_limits;
 mod memory;
 mod payload;
 mod scraping;
