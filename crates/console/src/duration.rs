@@ -4,7 +4,7 @@
 const FORMAT: &str = "expected a Go duration such as 1.2s, 100ms, 5µs or 1h2m";
 
 /// Nanoseconds of each unit. `µ` exists twice in Unicode (U+00B5 and U+03BC) and Go takes both.
-const UNITS: [(&str, u64); 8] = [
+const UNITS: [(&str, u64); 11] = [
     ("ns", 1),
     ("us", 1_000),
     ("\u{b5}s", 1_000),
@@ -13,13 +13,31 @@ const UNITS: [(&str, u64); 8] = [
     ("s", 1_000_000_000),
     ("m", 60_000_000_000),
     ("h", 3_600_000_000_000),
+    ("d", 24 * 3_600_000_000_000),
+    ("w", 7 * 24 * 3_600_000_000_000),
+    ("y", 365 * 24 * 3_600_000_000_000),
 ];
+
+/// Go has those up to hours; days, weeks and years are Prometheus's and Loki's.
+const GO_UNITS: usize = 8;
 
 /// Nanoseconds of a Go duration. Only what makes sense as a length is taken: no negative values.
 ///
 /// # Errors
 /// A sentence that says what is wrong with `text` and what is allowed.
 pub(crate) fn parse(text: &str) -> Result<u64, String> {
+    parse_with(text, &UNITS[..GO_UNITS])
+}
+
+/// Like [`parse`], with `d`, `w` and `y` too.
+///
+/// # Errors
+/// As of [`parse`].
+pub(crate) fn parse_long(text: &str) -> Result<u64, String> {
+    parse_with(text, &UNITS)
+}
+
+fn parse_with(text: &str, units: &[(&str, u64)]) -> Result<u64, String> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Ok(0);
@@ -29,7 +47,8 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
     }
     let mut total = 0_u64;
     while !rest.is_empty() {
-        let (nanoseconds, after) = component(rest).map_err(|why| format!("{text:?}: {why}"))?;
+        let (nanoseconds, after) =
+            component(rest, units).map_err(|why| format!("{text:?}: {why}"))?;
         total = total
             .checked_add(nanoseconds)
             .ok_or_else(|| format!("{text:?} is too long"))?;
@@ -39,7 +58,7 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
 }
 
 /// The first `<number><unit>` of `text`, and what comes after it.
-fn component(text: &str) -> Result<(u64, &str), String> {
+fn component<'a>(text: &'a str, units: &[(&str, u64)]) -> Result<(u64, &'a str), String> {
     let number_end = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .ok_or_else(|| format!("a number without a unit, {FORMAT}"))?;
@@ -48,7 +67,7 @@ fn component(text: &str) -> Result<(u64, &str), String> {
         .find(|c: char| c.is_ascii_digit() || c == '.')
         .unwrap_or(after.len());
     let (unit, after) = after.split_at(unit_end);
-    let scale = UNITS
+    let scale = units
         .iter()
         .find(|(name, _)| *name == unit)
         .map(|(_, scale)| *scale)
@@ -81,7 +100,7 @@ fn scaled(number: &str, scale: u64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{parse, parse_long};
 
     #[test]
     fn reads_what_go_reads() {
@@ -102,6 +121,12 @@ mod tests {
         ] {
             assert_eq!(parse(text), Ok(nanoseconds), "{text}");
         }
+    }
+
+    #[test]
+    fn days_are_not_gos() {
+        assert_eq!(parse_long("1w2d3h"), Ok((9 * 24 + 3) * 3_600_000_000_000));
+        assert!(parse("1d").is_err());
     }
 
     #[test]

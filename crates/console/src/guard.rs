@@ -55,6 +55,8 @@ pub(crate) async fn guard(
 fn is_api(path: &str) -> bool {
     path.starts_with("/api")
         || path.starts_with("/v1/")
+        || path.starts_with("/loki/")
+        || path.starts_with("/otlp/")
         || matches!(path, "/metrics" | "/ready" | "/live")
 }
 

@@ -79,6 +79,11 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
             "/v1/logs",
             web::post().to(|r, p, s| export(Signal::Logs, r, p, s)),
         )
+        // Where Loki takes them.
+        .route(
+            "/otlp/v1/logs",
+            web::post().to(|r, p, s| export(Signal::Logs, r, p, s)),
+        )
         .route(
             "/v1/metrics",
             web::post().to(|r, p, s| export(Signal::Metrics, r, p, s)),

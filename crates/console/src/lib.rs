@@ -10,7 +10,9 @@ mod inflate;
 mod ingest;
 mod jaeger;
 mod log;
+pub mod logql;
 mod logs_api;
+mod loki;
 mod metrics_api;
 pub mod model;
 mod otlp;
@@ -46,6 +48,8 @@ fn routes(config: &mut ServiceConfig) {
     view::configure(config);
     // GET /api/logs.
     logs_api::configure(config);
+    // GET, POST /loki/api/v1/query_range, …: Loki.
+    loki::configure(config);
     // GET /api/metrics, /api/targets: what was scraped or sent.
     metrics_api::configure(config);
     // GET /api/alerts: the objectives, evaluated.

@@ -36,6 +36,17 @@ pub struct Resource {
     pub attributes: Attributes,
 }
 
+/// The library that made an item; shared by all items of one group.
+#[derive(Debug, Default, PartialEq)]
+pub struct Scope {
+    /// Name.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// Attributes.
+    pub attributes: Attributes,
+}
+
 /// What a span does, as in the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -135,8 +146,18 @@ pub struct LogRecord {
     pub time_ns: u64,
     /// Sender.
     pub resource: Arc<Resource>,
+    /// Instrumentation scope.
+    pub scope: Arc<Scope>,
+    /// When it was seen, in nanoseconds since the epoch; 0 when not said.
+    pub observed_ns: u64,
     /// `TRACE` … `FATAL`, from the severity text or number; empty when not said.
     pub severity: String,
+    /// The severity's number as it was sent; 0 when not said.
+    pub severity_number: u8,
+    /// The severity's text as it was sent.
+    pub severity_text: String,
+    /// The trace flags and the rest of them.
+    pub flags: u32,
     /// The body as text (JSON for structured bodies).
     pub body: String,
     /// Attributes.

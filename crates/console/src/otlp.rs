@@ -24,10 +24,11 @@ use opentelemetry_proto::tonic::logs::v1 as log_proto;
 use opentelemetry_proto::tonic::metrics::v1 as metric_proto;
 use opentelemetry_proto::tonic::trace::v1 as trace_proto;
 
-use crate::model::{LogRecord, Resource, Span};
+use crate::model::{LogRecord, Resource, Scope, Span};
 use crate::samples::Sample;
 use crate::store::cost;
 
+pub(crate) use logs::SEVERITY_TEXT;
 pub(crate) use values::resource;
 
 /// What a request is about.
@@ -147,9 +148,9 @@ impl Batch {
         }
     }
 
-    fn log(&mut self, resource: &Arc<Resource>, log: log_proto::LogRecord) {
+    fn log(&mut self, resource: &Arc<Resource>, scope: &Arc<Scope>, log: log_proto::LogRecord) {
         if self.has_room() {
-            let log = logs::convert(resource, log);
+            let log = logs::convert(resource, scope, log);
             self.bytes += cost::log(&log);
             self.logs.push(log);
         }

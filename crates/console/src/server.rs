@@ -176,17 +176,24 @@ async fn nothing_here(request: HttpRequest) -> HttpResponse {
     if request.match_pattern().is_none() {
         return answer::problem(StatusCode::NOT_FOUND, "there is no such page");
     }
-    let allowed = if request.path().starts_with("/v1/") {
-        "POST"
-    } else {
-        "GET"
-    };
+    let allowed = allowed_methods(request.path());
     let why = format!("{} is not possible here, only {allowed}", request.method());
     let mut response = answer::problem(StatusCode::METHOD_NOT_ALLOWED, &why);
     response
         .headers_mut()
         .insert(ALLOW, HeaderValue::from_static(allowed));
     response
+}
+
+/// By which methods a path can be asked for.
+fn allowed_methods(path: &str) -> &'static str {
+    let takes_otlp = path.starts_with("/v1/") || path.starts_with("/otlp/");
+    let takes_forms = path.starts_with("/loki/") && !path.ends_with("/values");
+    match (takes_otlp, takes_forms) {
+        (true, _) => "POST",
+        (_, true) => "GET, POST",
+        _ => "GET",
+    }
 }
 
 /// Ends when standard input does; never if that is not asked for. A thread of its own reads: reading a pipe cannot be

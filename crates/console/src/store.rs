@@ -25,6 +25,9 @@ pub const MAX_TRACE_SPANS: usize = 10_000;
 /// The most answers of [`Store::linked_from`].
 pub const MAX_LINKED_FROM: usize = 1_000;
 
+/// The traces whose log records are read at once.
+const TRACES_OF_BATCH: usize = 256;
+
 /// A shared handle; clones see the same data.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -145,6 +148,18 @@ impl Store {
     /// The newest log records that pass the filter, newest first.
     pub fn logs(&self, filter: &LogFilter) -> Vec<Arc<LogRecord>> {
         self.read().logs(filter)
+    }
+
+    /// All log records, those without a trace first, in batches: the lock is held while one is made. What comes or goes
+    /// meanwhile may be in it or not.
+    pub fn log_batches(&self) -> impl Iterator<Item = Vec<Arc<LogRecord>>> {
+        let (loose, ids) = self.read().log_places();
+        let mut ids = ids.into_iter();
+        let of_traces = std::iter::from_fn(move || {
+            let some: Vec<TraceId> = ids.by_ref().take(TRACES_OF_BATCH).collect();
+            (!some.is_empty()).then(|| self.read().logs_of(&some))
+        });
+        std::iter::once(loose).chain(of_traces)
     }
 
     /// Numbers about the store.

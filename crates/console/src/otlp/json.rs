@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::trace::v1 as trace;
 use serde::Deserialize;
 
 use super::lax::{Double, Enum, Id, Integer, Items, List, Names, Text};
-use super::values::{MAX_NAME, cut};
+use super::values::scope;
 use super::{Batch, Signal, json_metrics, protobuf, resource};
 
 /// The largest item as text; JSON takes two to three times the room of protobuf.
@@ -63,9 +63,12 @@ struct Resource {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct Scope {
     name: Text,
+    version: Text,
+    attributes: List<KeyValue>,
+    dropped_attributes_count: Integer<u32>,
 }
 
 #[derive(Default, Deserialize)]
@@ -155,6 +158,7 @@ struct LogRecord {
     dropped_attributes_count: Integer<u32>,
     trace_id: Id,
     span_id: Id,
+    flags: Integer<u32>,
     event_name: Text,
 }
 
@@ -187,7 +191,7 @@ pub(super) fn decode(signal: Signal, body: &[u8]) -> Result<Batch, String> {
         batch.sender(&resource);
         for scope_group in group.groups.items {
             let scope_group: ScopeGroup = parse(scope_group.get(), "scope group")?;
-            let scope = cut(scope_group.scope.unwrap_or_default().name.0, MAX_NAME);
+            let scope = scope(scope_group.scope.map(Into::into));
             batch
                 .rejected
                 .add_many("empty_item", scope_group.items.empty);
@@ -197,11 +201,14 @@ pub(super) fn decode(signal: Signal, body: &[u8]) -> Result<Batch, String> {
                     continue;
                 }
                 match signal {
-                    Signal::Traces => {
-                        batch.span(&resource, &scope, parse::<Span>(item.get(), "span")?.into())
-                    }
+                    Signal::Traces => batch.span(
+                        &resource,
+                        &scope.name,
+                        parse::<Span>(item.get(), "span")?.into(),
+                    ),
                     Signal::Logs => batch.log(
                         &resource,
+                        &scope,
                         parse::<LogRecord>(item.get(), "log record")?.into(),
                     ),
                     Signal::Metrics => {
@@ -278,6 +285,17 @@ impl From<Resource> for resources::Resource {
     }
 }
 
+impl From<Scope> for common::InstrumentationScope {
+    fn from(json: Scope) -> Self {
+        Self {
+            name: json.name.0,
+            version: json.version.0,
+            attributes: attributes(json.attributes),
+            dropped_attributes_count: json.dropped_attributes_count.0,
+        }
+    }
+}
+
 impl From<Span> for trace::Span {
     fn from(json: Span) -> Self {
         Self {
@@ -344,8 +362,8 @@ impl From<LogRecord> for logs::LogRecord {
             dropped_attributes_count: json.dropped_attributes_count.0,
             trace_id: json.trace_id.0,
             span_id: json.span_id.0,
+            flags: json.flags.0,
             event_name: json.event_name.0,
-            ..Self::default()
         }
     }
 }

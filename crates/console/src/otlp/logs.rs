@@ -7,20 +7,25 @@ use opentelemetry_proto::tonic::logs::v1 as proto;
 use serde_json::Value;
 
 use super::values::{MAX_NAME, attributes, cut, span_id, trace_id, value};
-use crate::model::{LogRecord, Resource};
+use crate::model::{LogRecord, Resource, Scope};
 use crate::store::severity_rank;
 
 /// Where the event's name is kept, as the semantic conventions call it.
 const EVENT_NAME: &str = "event.name";
 
 /// Where the sender's own word is kept when the severity is taken from its number.
-const SEVERITY_TEXT: &str = "log.severity_text";
+pub(crate) const SEVERITY_TEXT: &str = "log.severity_text";
 
 /// Converts one record. A record is taken even if its ids are damaged: the line itself is still worth having.
-pub(super) fn convert(resource: &Arc<Resource>, log: proto::LogRecord) -> LogRecord {
+pub(super) fn convert(
+    resource: &Arc<Resource>,
+    scope: &Arc<Scope>,
+    log: proto::LogRecord,
+) -> LogRecord {
     let trace_id = trace_id(&log.trace_id);
     let mut attributes = attributes(log.attributes, log.dropped_attributes_count);
-    let (severity, own_word) = severity(log.severity_number, log.severity_text);
+    let severity_text = cut(log.severity_text, MAX_NAME);
+    let (severity, own_word) = severity(log.severity_number, severity_text.clone());
     if let Some(word) = own_word {
         attributes.push((SEVERITY_TEXT.into(), Value::String(word)));
     }
@@ -38,7 +43,12 @@ pub(super) fn convert(resource: &Arc<Resource>, log: proto::LogRecord) -> LogRec
     LogRecord {
         time_ns: time(log.time_unix_nano, log.observed_time_unix_nano),
         resource: resource.clone(),
+        scope: scope.clone(),
+        observed_ns: log.observed_time_unix_nano,
         severity,
+        severity_number: u8::try_from(log.severity_number).unwrap_or_default(),
+        severity_text,
+        flags: log.flags,
         body,
         attributes,
         trace_id,
@@ -74,7 +84,6 @@ fn severity(number: i32, text: String) -> (String, Option<String>) {
         21..=24 => "FATAL",
         _ => "",
     };
-    let text = cut(text, MAX_NAME);
     match (word, text.as_str()) {
         (_, "") => (word.into(), None),
         ("", _) if text.eq_ignore_ascii_case("warning") => ("WARN".into(), None),

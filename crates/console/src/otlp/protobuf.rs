@@ -8,9 +8,9 @@ use opentelemetry_proto::tonic::resource::v1::Resource as ProtoResource;
 use prost::Message;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-use super::values::{MAX_NAME, cut};
+use super::values::scope;
 use super::{Batch, Signal, resource};
-use crate::model::Resource;
+use crate::model::{Resource, Scope};
 
 /// The largest encoded item. One of empty attributes decodes to some fifty times its size.
 const MAX_ITEM: usize = 1 << 20;
@@ -45,8 +45,7 @@ fn resource_group(signal: Signal, group: &[u8], batch: &mut Batch) -> Result<(),
     }
     for scope_group in fields(group, ITEMS) {
         let scope_group = scope_group?;
-        let scope = self::sender::<InstrumentationScope>(scope_group, "scope")?;
-        let scope = scope.map(|scope| cut(scope.unwrap_or_default().name, MAX_NAME));
+        let scope = self::sender::<InstrumentationScope>(scope_group, "scope")?.map(self::scope);
         for item in fields(scope_group, ITEMS) {
             let item = item?;
             match (&shared, &scope) {
@@ -64,12 +63,12 @@ fn one_item(
     signal: Signal,
     item: &[u8],
     resource: &Arc<Resource>,
-    scope: &str,
+    scope: &Arc<Scope>,
     batch: &mut Batch,
 ) -> Result<(), String> {
     match signal {
-        Signal::Traces => batch.span(resource, scope, message(item, "span")?),
-        Signal::Logs => batch.log(resource, message(item, "log record")?),
+        Signal::Traces => batch.span(resource, &scope.name, message(item, "span")?),
+        Signal::Logs => batch.log(resource, scope, message(item, "log record")?),
         Signal::Metrics => batch.metric(resource, message(item, "metric")?),
     }
     Ok(())

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource as ProtoResource;
 use serde_json::{Map, Value};
 
-use crate::model::{Attributes, Resource, SpanId, TraceId};
+use crate::model::{Attributes, Resource, Scope, SpanId, TraceId};
 
 /// The most attributes of one item, and entries of one list in it.
 pub(super) const MAX_ATTRIBUTES: usize = 128;
@@ -126,6 +126,16 @@ pub(crate) fn resource(sent: Option<ProtoResource>) -> Arc<Resource> {
     Arc::new(Resource {
         service,
         attributes,
+    })
+}
+
+/// The library that made a group of items.
+pub(super) fn scope(sent: Option<InstrumentationScope>) -> Arc<Scope> {
+    let sent = sent.unwrap_or_default();
+    Arc::new(Scope {
+        name: cut(sent.name, MAX_NAME),
+        version: cut(sent.version, MAX_NAME),
+        attributes: attributes(sent.attributes, sent.dropped_attributes_count),
     })
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::model::{Attributes, Event, Link, LogRecord, Resource, Span, SpanId, TraceId};
+use crate::model::{Attributes, Event, Link, LogRecord, Resource, Scope, Span, SpanId, TraceId};
 
 /// Two reference counts in front of what an `Arc` holds.
 const ARC_HEADER: usize = 16;
@@ -86,10 +86,20 @@ pub(crate) fn span(span: &Span) -> usize {
         + slot(size_of::<Arc<Span>>() + size_of::<SpanId>() + size_of::<usize>())
 }
 
+/// A scope, counted with each item although items of one request share it.
+fn scope(scope: &Scope) -> usize {
+    block(ARC_HEADER + size_of::<Scope>())
+        + text(&scope.name)
+        + text(&scope.version)
+        + attributes(&scope.attributes)
+}
+
 /// A log record without its resource, with its slot in a list.
 pub(crate) fn log(log: &LogRecord) -> usize {
     block(ARC_HEADER + size_of::<LogRecord>())
+        + scope(&log.scope)
         + text(&log.severity)
+        + text(&log.severity_text)
         + text(&log.body)
         + attributes(&log.attributes)
         + slot(size_of::<Arc<LogRecord>>())

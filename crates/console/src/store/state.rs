@@ -223,6 +223,22 @@ impl State {
         }
     }
 
+    /// Log records without a trace, and the traces that may have some.
+    pub fn log_places(&self) -> (Vec<Arc<LogRecord>>, Vec<TraceId>) {
+        (
+            self.loose_logs.iter().cloned().collect(),
+            self.order.iter().copied().collect(),
+        )
+    }
+
+    /// Log records of these traces.
+    pub fn logs_of(&self, ids: &[TraceId]) -> Vec<Arc<LogRecord>> {
+        let entries = ids.iter().filter_map(|id| self.traces.get(id));
+        entries
+            .flat_map(|entry| entry.logs.iter().cloned())
+            .collect()
+    }
+
     pub fn stats(&self) -> Stats {
         Stats {
             bytes: self.total() as u64,

@@ -30,7 +30,12 @@ fn log(trace: Option<u128>, time_ns: u64, severity: &str) -> LogRecord {
     LogRecord {
         time_ns,
         resource: resource("shop"),
+        scope: Arc::default(),
+        observed_ns: 0,
         severity: severity.into(),
+        severity_number: 0,
+        severity_text: String::new(),
+        flags: 0,
         body: format!("line {time_ns}"),
         attributes: Vec::new(),
         trace_id: trace.map(TraceId),

@@ -7,6 +7,8 @@ mod harness;
 mod hostile;
 mod ingest;
 mod limits;
+mod loki;
+mod loki_limits;
 mod memory;
 mod payload;
 mod scraping;

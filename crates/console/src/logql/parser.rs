@@ -1,0 +1,425 @@
+//! Tokens become an expression: selectors and what is computed from them; `stages` reads pipelines.
+
+use regex::{Regex, RegexBuilder};
+
+use super::ast::{Function, LogQuery, Matcher, Metric, Pattern, Query, Stage, TextTest};
+use super::lexer::{Token, tokens};
+use super::refusal::{Kind, Refusal};
+
+/// The longest expression, in bytes.
+const MAX_TEXT: usize = 16 << 10;
+
+/// The most brackets inside each other.
+const MAX_DEPTH: usize = 32;
+
+/// The most matchers of a selector, stages, conditions and regular expressions of one expression.
+pub(super) const MAX_PARTS: usize = 64;
+
+/// What one regular expression may take when compiled, in bytes.
+const MAX_REGEX: usize = 1 << 20;
+
+/// Functions of the language that are not answered.
+const OTHER_FUNCTIONS: [&str; 29] = [
+    "absent_over_time",
+    "approx_topk",
+    "avg",
+    "avg_over_time",
+    "bottomk",
+    "bytes_over_time",
+    "bytes_rate",
+    "count",
+    "first_over_time",
+    "label_replace",
+    "last_over_time",
+    "max",
+    "max_over_time",
+    "min",
+    "min_over_time",
+    "quantile_over_time",
+    "rate_counter",
+    "sort",
+    "sort_desc",
+    "stddev",
+    "stddev_over_time",
+    "stdvar",
+    "stdvar_over_time",
+    "sum_over_time",
+    "topk",
+    "variants",
+    "bool",
+    "unwrap",
+    "group",
+];
+
+/// Signs between two metrics.
+const OPERATORS: [&str; 12] = [
+    "+", "-", "*", "/", "%", "^", "==", "!=", ">", "<", ">=", "<=",
+];
+
+/// Reads an expression.
+pub(crate) fn parse(text: &str) -> Result<Query, Refusal> {
+    let mut parser = Parser::new(text)?;
+    let query = parser.expression()?;
+    parser.end()?;
+    Ok(query)
+}
+
+/// Reads a selector alone.
+pub(crate) fn parse_selector(text: &str) -> Result<Vec<Matcher>, Refusal> {
+    let mut parser = Parser::new(text)?;
+    let selector = parser.selector()?;
+    parser.end()?;
+    Ok(selector)
+}
+
+/// Where a text is in its expression.
+pub(super) struct Parser<'a> {
+    text: &'a str,
+    tokens: Vec<(usize, Token)>,
+    at: usize,
+    depth: usize,
+    parts: usize,
+}
+
+impl<'a> Parser<'a> {
+    fn new(text: &'a str) -> Result<Self, Refusal> {
+        if text.len() > MAX_TEXT {
+            let why = format!("the expression is longer than {MAX_TEXT} bytes");
+            return Err(Refusal::new(Kind::TooMuch, why));
+        }
+        Ok(Self {
+            text,
+            tokens: tokens(text)?,
+            at: 0,
+            depth: 0,
+            parts: 0,
+        })
+    }
+
+    /// The next token.
+    pub fn peek(&self) -> &Token {
+        &self.tokens[self.at].1
+    }
+
+    /// Goes past the next token; [`Token::End`] stays.
+    pub fn advance(&mut self) {
+        self.at = (self.at + 1).min(self.tokens.len() - 1);
+    }
+
+    /// Goes past this sign, if it is next.
+    pub fn takes(&mut self, sign: &str) -> bool {
+        let found = matches!(self.peek(), Token::Sign(found) if *found == sign);
+        if found {
+            self.advance();
+        }
+        found
+    }
+
+    /// Goes past this sign, which must be next.
+    pub fn expect(&mut self, sign: &str) -> Result<(), Refusal> {
+        match self.takes(sign) {
+            true => Ok(()),
+            false => Err(self.unexpected(&format!("\"{sign}\""))),
+        }
+    }
+
+    /// A label or the like.
+    pub fn word(&mut self, what: &str) -> Result<String, Refusal> {
+        match self.peek() {
+            Token::Word(word) => {
+                let word = word.clone();
+                self.advance();
+                Ok(word)
+            }
+            _ => Err(self.unexpected(what)),
+        }
+    }
+
+    /// A quoted text.
+    pub fn quoted(&mut self) -> Result<String, Refusal> {
+        match self.peek() {
+            Token::Text(text) => {
+                let text = text.clone();
+                self.advance();
+                Ok(text)
+            }
+            _ => Err(self.unexpected("a string")),
+        }
+    }
+
+    /// No LogQL, at the next token.
+    pub fn unexpected(&self, wanted: &str) -> Refusal {
+        let message = format!("unexpected {}, expected {wanted}", self.peek().shown());
+        Refusal::at(Kind::Syntax, self.text, self.tokens[self.at].0, message)
+    }
+
+    /// LogQL, but nothing that is answered here; `back` tokens before the next one.
+    pub fn unsupported(&self, back: usize, what: impl Into<String>) -> Refusal {
+        let at = self.tokens[self.at.saturating_sub(back)].0;
+        Refusal::at(Kind::Unsupported, self.text, at, what.into())
+    }
+
+    /// Counts a matcher, stage or condition.
+    pub fn part(&mut self) -> Result<(), Refusal> {
+        self.parts += 1;
+        if self.parts > MAX_PARTS {
+            let why = format!("more than {MAX_PARTS} matchers, stages and conditions");
+            return Err(Refusal::new(Kind::TooMuch, why));
+        }
+        Ok(())
+    }
+
+    /// Reads what is in brackets.
+    pub fn nested<T>(
+        &mut self,
+        inner: impl FnOnce(&mut Self) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        self.expect("(")?;
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            let why = format!("more than {MAX_DEPTH} brackets inside each other");
+            return Err(Refusal::new(Kind::TooMuch, why));
+        }
+        let found = inner(self)?;
+        self.depth -= 1;
+        self.expect(")")?;
+        Ok(found)
+    }
+
+    fn end(&self) -> Result<(), Refusal> {
+        match self.peek() {
+            Token::End => Ok(()),
+            _ => Err(self.unexpected("the end")),
+        }
+    }
+
+    fn expression(&mut self) -> Result<Query, Refusal> {
+        let query = self.operand()?;
+        if matches!(query, Query::Logs(_)) {
+            return Ok(query);
+        }
+        match (query, self.peek().clone()) {
+            (Query::Constant(left), Token::Sign("+")) => {
+                self.part()?;
+                self.advance();
+                match self.expression()? {
+                    Query::Constant(right) => Ok(Query::Constant(left + right)),
+                    _ => Err(self.unsupported(0, "\"+\" between anything but vector(…)")),
+                }
+            }
+            (_, Token::Sign(sign)) if OPERATORS.contains(&sign) => {
+                Err(self.unsupported(0, format!("the operator \"{sign}\" between metrics")))
+            }
+            (_, Token::Word(word)) if ["and", "or", "unless"].contains(&word.as_str()) => {
+                Err(self.unsupported(0, format!("the operator \"{word}\" between metrics")))
+            }
+            (query, _) => Ok(query),
+        }
+    }
+
+    fn operand(&mut self) -> Result<Query, Refusal> {
+        match self.peek().clone() {
+            Token::Sign("{") => Ok(Query::Logs(self.logs(None)?)),
+            Token::Sign("(") => self.nested(Self::expression),
+            Token::Number(_) => Err(self.unsupported(0, "a number that is not in vector(…)")),
+            Token::Word(word) => self.call(&word.to_ascii_lowercase()),
+            _ => {
+                Err(self.unexpected("a selector such as {service_name=\"gateway\"} or a function"))
+            }
+        }
+    }
+
+    fn call(&mut self, function: &str) -> Result<Query, Refusal> {
+        match function {
+            "sum" => self.sum(),
+            "count_over_time" => self.over_time(Function::CountOverTime),
+            "rate" => self.over_time(Function::Rate),
+            "vector" => self.vector(),
+            _ if OTHER_FUNCTIONS.contains(&function) => {
+                Err(self.unsupported(0, format!("the function \"{function}\"")))
+            }
+            _ => Err(self.unexpected("a function")),
+        }
+    }
+
+    fn vector(&mut self) -> Result<Query, Refusal> {
+        self.advance();
+        self.nested(|inner| match *inner.peek() {
+            Token::Number(number) => {
+                inner.advance();
+                Ok(Query::Constant(number))
+            }
+            _ => Err(inner.unexpected("a number")),
+        })
+    }
+
+    /// `sum by (a) (…)`, `sum (…) by (a)`, `sum (…)`.
+    fn sum(&mut self) -> Result<Query, Refusal> {
+        self.advance();
+        let before = self.grouping()?;
+        let inner = self.nested(Self::expression)?;
+        let after = match before {
+            None => self.grouping()?,
+            Some(_) => None,
+        };
+        let labels = before.or(after).unwrap_or_default();
+        match inner {
+            Query::Metric(metric) if metric.sum_by.is_none() => Ok(Query::Metric(Metric {
+                sum_by: Some(labels),
+                ..metric
+            })),
+            Query::Metric(_) => Err(self.unsupported(1, "a sum of a sum")),
+            Query::Constant(_) => Err(self.unsupported(1, "a sum of vector(…)")),
+            Query::Logs(_) => Err(Refusal::at(
+                Kind::Syntax,
+                self.text,
+                self.tokens[self.at.saturating_sub(1)].0,
+                "lines cannot be added up: count them with count_over_time or rate".to_owned(),
+            )),
+        }
+    }
+
+    fn grouping(&mut self) -> Result<Option<Vec<String>>, Refusal> {
+        let word = match self.peek() {
+            Token::Word(word) => word.to_ascii_lowercase(),
+            _ => return Ok(None),
+        };
+        match word.as_str() {
+            "by" => {
+                self.advance();
+                self.nested(Self::labels).map(Some)
+            }
+            "without" => Err(self.unsupported(0, "\"without\"; name the labels with \"by\"")),
+            _ => Ok(None),
+        }
+    }
+
+    /// `a, b`; may be empty.
+    fn labels(&mut self) -> Result<Vec<String>, Refusal> {
+        if *self.peek() == Token::Sign(")") {
+            return Ok(Vec::new());
+        }
+        let mut labels = vec![self.word("a label")?];
+        while self.takes(",") {
+            self.part()?;
+            labels.push(self.word("a label")?);
+        }
+        Ok(labels)
+    }
+
+    fn over_time(&mut self, function: Function) -> Result<Query, Refusal> {
+        self.advance();
+        self.nested(|inner| {
+            let mut range = None;
+            let logs = inner.logs(Some(&mut range))?;
+            let range_ns = range.ok_or_else(|| inner.unexpected("a range such as [5m]"))?;
+            if matches!(inner.peek(), Token::Word(word) if word.eq_ignore_ascii_case("offset")) {
+                return Err(inner.unsupported(0, "\"offset\""));
+            }
+            Ok(Query::Metric(Metric {
+                logs,
+                function,
+                range_ns,
+                sum_by: None,
+            }))
+        })
+    }
+
+    /// A selector and its pipeline; the range, if one may be there, stands before or behind the pipeline.
+    fn logs(&mut self, mut range: Option<&mut Option<u64>>) -> Result<LogQuery, Refusal> {
+        let selector = self.selector()?;
+        self.range(&mut range)?;
+        let stages = self.stages()?;
+        self.range(&mut range)?;
+        if let Some(Stage::Json) = stages.last()
+            && matches!(self.peek(), Token::Word(_))
+        {
+            return Err(self.unsupported(0, "\"json\" with expressions"));
+        }
+        Ok(LogQuery { selector, stages })
+    }
+
+    fn range(&mut self, range: &mut Option<&mut Option<u64>>) -> Result<(), Refusal> {
+        let Some(range) = range.as_mut().filter(|range| range.is_none()) else {
+            return Ok(());
+        };
+        if !self.takes("[") {
+            return Ok(());
+        }
+        let is_negative = self.takes("-");
+        let Token::Duration(nanoseconds) = *self.peek() else {
+            return Err(self.unexpected("a duration such as 5m"));
+        };
+        if is_negative || nanoseconds == 0 {
+            return Err(self.unsupported(0, "a range must be longer than nothing"));
+        }
+        self.advance();
+        **range = Some(nanoseconds);
+        self.expect("]")
+    }
+
+    fn selector(&mut self) -> Result<Vec<Matcher>, Refusal> {
+        self.expect("{")?;
+        let mut matchers = vec![self.matcher()?];
+        while self.takes(",") {
+            matchers.push(self.matcher()?);
+        }
+        self.expect("}")?;
+        // Loki's rule: else the whole store would be looked through by mistake.
+        if matchers.iter().all(|matcher| matcher.test.is("")) {
+            return Err(self.unsupported(
+                1,
+                "a selector needs a matcher that no empty value passes; {label=~\".+\"} is one, {label=~\".*\"} is none",
+            ));
+        }
+        Ok(matchers)
+    }
+
+    fn matcher(&mut self) -> Result<Matcher, Refusal> {
+        self.part()?;
+        let label = self.word("a label")?;
+        let sign = self.test_sign(&["=", "!=", "=~", "!~"])?;
+        let text = self.quoted()?;
+        let test = self.label_test(sign, text)?;
+        Ok(Matcher { label, test })
+    }
+
+    /// One of these signs.
+    pub fn test_sign(&mut self, signs: &[&'static str]) -> Result<&'static str, Refusal> {
+        match *self.peek() {
+            Token::Sign(sign) if signs.contains(&sign) => {
+                self.advance();
+                Ok(sign)
+            }
+            _ => Err(self.unexpected(&signs.join(" "))),
+        }
+    }
+
+    /// What a label's value must be. Regular expressions stand for the whole of it.
+    pub fn label_test(&self, sign: &str, text: String) -> Result<TextTest, Refusal> {
+        let pattern = match sign.ends_with('~') {
+            true => Pattern::Regex(self.regex(&text, &format!("^(?:{text})$"))?),
+            false => Pattern::Text(text),
+        };
+        Ok(TextTest {
+            negated: sign.starts_with('!'),
+            pattern,
+        })
+    }
+
+    /// Compiles a regular expression; what it is named by in a complaint is `written`.
+    pub fn regex(&self, written: &str, full: &str) -> Result<Regex, Refusal> {
+        let compiled = |pattern| {
+            RegexBuilder::new(pattern)
+                .size_limit(MAX_REGEX)
+                .dfa_size_limit(MAX_REGEX)
+                .build()
+        };
+        // By itself first: `)(` would fit into the brackets around it.
+        let regex = compiled(written).and_then(|_| compiled(full));
+        regex.map_err(|why| {
+            let why = format!("the regular expression {written:?} cannot be used: {why}");
+            self.unsupported(1, why)
+        })
+    }
+}

@@ -1,0 +1,192 @@
+//! The labels of a log record, as Loki makes them from OTLP.
+//!
+//! A few resource attributes are labels of the stream, the ones that `deploy/loki/loki.yaml` names. Everything else is structured
+//! metadata of the line: the other attributes, the scope, the fields of the record. Dots become underscores, nested attributes are
+//! joined with underscores.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::model::{Attributes, LogRecord, Resource};
+use crate::otlp::SEVERITY_TEXT;
+use crate::store::severity_rank;
+
+/// Labels of a stream, beside `service_name`, with the attributes that they come from.
+const INDEX_LABELS: [(&str, &str); 2] = [
+    ("deployment_environment_name", "deployment.environment.name"),
+    ("service_namespace", "service.namespace"),
+];
+
+const SERVICE_NAME: &str = "service_name";
+
+type Field = fn(&LogRecord) -> Cow<'_, str>;
+
+/// Structured metadata that comes from a record's own fields; empty if the sender said nothing.
+const FIELDS: [(&str, Field); 9] = [
+    ("detected_level", detected_level),
+    ("flags", |log| number(log.flags.into())),
+    ("observed_timestamp", |log| number(log.observed_ns)),
+    ("scope_name", |log| log.scope.name.as_str().into()),
+    ("scope_version", |log| log.scope.version.as_str().into()),
+    ("severity_number", |log| number(log.severity_number.into())),
+    ("severity_text", |log| log.severity_text.as_str().into()),
+    ("span_id", |log| {
+        log.span_id
+            .map_or(Cow::default(), |id| id.to_string().into())
+    }),
+    ("trace_id", |log| {
+        log.trace_id
+            .map_or(Cow::default(), |id| id.to_string().into())
+    }),
+];
+
+fn number(number: u64) -> Cow<'static, str> {
+    match number {
+        0 => Cow::default(),
+        _ => number.to_string().into(),
+    }
+}
+
+/// Loki's own word for how severe it is.
+fn detected_level(log: &LogRecord) -> Cow<'_, str> {
+    match severity_rank(&log.severity) {
+        0 => "unknown".into(),
+        _ => log.severity.to_ascii_lowercase().into(),
+    }
+}
+
+/// The value of a stream's label; empty if it has none.
+pub(super) fn index_label<'a>(resource: &'a Resource, name: &str) -> &'a str {
+    if name == SERVICE_NAME {
+        return &resource.service;
+    }
+    let wanted = INDEX_LABELS.iter().find(|(label, _)| *label == name);
+    let found = wanted.and_then(|(_, key)| {
+        let mut attributes = resource.attributes.iter();
+        attributes.find(|(sent, _)| sent == key)
+    });
+    found
+        .and_then(|(_, value)| value.as_str())
+        .unwrap_or_default()
+}
+
+/// The labels of a stream.
+pub(crate) fn index_labels(resource: &Resource) -> BTreeMap<String, String> {
+    let names = INDEX_LABELS.iter().map(|(label, _)| *label);
+    names
+        .chain([SERVICE_NAME])
+        .map(|name| (name.to_owned(), index_label(resource, name).to_owned()))
+        .filter(|(_, value)| !value.is_empty())
+        .collect()
+}
+
+/// Whether an attribute is shown by another name already.
+fn is_shown_otherwise(key: &str) -> bool {
+    key == "service.name" || key == SEVERITY_TEXT
+}
+
+/// The value of a label; of two attributes with one name that of the record counts.
+pub(super) fn label<'a>(log: &'a LogRecord, name: &str) -> Option<Cow<'a, str>> {
+    let index = index_label(&log.resource, name);
+    if !index.is_empty() {
+        return Some(index.into());
+    }
+    let text = match FIELDS.iter().find(|(field, _)| *field == name) {
+        Some((_, field)) => field(log),
+        None => [
+            &log.attributes,
+            &log.scope.attributes,
+            &log.resource.attributes,
+        ]
+        .into_iter()
+        .filter(|list| !list.is_empty())
+        .find_map(|list| find(list.iter().map(|(key, value)| (key, value)), name))?,
+    };
+    (!text.is_empty()).then_some(text)
+}
+
+fn find<'a>(
+    entries: impl Iterator<Item = (&'a String, &'a Value)>,
+    name: &str,
+) -> Option<Cow<'a, str>> {
+    for (key, value) in entries {
+        let found = match value {
+            Value::Object(map) => {
+                let rest = name.strip_prefix(label_name(key).as_str());
+                rest.and_then(|rest| rest.strip_prefix('_'))
+                    .and_then(|rest| find(map.iter(), rest))
+            }
+            _ if is_shown_otherwise(key) || !label_chars(key).eq(name.chars()) => None,
+            _ => Some(text(value)).filter(|text| !text.is_empty()),
+        };
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
+/// All labels with their values, none of them empty.
+pub(super) fn labels(log: &LogRecord) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::new();
+    flatten_all(&log.resource.attributes, &mut labels);
+    flatten_all(&log.scope.attributes, &mut labels);
+    flatten_all(&log.attributes, &mut labels);
+    for (name, field) in FIELDS {
+        let value = field(log);
+        if !value.is_empty() {
+            labels.insert(name.to_owned(), value.into_owned());
+        }
+    }
+    labels.extend(index_labels(&log.resource));
+    labels
+}
+
+fn flatten_all(attributes: &Attributes, labels: &mut BTreeMap<String, String>) {
+    for (key, value) in attributes {
+        if !is_shown_otherwise(key) {
+            flatten(label_name(key), value, labels);
+        }
+    }
+}
+
+fn flatten(name: String, value: &Value, labels: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                flatten(format!("{name}_{}", label_name(key)), value, labels);
+            }
+        }
+        _ => {
+            let text = text(value);
+            if !text.is_empty() {
+                labels.insert(name, text.into_owned());
+            }
+        }
+    }
+}
+
+fn text(value: &Value) -> Cow<'_, str> {
+    match value {
+        Value::Null => Cow::default(),
+        Value::String(text) => text.as_str().into(),
+        _ => value.to_string().into(),
+    }
+}
+
+fn label_name(key: &str) -> String {
+    label_chars(key).collect()
+}
+
+/// A label's name: letters, digits and underscores, no digit in front.
+fn label_chars(key: &str) -> impl Iterator<Item = char> {
+    let prefix = match key.starts_with(|c: char| c.is_ascii_digit()) {
+        true => "key_",
+        false => "",
+    };
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let own = key.chars().map(move |c| if fits(c) { c } else { '_' });
+    prefix.chars().chain(own)
+}

@@ -1,0 +1,142 @@
+//! Looks through the log records of the store.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::ast::Matcher;
+use super::record::index_label;
+use super::refusal::{Kind, Refusal};
+use crate::model::{LogRecord, Resource};
+use crate::store::Store;
+
+/// The longest that one query may take.
+const MAX_TIME: Duration = Duration::from_secs(10);
+
+/// What the labels, lines and points of one answer may take, in bytes.
+const MAX_ANSWER: usize = 16 << 20;
+
+/// One look, with its limits and its numbers.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    started: Instant,
+    max_time: Duration,
+    room: usize,
+    /// Lines looked at.
+    pub lines: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Self {
+            started: Instant::now(),
+            max_time: MAX_TIME,
+            room: MAX_ANSWER,
+            lines: 0,
+            bytes: 0,
+        }
+    }
+}
+
+impl Scan {
+    /// Time since it began.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Visits all records of a span of time (nanoseconds). The store is locked for a batch at a time.
+    pub fn each(
+        &mut self,
+        store: &Store,
+        time_ns: Range<u64>,
+        mut visit: impl FnMut(&mut Self, Arc<LogRecord>) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        for batch in store.log_batches() {
+            for record in batch {
+                if !time_ns.contains(&record.time_ns) {
+                    continue;
+                }
+                self.lines += 1;
+                self.bytes += record.body.len() as u64;
+                self.in_time()?;
+                visit(self, record)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn in_time(&self) -> Result<(), Refusal> {
+        if self.elapsed() < self.max_time {
+            return Ok(());
+        }
+        let why = format!(
+            "the query took longer than {:?}; ask for a shorter time",
+            self.max_time
+        );
+        Err(Refusal::new(Kind::TooMuch, why))
+    }
+
+    /// Takes room in the answer.
+    pub fn takes(&mut self, bytes: usize) -> Result<(), Refusal> {
+        match self.room.checked_sub(bytes) {
+            Some(room) => {
+                self.room = room;
+                Ok(())
+            }
+            None => {
+                let why = format!(
+                    "the answer would be larger than {MAX_ANSWER} bytes; select less, or ask for a lower limit"
+                );
+                Err(Refusal::new(Kind::TooMuch, why))
+            }
+        }
+    }
+}
+
+/// Who sent lines in a span of time; of them those whose streams pass one of the selectors, all if there is none.
+pub(crate) fn senders(
+    store: &Store,
+    time_ns: Range<u64>,
+    selectors: &[Vec<Matcher>],
+) -> Result<Vec<Arc<Resource>>, Refusal> {
+    let mut seen = HashMap::new();
+    Scan::default().each(store, time_ns, |_, record| {
+        seen.entry(Arc::as_ptr(&record.resource))
+            .or_insert_with(|| record.resource.clone());
+        Ok(())
+    })?;
+    let passes = |resource: &Arc<Resource>| {
+        let meets = |matcher: &Matcher| matcher.test.is(index_label(resource, &matcher.label));
+        selectors.is_empty() || selectors.iter().any(|selector| selector.iter().all(meets))
+    };
+    Ok(seen.into_values().filter(passes).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::otlp::{Encoding, Signal, decode};
+
+    #[test]
+    fn a_look_ends_in_time() {
+        let body =
+            br#"{"resourceLogs": [{"scopeLogs": [{"logRecords": [{"timeUnixNano": "5"}]}]}]}"#;
+        let batch = decode(Signal::Logs, Encoding::Json, body).expect("a batch");
+        let store = Store::new(1 << 20);
+        store.add_logs(batch.logs);
+        let mut scan = Scan {
+            max_time: Duration::ZERO,
+            ..Scan::default()
+        };
+        let why = scan.each(&store, 0..10, |_, _| Ok(()));
+        let why = why.expect_err("no time at all").to_string();
+        assert!(why.contains("took longer than"), "{why}");
+        assert!(
+            scan.each(&store, 6..10, |_, _| Ok(())).is_ok(),
+            "nothing to look at"
+        );
+    }
+}
