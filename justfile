@@ -88,6 +88,11 @@ test-compose-up *overlays: stack-tools
     cargo build -p omnitrace
     deploy/tools/compose-up.sh {{ overlays }}
 
+# the console's LogQL parser against the vendor's grammar, over every expression in the repository (needs Node)
+test-logql:
+    npm ci --prefix crates/omnitrace/tests/logql --no-audit --no-fund
+    cargo test -p omnitrace --test e2e logql:: -- --include-ignored
+
 # the API against its OpenAPI document, by a property-based client (needs Python 3)
 test-openapi:
     cargo build -p omnitrace

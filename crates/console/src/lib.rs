@@ -1,4 +1,4 @@
-//! The embedded telemetry backend: OTLP in, Jaeger's query API and a web page out, everything in memory.
+//! The embedded telemetry backend: OTLP in, Jaeger's and Loki's query APIs and a web page out, everything in memory.
 
 mod answer;
 mod counters;

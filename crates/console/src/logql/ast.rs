@@ -29,7 +29,7 @@ pub(crate) struct LogQuery {
 pub(crate) struct Metric {
     /// Which lines.
     pub logs: LogQuery,
-    /// What is made of their number.
+    /// What is made of them.
     pub function: Function,
     /// Nanoseconds that each number looks back.
     pub range_ns: u64,
@@ -37,13 +37,17 @@ pub(crate) struct Metric {
     pub sum_by: Option<Vec<String>>,
 }
 
-/// What is made of the number of lines.
+/// What is made of the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Function {
     /// The number itself.
     CountOverTime,
     /// Lines per second.
     Rate,
+    /// Bytes of the lines.
+    BytesOverTime,
+    /// Bytes of the lines per second.
+    BytesRate,
 }
 
 /// `label="…"` in a selector.

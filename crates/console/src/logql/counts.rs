@@ -1,4 +1,4 @@
-//! `count_over_time` and `rate`: how many lines there were in the time before each step.
+//! `count_over_time`, `rate` and the same of bytes: how many lines there were in the time before each step.
 
 use std::collections::BTreeMap;
 
@@ -99,8 +99,12 @@ pub(crate) fn counts(
         let changes = changes
             .entry(labels)
             .or_insert_with(|| vec![0; steps.count as usize + 1]);
-        changes[first] += 1;
-        changes[last + 1] -= 1;
+        let weight = match metric.function {
+            Function::CountOverTime | Function::Rate => 1,
+            Function::BytesOverTime | Function::BytesRate => record.body.len() as i64,
+        };
+        changes[first] += weight;
+        changes[last + 1] -= weight;
         Ok(())
     })?;
     let series = changes.into_iter();
@@ -144,14 +148,15 @@ fn room_for_series(series: usize) -> Result<(), Refusal> {
 
 /// Adds the changes up, so that a line costs the same however many steps see it.
 fn points(metric: &Metric, steps: Steps, changes: &[i64]) -> Vec<(u64, f64)> {
-    let mut lines = 0;
+    let seconds = metric.range_ns as f64 / 1e9;
+    let mut sum = 0;
     let mut points = Vec::new();
     for (place, change) in (0..steps.count).zip(changes) {
-        lines += change;
-        if lines > 0 {
+        sum += change;
+        if sum > 0 {
             let number = match metric.function {
-                Function::CountOverTime => lines as f64,
-                Function::Rate => lines as f64 / (metric.range_ns as f64 / 1e9),
+                Function::CountOverTime | Function::BytesOverTime => sum as f64,
+                Function::Rate | Function::BytesRate => sum as f64 / seconds,
             };
             points.push((steps.start + place * steps.step, number));
         }

@@ -19,14 +19,12 @@ pub(super) const MAX_PARTS: usize = 64;
 const MAX_REGEX: usize = 1 << 20;
 
 /// Functions of the language that are not answered.
-const OTHER_FUNCTIONS: [&str; 29] = [
+const OTHER_FUNCTIONS: [&str; 24] = [
     "absent_over_time",
     "approx_topk",
     "avg",
     "avg_over_time",
     "bottomk",
-    "bytes_over_time",
-    "bytes_rate",
     "count",
     "first_over_time",
     "label_replace",
@@ -46,15 +44,40 @@ const OTHER_FUNCTIONS: [&str; 29] = [
     "sum_over_time",
     "topk",
     "variants",
-    "bool",
-    "unwrap",
-    "group",
 ];
 
 /// Signs between two metrics.
 const OPERATORS: [&str; 12] = [
     "+", "-", "*", "/", "%", "^", "==", "!=", ">", "<", ">=", "<=",
 ];
+
+/// Words of the grammar that no label can be called.
+const RESERVED: [&str; 18] = [
+    "bool",
+    "decolorize",
+    "drop",
+    "group_left",
+    "group_right",
+    "ignoring",
+    "json",
+    "keep",
+    "label_format",
+    "line_format",
+    "logfmt",
+    "offset",
+    "on",
+    "pattern",
+    "regexp",
+    "unpack",
+    "unwrap",
+    "vector",
+];
+
+fn is_reserved(word: &str) -> bool {
+    RESERVED
+        .iter()
+        .any(|reserved| reserved.eq_ignore_ascii_case(word))
+}
 
 /// Reads an expression.
 pub(crate) fn parse(text: &str) -> Result<Query, Refusal> {
@@ -123,15 +146,15 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// A label or the like.
-    pub fn word(&mut self, what: &str) -> Result<String, Refusal> {
+    /// A label's name.
+    pub fn label(&mut self) -> Result<String, Refusal> {
         match self.peek() {
-            Token::Word(word) => {
+            Token::Word(word) if !is_reserved(word) => {
                 let word = word.clone();
                 self.advance();
                 Ok(word)
             }
-            _ => Err(self.unexpected(what)),
+            _ => Err(self.unexpected("a label")),
         }
     }
 
@@ -234,6 +257,8 @@ impl<'a> Parser<'a> {
             "sum" => self.sum(),
             "count_over_time" => self.over_time(Function::CountOverTime),
             "rate" => self.over_time(Function::Rate),
+            "bytes_over_time" => self.over_time(Function::BytesOverTime),
+            "bytes_rate" => self.over_time(Function::BytesRate),
             "vector" => self.vector(),
             _ if OTHER_FUNCTIONS.contains(&function) => {
                 Err(self.unsupported(0, format!("the function \"{function}\"")))
@@ -299,10 +324,10 @@ impl<'a> Parser<'a> {
         if *self.peek() == Token::Sign(")") {
             return Ok(Vec::new());
         }
-        let mut labels = vec![self.word("a label")?];
+        let mut labels = vec![self.label()?];
         while self.takes(",") {
             self.part()?;
-            labels.push(self.word("a label")?);
+            labels.push(self.label()?);
         }
         Ok(labels)
     }
@@ -377,7 +402,7 @@ impl<'a> Parser<'a> {
 
     fn matcher(&mut self) -> Result<Matcher, Refusal> {
         self.part()?;
-        let label = self.word("a label")?;
+        let label = self.label()?;
         let sign = self.test_sign(&["=", "!=", "=~", "!~"])?;
         let text = self.quoted()?;
         let test = self.label_test(sign, text)?;

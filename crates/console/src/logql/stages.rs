@@ -6,9 +6,8 @@ use super::parser::Parser;
 use super::refusal::Refusal;
 
 /// Stages of the language that are not answered.
-const OTHER_STAGES: [&str; 11] = [
+const OTHER_STAGES: [&str; 9] = [
     "decolorize",
-    "distinct",
     "keep",
     "label_format",
     "line_format",
@@ -17,13 +16,7 @@ const OTHER_STAGES: [&str; 11] = [
     "regexp",
     "unpack",
     "unwrap",
-    "ip",
 ];
-
-/// Words that cannot be labels, since stages begin with them.
-fn is_stage(word: &str) -> bool {
-    word == "json" || word == "drop" || OTHER_STAGES.contains(&word)
-}
 
 impl Parser<'_> {
     /// All stages up to something that is none.
@@ -83,7 +76,9 @@ impl Parser<'_> {
                 self.advance();
                 self.dropped().map(Stage::Drop)
             }
-            other if is_stage(other) => Err(self.unsupported(0, format!("the stage \"{other}\""))),
+            other if OTHER_STAGES.contains(&other) => {
+                Err(self.unsupported(0, format!("the stage \"{other}\"")))
+            }
             _ => self.condition().map(Stage::Label),
         }
     }
@@ -91,7 +86,7 @@ impl Parser<'_> {
     fn dropped(&mut self) -> Result<Vec<String>, Refusal> {
         let mut labels = Vec::new();
         loop {
-            labels.push(self.word("a label")?);
+            labels.push(self.label()?);
             if matches!(self.peek(), Token::Sign("=" | "!=" | "=~" | "!~")) {
                 return Err(self.unsupported(0, "\"drop\" with a matcher"));
             }
@@ -136,7 +131,7 @@ impl Parser<'_> {
         if *self.peek() == Token::Sign("(") {
             return self.nested(Self::condition);
         }
-        let label = self.word("a label")?;
+        let label = self.label()?;
         let signs = ["=", "==", "!=", "=~", "!~", "<", "<=", ">", ">="];
         let sign = self.test_sign(&signs)?;
         let takes_text = ["=", "!=", "=~", "!~"].contains(&sign);

@@ -297,6 +297,10 @@ async fn lines_are_counted_over_time() {
         matrix(r#"sum(rate({service_name="gateway"}[2s] |= "card"))"#).await,
         json!([{"metric": {}, "values": [[from + 2, "0.5"], [from + 3, "0.5"]]}])
     );
+    assert_eq!(
+        matrix(r#"sum by (service_name) (bytes_rate({service_name="data"}[2s]))"#).await,
+        json!([{"metric": {"service_name": "data"}, "values": [[from, "2"], [from + 1, "2"]]}])
+    );
     let single = matrix(r#"count_over_time({service_name="data"}[1s])"#).await;
     assert_eq!(single[0]["metric"]["detected_level"], "warn", "{single}");
     assert_eq!(

@@ -22,6 +22,7 @@ mod faults;
 mod herald;
 mod hostile;
 mod load;
+mod logql;
 mod logs;
 mod metrics;
 mod openapi;

@@ -12,6 +12,7 @@ mod structure;
 pub use dashboards::{Dashboard, Expression, Language};
 pub use known::Known;
 pub use rules::rule_expressions;
+pub use sources::expressions as source_expressions;
 
 /// What is wrong with an expression; `Ok` has the labels of its result.
 pub fn check(known: &Known, expression: &Expression) -> Result<known::Labels, String> {
