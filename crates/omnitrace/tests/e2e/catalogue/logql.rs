@@ -1,5 +1,5 @@
-//! Label names in LogQL. There is no parser for it outside of Loki, whose own judges the grammar in
-//! `stack_expressions`; this finds the names, in the part of the language that the dashboards use.
+//! Label names in LogQL. The vendor's grammar (`just test-logql`) and the console (`stack_expressions`) judge the rest; this finds
+//! the names, in the part of the language that the dashboards use.
 
 use std::sync::LazyLock;
 
