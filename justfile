@@ -43,11 +43,11 @@ bench:
 docs:
     UPDATE_DOCS=1 cargo test -p telemetry --test docs
 
-# the programs of the standard stack, for test-stack: built or downloaded once (Go, apt-get; about 15 min cold)
+# the programs of the standard stack, for test-stack: built or downloaded once (Go, apt-get; about 10 min cold)
 stack-tools *tools:
     deploy/tools/build.sh {{ tools }}
 
-# the standard stack without Docker: real collector, Jaeger, Loki, Prometheus, Alertmanager and the files in deploy/
+# the standard stack without Docker: real collector, Jaeger, Prometheus, Alertmanager and the files in deploy/; in Loki's place the console, and VictoriaLogs
 test-stack *args: stack-tools
     cargo test -p omnitrace --test e2e stack_ -- --ignored --test-threads=1 {{ args }}
 

@@ -11,7 +11,8 @@
 # OMNITRACE_DEBIAN_SUITE   the suite whose packages are taken (default: forky)
 # OMNITRACE_DEBIAN_MIRROR  where they are taken from (default: the mirror in the machine's own apt sources)
 #
-# These are test tools: never linked into a service, never shipped. A cold build takes about 15 minutes on two cores.
+# These are test tools: never linked into a service, never shipped. A cold build takes about 10 minutes on two cores.
+# None is under the AGPL: nothing builds Loki or Grafana, which only Compose runs, as images that their users pull.
 set -euo pipefail
 
 here="$(cd "$(dirname "$0")" && pwd)"
