@@ -52,7 +52,7 @@ impl NativeStack {
             "headers".to_owned(),
             json!({"VL-Stream-Fields": "service.name"}),
         );
-        let files = overlays.iter().map(|file| shipped(file)).chain([base]);
+        let files = std::iter::once(base).chain(overlays.iter().map(|file| shipped(file)));
         let pipelines: serde_json::Map<String, Value> =
             files.flat_map(|file| both(&file)).collect();
         assert!(!pipelines.is_empty(), "no pipeline leads to {LOKI}");
