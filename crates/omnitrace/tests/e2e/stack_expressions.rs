@@ -30,7 +30,7 @@ const QUIET: [(&str, &str); 3] = [
     ),
 ];
 
-/// What only Loki itself says. Nothing here shows that these find something: the gate of `just up` asks the real one.
+/// What only Loki says of itself. Nothing shows that these find something, since no Loki runs in the tests (docs/DEPLOY.md).
 const OF_LOKI: [&str; 2] = [
     "sum(rate(loki_distributor_bytes_received_total[$__rate_interval]))",
     "sum(rate(loki_distributor_structured_metadata_bytes_received_total[$__rate_interval]))",
