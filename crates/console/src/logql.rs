@@ -5,6 +5,7 @@
 
 mod ast;
 mod counts;
+mod cursor;
 mod lexer;
 mod parser;
 mod pipeline;

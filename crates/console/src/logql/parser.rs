@@ -3,17 +3,9 @@
 use regex::{Regex, RegexBuilder};
 
 use super::ast::{Function, LogQuery, Matcher, Metric, Pattern, Query, Stage, TextTest};
-use super::lexer::{Token, tokens};
-use super::refusal::{Kind, Refusal};
-
-/// The longest expression, in bytes.
-const MAX_TEXT: usize = 16 << 10;
-
-/// The most brackets inside each other.
-const MAX_DEPTH: usize = 32;
-
-/// The most matchers of a selector, stages, conditions and regular expressions of one expression.
-pub(super) const MAX_PARTS: usize = 64;
+use super::cursor::Parser;
+use super::lexer::Token;
+use super::refusal::Refusal;
 
 /// What one regular expression may take when compiled, in bytes.
 const MAX_REGEX: usize = 1 << 20;
@@ -51,34 +43,6 @@ const OPERATORS: [&str; 12] = [
     "+", "-", "*", "/", "%", "^", "==", "!=", ">", "<", ">=", "<=",
 ];
 
-/// Words of the grammar that no label can be called.
-const RESERVED: [&str; 18] = [
-    "bool",
-    "decolorize",
-    "drop",
-    "group_left",
-    "group_right",
-    "ignoring",
-    "json",
-    "keep",
-    "label_format",
-    "line_format",
-    "logfmt",
-    "offset",
-    "on",
-    "pattern",
-    "regexp",
-    "unpack",
-    "unwrap",
-    "vector",
-];
-
-fn is_reserved(word: &str) -> bool {
-    RESERVED
-        .iter()
-        .any(|reserved| reserved.eq_ignore_ascii_case(word))
-}
-
 /// Reads an expression.
 pub(crate) fn parse(text: &str) -> Result<Query, Refusal> {
     let mut parser = Parser::new(text)?;
@@ -95,127 +59,7 @@ pub(crate) fn parse_selector(text: &str) -> Result<Vec<Matcher>, Refusal> {
     Ok(selector)
 }
 
-/// Where a text is in its expression.
-pub(super) struct Parser<'a> {
-    text: &'a str,
-    tokens: Vec<(usize, Token)>,
-    at: usize,
-    depth: usize,
-    parts: usize,
-}
-
-impl<'a> Parser<'a> {
-    fn new(text: &'a str) -> Result<Self, Refusal> {
-        if text.len() > MAX_TEXT {
-            let why = format!("the expression is longer than {MAX_TEXT} bytes");
-            return Err(Refusal::new(Kind::TooMuch, why));
-        }
-        Ok(Self {
-            text,
-            tokens: tokens(text)?,
-            at: 0,
-            depth: 0,
-            parts: 0,
-        })
-    }
-
-    /// The next token.
-    pub fn peek(&self) -> &Token {
-        &self.tokens[self.at].1
-    }
-
-    /// Goes past the next token; [`Token::End`] stays.
-    pub fn advance(&mut self) {
-        self.at = (self.at + 1).min(self.tokens.len() - 1);
-    }
-
-    /// Goes past this sign, if it is next.
-    pub fn takes(&mut self, sign: &str) -> bool {
-        let found = matches!(self.peek(), Token::Sign(found) if *found == sign);
-        if found {
-            self.advance();
-        }
-        found
-    }
-
-    /// Goes past this sign, which must be next.
-    pub fn expect(&mut self, sign: &str) -> Result<(), Refusal> {
-        match self.takes(sign) {
-            true => Ok(()),
-            false => Err(self.unexpected(&format!("\"{sign}\""))),
-        }
-    }
-
-    /// A label's name.
-    pub fn label(&mut self) -> Result<String, Refusal> {
-        match self.peek() {
-            Token::Word(word) if !is_reserved(word) => {
-                let word = word.clone();
-                self.advance();
-                Ok(word)
-            }
-            _ => Err(self.unexpected("a label")),
-        }
-    }
-
-    /// A quoted text.
-    pub fn quoted(&mut self) -> Result<String, Refusal> {
-        match self.peek() {
-            Token::Text(text) => {
-                let text = text.clone();
-                self.advance();
-                Ok(text)
-            }
-            _ => Err(self.unexpected("a string")),
-        }
-    }
-
-    /// No LogQL, at the next token.
-    pub fn unexpected(&self, wanted: &str) -> Refusal {
-        let message = format!("unexpected {}, expected {wanted}", self.peek().shown());
-        Refusal::at(Kind::Syntax, self.text, self.tokens[self.at].0, message)
-    }
-
-    /// LogQL, but nothing that is answered here; `back` tokens before the next one.
-    pub fn unsupported(&self, back: usize, what: impl Into<String>) -> Refusal {
-        let at = self.tokens[self.at.saturating_sub(back)].0;
-        Refusal::at(Kind::Unsupported, self.text, at, what.into())
-    }
-
-    /// Counts a matcher, stage or condition.
-    pub fn part(&mut self) -> Result<(), Refusal> {
-        self.parts += 1;
-        if self.parts > MAX_PARTS {
-            let why = format!("more than {MAX_PARTS} matchers, stages and conditions");
-            return Err(Refusal::new(Kind::TooMuch, why));
-        }
-        Ok(())
-    }
-
-    /// Reads what is in brackets.
-    pub fn nested<T>(
-        &mut self,
-        inner: impl FnOnce(&mut Self) -> Result<T, Refusal>,
-    ) -> Result<T, Refusal> {
-        self.expect("(")?;
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            let why = format!("more than {MAX_DEPTH} brackets inside each other");
-            return Err(Refusal::new(Kind::TooMuch, why));
-        }
-        let found = inner(self)?;
-        self.depth -= 1;
-        self.expect(")")?;
-        Ok(found)
-    }
-
-    fn end(&self) -> Result<(), Refusal> {
-        match self.peek() {
-            Token::End => Ok(()),
-            _ => Err(self.unexpected("the end")),
-        }
-    }
-
+impl Parser<'_> {
     fn expression(&mut self) -> Result<Query, Refusal> {
         let query = self.operand()?;
         if matches!(query, Query::Logs(_)) {
@@ -295,12 +139,8 @@ impl<'a> Parser<'a> {
             })),
             Query::Metric(_) => Err(self.unsupported(1, "a sum of a sum")),
             Query::Constant(_) => Err(self.unsupported(1, "a sum of vector(…)")),
-            Query::Logs(_) => Err(Refusal::at(
-                Kind::Syntax,
-                self.text,
-                self.tokens[self.at.saturating_sub(1)].0,
-                "lines cannot be added up: count them with count_over_time or rate".to_owned(),
-            )),
+            Query::Logs(_) => Err(self
+                .wrong_before("lines cannot be added up: count them with count_over_time or rate")),
         }
     }
 
@@ -407,17 +247,6 @@ impl<'a> Parser<'a> {
         let text = self.quoted()?;
         let test = self.label_test(sign, text)?;
         Ok(Matcher { label, test })
-    }
-
-    /// One of these signs.
-    pub fn test_sign(&mut self, signs: &[&'static str]) -> Result<&'static str, Refusal> {
-        match *self.peek() {
-            Token::Sign(sign) if signs.contains(&sign) => {
-                self.advance();
-                Ok(sign)
-            }
-            _ => Err(self.unexpected(&signs.join(" "))),
-        }
     }
 
     /// What a label's value must be. Regular expressions stand for the whole of it.

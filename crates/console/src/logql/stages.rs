@@ -1,8 +1,8 @@
 //! Pipelines: line filters, label filters, `json`, `drop`.
 
 use super::ast::{Comparison, Condition, Joint, Matcher, NumberTest, Pattern, Stage, TextTest};
+use super::cursor::Parser;
 use super::lexer::Token;
-use super::parser::Parser;
 use super::refusal::Refusal;
 
 /// Stages of the language that are not answered.

@@ -9,6 +9,7 @@ mod ingest;
 mod limits;
 mod loki;
 mod loki_limits;
+mod loki_paths;
 mod memory;
 mod payload;
 mod scraping;
