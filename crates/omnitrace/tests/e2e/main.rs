@@ -7,6 +7,7 @@ mod harness;
 
 mod adopt;
 mod attributes;
+mod backend_tls;
 mod blindness;
 mod browser;
 mod catalogue;
