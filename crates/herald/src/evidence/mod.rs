@@ -5,6 +5,7 @@ pub(crate) mod dependencies;
 pub(crate) mod logs;
 mod prometheus;
 pub(crate) mod releases;
+pub(crate) mod rollback;
 pub(crate) mod traces;
 
 use std::future::Future;
