@@ -7,6 +7,7 @@
 //! The evidence is what the telemetry says. The gauge that tells which fault is injected is never asked for: it is the
 //! answer key of the game day, and no production system has one.
 
+mod backend_tls;
 mod backoff;
 mod deliver;
 mod evidence;
@@ -23,5 +24,6 @@ mod stats;
 mod target;
 mod text;
 
+pub use backend_tls::BackendTls;
 pub use server::run;
 pub use settings::{Raw, Settings};

@@ -70,8 +70,7 @@ async fn serve(settings: &Settings, metrics: Metrics) -> Result<&'static str> {
     let queue = Arc::new(queue);
     let deliverer = Arc::new(Deliverer {
         queue: queue.clone(),
-        collector: Collector::new(&sources, settings.evidence_timeout)
-            .context("the HTTP client cannot be built")?,
+        collector: Collector::new(&sources, &settings.backend_tls, settings.evidence_timeout)?,
         links: Links::new(settings.raw.sites()?),
         give_up_after: settings.give_up_after,
     });

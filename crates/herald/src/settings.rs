@@ -8,6 +8,8 @@ use std::time::Duration;
 use service::settings::{SettingError, wrong};
 use url::Url;
 
+use crate::backend_tls::BackendTls;
+
 /// Settings as they are written; an empty text is none.
 #[derive(Debug, Default, Clone)]
 pub struct Raw {
@@ -40,6 +42,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// Backends, links and targets.
     pub raw: Raw,
+    /// Certificates for backends.
+    pub backend_tls: BackendTls,
     /// How long the collection of evidence may hold a notification up.
     pub evidence_timeout: Duration,
     /// Most notifications that wait for one target; more are refused, and Alertmanager tries them again.

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::evidence::Evidence;
 use crate::evidence::dependencies::Edge;
-use crate::evidence::releases::{Release, RollBack};
+use crate::evidence::releases::Release;
+use crate::evidence::rollback::RollBack;
 use crate::notification::Notification;
 use crate::payload::Status;
 use crate::text::{one_line, percent, seconds, shortened};

@@ -87,6 +87,14 @@ Start Postgres, the console and the three services, each as a process of its own
 print `ready` once its trace, its log lines and its metrics are visible in the console. Ctrl-C stops everything, \
 a second Ctrl-C at once.
 
+A part that ends by itself is started again on the same port, after 0.25 s; the pause doubles with each end within a \
+minute. After the fifth restart it is given up: everything stops, and its last lines are printed.
+
+With the console, variables that would keep telemetry from it (OTEL_SDK_DISABLED, OTEL_*_EXPORTER, \
+OTEL_EXPORTER_OTLP_*, OTEL_BSP_*, OTEL_BLRP_*, and OTEL_PROPAGATORS or OTEL_TRACES_SAMPLER that break or drop every \
+trace) are not used, and `up` says so; with --no-console they are. RUST_LOG makes the services quieter, but for the \
+lines that `up` itself waits for. OMNITRACE_TRUST_CALLERS is for the gateway: the services trust each other.
+
 Postgres is the server that DATABASE_URL names (only its schema `omnitrace` is touched), else server binaries found \
 on this machine, else a pinned PostgreSQL that is downloaded once. See `omnitrace help postgres`.";
 
@@ -124,7 +132,7 @@ OMNITRACE_POSTGRES=auto|system|download  which of these to use
 OMNITRACE_CACHE_DIR                      where the download is kept
 OMNITRACE_POSTGRES_URL                   a mirror of Maven Central (the directory that holds io/zonky)
 
-The server listens on a free port of 127.0.0.1, with a password. PostgreSQL refuses to run as root: then it runs \
+The server listens on 127.0.0.1, with a password; on a free port unless --port names one. PostgreSQL refuses to run as root: then it runs \
 as the user `postgres`, or `nobody`.";
 
 /// `omnitrace up`.
@@ -145,6 +153,9 @@ pub struct UpArgs {
     /// A busy port is an error; by default a free one is taken instead, and printed
     #[arg(long)]
     pub strict_ports: bool,
+    /// Stop everything when a part ends by itself; by default it is started again
+    #[arg(long)]
+    pub no_restart: bool,
     /// Print one JSON object for each event
     #[arg(long)]
     pub json: bool,
@@ -205,6 +216,14 @@ pub struct PostgresArgs {
     /// Where the server's files are kept
     #[arg(long, value_name = "DIR", default_value = ".omnitrace")]
     pub data_dir: PathBuf,
+    /// Port of 127.0.0.1 [0: any free one]
+    #[arg(
+        long,
+        value_name = "PORT",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    pub port: u16,
     /// For tests: no fsync, and all files are removed at the end
     #[arg(long)]
     pub ephemeral: bool,

@@ -46,26 +46,39 @@ struct Check {
     detail: String,
 }
 
-/// Names and URLs whose 200 means "ready".
-fn targets(args: &HealthArgs) -> Result<Vec<(String, String)>> {
-    if !args.url.is_empty() {
-        return Ok(args
-            .url
-            .iter()
-            .map(|url| ("service".to_owned(), format!("{url}/ready")))
-            .collect());
-    }
-    let state = State::running(&args.data_dir)?;
-    let console = state
-        .url("console")
-        .map(|url| ("console".to_owned(), format!("{url}/ready")));
-    let services = state
-        .services()
-        .map(|(name, url)| (name.to_owned(), format!("{url}/ready")));
-    Ok(console.into_iter().chain(services).collect())
+/// What is asked.
+struct Target {
+    name: String,
+    /// A 200 from here means "ready".
+    url: String,
+    /// How often `up` has started it again.
+    restarts: u32,
 }
 
-async fn check_all(targets: Vec<(String, String)>, timeout: Duration) -> Result<Vec<Check>> {
+fn targets(args: &HealthArgs) -> Result<Vec<Target>> {
+    if !args.url.is_empty() {
+        let service = |url| Target {
+            name: "service".to_owned(),
+            url: format!("{url}/ready"),
+            restarts: 0,
+        };
+        return Ok(args.url.iter().map(service).collect());
+    }
+    let state = State::running(&args.data_dir)?;
+    let console = state.url("console").map(|url| ("console", url));
+    let target = |(name, url): (&str, &str)| Target {
+        name: name.to_owned(),
+        url: format!("{url}/ready"),
+        restarts: state.part(name).map_or(0, |part| part.restarts),
+    };
+    Ok(console
+        .into_iter()
+        .chain(state.services())
+        .map(target)
+        .collect())
+}
+
+async fn check_all(targets: Vec<Target>, timeout: Duration) -> Result<Vec<Check>> {
     let client = reqwest::Client::builder()
         .no_proxy()
         .timeout(timeout)
@@ -73,15 +86,19 @@ async fn check_all(targets: Vec<(String, String)>, timeout: Duration) -> Result<
     let mut checks = Vec::new();
     let tasks: Vec<_> = targets
         .into_iter()
-        .map(|(name, url)| {
+        .map(|target| {
             let client = client.clone();
             tokio::spawn(async move {
-                let (ready, detail) = check(&client, &url).await;
+                let (ready, detail) = check(&client, &target.url).await;
+                let restarts = match target.restarts {
+                    0 => String::new(),
+                    restarts => format!("restarts: {restarts} "),
+                };
                 Check {
-                    name,
-                    url,
+                    name: target.name,
+                    url: target.url,
                     ready,
-                    detail,
+                    detail: format!("{restarts}{detail}"),
                 }
             })
         })

@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::Args;
 use service::Env;
 
+use crate::backend_tls::BackendTlsArgs;
 use crate::cli::duration;
 use crate::environment;
 
@@ -72,6 +73,8 @@ struct EvidenceArgs {
     /// Jaeger as a browser reaches it; for links only [default: as --jaeger-url]
     #[arg(long, value_name = "URL", env = "JAEGER_PUBLIC_URL")]
     jaeger_public_url: Option<String>,
+    #[command(flatten)]
+    tls: BackendTlsArgs,
 }
 
 /// Where notifications go.
@@ -119,6 +122,7 @@ pub fn run(args: HeraldArgs) -> Result<()> {
             webhook_url: targets.webhook_url,
             webhook_url_file: targets.webhook_url_file,
         },
+        backend_tls: evidence.tls.files(),
         evidence_timeout: args.evidence_timeout,
         queue_limit: args.queue_limit as usize,
         give_up_after: args.give_up_after,

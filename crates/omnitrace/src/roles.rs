@@ -23,6 +23,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Herald(args) => crate::herald::run(*args)?,
         Command::Postgres(args) => postgres::role::run(&postgres::role::Settings {
             data_dir: args.data_dir,
+            port: args.port,
             ephemeral: args.ephemeral,
             json: args.json,
         })?,

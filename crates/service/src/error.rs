@@ -5,7 +5,7 @@ use std::panic::Location;
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
-use telemetry::http_server::ErrorType;
+use telemetry::http_server::{ErrorType, Logged};
 
 use crate::problem::{self, FieldError, MEDIA_TYPE, Problem, ProblemType, TYPE_PREFIX};
 
@@ -205,6 +205,7 @@ impl ResponseError for ApiError {
             errors: inner.errors.clone(),
         };
         let mut response = response.body(serde_json::to_string(&problem).unwrap_or_default());
+        response.extensions_mut().insert(Logged);
         if inner.kind.status == 504 {
             response.extensions_mut().insert(ErrorType("timeout"));
         }

@@ -16,7 +16,6 @@ pub mod faults;
 pub mod headers;
 mod listener;
 mod middleware;
-mod panics;
 pub mod problem;
 mod public;
 pub mod readiness;

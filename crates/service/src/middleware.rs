@@ -56,12 +56,9 @@ async fn log_failure(
         Ok(response) => response.response().error(),
         Err(error) => Some(error),
     };
-    match error.map(|error| (error, error.as_error::<ApiError>())) {
-        Some((_, Some(error))) => error.log(),
-        Some((error, None)) => {
-            tracing::error!(error = %error, "request failed outside the service's own errors")
-        }
-        None => {}
+    // Of any other error the cause is logged by the layer that counts it.
+    if let Some(error) = error.and_then(|error| error.as_error::<ApiError>()) {
+        error.log();
     }
     result
 }

@@ -13,13 +13,13 @@ use crate::background::Background;
 use crate::blueprint::Blueprint;
 use crate::error::chain;
 use crate::faults::generic::Generic;
+use crate::listener;
 use crate::public::Public;
 use crate::readiness::Readiness;
 use crate::replacement::Successor;
 use crate::serving::{Connections, Serving};
 use crate::settings::Settings;
 use crate::shutdown::{Shutdown, StopSignals};
-use crate::{listener, panics};
 
 /// How long the last batch of telemetry may take to leave.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,7 +42,7 @@ where
     // Before the runtime exists: the exporter's blocking HTTP client may neither be made nor dropped inside one.
     let telemetry = telemetry::init(settings.info.clone(), &settings.telemetry)
         .context("telemetry cannot start")?;
-    panics::install_hook();
+    telemetry::log_panics();
     let result = actix_web::rt::System::new().block_on(serve(&settings, &telemetry, build));
     match &result {
         Ok(end) => tracing::info!(reason = end.reason(), "stopped"),

@@ -32,6 +32,23 @@ impl Env {
         }
     }
 
+    /// Names of the variables of this process, as far as they are text.
+    pub fn process_names() -> Vec<String> {
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        names.collect()
+    }
+
+    /// The same environment without the variables that are `hidden`.
+    pub fn without(self, hidden: impl Fn(&str) -> bool + 'static) -> Self {
+        let lookup = move |name: &str| match hidden(name) {
+            true => Ok(None),
+            false => (self.lookup)(name),
+        };
+        Self {
+            lookup: Box::new(lookup),
+        }
+    }
+
     /// A fixed environment, for tests.
     pub fn of<const N: usize>(pairs: [(&'static str, &'static str); N]) -> Self {
         Self {

@@ -21,7 +21,7 @@ pub use engine::{Burn, Engine, Gone, Reading, Sample, Series};
 pub use error::Error;
 pub use objective::{Indicator, Names, Objective, Scope};
 pub use profile::{Pair, Profile};
-pub use render::rules;
+pub use render::{release, rules};
 
 /// Latency and number of requests of every service; the indicators count nothing else.
 pub const REQUESTS: &str = "http_server_request_duration_seconds";

@@ -6,6 +6,7 @@
 //!     .wrap(telemetry::http_server::tracing_logger()) // outermost: last
 //! ```
 
+use std::error::Error as StdError;
 use std::future::{Ready, ready};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -27,14 +28,18 @@ use tracing_actix_web::TracingLogger;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::observe::{Outcome, observe};
-use crate::server_error::{Panicked, SERVER_TIMING, Traced};
+use crate::server_error::{Panicked, SERVER_TIMING, Traced, log_cause};
 use crate::spans::cleaned;
-use crate::{context, names, propagation};
+use crate::{context, names, propagation, server_address};
 
 /// Put into a response's extensions to name its `error.type` (default: the status code for 5xx).
 /// For example `ErrorType("timeout")` on a 504 that a deadline produced.
 #[derive(Debug, Clone, Copy)]
 pub struct ErrorType(pub &'static str);
+
+/// Put into a response's extensions when the cause of the failure is in the log already. Otherwise [`Red`] writes it there.
+#[derive(Debug, Clone, Copy)]
+pub struct Logged;
 
 /// `error.type` of a request whose caller went away.
 pub const CANCELLED: &str = "cancelled";
@@ -134,8 +139,8 @@ impl tracing_actix_web::RootSpanBuilder for RootSpan {
             (method, None) => method.to_owned(),
         };
         // Numbers as i64: tracing-opentelemetry makes text of every other integer.
-        // The URI, not `connection_info`: a forwarded Host must not choose what telemetry says.
-        let local = request.app_config().local_addr();
+        let (address, port) = server_address::asked_for(request);
+        // The URI, not `connection_info`: a forwarded scheme must not choose what telemetry says.
         let span = tracing::info_span!(
             parent: None,
             "http.server",
@@ -149,8 +154,8 @@ impl tracing_actix_web::RootSpanBuilder for RootSpan {
             url.scheme = "http",
             url.path = clean(request.path()),
             url.query = (!request.query_string().is_empty()).then(|| clean(request.query_string())),
-            server.address = %local.ip(),
-            server.port = i64::from(local.port()),
+            server.address = address,
+            server.port = i64::from(port),
             client.address = request.peer_addr().map(|peer| peer.ip().to_string()),
             network.protocol.version = protocol(request.version()),
             user_agent.original = header(request.headers(), "user-agent").map(clean),
@@ -173,7 +178,7 @@ fn clean(text: &str) -> String {
     cleaned(text).unwrap_or_else(|| text.to_owned())
 }
 
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
@@ -237,7 +242,11 @@ where
             };
             match outcome {
                 Ok(Ok(mut response)) => {
-                    guard.status(response.status(), response.response().extensions().get());
+                    let plain = response.response();
+                    guard.status(plain.status(), plain.extensions().get());
+                    if let Some(error) = plain.error() {
+                        log_cause(error, plain);
+                    }
                     if let Some(timing) = timing {
                         response.headers_mut().insert(SERVER_TIMING, timing);
                     }
@@ -245,6 +254,7 @@ where
                 }
                 Ok(Err(error)) => {
                     let response = error.error_response();
+                    log_cause(&error, &response);
                     guard.finish(response.status(), response.extensions().get());
                     Err(Traced { error, timing }.into())
                 }
@@ -302,6 +312,15 @@ impl Guard {
             _ => default_error_type(status.as_u16()),
         };
         self.status = Some((status, error_type));
+    }
+
+    /// The caller waited and got a torn answer: our failure, whatever the status line said.
+    fn body_failed(&mut self, error: &dyn StdError) {
+        if let Some((_, error_type)) = &mut self.status {
+            *error_type = BODY.to_owned();
+        }
+        self.span
+            .in_scope(|| tracing::error!(error = %error, cause = ?error, "response body failed"));
     }
 
     /// Counts an answer whose body is not ours to watch. Without `body_ended`, a 4xx would look given up.
@@ -378,7 +397,7 @@ impl<B: MessageBody> Measured<B> {
 }
 
 impl<B: MessageBody> MessageBody for Measured<B> {
-    type Error = B::Error;
+    type Error = Box<dyn StdError>;
 
     fn size(&self) -> BodySize {
         self.body.size()
@@ -389,14 +408,11 @@ impl<B: MessageBody> MessageBody for Measured<B> {
         task: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let this = self.project();
-        let polled = this.body.poll_next(task);
+        let polled = this.body.poll_next(task).map_err(Into::into);
         let ended = match &polled {
-            Poll::Ready(Some(Err(_))) => {
-                // The caller waited and got a torn answer: our failure, whatever the status line said.
-                if let Some((_, error_type)) =
-                    this.guard.as_mut().and_then(|guard| guard.status.as_mut())
-                {
-                    *error_type = BODY.to_owned();
+            Poll::Ready(Some(Err(error))) => {
+                if let Some(guard) = this.guard.as_mut() {
+                    guard.body_failed(error.as_ref());
                 }
                 true
             }

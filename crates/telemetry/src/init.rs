@@ -27,7 +27,9 @@ use crate::logs::{LogLayer, Output};
 use crate::names::{self, Kind};
 use crate::pipeline::{self, Pipeline};
 use crate::settings::{LogFormat, Settings};
-use crate::{exporter, exposition, logs, observe, process, propagation, spans};
+use crate::{
+    exporter, exposition, logs, observe, process, propagation, server_address, spans, targets,
+};
 
 /// Who emits the telemetry (`OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` override).
 #[derive(Debug, Clone)]
@@ -89,6 +91,7 @@ pub fn init(info: ServiceInfo, settings: &Settings) -> Result<Telemetry, InitErr
     // First of all, so that every counter below lands in the registry.
     let metrics = start_metrics(&identity)?;
     observe::configure(settings.exemplar_interval);
+    server_address::configure(&identity.name);
     start_propagation(settings);
     let resource = identity.resource();
     let (spans, logs) = match settings.disabled {
@@ -229,22 +232,8 @@ fn start_propagation(settings: &Settings) {
 
 /// Spans are never filtered by verbosity: a quiet log must not break a trace. Libraries' own spans stay out.
 fn traced(metadata: &Metadata<'_>) -> bool {
-    const FOREIGN: &[&str] = &[
-        "sqlx",
-        "hyper",
-        "h2",
-        "reqwest",
-        "rustls",
-        "actix",
-        "mio",
-        "tokio",
-        "opentelemetry",
-    ];
-    let foreign = FOREIGN
-        .iter()
-        .any(|target| metadata.target().starts_with(target));
     // Log records have their own way out; as span events they would be sent twice.
-    metadata.is_span() && !foreign
+    metadata.is_span() && !targets::is_of(metadata.target(), targets::LIBRARIES)
 }
 
 fn trace_layer<S>(

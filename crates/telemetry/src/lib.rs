@@ -15,16 +15,20 @@ mod logs;
 pub mod messaging;
 pub mod names;
 mod observe;
+mod panics;
 mod pipeline;
 mod process;
 mod propagation;
 pub mod redact;
+mod server_address;
 mod server_error;
 pub mod settings;
 mod spans;
+mod targets;
 
 pub use init::{InitError, LogLevel, Metrics, ServiceInfo, Telemetry, init};
 pub use observe::Outcome;
+pub use panics::log_panics;
 pub use settings::{SettingError, Settings};
 
 /// Chooses ring as the process's TLS library, unless another is chosen already. The HTTP clients need one.

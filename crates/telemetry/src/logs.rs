@@ -24,10 +24,7 @@ use crate::exporter::LogItem;
 use crate::flood::{Flood, Verdict};
 use crate::pipeline::Pipeline;
 use crate::spans::cleaned;
-use crate::{LogLevel, names};
-
-/// Own targets of the export path: a record about exporting must not cause another export.
-const NEVER_EXPORTED: &[&str] = &["hyper", "reqwest", "rustls", "h2", "opentelemetry"];
+use crate::{LogLevel, names, targets};
 
 /// Says what is wrong with filter directives.
 pub(crate) fn check_filter(directives: &str) -> Result<(), String> {
@@ -41,18 +38,28 @@ pub(crate) fn check_filter(directives: &str) -> Result<(), String> {
 /// has a span already, actix-server narrates its threads, and actix-http calls it an error when a stranger sends bytes
 /// that are not HTTP.
 pub(crate) fn filter(directives: &str) -> Result<EnvFilter, String> {
-    let filter = EnvFilter::builder()
+    let mut filter = EnvFilter::builder()
         .parse(directives)
         .map_err(|error| error.to_string())?;
-    let quiet = ["sqlx=off", "actix_server=warn", "actix_http=off"]
-        .into_iter()
-        .filter(|directive| {
-            let target = directive.split('=').next().unwrap_or_default();
-            !directives.contains(target)
-        });
-    Ok(quiet.fold(filter, |filter, directive| {
-        filter.add_directive(directive.parse().expect("constant directive"))
-    }))
+    for (crates, level) in [
+        (targets::SQLX, "off"),
+        (targets::ACTIX_SERVER, "warn"),
+        (targets::ACTIX_HTTP, "off"),
+    ] {
+        let asked_for = |directive: &str| {
+            let target = directive.split(['=', '[']).next().unwrap_or_default();
+            targets::is_of(target.trim(), &[crates])
+        };
+        if directives.split(',').any(asked_for) {
+            continue;
+        }
+        for name in crates {
+            // A directive means every target that begins like it: the colons keep `sqlx_shop` out.
+            let directive = format!("{name}::={level}");
+            filter = filter.add_directive(directive.parse().expect("constant directive"));
+        }
+    }
+    Ok(filter)
 }
 
 /// Queues exported log records.
@@ -121,9 +128,7 @@ impl<S: Subscriber> Layer<S> for LogLayer {
             Output::Text => record.text(),
         });
         if let Some(logger) = &self.exported
-            && !NEVER_EXPORTED
-                .iter()
-                .any(|target| metadata.target().starts_with(target))
+            && !targets::is_of(metadata.target(), targets::EXPORT_PATH)
         {
             record.export(logger);
         }
@@ -337,5 +342,49 @@ impl LogLevel {
         self.handle
             .reload(filter(directives.trim())?)
             .map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    #[derive(Default, Clone)]
+    struct Seen(Arc<Mutex<Vec<&'static str>>>);
+
+    impl<S: Subscriber> Layer<S> for Seen {
+        fn on_event(&self, event: &Event<'_>, _context: LayerContext<'_, S>) {
+            self.0.lock().unwrap().push(event.metadata().target());
+        }
+    }
+
+    /// Targets of the events that pass.
+    fn passing(directives: &str) -> Vec<&'static str> {
+        let seen = Seen::default();
+        let layer = seen.clone().with_filter(filter(directives).unwrap());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            tracing::error!(target: "sqlx::query", "");
+            tracing::error!(target: "sqlx_core::pool", "");
+            tracing::error!(target: "sqlx_foo::query", "");
+            tracing::info!(target: "actix_server::worker", "");
+            tracing::info!(target: "actix_server_side", "");
+            tracing::error!(target: "actix_http::h1", "");
+            tracing::error!(target: "actix_https::h1", "");
+        });
+        std::mem::take(&mut *seen.0.lock().unwrap())
+    }
+
+    #[test]
+    fn libraries_are_quiet_and_not_whoever_begins_like_them() {
+        let others = ["sqlx_foo::query", "actix_server_side", "actix_https::h1"];
+        assert_eq!(passing("info"), others);
+        assert_eq!(passing("info,sqlx_foo=debug"), others, "that names another");
+        let with_sqlx = passing("info,sqlx=debug");
+        assert_eq!(with_sqlx[..2], ["sqlx::query", "sqlx_core::pool"]);
+        assert_eq!(with_sqlx[2..], others);
     }
 }

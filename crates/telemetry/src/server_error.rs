@@ -1,12 +1,28 @@
-//! Errors that leave the server middleware: with the trace added, and the answer to a panic.
+//! Errors that leave the server middleware: logged with their cause, with the trace added, and the answer to a panic.
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{Error, HttpResponse, ResponseError};
 
+use crate::http_server::Logged;
+
 /// Tells a client the trace of its request.
 pub(crate) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// The one log line of a failure whose cause is known here.
+pub(crate) fn log_cause<B>(error: &Error, response: &HttpResponse<B>) {
+    if !response.status().is_server_error() || response.extensions().contains::<Logged>() {
+        return;
+    }
+    tracing::error!(
+        http.response.status_code = response.status().as_u16(),
+        error = %error,
+        // An actix error does not lead to its source, but prints it here.
+        cause = ?error,
+        "request failed"
+    );
+}
 
 /// An error that passes through the middleware, with the trace added to its response.
 #[derive(Debug)]

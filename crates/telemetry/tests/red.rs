@@ -23,6 +23,7 @@ fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/ok", web::get().to(async || "fine"))
         .route("/ok", web::head().to(async || "fine"))
+        .route("/address", web::get().to(async || "here"))
         .route("/empty", web::get().to(HttpResponse::NoContent))
         .route("/mistake", web::get().to(HttpResponse::UnprocessableEntity))
         .route("/plain", web::get().to(HttpResponse::InternalServerError))
@@ -275,4 +276,53 @@ fn a_body_that_the_caller_did_not_wait_for_is_counted_apart() {
     drop(caller);
     let span = one("/half", ["GET", "", "cancelled", "cancelled"]);
     assert_eq!(status(&span), UNSET);
+}
+
+/// What the socket is bound to says nothing: it is often `0.0.0.0`.
+#[test]
+fn server_address_is_what_the_caller_asked_for_or_the_services_name() {
+    let own = |port: u16| ("red".to_owned(), port);
+    let asked = |host: &str, port: u16| (host.to_owned(), port);
+    let bound = PROCESS.port();
+    let cases = [
+        (
+            "GET /address HTTP/1.1\r\nhost: Shop.Example:8080",
+            asked("shop.example", 8080),
+        ),
+        (
+            "GET /address HTTP/1.1\r\nhost: shop.example",
+            asked("shop.example", 80),
+        ),
+        (
+            "GET /address HTTP/1.1\r\nhost: [2001:db8::1]:81",
+            asked("2001:db8::1", 81),
+        ),
+        (
+            "GET http://proxied.example:82/address HTTP/1.1\r\nhost: x",
+            asked("proxied.example", 82),
+        ),
+        (
+            "GET /address HTTP/1.1\r\nhost: a.example\r\nx-forwarded-host: evil",
+            asked("a.example", 80),
+        ),
+        ("GET /address HTTP/1.1\r\nhost: 0.0.0.0:8080", own(bound)),
+        ("GET /address HTTP/1.1\r\nhost: [::]:8080", own(bound)),
+        ("GET /address HTTP/1.1\r\nhost: <script>", own(bound)),
+        ("GET /address HTTP/1.0\r\naccept: */*", own(bound)),
+    ];
+    for (head, _) in &cases {
+        PROCESS.send(head);
+    }
+    let (_, spans) = PROCESS.ended("/address", cases.len());
+    let mut seen: Vec<_> = spans
+        .iter()
+        .map(|span| {
+            let port = attribute(span, "server.port").parse().expect("a port");
+            (attribute(span, "server.address"), port)
+        })
+        .collect();
+    let mut expected = cases.map(|(_, expected)| expected).to_vec();
+    seen.sort();
+    expected.sort();
+    assert_eq!(seen, expected);
 }

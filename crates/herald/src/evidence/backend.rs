@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use reqwest::Client;
 use reqwest::redirect::Policy;
+use reqwest::{Client, ClientBuilder};
 use serde_json::Value;
 use url::Url;
 
@@ -24,19 +24,23 @@ pub(crate) struct Backend {
     variable: &'static str,
 }
 
+/// The client of all backends, but for its certificates.
+pub(crate) fn client() -> ClientBuilder {
+    Client::builder()
+        .no_proxy()
+        .redirect(Policy::none())
+        .connect_timeout(CONNECT)
+        .user_agent(concat!("omnitrace-herald/", env!("CARGO_PKG_VERSION")))
+}
+
 impl Backend {
     /// A backend at `base`; without one every question is answered with what to set.
-    pub(crate) fn new(variable: &'static str, base: Option<&Url>) -> reqwest::Result<Self> {
-        Ok(Self {
-            client: Client::builder()
-                .no_proxy()
-                .redirect(Policy::none())
-                .connect_timeout(CONNECT)
-                .user_agent(concat!("omnitrace-herald/", env!("CARGO_PKG_VERSION")))
-                .build()?,
-            base: base.cloned(),
+    pub(crate) fn new(client: Client, variable: &'static str, base: &Option<Url>) -> Self {
+        Self {
+            client,
+            base: base.clone(),
             variable,
-        })
+        }
     }
 
     /// GET, the answer as JSON.

@@ -5,6 +5,7 @@ pub(crate) mod dependencies;
 pub(crate) mod logs;
 mod prometheus;
 pub(crate) mod releases;
+pub(crate) mod rollback;
 pub(crate) mod traces;
 
 use std::future::Future;
@@ -12,7 +13,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
+use service::SettingError;
+use url::Url;
 
+use crate::backend_tls::BackendTls;
 use crate::payload::Payload;
 use crate::settings::Sources;
 use crate::stats;
@@ -117,13 +121,19 @@ pub(crate) struct Collector {
 
 impl Collector {
     /// Each backend has nearly all of `limit`: they are asked at the same time.
-    pub(crate) fn new(sources: &Sources, limit: Duration) -> reqwest::Result<Self> {
+    pub(crate) fn new(
+        sources: &Sources,
+        tls: &BackendTls,
+        limit: Duration,
+    ) -> Result<Self, SettingError> {
+        let client = tls.client(backend::client())?;
+        let backend = |variable, url: &Option<Url>| Backend::new(client.clone(), variable, url);
         Ok(Self {
             prometheus: Prometheus {
-                backend: Backend::new("PROMETHEUS_URL", sources.prometheus.as_ref())?,
+                backend: backend("PROMETHEUS_URL", &sources.prometheus),
             },
-            jaeger: Backend::new("JAEGER_URL", sources.jaeger.as_ref())?,
-            loki: Backend::new("LOKI_URL", sources.loki.as_ref())?,
+            jaeger: backend("JAEGER_URL", &sources.jaeger),
+            loki: backend("LOKI_URL", &sources.loki),
             limit: limit.saturating_sub(RESERVE),
         })
     }

@@ -1,4 +1,4 @@
-//! Releases: which version runs, which ran before, how the two compare, and whether to roll back.
+//! Releases: which version runs, which ran before, and how the two compare.
 
 use std::collections::BTreeMap;
 
@@ -9,25 +9,17 @@ use serde::Serialize;
 use super::Window;
 use super::dependencies::{Dependencies, Edge, Kind};
 use super::prometheus::{Prometheus, literal};
-use crate::text::{percent, quoted, seconds};
+use super::rollback::{self, RollBack};
+use crate::text::quoted;
 
 /// How far back a release is looked for.
 const LOOKBACK_H: i64 = 6;
 
 /// Resolution of that look, in seconds; also how exactly the time of a release is known.
-const STEP_S: u32 = 15;
+pub(super) const STEP_S: u32 = 15;
 
 /// Releases that are compared, the latest first.
 const COMPARED: usize = 3;
-
-/// Fewer requests say nothing.
-const FEW_REQUESTS: f64 = 20.0;
-
-/// An error share that rose by less, in absolute terms, is noise.
-const WORSE_ERRORS: f64 = 0.01;
-
-/// A p95 that rose by less, as a factor and in seconds, is noise.
-const WORSE_P95: (f64, f64) = (1.5, 0.05);
 
 /// What is known about releases.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -49,6 +41,8 @@ pub(crate) struct Release {
     pub(crate) roll_back: RollBack,
     /// Why.
     pub(crate) reason: String,
+    #[serde(skip)]
+    fails_more: bool,
 }
 
 /// Figures of one version, of all requests that it served in the time looked at.
@@ -59,18 +53,6 @@ pub(crate) struct Figures {
     pub(crate) error_share: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) p95_s: Option<f64>,
-}
-
-/// Whether to roll back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum RollBack {
-    /// The new version is worse.
-    Advised,
-    /// It is not, or it came after the trouble.
-    NotAdvised,
-    /// The figures do not tell.
-    Unclear,
 }
 
 /// Finds the changes and compares before and after.
@@ -177,11 +159,12 @@ async fn compare(
 ) -> Result<Release, String> {
     let since = (end - change.at).num_seconds().clamp(30, 3600);
     let before_end = change.at - Duration::seconds(i64::from(STEP_S));
-    let (now, before) = futures_util::try_join!(
+    let (now, before, verdict) = futures_util::try_join!(
         figures(prometheus, service, &change.now, since, end),
         figures(prometheus, service, &change.before, 1800, before_end),
+        rollback::verdict(prometheus, service, &change.now, end),
     )?;
-    let (roll_back, reason) = judge(&before, &now, change.at, started);
+    let (roll_back, reason) = verdict.judge(change.at, started);
     Ok(Release {
         service: quoted(service, 60),
         at: change.at,
@@ -189,6 +172,7 @@ async fn compare(
         now,
         roll_back,
         reason,
+        fails_more: verdict.errors.is_some(),
     })
 }
 
@@ -228,47 +212,6 @@ async fn figures(
     })
 }
 
-fn judge(
-    before: &Figures,
-    now: &Figures,
-    at: DateTime<Utc>,
-    started: DateTime<Utc>,
-) -> (RollBack, String) {
-    if at > started + Duration::seconds(i64::from(STEP_S)) {
-        return (
-            RollBack::NotAdvised,
-            "it was released after the trouble had begun".to_owned(),
-        );
-    }
-    for figures in [now, before] {
-        if figures.requests < FEW_REQUESTS {
-            let reason = format!(
-                "too few requests to compare: {} served {:.0}",
-                figures.version, figures.requests
-            );
-            return (RollBack::Unclear, reason);
-        }
-    }
-    if now.error_share >= before.error_share + WORSE_ERRORS {
-        let reason = format!(
-            "errors rose from {} to {} with it",
-            percent(before.error_share),
-            percent(now.error_share)
-        );
-        return (RollBack::Advised, reason);
-    }
-    match (before.p95_s, now.p95_s) {
-        (Some(old), Some(new)) if new >= old * WORSE_P95.0 && new >= old + WORSE_P95.1 => {
-            let reason = format!("p95 rose from {} to {} with it", seconds(old), seconds(new));
-            (RollBack::Advised, reason)
-        }
-        _ => (
-            RollBack::NotAdvised,
-            "it is no worse than the version before".to_owned(),
-        ),
-    }
-}
-
 impl Releases {
     /// A release is not to blame for what its own dependency does: an unchanged service below it that fails or is slow.
     /// A statement is the release's own.
@@ -293,8 +236,7 @@ impl Releases {
                 .as_ref()
                 .and_then(|trail| trail.last())
                 .filter(below);
-            let fails = failing
-                .filter(|_| release.now.error_share >= release.before.error_share + WORSE_ERRORS);
+            let fails = failing.filter(|_| release.fails_more);
             let slowest = dependencies
                 .slowest
                 .as_ref()
@@ -362,33 +304,6 @@ mod tests {
     }
 
     #[test]
-    fn rolling_back_is_advised_when_the_new_version_is_worse_and_not_otherwise() {
-        let good = figures("0.1.0", 500.0, 0.0, 0.02);
-        let verdict = |now: &Figures, started| judge(&good, now, at(100), at(started));
-        let slow = figures("0.2.0", 100.0, 0.0, 0.45);
-        let (roll_back, reason) = verdict(&slow, 200);
-        assert_eq!(
-            (roll_back, reason.as_str()),
-            (RollBack::Advised, "p95 rose from 20 ms to 450 ms with it")
-        );
-        assert_eq!(
-            verdict(&figures("0.2.0", 100.0, 0.3, 0.02), 200).0,
-            RollBack::Advised
-        );
-        for (now, started, expected) in [
-            (
-                figures("0.2.0", 100.0, 0.0, 0.021),
-                200,
-                RollBack::NotAdvised,
-            ),
-            (slow.clone(), 50, RollBack::NotAdvised),
-            (figures("0.2.0", 3.0, 1.0, 5.0), 200, RollBack::Unclear),
-        ] {
-            assert_eq!(verdict(&now, started).0, expected, "{now:?}");
-        }
-    }
-
-    #[test]
     fn a_dependency_that_has_not_changed_is_looked_at_first() {
         let release = |p95| Release {
             service: "data".to_owned(),
@@ -396,7 +311,8 @@ mod tests {
             before: figures("0.1.0", 100.0, 0.0, 0.02),
             now: figures("0.2.0", 100.0, 0.0, p95),
             roll_back: RollBack::Advised,
-            reason: "p95 rose".to_owned(),
+            reason: "its p95 is 3.0 times as long".to_owned(),
+            fails_more: false,
         };
         let slowest = |kind, callee: &str| Dependencies {
             failing: None,

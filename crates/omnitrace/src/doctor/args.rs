@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::backend_tls::BackendTlsArgs;
 use crate::cli::{base_url, duration};
 
 /// Text of `omnitrace help doctor`.
@@ -63,6 +64,9 @@ pub struct DoctorArgs {
         hide_env_values = true
     )]
     pub grafana_password: Option<String>,
+    /// Certificates for `https://` addresses
+    #[command(flatten)]
+    pub tls: BackendTlsArgs,
     /// Backends that must not be absent
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub require: Vec<Backend>,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use herald::BackendTls;
 use serde_json::Value;
 
 /// An answer larger than this is not what was asked for.
@@ -19,13 +20,14 @@ pub struct Client {
 
 impl Client {
     /// One for all backends.
-    pub fn new() -> Result<Self> {
+    pub fn new(tls: &BackendTls) -> Result<Self> {
         let http = reqwest::Client::builder()
             .no_proxy()
             .timeout(TIMEOUT)
-            .user_agent(concat!("omnitrace-doctor/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { http })
+            .user_agent(concat!("omnitrace-doctor/", env!("CARGO_PKG_VERSION")));
+        Ok(Self {
+            http: tls.client(http)?,
+        })
     }
 
     /// The plain client, for the probe.
@@ -86,11 +88,20 @@ fn parse(text: &str) -> Result<Value> {
 fn in_words(error: reqwest::Error) -> anyhow::Error {
     if error.is_timeout() {
         anyhow!("no answer within {TIMEOUT:?}")
-    } else if error.is_connect() {
+    } else if is_refused(&error) {
         anyhow!("nothing answers there")
     } else {
-        anyhow!("{}", error.without_url())
+        anyhow!("{}", service::error::chain(&error.without_url()))
     }
+}
+
+/// Nobody listens. Other failures of connecting, of TLS for example, have a reason of their own.
+fn is_refused(error: &reqwest::Error) -> bool {
+    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| {
+        error.source()
+    });
+    let mut causes = chain.filter_map(|error| error.downcast_ref::<std::io::Error>());
+    causes.any(|cause| cause.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
 /// The beginning of what came, printable.

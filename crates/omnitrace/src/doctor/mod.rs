@@ -35,7 +35,7 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
 }
 
 async fn follow(args: &DoctorArgs) -> Result<Report> {
-    let client = Client::new()?;
+    let client = Client::new(&args.tls.clone().files())?;
     let mut report = Report::new(args.json);
     for backend in Backend::ALL {
         if args.url(backend).is_none() {

@@ -19,6 +19,8 @@ use crate::{environment, files, orphan};
 pub struct Settings {
     /// Directory for the server's files.
     pub data_dir: PathBuf,
+    /// Where the server listens; 0 is any free port.
+    pub port: u16,
     /// For tests: no fsync, and the files are removed at the end.
     pub ephemeral: bool,
     /// JSON lines even on a terminal.
@@ -101,8 +103,7 @@ async fn supervise(
     output: &Output,
     stop: &mut Stop,
 ) -> Result<()> {
-    let Some(mut server) = start(installation, cluster, user, settings.ephemeral, stop).await?
-    else {
+    let Some(mut server) = start(installation, cluster, user, settings, stop).await? else {
         return Ok(());
     };
     output.listening(json!({
@@ -125,13 +126,19 @@ async fn start(
     installation: &Installation,
     cluster: &Cluster,
     user: Option<&Identity>,
-    ephemeral: bool,
+    settings: &Settings,
     stop: &mut Stop,
 ) -> Result<Option<Server>> {
     /// A free port may be taken between our look and the server's bind.
     const PORT_ATTEMPTS: u32 = 5;
     for _ in 0..PORT_ATTEMPTS {
-        let mut server = Server::spawn(installation, cluster, user, ephemeral)?;
+        let mut server = Server::spawn(
+            installation,
+            cluster,
+            user,
+            settings.port,
+            settings.ephemeral,
+        )?;
         let ready = tokio::select! {
             ready = server.wait_until_ready() => Some(ready),
             () = &mut *stop => None,
@@ -145,7 +152,7 @@ async fn start(
             Some(Err(error)) => {
                 server.stop().await;
                 let said = server.last_lines();
-                if !said.contains("Address already in use") {
+                if settings.port != 0 || !said.contains("Address already in use") {
                     return Err(error)
                         .with_context(|| format!("PostgreSQL did not start; it said:\n{said}"));
                 }

@@ -36,17 +36,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the server on a free port; [`Server::wait_until_ready`] says whether it got it.
+    /// Starts the server on `port`, or on any free one (0); [`Server::wait_until_ready`] says whether it got it.
     /// `ephemeral` trades safety after a crash for speed.
     pub fn spawn(
         installation: &Installation,
         cluster: &Cluster,
         user: Option<&Identity>,
+        port: u16,
         ephemeral: bool,
     ) -> Result<Self> {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|free| free.local_addr())?
-            .port();
+        let port = match port {
+            0 => TcpListener::bind("127.0.0.1:0")?.local_addr()?.port(),
+            port => port,
+        };
         let mut command = cluster::command(
             &installation.bin.join("postgres"),
             user,

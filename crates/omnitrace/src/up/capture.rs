@@ -55,8 +55,13 @@ impl LastLines {
 pub fn start(
     output: PipeReader,
     log: &Path,
+    append: bool,
 ) -> io::Result<(LastLines, mpsc::UnboundedReceiver<Said>)> {
-    let mut log = Rotating::open(log)?;
+    let mut log = if append {
+        Rotating::append(log)?
+    } else {
+        Rotating::open(log)?
+    };
     let last = LastLines::default();
     let (send, receive) = mpsc::unbounded_channel();
     let lines = last.clone();
@@ -133,7 +138,7 @@ fn readable(line: &str) -> String {
         .to_owned()
 }
 
-/// A log file that is begun anew with each run and each time it is full.
+/// A log file that is begun anew with each run of `up` and each time it is full.
 struct Rotating {
     path: PathBuf,
     file: File,
@@ -155,6 +160,20 @@ impl Rotating {
             path: path.to_owned(),
             file,
             bytes: 0,
+        })
+    }
+
+    /// Goes on where a child that has died left off: what it said last is why it died.
+    fn append(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            bytes: file.metadata()?.len(),
+            file,
         })
     }
 
@@ -189,6 +208,15 @@ mod tests {
             sizes.iter().all(|size| *size <= FILE_BYTES + (2 << 20)),
             "{sizes:?}"
         );
+    }
+
+    #[test]
+    fn a_restarted_child_goes_on_with_the_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("data.log");
+        Rotating::open(&path).unwrap().write("why").unwrap();
+        Rotating::append(&path).unwrap().write("again").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "why\nagain\n");
     }
 
     #[test]

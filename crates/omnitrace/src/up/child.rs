@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -18,14 +19,14 @@ use super::report::Report;
 use crate::files;
 
 /// How a child differs from this process.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Launch {
     /// Role and its options.
     pub arguments: Vec<OsString>,
-    /// Variables to set.
+    /// Variables to set, also of those that are taken away.
     pub environment: Vec<(&'static str, String)>,
     /// Variables to take away.
-    pub removed: Vec<&'static str>,
+    pub removed: Vec<String>,
 }
 
 /// A child process.
@@ -36,29 +37,33 @@ pub struct Child {
     pub pid: u32,
     /// Where its output goes.
     pub log: PathBuf,
+    listens_since: OnceLock<Instant>,
     last_lines: LastLines,
-    said: mpsc::UnboundedReceiver<Said>,
     exit: watch::Receiver<Option<ExitStatus>>,
     /// Closed by the kernel when this process ends, however it ends: that is how the child learns of it.
     _parent_pipe: ChildStdin,
 }
 
 impl Child {
-    /// Starts this executable with another role. Its end is also sent to `exits`.
+    /// Starts this executable with another role; what it announces comes through the channel. A `restarted` child goes
+    /// on with the log of the one before.
     pub fn spawn(
         name: &'static str,
         launch: Launch,
         data_dir: &Path,
-        exits: &mpsc::UnboundedSender<&'static str>,
-    ) -> Result<Self> {
+        restarted: bool,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<Said>)> {
         let logs = data_dir.join("logs");
         files::create_directory(&logs, 0o700)?;
         let log = logs.join(format!("{name}.log"));
         let (output, input) = std::io::pipe()?;
-        let (last_lines, said) = capture::start(output, &log)
+        let (last_lines, said) = capture::start(output, &log, restarted)
             .with_context(|| format!("cannot write {}", log.display()))?;
         let mut command =
             Command::new(std::env::current_exe().context("cannot find this executable")?);
+        for name in launch.removed {
+            command.env_remove(name);
+        }
         command
             .args(launch.arguments)
             .envs(launch.environment)
@@ -68,9 +73,6 @@ impl Child {
             .stderr(input)
             // A Ctrl-C on the terminal reaches `up` only, which stops its children in order.
             .process_group(0);
-        for name in launch.removed {
-            command.env_remove(name);
-        }
         let mut process = tokio::process::Command::from(command)
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
@@ -78,31 +80,41 @@ impl Child {
         let parent_pipe = process.stdin.take().context("pipe to the child")?;
         let pid = process.id().context("the child has ended already")?;
         let (send, exit) = watch::channel(None);
-        let exits = exits.clone();
         tokio::spawn(async move {
             let status = process.wait().await.unwrap_or_default();
             send.send_replace(Some(status));
-            exits.send(name).ok();
         });
-        Ok(Self {
+        let child = Self {
             name,
             pid,
             log,
+            listens_since: OnceLock::new(),
             last_lines,
-            said,
             exit,
             _parent_pipe: parent_pipe,
-        })
+        };
+        Ok((child, said))
     }
 
-    /// Waits for the `listening` line and passes on what the child says before it. The end of the child is not
-    /// noticed here: it is reported to `exits`.
-    pub async fn listening(&mut self, patience: Duration, report: &Report) -> Result<Value> {
+    /// Waits for the `listening` line and passes on what the child says before it; an error when it ends instead.
+    pub async fn listening(
+        &self,
+        said: &mut mpsc::UnboundedReceiver<Said>,
+        patience: Duration,
+        report: &Report,
+    ) -> Result<Value> {
         loop {
-            match tokio::time::timeout(patience, self.said.recv()).await {
-                Ok(Some(Said::Listening(line))) => return Ok(line),
+            match tokio::time::timeout(patience, said.recv()).await {
+                Ok(Some(Said::Listening(line))) => {
+                    self.listens_since.get_or_init(Instant::now);
+                    return Ok(line);
+                }
                 Ok(Some(Said::Progress(text))) => report.progress(self.name, &text),
-                Ok(None) => std::future::pending().await,
+                // Its output has ended, and so does it.
+                Ok(None) => {
+                    self.ended().await;
+                    return Err(self.obituary().await);
+                }
                 Err(_) => bail!(
                     "{} did not start to listen within {patience:?}; its last lines ({}):\n{}",
                     self.name,
@@ -118,16 +130,35 @@ impl Child {
         *self.exit.borrow()
     }
 
-    /// For the report of an unexpected end.
-    pub async fn obituary(&self) -> String {
-        // The last words may still be on their way through the pipe.
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    /// Resolves when it has ended.
+    pub async fn ended(&self) {
+        // The sender is dropped only after it has sent.
+        self.exit.clone().wait_for(Option::is_some).await.ok();
+    }
+
+    /// Time since it began to listen.
+    pub fn age(&self) -> Duration {
+        self.listens_since
+            .get()
+            .map_or(Duration::ZERO, Instant::elapsed)
+    }
+
+    /// `ended by itself (signal: 9 (SIGKILL))`.
+    pub fn end(&self) -> String {
         let status = self
             .status()
             .map_or_else(|| "unknown".to_owned(), |status| status.to_string());
-        format!(
-            "{} ended by itself ({status}); its last lines, from {}:\n{}",
+        format!("ended by itself ({status})")
+    }
+
+    /// The report of an end that nobody asked for.
+    pub async fn obituary(&self) -> anyhow::Error {
+        // The last words may still be on their way through the pipe.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        anyhow::anyhow!(
+            "{} {}; its last lines, from {}:\n{}",
             self.name,
+            self.end(),
             self.log.display(),
             self.last_lines.text()
         )

@@ -76,6 +76,7 @@ mod tests {
             name: "data".into(),
             pid: std::process::id(),
             started: started(std::process::id()),
+            restarts: 0,
             url: None,
             admin_url: None,
         };

@@ -1,18 +1,21 @@
 //! `omnitrace up`: everything on one machine, each part a process of its own.
 //!
 //! [`run()`] claims the data directory ([`state`]), starts the children in order ([`stack`], [`child`], [`wiring`],
-//! [`ports`]), sends the probe ([`probe`]), keeps the load going ([`load`]), and stops everything in the end.
+//! [`ports`]), sends the probe ([`probe`]), keeps the load going ([`load`]) and the children alive ([`supervisor`]), and
+//! stops everything in the end.
 //! Nothing outlives it: each child holds a pipe to this process, and stops when it closes.
 
 mod capture;
 mod child;
 mod crashed;
+mod inherited;
 mod load;
 pub mod ports;
 pub mod probe;
 mod report;
 mod stack;
 pub mod state;
+mod supervisor;
 mod wiring;
 
 use std::fs::File;
@@ -25,7 +28,7 @@ use anyhow::{Result, bail};
 use nix::fcntl::Flock;
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::cli::UpArgs;
 use crate::{environment, files, orphan};
@@ -33,7 +36,7 @@ use report::Report;
 use stack::Stack;
 use state::State;
 
-/// Runs the stack until Ctrl-C, SIGTERM, or the end of a part.
+/// Runs the stack until Ctrl-C, SIGTERM, or the failure of a part.
 pub fn run(args: &UpArgs) -> Result<ExitCode> {
     let report = Report::new(args.json);
     // One thread is enough for a few children and the trickle of `--load`.
@@ -49,17 +52,15 @@ pub fn run(args: &UpArgs) -> Result<ExitCode> {
 
 async fn supervise(args: &UpArgs, report: &Report) -> Result<()> {
     if args.no_console {
-        wiring::foreign_collector()?;
+        inherited::collector()?;
     }
     let _lock = claim(&args.data_dir).await?;
     let mut signals = Signals::install()?;
-    let (send, mut exits) = mpsc::unbounded_channel();
-    let mut stack = Stack::new(args, report, send)?;
+    let stack = Stack::new(args, report)?;
     crashed::wait_for_leftovers(&args.data_dir, report).await;
     let end = tokio::select! {
         biased;
         reason = signals.next() => End::Asked(reason),
-        Some(name) = exits.recv() => End::Died(name),
         Err(error) = stack.run() => End::Failed(error),
     };
     let result = match end {
@@ -67,12 +68,10 @@ async fn supervise(args: &UpArgs, report: &Report) -> Result<()> {
             report.stopping(reason);
             Ok(())
         }
-        End::Died(name) => {
-            report.stopping(&format!("{name} ended by itself"));
-            Err(anyhow::Error::msg(stack.obituary(name).await))
-        }
         End::Failed(error) => {
-            report.stopping("the start failed");
+            // Its first words; all of it is said at the end.
+            let text = error.to_string();
+            report.stopping(text.split([';', '\n']).next().unwrap_or_default());
             Err(error)
         }
     };
@@ -89,7 +88,6 @@ async fn supervise(args: &UpArgs, report: &Report) -> Result<()> {
 
 enum End {
     Asked(&'static str),
-    Died(&'static str),
     Failed(anyhow::Error),
 }
 

@@ -75,7 +75,7 @@ pub async fn run(
             let left: Vec<&str> = left.iter().map(|sign| sign.text()).collect();
             bail!(
                 "the probe went through (trace {}), but after {PATIENCE:?} the console at {console} does not show {}; \
-                 OTEL_* variables that switch telemetry off or thin it out have this effect",
+                 the services' logs may say why",
                 visible.trace_id,
                 left.join(", ")
             );

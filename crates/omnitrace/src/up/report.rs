@@ -2,9 +2,11 @@
 
 use std::fmt::Display;
 use std::io::Write;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+
+use super::child::Child;
 
 /// Says things on stdout, with the time since the start.
 pub struct Report {
@@ -44,6 +46,19 @@ impl Report {
             "started",
             event,
             format_args!("  {part:<11} {details}   ({seconds:.1} s)"),
+        );
+    }
+
+    /// A part has ended by itself, and is started again after `pause`.
+    pub fn died(&self, child: &Child, pause: Duration) {
+        let (end, log, pause) = (child.end(), child.log.display(), pause.as_secs_f64());
+        self.say(
+            "died",
+            json!({"part": child.name, "how": end, "restart_in_seconds": pause, "log": child.log}),
+            format_args!(
+                "  {:<11} {end}; restart in {pause} s, see {log}",
+                child.name
+            ),
         );
     }
 

@@ -1,7 +1,10 @@
 //! The children, started in order, each ready before the next.
 
+use std::cell::RefCell;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -10,9 +13,10 @@ use tokio::sync::mpsc;
 
 use super::child::{Child, Launch};
 use super::report::Report;
-use super::state::{Part, State};
+use super::state::State;
+use super::supervisor::{self, Kept};
 use super::wiring::{self, Peers};
-use super::{crashed, load, ports, probe};
+use super::{inherited, load, ports, probe};
 use crate::cli::UpArgs;
 use crate::environment;
 use crate::postgres::external;
@@ -24,25 +28,21 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Per child: longer than a service drains (10 s) and flushes (5 s); Postgres writes a checkpoint.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Everything that runs.
+/// Everything that runs. It changes while its children are watched, all in one thread.
 pub struct Stack<'a> {
-    args: &'a UpArgs,
-    report: &'a Report,
+    /// What was asked for.
+    pub args: &'a UpArgs,
+    /// Says what happens.
+    pub report: &'a Report,
     data_dir: PathBuf,
-    children: Vec<Child>,
-    exits: mpsc::UnboundedSender<&'static str>,
-    state: State,
-    peers: Peers,
+    children: RefCell<Vec<Rc<Child>>>,
+    state: RefCell<State>,
     client: reqwest::Client,
 }
 
 impl<'a> Stack<'a> {
-    /// Nothing runs yet. The name of each child that ends is sent to `exits`.
-    pub fn new(
-        args: &'a UpArgs,
-        report: &'a Report,
-        exits: mpsc::UnboundedSender<&'static str>,
-    ) -> Result<Self> {
+    /// Nothing runs yet.
+    pub fn new(args: &'a UpArgs, report: &'a Report) -> Result<Self> {
         let data_dir = args.data_dir.canonicalize()?;
         let client = reqwest::Client::builder()
             .no_proxy()
@@ -56,47 +56,54 @@ impl<'a> Stack<'a> {
             args,
             report,
             data_dir,
-            children: Vec::new(),
-            exits,
-            state,
-            peers: Peers::default(),
+            children: RefCell::default(),
+            state: RefCell::new(state),
             client,
         })
     }
 
-    /// Starts everything, sends the probe, and then keeps the load going; returns only when something fails.
-    pub async fn run(&mut self) -> Result<std::convert::Infallible> {
-        let args = self.args;
-        self.state.write(&self.data_dir)?;
-        wiring::explain_overrides(args, self.report)?;
-        self.start_postgres().await?;
-        self.start_console().await?;
-        self.peers.downstream = self
-            .start_service(
-                "downstream",
-                args.ports.downstream_port,
-                args.ports.downstream_admin_port,
-            )
-            .await?;
-        self.peers.data = self
-            .start_service("data", args.ports.data_port, args.ports.data_admin_port)
-            .await?;
-        let gateway = self
-            .start_service(
-                "gateway",
-                args.ports.gateway_port,
-                args.ports.gateway_admin_port,
-            )
-            .await?;
-        let console = self.state.url("console").map(str::to_owned);
-        let visible = probe::run(&self.client, &gateway, console.as_deref()).await?;
-        self.state.ready = true;
-        self.state.write(&self.data_dir)?;
-        self.announce(&gateway, console.as_deref(), &visible);
-        load::run(&self.client, &gateway, args.load).await
+    /// Starts everything, sends the probe, and then keeps the load going and the children alive; returns only when
+    /// something fails.
+    pub async fn run(&self) -> Result<Infallible> {
+        let (started, mut children) = mpsc::unbounded_channel();
+        tokio::select! {
+            ended = self.start_all(&started) => ended,
+            error = supervisor::keep_all(self, &mut children) => Err(error),
+        }
     }
 
-    async fn start_postgres(&mut self) -> Result<()> {
+    async fn start_all(&self, kept: &mpsc::UnboundedSender<Kept>) -> Result<Infallible> {
+        let ports = &self.args.ports;
+        self.state.borrow().write(&self.data_dir)?;
+        let unused = inherited::unused(!self.args.no_console)?;
+        inherited::explain(&unused, self.report);
+        let mut peers = Peers {
+            unused,
+            database: self.start_postgres(kept).await?,
+            otlp: self.start_console(kept).await?,
+            ..Peers::default()
+        };
+        let (http, admin) = (ports.downstream_port, ports.downstream_admin_port);
+        peers.downstream = self
+            .start_service("downstream", http, admin, &peers, kept)
+            .await?;
+        let (http, admin) = (ports.data_port, ports.data_admin_port);
+        peers.data = self
+            .start_service("data", http, admin, &peers, kept)
+            .await?;
+        let (http, admin) = (ports.gateway_port, ports.gateway_admin_port);
+        let gateway = self
+            .start_service("gateway", http, admin, &peers, kept)
+            .await?;
+        let console = self.state.borrow().url("console").map(str::to_owned);
+        let visible = probe::run(&self.client, &gateway, console.as_deref()).await?;
+        self.change(|state| state.ready = true)?;
+        self.announce(&gateway, console.as_deref(), &peers, &visible);
+        load::run(&self.client, &gateway, self.args.load).await
+    }
+
+    /// `DATABASE_URL` of data.
+    async fn start_postgres(&self, kept: &mpsc::UnboundedSender<Kept>) -> Result<String> {
         if let Some(url) = environment::text("DATABASE_URL")? {
             let found = external::check(&url).await?;
             let details = format!(
@@ -108,20 +115,22 @@ impl<'a> Stack<'a> {
                 &details,
                 json!({"source": "database_url", "host": found.host, "version": found.version}),
             );
-            self.peers.database = url;
-            return Ok(());
+            return Ok(url);
         }
-        let line = self
-            .start(
-                "postgres",
-                wiring::postgres(&self.data_dir),
-                POSTGRES_PATIENCE,
-            )
-            .await?;
+        let launch = wiring::postgres(&self.data_dir, 0);
+        let line = self.start("postgres", launch, POSTGRES_PATIENCE).await?;
         let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
-        self.peers.database = text("database_url");
-        self.state.database_url = Some(self.peers.database.clone());
-        self.register("postgres", None, None)?;
+        let url = text("database_url");
+        let port = url::Url::parse(&url)?
+            .port()
+            .context("the port of Postgres")?;
+        self.change(|state| state.database_url = Some(url.clone()))?;
+        self.keep(
+            kept,
+            "postgres",
+            wiring::postgres(&self.data_dir, port),
+            POSTGRES_PATIENCE,
+        );
         let user = line["user"]
             .as_str()
             .map_or_else(String::new, |user| format!(", as user {user}"));
@@ -132,79 +141,124 @@ impl<'a> Stack<'a> {
             text("bin")
         );
         self.report.started("postgres", &details, json!({"source": text("source"), "version": text("version"), "bin": text("bin"), "data": text("data")}));
-        Ok(())
+        Ok(url)
     }
 
-    async fn start_console(&mut self) -> Result<()> {
+    /// Where telemetry goes; `None` when it is off.
+    async fn start_console(&self, kept: &mpsc::UnboundedSender<Kept>) -> Result<Option<String>> {
         if self.args.no_console {
-            self.peers.otlp = wiring::foreign_collector()?;
-            return Ok(());
+            return inherited::collector();
         }
         let choice = ports::choose(
             "console",
             self.args.ports.console_port,
             self.args.strict_ports,
         )?;
-        let launch = wiring::console(choice.address, &self.data_dir, self.args);
-        let line = self.start("console", launch, PATIENCE).await?;
-        self.peers.otlp = url(&line, "http_addr")?;
-        self.register("console", Some(self.peers.otlp.clone()), None)?;
+        let launch = |address| wiring::console(address, &self.data_dir, self.args);
+        let line = self
+            .start("console", launch(choice.address), PATIENCE)
+            .await?;
+        let address = address(&line, "http_addr")?;
+        self.listens("console", address, None)?;
+        self.keep(kept, "console", launch(address), PATIENCE);
         self.report_part("console", choice.moved.as_slice());
-        Ok(())
+        Ok(Some(url(address)))
     }
 
     async fn start_service(
-        &mut self,
+        &self,
         name: &'static str,
         port: u16,
         admin_port: u16,
+        peers: &Peers,
+        kept: &mpsc::UnboundedSender<Kept>,
     ) -> Result<String> {
         let http = ports::choose(name, port, self.args.strict_ports)?;
         let admin = ports::choose(name, admin_port, self.args.strict_ports)?;
-        let launch = wiring::service(name, http.address, admin.address, &self.peers, self.args)?;
-        let line = self.start(name, launch, PATIENCE).await?;
-        let (address, admin_address) = (url(&line, "http_addr")?, url(&line, "admin_addr")?);
-        probe::until_ready(&self.client, name, &admin_address, PATIENCE).await?;
-        self.register(name, Some(address.clone()), Some(admin_address))?;
+        let launch = |http, admin| wiring::service(name, http, admin, peers, self.args);
+        let line = self
+            .start(name, launch(http.address, admin.address)?, PATIENCE)
+            .await?;
+        let (address, admin_address) =
+            (address(&line, "http_addr")?, address(&line, "admin_addr")?);
+        self.listens(name, address, Some(admin_address))?;
+        self.keep(kept, name, launch(address, admin_address)?, PATIENCE);
+        probe::until_ready(&self.client, name, &url(admin_address), PATIENCE).await?;
         let moved: Vec<String> = http.moved.into_iter().chain(admin.moved).collect();
         self.report_part(name, &moved);
-        Ok(address)
+        Ok(url(address))
     }
 
-    async fn start(
-        &mut self,
+    async fn start(&self, name: &'static str, launch: Launch, patience: Duration) -> Result<Value> {
+        let (child, mut said) = Child::spawn(name, launch, &self.data_dir, false)?;
+        let child = self.add(child)?;
+        child.listening(&mut said, patience, self.report).await
+    }
+
+    /// Starts a child that has ended once more. One that ends again, or does not listen, is dead when this returns.
+    pub async fn restart(&self, kept: &Kept) -> Result<()> {
+        let (child, mut said) = Child::spawn(kept.name, kept.launch.clone(), &self.data_dir, true)?;
+        let child = self.add(child)?;
+        match child.listening(&mut said, kept.patience, self.report).await {
+            Ok(_) => self.report_part(kept.name, &[]),
+            Err(_) => child.kill().await,
+        }
+        Ok(())
+    }
+
+    /// In the place of the one before, which has ended. Known to the next run even if this one is killed before the
+    /// child listens.
+    fn add(&self, child: Child) -> Result<Rc<Child>> {
+        let child = Rc::new(child);
+        let mut children = self.children.borrow_mut();
+        match children.iter_mut().find(|old| old.name == child.name) {
+            Some(old) => *old = Rc::clone(&child),
+            None => children.push(Rc::clone(&child)),
+        }
+        self.change(|state| state.begin(child.name, child.pid))?;
+        Ok(child)
+    }
+
+    fn keep(
+        &self,
+        kept: &mpsc::UnboundedSender<Kept>,
         name: &'static str,
         launch: Launch,
         patience: Duration,
-    ) -> Result<Value> {
-        self.children
-            .push(Child::spawn(name, launch, &self.data_dir, &self.exits)?);
-        // Known to the next run even if this one is killed before the child listens.
-        self.register(name, None, None)?;
-        let child = self.children.last_mut().context("the child just started")?;
-        child.listening(patience, self.report).await
+    ) {
+        let child = Kept {
+            name,
+            launch,
+            patience,
+        };
+        kept.send(child).ok();
     }
 
-    fn register(
-        &mut self,
-        name: &'static str,
-        url: Option<String>,
-        admin_url: Option<String>,
-    ) -> Result<()> {
-        let pid = self.children.last().map_or(0, |child| child.pid);
-        self.state.parts.retain(|part| part.name != name);
-        self.state.parts.push(Part {
-            name: name.to_owned(),
-            pid,
-            started: crashed::started(pid),
-            url,
-            admin_url,
-        });
-        self.state.write(&self.data_dir)
+    /// The latest child of a role that has been started.
+    pub fn child(&self, name: &str) -> Rc<Child> {
+        let children = self.children.borrow();
+        let found = children.iter().find(|child| child.name == name);
+        Rc::clone(found.expect("only what was started is kept"))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) -> Result<()> {
+        let mut state = self.state.borrow_mut();
+        change(&mut state);
+        state.write(&self.data_dir)
+    }
+
+    fn listens(&self, name: &str, address: SocketAddr, admin: Option<SocketAddr>) -> Result<()> {
+        self.change(|state| {
+            let mut parts = state.parts.iter_mut();
+            if let Some(part) = parts.find(|part| part.name == name) {
+                (part.url, part.admin_url) = (Some(url(address)), admin.map(url));
+            }
+        })
     }
 
     fn report_part(&self, name: &str, moved: &[String]) {
-        let Some(part) = self.state.part(name) else {
+        let state = self.state.borrow();
+        let Some(part) = state.part(name) else {
             return;
         };
         let url = part.url.as_deref().unwrap_or_default();
@@ -212,25 +266,28 @@ impl<'a> Stack<'a> {
             .admin_url
             .as_deref()
             .map_or_else(String::new, |admin| format!("   admin {admin}"));
-        let why = if moved.is_empty() {
-            String::new()
-        } else {
-            format!("   ({})", moved.join("; "))
+        let why = match (moved, part.restarts) {
+            ([], 0) => String::new(),
+            ([], restarts) => format!("   (restart {restarts})"),
+            _ => format!("   ({})", moved.join("; ")),
         };
-        let fields =
-            json!({"url": url, "admin_url": part.admin_url, "pid": part.pid, "moved": moved});
+        let fields = json!({"url": url, "admin_url": part.admin_url, "pid": part.pid, "moved": moved, "restarts": part.restarts});
         self.report
             .started(name, &format!("{url}{admin}{why}"), fields);
     }
 
-    fn announce(&self, gateway: &str, console: Option<&str>, visible: &probe::Visible) {
+    fn announce(
+        &self,
+        gateway: &str,
+        console: Option<&str>,
+        peers: &Peers,
+        visible: &probe::Visible,
+    ) {
         let seconds = self.report.seconds();
-        let (what, at) = match console {
-            Some(console) => ("data visible in", format!("console {console}   ")),
-            None => (
-                "answering after",
-                format!("telemetry to {}   ", self.peers.otlp),
-            ),
+        let (what, at) = match (console, &peers.otlp) {
+            (Some(console), _) => ("data visible in", format!("console {console}   ")),
+            (None, Some(collector)) => ("answering after", format!("telemetry to {collector}   ")),
+            (None, None) => ("answering after", String::new()),
         };
         let order = json!({"sku": visible.sku, "quantity": 1, "customer_email": "ada@example.com"});
         let command = format!(
@@ -242,30 +299,26 @@ impl<'a> Stack<'a> {
         self.report.ready(&text, fields);
     }
 
-    /// Why the stack cannot go on: the child `name` has ended.
-    pub async fn obituary(&self, name: &str) -> String {
-        match self.children.iter().find(|child| child.name == name) {
-            Some(child) => child.obituary().await,
-            None => format!("{name} ended by itself"),
-        }
-    }
-
     /// Stops the children, the last one first: whoever needs another stops before it.
     pub async fn stop(&self) {
-        for child in self.children.iter().rev() {
+        for child in self.last_first() {
             child.stop(STOP_PATIENCE, self.report).await;
         }
     }
 
     /// Ends everything at once. Postgres gets a moment: its supervisor stops the server, and nothing else would.
     pub async fn kill(&self) {
-        for child in self.children.iter().rev() {
+        for child in self.last_first() {
             if child.name == "postgres" {
                 child.stop(Duration::from_secs(5), self.report).await;
             } else {
                 child.kill().await;
             }
         }
+    }
+
+    fn last_first(&self) -> Vec<Rc<Child>> {
+        self.children.borrow().iter().rev().cloned().collect()
     }
 
     /// What other commands would take for a running stack.
@@ -279,12 +332,13 @@ impl<'a> Stack<'a> {
     }
 }
 
-fn url(line: &Value, field: &str) -> Result<String> {
-    match line[field]
-        .as_str()
-        .and_then(|address| address.parse::<SocketAddr>().ok())
-    {
-        Some(address) => Ok(format!("http://{address}")),
-        None => bail!("the line `listening` has no usable {field}: {line}"),
+fn address(line: &Value, field: &str) -> Result<SocketAddr> {
+    match line[field].as_str().map(str::parse) {
+        Some(Ok(address)) => Ok(address),
+        _ => bail!("the line `listening` has no usable {field}: {line}"),
     }
+}
+
+fn url(address: SocketAddr) -> String {
+    format!("http://{address}")
 }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::crashed;
 use crate::files;
 
 /// A running stack. Only its owner can read the file: it holds the URL of the private database.
@@ -30,6 +31,9 @@ pub struct Part {
     pub pid: u32,
     /// When the process started, in the kernel's clock ticks: tells it from a later process with the same id.
     pub started: Option<u64>,
+    /// How often it was started again after it had ended by itself.
+    #[serde(default)]
+    pub restarts: u32,
     /// `http://ip:port`; none for Postgres.
     pub url: Option<String>,
     /// `http://ip:port` of the private listener; only services have one.
@@ -45,6 +49,25 @@ impl State {
     /// A part by name.
     pub fn part(&self, name: &str) -> Option<&Part> {
         self.parts.iter().find(|part| part.name == name)
+    }
+
+    /// The process `pid` is the part `name` from now on; where it listens stays.
+    pub fn begin(&mut self, name: &str, pid: u32) {
+        let started = crashed::started(pid);
+        match self.parts.iter_mut().find(|part| part.name == name) {
+            Some(part) => {
+                (part.pid, part.started) = (pid, started);
+                part.restarts += 1;
+            }
+            None => self.parts.push(Part {
+                name: name.to_owned(),
+                pid,
+                started,
+                restarts: 0,
+                url: None,
+                admin_url: None,
+            }),
+        }
     }
 
     /// The parts that have an admin listener.

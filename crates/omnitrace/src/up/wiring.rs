@@ -3,67 +3,27 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::child::Launch;
-use super::report::Report;
+use super::inherited::Unused;
 use super::state;
 use crate::cli::UpArgs;
 use crate::environment;
 
-/// About another collector than the console.
-const FOREIGN_OTLP: [&str; 17] = [
-    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_PROTOCOL",
-    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
-    "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL",
-    "OTEL_EXPORTER_OTLP_HEADERS",
-    "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
-    "OTEL_EXPORTER_OTLP_LOGS_HEADERS",
-    "OTEL_EXPORTER_OTLP_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_LOGS_CLIENT_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_CLIENT_KEY",
-    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
-    "OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY",
-];
-
 /// Addresses of the parts that a service talks to, as far as they are started.
 #[derive(Debug, Default)]
 pub struct Peers {
-    /// Where OTLP goes: the console, or somebody else's collector.
-    pub otlp: String,
+    /// Where OTLP goes: the console, or somebody else's collector; `None` when the variables say it all.
+    pub otlp: Option<String>,
+    /// The caller's variables that the services do not get.
+    pub unused: Vec<Unused>,
     /// `DATABASE_URL` of data.
     pub database: String,
     /// URL of downstream.
     pub downstream: String,
     /// URL of data.
     pub data: String,
-}
-
-/// Where telemetry goes without a console.
-pub fn foreign_collector() -> Result<String> {
-    environment::text("OTEL_EXPORTER_OTLP_ENDPOINT")?.context(
-        "--no-console: OTEL_EXPORTER_OTLP_ENDPOINT is not set; set it to your collector, for example http://localhost:4318",
-    )
-}
-
-/// Says which of the user's variables are not used, and why.
-pub fn explain_overrides(args: &UpArgs, report: &Report) -> Result<()> {
-    if environment::text("OTEL_SERVICE_NAME")?.is_some() {
-        report.progress(
-            "up",
-            "OTEL_SERVICE_NAME is not used: each service is named after its role",
-        );
-    }
-    if !args.no_console && environment::text("OTEL_EXPORTER_OTLP_ENDPOINT")?.is_some() {
-        report.progress("up", "OTEL_EXPORTER_OTLP_* is not used: telemetry goes to the console (use --no-console to send it there)");
-    }
-    Ok(())
 }
 
 /// A service: gateway, data or downstream.
@@ -86,27 +46,36 @@ pub fn service(
     set.push(("OTEL_SERVICE_NAME", name.to_owned()));
     // An order should be visible soon after it was placed; the specification's 5 s are for production.
     for delay in ["OTEL_BSP_SCHEDULE_DELAY", "OTEL_BLRP_SCHEDULE_DELAY"] {
-        if environment::text(delay)?.is_none() {
+        if !args.no_console || environment::text(delay)?.is_none() {
             set.push((delay, "500".to_owned()));
         }
     }
     if let Some(filter) = environment::text("RUST_LOG")? {
-        // The line `listening` has to pass the filter.
-        set.push(("RUST_LOG", format!("{filter},service::run=info")));
+        // What `up` waits for has to pass the filter: the line `listening`, and that of the probe order.
+        let needed = if args.no_console {
+            ""
+        } else {
+            ",gateway::handlers=info"
+        };
+        set.push(("RUST_LOG", format!("{filter},service::run=info{needed}")));
     }
-    if !args.no_console {
-        launch.removed.extend(FOREIGN_OTLP);
+    let unused = peers.unused.iter().map(|unused| unused.name.clone());
+    launch.removed.extend(unused);
+    if let Some(otlp) = &peers.otlp {
+        set.push(("OTEL_EXPORTER_OTLP_ENDPOINT", otlp.clone()));
     }
-    set.push(("OTEL_EXPORTER_OTLP_ENDPOINT", peers.otlp.clone()));
     match name {
         "data" => {
             set.push(("DATABASE_URL", peers.database.clone()));
             set.push(("DOWNSTREAM_URL", peers.downstream.clone()));
         }
-        _ => launch.removed.push("DATABASE_URL"),
+        _ => launch.removed.push("DATABASE_URL".to_owned()),
     }
     if name == "gateway" {
         set.push(("DATA_URL", peers.data.clone()));
+    } else {
+        // It is about strangers: among themselves the services trust each other.
+        launch.removed.push("OMNITRACE_TRUST_CALLERS".to_owned());
     }
     Ok(launch)
 }
@@ -131,17 +100,19 @@ pub fn console(listen: SocketAddr, data_dir: &Path, args: &UpArgs) -> Launch {
     launch
         .arguments
         .extend(["--targets".into(), state::targets_path(data_dir).into()]);
-    launch.removed.push("DATABASE_URL");
+    launch.removed.push("DATABASE_URL".to_owned());
     launch
 }
 
-/// The private Postgres.
-pub fn postgres(data_dir: &Path) -> Launch {
+/// The private Postgres, on `port` or any free one (0).
+pub fn postgres(data_dir: &Path, port: u16) -> Launch {
     let arguments = vec![
         "postgres".into(),
         "--json".into(),
         "--data-dir".into(),
         data_dir.into(),
+        "--port".into(),
+        port.to_string().into(),
     ];
     Launch {
         arguments,

@@ -133,3 +133,37 @@ async fn the_example_gives_a_trace_a_log_line_and_metrics() {
         "a bucket leads to the trace"
     );
 }
+
+#[tokio::test]
+async fn a_request_that_fails_logs_its_cause_once() {
+    let (receiver, database) = (Receiver::start(), database().await);
+    let mut command = Command::new(example());
+    command
+        .env_clear()
+        .env("DATABASE_URL", &database.url)
+        // Nothing listens there.
+        .env("PEER_URL", "http://127.0.0.1:9")
+        .env("LISTEN", "127.0.0.1:0")
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url());
+    let mut shop = Child::spawn("adopt", command);
+    let address = shop.listening().await.http_addr;
+    let request = http().get(format!("http://{address}/hello"));
+    let failed = Reply::read(request.send().await.expect("an answer")).await;
+    let trace_id = failed.expect(502).trace_id();
+    assert!(shop.terminate().await.success(), "{}", shop.output());
+
+    let lines = shop.json_lines();
+    let errors: Vec<_> = lines
+        .iter()
+        .filter(|line| line["level"] == "ERROR")
+        .collect();
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+    let line = errors[0];
+    assert_eq!(
+        (&line["message"], &line["http.response.status_code"]),
+        (&json!("request failed"), &json!(502))
+    );
+    assert_eq!(line["trace_id"], json!(trace_id), "{line}");
+    let cause = line["cause"].as_str().unwrap_or_default();
+    assert!(cause.contains("ConnectionRefused"), "{line}");
+}

@@ -100,37 +100,6 @@ async fn sigkill_of_up_and_of_the_supervisor_stops_postgres_too() {
 }
 
 #[tokio::test]
-async fn a_child_that_dies_is_reported_with_its_last_lines() {
-    let mut up = with_shared_postgres().await;
-    up.ready().await;
-    let data = up.started("data").await;
-    kill(pid_of(&data), Signal::SIGKILL).unwrap();
-    assert_eq!(up.child.wait().await.code(), Some(1));
-    let said = up.child.stderr().join("\n");
-    assert!(
-        said.contains("data ended by itself (signal: 9 (SIGKILL)); its last lines, from "),
-        "{said}"
-    );
-    assert!(
-        said.contains("logs/data.log") && said.contains("listening"),
-        "{said}"
-    );
-    let error = up
-        .events()
-        .into_iter()
-        .find(|event| event["event"] == "error")
-        .expect("an event");
-    assert!(
-        error["message"]
-            .as_str()
-            .unwrap()
-            .contains("data ended by itself"),
-        "{error}"
-    );
-    assert_eq!(up.directory.processes(), [] as [String; 0]);
-}
-
-#[tokio::test]
 async fn a_child_that_cannot_start_is_reported_with_the_reason() {
     let mut up = Up::start_with(Directory::new(), &database().await, |command| {
         command

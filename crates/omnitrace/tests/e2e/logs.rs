@@ -226,7 +226,14 @@ async fn the_level_changes_live_and_never_touches_spans() {
     directives.sort_unstable();
     assert_eq!(
         directives,
-        ["actix_http=off", "actix_server=warn", "info", "sqlx=off"]
+        [
+            "actix_http::=off",
+            "actix_server::=warn",
+            "info",
+            "sqlx::=off",
+            "sqlx_core::=off",
+            "sqlx_postgres::=off"
+        ]
     );
     let trace = stack.get_data().await.expect(200).trace_id();
     let quoted = eventually("downstream logs again", async || {

@@ -286,7 +286,7 @@ async fn data_is_released(alerting: &mut Alerting) {
         change["reason"]
             .as_str()
             .unwrap()
-            .starts_with("p95 rose from "),
+            .starts_with("its p95 is "),
         "{change:#}"
     );
     let slowest = list(&page["evidence"]["dependencies"]["slowest"]["hops"]);

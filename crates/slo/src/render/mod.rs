@@ -4,7 +4,7 @@ mod alerts;
 mod indicators;
 mod notification;
 mod outages;
-mod release;
+pub mod release;
 
 use crate::yaml::{self, Group, Rule};
 use crate::{Definition, Profile, Severity};

@@ -1,7 +1,18 @@
 //! Each release against the one before it: share of errors, p95, and whether to roll back.
+//!
+//! Whether to roll back is decided here and nowhere else: the alerts' texts and herald ask for the recorded result.
 
 use crate::yaml::Rule;
 use crate::{Profile, REQUESTS};
+
+/// Records the releases that are worse than the one before; the label `reason` says how: [`ERRORS`] or [`LATENCY`].
+pub const ROLLBACK_ADVISED: &str = "release:rollback:advised";
+/// Records the releases that can be compared with the one before: both have served enough requests.
+pub const ROLLBACK_JUDGED: &str = "release:rollback:judged";
+/// Reason: a larger share of requests fails; the value is the difference.
+pub const ERRORS: &str = "errors";
+/// Reason: requests take longer; the value is how many times as long the p95 is.
+pub const LATENCY: &str = "latency";
 
 /// A p95 so many times that of the release before is a regression …
 const SLOWER: f64 = 1.5;
@@ -96,9 +107,7 @@ fn changes(profile: &Profile) -> Vec<Rule> {
             "release:pair:info * on ({VERSION}) group_left ()\n(\n  {now}\n  {operator} on (service_name) group_left ()\n  {before}\n)"
         )
     };
-    let enough = format!(
-        "and on ({VERSION}) sum by ({VERSION}) (increase({REQUESTS}_count{{http_route!=\"\",outcome=~\"ok|error\"}}[{window}])) >= {MIN_REQUESTS}"
-    );
+    let judged = format!("and on ({VERSION}) {ROLLBACK_JUDGED}");
     vec![
         Rule::record(
             "release:latency:p95_change_ratio",
@@ -109,17 +118,23 @@ fn changes(profile: &Profile) -> Vec<Rule> {
             now_and_before("release:errors:ratio_rate", "-", "release:previous_errors:ratio_rate"),
         ),
         Rule::record(
-            "release:rollback:advised",
+            ROLLBACK_JUDGED,
             format!(
-                "release:latency:p95_change_ratio > {SLOWER}\nand on ({VERSION}) release:latency:p95_seconds > {STILL_FAST}\n{enough}"
+                "group by ({VERSION}, previous_version) (\n  release:latency:p95_change_ratio or release:errors:ratio_change\n)\nand on ({VERSION}) sum by ({VERSION}) (increase({REQUESTS}_count{{http_route!=\"\",outcome=~\"ok|error\"}}[{window}])) >= {MIN_REQUESTS}"
+            ),
+        ),
+        Rule::record(
+            ROLLBACK_ADVISED,
+            format!(
+                "release:latency:p95_change_ratio > {SLOWER}\nand on ({VERSION}) release:latency:p95_seconds > {STILL_FAST}\n{judged}"
             ),
         )
-        .label("reason", "latency"),
+        .label("reason", LATENCY),
         Rule::record(
-            "release:rollback:advised",
-            format!("release:errors:ratio_change > {MORE_ERRORS}\n{enough}"),
+            ROLLBACK_ADVISED,
+            format!("release:errors:ratio_change > {MORE_ERRORS}\n{judged}"),
         )
-        .label("reason", "errors"),
+        .label("reason", ERRORS),
     ]
 }
 
@@ -132,7 +147,7 @@ pub(super) fn annotation(profile: &Profile) -> String {
     };
     let advice = |reason: &str, text: &str| {
         format!(
-            "{{{{ range printf `release:rollback:advised{{reason=\"{reason}\",service_name=\"%s\",service_version=\"%s\"}}` .Labels.service_name .Labels.service_version | query }}}} Rolling back to {{{{ .Labels.previous_version }}}} is advised: {text}.{{{{ end }}}}"
+            "{{{{ range printf `{ROLLBACK_ADVISED}{{reason=\"{reason}\",service_name=\"%s\",service_version=\"%s\"}}` .Labels.service_name .Labels.service_version | query }}}} Rolling back to {{{{ .Labels.previous_version }}}} is advised: {text}.{{{{ end }}}}"
         )
     };
     let lines = [
@@ -147,9 +162,11 @@ pub(super) fn annotation(profile: &Profile) -> String {
             of("release:errors:ratio_rate", "service_version", "humanizePercentage"),
             of("release:previous_errors:ratio_rate", "previous_version", "humanizePercentage")
         ),
-        advice("latency", "its p95 is {{ .Value | printf \"%.1f\" }} times as long as before"),
-        advice("errors", "{{ .Value | humanizePercentage }} more of its requests fail than before"),
-        "{{ with printf `release:rollback:advised{service_name=\"%s\"}` .Labels.service_name | query }}{{ else }} Rolling back is not advised: it is neither clearly slower nor failing more.{{ end }}".to_owned(),
+        advice(LATENCY, "its p95 is {{ .Value | printf \"%.1f\" }} times as long as before"),
+        advice(ERRORS, "{{ .Value | humanizePercentage }} more of its requests fail than before"),
+        format!(
+            "{{{{ if not (printf `{ROLLBACK_ADVISED}{{service_name=\"%s\"}}` .Labels.service_name | query) }}}}{{{{ with printf `{ROLLBACK_JUDGED}{{service_name=\"%s\"}}` .Labels.service_name | query }}}} Rolling back is not advised: it is neither clearly slower nor failing more.{{{{ else }}}} Whether to roll back is unclear: there were too few requests to compare.{{{{ end }}}}{{{{ end }}}}"
+        ),
         format!("{{{{ else }}}}No service changed its version in the last {}.{{{{ end }}}}", profile.memory()),
     ];
     lines.concat()

@@ -78,6 +78,14 @@ impl Process {
         }
     }
 
+    /// Sends the head of a request as it is, and waits for the end of the answer.
+    pub fn send(&self, head: &str) {
+        let mut stream = TcpStream::connect(self.address).expect("connect");
+        stream.set_read_timeout(Some(DEADLINE)).expect("time-out");
+        write!(stream, "{head}\r\nconnection: close\r\n\r\n").expect("send");
+        std::io::copy(&mut stream, &mut std::io::sink()).expect("an answer");
+    }
+
     /// Sends a request and leaves the reading to the caller; dropping the stream hangs up.
     pub fn open(&self, method: &str, path: &str, headers: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).expect("connect");
@@ -120,6 +128,11 @@ impl Process {
                 )
             })
             .collect()
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// Requests of a route in progress.

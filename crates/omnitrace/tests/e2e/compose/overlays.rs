@@ -77,6 +77,20 @@ fn overlays_change_what_they_say_and_can_be_combined() {
             format!("tls/generated/{service}")
         );
     }
+    // Who reads from Loki shows a certificate too.
+    for reader in ["doctor", "herald"] {
+        let environment = &all[reader]["environment"];
+        for (variable, value) in [
+            ("LOKI_URL", "https://loki:3100"),
+            ("BACKEND_CERTIFICATE", "/etc/omnitrace/tls/ca.crt"),
+            ("BACKEND_CLIENT_CERTIFICATE", "/etc/omnitrace/tls/tls.crt"),
+            ("BACKEND_CLIENT_KEY", "/etc/omnitrace/tls/tls.key"),
+        ] {
+            assert_eq!(environment[variable], value, "{reader} {variable}");
+        }
+        let own = source(&all, reader, "/etc/omnitrace/tls");
+        assert_eq!(own, format!("tls/generated/{reader}"));
+    }
     let shipped: BTreeSet<_> = all
         .iter()
         .filter(|(_, service)| service["labels"]["omnitrace.logs"] == "stdout")

@@ -45,6 +45,8 @@ impl Captured {
     }
 }
 
+type Reply = Box<dyn Fn(&str) -> Value + Send + Sync>;
+
 /// An HTTP server on a free port. Stops on drop.
 pub struct Capture {
     address: SocketAddr,
@@ -59,11 +61,17 @@ pub const HANG: u16 = 0;
 impl Capture {
     /// Answers everything with 200 and this JSON.
     pub fn answering(body: &Value) -> Self {
+        let body = body.clone();
+        Self::answering_each(move |_| body.clone())
+    }
+
+    /// Answers each request with 200 and the JSON that `reply` makes of its path and query.
+    pub fn answering_each(reply: impl Fn(&str) -> Value + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("its address");
         let requests = Arc::new(Mutex::new(Vec::new()));
         let status = Arc::new(AtomicU16::new(200));
-        let body = body.to_string();
+        let reply: web::Data<Reply> = web::Data::new(Box::new(reply));
         let (send, handle) = mpsc::channel();
         let kept = web::Data::from(Arc::clone(&requests));
         let told = web::Data::from(Arc::clone(&status));
@@ -74,7 +82,7 @@ impl Capture {
                         .app_data(kept.clone())
                         .app_data(told.clone())
                         .app_data(web::PayloadConfig::new(16 << 20))
-                        .app_data(web::Data::new(body.clone()))
+                        .app_data(reply.clone())
                         .default_service(web::to(answer))
                 };
                 let server = HttpServer::new(app)
@@ -131,7 +139,7 @@ async fn answer(
     request: HttpRequest,
     content: web::Bytes,
     kept: web::Data<Mutex<Vec<Captured>>>,
-    body: web::Data<String>,
+    reply: web::Data<Reply>,
     status: web::Data<AtomicU16>,
 ) -> HttpResponse {
     let headers = request.headers().iter();
@@ -149,5 +157,5 @@ async fn answer(
     }
     HttpResponse::build(actix_web::http::StatusCode::from_u16(status).expect("a status"))
         .content_type("application/json")
-        .body(body.get_ref().clone())
+        .body(reply(&request.uri().to_string()).to_string())
 }

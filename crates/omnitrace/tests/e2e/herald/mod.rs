@@ -1,6 +1,7 @@
 //! `omnitrace herald`: no alert is lost, whatever is sent and whoever is down.
 
 mod hostile;
+mod releases;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use crate::harness::{Capture, Captured, Child, Reply, Signal, eventually, http, omnitrace};
 
 /// A running herald and its client.
-struct Herald {
+pub struct Herald {
     child: Child,
     url: String,
     client: reqwest::Client,
@@ -18,7 +19,7 @@ struct Herald {
 
 impl Herald {
     /// `omnitrace herald` on a free port, free of the caller's own settings.
-    fn command(state: &Path) -> Command {
+    pub fn command(state: &Path) -> Command {
         let mut command = omnitrace(["herald", "--listen", "127.0.0.1:0", "--state-dir"]);
         command
             .arg(state)
@@ -30,6 +31,9 @@ impl Herald {
             "LOKI_URL",
             "GRAFANA_URL",
             "JAEGER_PUBLIC_URL",
+            "BACKEND_CERTIFICATE",
+            "BACKEND_CLIENT_CERTIFICATE",
+            "BACKEND_CLIENT_KEY",
             "HERALD_SLACK_WEBHOOK_URL",
             "HERALD_WEBHOOK_URL",
         ] {
@@ -38,7 +42,7 @@ impl Herald {
         command
     }
 
-    async fn start(state: &Path, settings: &[(&str, &str)]) -> Self {
+    pub async fn start(state: &Path, settings: &[(&str, &str)]) -> Self {
         let mut command = Self::command(state);
         command.envs(settings.iter().copied());
         let mut child = Child::spawn("herald", command);
@@ -56,7 +60,7 @@ impl Herald {
     }
 
     /// Sends a notification and returns its key.
-    async fn accepted(&self, payload: &Value) -> String {
+    pub async fn accepted(&self, payload: &Value) -> String {
         let reply = self.post(payload).await.expect(200).json();
         reply["key"].as_str().expect("a key").to_owned()
     }
@@ -81,7 +85,7 @@ impl Herald {
 }
 
 /// What Alertmanager sends about one alert.
-fn alert(name: &str, status: &str) -> Value {
+pub fn alert(name: &str, status: &str) -> Value {
     let now = chrono::Utc::now();
     let labels = json!({"alertname": name, "service": "gateway", "severity": "page", "team": "shop", "route": "/api/data"});
     json!({
@@ -103,7 +107,7 @@ fn queued(state: &Path, kind: &str, target: &str) -> Vec<PathBuf> {
 }
 
 /// Waits for the next requests to a stand-in.
-async fn arrived(target: &Capture, count: usize) -> Vec<Captured> {
+pub async fn arrived(target: &Capture, count: usize) -> Vec<Captured> {
     let mut all = Vec::new();
     eventually(&format!("{count} requests arrive"), async || {
         all.extend(target.take());

@@ -1,8 +1,8 @@
 //! A panic becomes a log line with the trace id of the request that it happened in.
 use std::panic::PanicHookInfo;
 
-/// Replaces the default hook, which prints to standard error outside any log.
-pub(crate) fn install_hook() {
+/// From now on a panic is an error in the log. Replaces the default hook, which prints to standard error outside any log.
+pub fn log_panics() {
     std::panic::set_hook(Box::new(|info| {
         let location = info.location();
         tracing::error!(

@@ -1,0 +1,100 @@
+//! Restarts a child that ends by itself, after a pause; gives up on one that keeps dying.
+
+use std::time::Duration;
+
+use anyhow::Error;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+
+use super::child::Launch;
+use super::stack::Stack;
+
+/// Before each restart, until the child has been steady.
+const PAUSES: [Duration; 5] = [
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
+
+/// A child that has listened for so long does not keep dying.
+const STEADY: Duration = Duration::from_secs(60);
+
+/// A child that has listened once, and how it is started again.
+pub struct Kept {
+    /// Its role.
+    pub name: &'static str,
+    /// With the ports that it has got: others know them.
+    pub launch: Launch,
+    /// How long it may take until it listens.
+    pub patience: Duration,
+}
+
+/// Keeps every child of `started` alive; resolves when one is given up, with its last lines.
+pub async fn keep_all(stack: &Stack<'_>, started: &mut mpsc::UnboundedReceiver<Kept>) -> Error {
+    let mut kept = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            Some(child) = started.recv() => kept.push(keep(stack, child)),
+            Some(error) = kept.next() => return error,
+        }
+    }
+}
+
+async fn keep(stack: &Stack<'_>, kept: Kept) -> Error {
+    let mut deaths = Deaths::default();
+    loop {
+        let child = stack.child(kept.name);
+        child.ended().await;
+        if stack.args.no_restart {
+            return child.obituary().await;
+        }
+        let Some(pause) = deaths.next_pause(child.age()) else {
+            let restarts = PAUSES.len();
+            let context = format!(
+                "{} keeps dying; it was restarted {restarts} times",
+                kept.name
+            );
+            return child.obituary().await.context(context);
+        };
+        stack.report.died(&child, pause);
+        tokio::time::sleep(pause).await;
+        if let Err(error) = stack.restart(&kept).await {
+            return error;
+        }
+    }
+}
+
+/// Deaths in a row.
+#[derive(Default)]
+struct Deaths(usize);
+
+impl Deaths {
+    /// How long to wait after a life of `lived`; `None` when it is no use any more.
+    fn next_pause(&mut self, lived: Duration) -> Option<Duration> {
+        if lived >= STEADY {
+            self.0 = 0;
+        }
+        let pause = PAUSES.get(self.0).copied();
+        self.0 += 1;
+        pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_until_a_child_has_been_steady_and_end_when_it_keeps_dying() {
+        let mut deaths = Deaths::default();
+        let mut pause = |lived| deaths.next_pause(Duration::from_secs(lived));
+        for expected in PAUSES {
+            assert_eq!(pause(1), Some(expected));
+        }
+        assert_eq!(pause(59), None);
+        assert_eq!([pause(60), pause(0)], [Some(PAUSES[0]), Some(PAUSES[1])]);
+    }
+}
