@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::DownstreamClient;
 use api::routes::data as at;
-use service::readiness::Check;
+use service::dependencies::Dependency;
 use service::{Blueprint, Env, Route, Routes};
 
 mod cursor;
@@ -57,7 +57,7 @@ async fn build(settings: settings::Own) -> anyhow::Result<Blueprint> {
         .state(orders)
         .faults(switchboard)
         .replaceable(release.replacement())
-        .check(Check::new("database", move || {
+        .dependency(Dependency::new("database", move || {
             let store = probed.clone();
             async move { store.ping().await.map_err(|error| error.to_string()) }
         }))

@@ -99,6 +99,8 @@ pub const OUTBOX_PENDING: &str = "outbox_pending_events";
 pub const OUTBOX_OLDEST: &str = "outbox_oldest_pending_event_age_seconds";
 /// Attempts to deliver an order event.
 pub const OUTBOX_DELIVERIES: &str = "outbox_deliveries_total";
+/// Gauge: 1 while a dependency of the service answers. Label: `dependency`.
+pub const DEPENDENCY_UP: &str = "service_dependency_up";
 /// Gauge: 1 while the service is ready.
 pub const SERVICE_READY: &str = "service_ready";
 /// How often the service has become ready or ceased to be.
@@ -444,6 +446,17 @@ pub const METRICS: &[Metric] = &[
         &[],
         Own,
         "1 while the service is ready to take requests, else 0.",
+    ),
+    only(
+        DATA,
+        metric(
+            DEPENDENCY_UP,
+            Gauge,
+            "1",
+            &["dependency"],
+            Own,
+            "1 while the named dependency answers, else 0.",
+        ),
     ),
     metric(
         READINESS_CHANGES,
