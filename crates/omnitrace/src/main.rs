@@ -11,6 +11,7 @@ mod files;
 mod health;
 mod herald;
 mod orphan;
+mod outbox;
 mod postgres;
 mod roles;
 mod rules;
