@@ -64,7 +64,11 @@ impl Outgoing {
     /// A `POST` of JSON, not repeatable unless said so.
     pub(crate) fn post(template: &'static str, body: &impl Serialize) -> Self {
         // Our own types have no keys that are not text, and that is all that could fail.
-        let body = serde_json::to_vec(body).unwrap_or_default();
+        Self::post_json(template, serde_json::to_vec(body).unwrap_or_default())
+    }
+
+    /// The same with a body that is JSON already.
+    pub(crate) fn post_json(template: &'static str, body: Vec<u8>) -> Self {
         let (method, path) = (Method::POST, template.to_owned());
         Self {
             method,

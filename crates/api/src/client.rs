@@ -8,8 +8,8 @@ use crate::error::CallError;
 use crate::routes::{IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, data, downstream};
 use crate::timeouts::{DATA_TO_DOWNSTREAM, GATEWAY_TO_DATA};
 use crate::types::{
-    EventReceipt, NewOrder, Order, OrderEvent, OrderPage, PageQuery, Payment, PaymentRequest,
-    Quote, QuoteQuery, QuotedItem,
+    EventReceipt, NewOrder, Order, OrderPage, PageQuery, Payment, PaymentRequest, Quote,
+    QuoteQuery, QuotedItem,
 };
 
 /// Calls the data service.
@@ -134,17 +134,15 @@ impl DownstreamClient {
         Ok(self.peer.call(request, deadline).await?.body)
     }
 
-    /// Delivers an event. Not retried here: the relay comes back to it by itself.
+    /// Delivers an event, the JSON of an [`OrderEvent`](crate::types::OrderEvent) of this version or another. Not retried here:
+    /// the relay comes back to it by itself.
     pub async fn deliver(
         &self,
-        event: &OrderEvent,
+        event: String,
         deadline: Deadline,
     ) -> Result<EventReceipt, CallError> {
-        Ok(self
-            .peer
-            .call(Outgoing::post(downstream::ORDER_EVENTS, event), deadline)
-            .await?
-            .body)
+        let request = Outgoing::post_json(downstream::ORDER_EVENTS, event.into_bytes());
+        Ok(self.peer.call(request, deadline).await?.body)
     }
 }
 

@@ -1,5 +1,5 @@
 //! Requests and responses. Requests reject unknown members, so that a typing error is not silently ignored;
-//! responses accept them, so that a newer service may say more.
+//! responses and events accept them, so that a newer service may say more.
 
 use std::fmt;
 
@@ -169,9 +169,8 @@ pub enum PaymentStatus {
     Declined,
 }
 
-/// Something that happened to an order.
+/// Something that happened to an order. It may have been stored by a newer version, which says more: that is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct OrderEvent {
     /// Id of the event, the same for every delivery of it.
     pub id: Uuid,

@@ -3,28 +3,69 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, PgConnection};
 use telemetry::db::Pool;
 use tokio::time::Instant;
 
-use crate::errors::is_starting;
+use crate::errors::{is_starting, passes};
 use crate::settings::{Own, SeedItem};
 use crate::store;
+
+/// What the server shows as the name of our connections.
+pub(crate) const APPLICATION: &str = "omnitrace-data";
 
 /// How long the server may take to accept a connection after we have started.
 const WAIT: Duration = Duration::from_secs(30);
 
-/// Connections for the relay, its listener, the sweeper and the readiness probe. Requests cannot take them away.
-const BACKGROUND_CONNECTIONS: u32 = 4;
+/// Connections for the background. Requests cannot take them away.
+const BACKGROUND_CONNECTIONS: usize = 5;
+
+/// Those of them that the relay and the sweeper leave to the watch for locks and the probe: who waits for a lock must not keep
+/// it from being named.
+const WATCHING_CONNECTIONS: usize = 2;
+
+/// Of five connections for requests one is left to the other kind of them, so that who waits for a lock on orders does not
+/// keep those from the items who do not need any, and the other way round. See docs/adr/0013.
+const SPARED: usize = 5;
 
 /// The open database.
 #[derive(Clone)]
 pub(crate) struct Database {
-    /// For requests.
+    /// For requests that look up an item: most of their connections.
+    pub(crate) items: Pool,
+    /// For requests about orders: most of the same connections.
+    pub(crate) orders: Pool,
+    /// All of them.
     pub(crate) requests: Pool,
-    /// For background tasks.
+    /// For the relay and the sweeper.
     pub(crate) background: Pool,
+    /// For looking whether all is well.
+    pub(crate) watching: Pool,
+}
+
+impl Database {
+    fn new(options: PgConnectOptions, size: usize) -> Self {
+        let pool = |name, size| {
+            Pool::new(
+                name,
+                options.clone(),
+                size,
+                api::timeouts::DATA_POOL_ACQUIRE,
+            )
+        };
+        let requests = pool("requests", size);
+        let watching = pool("background", BACKGROUND_CONNECTIONS);
+        // A pool of one cannot be shared out.
+        let most = size - size.div_ceil(SPARED).min(size - 1);
+        Self {
+            items: requests.share(most),
+            orders: requests.share(most),
+            requests,
+            background: watching.share(BACKGROUND_CONNECTIONS - WATCHING_CONNECTIONS),
+            watching,
+        }
+    }
 }
 
 /// Connects, migrates and seeds. Several processes may do it at once.
@@ -32,7 +73,7 @@ pub(crate) async fn open(settings: &Own) -> anyhow::Result<Database> {
     let options = settings
         .database
         .clone()
-        .application_name("omnitrace-data")
+        .application_name(APPLICATION)
         .options([("search_path", store::SCHEMA)])
         .disable_statement_logging();
     let server = format!("{}:{}", options.get_host(), options.get_port());
@@ -50,19 +91,14 @@ pub(crate) async fn open(settings: &Own) -> anyhow::Result<Database> {
         .await
         .context("closing the migration's connection")?;
 
-    // The server gives up on a statement before our caller gives up on us.
-    let timeout = api::timeouts::DATA_STATEMENT.as_millis().to_string();
-    let options = options.options([("statement_timeout", timeout.as_str())]);
-    let pool = |size: u32| {
-        PgPoolOptions::new()
-            .max_connections(size)
-            .min_connections(size)
-            .acquire_timeout(api::timeouts::DATA_POOL_ACQUIRE)
-            .idle_timeout(Duration::from_secs(300))
-            .connect_lazy_with(options.clone())
-    };
-    let (requests, background) = (pool(settings.pool_size), pool(BACKGROUND_CONNECTIONS));
-    for pool in [&requests, &background] {
+    // The server gives up on a statement before our caller gives up on us, and on a lock before that: so it is named.
+    let millis = |limit: Duration| limit.as_millis().to_string();
+    let options = options.options([
+        ("statement_timeout", millis(api::timeouts::DATA_STATEMENT)),
+        ("lock_timeout", millis(api::timeouts::DATA_LOCK)),
+    ]);
+    let database = Database::new(options, settings.pool_size);
+    for pool in [&database.requests, &database.watching] {
         warm(pool).await.with_context(|| {
             format!(
                 "OMNITRACE_POOL_SIZE: {server} does not accept {} connections",
@@ -70,21 +106,20 @@ pub(crate) async fn open(settings: &Own) -> anyhow::Result<Database> {
             )
         })?;
     }
-    Ok(Database {
-        requests: Pool::new(requests, "requests"),
-        background: Pool::new(background, "background"),
-    })
+    Ok(database)
 }
 
 /// Opens every connection now: a log-in costs many milliseconds of CPU time, which the first burst of requests would
 /// otherwise wait for, and a server that does not accept as many is found at start.
-async fn warm(pool: &PgPool) -> Result<(), sqlx::Error> {
+async fn warm(pool: &Pool) -> Result<(), sqlx::Error> {
     let end = Instant::now() + WAIT;
     let mut held = Vec::new();
-    while held.len() < pool.options().get_max_connections() as usize {
-        match pool.acquire().await {
+    while held.len() < pool.capacity() {
+        match pool.acquire_quietly().await {
             Ok(connection) => held.push(connection),
-            Err(sqlx::Error::PoolTimedOut) if Instant::now() < end => {}
+            Err(error) if passes(&error) && Instant::now() < end => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
             Err(error) => return Err(error),
         }
     }
@@ -118,7 +153,10 @@ async fn migrate(connection: &mut PgConnection) -> anyhow::Result<()> {
             .execute(&mut *connection)
             .await?;
     }
-    sqlx::migrate!().run(&mut *connection).await?;
+    // A release that is rolled back meets what a newer one has added, which it need not know.
+    let mut migrator = sqlx::migrate!();
+    migrator.set_ignore_missing(true);
+    migrator.run(&mut *connection).await?;
     Ok(())
 }
 

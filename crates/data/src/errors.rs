@@ -1,5 +1,8 @@
 //! Errors of the database, and what they mean to a caller.
 
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
 use api::problems::{DEPENDENCY_TIMEOUT, DEPENDENCY_UNAVAILABLE};
 use service::ApiError;
 
@@ -11,11 +14,12 @@ pub(crate) struct StoreError(#[from] sqlx::Error);
 /// SQLSTATE of a statement that ran into `statement_timeout`.
 const QUERY_CANCELED: &str = "57014";
 
+/// SQLSTATE of a statement that ran into `lock_timeout`.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
 /// SQLSTATEs that pass by themselves: connection trouble (class 08), too many connections, shutting down,
 /// starting up, serialization failure, deadlock.
-const TRANSIENT: [&str; 7] = [
-    "53300", "57P01", "57P02", "57P03", "40001", "40P01", "55P03",
-];
+const TRANSIENT: [&str; 6] = ["53300", "57P01", "57P02", "57P03", "40001", "40P01"];
 
 impl From<StoreError> for ApiError {
     #[track_caller]
@@ -24,17 +28,37 @@ impl From<StoreError> for ApiError {
             (_, Some(QUERY_CANCELED)) => {
                 (DEPENDENCY_TIMEOUT, "the database did not answer in time")
             }
+            (_, Some(LOCK_NOT_AVAILABLE)) => (
+                DEPENDENCY_UNAVAILABLE,
+                "somebody holds a lock in the database that this needs, try again",
+            ),
             (sqlx::Error::PoolTimedOut, _) => (
                 DEPENDENCY_UNAVAILABLE,
                 "no database connection is free, try again",
             ),
-            (error, _) if is_transient(error) => (
+            (sqlx::Error::Io(source), _) if source.kind() == ErrorKind::TimedOut => (
+                DEPENDENCY_TIMEOUT,
+                "the database does not answer, try again",
+            ),
+            (sqlx::Error::Io(_), _) => (
+                DEPENDENCY_UNAVAILABLE,
+                "the database cannot be reached, try again",
+            ),
+            (error, _) if passes(error) => (
                 DEPENDENCY_UNAVAILABLE,
                 "the database is unavailable, try again",
             ),
             _ => return Self::internal(error),
         };
         Self::new(kind, detail).with_source(error)
+    }
+}
+
+impl StoreError {
+    /// A statement of the background that was given up.
+    pub(crate) fn late(limit: Duration) -> Self {
+        let text = format!("no answer within {} ms", limit.as_millis());
+        Self(io::Error::new(ErrorKind::TimedOut, text).into())
     }
 }
 
@@ -45,9 +69,13 @@ fn code(error: &sqlx::Error) -> Option<String> {
         .map(std::borrow::Cow::into_owned)
 }
 
-fn is_transient(error: &sqlx::Error) -> bool {
+/// True for what waiting cures.
+pub(crate) fn passes(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
         error => code(error)
             .is_some_and(|code| code.starts_with("08") || TRANSIENT.contains(&code.as_str())),
     }

@@ -146,11 +146,12 @@ impl Faults {
 /// Past the wrapper that makes spans and metrics: the fault must not give itself away. The connections go back
 /// to the pool when the future is dropped.
 async fn exhaust(pool: &Pool, connections: usize) {
-    let most = pool.raw().options().get_max_connections() as usize;
+    let most = pool.capacity();
     let mut held = Vec::new();
     while held.len() < connections.min(most) {
-        if let Ok(connection) = pool.raw().acquire().await {
-            held.push(connection);
+        match pool.acquire_quietly().await {
+            Ok(connection) => held.push(connection),
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
     std::future::pending::<()>().await;
@@ -166,7 +167,7 @@ async fn contend(pool: &Pool, hold: Duration) {
 }
 
 async fn hold_rows(pool: &Pool, hold: Duration) -> Result<Infallible, sqlx::Error> {
-    let mut connection = PgConnection::connect_with(&pool.raw().connect_options()).await?;
+    let mut connection = PgConnection::connect_with(pool.options()).await?;
     loop {
         let mut tx = connection.begin().await?;
         sqlx::query(store::LOCK_ITEMS).execute(&mut *tx).await?;

@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use api::DownstreamClient;
 use api::routes::data as at;
-use service::readiness::Check;
+use service::dependencies::Dependency;
 use service::{Blueprint, Env, Route, Routes};
 
+mod background;
 mod cursor;
 mod database;
+mod dead_letters;
 mod errors;
 mod faults;
 mod handlers;
+mod listener;
+mod locks;
 mod orders;
 mod outbox;
 mod release;
@@ -20,6 +24,8 @@ mod settings;
 mod store;
 mod sweeper;
 
+pub use dead_letters::DeadLetters;
+pub use rows::DeadLetter;
 pub use settings::Settings;
 
 /// The route table.
@@ -52,16 +58,20 @@ async fn build(settings: settings::Own) -> anyhow::Result<Blueprint> {
     let orders = Arc::new(orders::Orders::new(store.clone(), downstream.clone()));
     let sweeping = orders.clone();
     let probed = store.clone();
+    let watched = store.clone();
     let relay = outbox::Relay::new(store, downstream);
     Ok(Blueprint::new(routes, api::timeouts::DATA_REQUEST)
         .state(orders)
         .faults(switchboard)
         .replaceable(release.replacement())
-        .check(Check::new("database", move || {
+        .dependency(Dependency::new("database", move || {
             let store = probed.clone();
             async move { store.ping().await.map_err(|error| error.to_string()) }
         }))
         .background("outbox relay", move |shutdown| relay.run(shutdown))
+        .background("lock watch", move |shutdown| {
+            locks::watch(watched, shutdown)
+        })
         .background("sweeper", move |shutdown| {
             sweeper::run(sweeping, settings.sweep_after, shutdown)
         }))

@@ -1,20 +1,24 @@
 //! The outbox relay: delivers order events to downstream, each at least once.
 //!
 //! It wakes up on NOTIFY, and polls in case one was missed. Several relays share the work: each claims events for
-//! a while, and what it does not deliver in that time another may.
+//! a while, and what it does not deliver in that time another may. An event that downstream refuses again and again is set
+//! aside, and delivered when somebody asks for it (`omnitrace outbox`).
 
 use std::time::Duration;
 
-use api::DownstreamClient;
 use api::routes::ORDER_EVENTS_DESTINATION;
 use api::timeouts::DATA_TO_DOWNSTREAM;
+use api::{CallError, DownstreamClient};
 use futures_util::StreamExt;
 use service::{Deadline, Shutdown};
-use sqlx::postgres::PgListener;
 use telemetry::names;
 use tokio::time::Instant;
 use tracing::Instrument;
+use uuid::Uuid;
 
+use crate::background::PURGE_BATCH;
+use crate::errors::StoreError;
+use crate::listener::Listener;
 use crate::rows::Claimed;
 use crate::store::Store;
 
@@ -35,7 +39,7 @@ const PURGE: Duration = Duration::from_secs(60);
 pub(crate) struct Relay {
     store: Store,
     downstream: DownstreamClient,
-    listener: Option<PgListener>,
+    listener: Option<Listener>,
     purge_at: Instant,
 }
 
@@ -52,6 +56,7 @@ impl Relay {
     pub(crate) fn new(store: Store, downstream: DownstreamClient) -> Self {
         metrics::gauge!(names::OUTBOX_PENDING).set(0.0);
         metrics::gauge!(names::OUTBOX_OLDEST).set(0.0);
+        metrics::gauge!(names::OUTBOX_DEAD_LETTERS).set(0.0);
         for outcome in ["ok", "error"] {
             metrics::counter!(names::OUTBOX_DELIVERIES, "outcome" => outcome).absolute(0);
         }
@@ -93,20 +98,39 @@ impl Relay {
     }
 
     async fn round(&mut self) -> Result<Batch, String> {
-        let text = |error: crate::errors::StoreError| error.to_string();
+        // Before claiming: an event that comes after the claim is then announced.
         if self.listener.is_none() {
-            // Before claiming: an event that comes after the claim is then announced.
-            self.listener = Some(self.store.listen().await.map_err(text)?);
+            self.listener = self.listen().await;
         }
         let result = self.deliver_batch().await;
-        let (pending, oldest) = self.store.backlog().await.map_err(text)?;
-        metrics::gauge!(names::OUTBOX_PENDING).set(pending as f64);
-        metrics::gauge!(names::OUTBOX_OLDEST).set(oldest);
-        if Instant::now() >= self.purge_at {
-            self.store.purge().await.map_err(text)?;
-            self.purge_at = Instant::now() + PURGE;
+        if let Err(error) = self.keep_house().await {
+            // Its failure is not one of delivery, which goes on.
+            tracing::warn!(%error, "the outbox can neither be counted nor purged now");
         }
         result
+    }
+
+    /// Without a listener there is still polling.
+    async fn listen(&self) -> Option<Listener> {
+        let listener = self.store.listen().await;
+        listener
+            .inspect_err(|error| tracing::warn!(%error, "new order events are not announced"))
+            .ok()
+    }
+
+    async fn keep_house(&mut self) -> Result<(), StoreError> {
+        let backlog = self.store.backlog().await?;
+        metrics::gauge!(names::OUTBOX_PENDING).set(backlog.pending as f64);
+        metrics::gauge!(names::OUTBOX_OLDEST).set(backlog.oldest_s);
+        metrics::gauge!(names::OUTBOX_DEAD_LETTERS).set(backlog.set_aside as f64);
+        if Instant::now() < self.purge_at {
+            return Ok(());
+        }
+        // After a full batch there may be more: the next round goes on.
+        if self.store.purge().await? < PURGE_BATCH {
+            self.purge_at = Instant::now() + PURGE;
+        }
+        Ok(())
     }
 
     async fn deliver_batch(&self) -> Result<Batch, String> {
@@ -136,47 +160,57 @@ impl Relay {
         let cause = claimed.traceparent.as_deref();
         let span =
             telemetry::messaging::producer_span(ORDER_EVENTS_DESTINATION, &id.to_string(), cause);
+        let attempts = (claimed.attempts, claimed.refusals);
         async {
             let deadline = Deadline::after(DATA_TO_DOWNSTREAM);
-            let sent = self.downstream.deliver(&claimed.event, deadline).await;
+            let sent = self.downstream.deliver(claimed.event, deadline).await;
             let outcome = if sent.is_ok() { "ok" } else { "error" };
             metrics::counter!(names::OUTBOX_DELIVERIES, "outcome" => outcome).increment(1);
-            let error = match sent {
-                Ok(_) => {
-                    return self
-                        .store
-                        .mark_delivered(id)
-                        .await
-                        .map_err(|error| error.to_string());
+            let ended = match sent {
+                Ok(_) => self.store.mark_delivered(id).await,
+                Err(error) => {
+                    telemetry::messaging::failed(&tracing::Span::current(), "delivery");
+                    return self.failed(id, attempts, &error).await;
                 }
-                Err(error) => error,
             };
-            telemetry::messaging::failed(&tracing::Span::current(), "delivery");
-            let postponed = self
-                .store
-                .postpone(id, postponement(claimed.attempts))
-                .await;
-            if error.is_refusal() {
-                // This one event is at fault: the others need not wait for it.
-                tracing::error!(event_id = %id, error = error.to_string(), "order event refused");
-                return postponed.map_err(|error| error.to_string());
-            }
-            Err(error.to_string())
+            ended.map_err(|error| error.to_string())
         }
         .instrument(span)
         .await
     }
 
-    /// Waits for a notification or the next poll.
+    /// An event that did not arrive waits. When it is itself at fault the others need not wait for it.
+    async fn failed(
+        &self,
+        id: Uuid,
+        (attempts, refusals): (i32, i32),
+        error: &CallError,
+    ) -> Result<(), String> {
+        if !error.is_refusal() {
+            // That it fails again is known already; when it cannot be written down, its lease runs out.
+            let _ = self.store.postpone(id, postponement(attempts)).await;
+            return Err(error.to_string());
+        }
+        let why = error.to_string();
+        let set_aside = self.store.refuse(id, postponement(refusals), &why).await;
+        match set_aside.map_err(|error| error.to_string())? {
+            true => {
+                tracing::error!(event_id = %id, error = why, "order event refused for good, it is set aside")
+            }
+            false => tracing::warn!(event_id = %id, error = why, "order event refused"),
+        }
+        Ok(())
+    }
+
+    /// Waits for notifications or the next poll.
     async fn woken(&mut self) {
         let Some(listener) = &mut self.listener else {
-            return;
+            return tokio::time::sleep(POLL).await;
         };
-        match tokio::time::timeout(POLL, listener.try_recv()).await {
-            // Poll, or notified.
-            Err(_) | Ok(Ok(Some(_))) => {}
-            // The connection is lost; a new one is made in the next round.
-            Ok(Ok(None) | Err(_)) => self.listener = None,
+        if let Err(error) = listener.wait(POLL).await {
+            tracing::warn!(%error, "the connection that announces order events is lost");
+            // A new one is made in the next round.
+            self.listener = None;
         }
     }
 }

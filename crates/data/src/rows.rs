@@ -1,7 +1,8 @@
 //! Rows of the database and what is made of them.
 
-use api::types::{Order, OrderEvent, OrderStatus};
+use api::types::{Order, OrderStatus};
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -86,14 +87,48 @@ pub(crate) enum Placement {
     OutOfStock,
 }
 
-/// An event that a relay has claimed.
+/// An event that a relay has claimed. Text, as it is stored: a newer version may have written what this one does not know, and
+/// whether it can be read is for the receiver to say.
 #[derive(FromRow)]
 pub(crate) struct Claimed {
     pub(crate) id: Uuid,
-    #[sqlx(json)]
-    pub(crate) event: OrderEvent,
+    pub(crate) event: String,
     pub(crate) traceparent: Option<String>,
     pub(crate) attempts: i32,
+    pub(crate) refusals: i32,
+}
+
+/// An event that was set aside because downstream refuses it.
+#[derive(Debug, Serialize, FromRow)]
+pub struct DeadLetter {
+    /// Its id.
+    pub id: Uuid,
+    /// `order.confirmed`; none when the stored message has no type.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// Which order it is about, when the stored message says so.
+    pub order_id: Option<String>,
+    /// When it happened.
+    pub created_at: DateTime<Utc>,
+    /// When it was set aside.
+    pub set_aside_at: DateTime<Utc>,
+    /// How often it was sent.
+    pub attempts: i32,
+    /// What downstream said last.
+    pub refusal: Option<String>,
+}
+
+/// A statement of this service that waits for a lock.
+#[derive(Debug, FromRow)]
+pub(crate) struct LockWait {
+    /// Its text.
+    pub(crate) query: String,
+    /// Process id of the server process that it waits for.
+    pub(crate) holder_pid: i32,
+    pub(crate) holder_application: String,
+    /// `active`, `idle in transaction`, …
+    pub(crate) holder_state: String,
+    pub(crate) seconds: f64,
 }
 
 impl TryFrom<CausedRow> for Pending {

@@ -28,8 +28,8 @@ pub(crate) struct Own {
     pub(crate) database: PgConnectOptions,
     /// `DOWNSTREAM_URL`.
     pub(crate) downstream_url: String,
-    /// `OMNITRACE_POOL_SIZE` \[10\]: connections for requests; four more serve the background tasks.
-    pub(crate) pool_size: u32,
+    /// `OMNITRACE_POOL_SIZE` \[10\]: connections for requests; five more serve the background tasks, and one listens.
+    pub(crate) pool_size: usize,
     /// `OMNITRACE_SWEEP_AFTER_MS` \[5000\]: how old a pending order is when the sweeper takes it up.
     pub(crate) sweep_after: Duration,
     /// The version that telemetry reports.
@@ -75,21 +75,27 @@ impl Settings {
     }
 }
 
+const DATABASE_URL: &str = "DATABASE_URL";
+const DATABASE_EXAMPLE: &str = "postgres://user:password@host:5432/database";
+
 fn database(env: &Env) -> Result<PgConnectOptions, SettingError> {
-    const NAME: &str = "DATABASE_URL";
-    const EXAMPLE: &str = "postgres://user:password@host:5432/database";
-    let url = env.required(NAME, &format!("set it to {EXAMPLE}"))?;
-    // The value holds a password: it is not repeated.
+    database_at(&env.required(DATABASE_URL, &format!("set it to {DATABASE_EXAMPLE}"))?)
+}
+
+/// The value holds a password: it is not repeated.
+pub(crate) fn database_at(url: &str) -> Result<PgConnectOptions, SettingError> {
     let problem = || {
         wrong(
-            NAME,
-            format!("cannot be read; allowed: {EXAMPLE} (special characters percent-encoded)"),
+            DATABASE_URL,
+            format!(
+                "cannot be read; allowed: {DATABASE_EXAMPLE} (special characters percent-encoded)"
+            ),
         )
     };
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
         return Err(problem());
     }
-    PgConnectOptions::from_str(&url).map_err(|_| problem())
+    PgConnectOptions::from_str(url).map_err(|_| problem())
 }
 
 fn items(env: &Env) -> Result<Vec<SeedItem>, SettingError> {

@@ -1,13 +1,11 @@
 //! Every SQL statement of the service.
 //!
-//! Statements of requests run through [`Statement::run`] and have spans. Those that only look whether there is
-//! something to do run on the raw pool: a poll a second would bury the traces that matter.
+//! Statements of requests run through [`Statement::run`] and have spans. Those of the background, in `background.rs`, mostly
+//! have none: a poll a second would bury the traces that matter.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use api::types::{NewOrder, Order, OrderEvent, OrderEventKind, OrderStatus};
-use sqlx::postgres::PgListener;
 use sqlx::types::Json;
 use telemetry::db::{Pool, Statement, Tx};
 use uuid::Uuid;
@@ -15,24 +13,15 @@ use uuid::Uuid;
 use crate::database::Database;
 use crate::errors::StoreError;
 use crate::faults::Faults;
-use crate::rows::{CausedRow, Claimed, Item, KeyedRow, OrderRow, Pending, Placement};
+use crate::rows::{CausedRow, Item, KeyedRow, OrderRow, Pending, Placement};
 
-type Result<T> = std::result::Result<T, StoreError>;
+pub(crate) type Result<T> = std::result::Result<T, StoreError>;
 
 /// The only schema that is touched.
 pub(crate) const SCHEMA: &str = "omnitrace";
 
 /// Where the trigger of the outbox announces events.
-const CHANNEL: &str = "omnitrace_outbox";
-
-/// How long a relay may work on events that it has claimed before another may: longer than a batch takes.
-const EVENT_LEASE: Duration = Duration::from_secs(10);
-
-/// As above, for orders and a sweeper; two that settle the same order do no harm.
-const ORDER_LEASE: Duration = Duration::from_secs(5);
-
-/// How long delivered events are kept, for those who want to look.
-const KEEP_DELIVERED: Duration = Duration::from_secs(3600);
+pub(crate) const CHANNEL: &str = "omnitrace_outbox";
 
 const GET_ITEM: Statement = Statement::new(
     "SELECT",
@@ -103,7 +92,7 @@ const INSERT_EVENT: Statement = Statement::new(
     "INSERT INTO outbox (id, event, traceparent) VALUES ($1, $2, $3)",
 );
 
-const MARK_DELIVERED: Statement = Statement::new(
+pub(crate) const MARK_DELIVERED: Statement = Statement::new(
     "UPDATE",
     "outbox",
     "UPDATE outbox SET delivered_at = now() WHERE id = $1",
@@ -122,7 +111,7 @@ const LIST_ORDERS: Statement = Statement::new(
      WHERE id < coalesce($1, 'ffffffff-ffff-ffff-ffff-ffffffffffff') ORDER BY id DESC LIMIT $2",
 );
 
-const STATEMENTS: &[Statement] = &[
+pub(crate) const STATEMENTS: &[Statement] = &[
     GET_ITEM,
     INSERT_ORDER,
     RESERVE_STOCK,
@@ -133,25 +122,57 @@ const STATEMENTS: &[Statement] = &[
     GET_ORDER,
 ];
 
-const CLAIM_PENDING: &str = "UPDATE orders SET claimed_until = now() + make_interval(secs => $3) WHERE id IN ( \
+pub(crate) const CLAIM_PENDING: &str = "UPDATE orders SET claimed_until = now() + make_interval(secs => $3) WHERE id IN ( \
          SELECT id FROM orders WHERE status = 'pending' AND created_at < now() - make_interval(secs => $1) \
          AND (claimed_until IS NULL OR claimed_until < now()) \
          ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED) \
      RETURNING id, sku, quantity, status, unit_price_cents, created_at, traceparent";
 
-const CLAIM_EVENTS: &str = "UPDATE outbox \
+pub(crate) const CLAIM_EVENTS: &str = "UPDATE outbox \
      SET next_attempt_at = now() + make_interval(secs => $2), attempts = attempts + 1 WHERE id IN ( \
          SELECT id FROM outbox WHERE delivered_at IS NULL AND next_attempt_at <= now() \
          ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED) \
-     RETURNING id, event, traceparent, attempts";
+     RETURNING id, event::text AS event, traceparent, attempts, refusals";
 
-const POSTPONE_EVENT: &str =
+pub(crate) const POSTPONE_EVENT: &str =
     "UPDATE outbox SET next_attempt_at = now() + make_interval(secs => $2) WHERE id = $1";
 
-const BACKLOG: &str = "SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 \
+/// Set aside with the last of so many refusals.
+pub(crate) const REFUSE_EVENT: &str = "UPDATE outbox SET refusals = refusals + 1, refusal = $3, \
+         set_aside_at = CASE WHEN refusals + 1 >= $4 THEN now() END, \
+         next_attempt_at = CASE WHEN refusals + 1 >= $4 THEN 'infinity' ELSE now() + make_interval(secs => $2) END \
+     WHERE id = $1 RETURNING set_aside_at IS NOT NULL";
+
+/// How many wait, for how many seconds the oldest has, how many are set aside.
+pub(crate) const BACKLOG: &str = "SELECT count(*) FILTER (WHERE set_aside_at IS NULL), \
+         coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE set_aside_at IS NULL)), 0)::float8, \
+         count(set_aside_at) \
      FROM outbox WHERE delivered_at IS NULL";
 
-const PURGE: &str = "DELETE FROM outbox WHERE delivered_at < now() - make_interval(secs => $1)";
+pub(crate) const PURGE: &str = "DELETE FROM outbox WHERE id IN ( \
+         SELECT id FROM outbox WHERE delivered_at < now() - make_interval(secs => $1) ORDER BY delivered_at LIMIT $2)";
+
+pub(crate) const LIST_SET_ASIDE: &str = "SELECT id, event->>'type' AS kind, event->'order'->>'id' AS order_id, created_at, set_aside_at, attempts, \
+         refusal FROM outbox WHERE set_aside_at IS NOT NULL ORDER BY set_aside_at, id LIMIT $1";
+
+/// Those with these ids, or all. The notification is what an insert makes.
+pub(crate) const RETRY_SET_ASIDE: &str = "WITH retried AS ( \
+         UPDATE outbox SET set_aside_at = NULL, refusals = 0, next_attempt_at = now() \
+         WHERE set_aside_at IS NOT NULL AND ($1::uuid[] IS NULL OR id = ANY($1)) RETURNING id) \
+     SELECT id FROM retried, pg_notify('omnitrace_outbox', '') ORDER BY id";
+
+/// What of ours waits for a lock, and for whom: the waiting statement, the holder's process, application and state, and since when.
+pub(crate) const LOCK_WAITS: &str = "SELECT waiting.query, holder.pid AS holder_pid, coalesce(holder.application_name, '') AS holder_application, \
+         coalesce(holder.state, '') AS holder_state, \
+         coalesce(extract(epoch FROM now() - waiting.query_start), 0)::float8 AS seconds \
+     FROM pg_stat_activity waiting \
+     CROSS JOIN LATERAL (SELECT pid FROM unnest(pg_blocking_pids(waiting.pid)) AS pid LIMIT 1) blocking \
+     JOIN pg_stat_activity holder ON holder.pid = blocking.pid \
+     WHERE waiting.wait_event_type = 'Lock' AND waiting.datname = current_database() \
+       AND waiting.application_name = current_setting('application_name')";
+
+/// A sign of life.
+pub(crate) const PING: &str = "SELECT 1";
 
 /// For the fault `lock_contention`. Not FOR UPDATE: the foreign key of an order's insert would wait too, and hide the
 /// reservation's wait.
@@ -176,8 +197,10 @@ pub(crate) const SEED: &str = "INSERT INTO items (sku, name, unit_price_cents, i
 /// The database, as the rest of the service sees it.
 #[derive(Clone)]
 pub(crate) struct Store {
-    requests: Pool,
-    background: Pool,
+    items: Pool,
+    orders: Pool,
+    pub(crate) background: Pool,
+    pub(crate) watching: Pool,
     faults: Arc<Faults>,
 }
 
@@ -186,15 +209,17 @@ impl Store {
     pub(crate) fn new(database: Database, faults: Arc<Faults>) -> Self {
         telemetry::db::declare_statements(STATEMENTS);
         Self {
-            requests: database.requests,
+            items: database.items,
+            orders: database.orders,
             background: database.background,
+            watching: database.watching,
             faults,
         }
     }
 
     /// The item, or any when `sku` is not given.
     pub(crate) async fn item(&self, sku: Option<&str>) -> Result<Option<Item>> {
-        let mut connection = self.requests.acquire().await?;
+        let mut connection = self.items.acquire().await?;
         let (statement, sleep) = match self.faults.slow_query() {
             None => (GET_ITEM, None),
             Some(sleep) => (GET_ITEM_SLOWLY, Some(sleep.as_secs_f64())),
@@ -215,7 +240,7 @@ impl Store {
         key: Option<&str>,
         traceparent: Option<String>,
     ) -> Result<Placement> {
-        let mut tx = self.requests.begin().await?;
+        let mut tx = self.orders.begin().await?;
         let Some(placed) = self.insert_order(&mut tx, order, key, traceparent).await? else {
             let existing = existing(&mut tx, order, key).await?;
             tx.rollback().await?;
@@ -264,7 +289,7 @@ impl Store {
 
     /// Transaction 2, paid: confirms the order and writes its event. `None` when it is settled already.
     pub(crate) async fn confirm(&self, id: Uuid) -> Result<Option<Order>> {
-        let mut tx = self.requests.begin().await?;
+        let mut tx = self.orders.begin().await?;
         let Some(Pending { order, traceparent }) =
             settle(&mut tx, id, OrderStatus::Confirmed).await?
         else {
@@ -287,7 +312,7 @@ impl Store {
 
     /// Transaction 2, not paid: declines the order and releases its stock. `None` when it is settled already.
     pub(crate) async fn decline(&self, id: Uuid) -> Result<Option<Order>> {
-        let mut tx = self.requests.begin().await?;
+        let mut tx = self.orders.begin().await?;
         let Some(Pending { order, .. }) = settle(&mut tx, id, OrderStatus::Declined).await? else {
             tx.rollback().await?;
             return Ok(None);
@@ -302,7 +327,7 @@ impl Store {
 
     /// One order.
     pub(crate) async fn order(&self, id: Uuid) -> Result<Option<Order>> {
-        let mut connection = self.requests.acquire().await?;
+        let mut connection = self.orders.acquire().await?;
         let query = sqlx::query_as(GET_ORDER.sql).bind(id);
         let row: Option<OrderRow> = GET_ORDER
             .run(query.fetch_optional(&mut *connection))
@@ -312,7 +337,7 @@ impl Store {
 
     /// Orders older than `after`, newest first.
     pub(crate) async fn orders(&self, after: Option<Uuid>, limit: u32) -> Result<Vec<Order>> {
-        let mut connection = self.requests.acquire().await?;
+        let mut connection = self.orders.acquire().await?;
         let query = sqlx::query_as(LIST_ORDERS.sql)
             .bind(after)
             .bind(i64::from(limit));
@@ -321,76 +346,6 @@ impl Store {
             .into_iter()
             .map(Order::try_from)
             .collect::<std::result::Result<_, _>>()?)
-    }
-
-    /// Claims orders that have been pending for `age`. Another sweeper gets others.
-    pub(crate) async fn claim_pending(&self, age: Duration, limit: i64) -> Result<Vec<Pending>> {
-        let query = sqlx::query_as(CLAIM_PENDING)
-            .bind(age.as_secs_f64())
-            .bind(limit)
-            .bind(ORDER_LEASE.as_secs_f64());
-        let rows: Vec<CausedRow> = query.fetch_all(self.background.raw()).await?;
-        Ok(rows
-            .into_iter()
-            .map(Pending::try_from)
-            .collect::<std::result::Result<_, _>>()?)
-    }
-
-    /// Claims events that are due. Another relay gets others.
-    pub(crate) async fn claim_events(&self, limit: i64) -> Result<Vec<Claimed>> {
-        let query = sqlx::query_as(CLAIM_EVENTS)
-            .bind(limit)
-            .bind(EVENT_LEASE.as_secs_f64());
-        Ok(query.fetch_all(self.background.raw()).await?)
-    }
-
-    /// The event has arrived.
-    pub(crate) async fn mark_delivered(&self, id: Uuid) -> Result<()> {
-        let mut connection = self.background.acquire().await?;
-        let query = sqlx::query(MARK_DELIVERED.sql).bind(id);
-        MARK_DELIVERED.run(query.execute(&mut *connection)).await?;
-        Ok(())
-    }
-
-    /// The event did not arrive: not before `delay` again.
-    pub(crate) async fn postpone(&self, id: Uuid, delay: Duration) -> Result<()> {
-        sqlx::query(POSTPONE_EVENT)
-            .bind(id)
-            .bind(delay.as_secs_f64())
-            .execute(self.background.raw())
-            .await?;
-        Ok(())
-    }
-
-    /// How many events wait, and for how many seconds the oldest has.
-    pub(crate) async fn backlog(&self) -> Result<(i64, f64)> {
-        Ok(sqlx::query_as(BACKLOG)
-            .fetch_one(self.background.raw())
-            .await?)
-    }
-
-    /// Forgets events that were delivered long ago.
-    pub(crate) async fn purge(&self) -> Result<()> {
-        sqlx::query(PURGE)
-            .bind(KEEP_DELIVERED.as_secs_f64())
-            .execute(self.background.raw())
-            .await?;
-        Ok(())
-    }
-
-    /// Hears of new events.
-    pub(crate) async fn listen(&self) -> Result<PgListener> {
-        let mut listener = PgListener::connect_with(self.background.raw()).await?;
-        listener.listen(CHANNEL).await?;
-        Ok(listener)
-    }
-
-    /// Asks the server for a sign of life.
-    pub(crate) async fn ping(&self) -> Result<()> {
-        sqlx::query("SELECT 1")
-            .execute(self.background.raw())
-            .await?;
-        Ok(())
     }
 }
 

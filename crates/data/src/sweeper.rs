@@ -46,37 +46,60 @@ pub(crate) async fn run(orders: Arc<Orders>, age: Duration, mut shutdown: Shutdo
     }
 }
 
-/// Settles one batch and says how many it was. Stops at the first that fails: the next would most likely fail for
-/// the same reason. The claims of the rest run out by themselves.
+/// Settles one batch and says how many it was. One that cannot be settled keeps no other from it; its claim runs out by
+/// itself. An error: not one of them could be.
 async fn sweep(orders: &Orders, age: Duration, shutdown: &Shutdown) -> Result<usize, String> {
     let claimed = orders
         .store()
         .claim_pending(age, BATCH)
         .await
         .map_err(|error| error.to_string())?;
-    let count = claimed.len();
-    for Pending { order, traceparent } in claimed {
+    let (count, mut settled, mut last) = (claimed.len(), 0, None);
+    for pending in claimed {
         if shutdown.begun() {
             break;
         }
-        let span = span(&order.id.to_string(), traceparent.as_deref());
-        let deadline = Deadline::after(DATA_REQUEST);
-        let settled = orders
-            .settle(order, Driver::Sweeper, deadline)
-            .instrument(span)
-            .await;
-        settled.map_err(|error| format!("{error:?}"))?;
+        match settle(orders, pending).await {
+            Ok(()) => settled += 1,
+            Err(error) => last = Some(error),
+        }
     }
-    Ok(count)
+    match last {
+        Some(error) if settled == 0 => Err(error),
+        _ => Ok(count),
+    }
 }
 
-/// A trace of its own, since the request's is long complete.
-fn span(order_id: &str, _cause: Option<&str>) -> tracing::Span {
-    tracing::info_span!(
+async fn settle(orders: &Orders, Pending { order, traceparent }: Pending) -> Result<(), String> {
+    let id = order.id;
+    let span = span(&id.to_string(), traceparent.as_deref());
+    let deadline = Deadline::after(DATA_REQUEST);
+    async {
+        let work = orders.settle(order, Driver::Sweeper, deadline);
+        let problem = match telemetry::deadline::enforce(deadline.0, work).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => format!("{error:?}"),
+            Err(_) => format!("not settled within {} ms", DATA_REQUEST.as_millis()),
+        };
+        telemetry::messaging::failed(&tracing::Span::current(), "settle");
+        tracing::warn!(order_id = %id, error = problem, "a pending order cannot be settled");
+        Err(problem)
+    }
+    .instrument(span)
+    .await
+}
+
+/// A trace of its own, since the request's is long complete; linked to it.
+fn span(order_id: &str, cause: Option<&str>) -> tracing::Span {
+    let span = tracing::info_span!(
         parent: None,
         "order.sweep",
         otel.name = "settle pending order",
         otel.kind = "internal",
+        otel.status_code = tracing::field::Empty,
+        error.type = tracing::field::Empty,
         order_id
-    )
+    );
+    telemetry::context::begin_trace(&span, cause);
+    span
 }

@@ -33,6 +33,7 @@ pub(crate) fn message(notification: &Notification<'_>) -> Value {
     if notification.status == Status::Firing {
         add(releases(evidence));
         add(dependencies(evidence));
+        add(locks(evidence));
         add(traces(notification));
         add(log_lines(evidence));
         add(missing(evidence));
@@ -178,6 +179,23 @@ fn dependencies(evidence: &Evidence) -> String {
         }
     }
     lines.join("\n")
+}
+
+fn locks(evidence: &Evidence) -> String {
+    let lines = evidence.locks.iter().map(|lock| {
+        let statement = match lock.statement.as_str() {
+            "" => "statements in the background",
+            statement => statement,
+        };
+        format!(
+            "• {} × {} of {} waited for {}",
+            lock.waiting,
+            escaped(statement),
+            escaped(&lock.service),
+            escaped(&lock.holder)
+        )
+    });
+    titled("*Locks in the database*", lines.collect())
 }
 
 fn traces(notification: &Notification<'_>) -> String {

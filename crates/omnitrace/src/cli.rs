@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::alertmanager::{self, AlertmanagerConfigArgs};
 use crate::doctor::{self, args::DoctorArgs};
+use crate::outbox::{self, OutboxAction};
 
 /// Three services whose traces, metrics and logs lead to each other, with everything they need.
 ///
@@ -50,6 +51,12 @@ pub enum Command {
     Fault {
         #[command(subcommand)]
         action: FaultAction,
+    },
+    /// Show the order events that downstream refuses, and have them delivered again.
+    #[command(long_about = outbox::HELP)]
+    Outbox {
+        #[command(subcommand)]
+        action: OutboxAction,
     },
     /// Ask every part of a running stack whether it is ready.
     #[command(after_help = HEALTH_EXAMPLES)]

@@ -9,13 +9,15 @@ use serde_json::{Value, json};
 use crate::cli::HealthArgs;
 use crate::up::state::State;
 
-/// Asks every part at the same time, prints a line each, and fails when one is not ready.
+/// Asks every part at the same time, prints a line each, and fails when one is not ready, or lacks what it needs.
 pub fn run(args: &HealthArgs) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let checks = runtime.block_on(check_all(targets(args)?, args.timeout))?;
-    let healthy = checks.iter().all(|check| check.ready);
+    let healthy = checks
+        .iter()
+        .all(|check| check.ready && check.detail.is_empty());
     if args.json {
         let parts: Vec<Value> = checks.iter().map(|check| json!({"part": check.name, "url": check.url, "ready": check.ready, "detail": check.detail})).collect();
         println!("{}", json!({"healthy": healthy, "parts": parts}));
@@ -111,7 +113,9 @@ async fn check_all(targets: Vec<Target>, timeout: Duration) -> Result<Vec<Check>
 
 async fn check(client: &reqwest::Client, url: &str) -> (bool, String) {
     match client.get(url).send().await {
-        Ok(response) if response.status().is_success() => (true, String::new()),
+        Ok(response) if response.status().is_success() => {
+            (true, lacking(&response.json().await.unwrap_or_default()))
+        }
         Ok(response) => {
             let status = response.status();
             let body = response.text().await.unwrap_or_default();
@@ -123,4 +127,15 @@ async fn check(client: &reqwest::Client, url: &str) -> (bool, String) {
         Err(error) if error.is_connect() => (false, "nothing listens there".to_owned()),
         Err(error) => (false, error.to_string()),
     }
+}
+
+/// The dependencies that do not answer: a service is ready without them, and what it answers are errors.
+fn lacking(answer: &Value) -> String {
+    let dependencies = answer["dependencies"].as_array().into_iter().flatten();
+    let down = dependencies.filter(|dependency| dependency["up"] == false);
+    let lines = down.map(|dependency| {
+        let part = |name| dependency[name].as_str().unwrap_or_default();
+        format!("lacks {}: {}", part("name"), part("problem"))
+    });
+    lines.collect::<Vec<_>>().join("; ")
 }

@@ -12,6 +12,7 @@ mod files;
 mod health;
 mod herald;
 mod orphan;
+mod outbox;
 mod postgres;
 mod roles;
 mod rules;

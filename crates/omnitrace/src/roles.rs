@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::cli::{Command, ConsoleArgs};
-use crate::{alertmanager, doctor, environment, fault, health, postgres, rules, up};
+use crate::{alertmanager, doctor, environment, fault, health, outbox, postgres, rules, up};
 
 /// Runs a command to its end.
 pub fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Up(args) => return up::run(&args),
         Command::Fault { action } => return fault::run(action),
+        Command::Outbox { action } => return outbox::run(action),
         Command::Health(args) => return health::run(&args),
         Command::Rules(args) => return rules::run(&args),
         Command::Doctor(args) => return doctor::run(&args),

@@ -9,6 +9,7 @@ use serde_json::json;
 use telemetry::{LogLevel, Metrics};
 use tokio::sync::OnceCell;
 
+use crate::dependencies::Dependencies;
 use crate::error::ApiError;
 use crate::faults::Switchboard;
 use crate::problem::FieldError;
@@ -19,6 +20,7 @@ use crate::serving::Connections;
 /// What the private listener shows. The faults follow once the service is built.
 pub(crate) struct Admin {
     pub(crate) readiness: Arc<Readiness>,
+    pub(crate) dependencies: Dependencies,
     pub(crate) metrics: Metrics,
     pub(crate) log_level: LogLevel,
     pub(crate) faults: OnceCell<Switchboard>,
@@ -69,13 +71,16 @@ async fn live() -> impl Responder {
 }
 
 async fn ready(admin: web::Data<Admin>) -> impl Responder {
-    let reasons = admin.readiness.reasons().await;
+    let reasons = admin.readiness.reasons();
     let mut response = if reasons.is_empty() {
         HttpResponse::Ok()
     } else {
         HttpResponse::ServiceUnavailable()
     };
-    response.json(json!({"ready": reasons.is_empty(), "reasons": reasons}))
+    let dependencies = admin.dependencies.health();
+    response.json(
+        json!({"ready": reasons.is_empty(), "reasons": reasons, "dependencies": dependencies}),
+    )
 }
 
 async fn metrics(request: HttpRequest, admin: web::Data<Admin>) -> impl Responder {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use actix_web::web;
 
 use crate::background::{Background, Task};
+use crate::dependencies::Dependency;
 use crate::faults::Switchboard;
-use crate::readiness::Check;
 use crate::replacement::Replacement;
 use crate::routes::Routes;
 use crate::shutdown::Shutdown;
@@ -20,7 +20,7 @@ pub struct Blueprint {
     pub(crate) routes: fn() -> Routes,
     pub(crate) request_timeout: Duration,
     pub(crate) configure: Vec<Configure>,
-    pub(crate) checks: Vec<Check>,
+    pub(crate) dependencies: Vec<Dependency>,
     pub(crate) faults: Switchboard,
     pub(crate) background: Vec<Task>,
     pub(crate) keep_sockets: bool,
@@ -34,7 +34,7 @@ impl Blueprint {
             routes,
             request_timeout,
             configure: Vec::new(),
-            checks: Vec::new(),
+            dependencies: Vec::new(),
             faults: Switchboard::default(),
             background: Vec::new(),
             keep_sockets: false,
@@ -51,9 +51,9 @@ impl Blueprint {
         self
     }
 
-    /// Something that must work before the service calls itself ready.
-    pub fn check(mut self, check: Check) -> Self {
-        self.checks.push(check);
+    /// Something that the service needs: `/ready` says beside readiness whether it answers.
+    pub fn dependency(mut self, dependency: Dependency) -> Self {
+        self.dependencies.push(dependency);
         self
     }
 

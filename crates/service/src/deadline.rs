@@ -6,7 +6,7 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::error::ApiError;
 use crate::problem;
@@ -55,7 +55,7 @@ pub(crate) async fn enforce(
     let deadline = Deadline::after(limit);
     request.extensions_mut().insert(deadline);
     let http_request = request.request().clone();
-    match timeout_at(deadline.0, next.call(request)).await {
+    match telemetry::deadline::enforce(deadline.0, next.call(request)).await {
         Ok(result) => result.map(ServiceResponse::map_into_boxed_body),
         Err(_) => {
             let error = ApiError::new(

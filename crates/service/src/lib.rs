@@ -1,7 +1,7 @@
 //! How any OmniTrace service runs.
 //!
 //! A service gives [`run()`] its [`Settings`] and an async function that builds a [`Blueprint`]: route table,
-//! shared state, readiness checks, faults and background tasks. Everything else is the same for all of them
+//! shared state, dependencies, faults and background tasks. Everything else is the same for all of them
 //! and lives here: settings from the environment, two listeners, the middleware order, error responses,
 //! faults, draining and flushing.
 
@@ -10,6 +10,7 @@ pub mod background;
 mod blueprint;
 pub mod connection;
 pub mod deadline;
+pub mod dependencies;
 pub mod error;
 mod extract;
 pub mod faults;
@@ -18,7 +19,7 @@ mod listener;
 mod middleware;
 pub mod problem;
 mod public;
-pub mod readiness;
+mod readiness;
 mod replacement;
 mod routes;
 mod run;

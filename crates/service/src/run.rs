@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 use crate::admin::{self, Admin};
 use crate::background::Background;
 use crate::blueprint::Blueprint;
+use crate::dependencies::Dependencies;
 use crate::error::chain;
 use crate::faults::generic::Generic;
 use crate::listener;
@@ -89,6 +90,7 @@ where
     let readiness = Readiness::starting();
     let admin = Arc::new(Admin {
         readiness: readiness.clone(),
+        dependencies: Dependencies::default(),
         metrics: telemetry.metrics(),
         log_level: telemetry.log_level(),
         faults: OnceCell::new(),
@@ -109,7 +111,9 @@ where
         reason = signals.next() => return Ok(End::Asked(reason)),
     };
     let replacement = blueprint.replacement.clone();
-    readiness.started(blueprint.checks.clone()).await;
+    // Before anybody is told that it is ready, so that the first answer knows too.
+    admin.dependencies.ask(&blueprint.dependencies).await;
+    readiness.started();
     let service = Running::start(settings, &admin, blueprint, sockets.http)?;
     private.take().map(actix_web::rt::spawn);
     tracing::info!(http_addr = %http_addr, admin_addr = %admin_addr, "listening");
@@ -170,7 +174,8 @@ impl Running {
             .context("public listener")?;
         let http = Serving::of(&server, connections);
         actix_web::rt::spawn(server);
-        actix_web::rt::spawn(admin.readiness.clone().refresh());
+        let dependencies = admin.dependencies.clone();
+        actix_web::rt::spawn(dependencies.watch(blueprint.dependencies));
         Ok(Self {
             readiness: admin.readiness.clone(),
             http,

@@ -38,10 +38,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let telemetry = telemetry::init(info, &settings)?;
     http_server::declare_route("GET", "/hello", &[200, 502]);
-    let db = sqlx::PgPool::connect_lazy(&env::var("DATABASE_URL")?)?;
+    let database = env::var("DATABASE_URL")?.parse()?;
     let http = http_client::client("peer", Duration::from_secs(2))?;
     let shop = Shop {
-        db: Pool::new(db, "shop"),
+        db: Pool::new("shop", database, 10, Duration::from_secs(1)),
         http,
         peer: env::var("PEER_URL")?,
     };

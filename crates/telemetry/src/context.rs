@@ -1,8 +1,10 @@
 //! The current trace, as text.
 
-use opentelemetry::trace::{SpanContext, TraceContextExt};
+use opentelemetry::trace::{SpanContext, TraceContextExt, TraceState};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::propagation::parse_traceparent;
 
 /// Trace id of the current span, 32 hex digits; `None` outside a trace.
 pub fn trace_id() -> Option<String> {
@@ -12,6 +14,21 @@ pub fn trace_id() -> Option<String> {
 /// W3C `traceparent` of the current span; `None` outside a trace.
 pub fn traceparent() -> Option<String> {
     traceparent_of(&Span::current())
+}
+
+/// Makes a span that has not been entered the root of a trace, with a link to the span whose `traceparent` caused it.
+pub fn begin_trace(span: &Span, cause: Option<&str>) {
+    // Without this, the span entered around this call would become the parent.
+    let _ = span.set_parent(opentelemetry::Context::new());
+    if let Some((trace_id, span_id, flags)) = cause.and_then(parse_traceparent) {
+        span.add_link(SpanContext::new(
+            trace_id,
+            span_id,
+            flags,
+            true,
+            TraceState::default(),
+        ));
+    }
 }
 
 pub(crate) fn trace_id_of(span: &Span) -> Option<String> {

@@ -5,6 +5,8 @@
 
 pub mod context;
 pub mod db;
+mod db_pool;
+pub mod deadline;
 mod exporter;
 mod exposition;
 mod flood;

@@ -2,12 +2,10 @@
 //!
 //! Both sides carry the same `messaging.message.id`, so that the hop can be followed either way by search.
 
-use opentelemetry::trace::{SpanContext, TraceState};
 use tracing::Span;
 use tracing::field::Empty;
-use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::propagation::parse_traceparent;
+use crate::context;
 
 const SYSTEM: &str = "postgresql_outbox";
 
@@ -26,17 +24,7 @@ pub fn producer_span(destination: &'static str, message_id: &str, cause: Option<
         messaging.operation.type = "send",
         messaging.message.id = message_id,
     );
-    // Without this, the span entered around this call would become the parent.
-    let _ = span.set_parent(opentelemetry::Context::new());
-    if let Some((trace_id, span_id, flags)) = cause.and_then(parse_traceparent) {
-        span.add_link(SpanContext::new(
-            trace_id,
-            span_id,
-            flags,
-            true,
-            TraceState::default(),
-        ));
-    }
+    context::begin_trace(&span, cause);
     span
 }
 

@@ -99,6 +99,12 @@ pub const OUTBOX_PENDING: &str = "outbox_pending_events";
 pub const OUTBOX_OLDEST: &str = "outbox_oldest_pending_event_age_seconds";
 /// Attempts to deliver an order event.
 pub const OUTBOX_DELIVERIES: &str = "outbox_deliveries_total";
+/// Order events that were set aside because downstream refuses them.
+pub const OUTBOX_DEAD_LETTERS: &str = "outbox_dead_letter_events";
+/// Statements of the service that wait for a lock, and who holds it.
+pub const DB_LOCK_WAITS: &str = "db_client_lock_waiting_statements";
+/// Gauge: 1 while a dependency of the service answers. Label: `dependency`.
+pub const DEPENDENCY_UP: &str = "service_dependency_up";
 /// Gauge: 1 while the service is ready.
 pub const SERVICE_READY: &str = "service_ready";
 /// How often the service has become ready or ceased to be.
@@ -292,9 +298,10 @@ pub const METRICS: &[Metric] = &[
         histogram(
             DB_WAIT,
             DB_SECONDS,
-            POOL,
+            &["db_client_connection_pool_name", "error_type", "outcome"],
             Development,
-            "Time to obtain a connection from the pool.",
+            "Time to obtain a connection from the pool; error_type says whether none was free (pool_timeout), the server did not \
+             answer (timeout) or could not be reached (connect).",
         ),
     ),
     only(
@@ -305,7 +312,7 @@ pub const METRICS: &[Metric] = &[
             "{timeout}",
             POOL,
             Development,
-            "Waits for a connection that timed out.",
+            "Waits for a connection that ended because none came free.",
         ),
     ),
     only(
@@ -350,6 +357,28 @@ pub const METRICS: &[Metric] = &[
             &["outcome"],
             Own,
             "Attempts to deliver an order event, by outcome.",
+        ),
+    ),
+    only(
+        DATA,
+        metric(
+            OUTBOX_DEAD_LETTERS,
+            Gauge,
+            "{event}",
+            &[],
+            Own,
+            "Order events that were set aside because downstream refuses them.",
+        ),
+    ),
+    only(
+        DATA,
+        metric(
+            DB_LOCK_WAITS,
+            Gauge,
+            "{statement}",
+            &["db_operation_name", "db_collection_name", "lock_holder"],
+            Own,
+            "Statements of the service that wait for a lock in the database, by the application that holds it.",
         ),
     ),
     only(
@@ -444,6 +473,17 @@ pub const METRICS: &[Metric] = &[
         &[],
         Own,
         "1 while the service is ready to take requests, else 0.",
+    ),
+    only(
+        DATA,
+        metric(
+            DEPENDENCY_UP,
+            Gauge,
+            "1",
+            &["dependency"],
+            Own,
+            "1 while the named dependency answers, else 0.",
+        ),
     ),
     metric(
         READINESS_CHANGES,

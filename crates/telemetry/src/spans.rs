@@ -24,9 +24,9 @@ const MAX_VALUE: usize = 4096;
 /// sampling decides by it (`deploy/collector/production.yaml`).
 const SAMPLED_WITH: &str = "omnitrace";
 
-/// Head sampler: as the settings say, but a linked root span (a delivery) takes the decision of the span it links to,
+/// Head sampler: as the settings say, but a linked root span (a delivery, a sweep) takes the decision of the span it links to,
 /// and carries that one's trace id on, so that an order's trace and its delivery's trace are kept or dropped together,
-/// here and in the collector.
+/// here and in the collector. Not a server span, whose link names a caller that is not trusted.
 #[derive(Debug, Clone)]
 pub(crate) struct LinkedSampler {
     inner: SdkSampler,
@@ -56,7 +56,7 @@ impl ShouldSample for LinkedSampler {
     ) -> SamplingResult {
         let orphan = parent.is_none_or(|context| !context.span().span_context().is_valid());
         match links.first() {
-            Some(link) if orphan && *kind == SpanKind::Producer => SamplingResult {
+            Some(link) if orphan && *kind != SpanKind::Server => SamplingResult {
                 decision: if link.span_context.is_sampled() {
                     SamplingDecision::RecordAndSample
                 } else {

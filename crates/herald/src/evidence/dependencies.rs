@@ -82,7 +82,6 @@ struct Source {
     metric: &'static str,
     /// After `service_name`.
     callee: &'static [&'static str],
-    has_outcome: bool,
 }
 
 const SOURCES: [Source; 3] = [
@@ -90,19 +89,16 @@ const SOURCES: [Source; 3] = [
         kind: Kind::Http,
         metric: telemetry::names::HTTP_CLIENT_DURATION,
         callee: &["peer_service"],
-        has_outcome: true,
     },
     Source {
         kind: Kind::Database,
         metric: telemetry::names::DB_DURATION,
         callee: &["db_system_name", "db_operation_name", "db_collection_name"],
-        has_outcome: true,
     },
     Source {
         kind: Kind::Pool,
         metric: telemetry::names::DB_WAIT,
         callee: &["db_client_connection_pool_name"],
-        has_outcome: false,
     },
 ];
 
@@ -187,15 +183,10 @@ async fn edges(
     window: &Window,
 ) -> Result<Vec<Edge>, String> {
     let (now, rate) = (window.end, window.seconds());
-    let errors = async {
-        match source.has_outcome {
-            true => prometheus.vector(&source.errors(rate), now).await,
-            false => Ok(Vec::new()),
-        }
-    };
+    let failed = source.errors(rate);
     let (current, earlier) = (source.p95(rate, ""), source.p95_before());
     let (errors, now, before) = futures_util::try_join!(
-        errors,
+        prometheus.vector(&failed, now),
         prometheus.vector(&current, now),
         prometheus.vector(&earlier, started),
     )?;

@@ -2,6 +2,7 @@
 
 mod backend;
 pub(crate) mod dependencies;
+pub(crate) mod locks;
 pub(crate) mod logs;
 mod prometheus;
 pub(crate) mod releases;
@@ -63,6 +64,7 @@ pub(crate) struct Evidence {
     pub(crate) traces: Vec<traces::Trace>,
     pub(crate) log_lines: Vec<logs::Line>,
     pub(crate) dependencies: Dependencies,
+    pub(crate) locks: Vec<locks::Lock>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) releases: Option<Releases>,
     pub(crate) missing: Vec<Missing>,
@@ -142,13 +144,14 @@ impl Collector {
     pub(crate) async fn collect(&self, payload: &Payload, now: DateTime<Utc>) -> Evidence {
         let (service, started) = (payload.service(), payload.started());
         let window = Window::of(started, now);
-        let (dependencies, releases, exemplars, found, lines) = futures_util::join!(
+        let (dependencies, locks, releases, exemplars, found, lines) = futures_util::join!(
             self.within(dependencies::collect(
                 &self.prometheus,
                 service,
                 started,
                 &window
             )),
+            self.within(locks::collect(&self.prometheus, &window)),
             self.within(releases::collect(&self.prometheus, started, &window)),
             self.within(traces::exemplars(&self.prometheus, service, &window)),
             self.within(traces::search(&self.jaeger, service, &window)),
@@ -156,6 +159,7 @@ impl Collector {
         );
         let mut evidence = Evidence::default();
         evidence.dependencies = evidence.take(PROMETHEUS, dependencies);
+        evidence.locks = evidence.take(PROMETHEUS, locks);
         evidence.releases = evidence.take(PROMETHEUS, releases.map(Some));
         let exemplars = evidence.take(PROMETHEUS, exemplars);
         let found = evidence.take(JAEGER, found);

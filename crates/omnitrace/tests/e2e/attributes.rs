@@ -60,7 +60,12 @@ async fn every_span_has_the_attributes_of_its_kind() {
             &order,
             "data",
             "acquire connection",
-            &["db.client.connection.pool.name"],
+            &[
+                "db.client.connection.pool.name",
+                "db.system.name",
+                "server.address",
+                "server.port",
+            ],
         ),
         (&order, "data", "BEGIN", &statement),
         (&order, "data", "INSERT orders", &table),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::harness::{Child, Directory, Signal, Stack, Up, database, omnitrace};
 
 /// Runs a command to its end: exit code, stdout, stderr.
-async fn run(mut command: Command, directory: Option<&Directory>) -> (i32, String, String) {
+pub async fn run(mut command: Command, directory: Option<&Directory>) -> (i32, String, String) {
     if let Some(directory) = directory {
         command.current_dir(directory.path());
     }

@@ -93,6 +93,21 @@ fn soon_expired(native: &NativeStack) -> (Child, String) {
     (Child::spawn("s_server", server), address)
 }
 
+/// Puts an event into the outbox that downstream does not understand, and waits until it is set aside.
+async fn refuse_one_event(native: &NativeStack) {
+    let mut connection = native.stack.database.connect().await;
+    sqlx::query("INSERT INTO omnitrace.outbox (id, event) SELECT id, jsonb_build_object('id', id) FROM gen_random_uuid() id")
+        .execute(&mut connection)
+        .await
+        .expect("an event");
+    native
+        .stack
+        .wait_for_metric("data", "outbox_dead_letter_events", &[], |value| {
+            value == 1.0
+        })
+        .await;
+}
+
 /// Names of the causes in `alerts/causes.toml`.
 fn causes() -> BTreeSet<String> {
     let text = std::fs::read_to_string(repository("alerts/causes.toml")).expect("causes.toml");
@@ -128,6 +143,7 @@ async fn every_cause_is_told_when_a_fault_or_an_outage_brings_it_about() {
     })
     .await;
 
+    refuse_one_event(&native).await;
     // Side by side, since none hides another.
     proxy.deliveries(Deliveries::Hold);
     native.kill("jaeger").await;
@@ -157,6 +173,7 @@ async fn every_cause_is_told_when_a_fault_or_an_outage_brings_it_about() {
         "LogStorm",
         "MemoryGrowth",
         "OutboxBacklog",
+        "OutboxDeadLetters",
         "CollectorDropping",
         "ScrapeDown",
         "CertificateExpiring",

@@ -144,7 +144,6 @@ async fn flap(readiness: &Readiness, fault: ReadinessFlap) {
         let suspended = Suspended(readiness);
         sleep(half).await;
         drop(suspended);
-        readiness.reasons().await;
         sleep(half).await;
     }
 }

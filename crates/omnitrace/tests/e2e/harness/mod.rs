@@ -17,7 +17,7 @@
 //! - [`Capture`]: stands in for a service that is called, and keeps the requests it got.
 //! - [`database()`]: one fresh database on the Postgres that all tests of this process share.
 //! - [`Child`]: any other `omnitrace` process; killed on drop, its output printed when the test fails.
-//! - [`Books`]: what the database says, past every service; [`Proxy`]: mistreats what data sends downstream.
+//! - [`Books`]: what the database says, past every service; [`Proxy`]: mistreats what data sends downstream, [`Wire`] what it says to Postgres.
 //! - [`Up`]: the whole of `omnitrace up`, in a [`Directory`] that knows which processes were started in it.
 //! - [`NativeStack`]: the standard stack around a [`Stack`], from the files in `deploy/`, without Docker; [`tool()`] finds its programs.
 //! - [`Customer`]: orders with a key and insists until it knows what became of it.
@@ -54,6 +54,7 @@ mod telemetry;
 mod tools;
 mod up;
 mod verbs;
+mod wire;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -76,6 +77,7 @@ pub use stack::{Stack, StackBuilder};
 pub use telemetry::{Event, Kind, Link, LogRecord, Span, Status, complete, tree};
 pub use tools::{run_tool, spawn_tool, tool};
 pub use up::{Directory, Up};
+pub use wire::Wire;
 
 /// How long a wait lasts at most. Generous: CI machines have two cores and build at the same time.
 pub const DEADLINE: Duration = Duration::from_secs(120);

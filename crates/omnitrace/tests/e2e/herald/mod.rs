@@ -1,6 +1,7 @@
 //! `omnitrace herald`: no alert is lost, whatever is sent and whoever is down.
 
 mod hostile;
+mod locks;
 mod releases;
 
 use std::path::{Path, PathBuf};
