@@ -15,6 +15,7 @@ mod logs;
 pub mod messaging;
 pub mod names;
 mod observe;
+mod pace;
 mod pipeline;
 mod process;
 mod propagation;

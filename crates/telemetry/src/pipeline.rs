@@ -12,10 +12,8 @@ use std::time::{Duration, Instant};
 use metrics::{Counter, counter, gauge};
 
 use crate::names;
+use crate::pace::Pace;
 use crate::settings::Batch;
-
-const FIRST_BACKOFF: Duration = Duration::from_millis(250);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 
 /// What became of one export attempt.
 #[derive(Debug)]
@@ -223,8 +221,9 @@ impl<T: Send + 'static> Shared<T> {
     }
 
     fn run(&self, mut send: impl FnMut(&[T]) -> Sent) {
+        let mut pace = Pace::new();
         while let Some(batch) = self.next_batch() {
-            self.export(&batch, &mut send);
+            self.export(&batch, &mut send, &mut pace);
             let mut state = self.lock();
             state.in_flight = 0;
             gauge!(self.names.size).set(state.queue.len() as f64);
@@ -264,49 +263,48 @@ impl<T: Send + 'static> Shared<T> {
         }
     }
 
-    fn export(&self, batch: &[T], send: &mut impl FnMut(&[T]) -> Sent) {
-        let give_up = Instant::now() + self.settings.timeout;
-        let mut backoff = FIRST_BACKOFF;
+    fn export(&self, batch: &[T], send: &mut impl FnMut(&[T]) -> Sent, pace: &mut Pace) {
         let count = batch.len() as u64;
-        loop {
-            if self
-                .lock()
-                .deadline
-                .is_some_and(|deadline| Instant::now() >= deadline)
-            {
-                return self.ended(0, count, "shutdown");
-            }
+        let mut reason = "shutdown";
+        // What is left of the last batch's pause is not this one's time.
+        let give_up = pace.not_before.max(Instant::now()) + self.settings.timeout;
+        while self.wait_until(pace.not_before) {
             match send(batch) {
                 Sent::Accepted { rejected } => {
-                    return self.ended(
-                        count - rejected.min(count),
-                        rejected.min(count),
-                        "rejected",
-                    );
+                    pace.answered();
+                    let rejected = rejected.min(count);
+                    return self.ended(count - rejected, rejected, "rejected");
                 }
-                Sent::Refused { error_type } => return self.ended(0, count, error_type),
+                Sent::Refused { error_type } => {
+                    pace.answered();
+                    return self.ended(0, count, error_type);
+                }
                 Sent::Retry { after, error_type } => {
-                    let pause = jitter(after.unwrap_or(backoff));
-                    backoff = (backoff * 2).min(LONGEST_BACKOFF);
-                    if Instant::now() + pause >= give_up || !self.pause(pause) {
-                        return self.ended(0, count, error_type);
+                    pace.failed(after);
+                    reason = error_type;
+                    // Our own pause must end in time. One that was asked for may be longer than all the time there is.
+                    let next = after.map_or(pace.not_before, |_| Instant::now());
+                    if next >= give_up {
+                        break;
                     }
                 }
             }
         }
+        self.ended(0, count, reason);
     }
 
-    /// Waits between attempts; at shutdown only as long as the deadline lets it. False: no time for another attempt.
-    fn pause(&self, time: Duration) -> bool {
-        let end = Instant::now() + time;
+    /// Waits for another attempt. False, and at once, when the shutdown's deadline comes first.
+    fn wait_until(&self, time: Instant) -> bool {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
-            let limit = state.deadline.map_or(end, |deadline| deadline.min(end));
-            if now >= limit {
-                return limit == end;
+            let in_time = state
+                .deadline
+                .is_none_or(|deadline| deadline > time.max(now));
+            if now >= time || !in_time {
+                return in_time;
             }
-            state = self.wait(state, limit - now);
+            state = self.wait(state, time - now);
         }
     }
 
@@ -319,19 +317,12 @@ impl<T: Send + 'static> Shared<T> {
     }
 }
 
-/// Spreads retries of many processes: 80 to 120 % of the time, from the clock's low bits.
-fn jitter(time: Duration) -> Duration {
-    let nanos = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |now| now.subsec_nanos());
-    time.mul_f64(0.8 + f64::from(nanos % 1000) / 2500.0)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use crate::pace::FIRST_BACKOFF;
 
     fn settings(max_queue: usize, timeout: Duration) -> Batch {
         Batch {
@@ -416,5 +407,66 @@ mod tests {
             pipeline.push(item);
         }
         assert_eq!(pipeline.shutdown(Duration::from_millis(50)), 5);
+    }
+
+    /// A pipeline whose backend gives these answers, last first, and the times at which it was asked.
+    fn answering(
+        timeout: Duration,
+        mut answers: Vec<Sent>,
+    ) -> (Pipeline<u8>, mpsc::Receiver<Instant>) {
+        let (asked, times) = mpsc::channel();
+        let pipeline = Pipeline::start(settings(10, timeout), SPANS, move |_: &[u8]| {
+            asked.send(Instant::now()).unwrap();
+            answers.pop().unwrap()
+        });
+        (pipeline.unwrap(), times)
+    }
+
+    fn busy(after: Duration) -> Sent {
+        Sent::Retry {
+            after: Some(after),
+            error_type: "http",
+        }
+    }
+
+    /// The pauses between attempts.
+    fn pauses(times: mpsc::Receiver<Instant>) -> Vec<Duration> {
+        let times: Vec<Instant> = times.try_iter().collect();
+        times.windows(2).map(|pair| pair[1] - pair[0]).collect()
+    }
+
+    #[test]
+    fn a_backend_that_says_at_once_is_not_asked_in_a_loop() {
+        let accepted = Sent::Accepted { rejected: 0 };
+        let answers = vec![accepted, busy(Duration::ZERO), busy(Duration::ZERO)];
+        let (pipeline, times) = answering(Duration::from_secs(60), answers);
+        pipeline.push(1);
+        assert!(pipeline.flush(Duration::from_secs(20)));
+        let pauses = pauses(times);
+        assert!(
+            pauses[0] >= FIRST_BACKOFF && pauses[1] >= FIRST_BACKOFF * 2,
+            "{pauses:?}"
+        );
+        assert_eq!(pipeline.shutdown(Duration::from_secs(20)), 0);
+    }
+
+    #[test]
+    fn a_pause_is_kept_although_time_is_up_and_by_the_next_batch_too() {
+        let asked = Duration::from_millis(600);
+        let accepted = || Sent::Accepted { rejected: 0 };
+        let answers = vec![accepted(), busy(asked), busy(asked)];
+        let (pipeline, times) = answering(Duration::from_millis(1), answers);
+        for item in 0..4 {
+            pipeline.push(item);
+        }
+        assert!(pipeline.flush(Duration::from_secs(20)));
+        let pauses = pauses(times);
+        assert!(pauses.iter().all(|pause| *pause >= asked), "{pauses:?}");
+        assert_eq!(pauses.len(), 2, "one batch was tried twice, the next once");
+        assert_eq!(
+            pipeline.shutdown(Duration::from_secs(20)),
+            2,
+            "the first one"
+        );
     }
 }

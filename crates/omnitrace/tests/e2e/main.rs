@@ -21,6 +21,7 @@ mod exporting;
 mod faults;
 mod herald;
 mod hostile;
+mod hostile_collector;
 mod load;
 mod logs;
 mod metrics;
