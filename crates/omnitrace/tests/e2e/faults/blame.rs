@@ -9,11 +9,11 @@ use crate::harness::Stack;
 const FAILING: f64 = 0.01;
 
 /// Calls and statements of all services, by all labels.
-pub(super) struct Calls(BTreeMap<BTreeMap<String, String>, f64>);
+pub struct Calls(BTreeMap<BTreeMap<String, String>, f64>);
 
 impl Calls {
     /// What has been counted so far.
-    pub(super) async fn so_far(stack: &Stack) -> Self {
+    pub async fn so_far(stack: &Stack) -> Self {
         let mut counts = BTreeMap::new();
         for service in SERVICES {
             let scrape = stack.scrape(service).await;
@@ -30,7 +30,7 @@ impl Calls {
     }
 
     /// The service at the end of the deepest failing call since `before`; a database is the part of who asks it.
-    pub(super) fn blamed_since(&self, before: &Self) -> Option<String> {
+    pub fn blamed_since(&self, before: &Self) -> Option<String> {
         let edges = self.edges_since(before);
         let mut blamed: Option<String> = None;
         loop {
@@ -51,7 +51,7 @@ impl Calls {
     }
 
     /// Errors and all, by caller and callee.
-    fn edges_since(&self, before: &Self) -> BTreeMap<(String, String), [f64; 2]> {
+    pub fn edges_since(&self, before: &Self) -> BTreeMap<(String, String), [f64; 2]> {
         let mut edges = BTreeMap::new();
         for (labels, count) in &self.0 {
             let new = count - before.0.get(labels).unwrap_or(&0.0);

@@ -1,6 +1,6 @@
 //! The fault switchboard of every service: what it lists, takes and refuses, how faults end, and whom the metrics blame.
 
-mod blame;
+pub mod blame;
 mod release;
 mod signals;
 
