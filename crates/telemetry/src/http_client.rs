@@ -112,18 +112,10 @@ struct ClientRed;
 impl Middleware for ClientRed {
     async fn handle(
         &self,
-        mut request: Request,
+        request: Request,
         extensions: &mut http::Extensions,
         next: Next<'_>,
     ) -> Result<Response> {
-        // The injector sends `tracestate:` even when there is nothing to say.
-        if request
-            .headers()
-            .get("tracestate")
-            .is_some_and(|state| state.is_empty())
-        {
-            request.headers_mut().remove("tracestate");
-        }
         let call = Arc::new(Mutex::new(Guard::new(&request, extensions)));
         match next.run(request, extensions).await {
             Ok(response) => Ok(measured(response, call)),

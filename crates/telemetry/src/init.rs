@@ -8,12 +8,10 @@ use actix_web::{HttpRequest, HttpResponse};
 use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::logs::LoggerProvider as _;
-use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry::{KeyValue, global};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
-use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
 use tracing::Metadata;
 use tracing_subscriber::filter::FilterFn;
@@ -211,14 +209,10 @@ fn start_metrics(identity: &Identity) -> Result<Metrics, InitError> {
 }
 
 fn start_propagation(settings: &Settings) {
-    let mut propagators: Vec<Box<dyn TextMapPropagator + Send + Sync>> = Vec::new();
-    if settings.propagate_trace {
-        propagators.push(Box::new(TraceContextPropagator::new()));
-    }
-    if settings.propagate_baggage {
-        propagators.push(Box::new(BaggagePropagator::new()));
-    }
-    global::set_text_map_propagator(TextMapCompositePropagator::new(propagators));
+    global::set_text_map_propagator(propagation::Outbound {
+        trace: settings.propagate_trace,
+        baggage: settings.propagate_baggage,
+    });
     propagation::configure(propagation::Policy {
         trace: settings.propagate_trace,
         baggage: settings.propagate_baggage,

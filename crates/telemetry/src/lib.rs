@@ -3,6 +3,7 @@
 //! This is the only crate that names OpenTelemetry. A service calls [`init()`] once, wraps its actix-web
 //! application in [`http_server`], makes its calls through [`http_client`], runs its statements through [`db`].
 
+mod baggage;
 pub mod context;
 pub mod db;
 mod exporter;

@@ -7,6 +7,7 @@ mod harness;
 
 mod adopt;
 mod attributes;
+mod baggage;
 mod blindness;
 mod browser;
 mod catalogue;
