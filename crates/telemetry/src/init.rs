@@ -23,8 +23,8 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 use crate::exporter::LogItem;
 use crate::logs::{LogLayer, Output};
 use crate::names::{self, Kind};
-use crate::pipeline::{self, Pipeline};
-use crate::settings::{LogFormat, Settings};
+use crate::pipeline::{self, Pipeline, Sent, SignalNames};
+use crate::settings::{Batch, Exporter, LogFormat, Settings};
 use crate::{exporter, exposition, logs, observe, process, propagation, spans};
 
 /// Who emits the telemetry (`OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` override).
@@ -86,24 +86,22 @@ pub fn init(info: ServiceInfo, settings: &Settings) -> Result<Telemetry, InitErr
     let identity = Identity::new(info, settings);
     // First of all, so that every counter below lands in the registry.
     let metrics = start_metrics(&identity)?;
-    observe::configure(settings.exemplar_interval);
+    // An exemplar that leads to a trace that nobody gets would be a dead link.
+    let exemplars = settings
+        .traces
+        .is_some()
+        .then_some(settings.exemplar_interval);
+    observe::configure(exemplars);
     start_propagation(settings);
     let resource = identity.resource();
-    let (spans, logs) = match settings.disabled {
-        true => (None, None),
-        false => (
-            Some(Pipeline::start(
-                settings.span_queue,
-                pipeline::SPANS,
-                exporter::spans(&settings.traces, &resource)?,
-            )?),
-            Some(Pipeline::start(
-                settings.log_queue,
-                pipeline::LOGS,
-                exporter::logs(&settings.logs, &resource)?,
-            )?),
-        ),
-    };
+    let exporters = (!settings.disabled).then_some((&settings.traces, &settings.logs));
+    let (traces, logs) = exporters.unwrap_or((&None, &None));
+    let spans = start(settings.span_queue, pipeline::SPANS, traces, |exporter| {
+        exporter::spans(exporter, &resource)
+    })?;
+    let logs = start(settings.log_queue, pipeline::LOGS, logs, |exporter| {
+        exporter::logs(exporter, &resource)
+    })?;
     let filter = logs::filter(&settings.log_filter).map_err(InitError::Filter)?;
     let (filter, handle) = reload::Layer::new(filter);
     let log_layer = LogLayer::new(
@@ -121,6 +119,20 @@ pub fn init(info: ServiceInfo, settings: &Settings) -> Result<Telemetry, InitErr
         metrics,
         level: LogLevel { handle },
     })
+}
+
+/// Starts a signal's queue, if it has an exporter.
+fn start<T: Send + 'static, S: FnMut(&[T]) -> Sent + Send + 'static>(
+    queue: Batch,
+    names: SignalNames,
+    exporter: &Option<Exporter>,
+    send: impl FnOnce(&Exporter) -> Result<S, InitError>,
+) -> Result<Option<Pipeline<T>>, InitError> {
+    let Some(exporter) = exporter else {
+        return Ok(None);
+    };
+    let pipeline = Pipeline::start(queue, names, send(exporter)?)?;
+    Ok(Some(pipeline))
 }
 
 /// The resource attributes that identify this process on every signal.
@@ -255,17 +267,21 @@ where
         .with_target(false)
         .with_level(false)
         .with_tracked_inactivity(false);
-    let Some(pipeline) = spans else {
+    if settings.disabled {
         // The no-op tracer hands the caller's context on unchanged.
         return layer
             .with_filter(FilterFn::new(traced as fn(&Metadata<'_>) -> bool))
             .boxed();
-    };
+    }
     let provider = SdkTracerProvider::builder()
         .with_sampler(spans::LinkedSampler::new(settings.sampler))
-        .with_span_processor(spans::Processor { pipeline })
-        .with_resource(resource.clone())
-        .build();
+        .with_resource(resource.clone());
+    let provider = match spans {
+        Some(pipeline) => provider.with_span_processor(spans::Processor { pipeline }),
+        // Nobody gets them, but log lines and outgoing requests carry their ids.
+        None => provider,
+    };
+    let provider = provider.build();
     layer
         .with_tracer(provider.tracer("omnitrace"))
         .with_filter(FilterFn::new(traced as fn(&Metadata<'_>) -> bool))

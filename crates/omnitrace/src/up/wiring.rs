@@ -12,7 +12,9 @@ use crate::cli::UpArgs;
 use crate::environment;
 
 /// About another collector than the console.
-const FOREIGN_OTLP: [&str; 17] = [
+const FOREIGN_OTLP: [&str; 19] = [
+    "OTEL_TRACES_EXPORTER",
+    "OTEL_LOGS_EXPORTER",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
     "OTEL_EXPORTER_OTLP_PROTOCOL",

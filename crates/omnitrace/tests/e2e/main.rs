@@ -18,6 +18,7 @@ mod contention;
 mod doctor;
 mod ends;
 mod errors;
+mod exporters;
 mod exporting;
 mod faults;
 mod herald;
