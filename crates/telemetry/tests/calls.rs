@@ -14,7 +14,7 @@ use reqwest_middleware::ClientWithMiddleware;
 use telemetry::http_client::{Call, DECODE, UrlTemplate, client};
 use telemetry::http_server::BODY;
 
-use support::{PROCESS, Span, attribute, eventually};
+use support::{PROCESS, Span, attribute, eventually, now};
 
 const UNSET: i32 = 0;
 const ERROR: i32 = 2;
@@ -216,8 +216,13 @@ async fn a_body_left_unread_counts_by_its_status_and_one_given_up_is_cancelled()
         response.chunk().now_or_never().is_none(),
         "nothing more comes"
     );
+    let gave_up = now();
     drop(response);
-    counted_once("/given-up", ["200", "cancelled", "cancelled"]);
+    let span = counted_once("/given-up", ["200", "cancelled", "cancelled"]);
+    assert!(
+        span.end_time_unix_nano >= gave_up,
+        "the wait is in the span"
+    );
 
     let waits = tokio::spawn(get("/never"));
     let asked = || SEEN.lock().unwrap().iter().any(|path| path == "/never");
