@@ -9,7 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use service::Deadline;
 use service::problem::Problem;
-use telemetry::http_client::{ResendCount, UrlTemplate};
+use telemetry::http_client::{Call, DECODE, ResendCount, UrlTemplate};
+use telemetry::http_server::BODY;
 
 use crate::error::{CallError, Cause};
 
@@ -140,6 +141,8 @@ impl Peer {
     ) -> Result<Answer<T>, CallError> {
         let sent = self.prepare(request, deadline, resend).send().await;
         let response = sent.map_err(|error| self.failed(error))?;
+        // Held until the body is understood: an answer that cannot be used is a call that failed.
+        let call = Call::of(&response);
         let (status, headers) = (response.status(), response.headers().clone());
         let body = self.read(response).await?;
         if !status.is_success() {
@@ -152,7 +155,10 @@ impl Peer {
         }
         match serde_json::from_slice(&body) {
             Ok(body) => Ok(Answer { body, headers }),
-            Err(error) => Err(self.malformed(&error)),
+            Err(error) => {
+                call.failed(DECODE);
+                Err(self.malformed(&error))
+            }
         }
     }
 
@@ -191,6 +197,7 @@ impl Peer {
             .map_err(|error| self.failed(error.into()))?
         {
             if body.len() + chunk.len() > MAX_RESPONSE {
+                Call::of(&response).failed(BODY);
                 let problem = format!("more than {MAX_RESPONSE} bytes");
                 return Err(CallError::Malformed {
                     peer: self.name,

@@ -93,7 +93,7 @@ impl Parameters for MalformedBody {
         name: "malformed_body",
         description: "Cuts the JSON of a share of the successful answers short.",
         signal_service: "data",
-        signal: "http_server_request_duration_seconds_count{http_response_status_code=\"503\"}",
+        signal: "http_client_request_duration_seconds_count{peer_service=\"downstream\",error_type=\"decode\"}",
         parameters: &[Parameter::share("share")],
     };
 }

@@ -4,7 +4,7 @@ use opentelemetry::trace::{SpanContext, TraceContextExt, TraceState};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::propagation::parse_traceparent;
+use crate::propagation::{self, parse_traceparent};
 
 /// Trace id of the current span, 32 hex digits; `None` outside a trace.
 pub fn trace_id() -> Option<String> {
@@ -36,14 +36,7 @@ pub(crate) fn trace_id_of(span: &Span) -> Option<String> {
 }
 
 pub(crate) fn traceparent_of(span: &Span) -> Option<String> {
-    span_context(span).map(|context| {
-        let flags = u8::from(context.is_sampled());
-        format!(
-            "00-{}-{}-{flags:02x}",
-            context.trace_id(),
-            context.span_id()
-        )
-    })
+    propagation::traceparent(&span.context())
 }
 
 fn span_context(span: &Span) -> Option<SpanContext> {

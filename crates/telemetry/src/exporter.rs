@@ -1,7 +1,8 @@
 //! OTLP over HTTP: the client, and what its answers mean for a retry.
 
+use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{
@@ -14,10 +15,14 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{LogBatch, LogExporter as _, SdkLogRecord};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use prost::Message;
+use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
 use crate::init::InitError;
 use crate::pipeline::Sent;
 use crate::settings::Exporter;
+
+/// Most of an answer that is read: all it can say is how many items were rejected, and why.
+const MAX_ANSWER: u64 = 64 * 1024;
 
 /// A log record with the scope that emitted it.
 pub(crate) type LogItem = (SdkLogRecord, opentelemetry::InstrumentationScope);
@@ -86,6 +91,7 @@ fn configured<B: WithExportConfig + WithHttpConfig>(
 #[derive(Debug, Clone)]
 struct Client {
     http: reqwest::blocking::Client,
+    timeout: Duration,
     last: Arc<Mutex<Answer>>,
 }
 
@@ -106,13 +112,14 @@ enum Answer {
 impl Client {
     fn new(settings: &Exporter) -> Result<Self, InitError> {
         crate::install_tls();
-        let settings = settings.clone();
+        let (settings, timeout) = (settings.clone(), settings.timeout);
         // The blocking client starts a runtime of its own and must not do so inside actix's.
         let http = std::thread::spawn(move || build(&settings))
             .join()
             .map_err(|_| InitError::Thread)??;
         Ok(Self {
             http,
+            timeout,
             last: Arc::default(),
         })
     }
@@ -157,6 +164,8 @@ impl Client {
 fn build(settings: &Exporter) -> Result<reqwest::blocking::Client, InitError> {
     let mut client = reqwest::blocking::Client::builder()
         .timeout(settings.timeout)
+        // What is sent, credentials among it, is for the endpoint alone.
+        .redirect(reqwest::redirect::Policy::none())
         .no_proxy();
     if let Some(path) = &settings.certificate {
         let pem = read("OTEL_EXPORTER_OTLP_CERTIFICATE", path)?;
@@ -197,12 +206,11 @@ impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let sent = reqwest::blocking::Request::try_from(request)
             .and_then(|request| self.http.execute(request));
-        let answer = sent.and_then(|response| {
-            let (code, retry_after) = (response.status(), retry_after(&response));
-            response.bytes().map(|body| (code, retry_after, body))
-        });
-        match answer {
-            Ok((code, retry_after, body)) => {
+        match sent {
+            Ok(response) => {
+                let code = response.status();
+                let retry_after = retry_after(response.headers());
+                let body = start_of_body(response, self.timeout);
                 self.remember(Answer::Status {
                     code: code.as_u16(),
                     retry_after,
@@ -220,14 +228,68 @@ impl HttpClient for Client {
     }
 }
 
-/// Seconds only: the HTTP-date form is not worth a clock comparison here.
-fn retry_after(response: &reqwest::blocking::Response) -> Option<Duration> {
-    let seconds: u64 = response
-        .headers()
-        .get("retry-after")?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()?;
-    Some(Duration::from_secs(seconds.min(60)))
+/// What comes of the body in time. The status says what became of the batch: of a refusal nothing is read, and a body
+/// that is torn, late or endless makes no failure of a success.
+fn start_of_body(response: reqwest::blocking::Response, time: Duration) -> Bytes {
+    let (mut body, mut chunk) = (Vec::new(), [0; 8192]);
+    let limit = if response.status().is_success() {
+        MAX_ANSWER
+    } else {
+        0
+    };
+    let (mut start, end) = (response.take(limit), Instant::now() + time);
+    while Instant::now() < end
+        && let Ok(count @ 1..) = start.read(&mut chunk)
+    {
+        body.extend_from_slice(&chunk[..count]);
+    }
+    body.into()
+}
+
+/// In seconds, or until a date: by the backend's own clock, if it shows it.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: HeaderName| headers.get(name)?.to_str().ok();
+    let after = text(RETRY_AFTER)?;
+    if !after.is_empty() && after.bytes().all(|byte| byte.is_ascii_digit()) {
+        // Too large a number is a very long time.
+        return Some(Duration::from_secs(after.parse().unwrap_or(u64::MAX)));
+    }
+    let then = httpdate::parse_http_date(after).ok()?;
+    let now = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
+    let left = then.duration_since(now.unwrap_or_else(SystemTime::now));
+    Some(left.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = "Sun, 06 Nov 1994 08:49:37 GMT";
+        for (text, seconds) in [
+            ("0", Some(0)),
+            ("120", Some(120)),
+            ("99999999999999999999999", Some(u64::MAX)),
+            ("Sun, 06 Nov 1994 08:50:07 GMT", Some(30)),
+            ("Sunday, 06-Nov-94 08:50:07 GMT", Some(30)),
+            ("Sun Nov  6 08:50:07 1994", Some(30)),
+            ("Sun, 06 Nov 1994 08:49:07 GMT", Some(0)),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            let headers = [(RETRY_AFTER, text), (DATE, now)];
+            let headers = headers.map(|(name, value)| (name, value.parse().unwrap()));
+            let found = retry_after(&HeaderMap::from_iter(headers));
+            assert_eq!(found, seconds.map(Duration::from_secs), "{text:?}");
+        }
+        // No clock of its own: ours.
+        let past = [(RETRY_AFTER, now.parse().unwrap())];
+        assert_eq!(
+            retry_after(&HeaderMap::from_iter(past)),
+            Some(Duration::ZERO)
+        );
+    }
 }

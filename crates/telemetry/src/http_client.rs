@@ -1,9 +1,14 @@
 //! Outgoing HTTP: client span, context injection, client RED.
 
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
+use actix_web::web::Bytes;
+use http_body::{Frame, SizeHint};
 use metrics::Label;
-use reqwest::{Request, Response};
+use reqwest::{Body, Request, Response, ResponseBuilderExt};
 use reqwest_middleware::{
     ClientBuilder, ClientWithMiddleware, Error, Extension, Middleware, Next, Result,
 };
@@ -11,10 +16,13 @@ use reqwest_tracing::{ReqwestOtelSpanBackend, TracingMiddleware};
 use tracing::Span;
 use tracing::field::Empty;
 
-use crate::http_server::{CANCELLED, TIMEOUT, method_name};
+use crate::http_server::{BODY, CANCELLED, TIMEOUT, method_name};
 use crate::names;
 use crate::observe::{Outcome, observe};
 use crate::redact::redact;
+
+/// `error.type` of a call whose answer came whole and is not what it should be.
+pub const DECODE: &str = "decode";
 
 /// Request extension: the low-cardinality template of the URL's path, e.g. `/quotes/{sku}`
 /// (`client.get(url).with_extension(UrlTemplate("/quotes/{sku}"))`).
@@ -86,7 +94,7 @@ impl ReqwestOtelSpanBackend for ClientSpan {
         _outcome: &Result<Response>,
         _extensions: &mut http::Extensions,
     ) {
-        // `ClientRed` records the end, also of an attempt that was given up.
+        // `Guard` records the end, which comes with the end of the body, or when the attempt is given up.
     }
 }
 
@@ -97,37 +105,123 @@ fn without_credentials(url: &reqwest::Url) -> String {
     url.into()
 }
 
-/// Counts each attempt once, however it ends; runs inside the client span.
+/// Counts each attempt once, however it and its body end; runs inside the client span.
 struct ClientRed;
 
 #[async_trait::async_trait]
 impl Middleware for ClientRed {
     async fn handle(
         &self,
-        mut request: Request,
+        request: Request,
         extensions: &mut http::Extensions,
         next: Next<'_>,
     ) -> Result<Response> {
-        // The injector sends `tracestate:` even when there is nothing to say.
-        if request
-            .headers()
-            .get("tracestate")
-            .is_some_and(|state| state.is_empty())
-        {
-            request.headers_mut().remove("tracestate");
+        let call = Arc::new(Mutex::new(Guard::new(&request, extensions)));
+        match next.run(request, extensions).await {
+            Ok(response) => Ok(measured(response, call)),
+            Err(error) => {
+                lock(&call).failed(error_type(&error));
+                Err(error)
+            }
         }
-        let mut guard = Guard::new(&request, extensions);
-        let result = next.run(request, extensions).await;
-        guard.ended(&result);
-        result
     }
 }
 
+/// A call that is under way. It ends when its response's body has been read or dropped, and all its handles are gone.
+#[derive(Debug)]
+pub struct Call(Option<Arc<Mutex<Guard>>>);
+
+/// Where a response keeps the way to its call, without holding it open.
+#[derive(Clone)]
+struct Handle(Weak<Mutex<Guard>>);
+
+impl Call {
+    /// The call that `response` answers. Holding it keeps the call open until the body is understood; of a response
+    /// whose body was read before, or that no [`client`] made, it is the handle of nothing.
+    pub fn of(response: &Response) -> Self {
+        let handle = response.extensions().get::<Handle>();
+        Self(handle.and_then(|handle| handle.0.upgrade()))
+    }
+
+    /// The answer is of no use, whatever its status: [`BODY`] when it is larger than allowed, [`DECODE`] when it is not
+    /// what it should be. What was found first counts.
+    pub fn failed(&self, error_type: &'static str) {
+        if let Some(call) = &self.0 {
+            lock(call).failed(error_type);
+        }
+    }
+}
+
+fn lock(call: &Mutex<Guard>) -> MutexGuard<'_, Guard> {
+    call.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The same response, with a body that ends the call.
+fn measured(response: Response, call: Arc<Mutex<Guard>>) -> Response {
+    lock(&call).status = Some(response.status().as_u16());
+    let url = response.url().clone();
+    let (mut head, body) = http::Response::<Body>::from(response).into_parts();
+    // Only the builder can tell reqwest the URL.
+    let url = http::Response::builder().url(url).body(());
+    head.extensions
+        .extend(url.unwrap_or_default().into_parts().0.extensions);
+    head.extensions.insert(Handle(Arc::downgrade(&call)));
+    let call = Some(call);
+    http::Response::from_parts(head, Body::wrap(Measured { body, call })).into()
+}
+
+/// A response body that lets go of its call after the last byte, or when it is dropped before.
+struct Measured {
+    body: Body,
+    call: Option<Arc<Mutex<Guard>>>,
+}
+
+impl http_body::Body for Measured {
+    type Data = Bytes;
+    type Error = reqwest::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, reqwest::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(task);
+        if let Some(call) = &self.call {
+            let mut call = lock(call);
+            call.waiting = polled.is_pending();
+            if let Poll::Ready(Some(Err(error))) = &polled {
+                call.failed(if error.is_timeout() { TIMEOUT } else { BODY });
+            }
+        }
+        let ended = match &polled {
+            Poll::Ready(Some(Ok(_))) => self.body.is_end_stream(),
+            other => other.is_ready(),
+        };
+        if ended {
+            self.call = None;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Counts its call when dropped. Until the response is there, a drop means that the caller gave up.
+#[derive(Debug)]
 struct Guard {
     span: Span,
     labels: Vec<Label>,
     started: Instant,
-    end: Option<(Option<u16>, String)>,
+    status: Option<u16>,
+    failure: Option<&'static str>,
+    /// The caller asked for more of the body and has not got it: dropped now, it was given up. A caller that did not
+    /// ask had enough.
+    waiting: bool,
 }
 
 impl Guard {
@@ -163,20 +257,28 @@ impl Guard {
             span: Span::current(),
             labels,
             started: Instant::now(),
-            end: None,
+            status: None,
+            failure: None,
+            waiting: false,
         }
     }
 
-    fn ended(&mut self, result: &Result<Response>) {
-        self.end = Some(match result {
-            // The conventions: on the client side 4xx is an error of the span.
-            Ok(response) if response.status().as_u16() >= 400 => (
-                Some(response.status().as_u16()),
-                response.status().as_str().to_owned(),
-            ),
-            Ok(response) => (Some(response.status().as_u16()), String::new()),
-            Err(error) => (None, error_type(error).to_owned()),
-        });
+    fn failed(&mut self, error_type: &'static str) {
+        self.failure.get_or_insert(error_type);
+    }
+
+    fn verdict(&self) -> (String, Outcome) {
+        match (self.failure, self.status) {
+            (Some(failure), _) => (failure.to_owned(), Outcome::Error),
+            (None, Some(status)) if status >= 500 => (status.to_string(), Outcome::Error),
+            // The conventions: on the client side 4xx is an error of the span. The metric agrees with the server's:
+            // it is none of the dependency.
+            (None, Some(status)) if status >= 400 && !self.waiting => {
+                (status.to_string(), Outcome::Ok)
+            }
+            (None, Some(_)) if !self.waiting => (String::new(), Outcome::Ok),
+            _ => (CANCELLED.to_owned(), Outcome::Cancelled),
+        }
     }
 }
 
@@ -184,7 +286,7 @@ fn error_type(error: &Error) -> &'static str {
     match error {
         Error::Reqwest(error) if error.is_timeout() => TIMEOUT,
         Error::Reqwest(error) if error.is_connect() => "connect",
-        Error::Reqwest(error) if error.is_body() || error.is_decode() => "body",
+        Error::Reqwest(error) if error.is_body() || error.is_decode() => BODY,
         Error::Reqwest(_) => "connection",
         Error::Middleware(_) => "middleware",
     }
@@ -192,23 +294,16 @@ fn error_type(error: &Error) -> &'static str {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let (status, error_type) = self
-            .end
-            .take()
-            .unwrap_or_else(|| (None, CANCELLED.to_owned()));
-        let outcome = match (status, error_type.as_str()) {
-            (None, CANCELLED) => Outcome::Cancelled,
-            // The metric agrees with the server's: 4xx is no error of the dependency.
-            (Some(status), _) if status < 500 => Outcome::Ok,
-            _ => Outcome::Error,
-        };
+        // A span ends where it was last left.
+        let _now = self.span.clone().entered();
+        let (status, (error_type, outcome)) = (self.status, self.verdict());
         if let Some(status) = status {
             self.span
                 .record("http.response.status_code", i64::from(status));
         }
         if !error_type.is_empty() {
             self.span.record("error.type", error_type.as_str());
-            if error_type != CANCELLED {
+            if outcome != Outcome::Cancelled {
                 self.span.record("otel.status_code", "ERROR");
             }
         }

@@ -348,6 +348,8 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         self.active.decrement(1.0);
+        // A span ends where it was last left: a caller that hangs up was waited for until now.
+        let _now = self.span.clone().entered();
         let (status, error_type, outcome) = self.verdict();
         if let Some(status) = status {
             self.span

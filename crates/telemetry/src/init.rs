@@ -8,12 +8,10 @@ use actix_web::{HttpRequest, HttpResponse};
 use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::logs::LoggerProvider as _;
-use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry::{KeyValue, global};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
-use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
 use tracing::Metadata;
 use tracing_subscriber::filter::FilterFn;
@@ -25,8 +23,8 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 use crate::exporter::LogItem;
 use crate::logs::{LogLayer, Output};
 use crate::names::{self, Kind};
-use crate::pipeline::{self, Pipeline};
-use crate::settings::{LogFormat, Settings};
+use crate::pipeline::{self, Pipeline, Sent, SignalNames};
+use crate::settings::{Batch, Exporter, LogFormat, Settings};
 use crate::{
     exporter, exposition, logs, observe, process, propagation, server_address, spans, targets,
 };
@@ -90,25 +88,23 @@ pub fn init(info: ServiceInfo, settings: &Settings) -> Result<Telemetry, InitErr
     let identity = Identity::new(info, settings);
     // First of all, so that every counter below lands in the registry.
     let metrics = start_metrics(&identity)?;
-    observe::configure(settings.exemplar_interval);
+    // An exemplar that leads to a trace that nobody gets would be a dead link.
+    let exemplars = settings
+        .traces
+        .is_some()
+        .then_some(settings.exemplar_interval);
+    observe::configure(exemplars);
     server_address::configure(&identity.name);
     start_propagation(settings);
     let resource = identity.resource();
-    let (spans, logs) = match settings.disabled {
-        true => (None, None),
-        false => (
-            Some(Pipeline::start(
-                settings.span_queue,
-                pipeline::SPANS,
-                exporter::spans(&settings.traces, &resource)?,
-            )?),
-            Some(Pipeline::start(
-                settings.log_queue,
-                pipeline::LOGS,
-                exporter::logs(&settings.logs, &resource)?,
-            )?),
-        ),
-    };
+    let exporters = (!settings.disabled).then_some((&settings.traces, &settings.logs));
+    let (traces, logs) = exporters.unwrap_or((&None, &None));
+    let spans = start(settings.span_queue, pipeline::SPANS, traces, |exporter| {
+        exporter::spans(exporter, &resource)
+    })?;
+    let logs = start(settings.log_queue, pipeline::LOGS, logs, |exporter| {
+        exporter::logs(exporter, &resource)
+    })?;
     let filter = logs::filter(&settings.log_filter).map_err(InitError::Filter)?;
     let (filter, handle) = reload::Layer::new(filter);
     let log_layer = LogLayer::new(
@@ -126,6 +122,20 @@ pub fn init(info: ServiceInfo, settings: &Settings) -> Result<Telemetry, InitErr
         metrics,
         level: LogLevel { handle },
     })
+}
+
+/// Starts a signal's queue, if it has an exporter.
+fn start<T: Send + 'static, S: FnMut(&[T]) -> Sent + Send + 'static>(
+    queue: Batch,
+    names: SignalNames,
+    exporter: &Option<Exporter>,
+    send: impl FnOnce(&Exporter) -> Result<S, InitError>,
+) -> Result<Option<Pipeline<T>>, InitError> {
+    let Some(exporter) = exporter else {
+        return Ok(None);
+    };
+    let pipeline = Pipeline::start(queue, names, send(exporter)?)?;
+    Ok(Some(pipeline))
 }
 
 /// The resource attributes that identify this process on every signal.
@@ -214,14 +224,10 @@ fn start_metrics(identity: &Identity) -> Result<Metrics, InitError> {
 }
 
 fn start_propagation(settings: &Settings) {
-    let mut propagators: Vec<Box<dyn TextMapPropagator + Send + Sync>> = Vec::new();
-    if settings.propagate_trace {
-        propagators.push(Box::new(TraceContextPropagator::new()));
-    }
-    if settings.propagate_baggage {
-        propagators.push(Box::new(BaggagePropagator::new()));
-    }
-    global::set_text_map_propagator(TextMapCompositePropagator::new(propagators));
+    global::set_text_map_propagator(propagation::Outbound {
+        trace: settings.propagate_trace,
+        baggage: settings.propagate_baggage,
+    });
     propagation::configure(propagation::Policy {
         trace: settings.propagate_trace,
         baggage: settings.propagate_baggage,
@@ -250,17 +256,21 @@ where
         .with_target(false)
         .with_level(false)
         .with_tracked_inactivity(false);
-    let Some(pipeline) = spans else {
+    if settings.disabled {
         // The no-op tracer hands the caller's context on unchanged.
         return layer
             .with_filter(FilterFn::new(traced as fn(&Metadata<'_>) -> bool))
             .boxed();
-    };
+    }
     let provider = SdkTracerProvider::builder()
         .with_sampler(spans::LinkedSampler::new(settings.sampler))
-        .with_span_processor(spans::Processor { pipeline })
-        .with_resource(resource.clone())
-        .build();
+        .with_resource(resource.clone());
+    let provider = match spans {
+        Some(pipeline) => provider.with_span_processor(spans::Processor { pipeline }),
+        // Nobody gets them, but log lines and outgoing requests carry their ids.
+        None => provider,
+    };
+    let provider = provider.build();
     layer
         .with_tracer(provider.tracer("omnitrace"))
         .with_filter(FilterFn::new(traced as fn(&Metadata<'_>) -> bool))

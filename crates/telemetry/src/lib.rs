@@ -3,6 +3,7 @@
 //! This is the only crate that names OpenTelemetry. A service calls [`init()`] once, wraps its actix-web
 //! application in [`http_server`], makes its calls through [`http_client`], runs its statements through [`db`].
 
+mod baggage;
 pub mod context;
 pub mod db;
 mod db_pool;
@@ -17,6 +18,7 @@ mod logs;
 pub mod messaging;
 pub mod names;
 mod observe;
+mod pace;
 mod panics;
 mod pipeline;
 mod process;

@@ -238,7 +238,7 @@ pub const METRICS: &[Metric] = &[
                 "outcome",
             ],
             Stable,
-            "Duration of HTTP client requests, one observation an attempt.",
+            "Duration of HTTP client requests, to the end of the response body, one observation per attempt.",
         ),
     ),
     only(

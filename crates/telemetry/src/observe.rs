@@ -49,10 +49,10 @@ struct Slot {
 
 /// Per series (name and labels), one slot a bucket; the last is `+Inf`.
 static TABLE: LazyLock<Mutex<HashMap<String, Vec<Option<Slot>>>>> = LazyLock::new(Mutex::default);
-static INTERVAL: OnceLock<Duration> = OnceLock::new();
+static INTERVAL: OnceLock<Option<Duration>> = OnceLock::new();
 
-/// Sets how long an exemplar stays before another may take its place. The first call wins.
-pub(crate) fn configure(interval: Duration) {
+/// Sets how long an exemplar stays before another may take its place; `None`: there are none. The first call wins.
+pub(crate) fn configure(interval: Option<Duration>) {
     let _ = INTERVAL.set(interval);
 }
 
@@ -70,7 +70,9 @@ pub(crate) fn observe(metric: &'static str, labels: Vec<Label>, elapsed: Duratio
         labels.iter().map(|label| (label.key(), label.value())),
     );
     histogram!(metric, labels).record(seconds);
-    let Some(buckets) = names::find(metric).map(|metric| metric.buckets) else {
+    let interval = INTERVAL.get().copied().flatten();
+    let buckets = names::find(metric).map(|metric| metric.buckets);
+    let (Some(interval), Some(buckets)) = (interval, buckets) else {
         return;
     };
     let bucket = buckets.partition_point(|bound| *bound < seconds);
@@ -102,7 +104,6 @@ pub(crate) fn observe(metric: &'static str, labels: Vec<Label>, elapsed: Duratio
         .entry(key)
         .or_insert_with(|| (0..=buckets.len()).map(|_| None).collect());
     if free(slots) {
-        let interval = INTERVAL.get().copied().unwrap_or(Duration::from_secs(15));
         slots[bucket] = Some(Slot {
             exemplar,
             replaceable_at: now + interval,

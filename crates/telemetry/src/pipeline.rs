@@ -12,10 +12,8 @@ use std::time::{Duration, Instant};
 use metrics::{Counter, counter, gauge};
 
 use crate::names;
+use crate::pace::Pace;
 use crate::settings::Batch;
-
-const FIRST_BACKOFF: Duration = Duration::from_millis(250);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 
 /// What became of one export attempt.
 #[derive(Debug)]
@@ -223,8 +221,9 @@ impl<T: Send + 'static> Shared<T> {
     }
 
     fn run(&self, mut send: impl FnMut(&[T]) -> Sent) {
+        let mut pace = Pace::new();
         while let Some(batch) = self.next_batch() {
-            self.export(&batch, &mut send);
+            self.export(&batch, &mut send, &mut pace);
             let mut state = self.lock();
             state.in_flight = 0;
             gauge!(self.names.size).set(state.queue.len() as f64);
@@ -264,49 +263,48 @@ impl<T: Send + 'static> Shared<T> {
         }
     }
 
-    fn export(&self, batch: &[T], send: &mut impl FnMut(&[T]) -> Sent) {
-        let give_up = Instant::now() + self.settings.timeout;
-        let mut backoff = FIRST_BACKOFF;
+    fn export(&self, batch: &[T], send: &mut impl FnMut(&[T]) -> Sent, pace: &mut Pace) {
         let count = batch.len() as u64;
-        loop {
-            if self
-                .lock()
-                .deadline
-                .is_some_and(|deadline| Instant::now() >= deadline)
-            {
-                return self.ended(0, count, "shutdown");
-            }
+        let mut reason = "shutdown";
+        // What is left of the last batch's pause is not this one's time.
+        let give_up = pace.not_before.max(Instant::now()) + self.settings.timeout;
+        while self.wait_until(pace.not_before) {
             match send(batch) {
                 Sent::Accepted { rejected } => {
-                    return self.ended(
-                        count - rejected.min(count),
-                        rejected.min(count),
-                        "rejected",
-                    );
+                    pace.answered();
+                    let rejected = rejected.min(count);
+                    return self.ended(count - rejected, rejected, "rejected");
                 }
-                Sent::Refused { error_type } => return self.ended(0, count, error_type),
+                Sent::Refused { error_type } => {
+                    pace.answered();
+                    return self.ended(0, count, error_type);
+                }
                 Sent::Retry { after, error_type } => {
-                    let pause = jitter(after.unwrap_or(backoff));
-                    backoff = (backoff * 2).min(LONGEST_BACKOFF);
-                    if Instant::now() + pause >= give_up || !self.pause(pause) {
-                        return self.ended(0, count, error_type);
+                    pace.failed(after);
+                    reason = error_type;
+                    // Our own pause must end in time. One that was asked for may be longer than all the time there is.
+                    let next = after.map_or(pace.not_before, |_| Instant::now());
+                    if next >= give_up {
+                        break;
                     }
                 }
             }
         }
+        self.ended(0, count, reason);
     }
 
-    /// Waits between attempts; at shutdown only as long as the deadline lets it. False: no time for another attempt.
-    fn pause(&self, time: Duration) -> bool {
-        let end = Instant::now() + time;
+    /// Waits for another attempt. False, and at once, when the shutdown's deadline comes first.
+    fn wait_until(&self, time: Instant) -> bool {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
-            let limit = state.deadline.map_or(end, |deadline| deadline.min(end));
-            if now >= limit {
-                return limit == end;
+            let in_time = state
+                .deadline
+                .is_none_or(|deadline| deadline > time.max(now));
+            if now >= time || !in_time {
+                return in_time;
             }
-            state = self.wait(state, limit - now);
+            state = self.wait(state, time - now);
         }
     }
 
@@ -319,102 +317,5 @@ impl<T: Send + 'static> Shared<T> {
     }
 }
 
-/// Spreads retries of many processes: 80 to 120 % of the time, from the clock's low bits.
-fn jitter(time: Duration) -> Duration {
-    let nanos = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |now| now.subsec_nanos());
-    time.mul_f64(0.8 + f64::from(nanos % 1000) / 2500.0)
-}
-
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-
-    use super::*;
-
-    fn settings(max_queue: usize, timeout: Duration) -> Batch {
-        Batch {
-            delay: Duration::from_secs(3600),
-            max_queue,
-            max_batch: 2.min(max_queue),
-            timeout,
-        }
-    }
-
-    #[test]
-    fn a_full_queue_drops_and_a_flush_sends_the_rest() {
-        let (sent, received) = mpsc::channel();
-        let (release, gate) = mpsc::channel::<()>();
-        let pipeline = Pipeline::start(
-            settings(2, Duration::from_secs(9)),
-            SPANS,
-            move |batch: &[u8]| {
-                sent.send(batch.to_vec()).unwrap();
-                let _ = gate.recv();
-                Sent::Accepted { rejected: 0 }
-            },
-        )
-        .unwrap();
-        pipeline.push(1);
-        pipeline.push(2);
-        assert_eq!(received.recv().unwrap(), [1, 2]);
-        for item in 3..=5 {
-            pipeline.push(item);
-        }
-        assert_eq!(
-            pipeline.pending(),
-            4,
-            "two in flight, two queued, one dropped"
-        );
-        drop(release);
-        assert!(pipeline.flush(Duration::from_secs(20)));
-        assert_eq!(received.recv().unwrap(), [3, 4]);
-        assert_eq!(pipeline.shutdown(Duration::from_secs(20)), 1);
-    }
-
-    #[test]
-    fn a_failure_is_retried_and_a_refusal_is_not() {
-        let mut answers = vec![
-            Sent::Refused { error_type: "http" },
-            Sent::Accepted { rejected: 1 },
-            Sent::Retry {
-                after: Some(Duration::from_millis(1)),
-                error_type: "connection",
-            },
-        ];
-        let pipeline = Pipeline::start(
-            settings(2, Duration::from_secs(9)),
-            SPANS,
-            move |_: &[u8]| answers.pop().unwrap(),
-        )
-        .unwrap();
-        pipeline.push(1);
-        pipeline.push(2);
-        assert!(pipeline.flush(Duration::from_secs(20)));
-        pipeline.push(3);
-        assert!(pipeline.flush(Duration::from_secs(20)));
-        assert_eq!(
-            pipeline.shutdown(Duration::from_secs(20)),
-            2,
-            "one rejected, one refused"
-        );
-    }
-
-    #[test]
-    fn shutdown_with_a_dead_backend_keeps_its_deadline_and_counts() {
-        let pipeline = Pipeline::start(
-            settings(10, Duration::from_secs(3600)),
-            SPANS,
-            |_: &[u8]| Sent::Retry {
-                after: Some(Duration::from_secs(3600)),
-                error_type: "connection",
-            },
-        )
-        .unwrap();
-        for item in 0..5 {
-            pipeline.push(item);
-        }
-        assert_eq!(pipeline.shutdown(Duration::from_millis(50)), 5);
-    }
-}
+mod tests;

@@ -1,23 +1,30 @@
-//! W3C Trace Context and Baggage, read strictly.
+//! W3C Trace Context and Baggage, read strictly and passed on whole.
 //!
 //! The rules are the specification's: an invalid or repeated `traceparent` starts a new trace and drops `tracestate`; a
-//! higher version is read as version 00; an invalid `tracestate` or `baggage` is dropped alone.
+//! higher version is read as version 00; an invalid `tracestate` or `baggage` is dropped alone. What goes out is not written
+//! by the SDK's propagators: they forget the random flag, and do not encode a `%` that they have decoded.
 
 use std::str::FromStr;
 use std::sync::OnceLock;
 
 use actix_web::http::header::HeaderMap;
 use opentelemetry::baggage::BaggageExt;
+use opentelemetry::propagation::text_map_propagator::FieldIter;
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use opentelemetry::{Context, KeyValue};
+
+use crate::baggage;
 
 /// Longest `tracestate` read; the specification asks for at least 512 characters to be passed on.
 const MAX_TRACESTATE: usize = 1024;
 const MAX_TRACESTATE_MEMBERS: usize = 32;
-/// Longest `baggage` read, all headers together. The specification's ceiling is 8192; what passes is sent on by
-/// every hop, so less is plenty.
-const MAX_BAGGAGE: usize = 2048;
-const MAX_BAGGAGE_MEMBERS: usize = 32;
+/// The flag that says that the trace id is random (Trace Context Level 2).
+const RANDOM: TraceFlags = TraceFlags::new(0x02);
+
+/// Known to be random: the SDK forgets the flag of a trace that is not sampled.
+#[derive(Debug, PartialEq, Eq)]
+struct RandomId(TraceId);
 
 /// How far callers are believed.
 #[derive(Debug, Clone)]
@@ -59,7 +66,7 @@ impl Policy {
         };
         let mut context = Context::new();
         if self.baggage && self.trust_callers {
-            let entries: Vec<KeyValue> = baggage(headers)
+            let entries: Vec<KeyValue> = baggage::read(headers)
                 .into_iter()
                 .filter(|entry| self.allows(entry))
                 .collect();
@@ -68,10 +75,15 @@ impl Policy {
             }
         }
         match caller {
-            Some(caller) if self.trust_callers => Inbound {
-                context: context.with_remote_span_context(caller),
-                link: None,
-            },
+            Some(caller) if self.trust_callers => {
+                if caller.trace_flags() & RANDOM == RANDOM {
+                    context = context.with_value(RandomId(caller.trace_id()));
+                }
+                Inbound {
+                    context: context.with_remote_span_context(caller),
+                    link: None,
+                }
+            }
             link => Inbound { context, link },
         }
     }
@@ -81,6 +93,61 @@ impl Policy {
             .as_ref()
             .is_none_or(|allowed| allowed.iter().any(|key| key == entry.key.as_str()))
     }
+}
+
+/// Writes the context into the headers of outgoing requests.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    pub(crate) trace: bool,
+    pub(crate) baggage: bool,
+}
+
+impl TextMapPropagator for Outbound {
+    fn inject_context(&self, context: &Context, injector: &mut dyn Injector) {
+        if self.trace
+            && let Some(traceparent) = traceparent(context)
+        {
+            injector.set("traceparent", traceparent);
+            let state = context.span().span_context().trace_state().header();
+            set_unless_empty(injector, "tracestate", state);
+        }
+        if self.baggage {
+            set_unless_empty(injector, "baggage", baggage::header(context.baggage()));
+        }
+    }
+
+    /// Nothing: what comes in is read by [`extract`].
+    fn extract_with_context(&self, context: &Context, _: &dyn Extractor) -> Context {
+        context.clone()
+    }
+
+    fn fields(&self) -> FieldIter<'_> {
+        FieldIter::new(&[])
+    }
+}
+
+fn set_unless_empty(injector: &mut dyn Injector, name: &str, value: String) {
+    if !value.is_empty() {
+        injector.set(name, value);
+    }
+}
+
+/// The span of a context, as the header says it.
+pub(crate) fn traceparent(context: &Context) -> Option<String> {
+    let span = context.span();
+    let span = span.span_context();
+    let (trace_id, span_id) = (span.trace_id(), span.span_id());
+    let mut flags = known(span.trace_flags());
+    if context.get() == Some(&RandomId(trace_id)) {
+        flags = flags | RANDOM;
+    }
+    span.is_valid()
+        .then(|| format!("00-{trace_id}-{span_id}-{flags:02x}"))
+}
+
+/// The flags that mean something; the others must not be passed on.
+fn known(flags: TraceFlags) -> TraceFlags {
+    flags & (TraceFlags::SAMPLED | RANDOM)
 }
 
 fn span_context(headers: &HeaderMap) -> Option<SpanContext> {
@@ -120,12 +187,7 @@ pub(crate) fn parse_traceparent(text: &str) -> Option<(TraceId, SpanId, TraceFla
         .ok()
         .filter(|id| *id != SpanId::INVALID)?;
     let flags = u8::from_str_radix(lower_hex(&text[53..55])?, 16).ok()?;
-    // Only the sampled flag is known to this version.
-    Some((
-        trace_id,
-        span_id,
-        TraceFlags::new(flags) & TraceFlags::SAMPLED,
-    ))
+    Some((trace_id, span_id, known(TraceFlags::new(flags))))
 }
 
 fn lower_hex(text: &str) -> Option<&str> {
@@ -134,18 +196,18 @@ fn lower_hex(text: &str) -> Option<&str> {
         .then_some(text)
 }
 
-fn joined(headers: &HeaderMap, name: &str, limit: usize) -> Option<String> {
+pub(crate) fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
     let values: Option<Vec<&str>> = headers
         .get_all(name)
         .map(|value| value.to_str().ok())
         .collect();
-    let text = values?.join(",");
-    (!text.is_empty() && text.len() <= limit).then_some(text)
+    Some(values?.join(",")).filter(|text| !text.is_empty())
 }
 
 fn tracestate(headers: &HeaderMap) -> TraceState {
-    let Some(text) = joined(headers, "tracestate", MAX_TRACESTATE) else {
-        return TraceState::default();
+    let text = match joined(headers, "tracestate") {
+        Some(text) if text.len() <= MAX_TRACESTATE => text,
+        _ => return TraceState::default(),
     };
     let members: Vec<&str> = text
         .split(',')
@@ -176,48 +238,12 @@ fn key_of(member: &str) -> Option<&str> {
     valid.then_some(key)
 }
 
-/// All entries, or none when any part is invalid.
-fn baggage(headers: &HeaderMap) -> Vec<KeyValue> {
-    let Some(text) = joined(headers, "baggage", MAX_BAGGAGE) else {
-        return Vec::new();
-    };
-    let members: Vec<&str> = text.split(',').collect();
-    if members.len() > MAX_BAGGAGE_MEMBERS {
-        return Vec::new();
-    }
-    members
-        .into_iter()
-        .map(baggage_member)
-        .collect::<Option<Vec<_>>>()
-        .unwrap_or_default()
-}
-
-fn baggage_member(member: &str) -> Option<KeyValue> {
-    // Properties after `;` are dropped: the SDK would pass them on inside the value.
-    let (key, value) = member.split(';').next()?.split_once('=')?;
-    let (key, value) = (key.trim(), value.trim());
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    let octet =
-        |byte: u8| matches!(byte, 0x21 | 0x23..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e);
-    let valid = !key.is_empty() && key.bytes().all(token) && value.bytes().all(octet);
-    let value = percent_decode(value)?;
-    valid.then(|| KeyValue::new(key.to_owned(), value))
-}
-
-fn percent_decode(text: &str) -> Option<String> {
-    url::form_urlencoded::parse(
-        format!("v={}", text.replace('+', "%2B").replace('&', "%26")).as_bytes(),
-    )
-    .next()
-    .map(|(_, value)| value.into_owned())
-    .filter(|value| !value.contains('\u{fffd}'))
-}
-
 #[cfg(test)]
 mod tests {
     use actix_web::http::header::{HeaderName, HeaderValue};
 
     use super::*;
+    use crate::baggage::{MAX_LENGTH, MAX_MEMBERS};
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -307,14 +333,16 @@ mod tests {
 
     #[test]
     fn limits_and_policy() {
-        let big = format!("k={}", "v".repeat(MAX_BAGGAGE));
-        assert_eq!(
-            inbound(&[("baggage", &big)], &trusting())
-                .context
-                .baggage()
-                .len(),
-            0
-        );
+        let entries = |header: &str| {
+            let found = inbound(&[("baggage", header)], &trusting());
+            found.context.baggage().len()
+        };
+        let fits = format!("k={}", "v".repeat(MAX_LENGTH - 2));
+        assert_eq!(entries(&fits), 1);
+        assert_eq!(entries(&format!("{fits}v")), 0);
+        assert_eq!(entries(&format!("a=1,{fits},b=2")), 2, "dropped alone");
+        let many: Vec<String> = (0..70).map(|n| format!("k{n}=v")).collect();
+        assert_eq!(entries(&many.join(",")), MAX_MEMBERS);
         let allow = Policy {
             baggage_allow: Some(vec!["tenant".into()]),
             ..trusting()
@@ -328,5 +356,44 @@ mod tests {
         let linked = inbound(&[("traceparent", PARENT), ("baggage", "k=v")], &distrusting);
         assert!(linked.link.is_some() && !linked.context.span().span_context().is_valid());
         assert_eq!(linked.context.baggage().len(), 0);
+    }
+
+    #[test]
+    fn what_comes_in_goes_out() {
+        let outbound = Outbound {
+            trace: true,
+            baggage: true,
+        };
+        for (flags, want) in [
+            ("00", "00"),
+            ("01", "01"),
+            ("02", "02"),
+            ("03", "03"),
+            ("ff", "03"),
+        ] {
+            let parent = PARENT[..53].to_owned();
+            let came = inbound(&[("traceparent", &(parent.clone() + flags))], &trusting());
+            let mut sent = std::collections::HashMap::new();
+            outbound.inject_context(&came.context, &mut sent);
+            assert_eq!(sent["traceparent"], parent + want);
+            assert_eq!(sent.len(), 1, "nothing empty: {sent:?}");
+        }
+        for (value, want) in [
+            ("%2541", "%2541"),
+            ("100%25", "100%25"),
+            ("%20x%20", "%20x%20"),
+            ("a+b=c", "a+b=c"),
+            ("%41%C3%A9%0D%0A%00", "A%C3%A9%0D%0A%00"),
+            ("%22%2C%3B%5C", "%22%2C%3B%5C"),
+            ("%EF%BF%BD", "%EF%BF%BD"),
+            // Neither is an encoding: the first a plain text, the second no UTF-8.
+            ("%zz", "%25zz"),
+            ("%ff", "%EF%BF%BD"),
+        ] {
+            let came = inbound(&[("baggage", &format!("k={value}"))], &trusting());
+            let mut sent = std::collections::HashMap::new();
+            outbound.inject_context(&came.context, &mut sent);
+            assert_eq!(sent["baggage"], format!("k={want}"));
+        }
     }
 }

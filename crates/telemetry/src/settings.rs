@@ -29,10 +29,10 @@ pub struct Settings {
     pub service_name: Option<String>,
     /// `OTEL_RESOURCE_ATTRIBUTES`, percent-decoded.
     pub resource_attributes: Vec<(String, String)>,
-    /// Where spans go.
-    pub traces: Exporter,
-    /// Where log records go.
-    pub logs: Exporter,
+    /// Where spans go; `None` when `OTEL_TRACES_EXPORTER` is `none`.
+    pub traces: Option<Exporter>,
+    /// Where log records go; `None` when `OTEL_LOGS_EXPORTER` is `none`.
+    pub logs: Option<Exporter>,
     /// `OTEL_TRACES_SAMPLER` and `_ARG`.
     pub sampler: Sampler,
     /// `OTEL_BSP_*`.
@@ -110,13 +110,14 @@ impl Settings {
     /// As the specification demands, an empty value counts as unset.
     pub fn from_lookup(lookup: Lookup<'_>) -> Result<Self, SettingError> {
         let vars = Vars { lookup };
+        unsupported(&vars)?;
         let (propagate_trace, propagate_baggage) = propagators(&vars)?;
         Ok(Self {
             disabled: vars.boolean("OTEL_SDK_DISABLED")?,
             service_name: vars.get("OTEL_SERVICE_NAME"),
             resource_attributes: vars.pairs("OTEL_RESOURCE_ATTRIBUTES")?,
-            traces: exporter(&vars, "TRACES", "/v1/traces")?,
-            logs: exporter(&vars, "LOGS", "/v1/logs")?,
+            traces: signal(&vars, "TRACES", "/v1/traces")?,
+            logs: signal(&vars, "LOGS", "/v1/logs")?,
             sampler: sampler(&vars)?,
             span_queue: batch(&vars, "OTEL_BSP", Duration::from_secs(5))?,
             log_queue: batch(&vars, "OTEL_BLRP", Duration::from_secs(1))?,
@@ -279,6 +280,67 @@ fn signal_or_general(vars: &Vars<'_>, signal: &str, suffix: &str) -> (String, Op
             (general, value)
         }
     }
+}
+
+/// Standard variables that would change what is exported, and do not here: to ignore them would be to lie.
+const UNSUPPORTED: [(&str, &[&str]); 3] = [
+    (
+        "metrics are pulled from /metrics and never pushed",
+        &[
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+            "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
+            "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL",
+            "OTEL_EXPORTER_PROMETHEUS_HOST",
+            "OTEL_EXPORTER_PROMETHEUS_PORT",
+            "OTEL_METRIC_EXPORT_INTERVAL",
+            "OTEL_METRICS_EXEMPLAR_FILTER",
+        ],
+    ),
+    (
+        "limits are fixed",
+        &[
+            "OTEL_ATTRIBUTE_COUNT_LIMIT",
+            "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+            "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
+            "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
+            "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT",
+            "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+            "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+            "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+            "OTEL_SPAN_EVENT_COUNT_LIMIT",
+            "OTEL_SPAN_LINK_COUNT_LIMIT",
+        ],
+    ),
+    (
+        "settings come from the environment alone",
+        &["OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE"],
+    ),
+];
+
+fn unsupported(vars: &Vars<'_>) -> Result<(), SettingError> {
+    for (reason, names) in UNSUPPORTED {
+        if let Some(name) = names.iter().find(|name| vars.get(name).is_some()) {
+            return error(name, format!("is not supported, {reason}; unset it"));
+        }
+    }
+    const METRICS: &str = "OTEL_METRICS_EXPORTER";
+    match vars.get(METRICS) {
+        Some(value) if value != "prometheus" => error(
+            METRICS,
+            format!(
+                "{value:?} is not supported, metrics are pulled from /metrics and never pushed; give prometheus, or unset it"
+            ),
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// The signal's exporter, unless it is switched off. A value that cannot be used is an error in any case.
+fn signal(vars: &Vars<'_>, signal: &str, path: &str) -> Result<Option<Exporter>, SettingError> {
+    let choices = [("otlp", true), ("none", false)];
+    let wanted = vars.choice(&format!("OTEL_{signal}_EXPORTER"), &choices)?;
+    let exporter = exporter(vars, signal, path)?;
+    Ok(wanted.unwrap_or(true).then_some(exporter))
 }
 
 fn exporter(vars: &Vars<'_>, signal: &str, path: &str) -> Result<Exporter, SettingError> {
@@ -531,6 +593,11 @@ mod tests {
             ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4096"),
             ("OTEL_BLRP_SCHEDULE_DELAY", "-1"),
             ("OTEL_PROPAGATORS", "b3"),
+            ("OTEL_TRACES_EXPORTER", "console"),
+            ("OTEL_LOGS_EXPORTER", "otlp,console"),
+            ("OTEL_METRICS_EXPORTER", "none"),
+            ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "5"),
+            ("OTEL_CONFIG_FILE", "/etc/otel.yaml"),
             ("RUST_LOG", "data=loud"),
             ("OMNITRACE_TRUST_CALLERS", "some"),
             ("OMNITRACE_LOG_FORMAT", "xml"),
@@ -565,14 +632,12 @@ mod tests {
             ("OTEL_BSP_MAX_QUEUE_SIZE", ""),
         ])
         .unwrap();
-        assert_eq!(settings.traces.endpoint, "http://collector:4318/v1/traces");
-        assert_eq!(settings.logs.endpoint, "http://logs:9/in");
-        assert_eq!(settings.traces.timeout, Duration::from_secs(10));
-        assert_eq!(settings.logs.timeout, Duration::from_millis(77));
-        assert_eq!(
-            settings.traces.headers,
-            [("x-team".to_owned(), "a b".to_owned())]
-        );
+        let (traces, logs) = (settings.traces.unwrap(), settings.logs.unwrap());
+        assert_eq!(traces.endpoint, "http://collector:4318/v1/traces");
+        assert_eq!(logs.endpoint, "http://logs:9/in");
+        assert_eq!(traces.timeout, Duration::from_secs(10));
+        assert_eq!(logs.timeout, Duration::from_millis(77));
+        assert_eq!(traces.headers, [("x-team".to_owned(), "a b".to_owned())]);
         assert_eq!(settings.resource_attributes.len(), 2);
         assert_eq!(
             settings.sampler,

@@ -13,7 +13,7 @@ use actix_web::{Error, HttpResponse, web};
 use futures_util::{FutureExt, StreamExt, stream};
 use telemetry::http_server::ErrorType;
 
-use support::{Answer, Count, PROCESS, Span, attribute, eventually};
+use support::{Answer, Count, PROCESS, Span, attribute, eventually, now};
 
 const UNSET: i32 = 0;
 const ERROR: i32 = 2;
@@ -273,9 +273,14 @@ fn a_body_that_the_caller_did_not_wait_for_is_counted_apart() {
         text.push_str(&String::from_utf8_lossy(&chunk[..read]));
     }
     assert_eq!(PROCESS.active("/half"), 1.0);
+    let hung_up = now();
     drop(caller);
     let span = one("/half", ["GET", "", "cancelled", "cancelled"]);
     assert_eq!(status(&span), UNSET);
+    assert!(
+        span.end_time_unix_nano >= hung_up,
+        "the wait is in the span"
+    );
 }
 
 /// What the socket is bound to says nothing: it is often `0.0.0.0`.

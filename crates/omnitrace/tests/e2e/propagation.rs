@@ -14,13 +14,13 @@ const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
 
 /// A gateway, and what it calls.
-struct Hop {
-    stack: Stack,
+pub struct Hop {
+    pub stack: Stack,
     data: Capture,
 }
 
 impl Hop {
-    async fn start(settings: &[(&str, &str)]) -> Self {
+    pub async fn start(settings: &[(&str, &str)]) -> Self {
         let data = Capture::answering(&json!({
             "sku": "tea", "name": "Tea", "stock": 3, "unit_price_cents": 450,
             "quote": {"sku": "tea", "price_cents": 420, "currency": "EUR"},
@@ -37,7 +37,7 @@ impl Hop {
     }
 
     /// `GET /api/data` with these headers: the answer, and the request that went on from there.
-    async fn send(&self, headers: &[(&str, &str)]) -> (Reply, Captured) {
+    pub async fn send(&self, headers: &[(&str, &str)]) -> (Reply, Captured) {
         let mut request = self.stack.request(Method::GET, "/api/data");
         for (name, value) in headers {
             let value = HeaderValue::from_bytes(value.as_bytes()).expect("a header value");
@@ -63,13 +63,13 @@ fn outgoing(request: &Captured) -> (String, String, String) {
     )
 }
 
-fn baggage(request: &Captured) -> BTreeSet<String> {
+pub fn baggage(request: &Captured) -> BTreeSet<String> {
     let all = request.header("baggage").unwrap_or_default();
     let entries = all.split(',').filter(|entry| !entry.is_empty());
     entries.map(str::to_owned).collect()
 }
 
-fn set<const N: usize>(entries: [&str; N]) -> BTreeSet<String> {
+pub fn set<const N: usize>(entries: [&str; N]) -> BTreeSet<String> {
     entries.map(str::to_owned).into()
 }
 
@@ -207,11 +207,16 @@ fn is_new_trace(what: &str, (reply, sent): &(Reply, Captured)) {
 #[tokio::test]
 async fn a_higher_version_is_read_as_version_00() {
     let hop = Hop::start(&[]).await;
-    for parent in [
-        format!("01-{TRACE}-{CALLER}-01"),
-        format!("cc-{TRACE}-{CALLER}-01-what-the-future-holds"),
-        // Flags of the future: only the sampled one is passed on.
-        format!("00-{TRACE}-{CALLER}-ff"),
+    for (parent, want) in [
+        (format!("01-{TRACE}-{CALLER}-01"), "01"),
+        (
+            format!("cc-{TRACE}-{CALLER}-01-what-the-future-holds"),
+            "01",
+        ),
+        // The trace id is random, and stays so; flags of the future are not passed on.
+        (format!("00-{TRACE}-{CALLER}-03"), "03"),
+        (format!("00-{TRACE}-{CALLER}-02"), "02"),
+        (format!("00-{TRACE}-{CALLER}-ff"), "03"),
     ] {
         let (reply, sent) = hop
             .send(&[("traceparent", &parent), ("tracestate", "a=1")])
@@ -219,7 +224,7 @@ async fn a_higher_version_is_read_as_version_00() {
         let (trace_id, _, flags) = outgoing(&sent);
         assert_eq!(
             (trace_id.as_str(), flags.as_str()),
-            (TRACE, "01"),
+            (TRACE, want),
             "{parent}"
         );
         assert_eq!(
@@ -257,7 +262,6 @@ async fn unusable_tracestate_and_baggage_are_dropped_alone() {
         assert_eq!(sent.header("tracestate"), None, "{state}");
         assert_eq!(baggage(&sent), set(["tenant=acme"]), "{state}");
     }
-    let large = format!("tenant={}", "v".repeat(4000));
     for bad in [
         "tenant",
         "=acme",
@@ -265,8 +269,6 @@ async fn unusable_tracestate_and_baggage_are_dropped_alone() {
         "tenant=acme,,region=eu",
         "tenant=ac\"me",
         "tenant=ä",
-        &large,
-        &many.join(","),
     ] {
         let headers = [
             ("traceparent", parent.as_str()),

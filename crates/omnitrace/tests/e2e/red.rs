@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::harness::{Scrape, Stack, Status, eventually};
+use crate::harness::{Capture, Scrape, Stack, Status, eventually};
 
 const SERVER: &str = "http_server_request_duration_seconds_count";
 const CLIENT: &str = "http_client_request_duration_seconds_count";
@@ -87,6 +87,32 @@ async fn a_failing_dependency_is_an_error_of_every_service_above_it() {
         .map(|span| span.text("http.request.resend_count"))
         .collect();
     assert_eq!(retries, ["", "1"]);
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_used_is_an_error_of_the_call() {
+    let large = json!({"sku": "x".repeat(2 << 20)});
+    for (answer, error_type) in [(json!({"sku": "mug"}), "decode"), (large, "body")] {
+        let data = Capture::answering(&answer);
+        let stack = Stack::builder()
+            .only(&["gateway"])
+            .env("gateway", "DATA_URL", &data.url())
+            .start()
+            .await;
+        let reply = stack.get_data().await.expect(503);
+        let gateway = stack.scrape("gateway").await;
+        assert_eq!(
+            ends(&gateway, CLIENT, "url_template", "/items/quote"),
+            [end("200", error_type, "error", 1.0)]
+        );
+        let receiver = stack.stop().await;
+        let spans = receiver.trace(&reply.trace_id());
+        let call = spans.iter().find(|span| !span.is_root()).expect("a call");
+        assert_eq!(
+            (call.status, call.text("error.type").as_str()),
+            (Status::Error, error_type)
+        );
+    }
 }
 
 #[tokio::test]

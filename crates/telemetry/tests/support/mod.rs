@@ -1,10 +1,12 @@
 //! A process with telemetry, an application that fails in every way, and an OTLP endpoint that keeps the spans.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use actix_web::dev::Server;
 use actix_web::{App, HttpResponse, HttpServer, web};
@@ -101,23 +103,37 @@ impl Process {
     /// Waits until requests of `route` were counted, and for the span of each; returns both. What is counted
     /// twice shows, because a span is exported after its request was counted.
     pub fn ended(&self, route: &str, requests: usize) -> (Vec<Count>, Vec<Span>) {
-        let spans = eventually(&format!("{requests} spans of {route:?}"), || {
-            let spans = self.spans.lock().unwrap().clone();
-            let of_route: Vec<Span> = spans
-                .into_iter()
-                .filter(|span| attribute(span, "http.route") == route)
-                .collect();
-            (of_route.len() >= requests).then_some(of_route)
-        });
+        let spans = self.spans_with("http.route", route, requests);
         (self.counts(route), spans)
+    }
+
+    /// Waits for so many spans with this attribute.
+    pub fn spans_with(&self, name: &str, value: &str, count: usize) -> Vec<Span> {
+        eventually(&format!("{count} spans with {name} {value:?}"), || {
+            let spans = self.spans.lock().unwrap().clone();
+            let found: Vec<Span> = spans
+                .into_iter()
+                .filter(|span| attribute(span, name) == value)
+                .collect();
+            (found.len() >= count).then_some(found)
+        })
     }
 
     /// What the registry says about a route, series at zero left out.
     pub fn counts(&self, route: &str) -> Vec<Count> {
+        self.counts_of("http_server_request", "http_route", route)
+    }
+
+    /// What the registry says about calls of a template.
+    pub fn calls(&self, template: &str) -> Vec<Count> {
+        self.counts_of("http_client_request", "url_template", template)
+    }
+
+    fn counts_of(&self, what: &str, label: &str, is: &str) -> Vec<Count> {
         let of = |labels: &BTreeMap<String, String>, name: &str| labels[name].clone();
-        self.samples("http_server_request_duration_seconds_count")
+        self.samples(&format!("{what}_duration_seconds_count"))
             .into_iter()
-            .filter(|(labels, value)| labels["http_route"] == route && *value > 0.0)
+            .filter(|(labels, value)| labels[label] == is && *value > 0.0)
             .map(|(labels, value)| {
                 (
                     of(&labels, "http_request_method"),
@@ -170,6 +186,12 @@ pub fn attribute(span: &Span, name: &str) -> String {
         Some(other) => format!("{other:?}"),
         None => String::new(),
     }
+}
+
+/// As spans say it.
+pub fn now() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.expect("after 1970").as_nanos() as u64
 }
 
 /// Looks until there is something; panics after a while.

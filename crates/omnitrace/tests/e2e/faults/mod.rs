@@ -1,5 +1,6 @@
-//! The fault switchboard of every service: what it lists, takes and refuses, and how faults end.
+//! The fault switchboard of every service: what it lists, takes and refuses, how faults end, and whom the metrics blame.
 
+pub mod blame;
 mod release;
 mod signals;
 

@@ -1,9 +1,10 @@
-//! Each fault moves the signal that it declares, and the user sees what the case says.
+//! Each fault moves the signal that it declares, the user sees what the case says, and the metrics blame who has the fault.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::blame::Calls;
 use super::{SERVICES, faults, gauge, healthy, name, release};
 use crate::harness::{DEADLINE, POLL, Sample, Scrape, Stack};
 
@@ -229,7 +230,7 @@ const LOOKS_AT_REST: u32 = 8;
 const MOST_LOOKS: u32 = 200;
 
 #[tokio::test]
-async fn every_fault_moves_the_signal_that_it_declares() {
+async fn every_fault_moves_the_signal_that_it_declares_and_is_blamed_on_its_service() {
     let stack = Stack::start().await;
     let cases = cases();
     for service in SERVICES {
@@ -279,6 +280,7 @@ async fn check(stack: &Stack, case: &Case) {
         "{what}"
     );
 
+    let calls = Calls::so_far(stack).await;
     stack
         .fault_set(case.service, case.fault, case.parameters.clone())
         .await
@@ -289,6 +291,10 @@ async fn check(stack: &Stack, case: &Case) {
         "{what}"
     );
     until_moved(stack, case, &signal, &before).await;
+    match Calls::so_far(stack).await.blamed_since(&calls) {
+        Some(blamed) => assert_eq!(blamed, case.service, "{what}"),
+        None => assert!(case.status < 500, "{what}: nobody is blamed"),
+    }
 
     stack
         .fault_clear(case.service, case.fault)

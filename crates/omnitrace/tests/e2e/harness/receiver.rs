@@ -1,6 +1,7 @@
 //! The OTLP endpoint inside the test.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, mpsc};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use futures_util::{StreamExt, stream};
 
 use super::telemetry::{LogRecord, Span, tree};
 use super::{decode, eventually_now};
@@ -33,7 +35,8 @@ struct State {
     logs: Vec<LogRecord>,
     deliveries: Vec<Delivery>,
     refuse_with: Option<u16>,
-    retry_after: Option<u64>,
+    refusal_headers: Vec<(&'static str, String)>,
+    endless: bool,
     delay: Duration,
 }
 
@@ -141,7 +144,18 @@ impl Receiver {
 
     /// With every refusal, asks to come back after this many seconds.
     pub fn retry_after(&self, seconds: Option<u64>) {
-        self.state.lock().unwrap().retry_after = seconds;
+        let seconds = seconds.map(|seconds| ("retry-after", seconds.to_string()));
+        self.state.lock().unwrap().refusal_headers = seconds.into_iter().collect();
+    }
+
+    /// With every refusal, sends this header.
+    pub fn refuse_saying(&self, name: &'static str, value: String) {
+        self.state.lock().unwrap().refusal_headers = vec![(name, value)];
+    }
+
+    /// From now on takes everything, and answers it with a body that has no end.
+    pub fn answer_without_end(&self) {
+        self.state.lock().unwrap().endless = true;
     }
 
     /// From now on answers this much later.
@@ -225,7 +239,7 @@ async fn receive(
         })
         .collect();
     let inflated = inflate(&header("content-encoding"), &body);
-    let (refuse_with, retry_after, delay) = {
+    let (refuse_with, refusal_headers, endless, delay) = {
         let mut state = state.lock().unwrap();
         state.deliveries.push(Delivery {
             path: request.path().to_owned(),
@@ -234,7 +248,8 @@ async fn receive(
             body: inflated.clone().unwrap_or_default(),
             at: Instant::now(),
         });
-        (state.refuse_with, state.retry_after, state.delay)
+        let headers = state.refusal_headers.clone();
+        (state.refuse_with, headers, state.endless, state.delay)
     };
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
@@ -242,12 +257,18 @@ async fn receive(
     if let Some(status) = refuse_with {
         let status = actix_web::http::StatusCode::from_u16(status).expect("a status");
         let mut refusal = HttpResponse::build(status);
-        if let Some(seconds) = retry_after {
-            refusal.insert_header(("retry-after", seconds.to_string()));
+        for header in refusal_headers {
+            refusal.insert_header(header);
         }
         return refusal.finish();
     }
     match inflated.and_then(|body| keep(&state, request.path(), &body)) {
+        Ok(()) if endless => {
+            let chunk = web::Bytes::from(vec![0; 64 << 10]);
+            // Half a gigabyte is as good, and spares the machine if somebody does read it.
+            let body = stream::repeat(Ok::<_, Infallible>(chunk)).take(8192);
+            HttpResponse::Ok().streaming(body)
+        }
         Ok(()) => HttpResponse::Ok()
             .content_type("application/x-protobuf")
             .finish(),

@@ -1,5 +1,6 @@
 //! `omnitrace herald`: no alert is lost, whatever is sent and whoever is down.
 
+mod blame;
 mod hostile;
 mod locks;
 mod releases;

@@ -1,0 +1,35 @@
+//! `OTEL_TRACES_EXPORTER` and `OTEL_LOGS_EXPORTER`: a signal that is switched off is not exported, and that is all.
+
+use crate::harness::{Stack, traceparent};
+
+#[tokio::test]
+async fn a_signal_that_is_switched_off_is_not_exported_and_the_others_are() {
+    for (signal, path) in [("TRACES", "/v1/logs"), ("LOGS", "/v1/traces")] {
+        let stack = Stack::builder()
+            .only(&["gateway"])
+            .env("gateway", &format!("OTEL_{signal}_EXPORTER"), "none")
+            .start()
+            .await;
+        let (parent, trace) = traceparent(true);
+        let request = stack.request(reqwest::Method::GET, "/api/data");
+        let reply = stack.send(request.header("traceparent", parent)).await;
+        assert_eq!((reply.status, reply.trace_id()), (503, trace.clone()));
+        let log = stack.log_lines("gateway");
+        assert!(
+            log.iter().any(|line| line["trace_id"] == trace.as_str()),
+            "log lines name the trace: {log:?}"
+        );
+        let scrape = stack.scrape_openmetrics("gateway").await;
+        assert_eq!(
+            scrape.text.contains("trace_id="),
+            signal == "LOGS",
+            "exemplars"
+        );
+        let receiver = stack.stop().await;
+        let deliveries = receiver.deliveries();
+        assert!(!deliveries.is_empty());
+        for delivery in deliveries {
+            assert_eq!(delivery.path, path, "OTEL_{signal}_EXPORTER=none");
+        }
+    }
+}

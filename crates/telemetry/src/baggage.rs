@@ -1,0 +1,66 @@
+//! The `baggage` header, both ways.
+
+use actix_web::http::header::HeaderMap;
+use opentelemetry::KeyValue;
+use opentelemetry::baggage::Baggage;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
+use crate::propagation::joined;
+
+/// Longest `baggage` read and sent, and most members: what the specification demands. Members beyond are dropped whole.
+pub(crate) const MAX_LENGTH: usize = 8192;
+pub(crate) const MAX_MEMBERS: usize = 64;
+
+/// Everything in a baggage value that is no `baggage-octet`, and the sign of the encoding itself.
+const ENCODED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b',')
+    .add(b';')
+    .add(b'\\')
+    .add(b'%');
+
+/// All entries that fit, or none when one is invalid.
+pub(crate) fn read(headers: &HeaderMap) -> Vec<KeyValue> {
+    let text = joined(headers, "baggage").unwrap_or_default();
+    let members = text.split(',').filter(|_| !text.is_empty());
+    let entries = fitting(members).into_iter().map(member);
+    entries.collect::<Option<Vec<_>>>().unwrap_or_default()
+}
+
+fn member(member: &str) -> Option<KeyValue> {
+    // Properties after `;` are not kept.
+    let (key, value) = member.split(';').next()?.split_once('=')?;
+    let (key, value) = (key.trim(), value.trim());
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let octet =
+        |byte: u8| matches!(byte, 0x21 | 0x23..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e);
+    let valid = !key.is_empty() && key.bytes().all(token) && value.bytes().all(octet);
+    valid.then(|| {
+        // What is no UTF-8 becomes U+FFFD, as the specification says.
+        let value = percent_decode_str(value).decode_utf8_lossy();
+        KeyValue::new(key.to_owned(), value.into_owned())
+    })
+}
+
+/// The entries that fit, encoded.
+pub(crate) fn header(baggage: &Baggage) -> String {
+    let members = baggage.iter().map(|(key, (value, _))| {
+        let value = utf8_percent_encode(value.as_str(), ENCODED);
+        format!("{key}={value}")
+    });
+    fitting(members).join(",")
+}
+
+/// The members that fit into a header, in order.
+fn fitting<T: AsRef<str>>(members: impl Iterator<Item = T>) -> Vec<T> {
+    let mut length = 0;
+    let fits = |member: &T| {
+        let with = length + usize::from(length > 0) + member.as_ref().len();
+        if with <= MAX_LENGTH {
+            length = with;
+        }
+        with <= MAX_LENGTH
+    };
+    members.filter(fits).take(MAX_MEMBERS).collect()
+}
