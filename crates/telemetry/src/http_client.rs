@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use metrics::Label;
+use redact::redact;
 use reqwest::{Request, Response};
 use reqwest_middleware::{
     ClientBuilder, ClientWithMiddleware, Error, Extension, Middleware, Next, Result,
@@ -14,7 +15,6 @@ use tracing::field::Empty;
 use crate::http_server::{CANCELLED, TIMEOUT, method_name};
 use crate::names;
 use crate::observe::{Outcome, observe};
-use crate::redact::redact;
 
 /// Request extension: the low-cardinality template of the URL's path, e.g. `/quotes/{sku}`
 /// (`client.get(url).with_extension(UrlTemplate("/quotes/{sku}"))`).

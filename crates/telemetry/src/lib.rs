@@ -18,13 +18,13 @@ mod observe;
 mod pipeline;
 mod process;
 mod propagation;
-pub mod redact;
 mod server_error;
 pub mod settings;
 mod spans;
 
 pub use init::{InitError, LogLevel, Metrics, ServiceInfo, Telemetry, init};
 pub use observe::Outcome;
+pub use redact;
 pub use settings::{SettingError, Settings};
 
 /// Chooses ring as the process's TLS library, unless another is chosen already. The HTTP clients need one.
