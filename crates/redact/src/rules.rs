@@ -30,7 +30,7 @@ impl Rule {
 }
 
 /// Ends of keys, whatever stands before: `accessToken`, `db_password`, `x-api-key`.
-const LONG: &str = "pass(?:word|wd|phrase|code)|pwd|secret|token|credentials?|signature|cookie2?|authorization|\
+const LONG: &str = "pass(?:words?|wd|phrase|code)|pwd|secret|token|credentials?|signature|cookie2?|authorization|\
     (?:api|access|account|auth|encryption|private|secret|signing)[_-]?key|sess(?:ion)?[_-]?id|auth(?:orization)?[_-]?code|code[_-]?verifier";
 
 /// Keys too short to be looked for inside words: they stand alone, or behind `_`, `-` or `.`.
@@ -47,7 +47,7 @@ const SEPARATOR: &str = r"(?:=>|:=|={1,3}|:{1,2}|%3[ad])";
 
 /// What stands where a secret would, and is none: placeholders of statements and templates, marks of those who redacted
 /// before…
-const PLACEHOLDER: &str = r"\$[0-9]{1,3}|\?|%s|%\([a-z_]+\)s|:(?:[0-9]{1,3}|[a-z_]*(?:password|token|secret))|@p[0-9]+|\$?\{[a-z0-9_.]*\}|\*+|\[redacted\]|\[filtered\]|[0-9]{1,2}|excluded\.[a-z_]+";
+const PLACEHOLDER: &str = r"\$[0-9]{1,3}|\?|%s|%\([a-z_]+\)s|:(?:[0-9]{1,3}|[a-z_]*(?:password|token|secret))|@p[0-9]+|\$?\{[a-z0-9_.]*\}|<[a-z0-9_ .-]+>|\*+|\[redacted\]|\[filtered\]|[0-9]{1,2}|excluded\.[a-z_]+";
 
 /// … and the words of messages about secrets.
 const PROSE: &str = "absent|active|already|and|are|bad|blank|cannot|changed|closed|created|denied|disabled|does|empty|enabled|ended|error|expired|\
@@ -57,6 +57,9 @@ const PROSE: &str = "absent|active|already|and|are|bad|blank|cannot|changed|clos
 
 /// Ends a word.
 const END: &str = r#"[.:!?]?(?:[ \t\r\n&;,"'\\}\])<]|$)"#;
+
+/// What a scheme asks for, instead of a credential: `Bearer realm="…"`.
+const PARAMETER: &str = r#"[a-z_]+=["A-Za-z0-9]"#;
 
 /// Letters beyond ASCII; spaces, dashes and quotation marks are none.
 const LETTERS: &str =
@@ -75,20 +78,26 @@ fn value() -> String {
     let escaped = r#"\\{2,}"[^"]*"?|\\"(?:[^"\\]|\\\\(?:\\["\\])?|\\[^"\\])*(?:\\")?"#;
     let quoted = r#""(?:[^"\\]|(?s:\\.))*"?|'(?:[^'\\]|(?s:\\.))*'?"#;
     let nested = r"\[[^\]]*\]?|\{[^{}]*\}";
-    let word =
-        r#"(?:[^ \t\r\n&;,"'<>(){}\[\]\\]|\\[^"'nrt])(?:[^ \t\r\n&;,"'<>)}\]\\]|\\[^"'nrt])*"#;
+    let word = r#"(?:[^ \t\r\n&;,"'>){}\[\]\\]|\{[^ \t\r\n"'{}]|\\[^"'nrt])(?:[^ \t\r\n&;,"'<>)}\]\\]|\\[^"'nrt])*"#;
     format!("(?:{escaped}|{quoted}|{nested}|{word})")
 }
 
 /// `token: missing`, `password = $1`.
 fn harmless_value() -> String {
     let key = key();
-    format!(r#"(?i)\b({key})([ \t]*{SEPARATOR}[ \t]*["'\\]*(?:{PLACEHOLDER}|{PROSE}){END})"#)
+    format!(r#"(?i)\b({key})([ \t+]*{SEPARATOR}[ \t+]*["'\\]*(?:{PLACEHOLDER}|{PROSE}){END})"#)
 }
 
 /// Rules about words, all but the e-mail addresses and the cards.
 pub fn words() -> Vec<Rule> {
-    let (key, value) = (key(), value());
+    let mut rules = by_form();
+    // After the schemes: `authorization=Bearer x` must lose x, not only the word after the sign.
+    rules.extend(by_key());
+    rules
+}
+
+/// What tells by its form what it is.
+fn by_form() -> Vec<Rule> {
     vec![
         rule(
             r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----(?s:.*?)(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\z)",
@@ -112,13 +121,12 @@ pub fn words() -> Vec<Rule> {
             r"(?i)\b[a-z0-9_.\-]+:[^ \t\r\n@/]+(@(?:tcp|unix)\()",
             "[redacted]${1}",
         ),
-        // Before the keyed ones: `authorization=Bearer x` must lose x, not only the word after the sign.
         rule(
             r"(?i)\b(bearer)(?:[ \t+]|%20)+[a-z0-9._~+/\-]{8,}=*",
             "${1} [redacted]",
         )
         .but(format!(
-            r"(?i)\b(bearer)([ \t]+(?:auth[a-z]+|credentials?|challenges?|mechanism|protected|required|security){END})"
+            r"(?i)\b(bearer)([ \t]+(?:auth[a-z]+|credentials?|challenges?|mechanism|protected|required|security){END}|[ \t]+{PARAMETER})"
         )),
         // Encoded user names and passwords hardly ever are a word of one case.
         rule(
@@ -126,7 +134,7 @@ pub fn words() -> Vec<Rule> {
             "${1} [redacted]",
         )
         .but(format!(
-            r"\b((?i:basic|negotiate|ntlm))([ \t]+(?:[A-Za-z]?[a-z]+(?:[/._+\-][a-z]+)*|[A-Z]+){END})"
+            r"\b((?i:basic|negotiate|ntlm))([ \t]+(?:[A-Za-z]?[a-z]+(?:[/._+\-][a-z]+)*|[A-Z]+){END}|[ \t]+{PARAMETER})"
         )),
         // Tokens that tell what they are: JSON web tokens, AWS, GitHub, GitLab, Slack, Stripe, Google.
         rule(
@@ -134,9 +142,16 @@ pub fn words() -> Vec<Rule> {
             "[redacted]",
         ),
         rule(
-            r"\b(?:(?:AKIA|ASIA)[A-Z0-9]{16}|gh[opsur]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}|glpat-[A-Za-z0-9_-]{16,}|xox[a-z]-[A-Za-z0-9-]{10,}|[rs]k_(?:live|test)_[A-Za-z0-9]{10,}|AIza[A-Za-z0-9_-]{30,})",
+            r"\b(?:(?:AKIA|ASIA)[A-Z0-9]{16}|gh[opsur]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}|glpat-[A-Za-z0-9_-]{16,}|xox[a-z]-[A-Za-z0-9-]{10,}|[rs]k[_-](?:live|test|proj)[_-][A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{30,})",
             "[redacted]",
         ),
+    ]
+}
+
+/// What a key tells.
+fn by_key() -> Vec<Rule> {
+    let (key, value) = (key(), value());
+    vec![
         // Headers whose value has spaces in it, to the end of the line.
         rule(
             r#"(?i)\b((?:proxy-)?authorization:[ \t]*|(?:set-)?cookie2?:[ \t]*)[^ \t\r\n"'\\\[{](?:[^\r\n"'=]|=(?:"[^"\r\n]*"?)?)*"#,
@@ -144,7 +159,7 @@ pub fn words() -> Vec<Rule> {
         )
         .but(harmless_value()),
         rule(
-            format!(r"(?i)\b({key}[ \t\r\n]*{SEPARATOR}[ \t\r\n]*){value}"),
+            format!(r"(?i)\b({key}[ \t\r\n+]*{SEPARATOR}[ \t\r\n+]*){value}"),
             "${1}[redacted]",
         )
         .but(harmless_value()),
@@ -152,6 +167,16 @@ pub fn words() -> Vec<Rule> {
             format!(r"(?i)(<(?:[a-z0-9]+:)?{key}(?:[ \t][^<>]*)?>)[^<>]+(</)"),
             "${1}[redacted]${2}",
         ),
+        // Without a sign in between: statements about users, flags of commands.
+        rule(
+            r"(?i)\b((?:password|identified by)[ \t]+)'(?:[^'\\]|\\.)*'?",
+            "${1}[redacted]",
+        ),
+        rule(
+            format!(r#"(?i)(--{key}[ \t]+)[^ \t\r\n"'<>$\-][^ \t\r\n]*"#),
+            "${1}[redacted]",
+        )
+        .but(format!(r"(?i)(--{key})([ \t]+(?:{PROSE}|flag|option|to|with){END})")),
         // `code` is a secret where OAuth hands it over, in a query or form. Countries and statuses are shorter.
         rule(
             r#"(?i)([?&#](?:code|auth)=)[^ \t\r\n&"'<>]{4,}"#,
@@ -164,6 +189,12 @@ pub fn words() -> Vec<Rule> {
         rule(r#"(?i)^(code=)[^ \t\r\n&"'<>]{4,}$"#, "${1}[redacted]"),
     ]
 }
+
+/// Ends of names that no mail is sent to: of machines in a private network…
+const PRIVATE: &str = "internal|lan|local|localdomain|localhost|svc";
+
+/// … and of files (`logo@2x.png`, `render@app.js`).
+const FILES: &str = "css|gif|html|jpe?g|[cm]?js|json|jsx|map|png|svg|tsx?|webp";
 
 /// E-mail addresses: of any script, quoted, at an address literal. What follows the `@` must look like a public domain:
 /// `express@4.18.2` is a version, `postgres@db.internal` a login on a machine.
@@ -180,7 +211,7 @@ pub fn email() -> Rule {
         "[redacted]",
     )
     .but(format!(
-        r"(?i)({local})((?:@|%40)(?:{label}\.)+(?:internal|lan|local|localdomain|localhost|svc)(?:[^a-z0-9.\-{LETTERS}]|\.(?:[^a-z0-9{LETTERS}]|$)|$))"
+        r"(?i)({local})((?:@|%40)(?:{label}\.)+(?:{PRIVATE}|{FILES})(?:[^a-z0-9.\-{LETTERS}]|\.(?:[^a-z0-9{LETTERS}]|$)|$))"
     ))
 }
 
