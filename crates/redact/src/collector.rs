@@ -12,17 +12,32 @@ pub const MARK: &str = "****";
 /// It is an escape of expressions and of the language's own strings.
 const APART: &str = r"\x1a";
 
-/// What runs over the attributes of any context, in order.
+/// Not `String(attributes)`, which fails for a map with a number in it that JSON has not.
+const ALL_TEXT: &str =
+    r#"set(cache["all"], ToLowerCase(ToKeyValueString(attributes, ":", " ", false)))"#;
+
+/// What runs over the attributes of any context, in order. Most of it only where all attributes together hold a hint.
 pub fn statements() -> Vec<String> {
-    let mut statements = Vec::new();
+    let mut statements = vec![ALL_TEXT.to_owned()];
     let mut last_kept = None;
-    for Rule { find, with, keep } in all() {
+    for Rule {
+        find,
+        with,
+        keep,
+        hints,
+    } in all()
+    {
+        let condition = condition(hints);
         if keep.is_some() && keep != last_kept {
             let apart = format!("${{1}}{APART}${{2}}");
-            statements.extend(keep.as_deref().map(|keep| replace(keep, &apart)));
+            let guard = keep
+                .as_deref()
+                .map(|keep| replace(keep, &apart) + &condition);
+            statements.extend(guard);
             last_kept = keep;
         }
-        statements.push(replace(&find, &with.replace(crate::MARK, MARK)));
+        let with = with.replace(crate::MARK, MARK);
+        statements.push(replace(&find, &with) + &condition);
     }
     // A text like this is no list; see below.
     statements.push(replace(r"^([\[{])", &format!("{APART}${{1}}")));
@@ -35,9 +50,12 @@ pub fn rejoin() -> String {
 }
 
 /// Lists and maps with a secret in them, as JSON.
-pub fn lists() -> Vec<String> {
-    let list = |rule: Rule| format!(r"^[\[{{](?s:.*)(?:{})(?s:.*)$", rule.find);
-    all().into_iter().map(list).collect()
+pub fn list() -> String {
+    let finds: Vec<String> = all()
+        .iter()
+        .map(|rule| format!("(?:{})", rule.find))
+        .collect();
+    format!(r"^[\[{{](?s:.*)(?:{})(?s:.*)$", finds.join("|"))
 }
 
 fn all() -> Vec<Rule> {
@@ -46,7 +64,24 @@ fn all() -> Vec<Rule> {
     all
 }
 
+fn condition(hints: &[&str]) -> String {
+    let is_there =
+        |hint: &&str| format!(r#"IsMatch(cache["all"], {})"#, quoted(&regex::escape(hint)));
+    let any: Vec<String> = hints.iter().map(is_there).collect();
+    match any.is_empty() {
+        true => String::new(),
+        // Without the text nobody knows; then everything runs.
+        false => format!(r#" where cache["all"] == nil or {}"#, any.join(" or ")),
+    }
+}
+
 fn replace(pattern: &str, with: &str) -> String {
-    let pattern = pattern.replace('\\', r"\\").replace('"', "\\\"");
-    format!("replace_all_patterns(attributes, \"value\", \"{pattern}\", \"{with}\")")
+    format!(
+        "replace_all_patterns(attributes, \"value\", {}, \"{with}\")",
+        quoted(pattern)
+    )
+}
+
+fn quoted(pattern: &str) -> String {
+    format!("\"{}\"", pattern.replace('\\', r"\\").replace('"', "\\\""))
 }

@@ -12,6 +12,9 @@ pub struct Rule {
     pub with: &'static str,
     /// What is found and yet no secret. Of its two groups the first alone must be no match for `find`.
     pub keep: Option<String>,
+    /// In lower case: one of these is in every text that the rule finds something in. Go's engine is slow, and a search
+    /// for a constant is not.
+    pub hints: &'static [&'static str],
 }
 
 fn rule(find: impl Into<String>, with: &'static str) -> Rule {
@@ -19,12 +22,18 @@ fn rule(find: impl Into<String>, with: &'static str) -> Rule {
         find: find.into(),
         with,
         keep: None,
+        hints: &[],
     }
 }
 
 impl Rule {
     fn but(mut self, keep: impl Into<String>) -> Self {
         self.keep = Some(keep.into());
+        self
+    }
+
+    fn hinted(mut self, hints: &'static [&'static str]) -> Self {
+        self.hints = hints;
         self
     }
 }
@@ -36,8 +45,29 @@ const LONG: &str = "pass(?:words?|wd|phrase|code)|pwd|secret|token|credentials?|
 /// Keys too short to be looked for inside words: they stand alone, or behind `_`, `-` or `.`.
 const SHORT: &str = "pass|sid|sig|session|otp|pin|cvv|cvc|jwt";
 
+/// One of these is in each of them.
+const IN_KEYS: &[&str] = &[
+    "auth",
+    "cookie",
+    "credential",
+    "cvc",
+    "cvv",
+    "jwt",
+    "key",
+    "otp",
+    "pass",
+    "pin",
+    "pwd",
+    "secret",
+    "sess",
+    "sid",
+    "sig",
+    "token",
+    "verifier",
+];
+
 /// The same in `camelCase`.
-const CAMEL: &str = "(?-i:[A-Za-z0-9]*[a-z0-9](?:Pass|Sid|Sig|Session|Otp|Pin|Cvv|Cvc|Jwt))";
+const CAMEL: &str = "(?-i:[a-z0-9](?:Pass|Sid|Sig|Session|Otp|Pin|Cvv|Cvc|Jwt))";
 
 /// What may follow in the key: `secretKey`, `password_confirmation`, `password2`.
 const SUFFIX: &str = "(?:[_-]?(?:key|hash|value|confirm(?:ation)?)|[0-9])?";
@@ -68,7 +98,7 @@ const LETTERS: &str =
 /// A key with its index (`password[]`, `user[password]`) and closing quote.
 fn key() -> String {
     format!(
-        r#"(?:[a-z0-9_.\-]*(?:{LONG}){SUFFIX}|(?:[a-z0-9]+[_.\-])*(?:{SHORT})[0-9]?|{CAMEL})(?:\[[^\] \t\r\n=:&]*\]|\])*\\*["']?"#
+        r#"(?:(?:{LONG}){SUFFIX}|(?:\b|_)(?:{SHORT})[0-9]?|{CAMEL})(?:\[[^\] \t\r\n=:&]*\]|\])*\\*["']?"#
     )
 }
 
@@ -85,7 +115,7 @@ fn value() -> String {
 /// `token: missing`, `password = $1`.
 fn harmless_value() -> String {
     let key = key();
-    format!(r#"(?i)\b({key})([ \t+]*{SEPARATOR}[ \t+]*["'\\]*(?:{PLACEHOLDER}|{PROSE}){END})"#)
+    format!(r#"(?i)({key})([ \t+]*{SEPARATOR}[ \t+]*["'\\]*(?:{PLACEHOLDER}|{PROSE}){END})"#)
 }
 
 /// Rules about words, all but the e-mail addresses and the cards.
@@ -102,12 +132,15 @@ fn by_form() -> Vec<Rule> {
         rule(
             r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----(?s:.*?)(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\z)",
             "[redacted]",
-        ),
+        )
+        .hinted(&["failing row contains ("])
+        .hinted(&["private key"]),
         // Postgres: `Key (customer_email)=(…) already exists.`, `Failing row contains (…).`
         rule(
             r"Key \(([^)]*)\)=\((?:(?:[^()]|\([^()]*\))*\)|.*)",
             "Key (${1})=([redacted])",
-        ),
+        )
+        .hinted(&["key ("]),
         rule(
             r"Failing row contains \((?:.*\)|.*)",
             "Failing row contains ([redacted])",
@@ -116,15 +149,18 @@ fn by_form() -> Vec<Rule> {
         rule(
             r#"(?i)\b([a-z][a-z0-9+.\-]*://)[^ \t\r\n/?#"'<>]+@"#,
             "${1}[redacted]@",
-        ),
+        )
+        .hinted(&["@"]),
         rule(
             r"(?i)\b[a-z0-9_.\-]+:[^ \t\r\n@/]+(@(?:tcp|unix)\()",
             "[redacted]${1}",
-        ),
+        )
+        .hinted(&["@tcp(", "@unix("]),
         rule(
             r"(?i)\b(bearer)(?:[ \t+]|%20)+[a-z0-9._~+/\-]{8,}=*",
             "${1} [redacted]",
         )
+        .hinted(&["bearer"])
         .but(format!(
             r"(?i)\b(bearer)([ \t]+(?:auth[a-z]+|credentials?|challenges?|mechanism|protected|required|security){END}|[ \t]+{PARAMETER})"
         )),
@@ -133,6 +169,7 @@ fn by_form() -> Vec<Rule> {
             r"(?i)\b(basic|negotiate|ntlm)(?:[ \t+]|%20)+[a-z0-9._~+/\-]{8,}=*",
             "${1} [redacted]",
         )
+        .hinted(&["basic", "negotiate", "ntlm"])
         .but(format!(
             r"\b((?i:basic|negotiate|ntlm))([ \t]+(?:[A-Za-z]?[a-z]+(?:[/._+\-][a-z]+)*|[A-Z]+){END}|[ \t]+{PARAMETER})"
         )),
@@ -140,11 +177,13 @@ fn by_form() -> Vec<Rule> {
         rule(
             r"\beyJ[A-Za-z0-9_-]{5,}\.(?:eyJ[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)?|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*){1,3})",
             "[redacted]",
-        ),
+        )
+        .hinted(&["eyj"]),
         rule(
             r"\b(?:(?:AKIA|ASIA)[A-Z0-9]{16}|gh[opsur]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}|glpat-[A-Za-z0-9_-]{16,}|xox[a-z]-[A-Za-z0-9-]{10,}|[rs]k[_-](?:live|test|proj)[_-][A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{30,})",
             "[redacted]",
-        ),
+        )
+        .hinted(&["aiza", "akia", "asia", "ghp_", "gho_", "ghr_", "ghs_", "ghu_", "github_pat_", "glpat-", "xox", "live", "test", "proj"]),
     ]
 }
 
@@ -154,39 +193,47 @@ fn by_key() -> Vec<Rule> {
     vec![
         // Headers whose value has spaces in it, to the end of the line.
         rule(
-            r#"(?i)\b((?:proxy-)?authorization:[ \t]*|(?:set-)?cookie2?:[ \t]*)[^ \t\r\n"'\\\[{](?:[^\r\n"'=]|=(?:"[^"\r\n]*"?)?)*"#,
+            r#"(?i)\b(authorization:[ \t]*|cookie2?:[ \t]*)[^ \t\r\n"'\\\[{](?:[^\r\n"'=]|=(?:"[^"\r\n]*"?)?)*"#,
             "${1}[redacted]",
         )
+        .hinted(IN_KEYS)
         .but(harmless_value()),
         rule(
-            format!(r"(?i)\b({key}[ \t\r\n+]*{SEPARATOR}[ \t\r\n+]*){value}"),
+            format!(r"(?i)({key}[ \t\r\n+]*{SEPARATOR}[ \t\r\n+]*){value}"),
             "${1}[redacted]",
         )
+        .hinted(IN_KEYS)
         .but(harmless_value()),
         rule(
-            format!(r"(?i)(<(?:[a-z0-9]+:)?{key}(?:[ \t][^<>]*)?>)[^<>]+(</)"),
+            format!(r"(?i)(<[a-z0-9_.:\-]*{key}(?:[ \t][^<>]*)?>)[^<>]+(</)"),
             "${1}[redacted]${2}",
-        ),
+        )
+        .hinted(IN_KEYS),
         // Without a sign in between: statements about users, flags of commands.
         rule(
             r"(?i)\b((?:password|identified by)[ \t]+)'(?:[^'\\]|\\.)*'?",
             "${1}[redacted]",
-        ),
+        )
+        .hinted(&["identified by", "password"]),
         rule(
-            format!(r#"(?i)(--{key}[ \t]+)[^ \t\r\n"'<>$\-][^ \t\r\n]*"#),
+            format!(r#"(?i)(--[a-z0-9_.\-]*{key}[ \t]+)[^ \t\r\n"'<>$\-][^ \t\r\n]*"#),
             "${1}[redacted]",
         )
-        .but(format!(r"(?i)(--{key})([ \t]+(?:{PROSE}|flag|option|to|with){END})")),
+        .hinted(&["--"])
+        .but(format!(r"(?i)(--[a-z0-9_.\-]*{key})([ \t]+(?:{PROSE}|flag|option|to|with){END})")),
         // `code` is a secret where OAuth hands it over, in a query or form. Countries and statuses are shorter.
         rule(
             r#"(?i)([?&#](?:code|auth)=)[^ \t\r\n&"'<>]{4,}"#,
             "${1}[redacted]",
-        ),
+        )
+        .hinted(&["code=", "auth="]),
         rule(
             r#"(?i)((?:^|[ \t\r\n"'])code=)[^ \t\r\n&"'<>]{4,}(&)"#,
             "${1}[redacted]${2}",
-        ),
-        rule(r#"(?i)^(code=)[^ \t\r\n&"'<>]{4,}$"#, "${1}[redacted]"),
+        )
+        .hinted(&["code="]),
+        rule(r#"(?i)^(code=)[^ \t\r\n&"'<>]{4,}$"#, "${1}[redacted]")
+        .hinted(&["code="]),
     ]
 }
 
@@ -210,6 +257,7 @@ pub fn email() -> Rule {
         format!("(?i)(?:{quoted}|{local})(?:@|%40)(?:{literal}|{domain})"),
         "[redacted]",
     )
+        .hinted(&["@", "%40"])
     .but(format!(
         r"(?i)({local})((?:@|%40)(?:{label}\.)+(?:{PRIVATE}|{FILES})(?:[^a-z0-9.\-{LETTERS}]|\.(?:[^a-z0-9{LETTERS}]|$)|$))"
     ))
