@@ -4,7 +4,6 @@
 //! standard stack runs the same rules: its configuration is written from [`rules`], and `examples.toml` tests both.
 
 mod cards;
-pub mod collector;
 mod percent;
 pub mod rules;
 
@@ -57,7 +56,7 @@ pub fn is_secret_key(key: &str) -> bool {
 
 fn redact_plain(text: &str) -> Cow<'_, str> {
     let engine = &*ENGINE;
-    let hints = Hints::of(text.as_bytes());
+    let hints = Hints::of(text);
     let mut out = Cow::Borrowed(text);
     if hints.words {
         for index in &engine.words.matches(text) {
@@ -146,7 +145,6 @@ fn ascii(pattern: &str) -> String {
 }
 
 /// What a cheap pass over the bytes finds, so that ordinary text costs no pattern.
-#[derive(Default)]
 struct Hints {
     at: bool,
     words: bool,
@@ -157,30 +155,50 @@ struct Hints {
 /// A text that is shorter has no room for a credential that announces itself by its own form.
 const SHORTEST_CREDENTIAL: usize = 15;
 
-impl Hints {
-    fn of(bytes: &[u8]) -> Self {
-        let mut hints = Self {
-            words: bytes.len() >= SHORTEST_CREDENTIAL,
-            ..Self::default()
+/// Kinds of bytes.
+const AT: u8 = 1;
+const PERCENT: u8 = 2;
+const SIGN: u8 = 4;
+const DIGIT: u8 = 8;
+const GROUPING: u8 = 16;
+
+/// The kind of each byte.
+static KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0;
+    while byte < kinds.len() {
+        kinds[byte] = match byte as u8 {
+            b'@' => AT,
+            b'%' => PERCENT,
+            b'=' | b':' | b'>' => SIGN,
+            b'0'..=b'9' => DIGIT,
+            b' ' | b'\t' | b'.' | b'_' | b'+' | b'-' | 0x80.. => GROUPING,
+            _ => 0,
         };
-        let mut digits = 0;
-        for (index, byte) in bytes.iter().enumerate() {
-            match byte {
-                b'0'..=b'9' => digits += 1,
-                b' ' | b'\t' | b'.' | b'_' | b'+' | b'-' | 0x80.. => continue,
-                _ => digits = 0,
-            }
-            hints.digits = hints.digits.max(digits);
-            match byte {
-                b'@' => hints.at = true,
-                b'=' | b':' | b'>' => hints.words = true,
-                b'%' => {
-                    hints.words = true;
-                    hints.at |= bytes[index + 1..].starts_with(b"40");
+        byte += 1;
+    }
+    kinds
+};
+
+impl Hints {
+    fn of(text: &str) -> Self {
+        let (mut seen, mut longest, mut digits) = (0, 0, 0);
+        for byte in text.bytes() {
+            let kind = KINDS[usize::from(byte)];
+            seen |= kind;
+            match kind {
+                DIGIT => digits += 1,
+                GROUPING => {}
+                _ => {
+                    longest = longest.max(digits);
+                    digits = 0;
                 }
-                _ => {}
             }
         }
-        hints
+        Self {
+            at: seen & AT != 0 || (seen & PERCENT != 0 && text.contains("%40")),
+            words: seen & (SIGN | PERCENT) != 0 || text.len() >= SHORTEST_CREDENTIAL,
+            digits: longest.max(digits),
+        }
     }
 }

@@ -77,7 +77,7 @@ const SEPARATOR: &str = r"(?:=>|:=|={1,3}|:{1,2}|%3[ad])";
 
 /// What stands where a secret would, and is none: placeholders of statements and templates, marks of those who redacted
 /// before…
-const PLACEHOLDER: &str = r"\$[0-9]{1,3}|\?|%s|%\([a-z_]+\)s|:(?:[0-9]{1,3}|[a-z_]*(?:password|token|secret))|@p[0-9]+|\$?\{[a-z0-9_.]*\}|<[a-z0-9_ .-]+>|\*+|\[redacted\]|\[filtered\]|[0-9]{1,2}|excluded\.[a-z_]+";
+const PLACEHOLDER: &str = r"(?:[a-z_]+\()?\$[0-9]{1,3}(?:::[a-z_]+)?|\?|%s|%\([a-z_]+\)s|:(?:[0-9]{1,3}|[a-z_]*(?:password|token|secret))|@p[0-9]+|\$?\{[a-z0-9_.]*\}|<[a-z0-9_ .-]+>|\*+|\[redacted\]|\[filtered\]|[0-9]{1,2}";
 
 /// … and the words of messages about secrets.
 const PROSE: &str = "absent|active|already|and|are|bad|blank|cannot|changed|closed|created|denied|disabled|does|empty|enabled|ended|error|expired|\
@@ -112,10 +112,13 @@ fn value() -> String {
     format!("(?:{escaped}|{quoted}|{nested}|{word})")
 }
 
-/// `token: missing`, `password = $1`.
+/// `token: missing`, `password = $1`, `a.token = b.token`.
 fn harmless_value() -> String {
     let key = key();
-    format!(r#"(?i)({key})([ \t+]*{SEPARATOR}[ \t+]*["'\\]*(?:{PLACEHOLDER}|{PROSE}){END})"#)
+    let column = format!("[a-z0-9_]+\\.[a-z_]*(?:{LONG}|{SHORT})");
+    format!(
+        r#"(?i)({key})([ \t+]*{SEPARATOR}[ \t+]*["'\\]*(?:{PLACEHOLDER}|{PROSE}|{column}){END})"#
+    )
 }
 
 /// Rules about words, all but the e-mail addresses and the cards.

@@ -15,6 +15,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
+use redact::redact_value;
 use tracing::Metadata;
 use tracing_subscriber::filter::FilterFn;
 use tracing_subscriber::layer::SubscriberExt;
@@ -158,7 +159,7 @@ impl Identity {
         let attributes = self
             .others
             .iter()
-            .map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+            .map(|(key, value)| KeyValue::new(key.clone(), redact_value(key, value).into_owned()));
         Resource::builder_empty()
             .with_attributes(attributes)
             .with_attributes([
