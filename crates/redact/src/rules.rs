@@ -107,8 +107,10 @@ fn key() -> String {
 fn value() -> String {
     let escaped = r#"\\{2,}"[^"]*"?|\\"(?:[^"\\]|\\\\(?:\\["\\])?|\\[^"\\])*(?:\\")?"#;
     let quoted = r#""(?:[^"\\]|(?s:\\.))*"?|'(?:[^'\\]|(?s:\\.))*'?"#;
-    let nested = r"\[[^\]]*\]?|\{[^{}]*\}";
-    let word = r#"(?:[^ \t\r\n&;,"'>){}\[\]\\]|\{[^ \t\r\n"'{}]|\\[^"'nrt])(?:[^ \t\r\n&;,"'<>)}\]\\]|\\[^"'nrt])*"#;
+    let rest = r#"(?:[^ \t\r\n&;,"'<>)}\]\\]|\\[^"'nrt])*"#;
+    // A list may be the mark of a rule that ran before, and only the first part of the value.
+    let nested = format!(r"\[[^\]]*\]?{rest}|\{{[^{{}}]*\}}");
+    let word = format!(r#"(?:[^ \t\r\n&;,"'>){{}}\[\]\\]|\{{[^ \t\r\n"'{{}}]|\\[^"'nrt]){rest}"#);
     format!("(?:{escaped}|{quoted}|{nested}|{word})")
 }
 
