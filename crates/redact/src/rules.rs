@@ -185,7 +185,7 @@ fn by_form() -> Vec<Rule> {
         )
         .hinted(&["eyj"]),
         rule(
-            r"\b(?:(?:AKIA|ASIA)[A-Z0-9]{16}|gh[opsur]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}|glpat-[A-Za-z0-9_-]{16,}|xox[a-z]-[A-Za-z0-9-]{10,}|[rs]k[_-](?:live|test|proj)[_-][A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{30,})",
+            r"\b(?:(?:AKIA|ASIA)[A-Z0-9]{16}\b|gh[opsur]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}|glpat-[A-Za-z0-9_-]{16,}|xox[a-z]-[A-Za-z0-9-]{10,}|[rs]k[_-](?:live|test|proj)[_-][A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{30,})",
             "[redacted]",
         )
         .hinted(&["aiza", "akia", "asia", "ghp_", "gho_", "ghr_", "ghs_", "ghu_", "github_pat_", "glpat-", "xox", "live", "test", "proj"]),
