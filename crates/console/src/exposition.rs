@@ -3,6 +3,8 @@
 //! A page that breaks the format is refused as a whole, as Prometheus does: half a page would look like series that
 //! have vanished.
 
+use redact::redact_value;
+
 use crate::model::{SpanId, TraceId};
 use crate::samples::{Exemplar, Labels, Sample, microseconds};
 
@@ -136,7 +138,9 @@ impl<'a> Cursor<'a> {
             if labels.iter().any(|(known, _)| known == name) {
                 return Err("a label is there twice");
             }
-            labels.push((name.to_owned(), self.quoted()?));
+            let value = self.quoted()?;
+            let value = redact_value(name, &value).into_owned();
+            labels.push((name.to_owned(), value));
             self.skip_blanks();
             if !self.take(',') && !self.0.starts_with('}') {
                 return Err("expected , or } after a label");

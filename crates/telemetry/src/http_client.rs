@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use actix_web::web::Bytes;
 use http_body::{Frame, SizeHint};
 use metrics::Label;
+use redact::redact;
 use reqwest::{Body, Request, Response, ResponseBuilderExt};
 use reqwest_middleware::{
     ClientBuilder, ClientWithMiddleware, Error, Extension, Middleware, Next, Result,
@@ -19,7 +20,6 @@ use tracing::field::Empty;
 use crate::http_server::{BODY, CANCELLED, TIMEOUT, method_name};
 use crate::names;
 use crate::observe::{Outcome, observe};
-use crate::redact::redact;
 
 /// `error.type` of a call whose answer came whole and is not what it should be.
 pub const DECODE: &str = "decode";

@@ -13,6 +13,7 @@ use opentelemetry::{KeyValue, global};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
+use redact::redact_value;
 use tracing::Metadata;
 use tracing_subscriber::filter::FilterFn;
 use tracing_subscriber::layer::SubscriberExt;
@@ -171,7 +172,7 @@ impl Identity {
         let attributes = self
             .others
             .iter()
-            .map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+            .map(|(key, value)| KeyValue::new(key.clone(), redact_value(key, value).into_owned()));
         Resource::builder_empty()
             .with_attributes(attributes)
             .with_attributes([

@@ -23,7 +23,6 @@ mod panics;
 mod pipeline;
 mod process;
 mod propagation;
-pub mod redact;
 mod server_address;
 mod server_error;
 pub mod settings;
@@ -33,6 +32,7 @@ mod targets;
 pub use init::{InitError, LogLevel, Metrics, ServiceInfo, Telemetry, init};
 pub use observe::Outcome;
 pub use panics::log_panics;
+pub use redact;
 pub use settings::{SettingError, Settings};
 
 /// Chooses ring as the process's TLS library, unless another is chosen already. The HTTP clients need one.

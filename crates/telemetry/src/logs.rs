@@ -14,6 +14,7 @@ use opentelemetry::trace::TraceContextExt;
 use opentelemetry::{Context, InstrumentationScope, SpanId, TraceFlags, TraceId};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord, SdkLogger};
+use redact::{MARK, is_secret_key};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -23,7 +24,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 use crate::exporter::LogItem;
 use crate::flood::{Flood, Verdict};
 use crate::pipeline::Pipeline;
-use crate::spans::cleaned;
+use crate::spans::cleaned_value;
 use crate::{LogLevel, names, targets};
 
 /// Says what is wrong with filter directives.
@@ -296,12 +297,21 @@ struct Visitor {
 
 impl Visitor {
     fn text(&mut self, field: &Field, text: String) {
-        let text = cleaned(&text).unwrap_or(text);
+        let text = cleaned_value(field.name(), &text).unwrap_or(text);
         if field.name() == "message" {
             self.message = text;
         } else {
             self.fields.insert(field.name().to_owned(), text.into());
         }
+    }
+
+    fn number(&mut self, field: &Field, number: Value) {
+        let value = if is_secret_key(field.name()) {
+            MARK.into()
+        } else {
+            number
+        };
+        self.fields.insert(field.name().to_owned(), value);
     }
 }
 
@@ -316,13 +326,13 @@ impl Visit for Visitor {
         self.fields.insert(field.name().to_owned(), value.into());
     }
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.fields.insert(field.name().to_owned(), value.into());
+        self.number(field, value.into());
     }
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.fields.insert(field.name().to_owned(), value.into());
+        self.number(field, value.into());
     }
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.fields.insert(field.name().to_owned(), value.into());
+        self.number(field, value.into());
     }
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
         self.text(field, value.to_string());

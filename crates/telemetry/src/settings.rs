@@ -419,7 +419,7 @@ fn endpoint(vars: &Vars<'_>, signal: &str, path: &str) -> Result<String, Setting
             &name,
             format!(
                 "{:?} is no http:// or https:// URL; give one like http://localhost:4318",
-                crate::redact::redact(&value)
+                redact::redact(&value)
             ),
         ),
     }

@@ -12,9 +12,9 @@ use opentelemetry_sdk::trace::{
     Sampler as SdkSampler, SamplingDecision, SamplingResult, ShouldSample, Span, SpanData,
     SpanProcessor,
 };
+use redact::{MARK, is_secret_key, redact, redact_value};
 
 use crate::pipeline::Pipeline;
-use crate::redact::redact;
 use crate::settings::Sampler;
 
 /// Longest attribute value kept; a hostile header or error text must not bloat a batch.
@@ -146,20 +146,22 @@ fn clean_state(context: &mut SpanContext) {
 }
 
 fn clean_attributes(attributes: &mut [KeyValue]) {
-    for attribute in attributes {
-        match &mut attribute.value {
+    for KeyValue { key, value, .. } in attributes {
+        match value {
             Value::String(text) => {
-                if let Some(clean) = cleaned(text.as_str()) {
+                if let Some(clean) = cleaned_value(key.as_str(), text.as_str()) {
                     *text = StringValue::from(clean);
                 }
             }
             Value::Array(Array::String(texts)) => {
                 for text in texts {
-                    if let Some(clean) = cleaned(text.as_str()) {
+                    if let Some(clean) = cleaned_value(key.as_str(), text.as_str()) {
                         *text = StringValue::from(clean);
                     }
                 }
             }
+            Value::Bool(_) => {}
+            _ if is_secret_key(key.as_str()) => *value = MARK.into(),
             _ => {}
         }
     }
@@ -167,17 +169,21 @@ fn clean_attributes(attributes: &mut [KeyValue]) {
 
 /// The redacted and capped text, when it differs.
 pub(crate) fn cleaned(text: &str) -> Option<String> {
-    let capped = cap(text);
-    match redact(capped) {
-        Cow::Owned(clean) => Some(clean),
-        Cow::Borrowed(same) => (same.len() < text.len()).then(|| format!("{same}…")),
-    }
+    capped(redact(text))
 }
 
-fn cap(text: &str) -> &str {
-    let mut end = text.len().min(MAX_VALUE);
-    while !text.is_char_boundary(end) {
-        end -= 1;
+/// The same for the value of an attribute or field.
+pub(crate) fn cleaned_value(key: &str, text: &str) -> Option<String> {
+    capped(redact_value(key, text))
+}
+
+/// Cuts what is redacted already: the half of a secret that a cut would leave is no longer recognised.
+fn capped(text: Cow<'_, str>) -> Option<String> {
+    if text.len() > MAX_VALUE {
+        return Some(format!("{}…", &text[..text.floor_char_boundary(MAX_VALUE)]));
     }
-    &text[..end]
+    match text {
+        Cow::Owned(clean) => Some(clean),
+        Cow::Borrowed(_) => None,
+    }
 }

@@ -1,5 +1,6 @@
 mod bounds;
 mod metrics;
+mod privacy;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;

@@ -1,5 +1,6 @@
 //! Attribute values and identifiers, bounded.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -7,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource as ProtoResource;
+use redact::{MARK, is_secret_key, redact};
 use serde_json::{Map, Value};
 
 use crate::model::{Attributes, Resource, Scope, SpanId, TraceId};
@@ -32,15 +34,33 @@ const TOO_DEEP: &str = "… (nested too deep)";
 /// The attribute that says how many others were dropped, by the sender or here.
 const DROPPED_KEY: &str = "otel.dropped_attributes_count";
 
-/// Cuts a text to `limit` bytes at a character, with a mark.
+/// How far beyond a cut is looked for the rest of a secret.
+const LOOK_BEYOND: usize = 8 << 10;
+
+/// Redacts a text, whose sender may not have done so, and then cuts it to `limit` bytes at a character, with a mark.
 pub(super) fn cut(mut text: String, limit: usize) -> String {
-    if text.len() > limit {
+    let known = text.floor_char_boundary(limit + LOOK_BEYOND);
+    let is_longer = known < text.len();
+    text.truncate(known);
+    if let Cow::Owned(clean) = redact(&text) {
+        text = clean;
+    }
+    if is_longer || text.len() > limit {
         let end = text.floor_char_boundary(limit);
         text.truncate(end);
         text.push_str(CUT);
     }
     text.shrink_to_fit();
     text
+}
+
+/// The value, unless its key says that it is a secret whatever it looks like.
+fn unless_secret(key: &str, value: Value) -> Value {
+    match value {
+        Value::Null | Value::Bool(_) => value,
+        _ if is_secret_key(key) => Value::String(MARK.into()),
+        _ => value,
+    }
 }
 
 /// An attribute value as JSON.
@@ -85,7 +105,9 @@ fn nested(value: Option<AnyValue>, depth: usize, room: &mut usize) -> Value {
                     break;
                 }
                 let key = fit(entry.key, room);
-                map.insert(key, nested(entry.value, depth + 1, room));
+                let value = nested(entry.value, depth + 1, room);
+                let value = unless_secret(&key, value);
+                map.insert(key, value);
             }
             Value::Object(map)
         }
@@ -105,7 +127,9 @@ pub(super) fn attributes(sent: Vec<KeyValue>, dropped_by_sender: u32) -> Attribu
     let too_many = sent.len().saturating_sub(MAX_ATTRIBUTES) as u64;
     let mut kept = Vec::with_capacity(sent.len().min(MAX_ATTRIBUTES));
     for entry in sent.into_iter().take(MAX_ATTRIBUTES) {
-        kept.push((cut(entry.key, MAX_NAME), value(entry.value)));
+        let key = cut(entry.key, MAX_NAME);
+        let value = unless_secret(&key, value(entry.value));
+        kept.push((key, value));
     }
     let dropped = too_many + u64::from(dropped_by_sender);
     if dropped > 0 {

@@ -49,6 +49,7 @@ mod stack_alerts;
 mod stack_causes;
 mod stack_doctor;
 mod stack_engines;
+mod stack_examples;
 mod stack_expressions;
 mod stack_filelog;
 mod stack_order;

@@ -4,12 +4,12 @@ use reqwest::Method;
 use reqwest::header::HeaderValue;
 use serde_json::{Value, json};
 
-use crate::harness::{Stack, traceparent};
+use crate::harness::{Child, Stack, http, omnitrace, traceparent};
 
 const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
 
 /// What must not be found, in upper or lower case.
-pub const CANARIES: [&str; 9] = [
+pub const CANARIES: [&str; 10] = [
     "canary.bird",
     "cage.example",
     // Cards that pass the Luhn check, as digits and as printed.
@@ -17,20 +17,24 @@ pub const CANARIES: [&str; 9] = [
     "5500005555555559",
     "5500 0055 5555 5559",
     "3782-822463-10005",
+    "4111.1111.1111.1111",
     "sk-live-51hcanary",
     "hunter2canary",
     "eyjhbgcioijiuzi1nij9",
 ];
 
 /// Texts with canaries in them, as callers write such things.
-pub const PLANTED: [&str; 8] = [
+pub const PLANTED: [&str; 11] = [
     "canary.bird+tag@cage.example",
     "CANARY.BIRD@CAGE.EXAMPLE",
     "4111111111111111",
     "5500 0055 5555 5559 and 5500005555555559",
     "3782-822463-10005",
+    "4111.1111.1111.1111",
     "Bearer sk-live-51Hcanary",
     "password=hunter2canary",
+    r#"{"userPassword":"hunter2canary"}"#,
+    "x=1&sig=hunter2canary&code=hunter2canary&y=2",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.c2lnbmF0dXJl",
 ];
 
@@ -213,4 +217,122 @@ fn redacted_not_dropped(stack: &Stack) {
             "{key}"
         );
     }
+}
+
+/// Longest text of a span or log record.
+const CUT: usize = 4096;
+
+#[tokio::test]
+async fn a_secret_across_the_cut_is_not_half_readable() {
+    let mut stack = Stack::start().await;
+    let claims = "Y2FuYXJ5".repeat(60);
+    let token = format!("eyJhbGciOiJIUzI1NiJ9.eyJ{claims}.c2lnbmF0dXJl");
+    for secret in [
+        token.as_str(),
+        "4111111111111111",
+        "canary.bird@cage.example",
+    ] {
+        for before in [5, 15, 100, 300] {
+            let padding = "a".repeat(CUT - "x=&t=".len() - before);
+            let path = format!("/api/data?x={padding}&t={secret}");
+            let agent = format!("{} {secret}", "a".repeat(CUT - 1 - before));
+            let request = stack
+                .request(Method::GET, &path)
+                .header("user-agent", agent);
+            stack.send(request).await;
+        }
+    }
+    stack.kill("gateway", crate::harness::Signal::SIGTERM).await;
+    let spans = stack.receiver.spans();
+    let cut = |key: &str| -> Vec<String> {
+        let texts = spans.iter().map(|span| span.text(key));
+        texts.filter(|text| text.len() > CUT / 2).collect()
+    };
+    for texts in [cut("url.query"), cut("user_agent.original")] {
+        assert_eq!(texts.len(), 12, "one of each request");
+        for text in texts {
+            assert!(text.len() <= CUT + "…".len(), "{} bytes", text.len());
+            let end = text.trim_start_matches("x=").trim_start_matches('a');
+            for piece in ["eyJ", "Y2Fu", "4111", "cana"] {
+                assert!(!end.contains(piece), "{end}");
+            }
+        }
+    }
+}
+
+/// A sender of another kind, with a secret wherever it can put text.
+fn foreign(text: &str) -> [(&'static str, Value); 3] {
+    let said = json!({"stringValue": text});
+    let attributes = json!([
+        {"key": "said", "value": said}, {"key": text, "value": said},
+        {"key": "list", "value": {"arrayValue": {"values": [said]}}},
+        {"key": "map", "value": {"kvlistValue": {"values": [{"key": text, "value": said}]}}},
+    ]);
+    let service = json!({"key": "service.name", "value": {"stringValue": "careless"}});
+    let resource = json!({"attributes": [service, attributes[0], attributes[1], attributes[2], attributes[3]]});
+    let ids =
+        json!({"traceId": uuid::Uuid::new_v4().simple().to_string(), "spanId": "00f067aa0ba902b7"});
+    let mut span = json!({"name": text, "attributes": attributes, "status": {"code": 2, "message": text},
+        "startTimeUnixNano": "1763942400000000000", "endTimeUnixNano": "1763942400000000001",
+        "events": [{"name": text, "attributes": attributes}], "links": [{"attributes": attributes}]});
+    for item in ["traceId", "spanId"] {
+        span[item] = ids[item].clone();
+        span["links"][0][item] = ids[item].clone();
+    }
+    let record =
+        json!({"body": said, "severityText": text, "eventName": text, "attributes": attributes});
+    let point = json!({"asDouble": 1.0, "attributes": attributes});
+    let scope = json!({"name": text});
+    [
+        (
+            "/v1/traces",
+            json!({"resourceSpans": [{"resource": resource, "scopeSpans": [{"scope": scope, "spans": [span]}]}]}),
+        ),
+        (
+            "/v1/logs",
+            json!({"resourceLogs": [{"resource": resource, "scopeLogs": [{"scope": scope, "logRecords": [record]}]}]}),
+        ),
+        (
+            "/v1/metrics",
+            json!({"resourceMetrics": [{"resource": resource, "scopeMetrics": [
+            {"scope": scope, "metrics": [{"name": "level", "gauge": {"dataPoints": [point]}}]}]}]}),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn the_console_shows_no_secret_that_a_foreign_sender_sent() {
+    let mut console = Child::spawn("console", omnitrace(["console", "--listen", "127.0.0.1:0"]));
+    let url = format!("http://{}", console.listening().await.http_addr);
+    for text in PLANTED {
+        for (path, body) in foreign(text) {
+            let sent = http().post(format!("{url}{path}")).json(&body).send().await;
+            assert_eq!(sent.expect("an answer").status(), 200, "{path}: {text}");
+        }
+    }
+    for path in [
+        "/api/traces?service=careless&start=1&limit=100",
+        "/api/services/careless/operations",
+        "/api/console/traces?service=careless&limit=100",
+        "/api/logs?limit=100",
+        "/api/metrics",
+        "/api/stats",
+        "/metrics",
+    ] {
+        let answer = http()
+            .get(format!("{url}{path}"))
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(answer.status(), 200, "{path}");
+        is_clean(path, &answer.bytes().await.expect("a body"));
+    }
+    let shown = http()
+        .get(format!("{url}/api/logs?limit=100"))
+        .send()
+        .await
+        .expect("an answer");
+    let shown = shown.text().await.expect("a body");
+    assert_eq!(shown.matches("\"body\"").count(), PLANTED.len(), "{shown}");
+    is_clean("the console's output", console.output().as_bytes());
 }

@@ -1,0 +1,204 @@
+//! Removes what must never be in telemetry: e-mail addresses, card numbers, credentials, row values in database errors.
+//!
+//! The services redact with it before anything leaves them, the console redacts what others send. The collector of the
+//! standard stack runs the same rules: its configuration is written from [`rules`], and `examples.toml` tests both.
+
+mod cards;
+mod percent;
+pub mod rules;
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex, RegexSet};
+
+use rules::Rule;
+
+/// What stands where a secret was.
+pub const MARK: &str = "[redacted]";
+
+/// How often percent-encoding is undone in the search for secrets: a proxy may have encoded what was encoded.
+const LAYERS: usize = 3;
+
+/// Returns `text` with every secret replaced by [`MARK`]; borrows when there is none. Where a secret hid behind
+/// percent-encoding, what surrounds it comes out decoded. Redacting twice is the same as once.
+///
+/// A text that is to be cut must be redacted first: half a token is not recognised.
+pub fn redact(text: &str) -> Cow<'_, str> {
+    let mut out = redact_plain(text);
+    let mut layer = percent::decoded(&out);
+    for _ in 0..LAYERS {
+        let Some(decoded) = layer else { break };
+        let clean = redact_plain(&decoded);
+        layer = percent::decoded(&clean);
+        if clean != decoded {
+            out = Cow::Owned(clean.into_owned());
+        }
+    }
+    out
+}
+
+/// [`redact`] for the value of an attribute, a field or a label, which is a secret as a whole if its key says so.
+pub fn redact_value<'a>(key: &str, value: &'a str) -> Cow<'a, str> {
+    if is_secret_key(key) && !value.is_empty() {
+        Cow::Owned(MARK.to_owned())
+    } else {
+        redact(value)
+    }
+}
+
+/// Whether the value of a key like `db.password` or `http.request.header.authorization` is a secret, whatever it is.
+pub fn is_secret_key(key: &str) -> bool {
+    static PATTERN: LazyLock<Regex> = LazyLock::new(|| compiled(&rules::secret_key()));
+    PATTERN.is_match(key)
+}
+
+fn redact_plain(text: &str) -> Cow<'_, str> {
+    let engine = &*ENGINE;
+    let hints = Hints::of(text);
+    let mut out = Cow::Borrowed(text);
+    if hints.words {
+        for index in &engine.words.matches(text) {
+            engine.rules[index].apply(&mut out);
+        }
+    }
+    if hints.at {
+        engine.email.apply(&mut out);
+    }
+    if hints.digits >= cards::SHORTEST {
+        cards::redact(&mut out);
+    }
+    out
+}
+
+static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
+    let words = rules::words();
+    Engine {
+        words: RegexSet::new(words.iter().map(|rule| ascii(&rule.find))).expect("constant"),
+        rules: words.iter().map(Compiled::from).collect(),
+        email: Compiled::from(&rules::email()),
+    }
+});
+
+struct Engine {
+    /// The patterns of `rules` in one automaton: one pass tells which of them have something to do.
+    words: RegexSet,
+    rules: Vec<Compiled>,
+    email: Compiled,
+}
+
+/// A rule as regular expressions.
+struct Compiled {
+    find: Regex,
+    with: &'static str,
+    keep: Option<Regex>,
+}
+
+impl From<&Rule> for Compiled {
+    fn from(rule: &Rule) -> Self {
+        let keep = rule.keep.as_ref();
+        Self {
+            find: compiled(&rule.find),
+            with: rule.with,
+            keep: keep.map(|keep| compiled(&format!("^(?:{keep})"))),
+        }
+    }
+}
+
+impl Compiled {
+    /// Replaces what the rule finds and does not keep. What stays the same stays borrowed: callers go by that.
+    fn apply(&self, text: &mut Cow<'_, str>) {
+        let (mut clean, mut copied) = (String::new(), 0);
+        let mut replacement = String::new();
+        for found in self.find.captures_iter(text) {
+            let whole = found.get_match();
+            replacement.clear();
+            self.expand(&found, &text[whole.start()..], &mut replacement);
+            if replacement != whole.as_str() {
+                let _ = write!(clean, "{}{replacement}", &text[copied..whole.start()]);
+                copied = whole.end();
+            }
+        }
+        if copied > 0 {
+            clean.push_str(&text[copied..]);
+            *text = Cow::Owned(clean);
+        }
+    }
+
+    fn expand(&self, found: &Captures<'_>, from_here: &str, replacement: &mut String) {
+        match &self.keep {
+            Some(keep) if keep.is_match(from_here) => replacement.push_str(&found[0]),
+            _ => found.expand(self.with, replacement),
+        }
+    }
+}
+
+/// Compiles a pattern as the collector's engine reads it.
+fn compiled(pattern: &str) -> Regex {
+    Regex::new(&ascii(pattern)).expect("a constant pattern")
+}
+
+/// Go's word boundary knows ASCII only; so does ours, and is the faster for it.
+fn ascii(pattern: &str) -> String {
+    pattern.replace(r"\b", r"(?-u:\b)")
+}
+
+/// What a cheap pass over the bytes finds, so that ordinary text costs no pattern.
+struct Hints {
+    at: bool,
+    words: bool,
+    /// The most digits in a row, with nothing but what may group them in between.
+    digits: usize,
+}
+
+/// A text that is shorter has no room for a credential that announces itself by its own form.
+const SHORTEST_CREDENTIAL: usize = 15;
+
+/// Kinds of bytes.
+const AT: u8 = 1;
+const PERCENT: u8 = 2;
+const SIGN: u8 = 4;
+const DIGIT: u8 = 8;
+const GROUPING: u8 = 16;
+
+/// The kind of each byte.
+static KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0;
+    while byte < kinds.len() {
+        kinds[byte] = match byte as u8 {
+            b'@' => AT,
+            b'%' => PERCENT,
+            b'=' | b':' | b'>' => SIGN,
+            b'0'..=b'9' => DIGIT,
+            b' ' | b'\t' | b'.' | b'_' | b'+' | b'-' | 0x80.. => GROUPING,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    kinds
+};
+
+impl Hints {
+    fn of(text: &str) -> Self {
+        let (mut seen, mut longest, mut digits) = (0, 0, 0);
+        for byte in text.bytes() {
+            let kind = KINDS[usize::from(byte)];
+            seen |= kind;
+            match kind {
+                DIGIT => digits += 1,
+                GROUPING => {}
+                _ => {
+                    longest = longest.max(digits);
+                    digits = 0;
+                }
+            }
+        }
+        Self {
+            at: seen & AT != 0 || (seen & PERCENT != 0 && text.contains("%40")),
+            words: seen & (SIGN | PERCENT) != 0 || text.len() >= SHORTEST_CREDENTIAL,
+            digits: longest.max(digits),
+        }
+    }
+}
