@@ -194,6 +194,22 @@ pub struct ConsoleArgs {
     /// Time between two scrapes
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub scrape_interval: Duration,
+    /// Names that it answers to, beside localhost and its own address; others are refused (DNS rebinding)
+    #[arg(
+        long,
+        value_name = "NAME,…",
+        env = "OMNITRACE_CONSOLE_ALLOWED_HOSTS",
+        default_value = ""
+    )]
+    pub allow_host: listen::Hosts,
+    /// Origins of web pages that may send OTLP from a browser (CORS), such as http://localhost:4200
+    #[arg(
+        long,
+        value_name = "ORIGIN,…",
+        env = "OMNITRACE_CONSOLE_ALLOWED_ORIGINS",
+        default_value = ""
+    )]
+    pub allow_origin: console::Origins,
 }
 
 /// `omnitrace postgres`.

@@ -36,6 +36,8 @@ fn run_console(args: ConsoleArgs) -> Result<()> {
         memory_bytes: args.memory.bytes,
         targets_file: args.targets,
         scrape_interval: args.scrape_interval,
+        allowed_hosts: args.allow_host,
+        allowed_origins: args.allow_origin,
         parent_pipe: environment::parent_pipe()?,
     })
 }

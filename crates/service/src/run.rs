@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use listen::StopSignals;
 use telemetry::Telemetry;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
@@ -18,7 +19,7 @@ use crate::readiness::Readiness;
 use crate::replacement::Successor;
 use crate::serving::{Connections, Serving};
 use crate::settings::Settings;
-use crate::shutdown::{Shutdown, StopSignals};
+use crate::shutdown::Shutdown;
 use crate::{listener, panics};
 
 /// How long the last batch of telemetry may take to leave.
@@ -30,7 +31,7 @@ const REPLACEMENT_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the private listener's last answers may take before a replacement.
 const ADMIN_LIMIT: Duration = Duration::from_secs(1);
 
-/// Runs a service until SIGTERM, SIGINT or the end of its parent. `build` runs when telemetry is up and both
+/// Runs a service until a signal asks it to stop (SIGTERM, SIGINT, SIGHUP, SIGQUIT) or its parent ends. `build` runs when telemetry is up and both
 /// ports are bound, and returns when the service can serve.
 ///
 /// # Errors
@@ -94,8 +95,13 @@ where
         faults: OnceCell::new(),
     });
     let connections = Connections::default();
-    let private = admin::serve(admin.clone(), sockets.admin, connections.clone())
-        .context("admin listener")?;
+    let private = admin::serve(
+        admin.clone(),
+        settings.admin_doors.clone(),
+        sockets.admin,
+        connections.clone(),
+    )
+    .context("admin listener")?;
     let private_serving = Serving::of(&private, connections);
     let mut private = Some(private);
     // In place of another process: whoever asks waits for a moment, rather than being told of a start that is none.

@@ -63,6 +63,8 @@ pub fn settings() -> Settings {
         memory_bytes: 64 << 20,
         targets_file: None,
         scrape_interval: Duration::from_millis(50),
+        allowed_hosts: "host.docker.internal".parse().expect("hosts"),
+        allowed_origins: "http://localhost:4200".parse().expect("origins"),
         parent_pipe: false,
     }
 }
