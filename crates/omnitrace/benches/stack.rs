@@ -239,7 +239,6 @@ async fn flush() {
             if start.elapsed() > FLUSH_RUN
                 && let Some(stack) = stack.take()
             {
-                stack.signal("gateway", Signal::SIGTERM);
                 stopping = Some(tokio::spawn(stack.stop()));
             }
         }

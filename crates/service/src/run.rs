@@ -7,6 +7,7 @@ use anyhow::Context;
 use listen::StopSignals;
 use telemetry::Telemetry;
 use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::admin::{self, Admin};
@@ -147,6 +148,7 @@ async fn undo_faults(admin: &Admin) {
 struct Running {
     readiness: Arc<Readiness>,
     http: Serving,
+    server: JoinHandle<std::io::Result<()>>,
     shutdown: Shutdown,
     background: Background,
 }
@@ -175,11 +177,12 @@ impl Running {
             .serve(settings, listener, connections.clone())
             .context("public listener")?;
         let http = Serving::of(&server, connections);
-        actix_web::rt::spawn(server);
+        let server = actix_web::rt::spawn(server);
         actix_web::rt::spawn(admin.readiness.clone().refresh());
         Ok(Self {
             readiness: admin.readiness.clone(),
             http,
+            server,
             shutdown,
             background,
         })
@@ -208,14 +211,16 @@ impl Running {
             "draining"
         );
         self.shutdown.begin();
-        tokio::select! {
+        let end = tokio::select! {
             () = drain(&self.http, self.background, replaced, limit) => result,
             reason = signals.next() => {
                 tracing::warn!("second signal: requests under way are dropped");
                 // Who wants the end does not want another release.
                 result.map(|_| End::Asked(reason))
             }
-        }
+        };
+        self.http.cut(&self.server).await;
+        end
     }
 }
 
