@@ -23,6 +23,8 @@ pub enum Said {
     Listening(Value),
     /// Something that takes a while.
     Progress(String),
+    /// It has answered its last request; what is left is to send its telemetry.
+    Stopped,
 }
 
 /// The last lines of a child.
@@ -97,6 +99,9 @@ fn understand(line: String) -> (String, Option<Said>) {
             *url = "(see state.json)".into();
         }
         return (logged.to_string(), Some(Said::Listening(value)));
+    }
+    if message == "stopped" {
+        return (line, Some(Said::Stopped));
     }
     let progress = value["progress"] == true;
     (line, progress.then_some(Said::Progress(message)))

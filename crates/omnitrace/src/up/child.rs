@@ -39,6 +39,7 @@ pub struct Child {
     last_lines: LastLines,
     said: mpsc::UnboundedReceiver<Said>,
     exit: watch::Receiver<Option<ExitStatus>>,
+    asked_to_stop: bool,
     /// Closed by the kernel when this process ends, however it ends: that is how the child learns of it.
     _parent_pipe: ChildStdin,
 }
@@ -91,6 +92,7 @@ impl Child {
             last_lines,
             said,
             exit,
+            asked_to_stop: false,
             _parent_pipe: parent_pipe,
         })
     }
@@ -102,6 +104,7 @@ impl Child {
             match tokio::time::timeout(patience, self.said.recv()).await {
                 Ok(Some(Said::Listening(line))) => return Ok(line),
                 Ok(Some(Said::Progress(text))) => report.progress(self.name, &text),
+                Ok(Some(Said::Stopped)) => {}
                 Ok(None) => std::future::pending().await,
                 Err(_) => bail!(
                     "{} did not start to listen within {patience:?}; its last lines ({}):\n{}",
@@ -133,13 +136,30 @@ impl Child {
         )
     }
 
-    /// SIGTERM, and SIGKILL when that takes longer than `patience`. Says what happened.
-    pub async fn stop(&self, patience: Duration, report: &Report) {
+    /// SIGTERM; waits until the service has answered its last request, or has ended, but no longer than `patience`.
+    pub async fn drain(&mut self, patience: Duration) {
+        // What it said before, when another release took its place, does not count.
+        while self.said.try_recv().is_ok() {}
+        self.ask_to_stop();
+        let stopped =
+            async { while !matches!(self.said.recv().await, Some(Said::Stopped) | None) {} };
+        tokio::time::timeout(patience, stopped).await.ok();
+    }
+
+    fn ask_to_stop(&mut self) {
+        // A second one would tell it to hurry.
+        if !std::mem::replace(&mut self.asked_to_stop, true) {
+            self.signal(Signal::SIGTERM);
+        }
+    }
+
+    /// SIGTERM, unless it was sent before, and SIGKILL when the end takes longer than `patience`. Says what happened.
+    pub async fn stop(&mut self, patience: Duration, report: &Report) {
         if self.status().is_some() {
             return;
         }
         let start = Instant::now();
-        self.signal(Signal::SIGTERM);
+        self.ask_to_stop();
         let how = match self.ended_within(patience).await {
             Some(status) if status.success() => "stopped".to_owned(),
             Some(status) => format!("ended with {status}, see {}", self.log.display()),
