@@ -9,10 +9,13 @@ use actix_web::middleware::Next;
 use actix_web::web::{Bytes, BytesMut};
 use actix_web::{Error, HttpMessage};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::error::ApiError;
 use crate::problem;
+
+/// Longer than it takes to write the answer.
+const HOLD: Duration = Duration::from_secs(1);
 
 /// Middleware of a route: waits for the whole body, at most `limit` bytes and at most `time`; after that it is the client's
 /// fault: 408. What else is wrong with the body is told to whoever reads it.
@@ -28,8 +31,12 @@ pub async fn receive(
     if declared(&request).is_some_and(|size| size > limit) {
         return next.call(request).await;
     }
-    let received = timeout(time, whole(request.take_payload(), limit)).await;
+    let mut payload = request.take_payload();
+    let received = timeout(time, whole(&mut payload, limit)).await;
     telemetry::http_server::arrived(request.request());
+    if !matches!(received, Ok(Ok(_))) {
+        hold(payload);
+    }
     match received {
         Ok(body) => {
             request.set_payload(stream::iter([body]).boxed_local().into());
@@ -48,7 +55,16 @@ fn declared(request: &ServiceRequest) -> Option<usize> {
     length.to_str().ok()?.parse().ok()
 }
 
-async fn whole(mut payload: Payload, limit: usize) -> Result<Bytes, PayloadError> {
+/// While somebody has the payload, actix closes the connection after the answer. One that is dropped it reads to its end,
+/// and a chunked one may have none.
+fn hold(payload: Payload) {
+    actix_web::rt::spawn(async move {
+        sleep(HOLD).await;
+        drop(payload);
+    });
+}
+
+async fn whole(payload: &mut Payload, limit: usize) -> Result<Bytes, PayloadError> {
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.try_next().await? {
         body.extend_from_slice(&chunk);
