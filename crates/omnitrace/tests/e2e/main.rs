@@ -15,6 +15,7 @@ mod cli;
 mod compose;
 mod contention;
 mod doctor;
+mod doors;
 mod ends;
 mod errors;
 mod exporting;
