@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use harness::{Child, Scrape, Signal, Stack, http, omnitrace};
+use harness::{Child, Scrape, Stack, http, omnitrace};
 use serde_json::Value;
 
 const STARTS: usize = 5;
