@@ -106,7 +106,7 @@ if [ -n "${STAND_IN_TLS:-}" ]; then
     ln -s busybox "$work/loki/bin/sh"
     own=/etc/omnitrace/tls
     door="socat OPENSSL-LISTEN:3100,fork,reuseaddr,cert=$own/tls.crt,key=$own/tls.key,cafile=$own/ca.crt,verify=1 TCP:127.0.0.1:3101"
-    loki="[/bin/sh, -c, '$door & exec omnitrace console --listen 127.0.0.1:3101 --host loki --memory 64MiB']"
+    loki="[/bin/sh, -c, '$door & exec omnitrace console --listen 127.0.0.1:3101 --allow-host loki --memory 64MiB']"
 fi
 import loki "$work/loki" 10001 /usr/local/bin/omnitrace
 

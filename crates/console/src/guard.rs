@@ -1,22 +1,31 @@
-//! What stands in front of every handler: counting, the Host check, security headers.
+//! What stands in front of every handler: counting, whom we answer, security headers.
 
 use std::net::{IpAddr, SocketAddr};
 
 use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{RequestHead, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, web};
+use listen::{Host, Hosts, Refusal};
 
+use crate::cors::{self, Origins};
 use crate::counters::Counters;
 
 /// The page loads nothing from elsewhere and cannot be framed.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// The address that the console listens on, and further names that it was told to answer to.
-#[derive(Debug, Clone)]
-pub(crate) struct Listening(pub SocketAddr, pub Vec<String>);
+/// Whom the console answers.
+#[derive(Debug)]
+pub(crate) struct Doors {
+    /// The address that it listens on.
+    pub listening: SocketAddr,
+    /// Names that it answers to.
+    pub hosts: Hosts,
+    /// Pages elsewhere that may send OTLP.
+    pub origins: Origins,
+}
 
 /// The middleware.
 pub(crate) async fn guard(
@@ -29,26 +38,26 @@ pub(crate) async fn guard(
     let counting = request
         .app_data::<web::Data<Counters>>()
         .map(|counters| counters.request(route));
-    let listening = request
-        .app_data::<web::Data<Listening>>()
-        .map(|listening| listening.get_ref());
-    let host = request
-        .headers()
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
+    let doors = request.app_data::<web::Data<Doors>>().cloned();
+    let origin = doors
+        .as_ref()
+        .and_then(|doors| doors.origins.allowed(request.head()));
     let is_api = is_api(request.path());
-    let mut response = match host_error(host, listening) {
-        Some(why) => request.into_response(
-            HttpResponse::Forbidden()
-                .content_type("text/plain; charset=utf-8")
-                .body(why),
-        ),
+    let mut response = match doors.and_then(|doors| doors.refusal(request.head())) {
+        Some(refusal) => request.into_response(refusal),
+        None if origin.is_some() && cors::is_preflight(request.head()) => {
+            let answer = cors::preflight(request.head());
+            request.into_response(answer)
+        }
         None => next.call(request).await?.map_into_boxed_body(),
     };
     if let Some(mut counting) = counting {
         counting.status = Some(response.status().as_u16());
     }
     add_headers(response.headers_mut(), is_api);
+    if let Some(origin) = origin {
+        cors::allow(response.headers_mut(), origin);
+    }
     Ok(response)
 }
 
@@ -80,57 +89,47 @@ fn add_headers(headers: &mut HeaderMap, is_api: bool) {
     }
 }
 
-/// Why the `Host` header is refused. A page elsewhere may point its own name at this address and then read everything as its
-/// own ("DNS rebinding"); such a request names that page's host. Only names that cannot be pointed here by others are
-/// taken: `localhost`, loopback addresses, and the address that the console was told to listen on (any address when it was
-/// told to listen on all: an address in a URL cannot be rebound), and the names that the operator vouches for.
-fn host_error(host: Option<&str>, listening: Option<&Listening>) -> Option<String> {
-    let Some(host) = host else {
-        return Some("the Host header is missing\n".into());
-    };
-    let is_allowed = host_name(host).is_some_and(|name| match name.parse::<IpAddr>() {
-        Ok(address) => {
-            let own = listening.map(|own| own.0.ip());
-            address.to_canonical().is_loopback()
-                || own.is_some_and(|own| own == address || own.is_unspecified())
-        }
-        Err(_) => {
-            let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-            let is_own = |own: &Listening| own.1.iter().any(|own| own.eq_ignore_ascii_case(&name));
-            name == "localhost" || name.ends_with(".localhost") || listening.is_some_and(is_own)
-        }
-    });
-    (!is_allowed).then(|| {
-        let own = listening.map_or_else(|| "localhost".into(), |own| own.0.to_string());
-        format!(
-            "the Host header {host:?} is not this console: use http://{own} or http://localhost, or start it with --host NAME \
-             (other names are refused, so that no web page can read telemetry through DNS rebinding)\n"
-        )
-    })
-}
+impl Doors {
+    /// The answer to a request that is meant for somebody else ([`Hosts`]). Of addresses only those that lead here are
+    /// answered: loopback, and the one that the console was told to listen on (any, when it was told to listen on all).
+    fn refusal(&self, head: &RequestHead) -> Option<HttpResponse> {
+        let refusal = match self.hosts.host(head) {
+            Ok(Host::Address(address)) if !self.is_own(address) => Refusal::Host,
+            Ok(_) => return None,
+            Err(refusal) => refusal,
+        };
+        let own = self.listening;
+        let why = format!(
+            "{refusal}. This console is http://{own} or http://localhost; other names are set by --allow-host or \
+             OMNITRACE_CONSOLE_ALLOWED_HOSTS\n"
+        );
+        let mut response = HttpResponse::build(refusal.status());
+        Some(response.content_type("text/plain; charset=utf-8").body(why))
+    }
 
-/// The name or address without port and brackets.
-fn host_name(host: &str) -> Option<&str> {
-    let (name, port) = match host.strip_prefix('[') {
-        Some(rest) => rest.split_once(']')?,
-        None => host
-            .split_once(':')
-            .map_or((host, ""), |(name, _)| (name, &host[name.len()..])),
-    };
-    let is_port = |port: &str| {
-        port.strip_prefix(':')
-            .is_some_and(|port| port.parse::<u16>().is_ok())
-    };
-    (port.is_empty() || is_port(port)).then_some(name)
+    fn is_own(&self, address: IpAddr) -> bool {
+        let own = self.listening.ip();
+        address.is_loopback()
+            || own.is_unspecified()
+            || own.to_canonical() == address
+            || self.hosts.contains(&Host::Address(address))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use actix_web::test::TestRequest;
+
     use super::*;
 
     fn passes(host: &str, listening: &str) -> bool {
-        let listening = listening.parse().expect("an address");
-        host_error(Some(host), Some(&Listening(listening, vec!["Loki".into()]))).is_none()
+        let doors = Doors {
+            listening: listening.parse().expect("an address"),
+            hosts: "host.docker.internal,10.9.9.9".parse().expect("hosts"),
+            origins: Origins::default(),
+        };
+        let request = TestRequest::default().insert_header(("host", host));
+        doors.refusal(request.to_http_request().head()).is_none()
     }
 
     #[test]
@@ -145,6 +144,8 @@ mod tests {
             "[::1]:8000",
             "[::1]",
             "[::ffff:127.0.0.1]:1",
+            "host.docker.internal:8000",
+            "10.9.9.9",
         ] {
             assert!(passes(host, "127.0.0.1:8000"), "{host}");
         }
@@ -175,6 +176,5 @@ mod tests {
             assert!(!passes(host, "127.0.0.1:8000"), "{host}");
         }
         assert!(!passes("evil.example", "0.0.0.0:8000"));
-        assert!(host_error(None, None).is_some());
     }
 }

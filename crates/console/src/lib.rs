@@ -1,6 +1,7 @@
 //! The embedded telemetry backend: OTLP in, Jaeger's and Loki's query APIs and a web page out, everything in memory.
 
 mod answer;
+mod cors;
 mod counters;
 mod critical_path;
 mod duration;
@@ -34,6 +35,7 @@ mod view;
 
 use actix_web::web::ServiceConfig;
 
+pub use cors::Origins;
 pub use server::{Console, run, start};
 pub use settings::{Settings, parse_memory};
 

@@ -1,8 +1,6 @@
 //! Binds, runs and stops the console.
 
-use std::io::Read;
 use std::net::SocketAddr;
-use std::thread;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::http::StatusCode;
@@ -10,13 +8,12 @@ use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use anyhow::{Context, Result};
+use listen::StopSignals;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::counters::Counters;
-use crate::guard::{Listening, guard};
+use crate::guard::{Doors, guard};
 use crate::ingest::{Gate, Sink};
 use crate::scrape::Targets;
 use crate::series::SeriesStore;
@@ -60,7 +57,7 @@ impl Console {
     }
 }
 
-/// Runs the console until SIGTERM, SIGINT or, if asked for, the end of standard input.
+/// Runs the console until a signal asks it to stop or, if asked for, the end of standard input.
 ///
 /// # Errors
 /// The address cannot be listened on, or the server fails.
@@ -68,17 +65,11 @@ pub fn run(settings: Settings) -> Result<()> {
     let parent_pipe = settings.parent_pipe;
     actix_web::rt::System::new().block_on(async move {
         // Before `listening` is said: whoever reads that may send a signal at once.
-        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
+        let mut signals = StopSignals::install(parent_pipe)?;
         let console = start(settings)?;
         let handle = console.handle.clone();
-        let parent = parent_gone(parent_pipe);
         actix_web::rt::spawn(async move {
-            let why = tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-                () = parent => "the parent is gone",
-            };
+            let why = signals.next().await;
             log::info("stopping", json!({"reason": why}));
             handle.stop(true).await;
         });
@@ -117,7 +108,7 @@ fn bind(
     targets: &Targets,
     slos: &Slos,
 ) -> Result<(Server, SocketAddr)> {
-    let listener = std::net::TcpListener::bind(settings.listen).with_context(|| {
+    let listener = listen::bind(settings.listen).with_context(|| {
         format!(
             "cannot listen on {}: choose another address with --listen",
             settings.listen
@@ -145,7 +136,11 @@ fn bind(
         web::Data::new(targets.clone()),
         web::Data::new(slos.clone()),
     );
-    let listening = web::Data::new(Listening(address, settings.names.clone()));
+    let doors = web::Data::new(Doors {
+        listening: address,
+        hosts: settings.allowed_hosts.clone(),
+        origins: settings.allowed_origins.clone(),
+    });
     let counters = web::Data::new(counters);
     let app = move || {
         App::new()
@@ -154,9 +149,10 @@ fn bind(
             .app_data(targets.clone())
             .app_data(slos.clone())
             .app_data(counters.clone())
-            .app_data(listening.clone())
+            .app_data(doors.clone())
             .app_data(sink.clone())
             .app_data(sources.clone())
+            .wrap(from_fn(listen::head_as_get))
             .wrap(from_fn(guard))
             .configure(crate::routes)
             .default_service(web::to(nothing_here))
@@ -191,23 +187,7 @@ fn allowed_methods(path: &str) -> &'static str {
     let takes_forms = path.starts_with("/loki/") && !path.ends_with("/values");
     match (takes_otlp, takes_forms) {
         (true, _) => "POST",
-        (_, true) => "GET, POST",
-        _ => "GET",
+        (_, true) => "GET, HEAD, POST",
+        _ => "GET, HEAD",
     }
-}
-
-/// Ends when standard input does; never if that is not asked for. A thread of its own reads: reading a pipe cannot be
-/// cancelled, and must not keep the runtime from ending.
-async fn parent_gone(parent_pipe: bool) {
-    let (sender, receiver) = oneshot::channel::<()>();
-    if !parent_pipe {
-        return std::future::pending().await;
-    }
-    thread::spawn(move || {
-        let mut input = std::io::stdin().lock();
-        let mut buffer = [0; 1_024];
-        while let Ok(1..) = input.read(&mut buffer) {}
-        let _ = sender.send(());
-    });
-    let _ = receiver.await;
 }

@@ -4,6 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use listen::Hosts;
+
+use crate::cors::Origins;
+
 /// The least memory that makes sense: below it a quarter of the budget, the most that a trace may take, is no trace.
 const MIN_MEMORY: u64 = 8 << 20;
 
@@ -12,14 +16,16 @@ const MIN_MEMORY: u64 = 8 << 20;
 pub struct Settings {
     /// Where it listens; port 0 takes any free port, which the log line `listening` tells.
     pub listen: SocketAddr,
-    /// Names that it is called by beside `localhost` and its address, `loki` for example.
-    pub names: Vec<String>,
     /// Budget for traces, logs and metrics, in bytes.
     pub memory_bytes: u64,
     /// What to scrape, in the format of Prometheus's `file_sd`; read again when it changes.
     pub targets_file: Option<PathBuf>,
     /// Time between two scrapes of a target.
     pub scrape_interval: Duration,
+    /// Names that it answers to, beside its own address and `localhost`.
+    pub allowed_hosts: Hosts,
+    /// Pages elsewhere that may send OTLP.
+    pub allowed_origins: Origins,
     /// Standard input is a pipe held by the parent: shut down at its end.
     pub parent_pipe: bool,
 }

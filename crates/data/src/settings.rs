@@ -56,6 +56,7 @@ impl Settings {
             version: env!("CARGO_PKG_VERSION"),
             http_port: 8081,
             admin_port: 9081,
+            public: false,
         };
         let mut service = service::Settings::from_env(env, &defaults)?;
         let bad_release = BadRelease::from_env(env)?;

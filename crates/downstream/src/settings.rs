@@ -21,6 +21,7 @@ impl Settings {
             version: env!("CARGO_PKG_VERSION"),
             http_port: 8082,
             admin_port: 9082,
+            public: false,
         };
         Ok(Self {
             service: service::Settings::from_env(env, &defaults)?,

@@ -19,6 +19,7 @@ impl Settings {
             version: env!("CARGO_PKG_VERSION"),
             http_port: 8080,
             admin_port: 9080,
+            public: true,
         };
         Ok(Self {
             service: service::Settings::from_env(env, &defaults)?,

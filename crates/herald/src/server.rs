@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Responder, web};
 use anyhow::{Context, Result};
 use serde_json::json;
-use service::{ApiError, problem};
+use service::{ApiError, Doors, problem};
 use telemetry::{Metrics, ServiceInfo, http_server};
 use tokio::sync::watch;
 
@@ -24,12 +25,18 @@ use crate::{stats, target};
 /// Path of the webhook.
 const ALERTS: &str = "/alerts";
 
+/// How long Alertmanager may take to send a notification.
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What scrapers and probes ask for, by whatever name they have for us.
+const OPEN: &[&str] = &["/metrics", "/live", "/ready"];
+
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often the gauges of the queue are brought up to date.
 const REPORT: Duration = Duration::from_secs(1);
 
-/// Runs herald until SIGTERM, SIGINT or, if asked for, the end of standard input.
+/// Runs herald until a signal asks it to stop or, if asked for, the end of standard input.
 ///
 /// # Errors
 /// When a setting is wrong, the address or the directory cannot be used, or the server fails.
@@ -75,7 +82,8 @@ async fn serve(settings: &Settings, metrics: Metrics) -> Result<&'static str> {
         give_up_after: settings.give_up_after,
     });
     let (listener, address) = bind(settings.listen)?;
-    let server = http(listener, queue.clone(), metrics)?;
+    let doors = Doors::new(settings.allowed_hosts.clone(), "HERALD_ALLOWED_HOSTS", OPEN);
+    let server = http(listener, doors, queue.clone(), metrics)?;
     let handle = server.handle();
     let mut serving = actix_web::rt::spawn(server);
     if names == ["log"] {
@@ -108,7 +116,7 @@ async fn serve(settings: &Settings, metrics: Metrics) -> Result<&'static str> {
 }
 
 fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(address).with_context(|| {
+    let listener = listen::bind(address).with_context(|| {
         format!("cannot listen on {address}: choose another address with --listen")
     })?;
     let real = listener
@@ -117,13 +125,25 @@ fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     Ok((listener, real))
 }
 
-fn http(listener: TcpListener, queue: Arc<Queue>, metrics: Metrics) -> Result<Server> {
-    http_server::declare_route("POST", ALERTS, &[200, 400, 413, 422, 503]);
+fn http(
+    listener: TcpListener,
+    doors: Doors,
+    queue: Arc<Queue>,
+    metrics: Metrics,
+) -> Result<Server> {
+    http_server::declare_route("POST", ALERTS, &[200, 400, 408, 413, 422, 503]);
     let queue = web::Data::from(queue);
     let app = move || {
+        let doors = doors.clone();
+        let receive = from_fn(|request, next| {
+            service::upload::receive(BODY_LIMIT, RECEIVE_TIMEOUT, request, next)
+        });
         let alerts = web::resource(ALERTS)
-            .route(web::post().to(intake::alerts))
+            .route(web::post().to(intake::alerts).wrap(receive))
             .default_service(web::to(only_post))
+            .wrap(from_fn(move |request, next| {
+                service::enter(Some(doors.clone()), request, next)
+            }))
             .wrap(http_server::Red)
             .wrap(http_server::tracing_logger());
         App::new()
@@ -135,6 +155,7 @@ fn http(listener: TcpListener, queue: Arc<Queue>, metrics: Metrics) -> Result<Se
             .route("/live", web::get().to(live))
             .route("/ready", web::get().to(ready))
             .default_service(web::to(nowhere))
+            .wrap(from_fn(listen::head_as_get))
     };
     let server = HttpServer::new(app)
         .workers(1)
@@ -161,7 +182,7 @@ async fn ready() -> impl Responder {
 }
 
 async fn only_post() -> Result<HttpResponse, ApiError> {
-    Err(ApiError::new(problem::METHOD_NOT_ALLOWED, "allowed: POST"))
+    Err(ApiError::method_not_allowed("POST"))
 }
 
 async fn nowhere() -> Result<HttpResponse, ApiError> {

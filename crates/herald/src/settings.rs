@@ -38,6 +38,8 @@ pub struct Raw {
 pub struct Settings {
     /// Where it listens; port 0 takes any free port, which the log line `listening` tells.
     pub listen: SocketAddr,
+    /// `HERALD_ALLOWED_HOSTS`: names that the webhook answers to, beside addresses and `localhost`.
+    pub allowed_hosts: listen::Hosts,
     /// Where notifications are kept until they are delivered.
     pub state_dir: PathBuf,
     /// Backends, links and targets.

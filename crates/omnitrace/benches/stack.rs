@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use harness::{Child, Scrape, Signal, Stack, http, omnitrace};
+use harness::{Child, Scrape, Stack, http, omnitrace};
 use serde_json::Value;
 
 const STARTS: usize = 5;
@@ -239,7 +239,6 @@ async fn flush() {
             if start.elapsed() > FLUSH_RUN
                 && let Some(stack) = stack.take()
             {
-                stack.signal("gateway", Signal::SIGTERM);
                 stopping = Some(tokio::spawn(stack.stop()));
             }
         }

@@ -203,9 +203,6 @@ pub struct ConsoleArgs {
     /// Address of the web page, the Jaeger API and OTLP
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000")]
     pub listen: SocketAddr,
-    /// A name that it is called by, beside localhost and its address (can be given more than once)
-    #[arg(long, value_name = "NAME")]
-    pub host: Vec<String>,
     /// How much memory telemetry may use; the oldest traces are dropped beyond it
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = memory)]
     pub memory: Memory,
@@ -215,6 +212,22 @@ pub struct ConsoleArgs {
     /// Time between two scrapes
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub scrape_interval: Duration,
+    /// Names that it answers to, beside localhost and its own address; others are refused (DNS rebinding)
+    #[arg(
+        long,
+        value_name = "NAME,…",
+        env = "OMNITRACE_CONSOLE_ALLOWED_HOSTS",
+        default_value = ""
+    )]
+    pub allow_host: listen::Hosts,
+    /// Origins of web pages that may send OTLP from a browser (CORS), such as http://localhost:4200
+    #[arg(
+        long,
+        value_name = "ORIGIN,…",
+        env = "OMNITRACE_CONSOLE_ALLOWED_ORIGINS",
+        default_value = ""
+    )]
+    pub allow_origin: console::Origins,
 }
 
 /// `omnitrace postgres`.

@@ -31,6 +31,14 @@ pub struct HeraldArgs {
         default_value = "127.0.0.1:9095"
     )]
     listen: SocketAddr,
+    /// Names that Alertmanager may call it by, beside localhost and addresses; others are refused (DNS rebinding)
+    #[arg(
+        long,
+        value_name = "NAME,…",
+        env = "HERALD_ALLOWED_HOSTS",
+        default_value = ""
+    )]
+    allow_host: listen::Hosts,
     /// Where notifications are kept until they are delivered
     #[arg(
         long,
@@ -110,6 +118,7 @@ pub fn run(args: HeraldArgs) -> Result<()> {
     let (evidence, targets) = (args.evidence, args.targets);
     herald::run(herald::Settings {
         listen: args.listen,
+        allowed_hosts: args.allow_host,
         state_dir: args.state_dir,
         raw: herald::Raw {
             prometheus_url: evidence.prometheus_url,

@@ -1,27 +1,9 @@
-//! Nothing outlives its parent: the two ways in which a child learns that the parent is gone.
+//! Nothing outlives its parent: how a child that watches no pipe learns that the parent is gone.
 
-use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
-use tokio::sync::oneshot;
-
-/// Resolves when stdin, a pipe held by the parent, is closed. However the parent ends, SIGKILL included,
-/// the kernel closes its end.
-pub fn parent_gone() -> oneshot::Receiver<()> {
-    let (send, receive) = oneshot::channel();
-    std::thread::spawn(move || {
-        let mut byte = [0];
-        while std::io::stdin()
-            .lock()
-            .read(&mut byte)
-            .is_ok_and(|read| read > 0)
-        {}
-        send.send(()).ok();
-    });
-    receive
-}
 
 /// Makes the child get `signal` when the *thread* that spawns it ends: spawn from the main thread.
 ///

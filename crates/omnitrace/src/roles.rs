@@ -35,10 +35,11 @@ pub fn run(command: Command) -> Result<ExitCode> {
 fn run_console(args: ConsoleArgs) -> Result<()> {
     console::run(console::Settings {
         listen: args.listen,
-        names: args.host,
         memory_bytes: args.memory.bytes,
         targets_file: args.targets,
         scrape_interval: args.scrape_interval,
+        allowed_hosts: args.allow_host,
+        allowed_origins: args.allow_origin,
         parent_pipe: environment::parent_pipe()?,
     })
 }

@@ -1,21 +1,30 @@
 //! The private listener: health, metrics, log level and faults. No spans, no request metrics.
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::http::KeepAlive;
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Responder, web};
 use serde_json::json;
 use telemetry::{LogLevel, Metrics};
 use tokio::sync::OnceCell;
 
 use crate::dependencies::Dependencies;
+use crate::doors::{self, Doors};
 use crate::error::ApiError;
 use crate::faults::Switchboard;
 use crate::problem::FieldError;
 use crate::readiness::Readiness;
-use crate::routes;
+use crate::routes::{self, Route, Routes};
 use crate::serving::Connections;
+
+/// What scrapers and probes ask for, by whatever name they have for us. It changes nothing.
+pub(crate) const OPEN: &[&str] = &["/live", "/ready", "/metrics"];
+
+/// How long an operator's request may take to arrive, and to be answered.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the private listener shows. The faults follow once the service is built.
 pub(crate) struct Admin {
@@ -26,32 +35,41 @@ pub(crate) struct Admin {
     pub(crate) faults: OnceCell<Switchboard>,
 }
 
+fn routes() -> Routes {
+    vec![
+        Route::get("/live", live),
+        Route::get("/ready", ready),
+        Route::get("/metrics", metrics),
+        Route::get("/log-level", log_level),
+        Route::put("/log-level", set_log_level),
+        Route::get("/faults", faults),
+        Route::delete("/faults", clear_faults),
+        Route::put("/faults/{name}", set_fault),
+        Route::delete("/faults/{name}", clear_fault),
+    ]
+}
+
 /// Serves `admin` on `listener`; one thread is enough for a scraper and an operator.
 pub(crate) fn serve(
     admin: Arc<Admin>,
+    doors: Doors,
     listener: TcpListener,
     connections: Connections,
 ) -> std::io::Result<Server> {
     let admin = web::Data::from(admin);
     let server = HttpServer::new(move || {
-        App::new()
+        let doors = doors.clone();
+        let mut app = App::new()
             .app_data(admin.clone())
-            .app_data(web::PayloadConfig::new(16 * 1024))
-            .route("/live", web::get().to(live))
-            .route("/ready", web::get().to(ready))
-            .route("/metrics", web::get().to(metrics))
-            .service(
-                web::resource("/log-level")
-                    .get(log_level)
-                    .put(set_log_level),
-            )
-            .service(web::resource("/faults").get(faults).delete(clear_faults))
-            .service(
-                web::resource("/faults/{name}")
-                    .put(set_fault)
-                    .delete(clear_fault),
-            )
-            .default_service(web::to(routes::not_found))
+            .app_data(web::PayloadConfig::new(16 * 1024));
+        for resource in routes::resources(routes(), REQUEST_TIMEOUT) {
+            app = app.service(resource);
+        }
+        app.default_service(web::to(routes::not_found))
+            .wrap(from_fn(listen::head_as_get))
+            .wrap(from_fn(move |request, next| {
+                doors::enter(Some(doors.clone()), request, next)
+            }))
     });
     Ok(server
         .on_connect(move |_, data| connections.count(data))

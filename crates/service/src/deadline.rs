@@ -43,9 +43,9 @@ impl FromRequest for Deadline {
     }
 }
 
-/// Answers 504 when the handler (reading of the body included) takes longer than `limit`, and drops it.
+/// Answers 504 when the handler takes longer than `limit` once the request is there, and drops it.
 ///
-/// It wraps each resource and not the application: only after routing may the request be cloned, which
+/// It wraps each route and not the application: only after routing may the request be cloned, which
 /// is needed to answer in its place.
 pub(crate) async fn enforce(
     limit: Duration,

@@ -85,7 +85,8 @@ impl ApiError {
 
     /// 405 with its `Allow` header.
     #[track_caller]
-    pub(crate) fn method_not_allowed(allow: String) -> Self {
+    pub fn method_not_allowed(allow: impl Into<String>) -> Self {
+        let allow = allow.into();
         let mut error = Self::new(problem::METHOD_NOT_ALLOWED, format!("allowed: {allow}"));
         error.0.allow = Some(allow);
         error
@@ -192,6 +193,10 @@ impl ResponseError for ApiError {
         response.content_type(MEDIA_TYPE);
         if inner.kind.status == 503 {
             response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S));
+        }
+        if inner.kind.status == 408 {
+            // The rest of the body may still come: it is no next request.
+            response.force_close();
         }
         if let Some(allow) = &inner.allow {
             response.insert_header((header::ALLOW, allow.as_str()));

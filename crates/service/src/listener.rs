@@ -19,7 +19,7 @@ pub(crate) fn open(settings: &Settings) -> anyhow::Result<Sockets> {
 
 /// Binds `addr` (port 0 takes a free port); the error names the variable.
 fn bind(variable: &str, addr: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(addr).with_context(|| {
+    listen::bind(addr).with_context(|| {
         format!("{variable}: cannot listen on {addr}; choose another port, or 0 for a free one")
     })
 }

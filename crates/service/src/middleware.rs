@@ -1,13 +1,13 @@
 //! The order of the layers around every handler, in one place.
 use std::time::Duration;
 
-use actix_web::body::{BoxBody, MessageBody};
+use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, Error, web};
 
 use crate::blueprint::Configure;
-use crate::deadline;
+use crate::doors::{self, Doors};
 use crate::error::ApiError;
 use crate::extract;
 use crate::routes::{self, Routes};
@@ -17,12 +17,15 @@ use crate::routes::{self, Routes};
 /// 1. server span, around everything, so that all below is inside the trace;
 /// 2. request metrics and panics, so that nothing ends uncounted;
 /// 3. the log line of a failure, once, where it has become a response;
-/// 4. the request's time-out (per resource), whose 504 is counted and logged like any other;
-/// 5. the handler.
+/// 4. whom we answer, and by which names;
+/// 5. `HEAD` as `GET`;
+/// 6. the wait for the body, then the time-out (per route), whose 504 is counted and logged like any other;
+/// 7. the handler.
 pub(crate) fn application(
     routes: Routes,
     configure: &[Configure],
     request_timeout: Duration,
+    doors: Option<Doors>,
 ) -> App<
     impl ServiceFactory<
         ServiceRequest,
@@ -36,12 +39,14 @@ pub(crate) fn application(
     for configure in configure {
         app = app.configure(|config| configure(config));
     }
-    for resource in routes::resources(routes) {
-        app = app.service(resource.wrap(from_fn(move |request, next: Next<BoxBody>| {
-            deadline::enforce(request_timeout, request, next)
-        })));
+    for resource in routes::resources(routes, request_timeout) {
+        app = app.service(resource);
     }
     app.default_service(web::to(routes::not_found))
+        .wrap(from_fn(listen::head_as_get))
+        .wrap(from_fn(move |request, next| {
+            doors::enter(doors.clone(), request, next)
+        }))
         .wrap(from_fn(log_failure))
         .wrap(telemetry::http_server::Red)
         .wrap(telemetry::http_server::tracing_logger())
@@ -97,7 +102,7 @@ mod tests {
 
     /// What a client gets, however the response came about.
     async fn answer(request: TestRequest) -> (u16, Vec<u8>) {
-        let app = init_service(application(routes(), &[], Duration::from_millis(20))).await;
+        let app = init_service(application(routes(), &[], Duration::from_millis(20), None)).await;
         match try_call_service(&app, request.to_request()).await {
             Ok(response) => {
                 let status = response.status().as_u16();

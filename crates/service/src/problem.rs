@@ -37,6 +37,11 @@ pub const NOT_FOUND: ProblemType = ProblemType::new("not-found", 404, "Not found
 /// The route exists, but not for this method.
 pub const METHOD_NOT_ALLOWED: ProblemType =
     ProblemType::new("method-not-allowed", 405, "Method not allowed");
+/// The request is meant for another host, or comes from another origin's page.
+pub const FORBIDDEN: ProblemType = ProblemType::new("forbidden", 403, "Not allowed from there");
+/// The body did not arrive in time.
+pub const REQUEST_TIMEOUT: ProblemType =
+    ProblemType::new("request-timeout", 408, "The request did not arrive in time");
 /// The body is over the limit.
 pub const PAYLOAD_TOO_LARGE: ProblemType =
     ProblemType::new("payload-too-large", 413, "The body is too large");
@@ -52,10 +57,12 @@ pub const UNAVAILABLE: ProblemType =
 pub const TIMEOUT: ProblemType = ProblemType::new("timeout", 504, "Timed out");
 
 /// The types above, for those who read a problem document back into a [`ProblemType`].
-pub const COMMON: [ProblemType; 8] = [
+pub const COMMON: [ProblemType; 10] = [
     BAD_REQUEST,
+    FORBIDDEN,
     NOT_FOUND,
     METHOD_NOT_ALLOWED,
+    REQUEST_TIMEOUT,
     PAYLOAD_TOO_LARGE,
     INVALID_REQUEST,
     INTERNAL,

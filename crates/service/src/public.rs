@@ -43,8 +43,10 @@ impl Public {
             keep_sockets,
         } = self;
         routes::declare(&routes());
-        let server =
-            HttpServer::new(move || middleware::application(routes(), &configure, request_timeout));
+        let doors = settings.http_doors.clone();
+        let server = HttpServer::new(move || {
+            middleware::application(routes(), &configure, request_timeout, doors.clone())
+        });
         Ok(server
             .on_connect(move |socket, data| {
                 connections.count(data);

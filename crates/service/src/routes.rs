@@ -1,9 +1,13 @@
 //! The route table: each route says what it may answer, so that every metric series exists from the start.
+use std::time::Duration;
+
 use actix_web::http::Method;
+use actix_web::middleware::from_fn;
 use actix_web::{Handler, HttpRequest, Responder, web};
 
 use crate::error::ApiError;
-use crate::problem;
+use crate::extract::BODY_LIMIT;
+use crate::{deadline, problem, upload};
 
 /// Routes in the order in which they match.
 pub type Routes = Vec<Route>;
@@ -34,7 +38,27 @@ impl Route {
         Args: actix_web::FromRequest + 'static,
         F::Output: Responder + 'static,
     {
-        Self::new(Method::POST, pattern, web::post().to(handler)).answers(&[400, 413, 422])
+        Self::new(Method::POST, pattern, web::post().to(handler)).answers(&[400, 408, 413, 422])
+    }
+
+    /// A `PUT` route of the private listener.
+    pub(crate) fn put<F, Args>(pattern: &'static str, handler: F) -> Self
+    where
+        F: Handler<Args>,
+        Args: actix_web::FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        Self::new(Method::PUT, pattern, web::put().to(handler))
+    }
+
+    /// A `DELETE` route of the private listener.
+    pub(crate) fn delete<F, Args>(pattern: &'static str, handler: F) -> Self
+    where
+        F: Handler<Args>,
+        Args: actix_web::FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        Self::new(Method::DELETE, pattern, web::delete().to(handler))
     }
 
     fn new(method: Method, pattern: &'static str, route: actix_web::Route) -> Self {
@@ -44,6 +68,19 @@ impl Route {
             pattern,
             statuses: vec![500, 503, 504],
             route,
+        }
+    }
+
+    /// The deadline inside, the wait for the body outside it.
+    fn timed(self, limit: Duration) -> actix_web::Route {
+        let route = self.route.wrap(from_fn(move |request, next| {
+            deadline::enforce(limit, request, next)
+        }));
+        match self.method {
+            Method::POST | Method::PUT => route.wrap(from_fn(move |request, next| {
+                upload::receive(BODY_LIMIT, limit, request, next)
+            })),
+            _ => route,
         }
     }
 
@@ -67,8 +104,9 @@ pub(crate) fn declare(routes: &Routes) {
     }
 }
 
-/// One resource for each pattern, with its methods; another method gets 405.
-pub(crate) fn resources(routes: Routes) -> Vec<actix_web::Resource> {
+/// One resource for each pattern, with its methods; another method gets 405. A request has `limit` to send its body, and as
+/// long again to be answered.
+pub(crate) fn resources(routes: Routes, limit: Duration) -> Vec<actix_web::Resource> {
     let mut patterns: Vec<(&'static str, Vec<Route>)> = Vec::new();
     for route in routes {
         match patterns
@@ -81,19 +119,22 @@ pub(crate) fn resources(routes: Routes) -> Vec<actix_web::Resource> {
     }
     patterns
         .into_iter()
-        .map(|(pattern, routes)| resource(pattern, routes))
+        .map(|(pattern, routes)| resource(pattern, routes, limit))
         .collect()
 }
 
-fn resource(pattern: &'static str, routes: Vec<Route>) -> actix_web::Resource {
+fn resource(pattern: &'static str, routes: Vec<Route>, limit: Duration) -> actix_web::Resource {
     let allow = routes
         .iter()
-        .map(|route| route.method.as_str())
+        .map(|route| match route.method {
+            Method::GET => "GET, HEAD",
+            ref method => method.as_str(),
+        })
         .collect::<Vec<_>>()
         .join(", ");
     let mut resource = web::resource(pattern);
     for route in routes {
-        resource = resource.route(route.route);
+        resource = resource.route(route.timed(limit));
     }
     resource.default_service(web::to(move || {
         let allow = allow.clone();

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use listen::StopSignals;
 use telemetry::Telemetry;
 use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::admin::{self, Admin};
@@ -20,7 +22,8 @@ use crate::readiness::Readiness;
 use crate::replacement::Successor;
 use crate::serving::{Connections, Serving};
 use crate::settings::Settings;
-use crate::shutdown::{Shutdown, StopSignals};
+use crate::listener;
+use crate::shutdown::Shutdown;
 
 /// How long the last batch of telemetry may take to leave.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,7 +34,7 @@ const REPLACEMENT_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the private listener's last answers may take before a replacement.
 const ADMIN_LIMIT: Duration = Duration::from_secs(1);
 
-/// Runs a service until SIGTERM, SIGINT or the end of its parent. `build` runs when telemetry is up and both
+/// Runs a service until a signal asks it to stop (SIGTERM, SIGINT, SIGHUP, SIGQUIT) or its parent ends. `build` runs when telemetry is up and both
 /// ports are bound, and returns when the service can serve.
 ///
 /// # Errors
@@ -96,8 +99,13 @@ where
         faults: OnceCell::new(),
     });
     let connections = Connections::default();
-    let private = admin::serve(admin.clone(), sockets.admin, connections.clone())
-        .context("admin listener")?;
+    let private = admin::serve(
+        admin.clone(),
+        settings.admin_doors.clone(),
+        sockets.admin,
+        connections.clone(),
+    )
+    .context("admin listener")?;
     let private_serving = Serving::of(&private, connections);
     let mut private = Some(private);
     // In place of another process: whoever asks waits for a moment, rather than being told of a start that is none.
@@ -145,6 +153,7 @@ async fn undo_faults(admin: &Admin) {
 struct Running {
     readiness: Arc<Readiness>,
     http: Serving,
+    server: JoinHandle<std::io::Result<()>>,
     shutdown: Shutdown,
     background: Background,
 }
@@ -173,12 +182,13 @@ impl Running {
             .serve(settings, listener, connections.clone())
             .context("public listener")?;
         let http = Serving::of(&server, connections);
-        actix_web::rt::spawn(server);
+        let server = actix_web::rt::spawn(server);
         let dependencies = admin.dependencies.clone();
         actix_web::rt::spawn(dependencies.watch(blueprint.dependencies));
         Ok(Self {
             readiness: admin.readiness.clone(),
             http,
+            server,
             shutdown,
             background,
         })
@@ -207,14 +217,16 @@ impl Running {
             "draining"
         );
         self.shutdown.begin();
-        tokio::select! {
+        let end = tokio::select! {
             () = drain(&self.http, self.background, replaced, limit) => result,
             reason = signals.next() => {
                 tracing::warn!("second signal: requests under way are dropped");
                 // Who wants the end does not want another release.
                 result.map(|_| End::Asked(reason))
             }
-        }
+        };
+        self.http.cut(&self.server).await;
+        end
     }
 }
 

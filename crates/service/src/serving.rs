@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::{Extensions, Server, ServerHandle};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 /// For connections that were accepted but have not reached a worker: those a server drops when it stops.
@@ -12,6 +13,9 @@ const SETTLE: Duration = Duration::from_millis(150);
 
 /// Between two looks whether the last connection is closed; actix itself looks once a second.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// How long a worker may take to drop its connections; only one that is stuck in a handler takes any time.
+const CUT: Duration = Duration::from_secs(1);
 
 /// How many connections a server has.
 #[derive(Clone, Default)]
@@ -59,6 +63,16 @@ impl Serving {
     /// Refuses new connections and lets requests finish, as they are.
     pub(crate) async fn stop(&self, graceful: bool) {
         self.handle.stop(graceful).await;
+    }
+
+    /// Ends every connection that is left, and with it the spans of its request: the workers are threads of their own, and
+    /// would go on answering while telemetry is shut down, in traces whose last span nobody sends.
+    pub(crate) async fn cut(&self, server: &JoinHandle<std::io::Result<()>>) {
+        // A server that is dropped tells its workers to drop their connections.
+        server.abort();
+        if timeout(CUT, self.connections.gone()).await.is_err() {
+            tracing::warn!("some requests could not be ended");
+        }
     }
 
     /// Leaves new connections to whoever has the socket too, and those that were accepted time to arrive.

@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::doors::Doors;
 use telemetry::ServiceInfo;
 pub use telemetry::SettingError;
 
@@ -203,6 +204,8 @@ pub struct Defaults {
     pub http_port: u16,
     /// Port of the private listener.
     pub admin_port: u16,
+    /// The API is for everybody: it answers to any name unless some are set.
+    pub public: bool,
 }
 
 /// The settings that every service has.
@@ -214,6 +217,10 @@ pub struct Settings {
     pub http_addr: SocketAddr,
     /// `OMNITRACE_ADMIN_ADDR`: where health, metrics and faults are served.
     pub admin_addr: SocketAddr,
+    /// `OMNITRACE_HTTP_ALLOWED_HOSTS`: names that the API answers to, beside addresses and `localhost`.
+    pub http_doors: Option<Doors>,
+    /// `OMNITRACE_ADMIN_ALLOWED_HOSTS`: the same of the private listener.
+    pub admin_doors: Doors,
     /// `OMNITRACE_WORKERS` \[2\]: threads that serve the API.
     pub workers: usize,
     /// `OMNITRACE_DRAIN_TIMEOUT_MS` \[10000\]: how long requests under way may take after SIGTERM.
@@ -246,6 +253,7 @@ impl Settings {
 
     /// Reads the common settings.
     pub fn from_env(env: &Env, defaults: &Defaults) -> Result<Self, SettingError> {
+        let http_doors = Doors::from_env(env, "OMNITRACE_HTTP_ALLOWED_HOSTS", &[])?;
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Ok(Self {
             info: ServiceInfo {
@@ -254,6 +262,11 @@ impl Settings {
             },
             http_addr: env.listen_addr("OMNITRACE_HTTP_ADDR", local(defaults.http_port))?,
             admin_addr: env.listen_addr("OMNITRACE_ADMIN_ADDR", local(defaults.admin_port))?,
+            http_doors: match defaults.public {
+                true => http_doors.if_named(),
+                false => Some(http_doors),
+            },
+            admin_doors: Doors::from_env(env, "OMNITRACE_ADMIN_ALLOWED_HOSTS", crate::admin::OPEN)?,
             workers: env.number("OMNITRACE_WORKERS", 2, 1..=64)?,
             drain_timeout: env.millis("OMNITRACE_DRAIN_TIMEOUT_MS", 10_000, 0..=600_000)?,
             parent_pipe: env.switch("OMNITRACE_PARENT_PIPE")?,

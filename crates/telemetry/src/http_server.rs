@@ -6,10 +6,12 @@
 //!     .wrap(telemetry::http_server::tracing_logger()) // outermost: last
 //! ```
 
+use std::cell::Cell;
 use std::error::Error as StdError;
 use std::future::{Ready, ready};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Instant;
 
@@ -18,7 +20,7 @@ use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forwar
 use actix_web::http::header::{HeaderMap, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Bytes;
-use actix_web::{Error, HttpMessage};
+use actix_web::{Error, HttpMessage, HttpRequest};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use metrics::{Gauge, Label, gauge, histogram};
@@ -50,6 +52,18 @@ pub const TIMEOUT: &str = "timeout";
 
 /// `error.type` of a request whose response body failed half-way.
 pub const BODY: &str = "body";
+
+/// When a request's time began to count.
+#[derive(Clone)]
+struct Started(Rc<Cell<Instant>>);
+
+/// Call when the body of a request has arrived, or has failed to: how long its sender took is not counted as ours. The span
+/// shows it.
+pub fn arrived(request: &HttpRequest) {
+    if let Some(started) = request.extensions().get::<Started>() {
+        started.0.set(Instant::now());
+    }
+}
 
 /// Makes every series of a route exist at zero: call at start-up for each route with the statuses it may answer.
 /// A counter that appears with its first error has no rate for that error.
@@ -278,7 +292,7 @@ struct Guard {
     span: Span,
     method: &'static str,
     route: String,
-    started: Instant,
+    started: Started,
     active: Gauge,
     status: Option<(StatusCode, String)>,
     body_ended: bool,
@@ -294,11 +308,13 @@ impl Guard {
         let route = request.match_pattern().unwrap_or_default();
         let active = active(method, &route);
         active.increment(1.0);
+        let started = Started(Rc::new(Cell::new(Instant::now())));
+        request.extensions_mut().insert(started.clone());
         Self {
             span: span.unwrap_or_else(Span::none),
             method,
             route,
-            started: Instant::now(),
+            started,
             active,
             status: None,
             // A response without a body, or to HEAD, is never polled to its end.
@@ -368,7 +384,7 @@ impl Drop for Guard {
         observe(
             names::HTTP_SERVER_DURATION,
             labels,
-            self.started.elapsed(),
+            self.started.0.get().elapsed(),
             &self.span,
         );
     }

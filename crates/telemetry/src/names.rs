@@ -212,7 +212,7 @@ pub const METRICS: &[Metric] = &[
             "outcome",
         ],
         Stable,
-        "Duration of HTTP server requests, to the end of the response body.",
+        "Duration of HTTP server requests, from the arrival of the request body to the end of the response body.",
     ),
     metric(
         HTTP_SERVER_ACTIVE,

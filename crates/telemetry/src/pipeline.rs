@@ -134,7 +134,8 @@ impl<T: Send + 'static> Pipeline<T> {
     /// Puts an item in, or drops and counts it. Never blocks on the exporter.
     pub(crate) fn push(&self, item: T) {
         let mut state = self.shared.lock();
-        if state.deadline.is_some() || state.queue.len() >= self.shared.settings.max_queue {
+        // Even while the last batches are being sent: a worker may still be finishing a request.
+        if state.ended || state.queue.len() >= self.shared.settings.max_queue {
             state.lost += 1;
             drop(state);
             self.shared.queue_full.increment(1);
@@ -175,16 +176,24 @@ impl<T: Send + 'static> Pipeline<T> {
     /// Sends what is left, for at most `timeout`; then drops and counts the rest. Returns how many items this
     /// pipeline lost in its whole life.
     pub(crate) fn shutdown(&self, timeout: Duration) -> u64 {
-        let worker = {
-            let mut state = self.shared.lock();
-            state.deadline.get_or_insert(Instant::now() + timeout);
-            state.worker.take()
-        };
+        let end = Instant::now() + timeout;
+        self.close(end);
+        self.finish(end)
+    }
+
+    /// Begins to send what is left, at once, until `end`.
+    pub(crate) fn close(&self, end: Instant) {
+        self.shared.lock().deadline.get_or_insert(end);
         self.shared.wake.notify_all();
+    }
+
+    /// The rest of [`Pipeline::shutdown`], after [`Pipeline::close`].
+    pub(crate) fn finish(&self, end: Instant) -> u64 {
+        let worker = self.shared.lock().worker.take();
         if let Some(worker) = worker {
             // One attempt may still hang in its own time-out: wait for the thread no longer than promised.
             let mut state = self.shared.lock();
-            let end = Instant::now() + timeout + Duration::from_millis(100);
+            let end = end + Duration::from_millis(100);
             while !state.ended && Instant::now() < end {
                 state = self
                     .shared
@@ -230,7 +239,6 @@ impl<T: Send + 'static> Shared<T> {
             drop(state);
             self.wake.notify_all();
         }
-        self.lock().ended = true;
         self.wake.notify_all();
     }
 
@@ -253,6 +261,8 @@ impl<T: Send + 'static> Shared<T> {
             if state.queue.is_empty() {
                 state.hurry = false;
                 if state.deadline.is_some() {
+                    // Under the lock that found the queue empty: nothing can be put in and left there.
+                    state.ended = true;
                     return None;
                 }
             }
@@ -316,6 +326,9 @@ impl<T: Send + 'static> Shared<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod late;
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use crate::payload::{span, traces};
 #[tokio::test]
 async fn names_that_it_was_told_pass() {
     let console = Running::with(Settings {
-        names: vec!["loki".into()],
+        allowed_hosts: "loki".parse().expect("hosts"),
         ..settings()
     });
     for (host, status) in [
@@ -188,4 +188,120 @@ async fn the_page_is_whole_and_speaks_to_nobody_else() {
             "no data-testid {part}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_configured_name_is_answered() {
+    let console = Running::start();
+    let request = console.client.get(format!("{}/api/services", console.url));
+    let reply = Reply::to(request.header("host", "host.docker.internal:8000")).await;
+    assert_eq!(reply.status, 200);
+    let request = console.client.get(format!("{}/api/services", console.url));
+    let reply = Reply::to(request.header("host", "evil.example")).await;
+    let said = reply.text();
+    assert!(
+        reply.status == 403 && said.contains("OMNITRACE_CONSOLE_ALLOWED_HOSTS"),
+        "{said}"
+    );
+}
+
+/// What a browser asks before a page of `origin` may send.
+async fn preflight(console: &Running, path: &str, origin: &str) -> Reply {
+    let request = console
+        .client
+        .request(reqwest::Method::OPTIONS, format!("{}{path}", console.url))
+        .header("origin", origin)
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "content-type,x-tenant");
+    Reply::to(request).await
+}
+
+#[tokio::test]
+async fn pages_of_listed_origins_may_send_and_nothing_else() {
+    let console = Running::start();
+    let listed = "http://localhost:4200";
+    for path in ["/v1/traces", "/v1/logs", "/v1/metrics"] {
+        let reply = preflight(&console, path, listed).await;
+        assert_eq!(reply.status, 204, "{path}");
+        for (name, value) in [
+            ("access-control-allow-origin", listed),
+            ("access-control-allow-methods", "POST"),
+            ("access-control-allow-headers", "content-type,x-tenant"),
+            ("access-control-allow-credentials", "true"),
+            ("vary", "Origin"),
+        ] {
+            assert_eq!(reply.header(name), value, "{path}");
+        }
+    }
+    let body = traces("browser", vec![span(1, 1, None, "click")]).to_string();
+    let post = console.post("/v1/traces", "application/json", body.into_bytes());
+    let reply = Reply::to(post.header("origin", listed)).await;
+    assert_eq!(
+        (
+            reply.status.as_u16(),
+            reply.header("access-control-allow-origin")
+        ),
+        (200, listed)
+    );
+    // A page may read the reason of a refusal of what it sent, and nothing that others sent.
+    let post = console.post("/v1/traces", "application/json", b"{".to_vec());
+    let reply = Reply::to(post.header("origin", listed)).await;
+    assert_eq!(
+        (
+            reply.status.as_u16(),
+            reply.header("access-control-allow-origin")
+        ),
+        (400, listed)
+    );
+    for (path, origin) in [
+        ("/api/services", listed),
+        ("/", listed),
+        ("/v1/traces", "http://localhost:4201"),
+        ("/v1/traces", "https://localhost:4200"),
+        ("/v1/traces", "http://localhost:4200.evil.example"),
+        ("/v1/traces", "null"),
+    ] {
+        let reply = preflight(&console, path, origin).await;
+        assert_eq!(reply.status, 405, "{path} {origin}");
+        assert_eq!(
+            reply.header("access-control-allow-origin"),
+            "",
+            "{path} {origin}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn head_is_get_without_a_body() {
+    let console = Running::start();
+    for (path, status) in [
+        ("/", 200),
+        ("/static/app.js", 200),
+        ("/api/services", 200),
+        ("/api/stats", 200),
+        ("/metrics", 200),
+        ("/ready", 200),
+        ("/live", 200),
+        ("/nowhere", 404),
+        ("/v1/traces", 405),
+    ] {
+        let head = Reply::to(console.client.head(format!("{}{path}", console.url))).await;
+        let get = console.get(path).await;
+        assert_eq!(
+            (head.status.as_u16(), get.status.as_u16()),
+            (status, status),
+            "{path}"
+        );
+        assert!(head.body.is_empty() && !get.body.is_empty(), "{path}");
+        assert_eq!(
+            head.header("content-type"),
+            get.header("content-type"),
+            "{path}"
+        );
+    }
+    let put = Reply::to(console.client.put(format!("{}/ready", console.url))).await;
+    assert_eq!(
+        (put.status.as_u16(), put.header("allow")),
+        (405, "GET, HEAD")
+    );
 }

@@ -59,11 +59,12 @@ impl Reply {
 
 pub fn settings() -> Settings {
     Settings {
-        names: Vec::new(),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         memory_bytes: 64 << 20,
         targets_file: None,
         scrape_interval: Duration::from_millis(50),
+        allowed_hosts: "host.docker.internal".parse().expect("hosts"),
+        allowed_origins: "http://localhost:4200".parse().expect("origins"),
         parent_pipe: false,
     }
 }

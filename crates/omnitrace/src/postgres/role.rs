@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 use anyhow::{Context, Result, bail};
+use listen::StopSignals;
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::cluster::{self, Cluster};
 use super::identity::Identity;
 use super::server::Server;
 use super::{Installation, Options, external};
-use crate::{environment, files, orphan};
+use crate::{environment, files};
 
 /// What the role is started with.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub struct Settings {
 /// Resolves when this process should end.
 type Stop = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Runs until SIGTERM, SIGINT, SIGHUP or the end of the parent. Call on the main thread: the server is told to
+/// Runs until a signal asks it to stop, or the end of the parent. Call on the main thread: the server is told to
 /// stop when the thread that started it ends.
 pub fn run(settings: &Settings) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -163,23 +163,9 @@ async fn start(
 }
 
 fn asked_to_stop() -> Result<Stop> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    let parent = environment::parent_pipe()?.then(orphan::parent_gone);
+    let mut signals = StopSignals::install(environment::parent_pipe()?)?;
     Ok(Box::pin(async move {
-        let parent_gone = async {
-            match parent {
-                Some(gone) => drop(gone.await),
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hang_up.recv() => {}
-            () = parent_gone => {}
-        }
+        signals.next().await;
     }))
 }
 

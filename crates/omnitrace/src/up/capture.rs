@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// One file of a role's log; the one before it is kept as `<role>.log.1`.
 const FILE_BYTES: u64 = 8 << 20;
@@ -23,6 +23,12 @@ pub enum Said {
     Listening(Value),
     /// Something that takes a while.
     Progress(String),
+}
+
+/// What a line means.
+enum Announced {
+    Said(Said),
+    Stopped,
 }
 
 /// The last lines of a child.
@@ -51,33 +57,46 @@ impl LastLines {
     }
 }
 
+/// What is known of a child's output.
+pub struct Output {
+    /// Its last lines.
+    pub last_lines: LastLines,
+    /// What it announces.
+    pub said: mpsc::UnboundedReceiver<Said>,
+    /// Changes when it has answered its last request; what is left is to send its telemetry.
+    pub stopped: watch::Receiver<()>,
+}
+
 /// Reads `output` to its end in a thread of its own, so that a child never waits for whoever reads *our* output.
-pub fn start(
-    output: PipeReader,
-    log: &Path,
-    append: bool,
-) -> io::Result<(LastLines, mpsc::UnboundedReceiver<Said>)> {
+pub fn start(output: PipeReader, log: &Path, append: bool) -> io::Result<Output> {
     let mut log = if append {
         Rotating::append(log)?
     } else {
         Rotating::open(log)?
     };
-    let last = LastLines::default();
-    let (send, receive) = mpsc::unbounded_channel();
-    let lines = last.clone();
+    let last_lines = LastLines::default();
+    let (send, said) = mpsc::unbounded_channel();
+    let (has_stopped, stopped) = watch::channel(());
+    let lines = last_lines.clone();
     std::thread::spawn(move || {
         let mut reader = BufReader::new(output);
         while let Some(line) = next_line(&mut reader) {
-            let (line, said) = understand(line);
+            let (line, announced) = understand(line);
             // A full disk must not stop the stack; the last lines are still there.
             log.write(&line).ok();
             lines.push(line);
-            if let Some(said) = said {
-                send.send(said).ok();
+            match announced {
+                Some(Announced::Stopped) => has_stopped.send_replace(()),
+                Some(Announced::Said(said)) => drop(send.send(said)),
+                None => {}
             }
         }
     });
-    Ok((last, receive))
+    Ok(Output {
+        last_lines,
+        said,
+        stopped,
+    })
 }
 
 fn next_line(reader: &mut BufReader<PipeReader>) -> Option<String> {
@@ -91,7 +110,7 @@ fn next_line(reader: &mut BufReader<PipeReader>) -> Option<String> {
 }
 
 /// Announcements are JSON; the password of the private database stays out of the log file.
-fn understand(line: String) -> (String, Option<Said>) {
+fn understand(line: String) -> (String, Option<Announced>) {
     let Ok(value @ Value::Object(_)) = serde_json::from_str::<Value>(&line) else {
         return (line, None);
     };
@@ -101,10 +120,13 @@ fn understand(line: String) -> (String, Option<Said>) {
         if let Some(url) = logged.get_mut("database_url") {
             *url = "(see state.json)".into();
         }
-        return (logged.to_string(), Some(Said::Listening(value)));
+        return (logged.to_string(), Some(Announced::Said(Said::Listening(value))));
+    }
+    if message == "stopped" {
+        return (line, Some(Announced::Stopped));
     }
     let progress = value["progress"] == true;
-    (line, progress.then_some(Said::Progress(message)))
+    (line, progress.then_some(Announced::Said(Said::Progress(message))))
 }
 
 /// `ERROR the service failed  error=…` instead of the JSON it came as.

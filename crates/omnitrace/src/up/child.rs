@@ -1,5 +1,6 @@
 //! One child of `up`: started with a pipe to us, watched, stopped.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,8 @@ pub struct Child {
     listens_since: OnceLock<Instant>,
     last_lines: LastLines,
     exit: watch::Receiver<Option<ExitStatus>>,
+    stopped: watch::Receiver<()>,
+    asked_to_stop: Cell<bool>,
     /// Closed by the kernel when this process ends, however it ends: that is how the child learns of it.
     _parent_pipe: ChildStdin,
 }
@@ -57,7 +60,7 @@ impl Child {
         files::create_directory(&logs, 0o700)?;
         let log = logs.join(format!("{name}.log"));
         let (output, input) = std::io::pipe()?;
-        let (last_lines, said) = capture::start(output, &log, restarted)
+        let output = capture::start(output, &log, restarted)
             .with_context(|| format!("cannot write {}", log.display()))?;
         let mut command =
             Command::new(std::env::current_exe().context("cannot find this executable")?);
@@ -89,11 +92,13 @@ impl Child {
             pid,
             log,
             listens_since: OnceLock::new(),
-            last_lines,
+            last_lines: output.last_lines,
             exit,
+            stopped: output.stopped,
+            asked_to_stop: Cell::new(false),
             _parent_pipe: parent_pipe,
         };
-        Ok((child, said))
+        Ok((child, output.said))
     }
 
     /// Waits for the `listening` line and passes on what the child says before it; an error when it ends instead.
@@ -164,13 +169,29 @@ impl Child {
         )
     }
 
-    /// SIGTERM, and SIGKILL when that takes longer than `patience`. Says what happened.
+    /// SIGTERM; waits until the service has answered its last request, or has ended, but no longer than `patience`.
+    pub async fn drain(&self, patience: Duration) {
+        let mut stopped = self.stopped.clone();
+        // What it said before, when another release took its place, does not count.
+        stopped.mark_unchanged();
+        self.ask_to_stop();
+        tokio::time::timeout(patience, stopped.changed()).await.ok();
+    }
+
+    fn ask_to_stop(&self) {
+        // A second one would tell it to hurry.
+        if !self.asked_to_stop.replace(true) {
+            self.signal(Signal::SIGTERM);
+        }
+    }
+
+    /// SIGTERM, unless it was sent before, and SIGKILL when the end takes longer than `patience`. Says what happened.
     pub async fn stop(&self, patience: Duration, report: &Report) {
         if self.status().is_some() {
             return;
         }
         let start = Instant::now();
-        self.signal(Signal::SIGTERM);
+        self.ask_to_stop();
         let how = match self.ended_within(patience).await {
             Some(status) if status.success() => "stopped".to_owned(),
             Some(status) => format!("ended with {status}, see {}", self.log.display()),

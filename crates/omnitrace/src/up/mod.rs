@@ -25,18 +25,17 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use listen::StopSignals;
 use nix::fcntl::Flock;
 use serde_json::json;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
 
 use crate::cli::UpArgs;
-use crate::{environment, files, orphan};
+use crate::{environment, files};
 use report::Report;
 use stack::Stack;
 use state::State;
 
-/// Runs the stack until Ctrl-C, SIGTERM, or the failure of a part.
+/// Runs the stack until a signal asks it to stop, or the failure of a part.
 pub fn run(args: &UpArgs) -> Result<ExitCode> {
     let report = Report::new(args.json);
     // One thread is enough for a few children and the trickle of `--load`.
@@ -55,7 +54,7 @@ async fn supervise(args: &UpArgs, report: &Report) -> Result<()> {
         inherited::collector()?;
     }
     let _lock = claim(&args.data_dir).await?;
-    let mut signals = Signals::install()?;
+    let mut signals = StopSignals::install(environment::parent_pipe()?)?;
     let stack = Stack::new(args, report)?;
     crashed::wait_for_leftovers(&args.data_dir, report).await;
     let end = tokio::select! {
@@ -140,44 +139,3 @@ fn running_stack(data_dir: &Path) -> serde_json::Value {
         .unwrap_or_default();
     json!({"running_pid": pid, "console_url": state.url("console"), "gateway_url": state.url("gateway")})
 }
-
-/// Reasons to stop.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
-    parent_gone: Option<oneshot::Receiver<()>>,
-}
-
-impl Signals {
-    fn install() -> Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-            parent_gone: environment::parent_pipe()?.then(orphan::parent_gone),
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        let parent_gone = async {
-            match &mut self.parent_gone {
-                Some(gone) => drop(gone.await),
-                None => std::future::pending().await,
-            }
-        };
-        let reason = tokio::select! {
-            _ = self.interrupt.recv() => "Ctrl-C",
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.hang_up.recv() => "SIGHUP: the terminal is gone",
-            () = parent_gone => PARENT_GONE,
-        };
-        if reason == PARENT_GONE {
-            // Once is enough: it is no reason to hurry, as a second signal is.
-            self.parent_gone = None;
-        }
-        reason
-    }
-}
-
-const PARENT_GONE: &str = "the parent is gone";

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -27,6 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Per child: longer than a service drains (10 s) and flushes (5 s); Postgres writes a checkpoint.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Those that call each other, and send their telemetry to the console.
+const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
 
 /// Everything that runs. It changes while its children are watched, all in one thread.
 pub struct Stack<'a> {
@@ -299,11 +303,22 @@ impl<'a> Stack<'a> {
         self.report.ready(&text, fields);
     }
 
-    /// Stops the children, the last one first: whoever needs another stops before it.
+    /// Stops the children, the last one first: whoever needs another stops before it. What services have left to send when they
+    /// have answered their last request they send side by side, while the console still takes it; when it is dead, they wait
+    /// for it at the same time and not one after the other.
     pub async fn stop(&self) {
-        for child in self.last_first() {
-            child.stop(STOP_PATIENCE, self.report).await;
+        let children = self.last_first();
+        let mut sending = Vec::new();
+        for child in &children {
+            if SERVICES.contains(&child.name) {
+                child.drain(STOP_PATIENCE).await;
+                sending.push(child.stop(STOP_PATIENCE, self.report));
+            } else {
+                join_all(sending.drain(..)).await;
+                child.stop(STOP_PATIENCE, self.report).await;
+            }
         }
+        join_all(sending).await;
     }
 
     /// Ends everything at once. Postgres gets a moment: its supervisor stops the server, and nothing else would.

@@ -169,6 +169,40 @@ async fn a_second_ctrl_c_does_not_wait() {
 }
 
 #[tokio::test]
+async fn with_a_dead_console_the_services_wait_for_it_at_the_same_time() {
+    // Nobody listens on port 9: each service waits 5 s for its last spans and log records to be taken.
+    let mut up = Up::start_with(Directory::new(), &database().await, |command| {
+        command
+            .arg("--no-console")
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    })
+    .await;
+    up.ready().await;
+    let start = Instant::now();
+    up.child.signal(Signal::SIGQUIT);
+    assert_eq!(
+        up.child.wait().await.code(),
+        Some(0),
+        "{}",
+        up.child.output()
+    );
+    assert!(
+        start.elapsed() < Duration::from_secs(12),
+        "one after the other they take 15 s: {:?}",
+        start.elapsed()
+    );
+    let ended = |part: &str| {
+        let events = up.events();
+        let is_end = |event: &&Value| event["event"] == "stopped" && event["part"] == part;
+        events.iter().find(is_end).map(|event| event["how"].clone())
+    };
+    for part in ["gateway", "data", "downstream"] {
+        assert_eq!(ended(part), Some(json!("stopped")), "{part}");
+    }
+    assert_eq!(up.directory.processes(), [] as [String; 0]);
+}
+
+#[tokio::test]
 async fn the_end_of_its_parent_stops_it() {
     let mut up = with_shared_postgres().await;
     up.ready().await;

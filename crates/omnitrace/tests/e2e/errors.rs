@@ -261,14 +261,14 @@ async fn absent(stack: &Stack) {
         stack.get(path).await.problem(404, "not-found");
     }
     let wrong = [
-        (Method::DELETE, "/api/orders", "GET, POST"),
-        (Method::PUT, "/api/orders", "GET, POST"),
-        (Method::POST, "/api/data", "GET"),
-        (Method::PATCH, "/health", "GET"),
+        (Method::DELETE, "/api/orders", "GET, HEAD, POST"),
+        (Method::PUT, "/api/orders", "GET, HEAD, POST"),
+        (Method::POST, "/api/data", "GET, HEAD"),
+        (Method::PATCH, "/health", "GET, HEAD"),
         (
             Method::DELETE,
             "/api/orders/0190b5a0-0000-7000-8000-000000000000",
-            "GET",
+            "GET, HEAD",
         ),
     ];
     for (method, path, allowed) in wrong {

@@ -18,6 +18,7 @@ mod compose;
 mod contention;
 mod dead_letters;
 mod doctor;
+mod doors;
 mod ends;
 mod errors;
 mod exporters;

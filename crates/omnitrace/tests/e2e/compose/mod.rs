@@ -348,3 +348,41 @@ fn no_password_stands_in_a_file_and_none_has_a_default() {
     // Postgres takes three; data, its exporter and doctor one each, Grafana two.
     assert_eq!(seen, 8, "the check has lost its objects");
 }
+
+/// Each is refused by a name that it was not told (`doors`).
+#[test]
+#[ignore = "needs docker-compose: just test-compose"]
+fn every_part_answers_to_the_name_that_others_call_it_by() {
+    const DATA: &str = "OMNITRACE_HTTP_ALLOWED_HOSTS";
+    const ADMIN: &str = "OMNITRACE_ADMIN_ALLOWED_HOSTS";
+    for selection in SELECTIONS {
+        let services = rendered(selection, &[]);
+        let url = |service: &str, name: &str| {
+            let url = text(&services[service]["environment"][name]);
+            url::Url::parse(url).unwrap_or_else(|error| panic!("{service} {name} {url}: {error}"))
+        };
+        let calls = [
+            (url("gateway", "DATA_URL"), "data", DATA),
+            (url("data", "DOWNSTREAM_URL"), "downstream", DATA),
+            (
+                url("alertmanager-config", "HERALD_URL"),
+                "herald",
+                "HERALD_ALLOWED_HOSTS",
+            ),
+        ];
+        let names = ["gateway", "data", "downstream"];
+        let faults = names.map(|name| {
+            let admin = url::Url::parse(&format!("http://{name}:9080")).expect("a URL");
+            (admin, name, ADMIN)
+        });
+        for (url, service, variable) in calls.into_iter().chain(faults) {
+            let allowed = text(&services[service]["environment"][variable]);
+            let host = url.host_str().unwrap_or_default();
+            let is_allowed = allowed.split(',').any(|name| name == host);
+            assert!(
+                is_allowed,
+                "{selection:?}: {variable} of {service}: {allowed:?} lacks {host}"
+            );
+        }
+    }
+}

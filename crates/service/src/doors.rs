@@ -1,0 +1,80 @@
+//! Whom a listener answers.
+use std::sync::Arc;
+
+use actix_web::Error;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use listen::{Hosts, Refusal};
+
+use crate::error::ApiError;
+use crate::problem;
+use crate::settings::{Env, SettingError, wrong};
+
+/// The names that a listener answers to, and where they are configured. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Doors {
+    hosts: Arc<Hosts>,
+    setting: &'static str,
+    /// Paths that anybody may ask for, by any name.
+    open: &'static [&'static str],
+}
+
+impl Doors {
+    /// Answers these names; `setting` is where they come from.
+    pub fn new(hosts: Hosts, setting: &'static str, open: &'static [&'static str]) -> Self {
+        let hosts = Arc::new(hosts);
+        Self {
+            hosts,
+            setting,
+            open,
+        }
+    }
+
+    /// Reads the names from a variable.
+    pub(crate) fn from_env(
+        env: &Env,
+        setting: &'static str,
+        open: &'static [&'static str],
+    ) -> Result<Self, SettingError> {
+        let hosts = env.text(setting)?.unwrap_or_default().parse();
+        let hosts = hosts.map_err(|problem: String| wrong(setting, problem))?;
+        Ok(Self::new(hosts, setting, open))
+    }
+
+    /// None when no name is configured: of a public listener, which then answers to any.
+    pub(crate) fn if_named(self) -> Option<Self> {
+        (!self.hosts.is_empty()).then_some(self)
+    }
+
+    fn check(&self, request: &ServiceRequest) -> Result<(), ApiError> {
+        if self.open.contains(&request.path()) {
+            return Ok(());
+        }
+        self.hosts.check(request.head()).map_err(|refusal| {
+            let kind = match refusal {
+                Refusal::Unreadable => problem::BAD_REQUEST,
+                Refusal::Host | Refusal::Origin => problem::FORBIDDEN,
+            };
+            ApiError::new(
+                kind,
+                format!("{refusal}; names are set by {}", self.setting),
+            )
+        })
+    }
+}
+
+/// Middleware of a whole application: lets in whom `doors` knows, and everybody where there are none.
+///
+/// # Errors
+/// 400 or 403, or those of the handler.
+pub async fn enter<B: MessageBody>(
+    doors: Option<Doors>,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    if let Some(doors) = doors {
+        doors.check(&request)?;
+    }
+    next.call(request).await
+}
