@@ -17,12 +17,12 @@ use crate::dependencies::Dependencies;
 use crate::error::chain;
 use crate::faults::generic::Generic;
 use crate::listener;
+use crate::listener;
 use crate::public::Public;
 use crate::readiness::Readiness;
 use crate::replacement::Successor;
 use crate::serving::{Connections, Serving};
 use crate::settings::Settings;
-use crate::listener;
 use crate::shutdown::Shutdown;
 
 /// How long the last batch of telemetry may take to leave.

@@ -120,13 +120,19 @@ fn understand(line: String) -> (String, Option<Announced>) {
         if let Some(url) = logged.get_mut("database_url") {
             *url = "(see state.json)".into();
         }
-        return (logged.to_string(), Some(Announced::Said(Said::Listening(value))));
+        return (
+            logged.to_string(),
+            Some(Announced::Said(Said::Listening(value))),
+        );
     }
     if message == "stopped" {
         return (line, Some(Announced::Stopped));
     }
     let progress = value["progress"] == true;
-    (line, progress.then_some(Announced::Said(Said::Progress(message))))
+    (
+        line,
+        progress.then_some(Announced::Said(Said::Progress(message))),
+    )
 }
 
 /// `ERROR the service failed  error=…` instead of the JSON it came as.
