@@ -151,7 +151,7 @@ mod tests {
         }
         assert!(passes("10.0.0.5:8000", "10.0.0.5:8000"));
         assert!(passes("10.0.0.5:8000", "0.0.0.0:8000"));
-        assert!(passes("loki:3100", "0.0.0.0:3100"));
+        assert!(passes("host.docker.internal", "0.0.0.0:3100"));
     }
 
     #[test]

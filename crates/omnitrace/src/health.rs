@@ -19,19 +19,11 @@ pub fn run(args: &HealthArgs) -> Result<ExitCode> {
         .iter()
         .all(|check| check.ready && check.detail.is_empty());
     if args.json {
-        let parts: Vec<Value> = checks.iter().map(|check| json!({"part": check.name, "url": check.url, "ready": check.ready, "detail": check.detail})).collect();
+        let parts: Vec<Value> = checks.iter().map(|check| json!({"part": check.name, "url": check.url, "ready": check.ready, "restarts": check.restarts, "detail": check.detail})).collect();
         println!("{}", json!({"healthy": healthy, "parts": parts}));
     } else {
         for check in &checks {
-            let state = if check.ready { "ready" } else { "NOT READY" };
-            println!(
-                "{}",
-                format!(
-                    "{:<11} {state:<10} {}   {}",
-                    check.name, check.url, check.detail
-                )
-                .trim_end()
-            );
+            println!("{}", line(check));
         }
     }
     Ok(if healthy {
@@ -45,7 +37,20 @@ struct Check {
     name: String,
     url: String,
     ready: bool,
+    restarts: u32,
+    /// What is wrong; empty when nothing is.
     detail: String,
+}
+
+fn line(check: &Check) -> String {
+    let state = if check.ready { "ready" } else { "NOT READY" };
+    let restarts = match check.restarts {
+        0 => String::new(),
+        restarts => format!("restarts: {restarts} "),
+    };
+    let (name, url, detail) = (&check.name, &check.url, &check.detail);
+    let line = format!("{name:<11} {state:<10} {url}   {restarts}{detail}");
+    line.trim_end().to_owned()
 }
 
 /// What is asked.
@@ -92,15 +97,12 @@ async fn check_all(targets: Vec<Target>, timeout: Duration) -> Result<Vec<Check>
             let client = client.clone();
             tokio::spawn(async move {
                 let (ready, detail) = check(&client, &target.url).await;
-                let restarts = match target.restarts {
-                    0 => String::new(),
-                    restarts => format!("restarts: {restarts} "),
-                };
                 Check {
                     name: target.name,
                     url: target.url,
                     ready,
-                    detail: format!("{restarts}{detail}"),
+                    restarts: target.restarts,
+                    detail,
                 }
             })
         })

@@ -10,16 +10,13 @@ use std::cell::Cell;
 use std::error::Error as StdError;
 use std::future::{Ready, ready};
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context as TaskContext, Poll};
 use std::time::Instant;
 
-use actix_web::body::{BodySize, MessageBody};
+use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
 use actix_web::http::header::{HeaderMap, HeaderValue};
 use actix_web::http::{Method, StatusCode};
-use actix_web::web::Bytes;
 use actix_web::{Error, HttpMessage, HttpRequest};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
@@ -30,6 +27,7 @@ use tracing_actix_web::TracingLogger;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::observe::{Outcome, observe};
+use crate::server_body::Measured;
 use crate::server_error::{Panicked, SERVER_TIMING, Traced, log_cause};
 use crate::spans::cleaned;
 use crate::{context, names, propagation, server_address};
@@ -288,14 +286,14 @@ where
 }
 
 /// Counts its request when dropped. Until a status is known, a drop means that the caller went away.
-struct Guard {
+pub(crate) struct Guard {
     span: Span,
     method: &'static str,
     route: String,
     started: Started,
     active: Gauge,
     status: Option<(StatusCode, String)>,
-    body_ended: bool,
+    pub(crate) body_ended: bool,
 }
 
 impl Guard {
@@ -331,7 +329,7 @@ impl Guard {
     }
 
     /// The caller waited and got a torn answer: our failure, whatever the status line said.
-    fn body_failed(&mut self, error: &dyn StdError) {
+    pub(crate) fn body_failed(&mut self, error: &dyn StdError) {
         if let Some((_, error_type)) = &mut self.status {
             *error_type = BODY.to_owned();
         }
@@ -387,65 +385,5 @@ impl Drop for Guard {
             self.started.0.get().elapsed(),
             &self.span,
         );
-    }
-}
-
-pin_project_lite::pin_project! {
-    /// A response body that ends the measurement with its last byte, or when it is dropped before.
-    pub struct Measured<B> {
-        #[pin]
-        body: B,
-        left: Option<u64>,
-        // None once the last byte is out: the request is counted before the client can see its end.
-        guard: Option<Guard>,
-    }
-}
-
-impl<B: MessageBody> Measured<B> {
-    fn new(body: B, mut guard: Guard) -> Self {
-        let left = match body.size() {
-            BodySize::None | BodySize::Sized(0) => Some(0),
-            BodySize::Sized(size) => Some(size),
-            BodySize::Stream => None,
-        };
-        guard.body_ended |= left == Some(0);
-        let guard = (!guard.body_ended).then_some(guard);
-        Self { body, left, guard }
-    }
-}
-
-impl<B: MessageBody> MessageBody for Measured<B> {
-    type Error = Box<dyn StdError>;
-
-    fn size(&self) -> BodySize {
-        self.body.size()
-    }
-
-    fn poll_next(
-        self: Pin<&mut Self>,
-        task: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        let this = self.project();
-        let polled = this.body.poll_next(task).map_err(Into::into);
-        let ended = match &polled {
-            Poll::Ready(Some(Err(error))) => {
-                if let Some(guard) = this.guard.as_mut() {
-                    guard.body_failed(error.as_ref());
-                }
-                true
-            }
-            Poll::Ready(Some(Ok(bytes))) => {
-                *this.left = this
-                    .left
-                    .map(|left| left.saturating_sub(bytes.len() as u64));
-                *this.left == Some(0)
-            }
-            Poll::Ready(None) => true,
-            _ => false,
-        };
-        if ended && let Some(mut guard) = this.guard.take() {
-            guard.body_ended = true;
-        }
-        polled
     }
 }

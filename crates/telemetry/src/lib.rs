@@ -24,6 +24,7 @@ mod pipeline;
 mod process;
 mod propagation;
 mod server_address;
+mod server_body;
 mod server_error;
 pub mod settings;
 mod spans;

@@ -42,7 +42,7 @@ pub struct Child {
     last_lines: LastLines,
     exit: watch::Receiver<Option<ExitStatus>>,
     stopped: watch::Receiver<()>,
-    asked_to_stop: Cell<bool>,
+    asked_to_stop: Cell<Option<Instant>>,
     /// Closed by the kernel when this process ends, however it ends: that is how the child learns of it.
     _parent_pipe: ChildStdin,
 }
@@ -95,7 +95,7 @@ impl Child {
             last_lines: output.last_lines,
             exit,
             stopped: output.stopped,
-            asked_to_stop: Cell::new(false),
+            asked_to_stop: Cell::new(None),
             _parent_pipe: parent_pipe,
         };
         Ok((child, output.said))
@@ -178,21 +178,26 @@ impl Child {
         tokio::time::timeout(patience, stopped.changed()).await.ok();
     }
 
-    fn ask_to_stop(&self) {
-        // A second one would tell it to hurry.
-        if !self.asked_to_stop.replace(true) {
+    /// Since when it has been asked.
+    fn ask_to_stop(&self) -> Instant {
+        // A second signal would tell it to hurry.
+        self.asked_to_stop.get().unwrap_or_else(|| {
             self.signal(Signal::SIGTERM);
-        }
+            let now = Instant::now();
+            self.asked_to_stop.set(Some(now));
+            now
+        })
     }
 
-    /// SIGTERM, unless it was sent before, and SIGKILL when the end takes longer than `patience`. Says what happened.
+    /// SIGTERM, unless it was sent before, and SIGKILL when the end takes longer than `patience` from then on. Says what
+    /// happened.
     pub async fn stop(&self, patience: Duration, report: &Report) {
-        if self.status().is_some() {
+        if self.status().is_some() && self.asked_to_stop.get().is_none() {
             return;
         }
-        let start = Instant::now();
-        self.ask_to_stop();
-        let how = match self.ended_within(patience).await {
+        let start = self.ask_to_stop();
+        let left = patience.saturating_sub(start.elapsed());
+        let how = match self.ended_within(left).await {
             Some(status) if status.success() => "stopped".to_owned(),
             Some(status) => format!("ended with {status}, see {}", self.log.display()),
             None => {

@@ -8,7 +8,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -317,17 +316,13 @@ impl<'a> Stack<'a> {
     /// for it at the same time and not one after the other.
     pub async fn stop(&self) {
         let children = self.last_first();
-        let mut sending = Vec::new();
-        for child in &children {
-            if SERVICES.contains(&child.name) {
-                child.drain(STOP_PATIENCE).await;
-                sending.push(child.stop(STOP_PATIENCE, self.report));
-            } else {
-                join_all(sending.drain(..)).await;
-                child.stop(STOP_PATIENCE, self.report).await;
-            }
+        let is_service = |child: &&Rc<Child>| SERVICES.contains(&child.name);
+        for service in children.iter().filter(is_service) {
+            service.drain(STOP_PATIENCE).await;
         }
-        join_all(sending).await;
+        for child in &children {
+            child.stop(STOP_PATIENCE, self.report).await;
+        }
     }
 
     /// Ends everything at once. Postgres gets a moment: its supervisor stops the server, and nothing else would.

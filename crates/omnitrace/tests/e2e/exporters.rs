@@ -1,6 +1,6 @@
 //! `OTEL_TRACES_EXPORTER` and `OTEL_LOGS_EXPORTER`: a signal that is switched off is not exported, and that is all.
 
-use crate::harness::{Stack, traceparent};
+use crate::harness::{Stack, eventually, traceparent};
 
 #[tokio::test]
 async fn a_signal_that_is_switched_off_is_not_exported_and_the_others_are() {
@@ -14,11 +14,12 @@ async fn a_signal_that_is_switched_off_is_not_exported_and_the_others_are() {
         let request = stack.request(reqwest::Method::GET, "/api/data");
         let reply = stack.send(request.header("traceparent", parent)).await;
         assert_eq!((reply.status, reply.trace_id()), (503, trace.clone()));
-        let log = stack.log_lines("gateway");
-        assert!(
-            log.iter().any(|line| line["trace_id"] == trace.as_str()),
-            "log lines name the trace: {log:?}"
-        );
+        eventually("a log line names the trace", async || {
+            let log = stack.log_lines("gateway");
+            let named = log.iter().any(|line| line["trace_id"] == trace.as_str());
+            named.then_some(())
+        })
+        .await;
         let scrape = stack.scrape_openmetrics("gateway").await;
         assert_eq!(
             scrape.text.contains("trace_id="),
