@@ -9,22 +9,48 @@ use flate2::read::MultiGzDecoder;
 pub(crate) enum InflateError {
     /// More than the limit would come out.
     TooLarge,
+    /// There is no room for what would come out.
+    NoRoom,
     /// Not gzip, damaged or cut off.
     Malformed(String),
 }
 
-/// Inflates all members of `compressed` if no more than `limit` bytes come out.
+/// What is inflated between two calls of `pause`.
+const STEP: usize = 256 << 10;
+
+/// Inflates all members of `compressed` if no more than `limit` bytes come out and `has_room` for them. Calls `pause` now and then.
 ///
 /// It is done twice, first only to count: so a bomb costs no memory at all, and what is kept has exactly its size, where a
 /// growing buffer would need up to three times as much.
-pub(crate) fn gunzip(compressed: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
+pub(crate) fn gunzip(
+    compressed: &[u8],
+    limit: usize,
+    has_room: impl FnOnce(usize) -> bool,
+    mut pause: impl FnMut(),
+) -> Result<Vec<u8>, InflateError> {
     let malformed = |why: io::Error| InflateError::Malformed(why.to_string());
-    let reader = || MultiGzDecoder::new(compressed).take(limit as u64 + 1);
-    let size = io::copy(&mut reader(), &mut io::sink()).map_err(malformed)?;
-    let size = usize::try_from(size).ok().filter(|size| *size <= limit);
-    let size = size.ok_or(InflateError::TooLarge)?;
+    let mut reader = MultiGzDecoder::new(compressed);
+    let (mut size, mut step) = (0, vec![0; STEP]);
+    loop {
+        match reader.read(&mut step).map_err(malformed)? {
+            0 => break,
+            some => size += some,
+        }
+        if size > limit {
+            return Err(InflateError::TooLarge);
+        }
+        pause();
+    }
+    drop(step);
+    if !has_room(size) {
+        return Err(InflateError::NoRoom);
+    }
     let mut inflated = vec![0; size];
-    reader().read_exact(&mut inflated).map_err(malformed)?;
+    let mut reader = MultiGzDecoder::new(compressed);
+    for part in inflated.chunks_mut(STEP) {
+        reader.read_exact(part).map_err(malformed)?;
+        pause();
+    }
     Ok(inflated)
 }
 
@@ -41,6 +67,21 @@ mod tests {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(bytes).expect("writing to memory");
         encoder.finish().expect("writing to memory")
+    }
+
+    fn gunzip(compressed: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
+        super::gunzip(compressed, limit, |_| true, || {})
+    }
+
+    #[test]
+    fn what_has_no_room_is_not_inflated() {
+        let mut asked = 0;
+        let no_room = |size| {
+            asked = size;
+            false
+        };
+        let refused = super::gunzip(&gzip(b"one"), 7, no_room, || {});
+        assert_eq!((refused, asked), (Err(InflateError::NoRoom), 3));
     }
 
     #[test]

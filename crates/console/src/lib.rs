@@ -1,6 +1,7 @@
 //! The embedded telemetry backend: OTLP in, Jaeger's query API and a web page out, everything in memory.
 
 mod answer;
+mod budget;
 mod counters;
 mod critical_path;
 mod duration;
@@ -33,7 +34,7 @@ mod view;
 use actix_web::web::ServiceConfig;
 
 pub use server::{Console, run, start};
-pub use settings::{Settings, parse_memory};
+pub use settings::{Settings, parse_memory, parse_size};
 
 /// All routes.
 fn routes(config: &mut ServiceConfig) {

@@ -34,6 +34,7 @@ fn run_console(args: ConsoleArgs) -> Result<()> {
     console::run(console::Settings {
         listen: args.listen,
         memory_bytes: args.memory.bytes,
+        max_body_bytes: args.max_body,
         targets_file: args.targets,
         scrape_interval: args.scrape_interval,
         parent_pipe: environment::parent_pipe()?,

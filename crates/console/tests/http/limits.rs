@@ -22,8 +22,8 @@ const MIB: u64 = 1 << 20;
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Bodies that the console reads at once.
-const READING: usize = 16;
+/// Bodies that the console takes at once.
+const UNDER_WAY: usize = 128;
 
 /// Resident memory of this process.
 fn resident() -> u64 {
@@ -74,7 +74,7 @@ async fn slow_bodies_do_not_keep_others_out_unheard() {
     let console = Running::start();
     let head = "POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n";
     let mut slow = Vec::new();
-    for _ in 0..READING {
+    for _ in 0..UNDER_WAY {
         let mut connection = tokio::net::TcpStream::connect(console.address)
             .await
             .expect("a connection");
