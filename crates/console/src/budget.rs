@@ -108,11 +108,17 @@ impl Account {
         self.bytes += more;
         true
     }
+
+    /// Makes it cover nothing again.
+    pub fn clear(&mut self) {
+        self.budget.used()[self.of as usize] -= self.bytes;
+        self.bytes = 0;
+    }
 }
 
 impl Drop for Account {
     fn drop(&mut self) {
-        self.budget.used()[self.of as usize] -= self.bytes;
+        self.clear();
     }
 }
 

@@ -18,7 +18,8 @@ pub(crate) enum InflateError {
 /// What is inflated between two calls of `pause`.
 const STEP: usize = 256 << 10;
 
-/// Inflates all members of `compressed` if no more than `limit` bytes come out and `has_room` for them. Calls `pause` now and then.
+/// Inflates all members of `compressed` if no more than `limit` bytes come out and `has_room` for them. Calls `pause` with the size so
+/// far now and then.
 ///
 /// It is done twice, first only to count: so a bomb costs no memory at all, and what is kept has exactly its size, where a
 /// growing buffer would need up to three times as much.
@@ -26,7 +27,7 @@ pub(crate) fn gunzip(
     compressed: &[u8],
     limit: usize,
     has_room: impl FnOnce(usize) -> bool,
-    mut pause: impl FnMut(),
+    mut pause: impl FnMut(usize),
 ) -> Result<Vec<u8>, InflateError> {
     let malformed = |why: io::Error| InflateError::Malformed(why.to_string());
     let mut reader = MultiGzDecoder::new(compressed);
@@ -39,7 +40,7 @@ pub(crate) fn gunzip(
         if size > limit {
             return Err(InflateError::TooLarge);
         }
-        pause();
+        pause(size);
     }
     drop(step);
     if !has_room(size) {
@@ -49,7 +50,7 @@ pub(crate) fn gunzip(
     let mut reader = MultiGzDecoder::new(compressed);
     for part in inflated.chunks_mut(STEP) {
         reader.read_exact(part).map_err(malformed)?;
-        pause();
+        pause(size);
     }
     Ok(inflated)
 }
@@ -70,7 +71,7 @@ mod tests {
     }
 
     fn gunzip(compressed: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
-        super::gunzip(compressed, limit, |_| true, || {})
+        super::gunzip(compressed, limit, |_| true, |_| {})
     }
 
     #[test]
@@ -80,7 +81,7 @@ mod tests {
             asked = size;
             false
         };
-        let refused = super::gunzip(&gzip(b"one"), 7, no_room, || {});
+        let refused = super::gunzip(&gzip(b"one"), 7, no_room, |_| {});
         assert_eq!((refused, asked), (Err(InflateError::NoRoom), 3));
     }
 

@@ -32,9 +32,6 @@ const MAX_DRAINED: usize = 32 << 20;
 /// A body must come within this time: a slow one takes up room.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bodies under way at once; more are told to come again.
-const UNDER_WAY: usize = 128;
-
 /// The least by which a body's memory grows.
 const STEP: usize = 16 << 10;
 
@@ -50,7 +47,6 @@ pub(crate) struct Gate {
     budget: Budget,
     /// The largest body, as sent and once inflated.
     max_body: usize,
-    under_way: Arc<Semaphore>,
     small: Arc<Semaphore>,
     large: Arc<Semaphore>,
 }
@@ -62,7 +58,6 @@ impl Gate {
         Self {
             budget,
             max_body: usize::try_from(max_body).unwrap_or(usize::MAX),
-            under_way: Arc::new(Semaphore::new(UNDER_WAY)),
             small: Arc::new(Semaphore::new(1)),
             large: Arc::new(Semaphore::new(1)),
         }
@@ -102,6 +97,19 @@ impl Turn {
         if self.since.elapsed() < TURN {
             return;
         }
+        self.next();
+    }
+
+    /// The same, for a body that turns out to be large.
+    fn pass_among(&mut self, of: &Arc<Semaphore>) {
+        if Arc::ptr_eq(&self.of, of) {
+            return self.pass();
+        }
+        self.of = of.clone();
+        self.next();
+    }
+
+    fn next(&mut self) {
         self.permit = None;
         self.permit = self.runtime.block_on(self.of.clone().acquire_owned()).ok();
         self.since = Instant::now();
@@ -164,18 +172,15 @@ async fn take(
 ) -> Result<Rejected, Failure> {
     let is_gzip = is_gzip(headers)?;
     let gate = &sink.gate;
-    let under_way = gate.under_way.clone().try_acquire_owned();
-    let under_way = under_way.map_err(|_| busy())?;
     let mut account = gate.budget.account(Use::Body);
     let reading = tokio::time::timeout(READ_TIMEOUT, read(payload, gate, &mut account));
     let body = reading.await.unwrap_or_else(|_| {
         let why = format!("the body did not come within {READ_TIMEOUT:?}");
         Err(Failure::new(StatusCode::REQUEST_TIMEOUT, why))
     })?;
-    let is_large = is_gzip || body.len() > LARGE;
+    let is_large = body.len() > LARGE;
     let mut turn = Turn::wait(if is_large { &gate.large } else { &gate.small }.clone()).await;
     let job = move || {
-        let _under_way = under_way;
         let body = match is_gzip {
             true => inflate(body, &sink.gate, &mut account, &mut turn)?,
             false => body,
@@ -205,7 +210,11 @@ fn inflate(
     turn: &mut Turn,
 ) -> Result<Vec<u8>, Failure> {
     let has_room = |size| account.cover(body.capacity() + size);
-    let inflated = gunzip(&body, gate.max_body, has_room, || turn.pass());
+    let pause = |size| match size > LARGE {
+        true => turn.pass_among(&gate.large),
+        false => turn.pass(),
+    };
+    let inflated = gunzip(&body, gate.max_body, has_room, pause);
     inflated.map_err(|why| match why {
         InflateError::TooLarge => gate.too_large("inflated"),
         InflateError::NoRoom => busy(),
@@ -281,6 +290,7 @@ async fn read(
             body.extend_from_slice(&chunk);
         } else {
             body = Vec::new();
+            account.clear();
             if size > gate.max_body + MAX_DRAINED {
                 break;
             }

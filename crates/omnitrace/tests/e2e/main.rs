@@ -13,6 +13,7 @@ mod catalogue;
 mod chain;
 mod cli;
 mod compose;
+mod console_bounds;
 mod contention;
 mod doctor;
 mod ends;
