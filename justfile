@@ -41,7 +41,7 @@ bench:
 
 # attacks on the console's memory and patience: the table of docs/SECURITY.md, peak RSS and longest stall (release build, minutes)
 attack:
-    cargo test --release -p omnitrace --test e2e console_bounds -- --ignored --nocapture --test-threads=1
+    cargo test --release -p omnitrace --test e2e console_bounds -- --ignored --nocapture
 
 # rewrite the generated parts of docs/TELEMETRY.md
 docs:

@@ -1,8 +1,9 @@
 //! Answers that several APIs share, charged to the budget until they are sent.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -23,11 +24,9 @@ const COMPUTING: usize = 8;
 /// A reader that has not taken its answer after this time does not get the rest.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What is handed to the connection at once: it copies that, and as much more as its own buffer holds.
-const CHUNK: usize = 16 << 10;
-
-/// The least by which an answer's memory grows.
-const STEP: usize = 16 << 10;
+/// An answer is written, charged and handed to its connection in pieces of this size: one block would leave gaps behind while
+/// it grows, and the connection would copy it whole.
+const PIECE: usize = 16 << 10;
 
 /// A problem document (RFC 9457).
 pub(crate) fn problem(status: StatusCode, detail: &str) -> HttpResponse {
@@ -97,7 +96,8 @@ impl Answers {
     {
         let turn = self.computing.clone().acquire_owned().await;
         let page = Page {
-            text: Vec::new(),
+            pieces: VecDeque::new(),
+            last: Vec::new(),
             gathered: 0,
             account: self.budget.account(Use::Answer),
             most: self.budget.most(Use::Answer),
@@ -116,7 +116,8 @@ impl Answers {
 /// An answer as it is written.
 #[derive(Debug)]
 pub(crate) struct Page {
-    text: Vec<u8>,
+    pieces: VecDeque<Bytes>,
+    last: Vec<u8>,
     gathered: usize,
     account: Account,
     most: u64,
@@ -156,16 +157,20 @@ impl Page {
 
 impl Write for Page {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        let needed = self.text.len() + text.len();
-        if needed > self.text.capacity() {
-            let capacity = needed + STEP.max(needed / 8);
-            if !self.account.cover(self.gathered + capacity) {
+        if self.last.len() == self.last.capacity() {
+            let pieces = self.pieces.len() + 2;
+            if !self.account.cover(self.gathered + pieces * PIECE) {
                 return Err(io::ErrorKind::OutOfMemory.into());
             }
-            self.text.reserve_exact(capacity - self.text.len());
+            let full = std::mem::replace(&mut self.last, Vec::with_capacity(PIECE));
+            if !full.is_empty() {
+                self.pieces.push_back(full.into());
+            }
         }
-        self.text.extend_from_slice(text);
-        Ok(text.len())
+        let room = self.last.capacity() - self.last.len();
+        let fits = &text[..text.len().min(room)];
+        self.last.extend_from_slice(fits);
+        Ok(fits.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -174,20 +179,22 @@ impl Write for Page {
 }
 
 /// What is left of an answer, and its account.
-type Left = Arc<Mutex<Option<(Bytes, Account)>>>;
+type Left = Arc<Mutex<Option<(VecDeque<Bytes>, Account)>>>;
 
-/// An answer on its way, handed over in chunks: a connection would copy it whole.
+/// An answer on its way.
 struct Sending {
     left: Left,
     size: u64,
 }
 
 impl Sending {
-    fn new(page: Page) -> Self {
-        let size = page.text.len();
-        let left = Arc::new(Mutex::new(Some((page.text.into(), page.account))));
+    fn new(mut page: Page) -> Self {
+        page.pieces.push_back(page.last.into());
+        let sizes = page.pieces.iter().map(|piece| piece.len() as u64);
+        let (size, count) = (sizes.sum(), page.pieces.len());
+        let left = Arc::new(Mutex::new(Some((page.pieces, page.account))));
         // A smaller one waits in the buffers of the connection, which ends by itself when nobody reads.
-        if size > 4 * CHUNK {
+        if count > 4 {
             let late = Arc::downgrade(&left);
             actix_web::rt::spawn(async move {
                 tokio::time::sleep(READ_TIMEOUT).await;
@@ -196,14 +203,11 @@ impl Sending {
                 }
             });
         }
-        Self {
-            left,
-            size: size as u64,
-        }
+        Self { left, size }
     }
 }
 
-fn locked(left: &Left) -> std::sync::MutexGuard<'_, Option<(Bytes, Account)>> {
+fn locked(left: &Left) -> MutexGuard<'_, Option<(VecDeque<Bytes>, Account)>> {
     left.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -219,10 +223,9 @@ impl MessageBody for Sending {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, io::Error>>> {
         let mut left = locked(&self.left);
-        let Some((bytes, _)) = left.as_mut() else {
+        let Some((pieces, _)) = left.as_mut() else {
             return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
         };
-        let next = bytes.split_to(bytes.len().min(CHUNK));
-        Poll::Ready((!next.is_empty()).then_some(Ok(next)))
+        Poll::Ready(pieces.pop_front().map(Ok))
     }
 }

@@ -4,6 +4,8 @@ use std::io::{self, Read};
 
 use flate2::read::MultiGzDecoder;
 
+use crate::body::Body;
+
 /// Why a body could not be inflated.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum InflateError {
@@ -21,14 +23,13 @@ const STEP: usize = 256 << 10;
 /// Inflates all members of `compressed` if no more than `limit` bytes come out and `has_room` for them. Calls `pause` with the size so
 /// far now and then.
 ///
-/// It is done twice, first only to count: so a bomb costs no memory at all, and what is kept has exactly its size, where a
-/// growing buffer would need up to three times as much.
+/// It is done twice, first only to count: so a bomb costs no memory at all.
 pub(crate) fn gunzip(
     compressed: &[u8],
     limit: usize,
     has_room: impl FnOnce(usize) -> bool,
     mut pause: impl FnMut(usize),
-) -> Result<Vec<u8>, InflateError> {
+) -> Result<Body, InflateError> {
     let malformed = |why: io::Error| InflateError::Malformed(why.to_string());
     let mut reader = MultiGzDecoder::new(compressed);
     let (mut size, mut step) = (0, vec![0; STEP]);
@@ -42,14 +43,14 @@ pub(crate) fn gunzip(
         }
         pause(size);
     }
-    drop(step);
     if !has_room(size) {
         return Err(InflateError::NoRoom);
     }
-    let mut inflated = vec![0; size];
+    let mut inflated = Body::new(size).map_err(|_| InflateError::NoRoom)?;
     let mut reader = MultiGzDecoder::new(compressed);
-    for part in inflated.chunks_mut(STEP) {
-        reader.read_exact(part).map_err(malformed)?;
+    while inflated.len() < size {
+        let read = reader.read(&mut step).map_err(malformed)?;
+        inflated.extend(&step[..read]);
         pause(size);
     }
     Ok(inflated)
@@ -71,7 +72,8 @@ mod tests {
     }
 
     fn gunzip(compressed: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
-        super::gunzip(compressed, limit, |_| true, |_| {})
+        let inflated = super::gunzip(compressed, limit, |_| true, |_| {});
+        inflated.map(|body| body.to_vec())
     }
 
     #[test]
@@ -82,7 +84,7 @@ mod tests {
             false
         };
         let refused = super::gunzip(&gzip(b"one"), 7, no_room, |_| {});
-        assert_eq!((refused, asked), (Err(InflateError::NoRoom), 3));
+        assert_eq!((refused.err(), asked), (Some(InflateError::NoRoom), 3));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::body::Body;
 use crate::budget::{Account, Budget, Use};
 use crate::counters::Counters;
 use crate::inflate::{InflateError, gunzip};
@@ -32,7 +33,7 @@ const MAX_DRAINED: usize = 32 << 20;
 /// A body must come within this time: a slow one takes up room.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The least by which a body's memory grows.
+/// What a body's account grows by.
 const STEP: usize = 16 << 10;
 
 /// A body that is larger waits with its like, so that small ones never wait for it.
@@ -204,12 +205,12 @@ fn busy() -> Failure {
 }
 
 fn inflate(
-    body: Vec<u8>,
+    body: Body,
     gate: &Gate,
     account: &mut Account,
     turn: &mut Turn,
-) -> Result<Vec<u8>, Failure> {
-    let has_room = |size| account.cover(body.capacity() + size);
+) -> Result<Body, Failure> {
+    let has_room = |size| account.cover(body.len() + STEP + size);
     let pause = |size| match size > LARGE {
         true => turn.pass_among(&gate.large),
         false => turn.pass(),
@@ -268,13 +269,9 @@ fn sender_labels(resource: &Resource) -> Labels {
 }
 
 /// Reads the body up to the limit. Beyond it nothing is kept, but some more is read, see [`MAX_DRAINED`].
-async fn read(
-    mut payload: Payload,
-    gate: &Gate,
-    account: &mut Account,
-) -> Result<Vec<u8>, Failure> {
-    let mut body = Vec::new();
-    let (mut size, mut refused) = (0_usize, None);
+async fn read(mut payload: Payload, gate: &Gate, account: &mut Account) -> Result<Body, Failure> {
+    let mut body = Body::new(gate.max_body).map_err(|_| busy());
+    let mut size = 0_usize;
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|why| {
             Failure::new(
@@ -283,41 +280,18 @@ async fn read(
             )
         })?;
         size += chunk.len();
-        if refused.is_none() {
-            refused = grow(&mut body, chunk.len(), gate, account).err();
+        match &mut body {
+            Err(_) if size > gate.max_body + MAX_DRAINED => break,
+            Err(_) => {}
+            Ok(_) if size > gate.max_body => body = Err(gate.too_large("sent")),
+            Ok(_) if !account.cover(size.next_multiple_of(STEP)) => body = Err(busy()),
+            Ok(body) => body.extend(&chunk),
         }
-        if refused.is_none() {
-            body.extend_from_slice(&chunk);
-        } else {
-            body = Vec::new();
+        if body.is_err() {
             account.clear();
-            if size > gate.max_body + MAX_DRAINED {
-                break;
-            }
         }
     }
-    refused.map_or(Ok(body), Err)
-}
-
-/// Makes room for so many more bytes.
-fn grow(
-    body: &mut Vec<u8>,
-    more: usize,
-    gate: &Gate,
-    account: &mut Account,
-) -> Result<(), Failure> {
-    let needed = body.len() + more;
-    if needed > gate.max_body {
-        return Err(gate.too_large("sent"));
-    }
-    if needed > body.capacity() {
-        let capacity = (needed + STEP.max(needed / 8)).min(gate.max_body);
-        if !account.cover(capacity) {
-            return Err(busy());
-        }
-        body.reserve_exact(capacity - body.len());
-    }
-    Ok(())
+    body
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding, Failure> {

@@ -1,6 +1,7 @@
 //! The embedded telemetry backend: OTLP in, Jaeger's query API and a web page out, everything in memory.
 
 mod answer;
+mod body;
 mod budget;
 mod counters;
 mod critical_path;

@@ -114,11 +114,25 @@ impl SeriesStore {
         samples: Vec<Sample>,
         now_us: u64,
     ) -> (u64, u64) {
-        let mut state = self.lock();
         let started = Instant::now();
-        let dropped = state.add(source, false, own_labels, samples, now_us);
-        let kept = state.retain(source, |series| series.heard >= started);
-        (kept, dropped)
+        let dropped = self.scraped(source, own_labels, samples, now_us);
+        (self.forget_unheard(source, started), dropped)
+    }
+
+    /// Some of what a target says now. Returns how many series found no room.
+    pub fn scraped(
+        &self,
+        source: &str,
+        own_labels: &Labels,
+        samples: Vec<Sample>,
+        now_us: u64,
+    ) -> u64 {
+        self.lock().add(source, false, own_labels, samples, now_us)
+    }
+
+    /// What a source has not said since then goes. Returns how many series it has.
+    pub fn forget_unheard(&self, source: &str, since: Instant) -> u64 {
+        self.lock().retain(source, |series| series.heard >= since)
     }
 
     /// Some of what a sender says. Returns how many series found no room. What is not said for long goes with

@@ -105,7 +105,7 @@ pub fn start(settings: Settings) -> Result<Console> {
     log::info("listening", json!({"http_addr": address.to_string()}));
     let (file, interval) = (settings.targets_file, settings.scrape_interval);
     let scraper = actix_web::rt::spawn(async move {
-        crate::scrape::run(file.as_deref(), interval, series, targets, slos).await;
+        crate::scrape::run(file.as_deref(), interval, series, targets, slos, budget).await;
     });
     Ok(Console {
         address,

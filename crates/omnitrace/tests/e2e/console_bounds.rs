@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use crate::harness::{Child, eventually, omnitrace};
+use crate::harness::{Child, eventually, http, omnitrace};
 
 const MIB: u64 = 1 << 20;
 
@@ -58,7 +58,7 @@ impl Console {
 
     /// Sends a gzipped protobuf body; answers the status.
     async fn send(&self, path: &str, gzipped: Vec<u8>) -> u16 {
-        let request = client().post(self.url(path)).body(gzipped);
+        let request = http().post(self.url(path)).body(gzipped);
         let request = request.header("content-type", "application/x-protobuf");
         let response = request.header("content-encoding", "gzip").send().await;
         let response = response.expect("an answer");
@@ -82,7 +82,7 @@ impl Console {
     /// Ends it, and says what it cost.
     async fn outcome(self, name: &'static str, watch: Watch) -> Outcome {
         let stall = watch.stop().await;
-        let status = client().get(self.url("/ready")).send().await;
+        let status = http().get(self.url("/ready")).send().await;
         assert_eq!(status.expect("still there").status(), 200);
         Outcome {
             name,
@@ -105,11 +105,6 @@ impl Outcome {
     }
 }
 
-fn client() -> reqwest::Client {
-    let client = reqwest::Client::builder().no_proxy();
-    client.build().expect("a client")
-}
-
 /// Asks for what is [`WATCHED`], over and over.
 struct Watch {
     is_over: Arc<AtomicBool>,
@@ -125,7 +120,7 @@ impl Watch {
             while !over.load(Ordering::Relaxed) {
                 for url in &urls {
                     let started = Instant::now();
-                    let answer = client().get(url).send().await.expect("an answer");
+                    let answer = http().get(url).send().await.expect("an answer");
                     answer.bytes().await.expect("a whole answer");
                     longest = longest.max(started.elapsed());
                 }
