@@ -35,9 +35,13 @@ impl Format {
     }
 }
 
-/// All samples of a page; the error names the line.
-pub(crate) fn parse(page: &str, format: Format) -> Result<Vec<Sample>, String> {
-    let mut samples = Vec::new();
+/// Hands out the samples of a page one by one, as they would take many times the room of the page; the error names the line.
+pub(crate) fn parse(
+    page: &str,
+    format: Format,
+    each: &mut dyn FnMut(Sample),
+) -> Result<(), String> {
+    let mut count = 0;
     let mut has_ended = false;
     for (number, line) in page.lines().enumerate() {
         let at_line = |why: &str| format!("line {}: {why}", number + 1);
@@ -51,15 +55,16 @@ pub(crate) fn parse(page: &str, format: Format) -> Result<Vec<Sample>, String> {
         if line.trim().is_empty() {
             continue;
         }
-        if samples.len() >= MAX_SAMPLES {
+        count += 1;
+        if count > MAX_SAMPLES {
             return Err(at_line("too many samples: more than 100000"));
         }
-        samples.push(sample(line, format).map_err(at_line)?);
+        each(sample(line, format).map_err(at_line)?);
     }
     if format == Format::OpenMetrics && !has_ended {
         return Err("the page is cut off: # EOF is missing".into());
     }
-    Ok(samples)
+    Ok(())
 }
 
 /// One line: `name{labels} value [timestamp] [# {labels} value [timestamp]]`.
@@ -231,6 +236,12 @@ fn hex(text: &str, digits: usize) -> Option<u128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(page: &str, format: Format) -> Result<Vec<Sample>, String> {
+        let mut samples = Vec::new();
+        super::parse(page, format, &mut |sample| samples.push(sample))?;
+        Ok(samples)
+    }
 
     fn one(line: &str) -> Sample {
         let mut samples = parse(line, Format::Prometheus).expect(line);

@@ -36,6 +36,7 @@ fn run_console(args: ConsoleArgs) -> Result<()> {
     console::run(console::Settings {
         listen: args.listen,
         memory_bytes: args.memory.bytes,
+        max_body_bytes: args.max_body,
         targets_file: args.targets,
         scrape_interval: args.scrape_interval,
         allowed_hosts: args.allow_host,

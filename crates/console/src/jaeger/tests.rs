@@ -108,6 +108,9 @@ fn shop() -> Store {
 async fn get(path: &str) -> (u16, Value) {
     let app = App::new()
         .app_data(web::Data::new(shop()))
+        .app_data(web::Data::new(crate::answer::Answers::new(
+            crate::budget::Budget::new(64 << 20),
+        )))
         .configure(super::configure);
     let app = test::init_service(app).await;
     let response = test::call_service(&app, test::TestRequest::get().uri(path).to_request()).await;

@@ -4,12 +4,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
-use serde_json::value::RawValue;
-
-/// Shorter than any item that says something. What is skipped for it is what would cost more memory as a
-/// reference than it has in the body.
-const MIN_ITEM: usize = 12;
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 /// A scalar as it stands in the text.
 enum Scalar {
@@ -160,42 +155,5 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
         Ok(Self(
             Option::<Vec<T>>::deserialize(deserializer)?.unwrap_or_default(),
         ))
-    }
-}
-
-/// A list whose items stay text until their turn comes.
-#[derive(Debug, Default)]
-pub(super) struct Items<'a> {
-    /// The items that may say something.
-    pub items: Vec<&'a RawValue>,
-    /// How many were too short for that.
-    pub empty: u64,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Items<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ItemsVisitor;
-        impl<'de> Visitor<'de> for ItemsVisitor {
-            type Value = Items<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list")
-            }
-            fn visit_unit<E>(self) -> Result<Items<'de>, E> {
-                Ok(Items::default())
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Items<'de>, A::Error> {
-                let mut items = Items::default();
-                while let Some(item) = sequence.next_element::<&'de RawValue>()? {
-                    if item.get().len() < MIN_ITEM {
-                        items.empty += 1;
-                    } else {
-                        items.items.push(item);
-                    }
-                }
-                Ok(items)
-            }
-        }
-        deserializer.deserialize_any(ItemsVisitor)
     }
 }

@@ -82,6 +82,6 @@ fn protobuf_metrics_are_walked_too() {
         ..ResourceMetrics::default()
     }];
     let body = MetricsData { resource_metrics }.encode_to_vec();
-    let batch = decode(Signal::Metrics, Encoding::Protobuf, &body).expect("well-formed");
+    let batch = whole(Signal::Metrics, Encoding::Protobuf, &body).expect("well-formed");
     assert_eq!(reasons(&batch), [("metric_without_data", 1)]);
 }
