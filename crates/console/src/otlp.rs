@@ -9,6 +9,7 @@ pub(crate) mod json_metrics;
 mod lax;
 mod logs;
 pub(crate) mod metrics;
+mod names;
 mod points;
 pub(crate) mod protobuf;
 pub(crate) mod response;
@@ -156,12 +157,12 @@ impl Batch {
         }
     }
 
-    fn metric(&mut self, resource: &Arc<Resource>, metric: metric_proto::Metric) {
+    fn metric(&mut self, resource: &Arc<Resource>, scope: &Scope, metric: metric_proto::Metric) {
         if !self.has_room() {
             return;
         }
         let mut samples = Vec::new();
-        metrics::convert(metric, &mut samples, &mut self.rejected);
+        metrics::convert(scope, metric, &mut samples, &mut self.rejected);
         self.bytes += samples.iter().map(Sample::cost).sum::<usize>();
         match self.metrics.last_mut() {
             Some(last) if Arc::ptr_eq(&last.resource, resource) => {

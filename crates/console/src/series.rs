@@ -144,9 +144,13 @@ impl SeriesStore {
                 None => source.metrics.iter().collect(),
             };
             for (name, all) in metrics {
+                let has = |labels: &Labels, (name, value): &(String, String)| match value.as_str() {
+                    "" => !labels.iter().any(|(known, _)| known == name),
+                    _ => labels.contains(&(name.clone(), value.clone())),
+                };
                 let matching = all
                     .iter()
-                    .filter(|(labels, _)| wanted.iter().all(|label| labels.contains(label)));
+                    .filter(|(labels, _)| wanted.iter().all(|label| has(labels, label)));
                 found.extend(matching.filter_map(|(labels, series)| answer(name, labels, series)));
             }
         }
@@ -181,20 +185,26 @@ fn answer(name: &str, labels: &Labels, series: &Series) -> Option<Found> {
     })
 }
 
-/// Labels of the source and of the sample, sorted. The source's win; what the sample says otherwise is kept as
-/// `exported_…`, as Prometheus does.
+/// Labels of the source and of the sample, sorted. An empty one is no label. The source's win; what the sample says otherwise
+/// is kept as `exported_…`, as Prometheus does.
 pub(crate) fn all_labels(own: &Labels, sample: Labels) -> Labels {
-    let mut all = own.clone();
-    for (name, value) in sample {
-        match own.iter().find(|(known, _)| *known == name) {
-            Some((_, known)) if *known == value => {}
-            Some(_) => all.push((format!("exported_{name}"), value)),
-            None if value.is_empty() => {}
-            None => all.push((name, value)),
+    let is_set = |(_, value): &(String, String)| !value.is_empty();
+    let mut all: Labels = own.iter().filter(|label| is_set(label)).cloned().collect();
+    let (clashing, free): (Labels, Labels) = sample
+        .into_iter()
+        .filter(is_set)
+        .partition(|(name, _)| all.iter().any(|(known, _)| known == name));
+    all.extend(free);
+    for (mut name, value) in clashing {
+        if own.contains(&(name.clone(), value.clone())) {
+            continue;
         }
+        while all.iter().any(|(known, _)| *known == name) {
+            name.insert_str(0, "exported_");
+        }
+        all.push((name, value));
     }
     all.sort();
-    all.dedup_by(|next, kept| next.0 == kept.0);
     all.shrink_to_fit();
     all
 }

@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::resource::v1 as resources;
 use opentelemetry_proto::tonic::trace::v1 as trace;
 use serde::Deserialize;
 
-use super::lax::{Double, Enum, Id, Integer, Items, List, Names, Text};
+use super::lax::{self, Double, Enum, Id, Integer, Items, List, Names, Text};
 use super::values::scope;
 use super::{Batch, Signal, json_metrics, protobuf, resource};
 
@@ -214,6 +214,7 @@ pub(super) fn decode(signal: Signal, body: &[u8]) -> Result<Batch, String> {
                     Signal::Metrics => {
                         batch.metric(
                             &resource,
+                            &scope,
                             parse::<json_metrics::Metric>(item.get(), "metric")?.into(),
                         );
                     }
@@ -269,8 +270,10 @@ impl From<AnyValue> for common::AnyValue {
         let value = value.or_else(|| json.double_value.map(|value| Any::DoubleValue(value.0)));
         let value = value.or_else(|| json.array_value.map(array));
         let value = value.or_else(|| json.kvlist_value.map(object));
-        // Shown in base64 anyway.
-        let value = value.or_else(|| json.bytes_value.map(Any::StringValue));
+        // What is no base64 is shown as it is.
+        let bytes =
+            |text: String| lax::bytes(&text).map_or(Any::StringValue(text), Any::BytesValue);
+        let value = value.or_else(|| json.bytes_value.map(bytes));
         Self { value }
     }
 }

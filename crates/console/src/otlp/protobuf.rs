@@ -69,7 +69,7 @@ fn one_item(
     match signal {
         Signal::Traces => batch.span(resource, &scope.name, message(item, "span")?),
         Signal::Logs => batch.log(resource, scope, message(item, "log record")?),
-        Signal::Metrics => batch.metric(resource, message(item, "metric")?),
+        Signal::Metrics => batch.metric(resource, scope, message(item, "metric")?),
     }
     Ok(())
 }
