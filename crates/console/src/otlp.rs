@@ -30,7 +30,8 @@ use crate::samples::Sample;
 use crate::store::cost;
 
 pub(crate) use logs::SEVERITY_TEXT;
-pub(crate) use values::resource;
+pub(crate) use spans::{DROPPED_EVENTS, DROPPED_LINKS};
+pub(crate) use values::{DROPPED_KEY, resource};
 
 /// What a request is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,7 +137,7 @@ impl Batch {
         self.bytes += cost::resource(resource);
     }
 
-    fn span(&mut self, resource: &Arc<Resource>, scope: &str, span: trace_proto::Span) {
+    fn span(&mut self, resource: &Arc<Resource>, scope: &Arc<Scope>, span: trace_proto::Span) {
         if !self.has_room() {
             return;
         }

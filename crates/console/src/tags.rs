@@ -10,9 +10,15 @@ use crate::model::{Attributes, Span, Status};
 /// The tags that Jaeger shows for fields of the span that are no attributes, as the OpenTelemetry specification
 /// maps them ("OpenTelemetry to Jaeger transformation").
 pub(crate) fn derived(span: &Span) -> Vec<(&'static str, Value)> {
-    let mut tags = Vec::with_capacity(5);
-    if !span.scope.is_empty() {
-        tags.push(("otel.scope.name", Value::from(span.scope.as_str())));
+    let mut tags = Vec::with_capacity(7);
+    for (key, text) in [
+        ("otel.scope.name", &span.scope.name),
+        ("otel.scope.version", &span.scope.version),
+        ("w3c.tracestate", &span.trace_state),
+    ] {
+        if !text.is_empty() {
+            tags.push((key, Value::from(text.as_str())));
+        }
     }
     tags.push(("span.kind", Value::from(span.kind.as_str())));
     match &span.status {

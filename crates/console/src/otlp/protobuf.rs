@@ -67,7 +67,7 @@ fn one_item(
     batch: &mut Batch,
 ) -> Result<(), String> {
     match signal {
-        Signal::Traces => batch.span(resource, &scope.name, message(item, "span")?),
+        Signal::Traces => batch.span(resource, scope, message(item, "span")?),
         Signal::Logs => batch.log(resource, scope, message(item, "log record")?),
         Signal::Metrics => batch.metric(resource, scope, message(item, "metric")?),
     }

@@ -96,7 +96,7 @@ fn the_example_of_the_specification_is_read() {
     assert_eq!(
         (
             span.resource.service.as_str(),
-            span.scope.as_str(),
+            span.scope.name.as_str(),
             span.kind
         ),
         ("my.service", "my.library", Kind::Server)

@@ -30,7 +30,7 @@ const CUT: &str = "… (cut)";
 const TOO_DEEP: &str = "… (nested too deep)";
 
 /// The attribute that says how many others were dropped, by the sender or here.
-const DROPPED_KEY: &str = "otel.dropped_attributes_count";
+pub(crate) const DROPPED_KEY: &str = "otel.dropped_attributes_count";
 
 /// Cuts a text to `limit` bytes at a character, with a mark.
 pub(super) fn cut(mut text: String, limit: usize) -> String {

@@ -72,10 +72,15 @@ pub(crate) fn span(span: &Span) -> usize {
     let links: usize = span
         .links
         .iter()
-        .map(|link| attributes(&link.attributes) + slot(size_of::<(TraceId, SpanId)>()))
+        .map(|link| {
+            text(&link.trace_state)
+                + attributes(&link.attributes)
+                + slot(size_of::<(TraceId, SpanId)>())
+        })
         .sum();
     block(ARC_HEADER + size_of::<Span>())
-        + text(&span.scope)
+        + scope(&span.scope)
+        + text(&span.trace_state)
         + text(&span.name) * 2
         + status
         + attributes(&span.attributes)
