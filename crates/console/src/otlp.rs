@@ -13,6 +13,7 @@ pub(crate) mod json_metrics;
 mod lax;
 mod logs;
 pub(crate) mod metrics;
+mod names;
 mod points;
 pub(crate) mod protobuf;
 pub(crate) mod response;
@@ -29,12 +30,13 @@ use opentelemetry_proto::tonic::logs::v1 as log_proto;
 use opentelemetry_proto::tonic::metrics::v1 as metric_proto;
 use opentelemetry_proto::tonic::trace::v1 as trace_proto;
 
-use crate::model::{LogRecord, Resource, Scope, Span};
+use crate::model::{Attributes, LogRecord, Resource, Scope, Span};
 use crate::samples::Sample;
 use crate::store::cost;
 
 pub(crate) use logs::SEVERITY_TEXT;
-pub(crate) use values::resource;
+pub(crate) use spans::{DROPPED_EVENTS, DROPPED_LINKS};
+pub(crate) use values::{DROPPED_KEY, resource};
 
 /// What a request is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -182,8 +184,32 @@ pub(crate) struct Batch {
     bytes: usize,
 }
 
-/// Where items come from: resource and scope, if these can be read.
-type Origin = Result<(Arc<Resource>, Arc<Scope>), Refusal>;
+/// What items have in common.
+struct Group {
+    resource: Arc<Resource>,
+    scope: Arc<Scope>,
+    /// What the scope adds to the labels of its metrics, and how many bytes that is.
+    labels: Attributes,
+    label_bytes: usize,
+}
+
+/// Where items come from, if resource and scope can be read.
+type Origin = Result<Group, Refusal>;
+
+fn origin(resource: &Result<Arc<Resource>, Refusal>, scope: Result<Arc<Scope>, Refusal>) -> Origin {
+    let (resource, scope) = (resource.clone()?, scope?);
+    let labels = points::scope_labels(&scope);
+    let sizes = labels.iter().map(|(key, value)| {
+        let text = value.as_str().map(str::len);
+        key.len() + text.unwrap_or_else(|| value.to_string().len())
+    });
+    Ok(Group {
+        resource,
+        scope,
+        label_bytes: sizes.sum(),
+        labels,
+    })
+}
 
 /// Gathers items and hands them on part by part.
 pub(crate) struct Decoder<'a> {
@@ -199,7 +225,7 @@ impl Decoder<'_> {
 
     fn span(&mut self, size: usize, origin: &Origin, span: Result<trace_proto::Span, Refusal>) {
         match both(origin, span) {
-            Ok((resource, scope, span)) => match spans::convert(resource, &scope.name, span) {
+            Ok((group, span)) => match spans::convert(&group.resource, &group.scope, span) {
                 Ok(span) => {
                     self.batch.bytes += cost::span(&span);
                     self.batch.spans.push(span);
@@ -213,8 +239,8 @@ impl Decoder<'_> {
 
     fn log(&mut self, size: usize, origin: &Origin, log: Result<log_proto::LogRecord, Refusal>) {
         match both(origin, log) {
-            Ok((resource, scope, log)) => {
-                let log = logs::convert(resource, scope, log);
+            Ok((group, log)) => {
+                let log = logs::convert(&group.resource, &group.scope, log);
                 self.batch.bytes += cost::log(&log);
                 self.batch.logs.push(log);
             }
@@ -231,30 +257,31 @@ impl Decoder<'_> {
         metric: Result<metric_proto::Metric, Refusal>,
     ) {
         let metric = both(origin, metric);
-        let metric = metric.and_then(|(resource, _, metric)| match labels_fit(&metric) {
-            true => Ok((resource, metric)),
-            false => {
-                let why = format!("the labels of a data point have more than {MAX_LABELS} bytes");
-                Err(Refusal::new(LABELS_TOO_LARGE, why))
-            }
-        });
         match metric {
-            Ok((resource, metric)) => self.samples(resource, metric),
+            Ok((group, metric)) if labels_fit(group, &metric) => self.samples(group, metric),
+            Ok(_) => {
+                let why = format!(
+                    "the labels of a data point and its scope have more than {MAX_LABELS} bytes"
+                );
+                let refusal = Refusal::new(LABELS_TOO_LARGE, why);
+                self.batch.rejected.refuse(refusal);
+            }
             Err(refusal) => self.batch.rejected.refuse(refusal),
         }
         self.went_on(size);
     }
 
-    fn samples(&mut self, resource: &Arc<Resource>, metric: metric_proto::Metric) {
+    fn samples(&mut self, group: &Group, metric: metric_proto::Metric) {
         let mut samples = Vec::new();
-        metrics::convert(metric, &mut samples, &mut self.batch.rejected);
+        let rejected = &mut self.batch.rejected;
+        metrics::convert(&group.labels, metric, &mut samples, rejected);
         self.batch.bytes += samples.iter().map(Sample::cost).sum::<usize>();
         match self.batch.metrics.last_mut() {
-            Some(last) if Arc::ptr_eq(&last.resource, resource) => {
+            Some(last) if Arc::ptr_eq(&last.resource, &group.resource) => {
                 last.samples.append(&mut samples)
             }
             _ => self.batch.metrics.push(SenderSamples {
-                resource: resource.clone(),
+                resource: group.resource.clone(),
                 samples,
             }),
         }
@@ -279,22 +306,19 @@ impl Decoder<'_> {
     }
 }
 
-fn both<T>(
-    origin: &Origin,
-    item: Result<T, Refusal>,
-) -> Result<(&Arc<Resource>, &Arc<Scope>, T), Refusal> {
+fn both<T>(origin: &Origin, item: Result<T, Refusal>) -> Result<(&Group, T), Refusal> {
     match origin {
-        Ok((resource, scope)) => Ok((resource, scope, item?)),
+        Ok(group) => Ok((group, item?)),
         Err(refusal) => Err(refusal.clone()),
     }
 }
 
-/// Whether the labels of its points are short enough.
-fn labels_fit(metric: &metric_proto::Metric) -> bool {
+/// Whether the labels of its points are short enough, with those of the scope.
+fn labels_fit(group: &Group, metric: &metric_proto::Metric) -> bool {
     use metric_proto::metric::Data;
     let fit = |labels: &[KeyValue]| {
         let sizes = labels.iter().map(prost::Message::encoded_len);
-        sizes.sum::<usize>() <= MAX_LABELS
+        group.label_bytes + sizes.sum::<usize>() <= MAX_LABELS
     };
     match &metric.data {
         Some(Data::Gauge(gauge)) => gauge.data_points.iter().all(|p| fit(&p.attributes)),

@@ -182,7 +182,7 @@ impl SeriesStore {
             let state = self.lock();
             let live = state.sources.get(&source).filter(|source| source.is_live);
             for (name, labels, series) in live.into_iter().flat_map(|source| source.named(name)) {
-                if !wanted.iter().all(|label| labels.contains(label)) {
+                if !wanted.iter().all(|label| carries(labels, label)) {
                     continue;
                 }
                 if !room(Series::cost(labels)) {
@@ -225,6 +225,14 @@ impl Source {
     }
 }
 
+/// Whether a label is there. An empty one is no label.
+fn carries(labels: &Labels, wanted: &(String, String)) -> bool {
+    match wanted.1.as_str() {
+        "" => !labels.iter().any(|(known, _)| *known == wanted.0),
+        _ => labels.contains(wanted),
+    }
+}
+
 fn answer(name: &str, labels: &Labels, series: &Series, history: bool) -> Option<Found> {
     let (timestamp_us, value) = *series.history.back()?;
     Some(Found {
@@ -240,20 +248,26 @@ fn answer(name: &str, labels: &Labels, series: &Series, history: bool) -> Option
     })
 }
 
-/// Labels of the source and of the sample, sorted. The source's win; what the sample says otherwise is kept as
-/// `exported_…`, as Prometheus does.
+/// Labels of the source and of the sample, sorted. An empty one is no label. The source's win; what the sample says otherwise
+/// is kept as `exported_…`, as Prometheus does.
 pub(crate) fn all_labels(own: &Labels, sample: Labels) -> Labels {
-    let mut all = own.clone();
-    for (name, value) in sample {
-        match own.iter().find(|(known, _)| *known == name) {
-            Some((_, known)) if *known == value => {}
-            Some(_) => all.push((format!("exported_{name}"), value)),
-            None if value.is_empty() => {}
-            None => all.push((name, value)),
+    let is_set = |(_, value): &(String, String)| !value.is_empty();
+    let mut all: Labels = own.iter().filter(|label| is_set(label)).cloned().collect();
+    let (clashing, free): (Labels, Labels) = sample
+        .into_iter()
+        .filter(is_set)
+        .partition(|(name, _)| all.iter().any(|(known, _)| known == name));
+    all.extend(free);
+    for (mut name, value) in clashing {
+        if own.contains(&(name.clone(), value.clone())) {
+            continue;
         }
+        while all.iter().any(|(known, _)| *known == name) {
+            name.insert_str(0, "exported_");
+        }
+        all.push((name, value));
     }
     all.sort();
-    all.dedup_by(|next, kept| next.0 == kept.0);
     all.shrink_to_fit();
     all
 }

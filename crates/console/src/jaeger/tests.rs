@@ -52,6 +52,8 @@ fn shop() -> Store {
     payment.links = vec![Link {
         trace_id: TraceId(0xa),
         span_id: SpanId(4),
+        trace_state: String::new(),
+        flags: 0,
         attributes: Vec::new(),
     }];
     let mut mail = make(
@@ -66,6 +68,8 @@ fn shop() -> Store {
     mail.links = vec![Link {
         trace_id: TraceId(0xa),
         span_id: SpanId(2),
+        trace_state: String::new(),
+        flags: 0,
         attributes: Vec::new(),
     }];
     store.add_spans(vec![

@@ -12,9 +12,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::each::{Action, each};
-use super::lax::{Double, Enum, Id, Integer, List, Names, Text};
+use super::lax::{self, Double, Enum, Id, Integer, List, Names, Text};
 use super::values::scope;
-use super::{Decoder, Origin, Refusal, Signal, UNDECODABLE, elements, json_metrics, resource};
+use super::{
+    Decoder, Origin, Refusal, Signal, UNDECODABLE, elements, json_metrics, origin, resource,
+};
 
 /// The largest item as text; JSON takes two to three times the room of protobuf.
 const MAX_ITEM: usize = 2 << 20;
@@ -89,6 +91,8 @@ struct Span {
     trace_id: Id,
     span_id: Id,
     parent_span_id: Id,
+    trace_state: Text,
+    flags: Integer<u32>,
     name: Text,
     kind: Enum<trace::span::SpanKind>,
     start_time_unix_nano: Integer<u64>,
@@ -116,6 +120,8 @@ struct Event {
 struct Link {
     trace_id: Id,
     span_id: Id,
+    trace_state: Text,
+    flags: Integer<u32>,
     attributes: List<KeyValue>,
     dropped_attributes_count: Integer<u32>,
 }
@@ -191,7 +197,7 @@ fn resource_group(signal: Signal, group: &str, decoder: &mut Decoder<'_>) -> Res
         let about: Result<About<'_>, Refusal> = parse(scope_group, "scope group");
         let scope = about.and_then(|about| self::sender::<Scope>(about.scope, "scope"));
         let scope = scope.map(|sent| self::scope(sent.map(Into::into)));
-        let origin = sender.clone().and_then(|sender| Ok((sender, scope?)));
+        let origin = origin(&sender, scope);
         walk(scope_group, "scope group", ITEMS, &mut |item| {
             one_item(signal, item, &origin, decoder);
             Ok(())
@@ -298,8 +304,10 @@ impl From<AnyValue> for common::AnyValue {
         let value = value.or_else(|| json.double_value.map(|value| Any::DoubleValue(value.0)));
         let value = value.or_else(|| json.array_value.map(array));
         let value = value.or_else(|| json.kvlist_value.map(object));
-        // Shown in base64 anyway.
-        let value = value.or_else(|| json.bytes_value.map(Any::StringValue));
+        // What is no base64 is shown as it is.
+        let bytes =
+            |text: String| lax::bytes(&text).map_or(Any::StringValue(text), Any::BytesValue);
+        let value = value.or_else(|| json.bytes_value.map(bytes));
         Self { value }
     }
 }
@@ -331,6 +339,8 @@ impl From<Span> for trace::Span {
             trace_id: json.trace_id.0,
             span_id: json.span_id.0,
             parent_span_id: json.parent_span_id.0,
+            trace_state: json.trace_state.0,
+            flags: json.flags.0,
             name: json.name.0,
             kind: json.kind.0,
             start_time_unix_nano: json.start_time_unix_nano.0,
@@ -342,7 +352,6 @@ impl From<Span> for trace::Span {
             links: json.links.0.into_iter().map(Into::into).collect(),
             dropped_links_count: json.dropped_links_count.0,
             status: json.status.map(Into::into),
-            ..Self::default()
         }
     }
 }
@@ -363,9 +372,10 @@ impl From<Link> for trace::span::Link {
         Self {
             trace_id: json.trace_id.0,
             span_id: json.span_id.0,
+            trace_state: json.trace_state.0,
+            flags: json.flags.0,
             attributes: attributes(json.attributes),
             dropped_attributes_count: json.dropped_attributes_count.0,
-            ..Self::default()
         }
     }
 }

@@ -10,7 +10,7 @@ use prost::encoding::{
 
 use super::elements::{self, Shape};
 use super::values::scope;
-use super::{Decoder, Origin, Refusal, Signal, UNDECODABLE, resource};
+use super::{Decoder, Origin, Refusal, Signal, UNDECODABLE, origin, resource};
 
 /// The largest encoded item, or data point of a metric.
 const MAX_ITEM: usize = 1 << 20;
@@ -60,7 +60,7 @@ pub(super) fn decode(signal: Signal, body: &[u8], decoder: &mut Decoder<'_>) {
         for scope_group in fields(group, ITEMS).flatten() {
             let scope = self::sender::<InstrumentationScope>(Shape::Scope, scope_group, "scope");
             let scope = scope.map(self::scope);
-            let origin = sender.clone().and_then(|sender| Ok((sender, scope?)));
+            let origin = origin(&sender, scope);
             for item in fields(scope_group, ITEMS).flatten() {
                 one_item(signal, item, &origin, decoder);
             }

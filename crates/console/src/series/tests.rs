@@ -76,6 +76,40 @@ fn labels_of_the_target_win() {
 }
 
 #[test]
+fn an_empty_label_is_no_label() {
+    let store = SeriesStore::new(1 << 20);
+    let labels = [("instance", ""), ("x", ""), ("y", "1")];
+    store.replace("a:1", &own(), vec![sample("m", &labels, 1.0)], 10);
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let found = all(&store, None, &[pair("x", ""), pair("y", "1")]);
+    let names: Vec<_> = found[0]
+        .labels
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(names, ["instance", "service_name", "y"]);
+    assert!(all(&store, None, &[pair("y", "")]).is_empty());
+}
+
+#[test]
+fn labels_that_clash_are_all_kept() {
+    let labels = |pairs: &[(&str, &str)]| -> Labels {
+        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        pairs.iter().map(pair).collect()
+    };
+    let own = labels(&[("a", "own"), ("b", "same"), ("c", "")]);
+    let sent = labels(&[("a", "1"), ("exported_a", "2"), ("b", "same"), ("c", "3")]);
+    let all = [
+        ("a", "own"),
+        ("b", "same"),
+        ("c", "3"),
+        ("exported_a", "2"),
+        ("exported_exported_a", "1"),
+    ];
+    assert_eq!(all_labels(&own, sent), labels(&all));
+}
+
+#[test]
 fn the_budget_is_kept() {
     let store = SeriesStore::new(64 << 10);
     let many: Vec<Sample> = (0..1_000)

@@ -75,10 +75,13 @@ pub(crate) fn span(span: &Span) -> usize {
     let links: usize = span
         .links
         .iter()
-        .map(|link| attributes(&link.attributes) + slot(size_of::<Backlink>()))
+        .map(|link| {
+            text(&link.trace_state) + attributes(&link.attributes) + slot(size_of::<Backlink>())
+        })
         .sum();
     block(ARC_HEADER + size_of::<Span>())
-        + text(&span.scope)
+        + scope(&span.scope)
+        + text(&span.trace_state)
         + text(&span.name)
         + status
         + attributes(&span.attributes)

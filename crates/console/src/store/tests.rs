@@ -14,7 +14,9 @@ fn span(trace: u128, id: u64) -> Span {
         span_id: SpanId(id),
         parent: None,
         resource: resource("shop"),
-        scope: String::new(),
+        trace_state: String::new(),
+        flags: 0,
+        scope: Arc::default(),
         name: "GET /".into(),
         kind: Kind::Server,
         start_ns: 0,
@@ -82,6 +84,8 @@ fn the_estimate_falls_to_nothing_with_the_last_trace() {
     linked.links.push(Link {
         trace_id: TraceId(9),
         span_id: SpanId(1),
+        trace_state: String::new(),
+        flags: 0,
         attributes: Vec::new(),
     });
     store.add_spans(vec![linked, span(2, 1)]);
@@ -224,6 +228,8 @@ fn links_are_found_backwards_while_their_trace_is_here() {
         linked.links.push(Link {
             trace_id: TraceId(target),
             span_id: SpanId(1),
+            trace_state: String::new(),
+            flags: 0,
             attributes: Vec::new(),
         });
     }

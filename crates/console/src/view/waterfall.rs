@@ -227,7 +227,7 @@ impl<'a> Layout<'a> {
             critical: self.critical.remove(&index).unwrap_or_default(),
             attributes: &span.attributes,
             resource: &span.resource.attributes,
-            scope: &span.scope,
+            scope: &span.scope.name,
             events: self.events(span),
             links: self.links(span),
             // Of spans that share an id, the first one shows the lines.

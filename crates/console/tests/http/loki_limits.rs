@@ -147,7 +147,7 @@ async fn what_is_gathered_is_charged_to_the_memory() {
     )
     .await;
     let query = r#"count_over_time({service_name="shop"}[1ms])"#;
-    let (status, why) = range(&console, query, ("step", "0.01")).await;
+    let (status, why) = range(&console, query, ("step", "0.006")).await;
     assert_eq!(status, 503);
     assert!(why.contains("no room") && why.contains("--memory"), "{why}");
     let (status, why) = range(&console, query, ("step", "30")).await;

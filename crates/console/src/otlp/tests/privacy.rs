@@ -37,7 +37,7 @@ fn spans_are_redacted() {
     assert_eq!(
         [
             &span.name,
-            &span.scope,
+            &span.scope.name,
             &span.resource.service,
             &span.events[0].name
         ],
