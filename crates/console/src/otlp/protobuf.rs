@@ -96,12 +96,12 @@ fn points(metric: &[u8], each: &mut dyn FnMut(&[u8])) -> Result<(), Refusal> {
     let mut data = None;
     let mut rest = metric;
     while !rest.is_empty() {
-        let (number, whole, content) = raw_field(&mut rest).map_err(undecodable("metric"))?;
-        if HEAD.contains(&number) {
-            head.extend_from_slice(whole);
-        } else if DATA.contains(&number) {
+        let next = Field::next(&mut rest).map_err(undecodable("metric"))?;
+        if HEAD.contains(&next.number) {
+            head.extend_from_slice(next.whole);
+        } else if DATA.contains(&next.number) {
             // Of several the last one counts, as with any field of protobuf.
-            data = content.map(|content| (number, content));
+            data = next.content.map(|content| (next.number, content));
         }
         if head.len() > MAX_HEAD {
             return Err(Refusal::too_large("name and unit of a metric", MAX_HEAD));
@@ -114,9 +114,9 @@ fn points(metric: &[u8], each: &mut dyn FnMut(&[u8])) -> Result<(), Refusal> {
     let mut common = Vec::new();
     let mut rest = data;
     while !rest.is_empty() {
-        let (number, whole, _) = raw_field(&mut rest).map_err(undecodable("metric"))?;
-        if number != POINTS {
-            common.extend_from_slice(whole);
+        let next = Field::next(&mut rest).map_err(undecodable("metric"))?;
+        if next.number != POINTS {
+            common.extend_from_slice(next.whole);
         }
         if common.len() > MAX_HEAD {
             return Err(Refusal::too_large("temporality of a metric", MAX_HEAD));
@@ -169,13 +169,13 @@ fn sender<M: Message + Default>(
 fn fields(mut bytes: &[u8], number: u32) -> impl Iterator<Item = Result<&[u8], String>> {
     std::iter::from_fn(move || {
         while !bytes.is_empty() {
-            match raw_field(&mut bytes) {
-                Ok((found, _, content)) if found == number => {
+            match Field::next(&mut bytes) {
+                Ok(found) if found.number == number => {
                     let no_message = || {
                         bytes = &[];
-                        format!("the body is no OTLP protobuf: field {found} is no message")
+                        format!("the body is no OTLP protobuf: field {number} is no message")
                     };
-                    return Some(content.ok_or_else(no_message));
+                    return Some(found.content.ok_or_else(no_message));
                 }
                 Ok(_) => {}
                 Err(why) => {
@@ -192,31 +192,47 @@ fn fields(mut bytes: &[u8], number: u32) -> impl Iterator<Item = Result<&[u8], S
 pub(super) fn contents(mut bytes: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
     std::iter::from_fn(move || {
         while !bytes.is_empty() {
-            let (number, _, content) = raw_field(&mut bytes).ok()?;
-            if let Some(content) = content {
-                return Some((number, content));
+            let field = Field::next(&mut bytes).ok()?;
+            if let Some(content) = field.content {
+                return Some((field.number, content));
             }
         }
         None
     })
 }
 
-/// Reads one field: its number, all of it, and its content if it is length-delimited.
-fn raw_field<'a>(bytes: &mut &'a [u8]) -> Result<(u32, &'a [u8], Option<&'a [u8]>), String> {
-    let no_protobuf = |why: prost::DecodeError| format!("the body is no OTLP protobuf: {why}");
-    let start = *bytes;
-    let (number, wire_type) = decode_key(bytes).map_err(no_protobuf)?;
-    let content = if wire_type == WireType::LengthDelimited {
-        let length = decode_varint(bytes).map_err(no_protobuf)?;
-        let length = usize::try_from(length).ok();
-        let split = length.and_then(|length| bytes.split_at_checked(length));
-        let (content, rest) = split.ok_or("the body is no OTLP protobuf: it is cut off")?;
-        *bytes = rest;
-        Some(content)
-    } else {
-        let context = DecodeContext::default();
-        skip_field(wire_type, number, bytes, context).map_err(no_protobuf)?;
-        None
-    };
-    Ok((number, &start[..start.len() - bytes.len()], content))
+/// One field, whatever it is.
+struct Field<'a> {
+    number: u32,
+    /// All of it, with its key.
+    whole: &'a [u8],
+    /// What it holds, if it is length-delimited.
+    content: Option<&'a [u8]>,
+}
+
+impl<'a> Field<'a> {
+    /// Reads the first field, and leaves the rest.
+    fn next(bytes: &mut &'a [u8]) -> Result<Self, String> {
+        let no_protobuf = |why: prost::DecodeError| format!("the body is no OTLP protobuf: {why}");
+        let start = *bytes;
+        let (number, wire_type) = decode_key(bytes).map_err(no_protobuf)?;
+        let content = if wire_type == WireType::LengthDelimited {
+            let length = decode_varint(bytes).map_err(no_protobuf)?;
+            let length = usize::try_from(length).ok();
+            let split = length.and_then(|length| bytes.split_at_checked(length));
+            let (content, rest) = split.ok_or("the body is no OTLP protobuf: it is cut off")?;
+            *bytes = rest;
+            Some(content)
+        } else {
+            let context = DecodeContext::default();
+            skip_field(wire_type, number, bytes, context).map_err(no_protobuf)?;
+            None
+        };
+        let whole = &start[..start.len() - bytes.len()];
+        Ok(Self {
+            number,
+            whole,
+            content,
+        })
+    }
 }

@@ -73,7 +73,7 @@ pub(super) struct State {
     senders: Senders,
     /// Traces that nobody sees any more. They are taken apart one item at a time, since a large one would hold the lock
     /// for long.
-    garbage: Vec<Box<Entry>>,
+    garbage: Vec<Entry>,
     stats: Stats,
 }
 
@@ -337,7 +337,7 @@ impl State {
         self.stats.traces -= u64::from(!entry.spans.is_empty());
         self.stats.spans -= entry.spans.len() as u64;
         self.stats.logs -= entry.logs.len() as u64;
-        self.garbage.push(entry);
+        self.garbage.push(*entry);
     }
 
     fn drop_loose_log(&mut self, number: u64) {
@@ -355,19 +355,19 @@ impl State {
 
     /// Takes one item out of a dropped trace; `false` if there is none.
     fn take_garbage_apart(&mut self) -> bool {
-        let Some(mut entry) = self.garbage.pop() else {
+        let Some(entry) = self.garbage.last_mut() else {
             return false;
         };
+        let owner = entry.sender;
         if let Some(span) = entry.spans.pop() {
-            self.forget_span(&span, entry.sender);
+            self.forget_span(&span, owner);
         } else if let Some(log) = entry.logs.pop() {
             self.resources.release(&log.resource, &mut self.senders);
-            self.discharge(entry.sender, cost::log(&log));
+            self.discharge(owner, cost::log(&log));
         } else {
-            self.discharge(entry.sender, Entry::COST);
-            return true;
+            self.garbage.pop();
+            self.discharge(owner, Entry::COST);
         }
-        self.garbage.push(entry);
         true
     }
 

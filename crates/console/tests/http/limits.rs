@@ -112,7 +112,7 @@ async fn bodies_that_find_no_room_are_told_to_come_again() {
     let head = "POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 6000000\r\n\r\n";
     large.write_all(head.as_bytes()).await.expect("room");
     large.write_all(&vec![b' '; 4 << 20]).await.expect("room");
-    let came = |stats: &serde_json::Value| stats["under_way_bytes"].as_u64() > Some(4 * MIB);
+    let came = |stats: &serde_json::Value| stats["under_way_bytes"].as_u64() >= Some(4 * MIB);
     console.until("/api/stats", came).await;
     let body = vec![b' '; 3 << 20];
     let busy = Reply::to(console.post("/v1/traces", "application/json", body)).await;

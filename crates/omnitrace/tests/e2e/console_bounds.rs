@@ -146,6 +146,9 @@ async fn expansion(budget_mib: u64, rounds: usize) -> Outcome {
             ("/v1/traces", bodies::empty_attributes()),
             ("/v1/traces", bodies::empty_spans_of_a_long_resource()),
         ];
+        for (path, body) in &bodies {
+            assert_eq!(console.send(path, body.clone()).await, 200, "{path}");
+        }
         let sent = bodies.map(|(path, body)| console.send(path, body));
         let statuses = futures_util::future::join_all(sent).await;
         assert!(

@@ -63,7 +63,7 @@ pub fn labels_times_quantiles() -> Vec<u8> {
 /// One span of a million empty attributes, and many of 128.
 pub fn empty_attributes() -> Vec<u8> {
     let one = span(1, 1, &field(9, &[]).repeat(500_000));
-    let many = span(1, 2, &field(9, &[]).repeat(128)).repeat(20_000);
+    let many = span(1, 2, &field(9, &[]).repeat(128)).repeat(12_000);
     gzip(&group("empty", &[], &[one, many].concat()))
 }
 
