@@ -17,7 +17,6 @@ use crate::dependencies::Dependencies;
 use crate::error::chain;
 use crate::faults::generic::Generic;
 use crate::listener;
-use crate::listener;
 use crate::public::Public;
 use crate::readiness::Readiness;
 use crate::replacement::Successor;

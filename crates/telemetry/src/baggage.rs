@@ -1,8 +1,8 @@
 //! The `baggage` header, both ways.
 
 use actix_web::http::header::HeaderMap;
-use opentelemetry::KeyValue;
-use opentelemetry::baggage::Baggage;
+use opentelemetry::baggage::{Baggage, BaggageMetadata};
+use opentelemetry::{Key, StringValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use crate::propagation::joined;
@@ -20,34 +20,46 @@ const ENCODED: &AsciiSet = &CONTROLS
     .add(b'\\')
     .add(b'%');
 
+type Entry = (Key, (StringValue, BaggageMetadata));
+
 /// All entries that fit, or none when one is invalid.
-pub(crate) fn read(headers: &HeaderMap) -> Vec<KeyValue> {
+pub(crate) fn read(headers: &HeaderMap) -> Vec<Entry> {
     let text = joined(headers, "baggage").unwrap_or_default();
     let members = text.split(',').filter(|_| !text.is_empty());
     let entries = fitting(members).into_iter().map(member);
     entries.collect::<Option<Vec<_>>>().unwrap_or_default()
 }
 
-fn member(member: &str) -> Option<KeyValue> {
-    // Properties after `;` are not kept.
-    let (key, value) = member.split(';').next()?.split_once('=')?;
+/// A key, a value, and the properties as they came: no part of a member may be lost alone.
+fn member(member: &str) -> Option<Entry> {
+    let (pair, properties) = member.split_once(';').unwrap_or((member, ""));
+    let (key, value) = pair.split_once('=')?;
     let (key, value) = (key.trim(), value.trim());
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     let octet =
         |byte: u8| matches!(byte, 0x21 | 0x23..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e);
-    let valid = !key.is_empty() && key.bytes().all(token) && value.bytes().all(octet);
+    let valid = !key.is_empty()
+        && key.bytes().all(token)
+        && value.bytes().all(octet)
+        && properties
+            .bytes()
+            .all(|byte| octet(byte) || b"; \t".contains(&byte));
     valid.then(|| {
         // What is no UTF-8 becomes U+FFFD, as the specification says.
         let value = percent_decode_str(value).decode_utf8_lossy();
-        KeyValue::new(key.to_owned(), value.into_owned())
+        let value = StringValue::from(value.into_owned());
+        (Key::new(key.to_owned()), (value, properties.into()))
     })
 }
 
 /// The entries that fit, encoded.
 pub(crate) fn header(baggage: &Baggage) -> String {
-    let members = baggage.iter().map(|(key, (value, _))| {
+    let members = baggage.iter().map(|(key, (value, properties))| {
         let value = utf8_percent_encode(value.as_str(), ENCODED);
-        format!("{key}={value}")
+        match properties.as_str() {
+            "" => format!("{key}={value}"),
+            properties => format!("{key}={value};{properties}"),
+        }
     });
     fitting(members).join(",")
 }

@@ -253,7 +253,7 @@ mod tests {
         let (logged, said) = understand(line.to_owned());
         assert!(!logged.contains("secret"));
         assert!(
-            matches!(said, Some(Said::Listening(value)) if value["database_url"] == "postgres://me:secret@h/d")
+            matches!(said, Some(Announced::Said(Said::Listening(value))) if value["database_url"] == "postgres://me:secret@h/d")
         );
     }
 

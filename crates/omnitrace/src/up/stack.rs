@@ -199,13 +199,22 @@ impl<'a> Stack<'a> {
         child.listening(&mut said, patience, self.report).await
     }
 
-    /// Starts a child that has ended once more. One that ends again, or does not listen, is dead when this returns.
+    /// Starts a child that has ended once more. It listens when this returns, or has ended again.
+    ///
+    /// # Errors
+    /// It cannot be started, or did not listen and was killed.
     pub async fn restart(&self, kept: &Kept) -> Result<()> {
         let (child, mut said) = Child::spawn(kept.name, kept.launch.clone(), &self.data_dir, true)?;
         let child = self.add(child)?;
-        match child.listening(&mut said, kept.patience, self.report).await {
+        let listening = child.listening(&mut said, kept.patience, self.report).await;
+        match listening {
             Ok(_) => self.report_part(kept.name, &[]),
-            Err(_) => child.kill().await,
+            // Reported as its death.
+            Err(_) if child.status().is_some() => {}
+            Err(late) => {
+                child.kill().await;
+                return Err(late);
+            }
         }
         Ok(())
     }

@@ -45,13 +45,16 @@ pub async fn keep_all(stack: &Stack<'_>, started: &mut mpsc::UnboundedReceiver<K
 
 async fn keep(stack: &Stack<'_>, kept: Kept) -> Error {
     let mut deaths = Deaths::default();
+    let mut started = true;
     loop {
         let child = stack.child(kept.name);
         child.ended().await;
         if stack.args.no_restart {
             return child.obituary().await;
         }
-        let Some(pause) = deaths.next_pause(child.age()) else {
+        // One that could not be started has not lived.
+        let lived = if started { child.age() } else { Duration::ZERO };
+        let Some(pause) = deaths.next_pause(lived) else {
             let restarts = PAUSES.len();
             let context = format!(
                 "{} keeps dying; it was restarted {restarts} times",
@@ -61,8 +64,11 @@ async fn keep(stack: &Stack<'_>, kept: Kept) -> Error {
         };
         stack.report.died(&child, pause);
         tokio::time::sleep(pause).await;
-        if let Err(error) = stack.restart(&kept).await {
-            return error;
+        let restarted = stack.restart(&kept).await;
+        started = restarted.is_ok();
+        if let Err(error) = restarted {
+            // A full disk or process table may pass.
+            stack.report.progress(kept.name, &format!("{error:#}"));
         }
     }
 }

@@ -138,3 +138,18 @@ async fn no_redirect_is_followed() {
     let went = elsewhere.deliveries();
     assert!(went.is_empty(), "{went:?}");
 }
+
+#[tokio::test]
+async fn what_it_rejects_is_counted_and_never_more_than_it_was_sent() {
+    let stack = gateway().start().await;
+    for (rejects, lost, sent) in [(1, 1.0, 0.0), (-5, 1.0, 1.0), (i64::MAX, 2.0, 1.0)] {
+        stack.receiver.reject(rejects);
+        healthy_requests(&stack, 1).await;
+        stack
+            .wait_for_metric("gateway", EXPORTED, &[], |ended| ended == lost + sent)
+            .await;
+        assert_eq!(spans(&stack, EXPORTED, "rejected").await, lost, "{rejects}");
+        assert_eq!(spans(&stack, EXPORTED, "").await, sent, "{rejects}");
+    }
+    stack.stop().await;
+}

@@ -94,7 +94,10 @@ async fn a_sampled_callers_trace_is_continued() {
         sent.header("tracestate").as_deref(),
         Some("vendor=a1,other=b2")
     );
-    assert_eq!(baggage(&sent), set(["tenant=acme", "region=eu%20west"]));
+    assert_eq!(
+        baggage(&sent),
+        set(["tenant=acme", "region=eu%20west;ttl=3"])
+    );
     let receiver = hop.stack.stop().await;
     let spans = receiver.trace(TRACE);
     let [server, client] = spans.as_slice() else {
@@ -268,6 +271,7 @@ async fn unusable_tracestate_and_baggage_are_dropped_alone() {
         "ten ant=acme",
         "tenant=acme,,region=eu",
         "tenant=ac\"me",
+        "tenant=acme;pri\"vate",
         "tenant=ä",
     ] {
         let headers = [

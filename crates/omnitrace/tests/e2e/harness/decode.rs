@@ -1,7 +1,8 @@
 //! OTLP protobuf to the harness's own types.
 
-use opentelemetry_proto::tonic::collector::{
-    logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest,
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::{logs::v1 as logs, resource::v1::Resource, trace::v1 as trace};
@@ -25,6 +26,15 @@ pub fn spans(body: &[u8]) -> Result<Vec<Span>, prost::DecodeError> {
         }
     }
     Ok(found)
+}
+
+/// An answer that says how many items were rejected; empty for none. Spans and log records have the same one.
+pub fn rejection(count: i64) -> Vec<u8> {
+    let partial_success = (count != 0).then(|| ExportTracePartialSuccess {
+        rejected_spans: count,
+        error_message: String::new(),
+    });
+    ExportTraceServiceResponse { partial_success }.encode_to_vec()
 }
 
 /// Body of `POST /v1/logs`.

@@ -37,6 +37,7 @@ struct State {
     refuse_with: Option<u16>,
     refusal_headers: Vec<(&'static str, String)>,
     endless: bool,
+    rejects: i64,
     delay: Duration,
 }
 
@@ -158,6 +159,11 @@ impl Receiver {
         self.state.lock().unwrap().endless = true;
     }
 
+    /// From now on says, of whatever it takes, that it has rejected so many items.
+    pub fn reject(&self, count: i64) {
+        self.state.lock().unwrap().rejects = count;
+    }
+
     /// From now on answers this much later.
     pub fn delay(&self, delay: Duration) {
         self.state.lock().unwrap().delay = delay;
@@ -239,7 +245,7 @@ async fn receive(
         })
         .collect();
     let inflated = inflate(&header("content-encoding"), &body);
-    let (refuse_with, refusal_headers, endless, delay) = {
+    let (refuse_with, refusal_headers, endless, rejects, delay) = {
         let mut state = state.lock().unwrap();
         state.deliveries.push(Delivery {
             path: request.path().to_owned(),
@@ -249,7 +255,13 @@ async fn receive(
             at: Instant::now(),
         });
         let headers = state.refusal_headers.clone();
-        (state.refuse_with, headers, state.endless, state.delay)
+        (
+            state.refuse_with,
+            headers,
+            state.endless,
+            state.rejects,
+            state.delay,
+        )
     };
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
@@ -271,7 +283,7 @@ async fn receive(
         }
         Ok(()) => HttpResponse::Ok()
             .content_type("application/x-protobuf")
-            .finish(),
+            .body(decode::rejection(rejects)),
         Err(problem) => HttpResponse::BadRequest().body(problem),
     }
 }
