@@ -284,7 +284,7 @@ fn severities_have_ranks() {
 /// The index of an id, and what is compared: also when very many share it.
 #[test]
 fn spans_of_one_id_are_told_apart_by_kind_and_service() {
-    let store = Store::new(1 << 20);
+    let store = Store::new(2 << 20);
     let of = |kind, service: &str| Span {
         kind,
         resource: resource(service),

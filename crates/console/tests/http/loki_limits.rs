@@ -146,7 +146,7 @@ async fn what_is_gathered_is_charged_to_the_memory() {
         |number| json!({"intValue": number.to_string()}),
     )
     .await;
-    let query = r#"count_over_time({service_name="shop"}[1ms])"#;
+    let query = r#"count_over_time({service_name="shop"}[10m])"#;
     let (status, why) = range(&console, query, ("step", "0.006")).await;
     assert_eq!(status, 503);
     assert!(why.contains("no room") && why.contains("--memory"), "{why}");

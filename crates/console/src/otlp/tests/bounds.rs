@@ -197,6 +197,20 @@ fn labels_are_not_multiplied_without_end() {
 }
 
 #[test]
+fn labels_of_the_scope_count_with_those_of_each_point() {
+    let with_scope = |size: usize| {
+        let scope = json!({"name": "s", "attributes": [{"key": "k", "value": {"stringValue": "x".repeat(size)}}]});
+        let body = json!({"resourceMetrics": [{"scopeMetrics": [{"scope": scope, "metrics": [
+            {"name": "level", "gauge": {"dataPoints": [{"asDouble": 1}, {"asDouble": 2}]}}]}]}]});
+        json_batch(Signal::Metrics, &body)
+    };
+    assert_eq!(with_scope(4_000).rejected.total(), 0);
+    let batch = with_scope(5_000);
+    assert!(batch.metrics.is_empty());
+    assert_eq!(reasons(&batch), [("labels_too_large", 2)]);
+}
+
+#[test]
 fn a_metric_of_many_points_is_decoded_point_by_point() {
     let points = vec![
         tagged(
