@@ -39,6 +39,10 @@ test-browser *args:
 bench:
     cargo bench -p omnitrace --bench stack
 
+# attacks on the console's memory and patience: the table of docs/SECURITY.md, peak RSS and longest stall (release build, minutes)
+attack:
+    cargo test --release -p omnitrace --test e2e console_bounds -- --ignored --nocapture
+
 # rewrite the generated parts of docs/TELEMETRY.md and deploy/collector/collector.yaml
 docs:
     UPDATE_DOCS=1 cargo test -p telemetry --test docs

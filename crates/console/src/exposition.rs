@@ -3,7 +3,7 @@
 //! A page that breaks the format is refused as a whole, as Prometheus does: half a page would look like series that
 //! have vanished.
 
-use redact::redact_value;
+use redact::{redact, redact_value};
 
 use crate::model::{SpanId, TraceId};
 use crate::samples::{Exemplar, Labels, Sample, microseconds};
@@ -35,9 +35,13 @@ impl Format {
     }
 }
 
-/// All samples of a page; the error names the line.
-pub(crate) fn parse(page: &str, format: Format) -> Result<Vec<Sample>, String> {
-    let mut samples = Vec::new();
+/// Hands out the samples of a page one by one, as they would take many times the room of the page; the error names the line.
+pub(crate) fn parse(
+    page: &str,
+    format: Format,
+    each: &mut dyn FnMut(Sample),
+) -> Result<(), String> {
+    let mut count = 0;
     let mut has_ended = false;
     for (number, line) in page.lines().enumerate() {
         let at_line = |why: &str| format!("line {}: {why}", number + 1);
@@ -51,26 +55,39 @@ pub(crate) fn parse(page: &str, format: Format) -> Result<Vec<Sample>, String> {
         if line.trim().is_empty() {
             continue;
         }
-        if samples.len() >= MAX_SAMPLES {
+        count += 1;
+        if count > MAX_SAMPLES {
             return Err(at_line("too many samples: more than 100000"));
         }
-        samples.push(sample(line, format).map_err(at_line)?);
+        each(sample(line, format).map_err(at_line)?);
     }
     if format == Format::OpenMetrics && !has_ended {
         return Err("the page is cut off: # EOF is missing".into());
     }
-    Ok(samples)
+    Ok(())
 }
 
-/// One line: `name{labels} value [timestamp] [# {labels} value [timestamp]]`.
+/// One line: `name{labels} value [timestamp] [# {labels} value [timestamp]]`. Names that are not of the old form are quoted and
+/// stand inside of the braces, as Prometheus 3 writes them. An exemplar that cannot be read costs only itself.
 fn sample(line: &str, format: Format) -> Result<Sample, &'static str> {
     let mut rest = Cursor(line.trim());
-    let name = rest.name(true)?.to_owned();
-    let labels = rest.labels()?;
+    let plain = match rest.0.starts_with('{') {
+        true => None,
+        false => Some(rest.name(true)?.to_owned()),
+    };
+    let (quoted, labels) = rest.labels()?;
+    let name = match (plain, quoted) {
+        (Some(name), None) | (None, Some(name)) => name,
+        (None, None) => return Err("expected a name"),
+        (Some(_), Some(_)) => return Err("a second name"),
+    };
     let value = rest.number()?.ok_or("a value is missing")?;
     let timestamp = rest.number()?;
+    if timestamp.is_some_and(|timestamp| !timestamp.is_finite()) {
+        return Err("the timestamp is no point in time");
+    }
     let exemplar = match format {
-        Format::OpenMetrics => rest.exemplar()?,
+        Format::OpenMetrics => rest.exemplar(),
         Format::Prometheus => None,
     };
     if !rest.0.is_empty() {
@@ -114,38 +131,53 @@ impl<'a> Cursor<'a> {
         Ok(name)
     }
 
-    /// `{a="b",c="d"}`, possibly nothing.
-    fn labels(&mut self) -> Result<Labels, &'static str> {
-        let mut labels = Labels::new();
+    /// `{"name",a="b",c="d"}`, possibly nothing: the metric's name, if it is quoted, and the labels.
+    fn labels(&mut self) -> Result<(Option<String>, Labels), &'static str> {
+        let (mut metric, mut labels) = (None, Labels::new());
         self.skip_blanks();
         if !self.take('{') {
-            return Ok(labels);
+            return Ok((metric, labels));
         }
         loop {
             self.skip_blanks();
             if self.take('}') {
-                return Ok(labels);
+                return Ok((metric, labels));
             }
-            let name = self.name(false)?;
+            let is_quoted = self.0.starts_with('"');
+            let name = match is_quoted {
+                true => redact(&self.quoted()?).into_owned(),
+                false => self.name(false)?.to_owned(),
+            };
+            if name.is_empty() {
+                return Err("an empty name");
+            }
             self.skip_blanks();
-            if !self.take('=') {
+            if self.take('=') {
+                self.skip_blanks();
+                self.label(name, &mut labels)?;
+            } else if is_quoted && metric.is_none() {
+                metric = Some(name);
+            } else {
                 return Err("expected = after a label's name");
             }
-            self.skip_blanks();
-            if labels.len() >= MAX_LABELS {
-                return Err("too many labels: more than 128");
-            }
-            if labels.iter().any(|(known, _)| known == name) {
-                return Err("a label is there twice");
-            }
-            let value = self.quoted()?;
-            let value = redact_value(name, &value).into_owned();
-            labels.push((name.to_owned(), value));
             self.skip_blanks();
             if !self.take(',') && !self.0.starts_with('}') {
                 return Err("expected , or } after a label");
             }
         }
+    }
+
+    /// The value of a label, which joins the others.
+    fn label(&mut self, name: String, labels: &mut Labels) -> Result<(), &'static str> {
+        if labels.len() >= MAX_LABELS {
+            return Err("too many labels: more than 128");
+        }
+        if labels.iter().any(|(known, _)| *known == name) {
+            return Err("a label is there twice");
+        }
+        let value = redact_value(&name, &self.quoted()?).into_owned();
+        labels.push((name, value));
+        Ok(())
     }
 
     /// A quoted text with `\\`, `\"` and `\n`; any other escape stands for itself, as Prometheus takes it.
@@ -186,19 +218,24 @@ impl<'a> Cursor<'a> {
         number.parse().map(Some).map_err(|_| "expected a number")
     }
 
-    /// `# {trace_id="…",span_id="…"} value [timestamp]`. One without a trace id is read and forgotten.
-    fn exemplar(&mut self) -> Result<Option<Exemplar>, &'static str> {
+    /// What stands behind `#`; nothing is left after it. `None` without a trace id or if it cannot be read.
+    fn exemplar(&mut self) -> Option<Exemplar> {
         self.skip_blanks();
         if !self.take('#') {
-            return Ok(None);
+            return None;
         }
-        self.skip_blanks();
-        if !self.0.starts_with('{') {
-            return Err("expected { after # of an exemplar");
-        }
-        let labels = self.labels()?;
+        let mut rest = Cursor(std::mem::take(&mut self.0));
+        rest.exemplar_text().ok().flatten()
+    }
+
+    /// `{trace_id="…",span_id="…"} value [timestamp]`.
+    fn exemplar_text(&mut self) -> Result<Option<Exemplar>, &'static str> {
+        let (_, labels) = self.labels()?;
         let value = self.number()?.ok_or("an exemplar's value is missing")?;
         let timestamp_us = self.number()?.and_then(microseconds);
+        if !self.0.is_empty() {
+            return Err("text after the exemplar");
+        }
         let label = |wanted: &str| {
             labels
                 .iter()
@@ -231,6 +268,12 @@ fn hex(text: &str, digits: usize) -> Option<u128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(page: &str, format: Format) -> Result<Vec<Sample>, String> {
+        let mut samples = Vec::new();
+        super::parse(page, format, &mut |sample| samples.push(sample))?;
+        Ok(samples)
+    }
 
     fn one(line: &str) -> Sample {
         let mut samples = parse(line, Format::Prometheus).expect(line);
@@ -281,6 +324,53 @@ mod tests {
     }
 
     #[test]
+    fn quoted_names_are_read() {
+        let page = "{\"http.requests\", \"net.host\"=\"a\", b=\"c\"} 5\nm{\"größe\"=\"x\"} 1\n{\"q\\\"uoted\"} 2\n";
+        let samples = parse(page, Format::Prometheus).expect("a good page");
+        let names: Vec<&str> = samples.iter().map(|sample| sample.name.as_str()).collect();
+        assert_eq!(names, ["http.requests", "m", "q\"uoted"]);
+        let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(samples[0].labels, [label("net.host", "a"), label("b", "c")]);
+        assert_eq!(samples[1].labels, [label("größe", "x")]);
+        for bad in [
+            "m{\"n\"} 1",
+            "{\"m\",\"n\"} 1",
+            "{\"\"} 1",
+            "m{\"\"=\"x\"} 1",
+            "{a=\"b\"} 1",
+            "{\"m\"",
+            "\"m\" 1",
+        ] {
+            assert!(parse(bad, Format::Prometheus).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_bad_exemplar_costs_only_itself() {
+        let id = "0af7651916cd43dd8448eb211c80319c";
+        for (exemplar, is_read) in [
+            (format!("{{trace_id=\"{id}\"}} 1"), true),
+            (
+                format!("{{\"trace_id\"=\"{id}\",\"net.http\"=\"abc\"}} 1.0"),
+                true,
+            ),
+            ("{\"net.http\"=\"abc\"} 1.0".to_owned(), false),
+            (format!("{{trace_id=\"{id}\"}}"), false),
+            (format!("{{trace_id=\"{id}\"}} one"), false),
+            (format!("{{trace_id=\"{id}\"}} 1 2 3"), false),
+            (format!("{{trace_id=\"{id}\" 1"), false),
+            (format!("{{trace_id=\"{id}\",trace_id=\"{id}\"}} 1"), false),
+            ("5".to_owned(), false),
+            (String::new(), false),
+        ] {
+            let page = format!("a_total{{n=\"1\"}} 5 # {exemplar}\n# EOF\n");
+            let samples = parse(&page, Format::OpenMetrics).expect(&page);
+            assert_eq!(samples[0].value, 5.0, "{page}");
+            assert_eq!(samples[0].exemplar.is_some(), is_read, "{page}");
+        }
+    }
+
+    #[test]
     fn broken_pages_are_refused_by_line() {
         for bad in [
             "m",
@@ -291,6 +381,8 @@ mod tests {
             "m{a=\"\\",
             "m one",
             "m 1 2 3",
+            "m 1 NaN",
+            "m 1 +Inf",
             "1m 1",
             "{} 1",
             "m{a=\"b\",a=\"c\"} 1",
@@ -299,12 +391,7 @@ mod tests {
             let why = parse(&format!("ok 1\n{bad}\n"), Format::Prometheus).expect_err(bad);
             assert!(why.starts_with("line 2: "), "{bad}: {why}");
         }
-        for bad in [
-            "m 1\n",
-            "m 1\n# EOF\nm 1\n",
-            "m 1 # 5\n# EOF",
-            "m 1 # {a=\"b\"}\n# EOF",
-        ] {
+        for bad in ["m 1\n", "m 1\n# EOF\nm 1\n", "m 1 2 3 # {a=\"b\"} 1\n# EOF"] {
             assert!(parse(bad, Format::OpenMetrics).is_err(), "{bad}");
         }
     }

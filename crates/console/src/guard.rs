@@ -125,7 +125,7 @@ mod tests {
     fn passes(host: &str, listening: &str) -> bool {
         let doors = Doors {
             listening: listening.parse().expect("an address"),
-            hosts: "host.docker.internal,10.9.9.9".parse().expect("hosts"),
+            hosts: "host.docker.internal,10.9.9.9,Loki".parse().expect("hosts"),
             origins: Origins::default(),
         };
         let request = TestRequest::default().insert_header(("host", host));

@@ -4,27 +4,55 @@ use std::io::{self, Read};
 
 use flate2::read::MultiGzDecoder;
 
+use crate::body::Body;
+
 /// Why a body could not be inflated.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum InflateError {
     /// More than the limit would come out.
     TooLarge,
+    /// There is no room for what would come out.
+    NoRoom,
     /// Not gzip, damaged or cut off.
     Malformed(String),
 }
 
-/// Inflates all members of `compressed` if no more than `limit` bytes come out.
+/// What is inflated between two calls of `pause`.
+const STEP: usize = 256 << 10;
+
+/// Inflates all members of `compressed` if no more than `limit` bytes come out and `has_room` for them. Calls `pause` with the size so
+/// far now and then.
 ///
-/// It is done twice, first only to count: so a bomb costs no memory at all, and what is kept has exactly its size, where a
-/// growing buffer would need up to three times as much.
-pub(crate) fn gunzip(compressed: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
+/// It is done twice, first only to count: so a bomb costs no memory at all.
+pub(crate) fn gunzip(
+    compressed: &[u8],
+    limit: usize,
+    has_room: impl FnOnce(usize) -> bool,
+    mut pause: impl FnMut(usize),
+) -> Result<Body, InflateError> {
     let malformed = |why: io::Error| InflateError::Malformed(why.to_string());
-    let reader = || MultiGzDecoder::new(compressed).take(limit as u64 + 1);
-    let size = io::copy(&mut reader(), &mut io::sink()).map_err(malformed)?;
-    let size = usize::try_from(size).ok().filter(|size| *size <= limit);
-    let size = size.ok_or(InflateError::TooLarge)?;
-    let mut inflated = vec![0; size];
-    reader().read_exact(&mut inflated).map_err(malformed)?;
+    let mut reader = MultiGzDecoder::new(compressed);
+    let (mut size, mut step) = (0, vec![0; STEP]);
+    loop {
+        match reader.read(&mut step).map_err(malformed)? {
+            0 => break,
+            some => size += some,
+        }
+        if size > limit {
+            return Err(InflateError::TooLarge);
+        }
+        pause(size);
+    }
+    if !has_room(size) {
+        return Err(InflateError::NoRoom);
+    }
+    let mut inflated = Body::new(size).map_err(|_| InflateError::NoRoom)?;
+    let mut reader = MultiGzDecoder::new(compressed);
+    while inflated.len() < size {
+        let read = reader.read(&mut step).map_err(malformed)?;
+        inflated.extend(&step[..read]);
+        pause(size);
+    }
     Ok(inflated)
 }
 
@@ -41,6 +69,22 @@ mod tests {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(bytes).expect("writing to memory");
         encoder.finish().expect("writing to memory")
+    }
+
+    fn gunzip(compressed: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
+        let inflated = super::gunzip(compressed, limit, |_| true, |_| {});
+        inflated.map(|body| body.to_vec())
+    }
+
+    #[test]
+    fn what_has_no_room_is_not_inflated() {
+        let mut asked = 0;
+        let no_room = |size| {
+            asked = size;
+            false
+        };
+        let refused = super::gunzip(&gzip(b"one"), 7, no_room, |_| {});
+        assert_eq!((refused.err(), asked), (Some(InflateError::NoRoom), 3));
     }
 
     #[test]

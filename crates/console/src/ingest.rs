@@ -1,7 +1,10 @@
 //! `POST /v1/{traces,logs,metrics}`: bounded reading, inflating and decoding.
+//!
+//! A body is charged to the budget as it comes and until it is decoded. What costs CPU is done in turns, so that a large body does
+//! not keep others waiting.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
@@ -9,8 +12,11 @@ use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::body::Body;
+use crate::budget::{Account, Budget, Use};
 use crate::counters::Counters;
 use crate::inflate::{InflateError, gunzip};
 use crate::model::Resource;
@@ -19,39 +25,98 @@ use crate::otlp::{self, Batch, Encoding, Rejected, Signal};
 use crate::samples::Labels;
 use crate::scrape::now_us;
 use crate::series::SeriesStore;
-use crate::store::Store;
+use crate::store::{MAX_TRACE_SPANS, Store};
 
-/// The largest body as it is sent.
-const MAX_SENT: usize = 4 << 20;
-
-/// The largest body once inflated.
-const MAX_INFLATED: usize = 16 << 20;
-
-/// What is read and thrown away beyond, so that a client that does not listen while it sends gets the answer.
+/// What is read and thrown away beyond the limit, so that a client that does not listen while it sends gets the answer.
 const MAX_DRAINED: usize = 32 << 20;
 
-/// A body must come within this time: a slow one keeps others out.
+/// A body must come within this time: a slow one takes up room.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bodies being read at once; more are told to come again.
-const READING: usize = 16;
+/// The largest form of a query.
+const MAX_FORM: usize = 256 << 10;
 
-/// Bodies being decoded at once; more wait. Each costs up to the inflated size plus the limit of a batch.
-const DECODING: usize = 2;
+/// What a body's account grows by.
+const STEP: usize = 16 << 10;
+
+/// A body that is larger waits with its like, so that small ones never wait for it.
+const LARGE: usize = 1 << 20;
+
+/// Work goes on for so long before others have their turn.
+const TURN: Duration = Duration::from_millis(10);
 
 /// Bounds what all requests together may cost.
 #[derive(Debug, Clone)]
 pub(crate) struct Gate {
-    reading: Arc<Semaphore>,
-    decoding: Arc<Semaphore>,
+    budget: Budget,
+    /// The largest body, as sent and once inflated.
+    max_body: usize,
+    small: Arc<Semaphore>,
+    large: Arc<Semaphore>,
 }
 
-impl Default for Gate {
-    fn default() -> Self {
+impl Gate {
+    /// Takes bodies of up to `max_body_bytes`, or of what the budget has room for if that is less.
+    pub fn new(budget: Budget, max_body_bytes: u64) -> Self {
+        let max_body = max_body_bytes.min(budget.most(Use::Body));
         Self {
-            reading: Arc::new(Semaphore::new(READING)),
-            decoding: Arc::new(Semaphore::new(DECODING)),
+            budget,
+            max_body: usize::try_from(max_body).unwrap_or(usize::MAX),
+            small: Arc::new(Semaphore::new(1)),
+            large: Arc::new(Semaphore::new(1)),
         }
+    }
+
+    fn too_large(&self, how: &str) -> Failure {
+        let limit = self.max_body;
+        let why = format!(
+            "the {how} body is larger than {limit} bytes; send smaller batches, or start the console with a larger --max-body \
+             and, since all bodies together take at most a quarter of it and 4 MiB, a larger --memory"
+        );
+        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, why)
+    }
+}
+
+/// The right to use a processor. There is one for large bodies and one for small ones; whoever waits gets it in order.
+struct Turn {
+    of: Arc<Semaphore>,
+    runtime: Handle,
+    permit: Option<OwnedSemaphorePermit>,
+    since: Instant,
+}
+
+impl Turn {
+    async fn wait(of: Arc<Semaphore>) -> Self {
+        let permit = of.clone().acquire_owned().await.ok();
+        Self {
+            of,
+            runtime: Handle::current(),
+            permit,
+            since: Instant::now(),
+        }
+    }
+
+    /// Lets others have their turn if this one has been long enough. Not to be called on a worker thread.
+    fn pass(&mut self) {
+        if self.since.elapsed() < TURN {
+            return;
+        }
+        self.next();
+    }
+
+    /// The same, for a body that turns out to be large.
+    fn pass_among(&mut self, of: &Arc<Semaphore>) {
+        if Arc::ptr_eq(&self.of, of) {
+            return self.pass();
+        }
+        self.of = of.clone();
+        self.next();
+    }
+
+    fn next(&mut self) {
+        self.permit = None;
+        self.permit = self.runtime.block_on(self.of.clone().acquire_owned()).ok();
+        self.since = Instant::now();
     }
 }
 
@@ -115,62 +180,69 @@ async fn take(
     sink: Sink,
 ) -> Result<Rejected, Failure> {
     let is_gzip = is_gzip(headers)?;
-    let busy = || {
-        Failure::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too many requests at once, try again",
-        )
-    };
-    let body = {
-        let _permit = sink.gate.reading.try_acquire().map_err(|_| busy())?;
-        tokio::time::timeout(READ_TIMEOUT, read(payload))
-            .await
-            .unwrap_or_else(|_| {
-                Err(Failure::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    format!("the body did not come within {READ_TIMEOUT:?}"),
-                ))
-            })?
-    };
-    let permit = sink
-        .gate
-        .decoding
-        .clone()
-        .acquire_owned()
-        .await
-        .map_err(|_| busy())?;
+    let gate = &sink.gate;
+    let mut account = gate.budget.account(Use::Body);
+    let body = read_in_time(payload, gate, &mut account).await?;
+    let is_large = body.len() > LARGE;
+    let mut turn = Turn::wait(if is_large { &gate.large } else { &gate.small }.clone()).await;
     let job = move || {
-        let _permit = permit;
-        let body = if is_gzip { inflate(&body)? } else { body };
-        let batch = otlp::decode(signal, encoding, &body)
-            .map_err(|why| Failure::new(StatusCode::BAD_REQUEST, why))?;
-        drop(body);
-        Ok(keep(signal, batch, &sink))
+        let body = match is_gzip {
+            true => inflate(body, &sink.gate, &mut account, &mut turn)?,
+            false => body,
+        };
+        otlp::check(encoding, &body).map_err(|why| Failure::new(StatusCode::BAD_REQUEST, why))?;
+        turn.pass();
+        let mut rejected = Rejected::default();
+        otlp::decode(signal, encoding, &body, &mut |batch| {
+            rejected.merge(keep(batch, &sink));
+            turn.pass();
+        });
+        sink.counters.rejected(signal, &rejected);
+        Ok(rejected)
     };
     web::block(job).await.unwrap_or_else(|_| Err(busy()))
 }
 
-fn inflate(body: &[u8]) -> Result<Vec<u8>, Failure> {
-    gunzip(body, MAX_INFLATED).map_err(|why| match why {
-        InflateError::TooLarge => too_large(MAX_INFLATED, "inflated"),
-        InflateError::Malformed(why) => Failure::new(
-            StatusCode::BAD_REQUEST,
-            format!("the body is no gzip: {why}"),
-        ),
+fn busy() -> Failure {
+    let why = "too many requests at once, or too large ones for the memory of the console (--memory): try again";
+    Failure::new(StatusCode::SERVICE_UNAVAILABLE, why)
+}
+
+fn inflate(
+    body: Body,
+    gate: &Gate,
+    account: &mut Account,
+    turn: &mut Turn,
+) -> Result<Body, Failure> {
+    let has_room = |size| account.cover(body.len() + STEP + size);
+    let pause = |size| match size > LARGE {
+        true => turn.pass_among(&gate.large),
+        false => turn.pass(),
+    };
+    let inflated = gunzip(&body, gate.max_body, has_room, pause);
+    inflated.map_err(|why| match why {
+        InflateError::TooLarge => gate.too_large("inflated"),
+        InflateError::NoRoom => busy(),
+        InflateError::Malformed(why) => {
+            let why = format!("the body is no gzip: {why}");
+            Failure::new(StatusCode::BAD_REQUEST, why)
+        }
     })
 }
 
-fn too_large(limit: usize, how: &str) -> Failure {
-    Failure::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        format!("the {how} body is larger than {limit} bytes; send smaller batches"),
-    )
-}
+/// Why an item is refused for which there is no room.
+const TRACE_FULL: &str = "trace_full";
+const NO_ROOM: &str = "no_room";
 
-fn keep(signal: Signal, batch: Batch, sink: &Sink) -> Rejected {
+fn keep(batch: Batch, sink: &Sink) -> Rejected {
     let mut rejected = batch.rejected;
-    sink.store.add_spans(batch.spans);
-    sink.store.add_logs(batch.logs);
+    let spans = sink.store.add_spans(batch.spans);
+    let logs = sink.store.add_logs(batch.logs);
+    if spans + logs > 0 {
+        let why =
+            format!("a trace holds {MAX_TRACE_SPANS} spans and a quarter of the memory at most");
+        rejected.refuse_many(TRACE_FULL, spans + logs, why);
+    }
     for sender in batch.metrics {
         let labels = sender_labels(&sender.resource);
         let values: Vec<&str> = labels.iter().map(|(_, value)| value.as_str()).collect();
@@ -178,9 +250,11 @@ fn keep(signal: Signal, batch: Batch, sink: &Sink) -> Rejected {
         let no_room = sink
             .series
             .merge(&source, &labels, sender.samples, now_us());
-        rejected.add_many("no_room", no_room);
+        if no_room > 0 {
+            let why = "all series take at most an eighth of the memory (--memory), those of one sender half of that";
+            rejected.refuse_many(NO_ROOM, no_room, why.to_owned());
+        }
     }
-    sink.counters.rejected(signal, &rejected);
     rejected
 }
 
@@ -198,9 +272,39 @@ fn sender_labels(resource: &Resource) -> Labels {
     labels
 }
 
+/// Reads the form of a query, which is charged like any body.
+pub(crate) async fn read_form(payload: Payload, gate: &Gate) -> Result<(Body, Account), Failure> {
+    let gate = Gate {
+        max_body: MAX_FORM,
+        ..gate.clone()
+    };
+    let mut account = gate.budget.account(Use::Body);
+    let form = read_in_time(payload, &gate, &mut account).await;
+    let form = form.map_err(|why| match why.status {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            let why = format!("the form is larger than {MAX_FORM} bytes");
+            Failure::new(StatusCode::PAYLOAD_TOO_LARGE, why)
+        }
+        _ => why,
+    });
+    Ok((form?, account))
+}
+
+async fn read_in_time(
+    payload: Payload,
+    gate: &Gate,
+    account: &mut Account,
+) -> Result<Body, Failure> {
+    let reading = tokio::time::timeout(READ_TIMEOUT, read(payload, gate, account));
+    reading.await.unwrap_or_else(|_| {
+        let why = format!("the body did not come within {READ_TIMEOUT:?}");
+        Err(Failure::new(StatusCode::REQUEST_TIMEOUT, why))
+    })
+}
+
 /// Reads the body up to the limit. Beyond it nothing is kept, but some more is read, see [`MAX_DRAINED`].
-async fn read(mut payload: Payload) -> Result<Vec<u8>, Failure> {
-    let mut body = Vec::new();
+async fn read(mut payload: Payload, gate: &Gate, account: &mut Account) -> Result<Body, Failure> {
+    let mut body = Body::new(gate.max_body).map_err(|_| busy());
     let mut size = 0_usize;
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|why| {
@@ -210,19 +314,18 @@ async fn read(mut payload: Payload) -> Result<Vec<u8>, Failure> {
             )
         })?;
         size += chunk.len();
-        if size <= MAX_SENT {
-            body.extend_from_slice(&chunk);
-        } else {
-            body = Vec::new();
-            if size > MAX_DRAINED {
-                break;
-            }
+        match &mut body {
+            Err(_) if size > gate.max_body + MAX_DRAINED => break,
+            Err(_) => {}
+            Ok(_) if size > gate.max_body => body = Err(gate.too_large("sent")),
+            Ok(_) if !account.cover(size.next_multiple_of(STEP)) => body = Err(busy()),
+            Ok(body) => body.extend(&chunk),
+        }
+        if body.is_err() {
+            account.clear();
         }
     }
-    if size > MAX_SENT {
-        return Err(too_large(MAX_SENT, "sent"));
-    }
-    Ok(body)
+    body
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding, Failure> {

@@ -18,9 +18,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use self::answer::{ApiError, Failure, answer, blocking};
+use crate::answer::{Answers, Page};
 use crate::model::{Kind, TraceId};
 use crate::params::{self, BadParameter, Params};
-use crate::search::{Found, MAX_SPANS, search};
+use crate::search::{Found, MAX_BYTES, MAX_SPANS, search};
 use crate::store::{Store, Trace};
 
 /// What Jaeger says when a trace is not there.
@@ -41,16 +42,20 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     v3::configure(config);
 }
 
-async fn services(store: web::Data<Store>) -> HttpResponse {
-    blocking(move || {
+async fn services(store: web::Data<Store>, answers: web::Data<Answers>) -> HttpResponse {
+    blocking(&answers, move |page| {
         let services = store.services();
-        answer(&services, services.len(), None)
+        answer(page, &services, services.len(), None)
     })
     .await
 }
 
-async fn operation_names(store: web::Data<Store>, service: web::Path<String>) -> HttpResponse {
-    blocking(move || {
+async fn operation_names(
+    store: web::Data<Store>,
+    service: web::Path<String>,
+    answers: web::Data<Answers>,
+) -> HttpResponse {
+    blocking(&answers, move |page| {
         let mut names: Vec<String> = store
             .operations(&service)
             .into_iter()
@@ -58,7 +63,7 @@ async fn operation_names(store: web::Data<Store>, service: web::Path<String>) ->
             .collect();
         names.sort();
         names.dedup();
-        answer(&names, names.len(), None)
+        answer(page, &names, names.len(), None)
     })
     .await
 }
@@ -71,12 +76,16 @@ struct Operation {
     span_kind: &'static str,
 }
 
-async fn operations(store: web::Data<Store>, request: HttpRequest) -> HttpResponse {
-    blocking(move_query(request, move |params| {
+async fn operations(
+    store: web::Data<Store>,
+    request: HttpRequest,
+    answers: web::Data<Answers>,
+) -> HttpResponse {
+    let job = move_query(request, move |params, page| {
         let operations = list_operations(&store, &params, "spanKind")?;
-        answer(&operations, operations.len(), None)
-    }))
-    .await
+        answer(page, &operations, operations.len(), None)
+    });
+    blocking(&answers, job).await
 }
 
 /// The operations of `service`, of one kind if the parameter `kind` says so.
@@ -116,14 +125,18 @@ fn kind_named(parameter: &str, text: &str) -> Result<Kind, BadParameter> {
     })
 }
 
-async fn traces(store: web::Data<Store>, request: HttpRequest) -> HttpResponse {
-    blocking(move_query(request, move |params| {
+async fn traces(
+    store: web::Data<Store>,
+    request: HttpRequest,
+    answers: web::Data<Answers>,
+) -> HttpResponse {
+    let job = move_query(request, move |params, page| {
         let ids = params
             .all("traceID")
             .map(|id| params::trace_id("traceID", id));
         let ids = ids.collect::<Result<Vec<_>, _>>()?;
         if !ids.is_empty() {
-            return traces_by_id(&store, &ids);
+            return traces_by_id(page, &store, &ids);
         }
         let query = query::search_query(&params, chrono::Utc::now())?;
         let Found {
@@ -132,16 +145,16 @@ async fn traces(store: web::Data<Store>, request: HttpRequest) -> HttpResponse {
         let mut shown: Vec<trace::JaegerTrace> = traces.iter().map(trace::render).collect();
         if let Some(last) = shown.last_mut().filter(|_| truncated) {
             last.warn(format!(
-                "there are more traces; this answer ends at {MAX_SPANS} spans: ask for less at once"
+                "there are more traces; this answer ends at {MAX_SPANS} spans or {MAX_BYTES} bytes: ask for less at once"
             ));
         }
-        answer(&shown, shown.len(), None)
-    }))
-    .await
+        answer(page, &shown, shown.len(), None)
+    });
+    blocking(&answers, job).await
 }
 
 /// Those that are here; each one that is not adds an error, as in Jaeger.
-fn traces_by_id(store: &Store, ids: &[TraceId]) -> Result<Vec<u8>, Failure> {
+fn traces_by_id(page: Page, store: &Store, ids: &[TraceId]) -> Result<Page, Failure> {
     let mut asked = HashSet::new();
     let mut found: Vec<Trace> = Vec::new();
     let mut errors = Vec::new();
@@ -160,15 +173,21 @@ fn traces_by_id(store: &Store, ids: &[TraceId]) -> Result<Vec<u8>, Failure> {
         }
     }
     let shown: Vec<trace::JaegerTrace> = found.iter().map(trace::render).collect();
-    answer(&shown, shown.len(), (!errors.is_empty()).then_some(errors))
+    answer(
+        page,
+        &shown,
+        shown.len(),
+        (!errors.is_empty()).then_some(errors),
+    )
 }
 
 async fn one_trace(
     store: web::Data<Store>,
     id: web::Path<String>,
     request: HttpRequest,
+    answers: web::Data<Answers>,
 ) -> HttpResponse {
-    blocking(move_query(request, move |params| {
+    let job = move_query(request, move |params, page| {
         let id = params::trace_id("traceID", &id)?;
         // Not used to filter: Grafana sends milliseconds here where Jaeger's API has microseconds.
         params.number("start")?;
@@ -176,31 +195,35 @@ async fn one_trace(
         let found = store
             .trace(id)
             .ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, NOT_FOUND))?;
-        answer(&[trace::render(&found)], 1, None)
-    }))
-    .await
+        answer(page, &[trace::render(&found)], 1, None)
+    });
+    blocking(&answers, job).await
 }
 
-async fn dependency_links(store: web::Data<Store>, request: HttpRequest) -> HttpResponse {
-    blocking(move_query(request, move |params| {
+async fn dependency_links(
+    store: web::Data<Store>,
+    request: HttpRequest,
+    answers: web::Data<Answers>,
+) -> HttpResponse {
+    let job = move_query(request, move |params, page| {
         let window = query::dependency_window(&params, chrono::Utc::now())?;
         let mut links = dependencies::links(&store, window);
         if let Some(service) = params.text("service") {
             links.retain(|link| link.parent == service || link.child == service);
         }
-        answer(&links, links.len(), None)
-    }))
-    .await
+        answer(page, &links, links.len(), None)
+    });
+    blocking(&answers, job).await
 }
 
 /// A job over the decoded query string, to be run off the worker thread.
 fn move_query<F>(
     request: HttpRequest,
     job: F,
-) -> impl FnOnce() -> Result<Vec<u8>, Failure> + Send + 'static
+) -> impl FnOnce(Page) -> Result<Page, Failure> + Send + 'static
 where
-    F: FnOnce(Params) -> Result<Vec<u8>, Failure> + Send + 'static,
+    F: FnOnce(Params, Page) -> Result<Page, Failure> + Send + 'static,
 {
     let query = request.query_string().to_owned();
-    move || job(Params::parse(&query)?)
+    move |page| job(Params::parse(&query)?, page)
 }

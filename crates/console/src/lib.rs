@@ -1,6 +1,8 @@
 //! The embedded telemetry backend: OTLP in, Jaeger's and Loki's query APIs and a web page out, everything in memory.
 
 mod answer;
+mod body;
+mod budget;
 mod cors;
 mod counters;
 mod critical_path;
@@ -37,7 +39,7 @@ use actix_web::web::ServiceConfig;
 
 pub use cors::Origins;
 pub use server::{Console, run, start};
-pub use settings::{Settings, parse_memory};
+pub use settings::{Settings, parse_memory, parse_size};
 
 /// All routes.
 fn routes(config: &mut ServiceConfig) {

@@ -1,6 +1,6 @@
 //! LogQL: the part of Loki's query language that this project's own tools and Grafana's Explore send.
 //!
-//! A hand-written lexer and parser make an [`ast::Query`]; `streams` and `counts` evaluate it over the store, record by record.
+//! A hand-written lexer and parser make an `ast::Query`; `streams` and `counts` evaluate it over the store, record by record.
 //! What the language has and this does not is refused by name, see [`Refusal`].
 
 mod ast;

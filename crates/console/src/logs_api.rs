@@ -1,12 +1,15 @@
 //! `GET /api/logs`.
 
-use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::{Value, json};
+use std::sync::Arc;
 
-use crate::answer::{bad_parameter, off_thread};
-use crate::model::LogRecord;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Serialize, Serializer};
+
+use crate::answer::{Answers, bad_parameter, off_thread};
+use crate::model::{Attributes, LogRecord};
 use crate::params::{self, BadParameter, Params};
 use crate::store::{LogFilter, Store, severity_rank};
+use crate::view::pairs;
 
 /// Answers when no `limit` is given.
 const DEFAULT_LIMIT: usize = 100;
@@ -19,14 +22,17 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config.route("/api/logs", web::get().to(logs));
 }
 
-async fn logs(store: web::Data<Store>, request: HttpRequest) -> HttpResponse {
+async fn logs(
+    store: web::Data<Store>,
+    request: HttpRequest,
+    answers: web::Data<Answers>,
+) -> HttpResponse {
     let filter = match filter(request.query_string()) {
         Ok(filter) => filter,
         Err(why) => return bad_parameter(&why),
     };
-    off_thread(move || {
-        let logs = store.logs(&filter);
-        json!({"logs": logs.iter().map(|log| shown(log)).collect::<Vec<_>>()})
+    off_thread(&answers, move || Lines {
+        logs: store.logs(&filter),
     })
     .await
 }
@@ -51,21 +57,35 @@ fn filter(query: &str) -> Result<LogFilter, BadParameter> {
     })
 }
 
-fn shown(log: &LogRecord) -> Value {
-    let attributes: Vec<Value> = log
-        .attributes
-        .iter()
-        .map(|(key, value)| json!({"key": key, "value": value}))
-        .collect();
-    json!({
-        "time_us": log.time_ns / 1_000,
-        "service": log.resource.service,
-        "severity": log.severity,
-        "body": log.body,
-        "trace_id": log.trace_id.map(|id| id.to_string()),
-        "span_id": log.span_id.map(|id| id.to_string()),
-        "attributes": attributes,
-    })
+/// The answer; a line is rendered only while it is written.
+#[derive(Serialize)]
+struct Lines {
+    #[serde(serialize_with = "lines")]
+    logs: Vec<Arc<LogRecord>>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    time_us: u64,
+    service: &'a str,
+    severity: &'a str,
+    body: &'a str,
+    trace_id: Option<String>,
+    span_id: Option<String>,
+    #[serde(serialize_with = "pairs")]
+    attributes: &'a Attributes,
+}
+
+fn lines<S: Serializer>(logs: &[Arc<LogRecord>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(logs.iter().map(|log| Line {
+        time_us: log.time_ns / 1_000,
+        service: &log.resource.service,
+        severity: &log.severity,
+        body: &log.body,
+        trace_id: log.trace_id.map(|id| id.to_string()),
+        span_id: log.span_id.map(|id| id.to_string()),
+        attributes: &log.attributes,
+    }))
 }
 
 #[cfg(test)]

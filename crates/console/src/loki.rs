@@ -6,20 +6,26 @@ mod params;
 use std::collections::{BTreeMap, BTreeSet};
 
 use actix_web::http::header::CONTENT_TYPE;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::web::{self, Payload};
+use actix_web::{HttpRequest, HttpResponse};
 use tokio::sync::Semaphore;
 
+use crate::answer::{Answers, Page};
+use crate::ingest::{Sink, read_form};
 use crate::logql::{self, Matcher, Query, Scan, Steps, index_labels, senders};
 use crate::params::{BadParameter, Params};
 use crate::store::Store;
 use answer::{Answer, Failure};
 use params::{RANGE_DEFAULT, SENDERS_DEFAULT};
 
-/// Queries being evaluated at once; more wait. Each may take as much memory as the largest answer, and a core.
+/// Queries being evaluated at once; more wait. Each may take a core.
 static EVALUATING: Semaphore = Semaphore::const_new(2);
 
+/// What a question is asked of.
+type Shared = (web::Data<Store>, web::Data<Sink>, web::Data<Answers>);
+
 /// A question and how to answer it.
-type Handler = fn(&Store, &Params) -> Answer;
+type Handler = fn(&Store, &Params, &mut Scan, Page) -> Answer;
 
 /// Adds the routes.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
@@ -30,7 +36,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         ("/loki/api/v1/label", labels),
         ("/loki/api/v1/series", series),
     ] {
-        let to = move |request, body, store| answered(request, body, store, handler);
+        let to = move |request, body, asked| answered(request, body, asked, handler);
         config.service(
             web::resource(path)
                 .route(web::get().to(to))
@@ -42,32 +48,38 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
 
 async fn answered(
     request: HttpRequest,
-    body: web::Bytes,
-    store: web::Data<Store>,
+    payload: Payload,
+    shared: Shared,
     handler: Handler,
 ) -> HttpResponse {
-    match parameters(&request, &body) {
-        Ok(params) => off_thread(move || handler(&store, &params)).await,
-        Err(why) => Failure::from(why).response(),
-    }
+    let outcome = async {
+        // The account covers the parameters while they wait.
+        let (body, _account) = read_form(payload, &shared.1.gate).await?;
+        let params = parameters(&request, &body)?;
+        off_thread(shared, move |store, scan, page| {
+            handler(store, &params, scan, page)
+        })
+        .await
+    };
+    outcome.await.unwrap_or_else(Failure::response)
 }
 
-/// Runs a handler where it holds nobody up.
-async fn off_thread(job: impl FnOnce() -> Answer + Send + 'static) -> HttpResponse {
-    let Ok(_permit) = EVALUATING.acquire().await else {
-        return Failure::stopping().response();
+/// Runs a handler where it holds nobody up. Its turn lasts until it ends, whoever still waits for it.
+async fn off_thread(
+    (store, _, answers): Shared,
+    job: impl FnOnce(&Store, &mut Scan, Page) -> Answer + Send + 'static,
+) -> Result<HttpResponse, Failure> {
+    let turn = EVALUATING.acquire().await;
+    let mut scan = Scan::charged(answers.account());
+    let job = move |page| {
+        let _turn = turn;
+        job(&store, &mut scan, page)
     };
-    match web::block(job).await {
-        Ok(Ok(body)) => HttpResponse::Ok()
-            .content_type("application/json")
-            .body(body),
-        Ok(Err(failure)) => failure.response(),
-        Err(_) => Failure::stopping().response(),
-    }
+    answers.compute(job).await
 }
 
 /// Those of a form come first, as Go's servers read them.
-fn parameters(request: &HttpRequest, body: &web::Bytes) -> Result<Params, BadParameter> {
+fn parameters(request: &HttpRequest, body: &[u8]) -> Result<Params, BadParameter> {
     let query = request.query_string();
     if body.is_empty() {
         return Params::parse(query);
@@ -88,35 +100,33 @@ fn expression(params: &Params) -> Result<&str, BadParameter> {
         .ok_or_else(|| BadParameter::new("query", "is missing"))
 }
 
-fn query(store: &Store, params: &Params) -> Answer {
+fn query(store: &Store, params: &Params, scan: &mut Scan, page: Page) -> Answer {
     let time = params::time(params, "time")?.unwrap_or_else(params::now);
     match logql::parse(expression(params)?)? {
         Query::Metric(metric) => {
-            let mut scan = Scan::default();
-            let series = logql::counts(store, &mut scan, &metric, Steps::once(time))?;
-            answer::vector(&series, &scan)
+            let series = logql::counts(store, scan, &metric, Steps::once(time))?;
+            answer::vector(page, &series, scan)
         }
-        Query::Constant(number) => answer::constant(number, time),
+        Query::Constant(number) => answer::constant(page, number, time),
         Query::Logs(_) => Err(Failure::bad(
             "log queries are not supported as an instant query type, please change your query to a range query type",
         )),
     }
 }
 
-fn query_range(store: &Store, params: &Params) -> Answer {
+fn query_range(store: &Store, params: &Params, scan: &mut Scan, page: Page) -> Answer {
     params::not_answered(params, "interval")?;
     let range = params::range(params, RANGE_DEFAULT)?;
-    let mut scan = Scan::default();
     match logql::parse(expression(params)?)? {
         Query::Logs(query) => {
             let (limit, direction) = (params::limit(params)?, params::direction(params)?);
-            let streams = logql::streams(store, &mut scan, &query, range, limit, direction)?;
-            answer::streams(&streams, &scan)
+            let streams = logql::streams(store, scan, &query, range, limit, direction)?;
+            answer::streams(page, &streams, scan)
         }
         Query::Metric(metric) => {
             let steps = Steps::new(range.start, range.end, params::step(params, &range)?)?;
-            let series = logql::counts(store, &mut scan, &metric, steps)?;
-            answer::matrix(&series, &scan)
+            let series = logql::counts(store, scan, &metric, steps)?;
+            answer::matrix(page, &series, scan)
         }
         Query::Constant(_) => Err(Failure::bad(
             "vector(…) is answered at /loki/api/v1/query only",
@@ -127,12 +137,20 @@ fn query_range(store: &Store, params: &Params) -> Answer {
 /// The streams of a span of time, each once.
 fn found_streams(
     store: &Store,
+    scan: &mut Scan,
     params: &Params,
     selectors: &[Vec<Matcher>],
 ) -> Result<BTreeSet<BTreeMap<String, String>>, Failure> {
     let range = params::range(params, SENDERS_DEFAULT)?;
-    let found = senders(store, range, selectors)?;
-    Ok(found.iter().map(|sender| index_labels(sender)).collect())
+    let mut streams = BTreeSet::new();
+    for sender in senders(scan, store, range, selectors)? {
+        let labels = index_labels(&sender);
+        if !streams.contains(&labels) {
+            scan.gathers_labels(&labels)?;
+            streams.insert(labels);
+        }
+    }
+    Ok(streams)
 }
 
 /// What `query` selects, if it is there.
@@ -155,41 +173,35 @@ fn is_empty_selector(text: &str) -> bool {
     bare == "{}"
 }
 
-fn labels(store: &Store, params: &Params) -> Answer {
-    let streams = found_streams(store, params, &selected(params)?)?;
+fn labels(store: &Store, params: &Params, scan: &mut Scan, page: Page) -> Answer {
+    let streams = found_streams(store, scan, params, &selected(params)?)?;
     let names: BTreeSet<&String> = streams.iter().flat_map(|labels| labels.keys()).collect();
-    answer::body(&names)
+    answer::body(page, &names)
 }
 
-async fn values(
-    name: web::Path<String>,
-    request: HttpRequest,
-    store: web::Data<Store>,
-) -> HttpResponse {
-    let params = match parameters(&request, &web::Bytes::new()) {
+async fn values(name: web::Path<String>, request: HttpRequest, shared: Shared) -> HttpResponse {
+    let params = match parameters(&request, &[]) {
         Ok(params) => params,
         Err(why) => return Failure::from(why).response(),
     };
-    off_thread(move || {
-        let streams = found_streams(&store, &params, &selected(&params)?)?;
+    let job = move |store: &Store, scan: &mut Scan, page: Page| {
+        let streams = found_streams(store, scan, &params, &selected(&params)?)?;
         let values: BTreeSet<&String> = streams
             .iter()
             .filter_map(|labels| labels.get(name.as_str()))
             .collect();
-        answer::body(&values)
-    })
-    .await
+        answer::body(page, &values)
+    };
+    let answer = off_thread(shared, job).await;
+    answer.unwrap_or_else(Failure::response)
 }
 
-fn series(store: &Store, params: &Params) -> Answer {
+fn series(store: &Store, params: &Params, scan: &mut Scan, page: Page) -> Answer {
     if params.text("match[]").is_none() {
         return Err(
             BadParameter::new("match[]", "is missing: name the streams, {} for all").into(),
         );
     }
-    answer::body(&found_streams(
-        store,
-        params,
-        &selectors(params, "match[]")?,
-    )?)
+    let selectors = selectors(params, "match[]")?;
+    answer::body(page, &found_streams(store, scan, params, &selectors)?)
 }

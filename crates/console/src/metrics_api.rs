@@ -1,13 +1,17 @@
 //! `GET /api/metrics` and `GET /api/targets`.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use crate::answer::{bad_parameter, off_thread};
+use crate::answer::{Answers, Page, Refused, bad_parameter, problem};
 use crate::params::{BadParameter, Params};
 use crate::samples::Exemplar;
 use crate::scrape::Targets;
 use crate::series::{Found, SeriesStore};
+
+/// The most labels in one question: each is looked for in each series.
+const MAX_LABELS: usize = 32;
 
 /// What is asked for.
 struct Query {
@@ -27,19 +31,32 @@ async fn targets(targets: web::Data<Targets>) -> HttpResponse {
     HttpResponse::Ok().json(targets.snapshot())
 }
 
-async fn metrics(series: web::Data<SeriesStore>, request: HttpRequest) -> HttpResponse {
+async fn metrics(
+    series: web::Data<SeriesStore>,
+    request: HttpRequest,
+    answers: web::Data<Answers>,
+) -> HttpResponse {
     let query = match query(request.query_string()) {
         Ok(query) => query,
         Err(why) => return bad_parameter(&why),
     };
-    off_thread(move || {
-        let found = series.find(query.name.as_deref(), &query.labels);
-        found
-            .into_iter()
-            .map(|found| shown(found, query.history))
-            .collect::<Vec<_>>()
-    })
-    .await
+    let job = move |mut page: Page| {
+        let room = &mut |bytes| page.gather(bytes);
+        let found = series.find(query.name.as_deref(), &query.labels, query.history, room);
+        let found = found.ok_or_else(|| page.no_room())?;
+        page.json(&All(found, query.history))
+    };
+    let answer = answers.compute(job).await;
+    answer.unwrap_or_else(|Refused { status, detail }| problem(status, &detail))
+}
+
+/// The answer; a series is rendered only while it is written.
+struct All(Vec<Found>, bool);
+
+impl Serialize for All {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|found| shown(found, self.1)))
+    }
 }
 
 fn query(query: &str) -> Result<Query, BadParameter> {
@@ -59,18 +76,24 @@ fn query(query: &str) -> Result<Query, BadParameter> {
             ));
         }
     };
+    let labels = params.all("label").map(pair);
+    let labels = labels.collect::<Result<Vec<_>, _>>()?;
+    if labels.len() > MAX_LABELS {
+        let why = format!("at most {MAX_LABELS} labels at once, got {}", labels.len());
+        return Err(BadParameter::new("label", why));
+    }
     Ok(Query {
         name: params.text("name").map(str::to_owned),
-        labels: params.all("label").map(pair).collect::<Result<_, _>>()?,
+        labels,
         history,
     })
 }
 
-fn shown(found: Found, with_history: bool) -> Value {
+fn shown(found: &Found, with_history: bool) -> Value {
     let labels: Map<String, Value> = found
         .labels
-        .into_iter()
-        .map(|(name, value)| (name, Value::String(value)))
+        .iter()
+        .map(|(name, value)| (name.clone(), Value::String(value.clone())))
         .collect();
     let mut shown = json!({"name": found.name, "labels": labels, "value": number(found.value), "timestamp_us": found.timestamp_us});
     if let Some(exemplar) = found.exemplar {

@@ -104,6 +104,10 @@ pub struct Link {
     pub trace_id: TraceId,
     /// Its span.
     pub span_id: SpanId,
+    /// What vendors added to its context.
+    pub trace_state: String,
+    /// Its trace flags and what is known of its context.
+    pub flags: u32,
     /// Attributes.
     pub attributes: Attributes,
 }
@@ -119,8 +123,12 @@ pub struct Span {
     pub parent: Option<SpanId>,
     /// Sender.
     pub resource: Arc<Resource>,
-    /// Instrumentation scope's name.
-    pub scope: String,
+    /// What vendors added to its context.
+    pub trace_state: String,
+    /// Its trace flags and what is known of its parent's context.
+    pub flags: u32,
+    /// Instrumentation scope.
+    pub scope: Arc<Scope>,
     /// Name.
     pub name: String,
     /// Kind.

@@ -1,14 +1,19 @@
 //! OTLP requests become spans, log records and samples.
 //!
 //! Neither encoding is decoded as a whole: two bytes of protobuf or three of JSON may stand for a struct of
-//! hundreds, so a small body could fill the memory. Items are decoded one by one, their lists are cut to what
-//! is kept, and what is cut or refused is counted.
+//! hundreds, so a small body could fill the memory. Items are decoded one by one (metrics by data point) and handed on
+//! before there are many; their lists are cut to what is kept, and what is cut or refused is counted.
+//!
+//! A body is refused as a whole only if its outer levels are broken. Whatever is wrong with one item costs that item.
 
+mod each;
+mod elements;
 pub(crate) mod json;
 pub(crate) mod json_metrics;
 mod lax;
 mod logs;
 pub(crate) mod metrics;
+mod names;
 mod points;
 pub(crate) mod protobuf;
 pub(crate) mod response;
@@ -20,16 +25,18 @@ mod values;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::logs::v1 as log_proto;
 use opentelemetry_proto::tonic::metrics::v1 as metric_proto;
 use opentelemetry_proto::tonic::trace::v1 as trace_proto;
 
-use crate::model::{LogRecord, Resource, Scope, Span};
+use crate::model::{Attributes, LogRecord, Resource, Scope, Span};
 use crate::samples::Sample;
 use crate::store::cost;
 
 pub(crate) use logs::SEVERITY_TEXT;
-pub(crate) use values::resource;
+pub(crate) use spans::{DROPPED_EVENTS, DROPPED_LINKS};
+pub(crate) use values::{DROPPED_KEY, resource};
 
 /// What a request is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,9 +69,39 @@ pub(crate) enum Encoding {
     Json,
 }
 
+/// Why an item cannot be read, for the case that nothing more is known of it.
+const UNDECODABLE: &str = "undecodable";
+
+/// The longest explanation of a refusal.
+const MAX_WHY: usize = 300;
+
+/// An item that is not taken: the reason by which it is counted, and what is wrong in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    reason: &'static str,
+    why: String,
+}
+
+impl Refusal {
+    fn new(reason: &'static str, why: String) -> Self {
+        let why = values::cut(why, MAX_WHY);
+        Self { reason, why }
+    }
+
+    fn too_large(what: &str, limit: usize) -> Self {
+        let most = elements::MAX_ELEMENTS;
+        let why = format!("the {what} has more than {limit} bytes or {most} parts");
+        Self::new(protobuf::TOO_LARGE, why)
+    }
+}
+
 /// Items that were not taken, by reason.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Rejected(BTreeMap<&'static str, u64>);
+pub(crate) struct Rejected {
+    counts: BTreeMap<&'static str, u64>,
+    /// What is wrong with the first that needs words.
+    why: Option<String>,
+}
 
 impl Rejected {
     /// Counts one.
@@ -75,18 +112,43 @@ impl Rejected {
     /// Counts some.
     pub fn add_many(&mut self, reason: &'static str, count: u64) {
         if count > 0 {
-            *self.0.entry(reason).or_default() += count;
+            *self.counts.entry(reason).or_default() += count;
         }
+    }
+
+    /// Counts one, and keeps the words.
+    pub fn refuse(&mut self, refusal: Refusal) {
+        self.add(refusal.reason);
+        self.why.get_or_insert(refusal.why);
+    }
+
+    /// Counts some, and keeps the words.
+    pub fn refuse_many(&mut self, reason: &'static str, count: u64, why: String) {
+        self.add_many(reason, count);
+        self.why.get_or_insert(why);
+    }
+
+    /// Counts those of another part of the same request.
+    pub fn merge(&mut self, other: Self) {
+        for (reason, count) in other.counts {
+            self.add_many(reason, count);
+        }
+        self.why = self.why.take().or(other.why);
     }
 
     /// All together.
     pub fn total(&self) -> u64 {
-        self.0.values().sum()
+        self.counts.values().sum()
     }
 
     /// Reasons with their counts.
     pub fn reasons(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.0.iter().map(|(reason, count)| (*reason, *count))
+        self.counts.iter().map(|(reason, count)| (*reason, *count))
+    }
+
+    /// What is wrong with the first that needs words.
+    pub fn why(&self) -> Option<&str> {
+        self.why.as_deref()
     }
 }
 
@@ -99,14 +161,16 @@ pub(crate) struct SenderSamples {
     pub samples: Vec<Sample>,
 }
 
-/// What the items of one request may cost in memory, by the store's estimate. Encoded they are a fifth of that or
-/// less, so only a body made for the purpose gets here.
-const MAX_BATCH_BYTES: usize = 96 << 20;
+/// What is decoded before it is handed on, in bytes as they came or as the store estimates them.
+const PART: usize = 1 << 20;
 
-/// Why items are refused beyond that.
-const REQUEST_TOO_LARGE: &str = "request_too_large";
+/// The longest that the labels of a data point may be together. Each bucket of a histogram has all of them.
+const MAX_LABELS: usize = 4 << 10;
 
-/// What a request brought.
+/// Why a point is refused whose labels are longer.
+const LABELS_TOO_LARGE: &str = "labels_too_large";
+
+/// A part of what a request brought.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     /// Spans.
@@ -120,68 +184,169 @@ pub(crate) struct Batch {
     bytes: usize,
 }
 
-impl Batch {
-    /// Whether there is room left; counts the item as refused if not.
-    fn has_room(&mut self) -> bool {
-        let has_room = self.bytes < MAX_BATCH_BYTES;
-        if !has_room {
-            self.rejected.add(REQUEST_TOO_LARGE);
-        }
-        has_room
-    }
+/// What items have in common.
+struct Group {
+    resource: Arc<Resource>,
+    scope: Arc<Scope>,
+    /// What the scope adds to the labels of its metrics, and how many bytes that is.
+    labels: Attributes,
+    label_bytes: usize,
+}
 
+/// Where items come from, if resource and scope can be read.
+type Origin = Result<Group, Refusal>;
+
+fn origin(resource: &Result<Arc<Resource>, Refusal>, scope: Result<Arc<Scope>, Refusal>) -> Origin {
+    let (resource, scope) = (resource.clone()?, scope?);
+    let labels = points::scope_labels(&scope);
+    let sizes = labels.iter().map(|(key, value)| {
+        let text = value.as_str().map(str::len);
+        key.len() + text.unwrap_or_else(|| value.to_string().len())
+    });
+    Ok(Group {
+        resource,
+        scope,
+        label_bytes: sizes.sum(),
+        labels,
+    })
+}
+
+/// Gathers items and hands them on part by part.
+pub(crate) struct Decoder<'a> {
+    batch: Batch,
+    keep: &'a mut dyn FnMut(Batch),
+}
+
+impl Decoder<'_> {
     /// Counts the sender of items to come.
     fn sender(&mut self, resource: &Arc<Resource>) {
-        self.bytes += cost::resource(resource);
+        self.batch.bytes += cost::resource(resource);
     }
 
-    fn span(&mut self, resource: &Arc<Resource>, scope: &str, span: trace_proto::Span) {
-        if !self.has_room() {
-            return;
+    fn span(&mut self, size: usize, origin: &Origin, span: Result<trace_proto::Span, Refusal>) {
+        match both(origin, span) {
+            Ok((group, span)) => match spans::convert(&group.resource, &group.scope, span) {
+                Ok(span) => {
+                    self.batch.bytes += cost::span(&span);
+                    self.batch.spans.push(span);
+                }
+                Err(reason) => self.batch.rejected.add(reason),
+            },
+            Err(refusal) => self.batch.rejected.refuse(refusal),
         }
-        match spans::convert(resource, scope, span) {
-            Ok(span) => {
-                self.bytes += cost::span(&span);
-                self.spans.push(span);
+        self.went_on(size);
+    }
+
+    fn log(&mut self, size: usize, origin: &Origin, log: Result<log_proto::LogRecord, Refusal>) {
+        match both(origin, log) {
+            Ok((group, log)) => {
+                let log = logs::convert(&group.resource, &group.scope, log);
+                self.batch.bytes += cost::log(&log);
+                self.batch.logs.push(log);
             }
-            Err(reason) => self.rejected.add(reason),
+            Err(refusal) => self.batch.rejected.refuse(refusal),
         }
+        self.went_on(size);
     }
 
-    fn log(&mut self, resource: &Arc<Resource>, scope: &Arc<Scope>, log: log_proto::LogRecord) {
-        if self.has_room() {
-            let log = logs::convert(resource, scope, log);
-            self.bytes += cost::log(&log);
-            self.logs.push(log);
+    /// Takes a metric of one data point.
+    fn metric(
+        &mut self,
+        size: usize,
+        origin: &Origin,
+        metric: Result<metric_proto::Metric, Refusal>,
+    ) {
+        let metric = both(origin, metric);
+        match metric {
+            Ok((group, metric)) if labels_fit(group, &metric) => self.samples(group, metric),
+            Ok(_) => {
+                let why = format!(
+                    "the labels of a data point and its scope have more than {MAX_LABELS} bytes"
+                );
+                let refusal = Refusal::new(LABELS_TOO_LARGE, why);
+                self.batch.rejected.refuse(refusal);
+            }
+            Err(refusal) => self.batch.rejected.refuse(refusal),
         }
+        self.went_on(size);
     }
 
-    fn metric(&mut self, resource: &Arc<Resource>, metric: metric_proto::Metric) {
-        if !self.has_room() {
-            return;
-        }
+    fn samples(&mut self, group: &Group, metric: metric_proto::Metric) {
         let mut samples = Vec::new();
-        metrics::convert(metric, &mut samples, &mut self.rejected);
-        self.bytes += samples.iter().map(Sample::cost).sum::<usize>();
-        match self.metrics.last_mut() {
-            Some(last) if Arc::ptr_eq(&last.resource, resource) => {
+        let rejected = &mut self.batch.rejected;
+        metrics::convert(&group.labels, metric, &mut samples, rejected);
+        self.batch.bytes += samples.iter().map(Sample::cost).sum::<usize>();
+        match self.batch.metrics.last_mut() {
+            Some(last) if Arc::ptr_eq(&last.resource, &group.resource) => {
                 last.samples.append(&mut samples)
             }
-            _ => self.metrics.push(SenderSamples {
-                resource: resource.clone(),
+            _ => self.batch.metrics.push(SenderSamples {
+                resource: group.resource.clone(),
                 samples,
             }),
         }
     }
+
+    fn empty(&mut self, size: usize) {
+        self.batch.rejected.add("empty_item");
+        self.went_on(size);
+    }
+
+    fn refuse(&mut self, size: usize, refusal: Refusal) {
+        self.batch.rejected.refuse(refusal);
+        self.went_on(size);
+    }
+
+    /// An item of so many bytes is done with.
+    fn went_on(&mut self, size: usize) {
+        self.batch.bytes += size;
+        if self.batch.bytes >= PART {
+            (self.keep)(std::mem::take(&mut self.batch));
+        }
+    }
 }
 
-/// Decodes a request.
+fn both<T>(origin: &Origin, item: Result<T, Refusal>) -> Result<(&Group, T), Refusal> {
+    match origin {
+        Ok(group) => Ok((group, item?)),
+        Err(refusal) => Err(refusal.clone()),
+    }
+}
+
+/// Whether the labels of its points are short enough, with those of the scope.
+fn labels_fit(group: &Group, metric: &metric_proto::Metric) -> bool {
+    use metric_proto::metric::Data;
+    let fit = |labels: &[KeyValue]| {
+        let sizes = labels.iter().map(prost::Message::encoded_len);
+        group.label_bytes + sizes.sum::<usize>() <= MAX_LABELS
+    };
+    match &metric.data {
+        Some(Data::Gauge(gauge)) => gauge.data_points.iter().all(|p| fit(&p.attributes)),
+        Some(Data::Sum(sum)) => sum.data_points.iter().all(|p| fit(&p.attributes)),
+        Some(Data::Histogram(all)) => all.data_points.iter().all(|p| fit(&p.attributes)),
+        Some(Data::Summary(all)) => all.data_points.iter().all(|p| fit(&p.attributes)),
+        Some(Data::ExponentialHistogram(_)) | None => true,
+    }
+}
+
+/// Whether a body can be read at all. Nothing of it has been taken then.
 ///
 /// # Errors
-/// A sentence that says why the body cannot be read.
-pub(crate) fn decode(signal: Signal, encoding: Encoding, body: &[u8]) -> Result<Batch, String> {
+/// A sentence that says why not.
+pub(crate) fn check(encoding: Encoding, body: &[u8]) -> Result<(), String> {
     match encoding {
-        Encoding::Protobuf => protobuf::decode(signal, body),
-        Encoding::Json => json::decode(signal, body),
+        Encoding::Protobuf => protobuf::check(body),
+        Encoding::Json => json::check(body),
     }
+}
+
+/// Decodes a body that was checked, and hands it on part by part.
+pub(crate) fn decode(signal: Signal, encoding: Encoding, body: &[u8], keep: &mut dyn FnMut(Batch)) {
+    let batch = Batch::default();
+    let mut decoder = Decoder { batch, keep };
+    match encoding {
+        Encoding::Protobuf => protobuf::decode(signal, body, &mut decoder),
+        Encoding::Json => json::decode(signal, body, &mut decoder),
+    }
+    (decoder.keep)(decoder.batch);
 }

@@ -12,9 +12,10 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use crate::budget::{Account, Budget, Use};
 use crate::exposition::{self, Format};
 use crate::log;
-use crate::samples::Sample;
+use crate::samples::{Labels, Sample};
 use crate::series::SeriesStore;
 use crate::slos::Slos;
 use crate::targets::{Target, TargetsFile};
@@ -24,6 +25,12 @@ const ACCEPTED: &str = "application/openmetrics-text;version=1.0.0,text/plain;ve
 
 /// The largest page.
 const MAX_PAGE: usize = 8 << 20;
+
+/// What is parsed before it is handed on, by the estimate.
+const PART: usize = 1 << 20;
+
+/// The most that the samples of one page for the objectives may take.
+const MAX_COUNTERS: usize = 4 << 20;
 
 /// A page takes no longer than the interval, but for a short one, nor than this.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -128,6 +135,7 @@ pub(crate) async fn run(
     series: SeriesStore,
     targets: Targets,
     slos: Slos,
+    budget: Budget,
 ) {
     let client = match reqwest::Client::builder()
         .no_proxy()
@@ -164,6 +172,7 @@ pub(crate) async fn run(
                             series.clone(),
                             targets.clone(),
                             slos.clone(),
+                            budget.clone(),
                         );
                         (target, Task(tokio::spawn(job)))
                     });
@@ -203,6 +212,7 @@ async fn scrape_again_and_again(
     series: SeriesStore,
     targets: Targets,
     slos: Slos,
+    budget: Budget,
 ) {
     let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(10)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -212,10 +222,22 @@ async fn scrape_again_and_again(
         let started = Instant::now();
         let now_us = now_us();
         let mut state = unknown(&target);
-        match page(&client, &target.url, interval.clamp(MIN_TIMEOUT, TIMEOUT)).await {
-            Ok(samples) => {
-                slos.scraped(&source, &target.labels, &samples, now_us);
-                let (kept, dropped) = series.replace(&source, &target.labels, samples, now_us);
+        let mut account = budget.account(Use::Body);
+        let timeout = interval.clamp(MIN_TIMEOUT, TIMEOUT);
+        let page = page(&client, &target.url, timeout, &mut account).await;
+        let kept = match page {
+            Ok(page) => {
+                let (series, slos) = (series.clone(), slos.clone());
+                let (source, labels) = (source.clone(), target.labels.clone());
+                let job = move || keep(&page, &source, &labels, now_us, &series, &slos);
+                let kept = tokio::task::spawn_blocking(job).await;
+                kept.unwrap_or_else(|why| Err(format!("the page cannot be parsed: {why}")))
+            }
+            Err(why) => Err(why),
+        };
+        drop(account);
+        match kept {
+            Ok((kept, dropped)) => {
                 state.up = true;
                 state.series = kept;
                 state.error = (dropped > 0).then(|| format!("{dropped} series found no room"));
@@ -250,12 +272,19 @@ pub(crate) fn now_us() -> u64 {
     u64::try_from(Utc::now().timestamp_micros()).unwrap_or_default()
 }
 
-/// Reads and parses one page.
+/// A page as it came.
+struct Page {
+    text: Vec<u8>,
+    format: Format,
+}
+
+/// Reads one page.
 async fn page(
     client: &reqwest::Client,
     url: &str,
     timeout: Duration,
-) -> Result<Vec<Sample>, String> {
+    account: &mut Account,
+) -> Result<Page, String> {
     let request = client.get(url).header(ACCEPT, ACCEPTED).timeout(timeout);
     let mut response = request.send().await.map_err(|why| reason(&why))?;
     if !response.status().is_success() {
@@ -267,20 +296,53 @@ async fn page(
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default(),
     );
-    let mut body = Vec::new();
+    let mut text = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|why| reason(&why))? {
-        if body.len() + chunk.len() > MAX_PAGE {
+        let size = text.len() + chunk.len();
+        if size > MAX_PAGE {
             return Err(format!("the page is larger than {MAX_PAGE} bytes"));
         }
-        body.extend_from_slice(&chunk);
+        if size > text.capacity() {
+            text.reserve_exact(size + size / 8 - text.len());
+        }
+        if !account.cover(text.capacity()) {
+            return Err("no room for the page among all bodies under way (--memory)".into());
+        }
+        text.extend_from_slice(&chunk);
     }
-    let parse = move || {
-        let text =
-            std::str::from_utf8(&body).map_err(|why| format!("the page is no UTF-8: {why}"))?;
-        exposition::parse(text, format)
-    };
-    let parsed = tokio::task::spawn_blocking(parse).await;
-    parsed.unwrap_or_else(|why| Err(format!("the page cannot be parsed: {why}")))
+    Ok(Page { text, format })
+}
+
+/// Keeps what a page says, part by part, if all of it can be read. Returns how many series there are, and how many found no room.
+fn keep(
+    page: &Page,
+    source: &str,
+    labels: &Labels,
+    now_us: u64,
+    series: &SeriesStore,
+    slos: &Slos,
+) -> Result<(u64, u64), String> {
+    let text =
+        std::str::from_utf8(&page.text).map_err(|why| format!("the page is no UTF-8: {why}"))?;
+    exposition::parse(text, page.format, &mut drop)?;
+    let started = Instant::now();
+    let (mut part, mut bytes, mut dropped) = (Vec::new(), 0, 0);
+    let (mut counters, mut counters_bytes) = (Vec::new(), 0);
+    exposition::parse(text, page.format, &mut |sample| {
+        bytes += sample.cost();
+        if sample.name.starts_with(slo::REQUESTS) && counters_bytes < MAX_COUNTERS {
+            counters_bytes += sample.cost();
+            counters.push(sample.clone());
+        }
+        part.push(sample);
+        if bytes >= PART {
+            dropped += series.scraped(source, labels, std::mem::take(&mut part), now_us);
+            bytes = 0;
+        }
+    })?;
+    dropped += series.scraped(source, labels, part, now_us);
+    slos.scraped(source, labels, &counters, now_us);
+    Ok((series.forget_unheard(source, started), dropped))
 }
 
 /// The innermost reason: reqwest's own text is only the outermost.

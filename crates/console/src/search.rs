@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use crate::model::{Span, Status};
-use crate::store::{Store, Trace};
+use crate::store::{Store, Trace, cost};
 use crate::tags;
 
 /// Spans that one answer may hold, so that a broad question cannot cost a multiple of the store's own memory. One trace
 /// is always returned whole.
 pub(crate) const MAX_SPANS: usize = 50_000;
+
+/// And so many bytes, by the store's estimate; as text they are about as many.
+pub(crate) const MAX_BYTES: usize = 16 << 20;
 
 /// Whose duration must be in the range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +45,7 @@ pub(crate) struct Found {
     pub traces: Vec<Trace>,
     /// How many traces were looked at.
     pub searched: usize,
-    /// Whether [`MAX_SPANS`] ended the search.
+    /// Whether [`MAX_SPANS`] or [`MAX_BYTES`] ended the search.
     pub truncated: bool,
 }
 
@@ -53,7 +56,7 @@ pub(crate) fn search(store: &Store, query: &Query) -> Found {
         searched: 0,
         truncated: false,
     };
-    let mut spans = 0;
+    let (mut spans, mut bytes) = (0, 0);
     for id in store.traces_newest_first() {
         // Evicted since the list was made.
         let Some(trace) = store.trace(id) else {
@@ -64,7 +67,12 @@ pub(crate) fn search(store: &Store, query: &Query) -> Found {
             continue;
         }
         spans += trace.spans.len();
-        if spans > MAX_SPANS && !found.traces.is_empty() {
+        bytes += trace
+            .spans
+            .iter()
+            .map(|span| cost::span(span))
+            .sum::<usize>();
+        if (spans > MAX_SPANS || bytes > MAX_BYTES) && !found.traces.is_empty() {
             found.truncated = true;
             break;
         }

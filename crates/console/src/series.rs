@@ -13,6 +13,11 @@ use crate::store::cost;
 /// Samples kept of each series.
 const HISTORY: usize = 60;
 
+/// The share of the budget that all senders together may take, and one of them, so that scraped targets and other senders find
+/// room: three quarters, and half.
+const SENT_SHARE: (usize, usize) = (3, 4);
+const SENDER_SHARE: usize = 2;
+
 /// A series that was sent, not scraped, goes when it is not heard of for so long: Prometheus's look-back.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -35,7 +40,7 @@ pub(crate) struct Found {
     pub timestamp_us: u64,
     /// Last request behind it.
     pub exemplar: Option<Exemplar>,
-    /// Time and value of the last samples, oldest first.
+    /// Time and value of the last samples, oldest first; empty if not asked for.
     pub history: Vec<(u64, f64)>,
 }
 
@@ -43,6 +48,8 @@ pub(crate) struct Found {
 struct State {
     limit: usize,
     bytes: usize,
+    /// Of these the bytes of senders.
+    sent_bytes: usize,
     dropped: u64,
     sources: BTreeMap<String, Source>,
 }
@@ -52,6 +59,9 @@ struct State {
 struct Source {
     /// Whether the last scrape worked; what a source that is down once said is no longer true.
     is_live: bool,
+    /// Whether it sends itself, and is not scraped.
+    sends: bool,
+    bytes: usize,
     metrics: HashMap<String, HashMap<Labels, Series>>,
 }
 
@@ -68,6 +78,16 @@ impl Series {
         let history = cost::block(HISTORY * size_of::<(u64, f64)>());
         labels_cost(labels) + cost::slot(size_of::<(Labels, Self)>()) + history
     }
+
+    fn first(sample: (u64, f64), exemplar: Option<Exemplar>, heard: Instant) -> Self {
+        let mut history = VecDeque::with_capacity(HISTORY);
+        history.push_back(sample);
+        Self {
+            history,
+            exemplar,
+            heard,
+        }
+    }
 }
 
 impl SeriesStore {
@@ -76,6 +96,7 @@ impl SeriesStore {
         let state = State {
             limit: usize::try_from(limit_bytes).unwrap_or(usize::MAX),
             bytes: 0,
+            sent_bytes: 0,
             dropped: 0,
             sources: BTreeMap::new(),
         };
@@ -93,14 +114,29 @@ impl SeriesStore {
         samples: Vec<Sample>,
         now_us: u64,
     ) -> (u64, u64) {
-        let mut state = self.lock();
         let started = Instant::now();
-        let dropped = state.add(source, own_labels, samples, now_us);
-        let kept = state.retain(source, |series| series.heard >= started);
-        (kept, dropped)
+        let dropped = self.scraped(source, own_labels, samples, now_us);
+        (self.forget_unheard(source, started), dropped)
     }
 
-    /// Some of what a source says. Returns how many series found no room.
+    /// Some of what a target says now. Returns how many series found no room.
+    pub fn scraped(
+        &self,
+        source: &str,
+        own_labels: &Labels,
+        samples: Vec<Sample>,
+        now_us: u64,
+    ) -> u64 {
+        self.lock().add(source, false, own_labels, samples, now_us)
+    }
+
+    /// What a source has not said since then goes. Returns how many series it has.
+    pub fn forget_unheard(&self, source: &str, since: Instant) -> u64 {
+        self.lock().retain(source, |series| series.heard >= since)
+    }
+
+    /// Some of what a sender says. Returns how many series found no room. What is not said for long goes with
+    /// [`Self::tidy`]: going through all series for each request would take long.
     pub fn merge(
         &self,
         source: &str,
@@ -108,10 +144,7 @@ impl SeriesStore {
         samples: Vec<Sample>,
         now_us: u64,
     ) -> u64 {
-        let mut state = self.lock();
-        let dropped = state.add(source, own_labels, samples, now_us);
-        state.retain(source, |series| series.heard.elapsed() < PATIENCE);
-        dropped
+        self.lock().add(source, true, own_labels, samples, now_us)
     }
 
     /// The source does not answer: its series are not shown until it does again.
@@ -123,9 +156,9 @@ impl SeriesStore {
 
     /// Forgets series that were sent long ago, and the sources of `scraped` kind that are no targets any more.
     pub fn tidy(&self, is_target: impl Fn(&str) -> bool, is_scraped: impl Fn(&str) -> bool) {
-        let mut state = self.lock();
-        let names: Vec<String> = state.sources.keys().cloned().collect();
+        let names: Vec<String> = self.lock().sources.keys().cloned().collect();
         for name in names {
+            let mut state = self.lock();
             if !is_scraped(&name) {
                 state.retain(&name, |series| series.heard.elapsed() < PATIENCE);
             } else if !is_target(&name) {
@@ -134,24 +167,32 @@ impl SeriesStore {
         }
     }
 
-    /// Series of this name that carry all these labels, sorted by labels.
-    pub fn find(&self, name: Option<&str>, wanted: &[(String, String)]) -> Vec<Found> {
-        let state = self.lock();
+    /// Series of this name that carry all these labels, sorted by labels; with their history if that is wanted. `room` is
+    /// asked for the bytes of each; `None` if it has none.
+    pub fn find(
+        &self,
+        name: Option<&str>,
+        wanted: &[(String, String)],
+        history: bool,
+        room: &mut dyn FnMut(usize) -> bool,
+    ) -> Option<Vec<Found>> {
         let mut found = Vec::new();
-        for source in state.sources.values().filter(|source| source.is_live) {
-            let metrics: Vec<_> = match name {
-                Some(name) => source.metrics.get_key_value(name).into_iter().collect(),
-                None => source.metrics.iter().collect(),
-            };
-            for (name, all) in metrics {
-                let matching = all
-                    .iter()
-                    .filter(|(labels, _)| wanted.iter().all(|label| labels.contains(label)));
-                found.extend(matching.filter_map(|(labels, series)| answer(name, labels, series)));
+        let sources: Vec<String> = self.lock().sources.keys().cloned().collect();
+        for source in sources {
+            let state = self.lock();
+            let live = state.sources.get(&source).filter(|source| source.is_live);
+            for (name, labels, series) in live.into_iter().flat_map(|source| source.named(name)) {
+                if !wanted.iter().all(|label| carries(labels, label)) {
+                    continue;
+                }
+                if !room(Series::cost(labels)) {
+                    return None;
+                }
+                found.extend(answer(name, labels, series, history));
             }
         }
         found.sort_by(|a, b| (&a.name, &a.labels).cmp(&(&b.name, &b.labels)));
-        found
+        Some(found)
     }
 
     /// Estimated bytes held.
@@ -169,7 +210,30 @@ impl SeriesStore {
     }
 }
 
-fn answer(name: &str, labels: &Labels, series: &Series) -> Option<Found> {
+impl Source {
+    /// Its series of one name, or all.
+    fn named<'a>(
+        &'a self,
+        name: Option<&'a str>,
+    ) -> impl Iterator<Item = (&'a String, &'a Labels, &'a Series)> {
+        let one = name.and_then(|name| self.metrics.get_key_value(name));
+        let all = self.metrics.iter().filter(move |_| name.is_none());
+        one.into_iter().chain(all).flat_map(|(name, all)| {
+            all.iter()
+                .map(move |(labels, series)| (name, labels, series))
+        })
+    }
+}
+
+/// Whether a label is there. An empty one is no label.
+fn carries(labels: &Labels, wanted: &(String, String)) -> bool {
+    match wanted.1.as_str() {
+        "" => !labels.iter().any(|(known, _)| *known == wanted.0),
+        _ => labels.contains(wanted),
+    }
+}
+
+fn answer(name: &str, labels: &Labels, series: &Series, history: bool) -> Option<Found> {
     let (timestamp_us, value) = *series.history.back()?;
     Some(Found {
         name: name.to_owned(),
@@ -177,72 +241,95 @@ fn answer(name: &str, labels: &Labels, series: &Series) -> Option<Found> {
         value,
         timestamp_us,
         exemplar: series.exemplar,
-        history: series.history.iter().copied().collect(),
+        history: match history {
+            true => series.history.iter().copied().collect(),
+            false => Vec::new(),
+        },
     })
 }
 
-/// Labels of the source and of the sample, sorted. The source's win; what the sample says otherwise is kept as
-/// `exported_…`, as Prometheus does.
+/// Labels of the source and of the sample, sorted. An empty one is no label. The source's win; what the sample says otherwise
+/// is kept as `exported_…`, as Prometheus does.
 pub(crate) fn all_labels(own: &Labels, sample: Labels) -> Labels {
-    let mut all = own.clone();
-    for (name, value) in sample {
-        match own.iter().find(|(known, _)| *known == name) {
-            Some((_, known)) if *known == value => {}
-            Some(_) => all.push((format!("exported_{name}"), value)),
-            None if value.is_empty() => {}
-            None => all.push((name, value)),
+    let is_set = |(_, value): &(String, String)| !value.is_empty();
+    let mut all: Labels = own.iter().filter(|label| is_set(label)).cloned().collect();
+    let (clashing, free): (Labels, Labels) = sample
+        .into_iter()
+        .filter(is_set)
+        .partition(|(name, _)| all.iter().any(|(known, _)| known == name));
+    all.extend(free);
+    for (mut name, value) in clashing {
+        if own.contains(&(name.clone(), value.clone())) {
+            continue;
         }
+        while all.iter().any(|(known, _)| *known == name) {
+            name.insert_str(0, "exported_");
+        }
+        all.push((name, value));
     }
     all.sort();
-    all.dedup_by(|next, kept| next.0 == kept.0);
     all.shrink_to_fit();
     all
 }
 
 impl State {
-    fn add(&mut self, source: &str, own_labels: &Labels, samples: Vec<Sample>, now_us: u64) -> u64 {
+    fn add(
+        &mut self,
+        name: &str,
+        sends: bool,
+        own_labels: &Labels,
+        samples: Vec<Sample>,
+        now_us: u64,
+    ) -> u64 {
         let mut dropped = 0;
         let heard = Instant::now();
-        let source = self.sources.entry(source.to_owned()).or_default();
+        let mut source = match self.sources.remove(name) {
+            Some(source) => source,
+            None => Source {
+                sends,
+                ..Source::default()
+            },
+        };
         source.is_live = true;
         for sample in samples {
             let labels = all_labels(own_labels, sample.labels);
             let at = sample.timestamp_us.unwrap_or(now_us);
-            let known = source
-                .metrics
-                .get_mut(&sample.name)
-                .and_then(|all| all.get_mut(&labels));
-            if let Some(series) = known {
+            let known = source.metrics.get_mut(&sample.name);
+            if let Some(series) = known.and_then(|all| all.get_mut(&labels)) {
                 series.heard = heard;
                 series.exemplar = sample.exemplar.or(series.exemplar);
                 push(&mut series.history, (at, sample.value));
                 continue;
             }
-            let name_cost = match source.metrics.contains_key(&sample.name) {
-                true => 0,
-                false => name_cost(&sample.name),
-            };
-            let cost = Series::cost(&labels) + name_cost;
-            if self.bytes + cost > self.limit {
+            let cost = Series::cost(&labels) + source.new_cost(name, &sample.name);
+            if !self.has_room(&source, cost) {
                 dropped += 1;
                 continue;
             }
-            self.bytes += cost;
-            let mut history = VecDeque::with_capacity(HISTORY);
-            history.push_back((at, sample.value));
-            let series = Series {
-                history,
-                exemplar: sample.exemplar,
-                heard,
-            };
-            source
-                .metrics
-                .entry(sample.name)
-                .or_default()
-                .insert(labels, series);
+            self.charge(&mut source, cost);
+            let series = Series::first((at, sample.value), sample.exemplar, heard);
+            let of_name = source.metrics.entry(sample.name).or_default();
+            of_name.insert(labels, series);
+        }
+        if !source.metrics.is_empty() {
+            self.sources.insert(name.to_owned(), source);
         }
         self.dropped += dropped;
         dropped
+    }
+
+    fn has_room(&self, source: &Source, cost: usize) -> bool {
+        let (share, of) = SENT_SHARE;
+        let is_fair = !source.sends
+            || (self.sent_bytes + cost <= self.limit / of * share
+                && source.bytes + cost <= self.limit / SENDER_SHARE);
+        is_fair && self.bytes + cost <= self.limit
+    }
+
+    fn charge(&mut self, source: &mut Source, cost: usize) {
+        self.bytes += cost;
+        source.bytes += cost;
+        self.sent_bytes += if source.sends { cost } else { 0 };
     }
 
     /// Drops the series of a source that are not to stay, then the source if nothing is left. Returns how many stay.
@@ -250,22 +337,27 @@ impl State {
         let Some(source) = self.sources.get_mut(name) else {
             return 0;
         };
-        let bytes = &mut self.bytes;
-        let mut kept = 0;
+        let (mut kept, mut freed) = (0, 0);
         source.metrics.retain(|metric, all| {
             all.retain(|labels, series| {
                 let stays = stays(series);
                 if !stays {
-                    *bytes -= Series::cost(labels);
+                    freed += Series::cost(labels);
                 }
                 stays
             });
             kept += all.len() as u64;
             if all.is_empty() {
-                *bytes -= name_cost(metric);
+                freed += name_cost(metric);
             }
             !all.is_empty()
         });
+        if kept == 0 {
+            freed += source_cost(name);
+        }
+        source.bytes -= freed;
+        self.bytes -= freed;
+        self.sent_bytes -= if source.sends { freed } else { 0 };
         if kept == 0 {
             self.sources.remove(name);
         }
@@ -273,8 +365,30 @@ impl State {
     }
 }
 
+impl Source {
+    /// What a series costs beside itself: its metric's table and the source, if it is the first one in them.
+    fn new_cost(&self, source: &str, metric: &str) -> usize {
+        match (self.metrics.is_empty(), self.metrics.contains_key(metric)) {
+            (true, _) => source_cost(source) + name_cost(metric),
+            (false, true) => 0,
+            (false, false) => name_cost(metric),
+        }
+    }
+}
+
+/// The least size of a table: four slots and their control bytes.
+const fn least_table(slot: usize) -> usize {
+    cost::block(4 * slot + 20)
+}
+
+fn source_cost(name: &str) -> usize {
+    let table = least_table(size_of::<(String, HashMap<Labels, Series>)>());
+    cost::block(name.len()) + cost::slot(size_of::<(String, Source)>()) + table
+}
+
 fn name_cost(name: &str) -> usize {
-    cost::block(name.len()) + cost::slot(size_of::<(String, HashMap<Labels, Series>)>())
+    let slot = cost::slot(size_of::<(String, HashMap<Labels, Series>)>());
+    cost::block(name.len()) + slot + least_table(size_of::<(Labels, Series)>())
 }
 
 /// Adds a sample to a full-sized ring. A page that shows an old sample again adds nothing; one whose clock went back starts anew.

@@ -12,6 +12,8 @@ use listen::StopSignals;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
+use crate::answer::Answers;
+use crate::budget::Budget;
 use crate::counters::Counters;
 use crate::guard::{Doors, guard};
 use crate::ingest::{Gate, Sink};
@@ -23,11 +25,14 @@ use crate::stats::Sources;
 use crate::store::Store;
 use crate::{answer, log};
 
-/// The share of the budget that metrics get.
-const METRICS_SHARE: u64 = 8;
-
 /// Enough for a laptop; decoding and searching have threads of their own.
 const WORKERS: usize = 2;
+
+/// Connections of each worker; each has some buffers. More wait to be accepted.
+const MAX_CONNECTIONS: usize = 1_024;
+
+/// A connection ends when its reader has taken nothing for so long, and with it the answer that waits.
+const READER_GONE_MS: u32 = 10_000;
 
 /// How long requests may go on after the end is called for.
 const DRAIN_SECONDS: u64 = 2;
@@ -82,16 +87,16 @@ pub fn run(settings: Settings) -> Result<()> {
 /// # Errors
 /// The address cannot be listened on.
 pub fn start(settings: Settings) -> Result<Console> {
-    let metrics_bytes = settings.memory_bytes / METRICS_SHARE;
-    let series = SeriesStore::new(metrics_bytes);
-    let store = Store::new(settings.memory_bytes - metrics_bytes);
+    let budget = Budget::new(settings.memory_bytes);
+    let series = SeriesStore::new(budget.series());
+    let store = Store::new(budget.store());
     let targets = Targets::default();
     let slos = Slos::new()?;
-    let (server, address) = bind(&settings, &store, &series, &targets, &slos)?;
+    let (server, address) = bind(&settings, &budget, &store, &series, &targets, &slos)?;
     log::info("listening", json!({"http_addr": address.to_string()}));
     let (file, interval) = (settings.targets_file, settings.scrape_interval);
     let scraper = actix_web::rt::spawn(async move {
-        crate::scrape::run(file.as_deref(), interval, series, targets, slos).await;
+        crate::scrape::run(file.as_deref(), interval, series, targets, slos, budget).await;
     });
     Ok(Console {
         address,
@@ -103,6 +108,7 @@ pub fn start(settings: Settings) -> Result<Console> {
 
 fn bind(
     settings: &Settings,
+    budget: &Budget,
     store: &Store,
     series: &SeriesStore,
     targets: &Targets,
@@ -114,6 +120,9 @@ fn bind(
             settings.listen
         )
     })?;
+    // Accepted connections inherit it.
+    rustix::net::sockopt::set_tcp_user_timeout(&listener, READER_GONE_MS)
+        .context("the listener takes no time-out")?;
     let address = listener
         .local_addr()
         .context("the listener has no address")?;
@@ -122,14 +131,16 @@ fn bind(
         store: store.clone(),
         series: series.clone(),
         counters: counters.clone(),
-        gate: Gate::default(),
+        gate: Gate::new(budget.clone(), settings.max_body_bytes),
     });
     let sources = web::Data::new(Sources {
         store: store.clone(),
         series: series.clone(),
         counters: counters.clone(),
+        budget: budget.clone(),
         limit_bytes: settings.memory_bytes,
     });
+    let answers = web::Data::new(Answers::new(budget.clone()));
     let (store, series, targets, slos) = (
         web::Data::new(store.clone()),
         web::Data::new(series.clone()),
@@ -152,6 +163,7 @@ fn bind(
             .app_data(doors.clone())
             .app_data(sink.clone())
             .app_data(sources.clone())
+            .app_data(answers.clone())
             .wrap(from_fn(listen::head_as_get))
             .wrap(from_fn(guard))
             .configure(crate::routes)
@@ -159,6 +171,7 @@ fn bind(
     };
     let server = HttpServer::new(app)
         .workers(WORKERS)
+        .max_connections(MAX_CONNECTIONS)
         .disable_signals()
         .shutdown_timeout(DRAIN_SECONDS)
         .listen(listener)

@@ -16,8 +16,10 @@ const MIN_MEMORY: u64 = 8 << 20;
 pub struct Settings {
     /// Where it listens; port 0 takes any free port, which the log line `listening` tells.
     pub listen: SocketAddr,
-    /// Budget for traces, logs and metrics, in bytes.
+    /// Budget for traces, logs, metrics and requests under way, in bytes.
     pub memory_bytes: u64,
+    /// The largest body of a request, as sent and once inflated, in bytes. What the budget has no room for is refused too.
+    pub max_body_bytes: u64,
     /// What to scrape, in the format of Prometheus's `file_sd`; read again when it changes.
     pub targets_file: Option<PathBuf>,
     /// Time between two scrapes of a target.
@@ -35,6 +37,18 @@ pub struct Settings {
 /// # Errors
 /// A sentence that says what was given and what is allowed; less than 8 MiB is refused.
 pub fn parse_memory(text: &str) -> Result<u64, String> {
+    let bytes = parse_size(text)?;
+    if bytes < MIN_MEMORY {
+        return Err(format!("{text:?} is too small: at least 8MiB are needed"));
+    }
+    Ok(bytes)
+}
+
+/// Reads a size in bytes, see [`parse_memory`].
+///
+/// # Errors
+/// A sentence that says what was given and what is allowed.
+pub fn parse_size(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, u64); 8] = [
         ("", 1),
         ("b", 1),
@@ -64,11 +78,7 @@ pub fn parse_memory(text: &str) -> Result<u64, String> {
         .parse::<u64>()
         .ok()
         .and_then(|number| number.checked_mul(scale));
-    let bytes = bytes.ok_or_else(|| format!("{text:?} is too large: {expected}"))?;
-    if bytes < MIN_MEMORY {
-        return Err(format!("{text:?} is too small: at least 8MiB are needed"));
-    }
-    Ok(bytes)
+    bytes.ok_or_else(|| format!("{text:?} is too large: {expected}"))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
 use slo::{Burn, Definition, Engine, Gone, Indicator, Profile, Reading, Series, Severity};
 
-use crate::answer::off_thread;
+use crate::answer::{Answers, off_thread};
 use crate::samples::{Labels, Sample};
 use crate::scrape::now_us;
 use crate::series::all_labels;
@@ -39,9 +39,9 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config.route("/api/alerts", web::get().to(alerts));
 }
 
-async fn alerts(slos: web::Data<Slos>) -> HttpResponse {
+async fn alerts(slos: web::Data<Slos>, answers: web::Data<Answers>) -> HttpResponse {
     let slos = slos.get_ref().clone();
-    off_thread(move || slos.answer(milliseconds(now_us()))).await
+    off_thread(&answers, move || slos.answer(milliseconds(now_us()))).await
 }
 
 fn milliseconds(us: u64) -> i64 {

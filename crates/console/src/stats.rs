@@ -5,6 +5,7 @@ use std::fmt::Write;
 use actix_web::{HttpResponse, web};
 use serde_json::{Map, Value, json};
 
+use crate::budget::Budget;
 use crate::counters::{Counters, Counts};
 use crate::otlp::Signal;
 use crate::series::SeriesStore;
@@ -19,6 +20,8 @@ pub(crate) struct Sources {
     pub series: SeriesStore,
     /// Requests and refusals.
     pub counters: Counters,
+    /// What requests use.
+    pub budget: Budget,
     /// The whole budget.
     pub limit_bytes: u64,
 }
@@ -50,6 +53,7 @@ async fn stats(sources: web::Data<Sources>) -> HttpResponse {
         "spans": stats.spans,
         "logs": stats.logs,
         "bytes": stats.bytes + sources.series.bytes(),
+        "under_way_bytes": sources.budget.under_way(),
         "limit_bytes": sources.limit_bytes,
         "evicted_traces": stats.evicted_traces,
         "evicted_logs": stats.evicted_logs,
@@ -114,9 +118,15 @@ fn write_store(page: &mut String, stats: &Stats, sources: &Sources) {
             stats.bytes + sources.series.bytes(),
         ),
         (
+            "console_under_way_bytes",
+            "gauge",
+            "Bytes of bodies and answers under way.",
+            sources.budget.under_way(),
+        ),
+        (
             "console_store_limit_bytes",
             "gauge",
-            "Budget for what is held.",
+            "Budget for what is held and what is under way.",
             sources.limit_bytes,
         ),
         ("console_traces", "gauge", "Traces held.", stats.traces),
@@ -131,7 +141,7 @@ fn write_store(page: &mut String, stats: &Stats, sources: &Sources) {
         (
             "console_evicted_logs_total",
             "counter",
-            "Log records without a trace that made room for newer ones.",
+            "Log records without a trace that made room for newer items.",
             stats.evicted_logs,
         ),
         (

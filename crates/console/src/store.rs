@@ -1,23 +1,27 @@
 //! Traces and logs in memory, within a budget of bytes.
 //!
 //! What an item costs is estimated when it comes (see `cost`): the size of its structs plus every heap block behind
-//! them, rounded up as an allocator does. Over the budget the oldest whole traces go first, by the time their
-//! first item came; half a waterfall would only mislead. Logs without a trace have a ring of their own, a tenth of the budget.
+//! them, rounded up as an allocator does. Over the budget whoever holds most (see `senders`) loses its oldest whole traces, by the
+//! time their first item came; half a waterfall would only mislead. Logs without a trace have a ring of their own, a tenth of the budget.
 //! No trace may hold more than [`MAX_TRACE_SPANS`] spans or a quarter of the budget, so that one runaway loop
 //! does not wipe out everything else; what is refused is counted in `dropped_spans` (and `dropped_logs`).
 
 pub(crate) mod cost;
+mod newest;
 mod operations;
 mod resources;
+mod senders;
 mod state;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 use crate::model::{Kind, LogRecord, Span, SpanId, TraceId};
-use state::State;
+use newest::Newest;
+use state::{State, passes};
 
 /// The most spans that one trace may hold.
 pub const MAX_TRACE_SPANS: usize = 10_000;
@@ -25,13 +29,12 @@ pub const MAX_TRACE_SPANS: usize = 10_000;
 /// The most answers of [`Store::linked_from`].
 pub const MAX_LINKED_FROM: usize = 1_000;
 
-/// The traces whose log records are read at once.
-const TRACES_OF_BATCH: usize = 256;
-
 /// A shared handle; clones see the same data.
 #[derive(Debug, Clone)]
 pub struct Store {
     state: Arc<RwLock<State>>,
+    /// Held by who adds, so that of two writers only one waits for the lock: it is given to waiting writers first.
+    adding: Arc<Mutex<()>>,
 }
 
 /// A snapshot of one trace.
@@ -77,7 +80,7 @@ pub struct Stats {
     pub limit_bytes: u64,
     /// Traces dropped because the budget was used up.
     pub evicted_traces: u64,
-    /// Log records without a trace that were dropped because their ring was full.
+    /// Log records without a trace that were dropped because their ring or the budget was full.
     pub evicted_logs: u64,
     /// Spans refused because their trace was too large.
     pub dropped_spans: u64,
@@ -100,24 +103,30 @@ impl Store {
         let state = State::new(usize::try_from(limit_bytes).unwrap_or(usize::MAX));
         Self {
             state: Arc::new(RwLock::new(state)),
+            adding: Arc::default(),
         }
     }
 
     /// Adds spans. One that is here already (same id, service and kind, as when an exporter sends a batch again) replaces
-    /// the earlier one.
-    pub fn add_spans(&self, spans: Vec<Span>) {
+    /// the earlier one. Answers how many found no room in their trace.
+    pub fn add_spans(&self, spans: Vec<Span>) -> u64 {
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.write();
-        for span in spans {
-            state.add_span(span);
-        }
+        let refused = spans
+            .into_iter()
+            .filter_map(|span| (!state.add_span(span)).then_some(()));
+        refused.count() as u64
     }
 
-    /// Adds log records: to their trace, also when its spans are yet to come, else to the ring.
-    pub fn add_logs(&self, logs: Vec<LogRecord>) {
+    /// Adds log records: to their trace, also when its spans are yet to come, else to the ring. Answers how many found no
+    /// room in their trace.
+    pub fn add_logs(&self, logs: Vec<LogRecord>) -> u64 {
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.write();
-        for log in logs {
-            state.add_log(log);
-        }
+        let refused = logs
+            .into_iter()
+            .filter_map(|log| (!state.add_log(log)).then_some(()));
+        refused.count() as u64
     }
 
     /// The trace, if at least one of its spans is here.
@@ -128,6 +137,12 @@ impl Store {
     /// All traces with spans, the one that began to arrive last first. A snapshot: some may be gone when asked for.
     pub fn traces_newest_first(&self) -> Vec<TraceId> {
         self.read().newest_first()
+    }
+
+    /// Which of these traces have spans here.
+    pub fn known(&self, ids: impl Iterator<Item = TraceId>) -> HashSet<TraceId> {
+        let state = self.read();
+        ids.filter(|id| state.has_spans(*id)).collect()
     }
 
     /// Services with spans, sorted.
@@ -145,21 +160,35 @@ impl Store {
         self.read().linked_from(id)
     }
 
-    /// The newest log records that pass the filter, newest first.
+    /// The newest log records that pass the filter, newest first. The store is locked for a part of them at a time.
     pub fn logs(&self, filter: &LogFilter) -> Vec<Arc<LogRecord>> {
-        self.read().logs(filter)
+        let mut newest = Newest::new(filter.limit);
+        if let Some(id) = filter.trace_id {
+            self.read().logs_of(id, filter, &mut newest);
+        } else {
+            let mut at = Some(0);
+            while let Some(number) = at {
+                at = self.read().look_at_logs(number, &mut |log, number| {
+                    if passes(log, filter) {
+                        newest.add(log, number);
+                    }
+                });
+            }
+        }
+        newest.newest_first()
     }
 
-    /// All log records, those without a trace first, in batches: the lock is held while one is made. What comes or goes
-    /// meanwhile may be in it or not.
+    /// All log records in batches, in the order in which they or their traces came. The store is locked while a batch is made; what comes
+    /// or goes meanwhile may be in it or not.
     pub fn log_batches(&self) -> impl Iterator<Item = Vec<Arc<LogRecord>>> {
-        let (loose, ids) = self.read().log_places();
-        let mut ids = ids.into_iter();
-        let of_traces = std::iter::from_fn(move || {
-            let some: Vec<TraceId> = ids.by_ref().take(TRACES_OF_BATCH).collect();
-            (!some.is_empty()).then(|| self.read().logs_of(&some))
-        });
-        std::iter::once(loose).chain(of_traces)
+        let mut at = Some(0);
+        std::iter::from_fn(move || {
+            let mut batch = Vec::new();
+            at = self
+                .read()
+                .look_at_logs(at?, &mut |log, _| batch.push(log.clone()));
+            Some(batch)
+        })
     }
 
     /// Numbers about the store.

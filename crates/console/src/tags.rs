@@ -1,5 +1,5 @@
-//! What a span can be searched by: its attributes, its sender's, its events', and the tags that Jaeger makes of
-//! status, kind and scope.
+//! What a span can be searched by: its attributes, its sender's, its scope's, its events', its links', and the tags that
+//! Jaeger makes of status, kind and scope.
 
 use std::borrow::Cow;
 
@@ -10,9 +10,15 @@ use crate::model::{Attributes, Span, Status};
 /// The tags that Jaeger shows for fields of the span that are no attributes, as the OpenTelemetry specification
 /// maps them ("OpenTelemetry to Jaeger transformation").
 pub(crate) fn derived(span: &Span) -> Vec<(&'static str, Value)> {
-    let mut tags = Vec::with_capacity(5);
-    if !span.scope.is_empty() {
-        tags.push(("otel.scope.name", Value::from(span.scope.as_str())));
+    let mut tags = Vec::with_capacity(7);
+    for (key, text) in [
+        ("otel.scope.name", &span.scope.name),
+        ("otel.scope.version", &span.scope.version),
+        ("w3c.tracestate", &span.trace_state),
+    ] {
+        if !text.is_empty() {
+            tags.push((key, Value::from(text.as_str())));
+        }
     }
     tags.push(("span.kind", Value::from(span.kind.as_str())));
     match &span.status {
@@ -38,6 +44,11 @@ pub(crate) fn carries(span: &Span, key: &str, wanted: &str) -> bool {
     };
     in_attributes(&span.attributes)
         || in_attributes(&span.resource.attributes)
+        || in_attributes(&span.scope.attributes)
+        || span
+            .links
+            .iter()
+            .any(|link| in_attributes(&link.attributes))
         || span.events.iter().any(|event| {
             (key == "event" && event.name == wanted) || in_attributes(&event.attributes)
         })
@@ -71,7 +82,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::{Event, Kind, Resource};
+    use crate::model::{Event, Kind, Link, Resource, Scope, SpanId, TraceId};
     use crate::tree::tests::span;
 
     #[test]
@@ -94,6 +105,18 @@ mod tests {
             time_ns: 0,
             attributes: vec![("retry".into(), json!(false))],
         }];
+        span.scope = Arc::new(Scope {
+            name: "test".into(),
+            version: "1.2".into(),
+            attributes: vec![("library".into(), json!("http"))],
+        });
+        span.links = vec![Link {
+            trace_id: TraceId(2),
+            span_id: SpanId(3),
+            trace_state: String::new(),
+            flags: 0,
+            attributes: vec![("cause".into(), json!("retry"))],
+        }];
         for (key, value) in [
             ("code", "409"),
             ("ratio", "1.0"),
@@ -107,6 +130,9 @@ mod tests {
             ("otel.status_code", "ERROR"),
             ("otel.status_description", "out of stock"),
             ("otel.scope.name", "test"),
+            ("otel.scope.version", "1.2"),
+            ("library", "http"),
+            ("cause", "retry"),
         ] {
             assert!(carries(&span, key, value), "{key}={value}");
         }

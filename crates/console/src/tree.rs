@@ -143,7 +143,7 @@ fn sorted_children(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::model::{Kind, Resource, Status, TraceId};
+    use crate::model::{Kind, Resource, Scope, Status, TraceId};
 
     /// A span of trace 1; times in nanoseconds.
     pub fn span(id: u64, parent: Option<u64>, start_ns: u64, end_ns: u64) -> Span {
@@ -155,7 +155,12 @@ pub(crate) mod tests {
                 service: "shop".into(),
                 attributes: Vec::new(),
             }),
-            scope: "test".into(),
+            trace_state: String::new(),
+            flags: 0,
+            scope: Arc::new(Scope {
+                name: "test".into(),
+                ..Scope::default()
+            }),
             name: format!("span {id}"),
             kind: Kind::Internal,
             start_ns,

@@ -5,12 +5,12 @@ mod list;
 mod tests;
 mod waterfall;
 
-use actix_web::http::StatusCode;
-use actix_web::http::header::ContentType;
-use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Serialize;
+pub(crate) use waterfall::pairs;
 
-use crate::answer::problem;
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use crate::answer::{Answers, Page, Refused, problem};
 use crate::params::{self, BadParameter, Params};
 use crate::store::Store;
 
@@ -21,17 +21,25 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .route("/api/console/traces/{id}", web::get().to(one_trace));
 }
 
-async fn traces(store: web::Data<Store>, request: HttpRequest) -> HttpResponse {
+async fn traces(
+    store: web::Data<Store>,
+    request: HttpRequest,
+    answers: web::Data<Answers>,
+) -> HttpResponse {
     let query = request.query_string().to_owned();
-    blocking(move || {
+    blocking(&answers, move |page| {
         let query = list::query(Params::parse(&query)?)?;
-        json(&list::list(&store, &query))
+        Ok(page.json(&list::list(&store, &query))?)
     })
     .await
 }
 
-async fn one_trace(store: web::Data<Store>, id: web::Path<String>) -> HttpResponse {
-    blocking(move || {
+async fn one_trace(
+    store: web::Data<Store>,
+    id: web::Path<String>,
+    answers: web::Data<Answers>,
+) -> HttpResponse {
+    blocking(&answers, move |page| {
         let id = params::trace_id("trace_id", &id)?;
         let missing = || Failure {
             status: StatusCode::NOT_FOUND,
@@ -40,7 +48,7 @@ async fn one_trace(store: web::Data<Store>, id: web::Path<String>) -> HttpRespon
             ),
         };
         let trace = store.trace(id).ok_or_else(missing)?;
-        json(&waterfall::waterfall(&store, &trace))
+        Ok(page.json(&waterfall::waterfall(&store, &trace))?)
     })
     .await
 }
@@ -60,28 +68,18 @@ impl From<BadParameter> for Failure {
     }
 }
 
-fn json<T: Serialize>(body: &T) -> Result<Vec<u8>, Failure> {
-    let failure = |e: serde_json::Error| Failure {
-        status: StatusCode::INTERNAL_SERVER_ERROR,
-        detail: e.to_string(),
-    };
-    serde_json::to_vec(body).map_err(failure)
+impl From<Refused> for Failure {
+    fn from(Refused { status, detail }: Refused) -> Self {
+        Self { status, detail }
+    }
 }
 
 /// Runs `job` off the worker thread, since it may look through the whole store. Failures become problem
 /// documents (RFC 9457).
-async fn blocking<F>(job: F) -> HttpResponse
+async fn blocking<F>(answers: &Answers, job: F) -> HttpResponse
 where
-    F: FnOnce() -> Result<Vec<u8>, Failure> + Send + 'static,
+    F: FnOnce(Page) -> Result<Page, Failure> + Send + 'static,
 {
-    let stopping = || Failure {
-        status: StatusCode::SERVICE_UNAVAILABLE,
-        detail: "the console is stopping".into(),
-    };
-    match web::block(job).await.unwrap_or_else(|_| Err(stopping())) {
-        Ok(body) => HttpResponse::Ok()
-            .content_type(ContentType::json())
-            .body(body),
-        Err(Failure { status, detail }) => problem(status, &detail),
-    }
+    let answer = answers.compute(job).await;
+    answer.unwrap_or_else(|Failure { status, detail }| problem(status, &detail))
 }

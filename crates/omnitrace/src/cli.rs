@@ -203,9 +203,12 @@ pub struct ConsoleArgs {
     /// Address of the web page, the Jaeger API and OTLP
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000")]
     pub listen: SocketAddr,
-    /// How much memory telemetry may use; the oldest traces are dropped beyond it
+    /// How much memory the console may use: five eighths for traces and logs, one for metrics, two for requests under way
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = memory)]
     pub memory: Memory,
+    /// The largest OTLP request, as sent and once inflated; at most a quarter of the memory and 4 MiB
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = console::parse_size)]
+    pub max_body: u64,
     /// What to scrape: a file in Prometheus's `file_sd` format, read again when it changes
     #[arg(long, value_name = "FILE")]
     pub targets: Option<PathBuf>,

@@ -1,28 +1,29 @@
 //! From the command line to the code that does it.
 
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use crate::cli::{Command, ConsoleArgs};
+use crate::cli::{Command as Role, ConsoleArgs};
 use crate::{alertmanager, doctor, environment, fault, health, outbox, postgres, rules, up};
 
 /// Runs a command to its end.
-pub fn run(command: Command) -> Result<ExitCode> {
+pub fn run(command: Role) -> Result<ExitCode> {
     match command {
-        Command::Up(args) => return up::run(&args),
-        Command::Fault { action } => return fault::run(action),
-        Command::Outbox { action } => return outbox::run(action),
-        Command::Health(args) => return health::run(&args),
-        Command::Rules(args) => return rules::run(&args),
-        Command::Doctor(args) => return doctor::run(&args),
-        Command::AlertmanagerConfig(args) => alertmanager::run(&args)?,
-        Command::Gateway => gateway::run()?,
-        Command::Data => data::run()?,
-        Command::Downstream => downstream::run()?,
-        Command::Console(args) => run_console(args)?,
-        Command::Herald(args) => crate::herald::run(*args)?,
-        Command::Postgres(args) => postgres::role::run(&postgres::role::Settings {
+        Role::Up(args) => return up::run(&args),
+        Role::Fault { action } => return fault::run(action),
+        Role::Outbox { action } => return outbox::run(action),
+        Role::Health(args) => return health::run(&args),
+        Role::Rules(args) => return rules::run(&args),
+        Role::Doctor(args) => return doctor::run(&args),
+        Role::AlertmanagerConfig(args) => alertmanager::run(&args)?,
+        Role::Gateway => gateway::run()?,
+        Role::Data => data::run()?,
+        Role::Downstream => downstream::run()?,
+        Role::Console(args) => run_console(args)?,
+        Role::Herald(args) => crate::herald::run(*args)?,
+        Role::Postgres(args) => postgres::role::run(&postgres::role::Settings {
             data_dir: args.data_dir,
             port: args.port,
             ephemeral: args.ephemeral,
@@ -32,10 +33,31 @@ pub fn run(command: Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// glibc's setting for how many heaps the threads of a process share.
+const HEAPS: &str = "MALLOC_ARENA_MAX";
+
+/// Goes on as a process whose threads share one heap. With a heap for each, what one thread frees no other can use: full of traces
+/// that come and go, the console would take almost twice its budget. The setting can only be given at the start.
+fn with_one_heap() -> Result<()> {
+    if environment::text(HEAPS)?.is_some() {
+        return Ok(());
+    }
+    let mut again = Command::new(std::env::current_exe().context("where this executable is")?);
+    let why = again
+        .args(std::env::args_os().skip(1))
+        .env(HEAPS, "1")
+        .exec();
+    Err(why).with_context(|| {
+        format!("the console cannot start itself again with {HEAPS}=1; set it yourself")
+    })
+}
+
 fn run_console(args: ConsoleArgs) -> Result<()> {
+    with_one_heap()?;
     console::run(console::Settings {
         listen: args.listen,
         memory_bytes: args.memory.bytes,
+        max_body_bytes: args.max_body,
         targets_file: args.targets,
         scrape_interval: args.scrape_interval,
         allowed_hosts: args.allow_host,

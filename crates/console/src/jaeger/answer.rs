@@ -1,10 +1,10 @@
 //! The envelope around all answers of Jaeger's API, errors too.
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::ContentType;
-use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
+use crate::answer::{Answers, Page, Refused};
 use crate::model::TraceId;
 use crate::params::BadParameter;
 
@@ -76,44 +76,34 @@ impl From<BadParameter> for Failure {
     }
 }
 
-/// The body of a good answer.
+impl From<Refused> for Failure {
+    fn from(Refused { status, detail }: Refused) -> Self {
+        Self::new(status, detail)
+    }
+}
+
+/// A good answer.
 pub(super) fn answer<T: Serialize + ?Sized>(
+    page: Page,
     data: &T,
     total: usize,
     errors: Option<Vec<ApiError>>,
-) -> Result<Vec<u8>, Failure> {
-    json(&Envelope {
+) -> Result<Page, Failure> {
+    let body = Envelope {
         data: Some(data),
         total,
         limit: 0,
         offset: 0,
         errors,
-    })
-}
-
-/// Any value as the body of a good answer.
-pub(super) fn json<T: Serialize>(body: &T) -> Result<Vec<u8>, Failure> {
-    serde_json::to_vec(body)
-        .map_err(|e| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
+    };
+    Ok(page.json(&body)?)
 }
 
 /// Runs `job` off the worker thread: a search may look through the whole store.
-pub(super) async fn blocking<F>(job: F) -> HttpResponse
+pub(super) async fn blocking<F>(answers: &Answers, job: F) -> HttpResponse
 where
-    F: FnOnce() -> Result<Vec<u8>, Failure> + Send + 'static,
+    F: FnOnce(Page) -> Result<Page, Failure> + Send + 'static,
 {
-    outcome(job).await.unwrap_or_else(Failure::response)
-}
-
-/// Like [`blocking`]; the caller says how a failure looks.
-pub(super) async fn outcome<F>(job: F) -> Result<HttpResponse, Failure>
-where
-    F: FnOnce() -> Result<Vec<u8>, Failure> + Send + 'static,
-{
-    let body = web::block(job)
-        .await
-        .map_err(|_| Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the console is stopping"))??;
-    Ok(HttpResponse::Ok()
-        .content_type(ContentType::json())
-        .body(body))
+    let answer = answers.compute(job).await;
+    answer.unwrap_or_else(Failure::response)
 }

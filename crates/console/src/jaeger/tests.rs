@@ -52,6 +52,8 @@ fn shop() -> Store {
     payment.links = vec![Link {
         trace_id: TraceId(0xa),
         span_id: SpanId(4),
+        trace_state: String::new(),
+        flags: 0,
         attributes: Vec::new(),
     }];
     let mut mail = make(
@@ -66,6 +68,8 @@ fn shop() -> Store {
     mail.links = vec![Link {
         trace_id: TraceId(0xa),
         span_id: SpanId(2),
+        trace_state: String::new(),
+        flags: 0,
         attributes: Vec::new(),
     }];
     store.add_spans(vec![
@@ -108,6 +112,9 @@ fn shop() -> Store {
 async fn get(path: &str) -> (u16, Value) {
     let app = App::new()
         .app_data(web::Data::new(shop()))
+        .app_data(web::Data::new(crate::answer::Answers::new(
+            crate::budget::Budget::new(64 << 20),
+        )))
         .configure(super::configure);
     let app = test::init_service(app).await;
     let response = test::call_service(&app, test::TestRequest::get().uri(path).to_request()).await;

@@ -11,8 +11,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::DateTime;
 use serde::Serialize;
 
-use super::answer::{Failure, json, outcome};
+use super::answer::Failure;
 use super::{NOT_FOUND, Operation, list_operations, move_query};
+use crate::answer::{Answers, Page};
 use crate::params::{self, BadParameter, Params};
 use crate::search::{DurationOf, Query, search};
 use crate::store::{Store, Trace};
@@ -65,42 +66,48 @@ struct Answer<'a> {
     result: otlp::TracesData<'a>,
 }
 
-async fn services(store: web::Data<Store>) -> HttpResponse {
-    answered(move || {
-        json(&Services {
-            services: store.services(),
-        })
-    })
-    .await
+async fn services(store: web::Data<Store>, answers: web::Data<Answers>) -> HttpResponse {
+    let services = move || Services {
+        services: store.services(),
+    };
+    answered(&answers, move |page| Ok(page.json(&services())?)).await
 }
 
-async fn operations(store: web::Data<Store>, request: HttpRequest) -> HttpResponse {
-    answered(move_query(request, move |params| {
+async fn operations(
+    store: web::Data<Store>,
+    request: HttpRequest,
+    answers: web::Data<Answers>,
+) -> HttpResponse {
+    let job = move_query(request, move |params, page| {
         let kind = spelling(&params, &["spanKind", "span_kind"]);
-        json(&Operations {
-            operations: list_operations(&store, &params, kind)?,
-        })
-    }))
-    .await
+        let operations = list_operations(&store, &params, kind)?;
+        Ok(page.json(&Operations { operations })?)
+    });
+    answered(&answers, job).await
 }
 
-async fn traces(store: web::Data<Store>, request: HttpRequest) -> HttpResponse {
-    answered(move_query(request, move |params| {
+async fn traces(
+    store: web::Data<Store>,
+    request: HttpRequest,
+    answers: web::Data<Answers>,
+) -> HttpResponse {
+    let job = move_query(request, move |params, page| {
         let found = search(&store, &search_query(params)?);
         if found.traces.is_empty() {
             return Err(Failure::new(StatusCode::NOT_FOUND, "No traces found"));
         }
-        shown(&found.traces)
-    }))
-    .await
+        shown(page, &found.traces)
+    });
+    answered(&answers, job).await
 }
 
 async fn one_trace(
     store: web::Data<Store>,
     id: web::Path<String>,
     request: HttpRequest,
+    answers: web::Data<Answers>,
 ) -> HttpResponse {
-    answered(move_query(request, move |params| {
+    let job = move_query(request, move |params, page| {
         let id = params::trace_id("trace_id", &id)?;
         // Hints for a storage backend, which this is not; still no place for nonsense.
         time(&params, &["startTime", "start_time"])?;
@@ -108,15 +115,14 @@ async fn one_trace(
         let trace = store
             .trace(id)
             .ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, NOT_FOUND))?;
-        shown(&[trace])
-    }))
-    .await
+        shown(page, &[trace])
+    });
+    answered(&answers, job).await
 }
 
-fn shown(traces: &[Trace]) -> Result<Vec<u8>, Failure> {
-    json(&Answer {
-        result: otlp::render(traces),
-    })
+fn shown(page: Page, traces: &[Trace]) -> Result<Page, Failure> {
+    let result = otlp::render(traces);
+    Ok(page.json(&Answer { result })?)
 }
 
 /// The spelling that the request uses, else the current one.
@@ -183,11 +189,11 @@ fn time(params: &Params, names: &[&str]) -> Result<Option<u64>, BadParameter> {
 }
 
 /// Errors of this API have a shape of their own.
-async fn answered<F>(job: F) -> HttpResponse
+async fn answered<F>(answers: &Answers, job: F) -> HttpResponse
 where
-    F: FnOnce() -> Result<Vec<u8>, Failure> + Send + 'static,
+    F: FnOnce(Page) -> Result<Page, Failure> + Send + 'static,
 {
-    outcome(job).await.unwrap_or_else(|failure| {
+    answers.compute(job).await.unwrap_or_else(|failure| {
         let details =
             serde_json::json!({"httpCode": failure.status.as_u16(), "message": failure.message});
         HttpResponse::build(failure.status).json(serde_json::json!({"error": details}))

@@ -6,7 +6,7 @@ use super::ast::{Function, Metric};
 use super::pipeline::{ERROR, Line};
 use super::refusal::{Kind, Refusal};
 use super::scan::Scan;
-use super::streams::size_of;
+use super::streams;
 use crate::store::Store;
 
 /// Loki's limits.
@@ -93,7 +93,9 @@ pub(crate) fn counts(
         no_error(&line)?;
         let labels = labels(metric, &line);
         if !changes.contains_key(&labels) {
-            scan.takes(size_of(&labels))?;
+            scan.takes(streams::size_of(&labels))?;
+            scan.gathers_labels(&labels)?;
+            scan.gathers((steps.count as usize + 1) * size_of::<i64>())?;
             room_for_series(changes.len())?;
         }
         let changes = changes

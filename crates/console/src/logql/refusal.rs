@@ -11,6 +11,8 @@ pub enum Kind {
     Unsupported,
     /// It would cost too much.
     TooMuch,
+    /// There is no memory for it now.
+    NoRoom,
 }
 
 /// The reason, with the place.
@@ -52,6 +54,7 @@ impl fmt::Display for Refusal {
             Kind::Syntax => "parse error",
             Kind::Unsupported => "not answered by the console",
             Kind::TooMuch => "too much",
+            Kind::NoRoom => "no room",
         })?;
         if let Some((line, column)) = self.place {
             write!(f, " at line {line}, col {column}")?;

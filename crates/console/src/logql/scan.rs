@@ -1,6 +1,6 @@
 //! Looks through the log records of the store.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use super::ast::Matcher;
 use super::record::index_label;
 use super::refusal::{Kind, Refusal};
+use super::streams::size_of;
+use crate::budget::Account;
 use crate::model::{LogRecord, Resource};
 use crate::store::Store;
 
@@ -23,6 +25,8 @@ pub(crate) struct Scan {
     started: Instant,
     max_time: Duration,
     room: usize,
+    gathered: usize,
+    account: Option<Account>,
     /// Lines looked at.
     pub lines: u64,
     /// Their bytes.
@@ -35,6 +39,8 @@ impl Default for Scan {
             started: Instant::now(),
             max_time: MAX_TIME,
             room: MAX_ANSWER,
+            gathered: 0,
+            account: None,
             lines: 0,
             bytes: 0,
         }
@@ -42,6 +48,14 @@ impl Default for Scan {
 }
 
 impl Scan {
+    /// One whose memory is charged to an account.
+    pub fn charged(account: Account) -> Self {
+        Self {
+            account: Some(account),
+            ..Self::default()
+        }
+    }
+
     /// Time since it began.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
@@ -84,7 +98,7 @@ impl Scan {
         match self.room.checked_sub(bytes) {
             Some(room) => {
                 self.room = room;
-                Ok(())
+                self.gathers(bytes)
             }
             None => {
                 let why = format!(
@@ -94,16 +108,36 @@ impl Scan {
             }
         }
     }
+
+    /// Takes memory for a map of labels.
+    pub fn gathers_labels(&mut self, labels: &BTreeMap<String, String>) -> Result<(), Refusal> {
+        self.gathers(MAP_BYTES + size_of(labels))
+    }
+
+    /// Takes memory until the answer is written.
+    pub fn gathers(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.gathered += bytes;
+        let account = self.account.as_mut();
+        if account.is_none_or(|account| account.cover(self.gathered)) {
+            return Ok(());
+        }
+        let why = "other answers take the memory that this one needs; select less, try again, or give the console more memory (--memory)";
+        Err(Refusal::new(Kind::NoRoom, why))
+    }
 }
+
+/// What a map of labels takes beside their texts.
+const MAP_BYTES: usize = 640;
 
 /// Who sent lines in a span of time; of them those whose streams pass one of the selectors, all if there is none.
 pub(crate) fn senders(
+    scan: &mut Scan,
     store: &Store,
     time_ns: Range<u64>,
     selectors: &[Vec<Matcher>],
 ) -> Result<Vec<Arc<Resource>>, Refusal> {
     let mut seen = HashMap::new();
-    Scan::default().each(store, time_ns, |_, record| {
+    scan.each(store, time_ns, |_, record| {
         seen.entry(Arc::as_ptr(&record.resource))
             .or_insert_with(|| record.resource.clone());
         Ok(())
@@ -124,9 +158,10 @@ mod tests {
     fn a_look_ends_in_time() {
         let body =
             br#"{"resourceLogs": [{"scopeLogs": [{"logRecords": [{"timeUnixNano": "5"}]}]}]}"#;
-        let batch = decode(Signal::Logs, Encoding::Json, body).expect("a batch");
         let store = Store::new(1 << 20);
-        store.add_logs(batch.logs);
+        decode(Signal::Logs, Encoding::Json, body, &mut |batch| {
+            store.add_logs(batch.logs);
+        });
         let mut scan = Scan {
             max_time: Duration::ZERO,
             ..Scan::default()

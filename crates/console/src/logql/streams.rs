@@ -58,6 +58,7 @@ pub(crate) fn streams(
         scan.takes(record.body.len() + LINE_BYTES)?;
         if !streams.contains_key(&labels) {
             scan.takes(size_of(&labels))?;
+            scan.gathers_labels(&labels)?;
         }
         let lines = streams.entry(labels).or_default();
         lines.push((record.time_ns, record.body.clone()));

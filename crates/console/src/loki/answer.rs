@@ -7,11 +7,13 @@ use actix_web::http::StatusCode;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::logql::{Refusal, Scan, Series, Stream};
+use crate::answer::{Page, Refused};
+use crate::logql::{Kind, Refusal, Scan, Series, Stream};
+use crate::otlp::response;
 use crate::params::BadParameter;
 
-/// The body of an answer, or why there is none.
-pub(super) type Answer = Result<Vec<u8>, Failure>;
+/// A written answer, or why there is none.
+pub(super) type Answer = Result<Page, Failure>;
 
 /// Why there is no answer; plain text, as Loki sends it.
 #[derive(Debug)]
@@ -26,14 +28,6 @@ impl Failure {
         Self {
             status: StatusCode::BAD_REQUEST,
             message: message.into(),
-        }
-    }
-
-    /// Nobody answers any more.
-    pub fn stopping() -> Self {
-        Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            message: "the console is stopping".to_owned(),
         }
     }
 
@@ -53,7 +47,30 @@ impl From<BadParameter> for Failure {
 
 impl From<Refusal> for Failure {
     fn from(why: Refusal) -> Self {
-        Self::bad(why.to_string())
+        let status = match why.kind {
+            Kind::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Syntax | Kind::Unsupported | Kind::TooMuch => StatusCode::BAD_REQUEST,
+        };
+        let message = why.to_string();
+        Self { status, message }
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(why: Refused) -> Self {
+        Self {
+            status: why.status,
+            message: why.detail,
+        }
+    }
+}
+
+impl From<response::Failure> for Failure {
+    fn from(why: response::Failure) -> Self {
+        Self {
+            status: why.status,
+            message: why.message,
+        }
     }
 }
 
@@ -64,12 +81,9 @@ struct Envelope<T> {
 }
 
 /// A good answer.
-pub(super) fn body(data: impl Serialize) -> Answer {
+pub(super) fn body(page: Page, data: impl Serialize) -> Answer {
     let status = "success";
-    serde_json::to_vec(&Envelope { status, data }).map_err(|why| Failure {
-        status: StatusCode::INTERNAL_SERVER_ERROR,
-        message: why.to_string(),
-    })
+    Ok(page.json(&Envelope { status, data })?)
 }
 
 #[derive(Serialize)]
@@ -79,7 +93,7 @@ struct StreamLines<'a> {
 }
 
 /// Lines by stream.
-pub(super) fn streams(streams: &[Stream], scan: &Scan) -> Answer {
+pub(super) fn streams(page: Page, streams: &[Stream], scan: &Scan) -> Answer {
     let result: Vec<StreamLines<'_>> = streams
         .iter()
         .map(|stream| StreamLines {
@@ -92,7 +106,7 @@ pub(super) fn streams(streams: &[Stream], scan: &Scan) -> Answer {
         })
         .collect();
     let lines = streams.iter().map(|stream| stream.lines.len()).sum();
-    found("streams", result, lines, Some(scan))
+    found(page, "streams", result, lines, Some(scan))
 }
 
 #[derive(Serialize)]
@@ -102,7 +116,7 @@ struct MatrixSeries<'a> {
 }
 
 /// Numbers over time.
-pub(super) fn matrix(series: &[Series], scan: &Scan) -> Answer {
+pub(super) fn matrix(page: Page, series: &[Series], scan: &Scan) -> Answer {
     let result: Vec<MatrixSeries<'_>> = series
         .iter()
         .map(|series| MatrixSeries {
@@ -115,24 +129,24 @@ pub(super) fn matrix(series: &[Series], scan: &Scan) -> Answer {
         })
         .collect();
     let series = result.len();
-    found("matrix", result, series, Some(scan))
+    found(page, "matrix", result, series, Some(scan))
 }
 
 /// Numbers at one time.
-pub(super) fn vector(series: &[Series], scan: &Scan) -> Answer {
+pub(super) fn vector(page: Page, series: &[Series], scan: &Scan) -> Answer {
     let shown = |series: &Series| {
         let (time, number) = series.points.first()?;
         Some(json!({"metric": series.labels, "value": Point(*time, *number)}))
     };
     let result: Vec<Value> = series.iter().filter_map(shown).collect();
     let series = result.len();
-    found("vector", result, series, Some(scan))
+    found(page, "vector", result, series, Some(scan))
 }
 
 /// The number of `vector(…)`.
-pub(super) fn constant(number: f64, time_ns: u64) -> Answer {
+pub(super) fn constant(page: Page, number: f64, time_ns: u64) -> Answer {
     let result = vec![json!({"metric": {}, "value": Point(time_ns, number)})];
-    found("vector", result, 1, None)
+    found(page, "vector", result, 1, None)
 }
 
 #[derive(Serialize)]
@@ -144,6 +158,7 @@ struct Found<T> {
 }
 
 fn found<T: Serialize>(
+    page: Page,
     result_type: &'static str,
     result: Vec<T>,
     entries: usize,
@@ -160,11 +175,15 @@ fn found<T: Serialize>(
         "totalEntriesReturned": entries,
         "execTime": seconds,
     });
-    body(Found {
-        result_type,
-        result,
-        stats: json!({"summary": summary}),
-    })
+    let stats = json!({"summary": summary});
+    body(
+        page,
+        Found {
+            result_type,
+            result,
+            stats,
+        },
+    )
 }
 
 /// Nanoseconds and a number, written as `[1767225600.5, "3"]`: seconds to the millisecond, the number as text.

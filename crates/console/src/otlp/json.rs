@@ -9,50 +9,33 @@ use opentelemetry_proto::tonic::logs::v1 as logs;
 use opentelemetry_proto::tonic::resource::v1 as resources;
 use opentelemetry_proto::tonic::trace::v1 as trace;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
-use super::lax::{Double, Enum, Id, Integer, Items, List, Names, Text};
+use super::each::{Action, each};
+use super::lax::{self, Double, Enum, Id, Integer, List, Names, Text};
 use super::values::scope;
-use super::{Batch, Signal, json_metrics, protobuf, resource};
+use super::{
+    Decoder, Origin, Refusal, Signal, UNDECODABLE, elements, json_metrics, origin, resource,
+};
 
 /// The largest item as text; JSON takes two to three times the room of protobuf.
 const MAX_ITEM: usize = 2 << 20;
 
-#[derive(Deserialize)]
-struct Request<'a> {
-    #[serde(
-        default,
-        borrow,
-        alias = "resourceSpans",
-        alias = "resourceLogs",
-        alias = "resourceMetrics"
-    )]
-    groups: Items<'a>,
-}
+/// Shorter than any item that says something.
+const MIN_ITEM: usize = 12;
 
-#[derive(Deserialize)]
-struct ResourceGroup<'a> {
-    resource: Option<Resource>,
-    #[serde(
-        default,
-        borrow,
-        alias = "scopeSpans",
-        alias = "scopeLogs",
-        alias = "scopeMetrics"
-    )]
-    groups: Items<'a>,
-}
+/// What the lists of the three outer levels are called.
+const GROUPS: &[&str] = &["resourceSpans", "resourceLogs", "resourceMetrics", "groups"];
+const SCOPES: &[&str] = &["scopeSpans", "scopeLogs", "scopeMetrics", "groups"];
+const ITEMS: &[&str] = &["spans", "logRecords", "metrics", "items"];
 
+/// What a group says about its items. JSON objects have no order: it may stand behind them.
 #[derive(Deserialize)]
-struct ScopeGroup<'a> {
-    scope: Option<Scope>,
-    #[serde(
-        default,
-        borrow,
-        alias = "spans",
-        alias = "logRecords",
-        alias = "metrics"
-    )]
-    items: Items<'a>,
+struct About<'a> {
+    #[serde(borrow)]
+    resource: Option<&'a RawValue>,
+    #[serde(borrow)]
+    scope: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
@@ -108,6 +91,8 @@ struct Span {
     trace_id: Id,
     span_id: Id,
     parent_span_id: Id,
+    trace_state: Text,
+    flags: Integer<u32>,
     name: Text,
     kind: Enum<trace::span::SpanKind>,
     start_time_unix_nano: Integer<u64>,
@@ -135,6 +120,8 @@ struct Event {
 struct Link {
     trace_id: Id,
     span_id: Id,
+    trace_state: Text,
+    flags: Integer<u32>,
     attributes: List<KeyValue>,
     dropped_attributes_count: Integer<u32>,
 }
@@ -180,54 +167,102 @@ impl Names for logs::SeverityNumber {
     }
 }
 
-/// Decodes a request.
-pub(super) fn decode(signal: Signal, body: &[u8]) -> Result<Batch, String> {
+/// Whether the outer levels are whole; what is wrong inside an item concerns that item only.
+pub(super) fn check(body: &[u8]) -> Result<(), String> {
     let text = std::str::from_utf8(body).map_err(|why| format!("the body is no JSON: {why}"))?;
-    let mut batch = Batch::default();
-    let request: Request = parse(text, "body")?;
-    for group in request.groups.items {
-        let group: ResourceGroup = parse(group.get(), "resource group")?;
-        let resource = resource(group.resource.map(Into::into));
-        batch.sender(&resource);
-        for scope_group in group.groups.items {
-            let scope_group: ScopeGroup = parse(scope_group.get(), "scope group")?;
-            let scope = scope(scope_group.scope.map(Into::into));
-            batch
-                .rejected
-                .add_many("empty_item", scope_group.items.empty);
-            for item in scope_group.items.items {
-                if item.get().len() > MAX_ITEM {
-                    batch.rejected.add(protobuf::TOO_LARGE);
-                    continue;
-                }
-                match signal {
-                    Signal::Traces => batch.span(
-                        &resource,
-                        &scope.name,
-                        parse::<Span>(item.get(), "span")?.into(),
-                    ),
-                    Signal::Logs => batch.log(
-                        &resource,
-                        &scope,
-                        parse::<LogRecord>(item.get(), "log record")?.into(),
-                    ),
-                    Signal::Metrics => {
-                        batch.metric(
-                            &resource,
-                            parse::<json_metrics::Metric>(item.get(), "metric")?.into(),
-                        );
-                    }
-                }
+    walk(text, "body", GROUPS, &mut |group| {
+        walk(group, "resource group", SCOPES, &mut |scope_group| {
+            walk(scope_group, "scope group", ITEMS, &mut |_| Ok(()))
+        })
+    })
+}
+
+/// Decodes a request that was checked.
+pub(super) fn decode(signal: Signal, body: &[u8], decoder: &mut Decoder<'_>) {
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    let outcome = walk(text, "body", GROUPS, &mut |group| {
+        resource_group(signal, group, decoder)
+    });
+    debug_assert_eq!(outcome, Ok(()), "it was checked");
+}
+
+fn resource_group(signal: Signal, group: &str, decoder: &mut Decoder<'_>) -> Result<(), String> {
+    let about: Result<About<'_>, Refusal> = parse(group, "resource group");
+    let sender = about.and_then(|about| sender::<Resource>(about.resource, "resource"));
+    let sender = sender.map(|sender| resource(sender.map(Into::into)));
+    if let Ok(sender) = &sender {
+        decoder.sender(sender);
+    }
+    walk(group, "resource group", SCOPES, &mut |scope_group| {
+        let about: Result<About<'_>, Refusal> = parse(scope_group, "scope group");
+        let scope = about.and_then(|about| self::sender::<Scope>(about.scope, "scope"));
+        let scope = scope.map(|sent| self::scope(sent.map(Into::into)));
+        let origin = origin(&sender, scope);
+        walk(scope_group, "scope group", ITEMS, &mut |item| {
+            one_item(signal, item, &origin, decoder);
+            Ok(())
+        })
+    })
+}
+
+fn one_item(signal: Signal, item: &str, origin: &Origin, decoder: &mut Decoder<'_>) {
+    if item.len() < MIN_ITEM {
+        decoder.empty(item.len());
+        return;
+    }
+    match signal {
+        Signal::Traces => {
+            let span = small::<Span>(item, "span").map(Into::into);
+            decoder.span(item.len(), origin, span);
+        }
+        Signal::Logs => {
+            let log = small::<LogRecord>(item, "log record").map(Into::into);
+            decoder.log(item.len(), origin, log);
+        }
+        Signal::Metrics => {
+            let outcome = json_metrics::points(item, &mut |point| {
+                let metric = small::<json_metrics::Metric>(point, "metric").map(Into::into);
+                decoder.metric(point.len(), origin, metric);
+            });
+            if let Err(refusal) = outcome {
+                decoder.refuse(item.len(), refusal);
             }
         }
     }
-    Ok(batch)
+}
+
+/// The resource or scope, if there is one.
+fn sender<'a, T: Deserialize<'a>>(
+    text: Option<&'a RawValue>,
+    what: &str,
+) -> Result<Option<T>, Refusal> {
+    text.map(|text| small(text.get(), what)).transpose()
+}
+
+/// Goes through the lists of an object.
+fn walk<'a>(
+    text: &'a str,
+    what: &str,
+    names: &'static [&'static str],
+    action: Action<'_, 'a>,
+) -> Result<(), String> {
+    each(text, names, action).map_err(|why| format!("the JSON of a {what} cannot be read: {why}"))
+}
+
+/// Reads an object that is not too large.
+fn small<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<T, Refusal> {
+    if text.len() > MAX_ITEM || !elements::fit_json(text) {
+        return Err(Refusal::too_large(what, MAX_ITEM));
+    }
+    parse(text, what)
 }
 
 /// Reads an object; serde itself would take a list of its fields too.
-fn parse<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<T, String> {
-    let not_read =
-        |why: &dyn std::fmt::Display| format!("the JSON of a {what} cannot be read: {why}");
+pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<T, Refusal> {
+    let not_read = |why: &dyn std::fmt::Display| {
+        let why = format!("the JSON of a {what} cannot be read: {why}");
+        Refusal::new(UNDECODABLE, why)
+    };
     if !text.trim_start().starts_with('{') {
         return Err(not_read(&"expected an object"));
     }
@@ -269,8 +304,10 @@ impl From<AnyValue> for common::AnyValue {
         let value = value.or_else(|| json.double_value.map(|value| Any::DoubleValue(value.0)));
         let value = value.or_else(|| json.array_value.map(array));
         let value = value.or_else(|| json.kvlist_value.map(object));
-        // Shown in base64 anyway.
-        let value = value.or_else(|| json.bytes_value.map(Any::StringValue));
+        // What is no base64 is shown as it is.
+        let bytes =
+            |text: String| lax::bytes(&text).map_or(Any::StringValue(text), Any::BytesValue);
+        let value = value.or_else(|| json.bytes_value.map(bytes));
         Self { value }
     }
 }
@@ -302,6 +339,8 @@ impl From<Span> for trace::Span {
             trace_id: json.trace_id.0,
             span_id: json.span_id.0,
             parent_span_id: json.parent_span_id.0,
+            trace_state: json.trace_state.0,
+            flags: json.flags.0,
             name: json.name.0,
             kind: json.kind.0,
             start_time_unix_nano: json.start_time_unix_nano.0,
@@ -313,7 +352,6 @@ impl From<Span> for trace::Span {
             links: json.links.0.into_iter().map(Into::into).collect(),
             dropped_links_count: json.dropped_links_count.0,
             status: json.status.map(Into::into),
-            ..Self::default()
         }
     }
 }
@@ -334,9 +372,10 @@ impl From<Link> for trace::span::Link {
         Self {
             trace_id: json.trace_id.0,
             span_id: json.span_id.0,
+            trace_state: json.trace_state.0,
+            flags: json.flags.0,
             attributes: attributes(json.attributes),
             dropped_attributes_count: json.dropped_attributes_count.0,
-            ..Self::default()
         }
     }
 }

@@ -3,9 +3,90 @@
 use opentelemetry_proto::tonic::metrics::v1 as proto;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
-use super::json::{KeyValue, attributes};
+use super::each::each;
+use super::json::{KeyValue, attributes, parse};
 use super::lax::{Double, Enum, Id, Integer, List, Names, Text};
+use super::{Refusal, UNDECODABLE};
+
+/// The longest that name and unit of a metric may be together, since every point gets them.
+const MAX_HEAD: usize = 8 << 10;
+
+/// A metric whose parts stay text.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Parts<'a> {
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    unit: Option<&'a RawValue>,
+    #[serde(borrow)]
+    gauge: Option<&'a RawValue>,
+    #[serde(borrow)]
+    sum: Option<&'a RawValue>,
+    #[serde(borrow)]
+    histogram: Option<&'a RawValue>,
+    #[serde(borrow)]
+    exponential_histogram: Option<&'a RawValue>,
+    #[serde(borrow)]
+    summary: Option<&'a RawValue>,
+}
+
+/// What all points of a metric have in common.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Common<'a> {
+    #[serde(borrow)]
+    aggregation_temporality: Option<&'a RawValue>,
+    #[serde(borrow)]
+    is_monotonic: Option<&'a RawValue>,
+}
+
+/// Hands out a metric as often as it has data points, each time with one of them.
+pub(super) fn points(metric: &str, give: &mut dyn FnMut(&str)) -> Result<(), Refusal> {
+    let parts: Parts<'_> = parse(metric, "metric")?;
+    let text = |part: Option<&RawValue>| part.map_or("null", |part| part.get()).to_owned();
+    let head = format!(
+        "\"name\":{},\"unit\":{}",
+        text(parts.name),
+        text(parts.unit)
+    );
+    if head.len() > MAX_HEAD {
+        return Err(Refusal::too_large("name and unit of a metric", MAX_HEAD));
+    }
+    let kinds = [
+        ("gauge", parts.gauge),
+        ("sum", parts.sum),
+        ("histogram", parts.histogram),
+        ("summary", parts.summary),
+        ("exponentialHistogram", parts.exponential_histogram),
+    ];
+    let data = kinds
+        .iter()
+        .find_map(|(kind, data)| Some((kind, (*data)?.get())));
+    let Some((kind, data)) = data else {
+        give(&format!("{{{head}}}"));
+        return Ok(());
+    };
+    let common: Common<'_> = parse(data, kind)?;
+    let common = format!(
+        "\"aggregationTemporality\":{},\"isMonotonic\":{}",
+        text(common.aggregation_temporality),
+        text(common.is_monotonic)
+    );
+    if common.len() > MAX_HEAD {
+        return Err(Refusal::too_large("temporality of a metric", MAX_HEAD));
+    }
+    let give = &mut |point: &str| {
+        give(&format!(
+            "{{{head},\"{kind}\":{{{common},\"dataPoints\":[{point}]}}}}"
+        ));
+        Ok(())
+    };
+    each(data, &["dataPoints"], give)
+        .map_err(|why| Refusal::new(UNDECODABLE, format!("a {kind} cannot be read: {why}")))
+}
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]

@@ -4,12 +4,18 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-/// Shorter than any item that says something. What is skipped for it is what would cost more memory as a
-/// reference than it has in the body.
-const MIN_ITEM: usize = 12;
+/// Without padding, and whatever the last bits are.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone),
+);
 
 /// A scalar as it stands in the text.
 enum Scalar {
@@ -66,13 +72,39 @@ where
             Scalar::Float(value) if value.fract() == 0.0 => value as i128,
             Scalar::Float(value) => return Err(D::Error::custom(format!("{value} is no integer"))),
             Scalar::Text(text) => {
-                let parsed = text.parse::<i128>();
-                parsed.map_err(|_| D::Error::custom(format!("{text:?} is no integer")))?
+                let parsed = whole(&text);
+                parsed.ok_or_else(|| D::Error::custom(format!("{text:?} is no integer")))?
             }
         };
         let fits = T::try_from(number).map(Self);
         fits.map_err(|_| D::Error::custom(format!("the integer {number} is out of range")))
     }
+}
+
+/// The integer of `15`, `15.0` or `1.5e1`; exact, so no floats.
+fn whole(text: &str) -> Option<i128> {
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let (before, after) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let after = after.trim_end_matches('0');
+    if !after.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let mut number: i128 = format!("{before}{after}").parse().ok()?;
+    let shift = exponent.checked_sub(i32::try_from(after.len()).ok()?)?;
+    if number == 0 {
+        return Some(0);
+    }
+    for _ in 0..shift.unsigned_abs() {
+        number = match shift > 0 {
+            true => number.checked_mul(10)?,
+            false if number % 10 == 0 => number / 10,
+            false => return None,
+        };
+    }
+    Some(number)
 }
 
 /// A floating-point number.
@@ -136,13 +168,24 @@ impl<'de, N: Names> Deserialize<'de> for Enum<N> {
             Scalar::Null => 0,
             Scalar::Unsigned(value) => i32::try_from(value).map_err(out_of_range)?,
             Scalar::Signed(value) => i32::try_from(value).map_err(out_of_range)?,
+            Scalar::Float(value) if value.fract() == 0.0 => {
+                i32::try_from(value as i64).map_err(out_of_range)?
+            }
             Scalar::Float(value) => return Err(D::Error::custom(format!("{value} is no enum"))),
             Scalar::Text(text) => N::number(&text)
-                .or_else(|| text.parse().ok())
+                .or_else(|| whole(&text).and_then(|number| i32::try_from(number).ok()))
                 .ok_or_else(|| D::Error::custom(format!("{text:?} is not known")))?,
         };
         Ok(Self(number, PhantomData))
     }
+}
+
+/// Bytes in base64, of either alphabet, with or without padding.
+pub(super) fn bytes(text: &str) -> Option<Vec<u8>> {
+    let plain = text.trim_end_matches('=');
+    LENIENT
+        .decode(plain.replace('-', "+").replace('_', "/"))
+        .ok()
 }
 
 /// A list, empty when `null`.
@@ -163,39 +206,55 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
     }
 }
 
-/// A list whose items stay text until their turn comes.
-#[derive(Debug, Default)]
-pub(super) struct Items<'a> {
-    /// The items that may say something.
-    pub items: Vec<&'a RawValue>,
-    /// How many were too short for that.
-    pub empty: u64,
-}
+#[cfg(test)]
+mod tests {
+    use super::{bytes, whole};
 
-impl<'de: 'a, 'a> Deserialize<'de> for Items<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ItemsVisitor;
-        impl<'de> Visitor<'de> for ItemsVisitor {
-            type Value = Items<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list")
-            }
-            fn visit_unit<E>(self) -> Result<Items<'de>, E> {
-                Ok(Items::default())
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Items<'de>, A::Error> {
-                let mut items = Items::default();
-                while let Some(item) = sequence.next_element::<&'de RawValue>()? {
-                    if item.get().len() < MIN_ITEM {
-                        items.empty += 1;
-                    } else {
-                        items.items.push(item);
-                    }
-                }
-                Ok(items)
-            }
+    #[test]
+    fn integers_are_read_exactly_in_every_spelling() {
+        for (text, number) in [
+            ("15", 15),
+            ("-15", -15),
+            ("15.0", 15),
+            ("1.5e1", 15),
+            ("1.5E+1", 15),
+            ("1500e-2", 15),
+            ("-1.50e1", -15),
+            ("0e999999999", 0),
+            ("0.000", 0),
+            ("1.5e18", 1_500_000_000_000_000_000),
+            ("1.700000000123456789e18", 1_700_000_000_123_456_789),
+        ] {
+            assert_eq!(whole(text), Some(number), "{text}");
         }
-        deserializer.deserialize_any(ItemsVisitor)
+        for text in [
+            "",
+            "-",
+            "e",
+            "1.5",
+            "15e-1",
+            "1e99",
+            "1e999999999",
+            "1e-999999999",
+            "1e",
+            "1e1.5",
+            "1.-5",
+            "1.5.0",
+            "0x1",
+            "NaN",
+            "1e99999999999999999999",
+            " 1",
+        ] {
+            assert_eq!(whole(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn bytes_come_in_either_alphabet() {
+        for text in ["+/8=", "+/8", "-_8=", "-_8", "-/8"] {
+            assert_eq!(bytes(text), Some(vec![0xfb, 0xff]), "{text}");
+        }
+        assert_eq!(bytes(""), Some(Vec::new()));
+        assert_eq!(bytes("*"), None);
     }
 }

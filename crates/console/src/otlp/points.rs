@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::Rejected;
 use super::values::{attributes, span_id, trace_id};
+use crate::model::{Attributes, Scope};
 use crate::samples::{Exemplar, Labels, Sample, sanitized};
 
 /// Set on a point that only says that there is no value now.
@@ -17,11 +18,40 @@ const MAX_BUCKETS: usize = 512;
 
 /// Where samples and refusals go.
 pub(super) struct Out<'a> {
+    /// Labels of the scope, by their attributes' names.
+    pub scope: &'a Attributes,
     pub samples: &'a mut Vec<Sample>,
     pub rejected: &'a mut Rejected,
 }
 
 impl Out<'_> {
+    /// The labels of a point: its attributes and the scope. An empty one is no label. The values of attributes that become one
+    /// name are joined in the order of the attributes' names.
+    fn labels(&self, sent: Vec<KeyValue>) -> Labels {
+        let mut sent = attributes(sent, 0);
+        sent.extend(self.scope.iter().cloned());
+        sent.sort_by(|(left, _), (right, _)| left.cmp(right));
+        let mut labels: Labels = Vec::with_capacity(sent.len());
+        for (key, value) in sent {
+            let text = match value {
+                Value::String(text) => text,
+                other => other.to_string(),
+            };
+            if text.is_empty() {
+                continue;
+            }
+            let name = sanitized(&key, false);
+            match labels.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, known)) => {
+                    known.push(';');
+                    known.push_str(&text);
+                }
+                None => labels.push((name, text)),
+            }
+        }
+        labels
+    }
+
     fn push(&mut self, name: String, labels: Labels, value: f64, point: Point) {
         self.samples.push(Sample {
             name,
@@ -79,7 +109,8 @@ pub(super) fn numbers(name: &str, points: Vec<proto::NumberDataPoint>, out: &mut
             exemplar,
             ..at(point.time_unix_nano)
         };
-        out.push(name.to_owned(), labels(point.attributes), value, common);
+        let labels = out.labels(point.attributes);
+        out.push(name.to_owned(), labels, value, common);
     }
 }
 
@@ -97,9 +128,15 @@ pub(super) fn histograms(name: &str, points: Vec<proto::HistogramDataPoint>, out
             out.rejected.add("bad_buckets");
             continue;
         }
-        let labels = labels(point.attributes);
+        let labels = out.labels(point.attributes);
         let common = at(point.time_unix_nano);
         let exemplars: Vec<Exemplar> = point.exemplars.iter().filter_map(exemplar).collect();
+        // All in one: a histogram without buckets has that which holds everything.
+        let everything = [point.count];
+        let counts = match counts.is_empty() {
+            true => &everything[..],
+            false => counts,
+        };
         let mut below = f64::NEG_INFINITY;
         let mut total = 0_u64;
         for (count, bound) in counts
@@ -131,7 +168,7 @@ pub(super) fn summaries(name: &str, points: Vec<proto::SummaryDataPoint>, out: &
         if point.flags & NO_RECORDED_VALUE != 0 {
             continue;
         }
-        let labels = labels(point.attributes);
+        let labels = out.labels(point.attributes);
         let common = at(point.time_unix_nano);
         for quantile in point.quantile_values.iter().take(MAX_BUCKETS) {
             let labels = with(&labels, "quantile", number(quantile.quantile));
@@ -151,31 +188,27 @@ fn number(value: f64) -> String {
     }
 }
 
+/// An attribute of that name is kept by another one.
 fn with(labels: &Labels, name: &str, value: String) -> Labels {
-    let mut labels: Labels = labels
-        .iter()
-        .filter(|(known, _)| known != name)
-        .cloned()
-        .collect();
+    let mut labels = labels.clone();
+    if let Some(at) = labels.iter().position(|(known, _)| known == name) {
+        let mut free = format!("exported_{name}");
+        while labels.iter().any(|(known, _)| *known == free) {
+            free.insert_str(0, "exported_");
+        }
+        labels[at].0 = free;
+    }
     labels.push((name.to_owned(), value));
     labels
 }
 
-/// Attributes as labels. Of two that become one name the first counts.
-fn labels(sent: Vec<KeyValue>) -> Labels {
-    let mut labels: Labels = Vec::with_capacity(sent.len());
-    for (key, value) in attributes(sent, 0) {
-        let name = sanitized(&key, false);
-        if labels.iter().any(|(known, _)| *known == name) {
-            continue;
-        }
-        let text = match value {
-            Value::String(text) => text,
-            other => other.to_string(),
-        };
-        labels.push((name, text));
-    }
-    labels
+/// What a scope adds to the labels of its metrics.
+pub(super) fn scope_labels(scope: &Scope) -> Attributes {
+    let own = [("name", &scope.name), ("version", &scope.version)];
+    let own = own.map(|(key, value)| (key.to_owned(), Value::from(value.as_str())));
+    let all = scope.attributes.iter().cloned().chain(own);
+    all.map(|(key, value)| (format!("otel_scope_{key}"), value))
+        .collect()
 }
 
 fn exemplar(sent: &proto::Exemplar) -> Option<Exemplar> {

@@ -1,24 +1,27 @@
 //! OTLP as protobuf: the three outer levels (request, resource, scope) are walked by hand, so that only one item is
-//! decoded at a time.
-
-use std::sync::Arc;
+//! decoded at a time, and of a metric one data point.
 
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource as ProtoResource;
 use prost::Message;
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use prost::encoding::{
+    DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field,
+};
 
+use super::elements::{self, Shape};
 use super::values::scope;
-use super::{Batch, Signal, resource};
-use crate::model::{Resource, Scope};
+use super::{Decoder, Origin, Refusal, Signal, UNDECODABLE, origin, resource};
 
-/// The largest encoded item. One of empty attributes decodes to some fifty times its size.
+/// The largest encoded item, or data point of a metric.
 const MAX_ITEM: usize = 1 << 20;
 
 /// The largest encoded resource or scope.
 const MAX_SENDER: usize = 256 << 10;
 
-/// Why an item is refused that is larger than [`MAX_ITEM`], or whose sender is larger than [`MAX_SENDER`].
+/// The longest that name and unit of a metric may be together, since every point gets them.
+const MAX_HEAD: usize = 8 << 10;
+
+/// Why an item is refused that is larger, or whose sender is larger, or that would become too many structs.
 pub(super) const TOO_LARGE: &str = "item_too_large";
 
 /// Field numbers: the first level holds groups by resource (1), those hold the resource (1) and groups by scope (2), those
@@ -27,81 +30,156 @@ const GROUPS: u32 = 1;
 const SENDER: u32 = 1;
 const ITEMS: u32 = 2;
 
-/// Decodes a request.
-pub(super) fn decode(signal: Signal, body: &[u8]) -> Result<Batch, String> {
-    let mut batch = Batch::default();
-    for group in fields(body, GROUPS) {
-        resource_group(signal, group?, &mut batch)?;
-    }
-    Ok(batch)
-}
+/// Fields of a metric that every point needs (name, unit), its kinds of data, and the points in those.
+const HEAD: [u32; 2] = [1, 3];
+const DATA: [u32; 5] = [5, 7, 9, 10, 11];
+const POINTS: u32 = 1;
 
-fn resource_group(signal: Signal, group: &[u8], batch: &mut Batch) -> Result<(), String> {
-    // The resource may stand behind the items.
-    let sender = sender::<ProtoResource>(group, "resource")?;
-    let shared = sender.map(resource);
-    if let Some(resource) = &shared {
-        batch.sender(resource);
-    }
-    for scope_group in fields(group, ITEMS) {
-        let scope_group = scope_group?;
-        let scope = self::sender::<InstrumentationScope>(scope_group, "scope")?.map(self::scope);
-        for item in fields(scope_group, ITEMS) {
-            let item = item?;
-            match (&shared, &scope) {
-                (Some(resource), Some(scope)) if item.len() <= MAX_ITEM => {
-                    one_item(signal, item, resource, scope, batch)?;
-                }
-                _ => batch.rejected.add(TOO_LARGE),
-            }
+/// Whether the outer levels are whole; what is wrong inside an item concerns that item only.
+pub(super) fn check(body: &[u8]) -> Result<(), String> {
+    for group in fields(body, GROUPS) {
+        let group = group?;
+        fields(group, SENDER).try_for_each(|sender| sender.map(drop))?;
+        for scope_group in fields(group, ITEMS) {
+            let scope_group = scope_group?;
+            fields(scope_group, SENDER).try_for_each(|scope| scope.map(drop))?;
+            fields(scope_group, ITEMS).try_for_each(|item| item.map(drop))?;
         }
     }
     Ok(())
 }
 
-fn one_item(
-    signal: Signal,
-    item: &[u8],
-    resource: &Arc<Resource>,
-    scope: &Arc<Scope>,
-    batch: &mut Batch,
-) -> Result<(), String> {
+/// Decodes a request that was checked.
+pub(super) fn decode(signal: Signal, body: &[u8], decoder: &mut Decoder<'_>) {
+    for group in fields(body, GROUPS).flatten() {
+        // The resource may stand behind the items.
+        let sender = sender::<ProtoResource>(Shape::Resource, group, "resource").map(resource);
+        if let Ok(sender) = &sender {
+            decoder.sender(sender);
+        }
+        for scope_group in fields(group, ITEMS).flatten() {
+            let scope = self::sender::<InstrumentationScope>(Shape::Scope, scope_group, "scope");
+            let scope = scope.map(self::scope);
+            let origin = origin(&sender, scope);
+            for item in fields(scope_group, ITEMS).flatten() {
+                one_item(signal, item, &origin, decoder);
+            }
+        }
+    }
+}
+
+fn one_item(signal: Signal, item: &[u8], origin: &Origin, decoder: &mut Decoder<'_>) {
     match signal {
-        Signal::Traces => batch.span(resource, &scope.name, message(item, "span")?),
-        Signal::Logs => batch.log(resource, scope, message(item, "log record")?),
-        Signal::Metrics => batch.metric(resource, message(item, "metric")?),
+        Signal::Traces => {
+            let span = message(Shape::Span, item, "span");
+            decoder.span(item.len(), origin, span);
+        }
+        Signal::Logs => {
+            let log = message(Shape::Log, item, "log record");
+            decoder.log(item.len(), origin, log);
+        }
+        Signal::Metrics => {
+            let outcome = points(item, &mut |point| {
+                let metric = message(Shape::Metric, point, "metric");
+                decoder.metric(point.len(), origin, metric);
+            });
+            if let Err(refusal) = outcome {
+                decoder.refuse(item.len(), refusal);
+            }
+        }
+    }
+}
+
+/// Hands out a metric as often as it has data points, each time with one of them.
+fn points(metric: &[u8], each: &mut dyn FnMut(&[u8])) -> Result<(), Refusal> {
+    let mut head = Vec::new();
+    let mut data = None;
+    let mut rest = metric;
+    while !rest.is_empty() {
+        let next = Field::next(&mut rest).map_err(undecodable("metric"))?;
+        if HEAD.contains(&next.number) {
+            head.extend_from_slice(next.whole);
+        } else if DATA.contains(&next.number) {
+            // Of several the last one counts, as with any field of protobuf.
+            data = next.content.map(|content| (next.number, content));
+        }
+        if head.len() > MAX_HEAD {
+            return Err(Refusal::too_large("name and unit of a metric", MAX_HEAD));
+        }
+    }
+    let Some((kind, data)) = data else {
+        each(&head);
+        return Ok(());
+    };
+    let mut common = Vec::new();
+    let mut rest = data;
+    while !rest.is_empty() {
+        let next = Field::next(&mut rest).map_err(undecodable("metric"))?;
+        if next.number != POINTS {
+            common.extend_from_slice(next.whole);
+        }
+        if common.len() > MAX_HEAD {
+            return Err(Refusal::too_large("temporality of a metric", MAX_HEAD));
+        }
+    }
+    for point in fields(data, POINTS) {
+        let point = point.map_err(undecodable("metric"))?;
+        let data = [&common, field(POINTS, point).as_slice()].concat();
+        each(&[&head, field(kind, &data).as_slice()].concat());
     }
     Ok(())
 }
 
-fn message<M: Message + Default>(bytes: &[u8], what: &str) -> Result<M, String> {
-    M::decode(bytes).map_err(|why| format!("a {what} cannot be decoded: {why}"))
+fn field(number: u32, content: &[u8]) -> Vec<u8> {
+    let mut field = Vec::with_capacity(content.len() + 8);
+    encode_key(number, WireType::LengthDelimited, &mut field);
+    encode_varint(content.len() as u64, &mut field);
+    field.extend_from_slice(content);
+    field
 }
 
-/// The resource or scope of a group: `None` if it is too large, `Some(None)` if there is none. Of several the
-/// last one counts, as with any field of protobuf (merging them is left out: no encoder writes two).
-fn sender<M: Message + Default>(group: &[u8], what: &str) -> Result<Option<Option<M>>, String> {
-    let mut found = None;
-    for bytes in fields(group, SENDER) {
-        found = Some(bytes?);
+fn message<M: Message + Default>(shape: Shape, bytes: &[u8], what: &str) -> Result<M, Refusal> {
+    if bytes.len() > MAX_ITEM || !elements::fit(shape, bytes) {
+        return Err(Refusal::too_large(what, MAX_ITEM));
     }
-    match found {
-        Some(bytes) if bytes.len() > MAX_SENDER => Ok(None),
-        Some(bytes) => Ok(Some(Some(message(bytes, what)?))),
-        None => Ok(Some(None)),
+    M::decode(bytes).map_err(|why| undecodable(what)(why.to_string()))
+}
+
+fn undecodable(what: &str) -> impl Fn(String) -> Refusal {
+    move |why| Refusal::new(UNDECODABLE, format!("a {what} cannot be decoded: {why}"))
+}
+
+/// The resource or scope of a group, `None` if there is none. Of several the last one counts, as with any field of protobuf
+/// (merging them is left out: no encoder writes two).
+fn sender<M: Message + Default>(
+    shape: Shape,
+    group: &[u8],
+    what: &str,
+) -> Result<Option<M>, Refusal> {
+    let Some(found) = fields(group, SENDER).flatten().last() else {
+        return Ok(None);
+    };
+    if found.len() > MAX_SENDER {
+        return Err(Refusal::too_large(what, MAX_SENDER));
     }
+    message(shape, found, what).map(Some)
 }
 
 /// The contents of all fields with this number; others are skipped. Ends after the first error.
 fn fields(mut bytes: &[u8], number: u32) -> impl Iterator<Item = Result<&[u8], String>> {
-    let mut failed = false;
     std::iter::from_fn(move || {
-        while !bytes.is_empty() && !failed {
-            match next_field(&mut bytes, number) {
-                Ok(Some(content)) => return Some(Ok(content)),
-                Ok(None) => {}
+        while !bytes.is_empty() {
+            match Field::next(&mut bytes) {
+                Ok(found) if found.number == number => {
+                    let no_message = || {
+                        bytes = &[];
+                        format!("the body is no OTLP protobuf: field {number} is no message")
+                    };
+                    return Some(found.content.ok_or_else(no_message));
+                }
+                Ok(_) => {}
                 Err(why) => {
-                    failed = true;
+                    bytes = &[];
                     return Some(Err(why));
                 }
             }
@@ -110,25 +188,51 @@ fn fields(mut bytes: &[u8], number: u32) -> impl Iterator<Item = Result<&[u8], S
     })
 }
 
-/// Reads one field; `None` if it is another one.
-fn next_field<'a>(bytes: &mut &'a [u8], number: u32) -> Result<Option<&'a [u8]>, String> {
-    let no_protobuf = |why: prost::DecodeError| format!("the body is no OTLP protobuf: {why}");
-    let (tag, wire_type) = decode_key(bytes).map_err(no_protobuf)?;
-    if tag != number {
-        skip_field(wire_type, tag, bytes, DecodeContext::default()).map_err(no_protobuf)?;
-        return Ok(None);
+/// The contents of all length-delimited fields, with their numbers. Ends before the first error.
+pub(super) fn contents(mut bytes: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+    std::iter::from_fn(move || {
+        while !bytes.is_empty() {
+            let field = Field::next(&mut bytes).ok()?;
+            if let Some(content) = field.content {
+                return Some((field.number, content));
+            }
+        }
+        None
+    })
+}
+
+/// One field, whatever it is.
+struct Field<'a> {
+    number: u32,
+    /// All of it, with its key.
+    whole: &'a [u8],
+    /// What it holds, if it is length-delimited.
+    content: Option<&'a [u8]>,
+}
+
+impl<'a> Field<'a> {
+    /// Reads the first field, and leaves the rest.
+    fn next(bytes: &mut &'a [u8]) -> Result<Self, String> {
+        let no_protobuf = |why: prost::DecodeError| format!("the body is no OTLP protobuf: {why}");
+        let start = *bytes;
+        let (number, wire_type) = decode_key(bytes).map_err(no_protobuf)?;
+        let content = if wire_type == WireType::LengthDelimited {
+            let length = decode_varint(bytes).map_err(no_protobuf)?;
+            let length = usize::try_from(length).ok();
+            let split = length.and_then(|length| bytes.split_at_checked(length));
+            let (content, rest) = split.ok_or("the body is no OTLP protobuf: it is cut off")?;
+            *bytes = rest;
+            Some(content)
+        } else {
+            let context = DecodeContext::default();
+            skip_field(wire_type, number, bytes, context).map_err(no_protobuf)?;
+            None
+        };
+        let whole = &start[..start.len() - bytes.len()];
+        Ok(Self {
+            number,
+            whole,
+            content,
+        })
     }
-    if wire_type != WireType::LengthDelimited {
-        return Err(format!(
-            "the body is no OTLP protobuf: field {tag} is no message"
-        ));
-    }
-    let length = decode_varint(bytes).map_err(no_protobuf)?;
-    let length = usize::try_from(length)
-        .ok()
-        .filter(|length| *length <= bytes.len());
-    let length = length.ok_or("the body is no OTLP protobuf: it is cut off")?;
-    let (content, rest) = bytes.split_at(length);
-    *bytes = rest;
-    Ok(Some(content))
 }

@@ -66,10 +66,13 @@ pub(crate) fn accepted(signal: Signal, encoding: Encoding, rejected: &Rejected) 
         .reasons()
         .map(|(reason, count)| format!("{count} {reason}"))
         .collect();
+    let why = rejected
+        .why()
+        .map_or(String::new(), |why| format!(" (first: {why})"));
     let total = i64::try_from(rejected.total()).unwrap_or(i64::MAX);
     let partial = (total > 0).then(|| PartialSuccess {
         rejected: total,
-        error_message: format!("rejected: {}", reasons.join(", ")),
+        error_message: format!("rejected: {}{why}", reasons.join(", ")),
     });
     match encoding {
         Encoding::Protobuf => {

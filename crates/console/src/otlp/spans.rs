@@ -7,16 +7,16 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 
 use super::values::{MAX_ATTRIBUTES, MAX_NAME, MAX_TEXT, attributes, cut, span_id, trace_id};
-use crate::model::{Attributes, Event, Kind, Link, Resource, Span, Status};
+use crate::model::{Attributes, Event, Kind, Link, Resource, Scope, Span, Status};
 
 /// Says how many events or links are missing, as Jaeger's own exporter names it.
-const DROPPED_EVENTS: &str = "otel.dropped_events_count";
-const DROPPED_LINKS: &str = "otel.dropped_links_count";
+pub(crate) const DROPPED_EVENTS: &str = "otel.dropped_events_count";
+pub(crate) const DROPPED_LINKS: &str = "otel.dropped_links_count";
 
 /// Converts one span; the error is the reason to reject it.
 pub(super) fn convert(
     resource: &Arc<Resource>,
-    scope: &str,
+    scope: &Arc<Scope>,
     span: proto::Span,
 ) -> Result<Span, &'static str> {
     let own_trace = trace_id(&span.trace_id).ok_or("invalid_trace_id")?;
@@ -36,7 +36,9 @@ pub(super) fn convert(
         span_id: own_id,
         parent,
         resource: resource.clone(),
-        scope: scope.to_owned(),
+        trace_state: cut(span.trace_state, MAX_NAME),
+        flags: span.flags,
+        scope: scope.clone(),
         name: cut(span.name, MAX_NAME),
         kind: kind(span.kind),
         start_ns: span.start_time_unix_nano,
@@ -81,6 +83,8 @@ fn links(sent: Vec<proto::span::Link>, dropped: u32) -> (Vec<Link>, u64) {
             Some(Link {
                 trace_id: trace_id(&link.trace_id)?,
                 span_id: span_id(&link.span_id)?,
+                trace_state: cut(link.trace_state, MAX_NAME),
+                flags: link.flags,
                 attributes: attributes(link.attributes, link.dropped_attributes_count),
             })
         })

@@ -16,8 +16,21 @@ use crate::model::{Kind, Status};
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN: &str = "00f067aa0ba902b7";
 
+/// All parts of a request as one.
+fn whole(signal: Signal, encoding: Encoding, body: &[u8]) -> Result<Batch, String> {
+    check(encoding, body)?;
+    let mut whole = Batch::default();
+    decode(signal, encoding, body, &mut |mut part| {
+        whole.spans.append(&mut part.spans);
+        whole.logs.append(&mut part.logs);
+        whole.metrics.append(&mut part.metrics);
+        whole.rejected.merge(part.rejected);
+    });
+    Ok(whole)
+}
+
 fn json_batch(signal: Signal, body: &Value) -> Batch {
-    decode(signal, Encoding::Json, body.to_string().as_bytes())
+    whole(signal, Encoding::Json, body.to_string().as_bytes())
         .unwrap_or_else(|why| panic!("{why}: {body}"))
 }
 
@@ -64,7 +77,7 @@ fn proto_span(id: u8) -> Span {
 }
 
 fn traces(body: &[u8]) -> Result<Batch, String> {
-    decode(Signal::Traces, Encoding::Protobuf, body)
+    whole(Signal::Traces, Encoding::Protobuf, body)
 }
 
 fn reasons(batch: &Batch) -> Vec<(&'static str, u64)> {
@@ -97,7 +110,7 @@ fn the_example_of_the_specification_is_read() {
     assert_eq!(
         (
             span.resource.service.as_str(),
-            span.scope.as_str(),
+            span.scope.name.as_str(),
             span.kind
         ),
         ("my.service", "my.library", Kind::Server)
@@ -121,9 +134,9 @@ fn the_example_of_the_specification_is_read() {
 fn json_may_leave_out_and_null_anything() {
     let values = json!([
         {"key": "empty", "value": {}}, {"key": "null", "value": null}, {"key": "none"}, {"value": {"boolValue": true}},
-        {"key": "int", "value": {"intValue": "-5"}}, {"key": "int2", "value": {"intValue": 7}}, {"key": "nan", "value": {"doubleValue": "NaN"}},
+        {"key": "int", "value": {"intValue": "-5"}}, {"key": "int2", "value": {"intValue": 7}}, {"key": "int3", "value": {"intValue": "7e0"}}, {"key": "nan", "value": {"doubleValue": "NaN"}},
         {"key": "array", "value": {"arrayValue": {}}}, {"key": "list", "value": {"kvlistValue": {"values": [{"key": "a", "value": {"doubleValue": 1}}]}}},
-        {"key": "bytes", "value": {"bytesValue": "AQI="}}, {"key": "future", "value": {"newValue": [1], "stringValue": "x"}}
+        {"key": "bytes", "value": {"bytesValue": "AQI="}}, {"key": "bytes2", "value": {"bytesValue": "-_8"}}, {"key": "future", "value": {"newValue": [1], "stringValue": "x"}}
     ]);
     let batch = json_span(
         json!({"traceId": TRACE, "spanId": SPAN, "parentSpanId": null, "name": null, "kind": "SPAN_KIND_CLIENT", "events": null, "attributes": values, "status": null}),
@@ -135,7 +148,7 @@ fn json_may_leave_out_and_null_anything() {
         .collect();
     assert_eq!(
         json!(attributes),
-        json!([null, null, null, true, -5, 7, "NaN", [], {"a": 1.0}, "AQI=", "x"])
+        json!([null, null, null, true, -5, 7, 7, "NaN", [], {"a": 1.0}, "AQI=", "+/8=", "x"])
     );
     assert_eq!(batch.spans[0].kind, Kind::Client);
     for nothing in [
@@ -161,29 +174,84 @@ fn malformed_bodies_are_refused() {
         "{} {}",
     ] {
         assert!(
-            decode(Signal::Traces, Encoding::Json, bad.as_bytes()).is_err(),
+            whole(Signal::Traces, Encoding::Json, bad.as_bytes()).is_err(),
             "{bad}"
         );
     }
-    for bad in [
-        json!({"traceId": TRACE, "spanId": SPAN, "kind": "no"}),
-        json!({"traceId": TRACE, "startTimeUnixNano": "x"}),
-        json!({"traceId": TRACE, "name": 5}),
-    ] {
-        let body = json!({"resourceSpans": [{"scopeSpans": [{"spans": [bad]}]}]}).to_string();
-        assert!(
-            decode(Signal::Traces, Encoding::Json, body.as_bytes()).is_err(),
-            "{body}"
-        );
-    }
-    let whole = request(vec![proto_span(1)]);
-    for cut in 1..whole.len() {
-        assert!(traces(&whole[..cut]).is_err(), "cut at {cut}");
+    let good = request(vec![proto_span(1)]);
+    for cut in 1..good.len() {
+        assert!(traces(&good[..cut]).is_err(), "cut at {cut}");
     }
     for bad in [&b"hello world"[..], &[0x08, 1], &[0xff; 20], &[0x0b; 5_000]] {
         assert!(traces(bad).is_err(), "{bad:?}");
     }
     assert!(traces(&[]).is_ok());
+}
+
+#[test]
+fn a_bad_item_costs_itself_only_and_is_explained() {
+    for (bad, why) in [
+        (
+            json!({"traceId": TRACE, "spanId": SPAN, "kind": "no"}),
+            "\"no\" is not known",
+        ),
+        (
+            json!({"traceId": TRACE, "startTimeUnixNano": "x"}),
+            "\"x\" is no integer",
+        ),
+        (
+            json!({"traceId": TRACE, "spanId": SPAN, "name": 5}),
+            "expected a string",
+        ),
+        (
+            json!(["traceId", TRACE, "spanId", SPAN]),
+            "expected an object",
+        ),
+    ] {
+        let good = json!({"traceId": TRACE, "spanId": SPAN});
+        let spans = json!([good, bad, good]);
+        let body = json!({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]});
+        let batch = json_batch(Signal::Traces, &body);
+        assert_eq!(
+            (batch.spans.len(), reasons(&batch)),
+            (2, vec![("undecodable", 1)])
+        );
+        let said = batch.rejected.why().unwrap_or_default();
+        assert!(said.contains(why), "{bad}: {said}");
+    }
+    let bad_text = [
+        0x0a, 16, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0x2a, 1, 0xff,
+    ];
+    let good = proto_span(1).encode_to_vec();
+    let spans = [&good[..], &bad_text, &good].map(|span| bounds::tagged(0x12, span));
+    let body = bounds::tagged(0x0a, &bounds::tagged(0x12, &spans.concat()));
+    let batch = traces(&body).expect("well-formed outside");
+    assert_eq!(
+        (batch.spans.len(), reasons(&batch)),
+        (2, vec![("undecodable", 1)])
+    );
+    assert!(
+        batch
+            .rejected
+            .why()
+            .is_some_and(|why| why.contains("UTF-8"))
+    );
+}
+
+#[test]
+fn a_bad_sender_costs_its_items_only() {
+    let span = json!({"traceId": TRACE, "spanId": SPAN});
+    let group = |resource: Value| json!({"resource": resource, "scopeSpans": [{"spans": [span]}]});
+    let groups = [
+        group(json!({"attributes": 5})),
+        group(json!({})),
+        group(json!("x")),
+    ];
+    let batch = json_batch(Signal::Traces, &json!({"resourceSpans": groups}));
+    assert_eq!(
+        (batch.spans.len(), reasons(&batch)),
+        (1, vec![("undecodable", 2)])
+    );
 }
 
 #[test]

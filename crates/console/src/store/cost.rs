@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use crate::model::{Attributes, Event, Link, LogRecord, Resource, Scope, Span, SpanId, TraceId};
 
+/// An entry of the index of links: target, trace and span.
+pub(super) type Backlink = (TraceId, TraceId, SpanId);
+
 /// Two reference counts in front of what an `Arc` holds.
 const ARC_HEADER: usize = 16;
 
@@ -58,7 +61,7 @@ fn attributes(attributes: &Attributes) -> usize {
     block(attributes.capacity() * size_of::<(String, Value)>()) + entries
 }
 
-/// A span without its resource, with its slots in the trace's list and indexes and in the list of operations.
+/// A span without its resource, with its slots in the trace's list and indexes.
 pub(crate) fn span(span: &Span) -> usize {
     let status = match &span.status {
         crate::model::Status::Error(message) => text(message),
@@ -72,18 +75,21 @@ pub(crate) fn span(span: &Span) -> usize {
     let links: usize = span
         .links
         .iter()
-        .map(|link| attributes(&link.attributes) + slot(size_of::<(TraceId, SpanId)>()))
+        .map(|link| {
+            text(&link.trace_state) + attributes(&link.attributes) + slot(size_of::<Backlink>())
+        })
         .sum();
     block(ARC_HEADER + size_of::<Span>())
-        + text(&span.scope)
-        + text(&span.name) * 2
+        + scope(&span.scope)
+        + text(&span.trace_state)
+        + text(&span.name)
         + status
         + attributes(&span.attributes)
         + block(span.events.capacity() * size_of::<Event>())
         + events
         + block(span.links.capacity() * size_of::<Link>())
         + links
-        + slot(size_of::<Arc<Span>>() + size_of::<SpanId>() + size_of::<usize>())
+        + slot(size_of::<Arc<Span>>() + size_of::<(SpanId, u64, usize)>())
 }
 
 /// A scope, counted with each item although items of one request share it.
@@ -94,7 +100,7 @@ fn scope(scope: &Scope) -> usize {
         + attributes(&scope.attributes)
 }
 
-/// A log record without its resource, with its slot in a list.
+/// A log record without its resource, with its slots in a list and, without a trace, in the order of coming.
 pub(crate) fn log(log: &LogRecord) -> usize {
     block(ARC_HEADER + size_of::<LogRecord>())
         + scope(&log.scope)
@@ -102,13 +108,15 @@ pub(crate) fn log(log: &LogRecord) -> usize {
         + text(&log.severity_text)
         + text(&log.body)
         + attributes(&log.attributes)
-        + slot(size_of::<Arc<LogRecord>>())
+        + slot(size_of::<(u64, Arc<LogRecord>)>())
+        + slot(size_of::<u64>())
 }
 
-/// A resource with its slot in the table of resources.
+/// A resource with its slots in the tables of resources.
 pub(crate) fn resource(resource: &Resource) -> usize {
     block(ARC_HEADER + size_of::<Resource>())
         + text(&resource.service)
         + attributes(&resource.attributes)
-        + slot(size_of::<(u64, Arc<Resource>)>())
+        + slot(size_of::<(usize, Arc<Resource>, u64, usize, usize)>())
+        + slot(size_of::<(u64, usize)>())
 }

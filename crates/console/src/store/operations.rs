@@ -2,53 +2,69 @@
 
 use std::collections::BTreeMap;
 
+use super::cost;
 use crate::model::{Kind, Span};
 
-/// Name and kind of an operation, and how many spans there are of it.
-type ByOperation = BTreeMap<(String, &'static str), (Kind, u64)>;
+/// Service, name and kind.
+type Key = (String, String, &'static str);
 
-/// Span names and kinds of each service.
+/// Span names and kinds of each service, and how many spans there are of each.
 #[derive(Debug, Default)]
 pub(super) struct Operations {
-    services: BTreeMap<String, ByOperation>,
+    known: BTreeMap<Key, (Kind, u64)>,
+    /// Bytes held.
+    pub bytes: usize,
 }
 
 impl Operations {
     pub fn add(&mut self, span: &Span) {
-        let service = self
-            .services
-            .entry(span.resource.service.clone())
-            .or_default();
-        let key = (span.name.clone(), span.kind.as_str());
-        service.entry(key).or_insert((span.kind, 0)).1 += 1;
+        let key = key(span);
+        let cost = cost(&key);
+        let bytes = &mut self.bytes;
+        let new = || {
+            *bytes += cost;
+            (span.kind, 0)
+        };
+        self.known.entry(key).or_insert_with(new).1 += 1;
     }
 
     pub fn remove(&mut self, span: &Span) {
-        let Some(service) = self.services.get_mut(&span.resource.service) else {
+        let key = key(span);
+        let Some((_, count)) = self.known.get_mut(&key) else {
             return;
         };
-        let key = (span.name.clone(), span.kind.as_str());
-        if let Some((_, count)) = service.get_mut(&key) {
-            *count -= 1;
-            if *count == 0 {
-                service.remove(&key);
-            }
-        }
-        if service.is_empty() {
-            self.services.remove(&span.resource.service);
+        *count -= 1;
+        if *count == 0 {
+            self.known.remove(&key);
+            self.bytes -= cost(&key);
         }
     }
 
     pub fn services(&self) -> Vec<String> {
-        self.services.keys().cloned().collect()
+        let mut services: Vec<String> = Vec::new();
+        let mut least = String::new();
+        // From the first operation of one service to the first of the next: a service may have very many.
+        while let Some(((service, ..), _)) = self.known.range((least, String::new(), "")..).next() {
+            services.push(service.clone());
+            least = format!("{service}\0");
+        }
+        services
     }
 
     pub fn of(&self, service: &str) -> Vec<(String, Kind)> {
-        let operations = self.services.get(service);
-        operations
-            .into_iter()
-            .flatten()
-            .map(|((name, _), (kind, _))| (name.clone(), *kind))
+        let of_service = self.known.range((service.to_owned(), String::new(), "")..);
+        of_service
+            .take_while(|((known, ..), _)| known == service)
+            .map(|((_, name, _), (kind, _))| (name.clone(), *kind))
             .collect()
     }
+}
+
+fn key(span: &Span) -> Key {
+    let service = span.resource.service.clone();
+    (service, span.name.clone(), span.kind.as_str())
+}
+
+fn cost((service, name, _): &Key) -> usize {
+    cost::text(service) + cost::text(name) + cost::slot(size_of::<(Key, (Kind, u64))>())
 }

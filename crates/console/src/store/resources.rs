@@ -1,81 +1,113 @@
-//! One copy of each resource: every request brings its senders' resources anew, and they are large.
+//! One copy of each resource: every request brings its senders' resources anew, and they are large. What uses a copy is
+//! counted, so that it goes with the last item that refers to it.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
 use super::cost;
+use super::senders::Senders;
 use crate::model::Resource;
 
-/// Sweeping starts at so many.
-const FIRST_SWEEP: usize = 64;
-
-/// Known resources by a hash of their content.
+/// A resource that is in use.
 #[derive(Debug)]
+struct Held {
+    resource: Arc<Resource>,
+    hash: u64,
+    users: usize,
+    /// Who is charged for it.
+    sender: usize,
+}
+
+/// Known resources.
+#[derive(Debug, Default)]
 pub(super) struct Resources {
-    known: HashMap<u64, Arc<Resource>>,
+    by_address: HashMap<usize, Held>,
+    /// Addresses by a hash of the content.
+    by_content: HashMap<u64, usize>,
     hasher: RandomState,
-    sweep_at: usize,
     /// Bytes held.
     pub bytes: usize,
     /// The last answer, since items of one sender come in a row.
-    last: Option<(Arc<Resource>, Arc<Resource>)>,
-}
-
-impl Default for Resources {
-    fn default() -> Self {
-        Self {
-            known: HashMap::new(),
-            hasher: RandomState::new(),
-            sweep_at: FIRST_SWEEP,
-            bytes: 0,
-            last: None,
-        }
-    }
+    last: Option<(Arc<Resource>, usize)>,
 }
 
 impl Resources {
-    /// The copy of `resource` that everybody shares.
-    pub fn shared(&mut self, resource: &Arc<Resource>) -> Arc<Resource> {
+    /// The copy of `resource` that everybody shares, for one more user, and its sender's place.
+    pub fn take(
+        &mut self,
+        resource: &Arc<Resource>,
+        senders: &mut Senders,
+    ) -> (Arc<Resource>, usize) {
+        let address = self.address(resource, senders);
+        self.last = Some((resource.clone(), address));
+        let held = self.by_address.get_mut(&address);
+        let held = held.expect("what `address` answers is there");
+        held.users += 1;
+        (held.resource.clone(), held.sender)
+    }
+
+    /// One user less. Answers the sender's place.
+    pub fn release(&mut self, resource: &Arc<Resource>, senders: &mut Senders) -> usize {
+        let address = address(resource);
+        let held = self.by_address.get_mut(&address);
+        let held = held.expect("whoever releases has taken");
+        held.users -= 1;
+        let sender = held.sender;
+        if held.users > 0 {
+            return sender;
+        }
+        self.last.take_if(|(_, last)| *last == address);
+        let bytes = cost::resource(resource);
+        self.bytes -= bytes;
+        senders.at(sender).bytes -= bytes;
+        if self.by_content.get(&held.hash) == Some(&address) {
+            self.by_content.remove(&held.hash);
+        }
+        self.by_address.remove(&address);
+        sender
+    }
+
+    /// A hash of texts that nobody outside can foresee.
+    pub fn hash_of(&self, what: impl Hash) -> u64 {
+        self.hasher.hash_one(what)
+    }
+
+    fn address(&mut self, resource: &Arc<Resource>, senders: &mut Senders) -> usize {
         if let Some((asked, answer)) = &self.last
             && Arc::ptr_eq(asked, resource)
         {
-            return answer.clone();
+            return *answer;
         }
-        let answer = self.look_up(resource);
-        self.last = Some((resource.clone(), answer.clone()));
-        answer
+        let own = address(resource);
+        if self.by_address.contains_key(&own) {
+            return own;
+        }
+        let hash = self.hash(resource);
+        let known = self.by_content.get(&hash).copied();
+        let is_equal = |known: &usize| self.by_address[known].resource == *resource;
+        if let Some(known) = known.filter(is_equal) {
+            return known;
+        }
+        self.insert(resource, hash, senders)
     }
 
-    fn look_up(&mut self, resource: &Arc<Resource>) -> Arc<Resource> {
-        let key = self.hash(resource);
-        if let Some(known) = self.known.get(&key)
-            && known == resource
-        {
-            return known.clone();
-        }
-        if self.known.len() >= self.sweep_at {
-            self.sweep();
-            self.sweep_at = FIRST_SWEEP.max(self.known.len() * 2);
-        }
-        self.bytes += cost::resource(resource);
-        if let Some(collided) = self.known.insert(key, resource.clone()) {
-            self.bytes -= cost::resource(&collided);
-        }
-        resource.clone()
-    }
-
-    /// Forgets what nothing refers to any more.
-    pub fn sweep(&mut self) {
-        self.last = None;
-        let bytes = &mut self.bytes;
-        self.known.retain(|_, resource| {
-            let used = Arc::strong_count(resource) > 1;
-            if !used {
-                *bytes -= cost::resource(resource);
-            }
-            used
-        });
+    fn insert(&mut self, resource: &Arc<Resource>, hash: u64, senders: &mut Senders) -> usize {
+        let sender = senders.place(&resource.service);
+        let bytes = cost::resource(resource);
+        self.bytes += bytes;
+        senders.at(sender).bytes += bytes;
+        let address = address(resource);
+        // Of two with one hash the first is found by it; the other is just not shared.
+        self.by_content.entry(hash).or_insert(address);
+        let held = Held {
+            resource: resource.clone(),
+            hash,
+            users: 0,
+            sender,
+        };
+        self.by_address.insert(address, held);
+        address
     }
 
     fn hash(&self, resource: &Resource) -> u64 {
@@ -87,4 +119,8 @@ impl Resources {
         }
         hasher.finish()
     }
+}
+
+fn address(resource: &Arc<Resource>) -> usize {
+    Arc::as_ptr(resource) as usize
 }

@@ -1,25 +1,31 @@
 //! What is behind the store's lock.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem::size_of;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::cost::{self, Backlink};
+use super::newest::Newest;
 use super::operations::Operations;
 use super::resources::Resources;
-use super::{LogFilter, MAX_LINKED_FROM, MAX_TRACE_SPANS, Stats, Trace, cost, severity_rank};
+use super::senders::Senders;
+use super::{LogFilter, MAX_LINKED_FROM, MAX_TRACE_SPANS, Stats, Trace, severity_rank};
 use crate::model::{LogRecord, Span, SpanId, TraceId};
 
-/// Beyond so many dead resources' worth of evictions a sweep pays.
-const SWEEP_EVERY: u64 = 64;
+/// Traces and log records without a trace that one look at the logs goes through at most.
+const LOOK: u64 = 4_096;
 
 /// One trace.
 #[derive(Debug)]
 struct Entry {
+    /// When it came, among traces and log records without a trace.
+    number: u64,
+    /// Who sent its first item, and so is charged for it.
+    sender: usize,
     spans: Vec<Arc<Span>>,
-    /// Where the first span of an id is.
-    index: HashMap<SpanId, usize>,
+    /// Where the span of an id, kind and service is. Ids may be shared by the two sides of a call.
+    index: HashMap<(SpanId, u64), usize>,
     logs: Vec<Arc<LogRecord>>,
     bytes: usize,
     dropped_spans: u64,
@@ -27,32 +33,25 @@ struct Entry {
 }
 
 impl Entry {
-    /// What an empty one costs, with its slots in the table and the queue.
-    const COST: usize =
-        cost::slot(size_of::<(TraceId, Entry)>()) + cost::slot(size_of::<TraceId>());
+    /// What an empty one costs: itself, its slots in table, order and sender, and the least size of its lists.
+    const COST: usize = cost::block(size_of::<Entry>())
+        + cost::slot(size_of::<(TraceId, Box<Entry>)>())
+        + cost::slot(size_of::<(u64, TraceId, bool)>())
+        + cost::slot(size_of::<u64>())
+        + cost::block(4 * size_of::<Arc<Span>>())
+        + cost::block(4 * size_of::<(SpanId, u64, usize)>() + 20);
 
-    fn new() -> Self {
+    fn new(number: u64, sender: usize) -> Self {
         Self {
+            number,
+            sender,
             spans: Vec::new(),
             index: HashMap::new(),
             logs: Vec::new(),
-            bytes: Self::COST,
+            bytes: 0,
             dropped_spans: 0,
             arrived: Instant::now(),
         }
-    }
-
-    /// Where a span of the same id, service and kind is. Ids may be shared by the two sides of a call, so an id alone
-    /// does not make a copy.
-    fn copy_of(&self, span: &Span) -> Option<usize> {
-        let same = |known: &Arc<Span>| {
-            known.span_id == span.span_id
-                && known.kind == span.kind
-                && known.resource.service == span.resource.service
-        };
-        let first = *self.index.get(&span.span_id)?;
-        let after = self.spans[first..].iter().position(same)?;
-        Some(first + after)
     }
 }
 
@@ -61,14 +60,20 @@ impl Entry {
 pub(super) struct State {
     limit: usize,
     bytes: usize,
-    traces: HashMap<TraceId, Entry>,
-    /// Keys of `traces`, the oldest in front.
-    order: VecDeque<TraceId>,
-    loose_logs: VecDeque<Arc<LogRecord>>,
+    traces: HashMap<TraceId, Box<Entry>>,
+    /// Traces by their number, and whether they have spans.
+    order: BTreeMap<u64, (TraceId, bool)>,
+    /// Log records without a trace by their number.
+    loose_logs: BTreeMap<u64, Arc<LogRecord>>,
     loose_bytes: usize,
-    links: HashMap<TraceId, BTreeSet<(TraceId, SpanId)>>,
+    next_number: u64,
+    links: BTreeSet<Backlink>,
     pub(super) operations: Operations,
     resources: Resources,
+    senders: Senders,
+    /// Traces that nobody sees any more. They are taken apart one item at a time, since a large one would hold the lock
+    /// for long.
+    garbage: Vec<Entry>,
     stats: Stats,
 }
 
@@ -78,90 +83,148 @@ impl State {
             limit,
             bytes: 0,
             traces: HashMap::new(),
-            order: VecDeque::new(),
-            loose_logs: VecDeque::new(),
+            order: BTreeMap::new(),
+            loose_logs: BTreeMap::new(),
             loose_bytes: 0,
-            links: HashMap::new(),
+            next_number: 0,
+            links: BTreeSet::new(),
             operations: Operations::default(),
             resources: Resources::default(),
+            senders: Senders::default(),
+            garbage: Vec::new(),
             stats: Stats::default(),
         }
     }
 
-    pub fn add_span(&mut self, mut span: Span) {
-        span.resource = self.resources.shared(&span.resource);
-        let bytes = cost::span(&span);
-        let max_trace_bytes = self.limit / 4;
-        let entry = entry(
-            &mut self.traces,
-            &mut self.order,
-            &mut self.bytes,
-            span.trace_id,
-        );
-        let copy = entry.copy_of(&span);
-        let replaced = copy.map_or(0, |at| cost::span(&entry.spans[at]));
-        let too_many = copy.is_none() && entry.spans.len() >= MAX_TRACE_SPANS;
-        if too_many || entry.bytes - replaced + bytes > max_trace_bytes {
-            entry.dropped_spans += 1;
+    /// Whether the span found room in its trace.
+    pub fn add_span(&mut self, mut span: Span) -> bool {
+        let (resource, sender) = self.resources.take(&span.resource, &mut self.senders);
+        span.resource = resource;
+        let kept = self.place_span(Arc::new(span), sender);
+        if !kept {
             self.stats.dropped_spans += 1;
-            self.evict();
-            return;
-        }
-        let span = Arc::new(span);
-        entry.bytes = entry.bytes - replaced + bytes;
-        self.bytes = self.bytes - replaced + bytes;
-        let before = match copy {
-            Some(at) => Some(std::mem::replace(&mut entry.spans[at], span.clone())),
-            None => {
-                entry.index.entry(span.span_id).or_insert(entry.spans.len());
-                entry.spans.push(span.clone());
-                None
-            }
-        };
-        if entry.spans.len() == 1 && before.is_none() {
-            self.stats.traces += 1;
-        }
-        if let Some(before) = before {
-            self.forget_span(&before);
-        }
-        self.stats.spans += 1;
-        self.operations.add(&span);
-        for link in span
-            .links
-            .iter()
-            .filter(|link| link.trace_id != span.trace_id)
-        {
-            let sources = self.links.entry(link.trace_id).or_default();
-            sources.insert((span.trace_id, span.span_id));
         }
         self.evict();
+        kept
     }
 
-    pub fn add_log(&mut self, mut log: LogRecord) {
-        log.resource = self.resources.shared(&log.resource);
-        let bytes = cost::log(&log);
-        match log.trace_id {
-            Some(trace_id) => {
-                let max_trace_bytes = self.limit / 4;
-                let entry = entry(&mut self.traces, &mut self.order, &mut self.bytes, trace_id);
-                if entry.bytes + bytes > max_trace_bytes {
-                    self.stats.dropped_logs += 1;
-                } else {
-                    entry.bytes += bytes;
-                    self.bytes += bytes;
-                    entry.logs.push(Arc::new(log));
-                    self.stats.logs += 1;
-                }
-            }
-            None => {
-                self.loose_bytes += bytes;
-                self.bytes += bytes;
-                self.loose_logs.push_back(Arc::new(log));
-                self.stats.logs += 1;
-                while self.loose_bytes > self.limit / 10 && self.drop_loose_log() {}
-            }
+    fn place_span(&mut self, span: Arc<Span>, sender: usize) -> bool {
+        let key = (span.kind.as_str(), &span.resource.service);
+        let key = (span.span_id, self.resources.hash_of(key));
+        let (bytes, max_bytes) = (cost::span(&span), self.limit / 4);
+        let entry = self.entry(span.trace_id, sender);
+        let copy = entry.index.get(&key).copied();
+        let replaced = copy.map_or(0, |at| cost::span(&entry.spans[at]));
+        let too_many = copy.is_none() && entry.spans.len() >= MAX_TRACE_SPANS;
+        if too_many || entry.bytes - replaced + bytes > max_bytes {
+            entry.dropped_spans += 1;
+            self.resources.release(&span.resource, &mut self.senders);
+            return false;
         }
+        let before = copy.map(|at| std::mem::replace(&mut entry.spans[at], span.clone()));
+        if before.is_none() {
+            entry.index.insert(key, entry.spans.len());
+            entry.spans.push(span.clone());
+        }
+        let (number, owner) = (entry.number, entry.sender);
+        entry.bytes = entry.bytes - replaced + bytes;
+        let is_first = entry.spans.len() == 1 && before.is_none();
+        if is_first {
+            self.stats.traces += 1;
+            self.order.insert(number, (span.trace_id, true));
+        }
+        self.stats.spans += u64::from(before.is_none());
+        if let Some(before) = before {
+            self.forget_span(&before, owner);
+        }
+        self.charge(owner, bytes);
+        self.operations.add(&span);
+        self.links.extend(backlinks(&span));
+        true
+    }
+
+    /// Whether the record found room in its trace; without one there always is some.
+    pub fn add_log(&mut self, mut log: LogRecord) -> bool {
+        let (resource, sender) = self.resources.take(&log.resource, &mut self.senders);
+        log.resource = resource;
+        let bytes = cost::log(&log);
+        let kept = match log.trace_id {
+            Some(trace_id) => self.place_log(trace_id, Arc::new(log), bytes, sender),
+            None => {
+                self.add_loose_log(Arc::new(log), bytes, sender);
+                true
+            }
+        };
+        self.stats.logs += u64::from(kept);
+        self.stats.dropped_logs += u64::from(!kept);
         self.evict();
+        kept
+    }
+
+    fn place_log(
+        &mut self,
+        trace_id: TraceId,
+        log: Arc<LogRecord>,
+        bytes: usize,
+        sender: usize,
+    ) -> bool {
+        let max_bytes = self.limit / 4;
+        let entry = self.entry(trace_id, sender);
+        if entry.bytes + bytes > max_bytes {
+            self.resources.release(&log.resource, &mut self.senders);
+            return false;
+        }
+        entry.bytes += bytes;
+        entry.logs.push(log);
+        let owner = entry.sender;
+        self.charge(owner, bytes);
+        true
+    }
+
+    fn add_loose_log(&mut self, log: Arc<LogRecord>, bytes: usize, sender: usize) {
+        let number = self.number();
+        self.loose_logs.insert(number, log);
+        self.loose_bytes += bytes;
+        self.charge(sender, bytes);
+        let sender = self.senders.at(sender);
+        sender.log_bytes += bytes;
+        sender.logs.push_back(number);
+        while self.loose_bytes > self.limit / 10 {
+            let oldest = self.senders.most_logs();
+            let Some(oldest) = oldest.and_then(|sender| sender.logs.pop_front()) else {
+                return;
+            };
+            self.drop_loose_log(oldest);
+        }
+    }
+
+    /// The trace's entry, made if missing.
+    fn entry(&mut self, id: TraceId, sender: usize) -> &mut Entry {
+        if !self.traces.contains_key(&id) {
+            let number = self.number();
+            self.order.insert(number, (id, false));
+            self.senders.at(sender).traces.push_back(number);
+            self.charge(sender, Entry::COST);
+            let mut entry = Entry::new(number, sender);
+            entry.bytes = Entry::COST;
+            self.traces.insert(id, Box::new(entry));
+        }
+        self.traces.get_mut(&id).expect("it is there now")
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+
+    fn charge(&mut self, sender: usize, bytes: usize) {
+        self.bytes += bytes;
+        self.senders.at(sender).bytes += bytes;
+    }
+
+    fn discharge(&mut self, sender: usize, bytes: usize) {
+        self.bytes -= bytes;
+        self.senders.at(sender).bytes -= bytes;
     }
 
     pub fn trace(&self, id: TraceId) -> Option<Trace> {
@@ -178,65 +241,53 @@ impl State {
         })
     }
 
+    pub fn has_spans(&self, id: TraceId) -> bool {
+        let entry = self.traces.get(&id);
+        entry.is_some_and(|entry| !entry.spans.is_empty())
+    }
+
     pub fn newest_first(&self) -> Vec<TraceId> {
-        let ids = self.order.iter().rev().copied();
-        ids.filter(|id| {
-            self.traces
-                .get(id)
-                .is_some_and(|entry| !entry.spans.is_empty())
-        })
-        .collect()
+        let traces = self.order.values().rev();
+        let with_spans = traces.filter(|(_, has_spans)| *has_spans);
+        with_spans.map(|(id, _)| *id).collect()
     }
 
     pub fn linked_from(&self, id: TraceId) -> Vec<(TraceId, SpanId)> {
-        let sources = self.links.get(&id);
-        sources
-            .into_iter()
-            .flatten()
-            .take(MAX_LINKED_FROM)
-            .copied()
-            .collect()
+        let (first, last) = (
+            (id, TraceId(0), SpanId(0)),
+            (id, TraceId(u128::MAX), SpanId(u64::MAX)),
+        );
+        let sources = self.links.range(first..=last).take(MAX_LINKED_FROM);
+        sources.map(|(_, trace, span)| (*trace, *span)).collect()
     }
 
-    pub fn logs(&self, filter: &LogFilter) -> Vec<Arc<LogRecord>> {
-        let passes = |log: &&Arc<LogRecord>| {
-            filter
-                .service
-                .as_ref()
-                .is_none_or(|service| *service == log.resource.service)
-                && filter
-                    .min_severity
-                    .is_none_or(|least| severity_rank(&log.severity) >= least)
-        };
-        match filter.trace_id {
-            Some(id) => {
-                let logs = self.traces.get(&id).map(|entry| entry.logs.iter());
-                newest(logs.into_iter().flatten().filter(passes), filter.limit)
-            }
-            None => {
-                let of_traces = self.traces.values().flat_map(|entry| entry.logs.iter());
-                newest(
-                    self.loose_logs.iter().chain(of_traces).filter(passes),
-                    filter.limit,
-                )
-            }
+    /// The log records of one trace that pass the filter.
+    pub fn logs_of(&self, id: TraceId, filter: &LogFilter, newest: &mut Newest) {
+        if let Some(entry) = self.traces.get(&id) {
+            let passing = entry.logs.iter().filter(|log| passes(log, filter));
+            passing.for_each(|log| newest.add(log, entry.number));
         }
     }
 
-    /// Log records without a trace, and the traces that may have some.
-    pub fn log_places(&self) -> (Vec<Arc<LogRecord>>, Vec<TraceId>) {
-        (
-            self.loose_logs.iter().cloned().collect(),
-            self.order.iter().copied().collect(),
-        )
-    }
-
-    /// Log records of these traces.
-    pub fn logs_of(&self, ids: &[TraceId]) -> Vec<Arc<LogRecord>> {
-        let entries = ids.iter().filter_map(|id| self.traces.get(id));
-        entries
-            .flat_map(|entry| entry.logs.iter().cloned())
-            .collect()
+    /// Goes through some of the log records, from the number `at` on; answers where to go on.
+    pub fn look_at_logs(
+        &self,
+        at: u64,
+        visit: &mut dyn FnMut(&Arc<LogRecord>, u64),
+    ) -> Option<u64> {
+        let end = at.saturating_add(LOOK);
+        for (_, (id, _)) in self.order.range(at..end) {
+            let entry = self.traces.get(id).into_iter();
+            let logs = entry.flat_map(|entry| entry.logs.iter().map(|log| (log, entry.number)));
+            logs.for_each(|(log, number)| visit(log, number));
+        }
+        for (number, log) in self.loose_logs.range(at..end) {
+            visit(log, *number);
+        }
+        let next_trace = self.order.range(end..).next().map(|(number, _)| *number);
+        let next_log = self.loose_logs.range(end..).next();
+        let next_log = next_log.map(|(number, _)| *number);
+        next_trace.into_iter().chain(next_log).min()
     }
 
     pub fn stats(&self) -> Stats {
@@ -248,94 +299,99 @@ impl State {
     }
 
     fn total(&self) -> usize {
-        self.bytes + self.resources.bytes
+        self.bytes + self.resources.bytes + self.operations.bytes
     }
 
-    /// Drops the oldest traces, then the oldest loose logs, until the budget is kept.
+    /// Drops the oldest trace or log record of whoever holds most, until the budget is kept.
     fn evict(&mut self) {
-        while self.total() > self.limit {
-            // Whole traces are a bad price for resources that nothing uses any more.
-            if self.stats.evicted_traces.is_multiple_of(SWEEP_EVERY) || self.order.is_empty() {
-                self.resources.sweep();
-            }
-            if self.total() > self.limit && !self.drop_oldest_trace() && !self.drop_loose_log() {
-                return;
-            }
-        }
+        while self.total() > self.limit && (self.take_garbage_apart() || self.drop_oldest()) {}
     }
 
     /// Drops everything.
     #[cfg(test)]
     pub fn clear(&mut self) {
-        while self.drop_oldest_trace() || self.drop_loose_log() {}
-        self.resources.sweep();
+        while self.take_garbage_apart() || self.drop_oldest() {}
     }
 
-    fn drop_oldest_trace(&mut self) -> bool {
-        let oldest = self.order.pop_front();
-        let Some(entry) = oldest.and_then(|id| self.traces.remove(&id)) else {
+    fn drop_oldest(&mut self) -> bool {
+        let Some(sender) = self.senders.largest() else {
             return false;
         };
-        self.bytes -= entry.bytes;
+        let (trace, log) = (sender.traces.front(), sender.logs.front());
+        if log.is_none_or(|log| trace.is_some_and(|trace| trace < log)) {
+            if let Some(oldest) = sender.traces.pop_front() {
+                self.drop_trace(oldest);
+            }
+        } else if let Some(oldest) = sender.logs.pop_front() {
+            self.drop_loose_log(oldest);
+        }
+        true
+    }
+
+    fn drop_trace(&mut self, number: u64) {
+        let dropped = self.order.remove(&number);
+        let Some(entry) = dropped.and_then(|(id, _)| self.traces.remove(&id)) else {
+            return;
+        };
         self.stats.evicted_traces += 1;
         self.stats.traces -= u64::from(!entry.spans.is_empty());
+        self.stats.spans -= entry.spans.len() as u64;
         self.stats.logs -= entry.logs.len() as u64;
-        for span in &entry.spans {
-            self.forget_span(span);
-        }
-        true
+        self.garbage.push(*entry);
     }
 
-    fn drop_loose_log(&mut self) -> bool {
-        let Some(log) = self.loose_logs.pop_front() else {
-            return false;
+    fn drop_loose_log(&mut self, number: u64) {
+        let Some(log) = self.loose_logs.remove(&number) else {
+            return;
         };
         let bytes = cost::log(&log);
+        let sender = self.resources.release(&log.resource, &mut self.senders);
+        self.senders.at(sender).log_bytes -= bytes;
+        self.discharge(sender, bytes);
         self.loose_bytes -= bytes;
-        self.bytes -= bytes;
         self.stats.logs -= 1;
         self.stats.evicted_logs += 1;
+    }
+
+    /// Takes one item out of a dropped trace; `false` if there is none.
+    fn take_garbage_apart(&mut self) -> bool {
+        let Some(entry) = self.garbage.last_mut() else {
+            return false;
+        };
+        let owner = entry.sender;
+        if let Some(span) = entry.spans.pop() {
+            self.forget_span(&span, owner);
+        } else if let Some(log) = entry.logs.pop() {
+            self.resources.release(&log.resource, &mut self.senders);
+            self.discharge(owner, cost::log(&log));
+        } else {
+            self.garbage.pop();
+            self.discharge(owner, Entry::COST);
+        }
         true
     }
 
-    /// Takes a span out of the indexes.
-    fn forget_span(&mut self, span: &Span) {
-        self.stats.spans -= 1;
+    /// Takes a span out of the indexes, and off the account of its trace's sender.
+    fn forget_span(&mut self, span: &Span, owner: usize) {
+        self.discharge(owner, cost::span(span));
         self.operations.remove(span);
-        for link in &span.links {
-            if let Some(sources) = self.links.get_mut(&link.trace_id) {
-                sources.remove(&(span.trace_id, span.span_id));
-                if sources.is_empty() {
-                    self.links.remove(&link.trace_id);
-                }
-            }
+        for link in backlinks(span) {
+            self.links.remove(&link);
         }
+        self.resources.release(&span.resource, &mut self.senders);
     }
 }
 
-/// The trace's entry, made if missing.
-fn entry<'a>(
-    traces: &'a mut HashMap<TraceId, Entry>,
-    order: &mut VecDeque<TraceId>,
-    bytes: &mut usize,
-    id: TraceId,
-) -> &'a mut Entry {
-    traces.entry(id).or_insert_with(|| {
-        order.push_back(id);
-        *bytes += Entry::COST;
-        Entry::new()
-    })
+/// What a span adds to the index of links; those inside its trace are no news.
+fn backlinks(span: &Span) -> impl Iterator<Item = Backlink> {
+    let elsewhere = span.links.iter();
+    let elsewhere = elsewhere.filter(|link| link.trace_id != span.trace_id);
+    elsewhere.map(|link| (link.trace_id, span.trace_id, span.span_id))
 }
 
-/// The newest `limit` records, newest first; those of one time in the reverse order of coming.
-fn newest<'a>(logs: impl Iterator<Item = &'a Arc<LogRecord>>, limit: usize) -> Vec<Arc<LogRecord>> {
-    let mut logs: Vec<(usize, &Arc<LogRecord>)> = logs.enumerate().collect();
-    let newest_first =
-        |(position, log): &(usize, &Arc<LogRecord>)| Reverse((log.time_ns, *position));
-    if logs.len() > limit {
-        logs.select_nth_unstable_by_key(limit, newest_first);
-        logs.truncate(limit);
-    }
-    logs.sort_unstable_by_key(newest_first);
-    logs.into_iter().map(|(_, log)| log.clone()).collect()
+pub(super) fn passes(log: &LogRecord, filter: &LogFilter) -> bool {
+    let service = filter.service.as_ref();
+    let severity = filter.min_severity;
+    service.is_none_or(|service| *service == log.resource.service)
+        && severity.is_none_or(|least| severity_rank(&log.severity) >= least)
 }

@@ -14,7 +14,9 @@ fn span(trace: u128, id: u64) -> Span {
         span_id: SpanId(id),
         parent: None,
         resource: resource("shop"),
-        scope: String::new(),
+        trace_state: String::new(),
+        flags: 0,
+        scope: Arc::default(),
         name: "GET /".into(),
         kind: Kind::Server,
         start_ns: 0,
@@ -82,6 +84,8 @@ fn the_estimate_falls_to_nothing_with_the_last_trace() {
     linked.links.push(Link {
         trace_id: TraceId(9),
         span_id: SpanId(1),
+        trace_state: String::new(),
+        flags: 0,
         attributes: Vec::new(),
     });
     store.add_spans(vec![linked, span(2, 1)]);
@@ -224,6 +228,8 @@ fn links_are_found_backwards_while_their_trace_is_here() {
         linked.links.push(Link {
             trace_id: TraceId(target),
             span_id: SpanId(1),
+            trace_state: String::new(),
+            flags: 0,
             attributes: Vec::new(),
         });
     }
@@ -273,4 +279,85 @@ fn severities_have_ranks() {
         ["trace", "Debug", "INFO", "WARN", "ERROR", "FATAL", "", "?"].map(severity_rank),
         [1, 2, 3, 4, 5, 6, 0, 0]
     );
+}
+
+/// The index of an id, and what is compared: also when very many share it.
+#[test]
+fn spans_of_one_id_are_told_apart_by_kind_and_service() {
+    let store = Store::new(2 << 20);
+    let of = |kind, service: &str| Span {
+        kind,
+        resource: resource(service),
+        attributes: Vec::new(),
+        ..span(1, 1)
+    };
+    let all = || {
+        (0..300).flat_map(|i| {
+            let service = format!("{i}");
+            [of(Kind::Server, &service), of(Kind::Client, &service)]
+        })
+    };
+    store.add_spans(all().collect());
+    store.add_spans(all().collect());
+    assert_eq!(store.trace(TraceId(1)).expect("it").spans.len(), 600);
+}
+
+#[test]
+fn a_flood_drops_what_is_its_own() {
+    let store = Store::new(400_000);
+    let of = |trace: u128, service: &str| Span {
+        resource: resource(service),
+        ..span(trace, 1)
+    };
+    let quiet: Vec<Span> = (1..=50).map(|trace| of(trace, "quiet")).collect();
+    store.add_spans(quiet);
+    store.add_spans((1_000..10_000).map(|trace| of(trace, "loud")).collect());
+    // A flood of names shares one place when all others are taken.
+    let names = (10_000..20_000).map(|trace| of(trace, &format!("name {trace}")));
+    store.add_spans(names.collect());
+    let kept = (1..=50).filter(|trace| store.trace(TraceId(*trace)).is_some());
+    assert!(kept.count() >= 10, "a 32nd of the budget at least");
+    let stats = store.stats();
+    assert!(stats.bytes <= stats.limit_bytes && stats.evicted_traces > 10_000);
+}
+
+#[test]
+fn resources_are_on_the_account_of_who_sends_them() {
+    let store = Store::new(400_000);
+    store.add_spans((1..=20).map(|trace| span(trace, 1)).collect());
+    for pod in 0..2_000 {
+        let mut line = log(None, pod, "INFO");
+        let large = (
+            "pod".to_owned(),
+            format!("{pod}{}", "x".repeat(2_000)).into(),
+        );
+        line.resource = Arc::new(Resource {
+            service: "jobs".into(),
+            attributes: vec![large],
+        });
+        store.add_logs(vec![line]);
+    }
+    let stats = store.stats();
+    assert!(stats.bytes <= stats.limit_bytes, "{stats:?}");
+    assert_eq!((stats.traces, stats.evicted_traces), (20, 0));
+    assert!(
+        stats.logs > 50 && stats.logs + stats.evicted_logs == 2_000,
+        "{stats:?}"
+    );
+    assert_eq!(times(&store.logs(&any(1))), [1_999]);
+}
+
+#[test]
+fn what_finds_no_room_is_answered() {
+    let store = Store::new(1 << 30);
+    let spans = (1..=MAX_TRACE_SPANS as u64 + 3).map(|id| Span {
+        attributes: Vec::new(),
+        ..span(2, id)
+    });
+    assert_eq!(store.add_spans(spans.collect()), 3);
+    let store = Store::new(100_000);
+    let logs = (1..=1_000).map(|time| log(Some(2), time, "INFO"));
+    let refused = store.add_logs(logs.collect());
+    assert_eq!(refused, store.stats().dropped_logs);
+    assert!(refused > 100);
 }

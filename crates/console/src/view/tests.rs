@@ -16,6 +16,9 @@ async fn get(path: &str) -> (u16, Value) {
     store.add_spans(vec![span(1, None, 0, 5_000_000), failed, newer]);
     let app = App::new()
         .app_data(web::Data::new(store))
+        .app_data(web::Data::new(crate::answer::Answers::new(
+            crate::budget::Budget::new(64 << 20),
+        )))
         .configure(super::configure);
     let app = test::init_service(app).await;
     let response = test::call_service(&app, test::TestRequest::get().uri(path).to_request()).await;

@@ -1,5 +1,6 @@
 //! One trace as the rows of a waterfall, with its critical path and log lines.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::{Serialize, Serializer};
@@ -27,9 +28,9 @@ pub(super) struct Waterfall<'a> {
     dropped_spans: u64,
     linked_from: Vec<LinkedFrom>,
     /// Parents before children, children by start.
-    rows: Vec<Row<'a>>,
+    rows: Rows<'a>,
     /// Log lines of no span that is here.
-    logs: Vec<Log<'a>>,
+    logs: Lines<'a>,
 }
 
 #[derive(Serialize)]
@@ -61,7 +62,7 @@ struct Row<'a> {
     scope: &'a str,
     events: Vec<Event<'a>>,
     links: Vec<Link<'a>>,
-    logs: Vec<Log<'a>>,
+    logs: Lines<'a>,
 }
 
 #[derive(Serialize)]
@@ -105,7 +106,11 @@ struct Pair<'a> {
     value: &'a Value,
 }
 
-fn pairs<S: Serializer>(attributes: &Attributes, serializer: S) -> Result<S::Ok, S::Error> {
+/// Attributes as a list of `{key, value}`.
+pub(crate) fn pairs<S: Serializer>(
+    attributes: &Attributes,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(attributes.iter().map(|(key, value)| Pair { key, value }))
 }
 
@@ -114,12 +119,7 @@ pub(super) fn waterfall<'a>(store: &Store, trace: &'a Trace) -> Waterfall<'a> {
     let spans = &trace.spans;
     let tree = Tree::new(spans);
     let (start_ns, end_ns) = bounds(spans);
-    let mut layout = Layout::new(store, trace, &tree, start_ns);
-    let rows = tree
-        .rows()
-        .into_iter()
-        .map(|(span, depth)| layout.row(span, depth))
-        .collect();
+    let (layout, stray) = Layout::new(store, trace, &tree, start_ns);
     let services: BTreeSet<&str> = spans
         .iter()
         .map(|span| span.resource.service.as_str())
@@ -135,25 +135,51 @@ pub(super) fn waterfall<'a>(store: &Store, trace: &'a Trace) -> Waterfall<'a> {
         error_count: error_count(spans),
         dropped_spans: trace.dropped_spans,
         linked_from: linked_from(store, trace.id),
-        rows,
-        logs: layout.stray_logs,
+        rows: Rows {
+            tree,
+            layout: RefCell::new(layout),
+        },
+        logs: Lines {
+            records: stray,
+            start_ns,
+        },
+    }
+}
+
+/// All rows. Each is made only while it is written: with links and log lines they are larger than the spans.
+struct Rows<'a> {
+    tree: Tree,
+    layout: RefCell<Layout<'a>>,
+}
+
+impl Serialize for Rows<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut layout = self.layout.borrow_mut();
+        let rows = self.tree.rows().into_iter().map(|(span, depth)| {
+            let has_children = !self.tree.children[span].is_empty();
+            layout.row(span, depth, has_children)
+        });
+        serializer.collect_seq(rows)
     }
 }
 
 /// What rows are made of, by span.
-struct Layout<'a, 't> {
+struct Layout<'a> {
     trace: &'a Trace,
-    tree: &'t Tree,
     start_ns: u64,
     critical: HashMap<usize, Vec<Section>>,
-    logs: HashMap<SpanId, Vec<Log<'a>>>,
-    stray_logs: Vec<Log<'a>>,
+    logs: HashMap<SpanId, Vec<&'a LogRecord>>,
     /// Traces in the store that links may point to.
     known: HashSet<TraceId>,
 }
 
-impl<'a, 't> Layout<'a, 't> {
-    fn new(store: &Store, trace: &'a Trace, tree: &'t Tree, start_ns: u64) -> Self {
+impl<'a> Layout<'a> {
+    fn new(
+        store: &Store,
+        trace: &'a Trace,
+        tree: &Tree,
+        start_ns: u64,
+    ) -> (Self, Vec<&'a LogRecord>) {
         let spans = &trace.spans;
         let mut critical: HashMap<usize, Vec<Section>> = HashMap::new();
         let path = tree
@@ -165,25 +191,21 @@ impl<'a, 't> Layout<'a, 't> {
                 duration_us: microseconds(section.end_ns - section.start_ns),
             });
         }
-        let has_links = spans.iter().any(|span| !span.links.is_empty());
-        let known = if has_links {
-            store.traces_newest_first()
-        } else {
-            Vec::new()
-        };
-        let (logs, stray_logs) = logs(trace, start_ns);
-        Self {
+        let links = spans.iter().flat_map(|span| &span.links);
+        let known = store.known(links.map(|link| link.trace_id));
+        let (logs, stray) = logs(trace);
+        let layout = Self {
             trace,
-            tree,
             start_ns,
             critical,
             logs,
-            stray_logs,
-            known: known.into_iter().collect(),
-        }
+            known,
+        };
+        (layout, stray)
     }
 
-    fn row(&mut self, index: usize, depth: usize) -> Row<'a> {
+    /// To be called once for each span.
+    fn row(&mut self, index: usize, depth: usize, has_children: bool) -> Row<'a> {
         let span: &'a Span = &self.trace.spans[index];
         let (status, status_message) = match &span.status {
             Status::Unset => ("unset", ""),
@@ -201,15 +223,18 @@ impl<'a, 't> Layout<'a, 't> {
             status_message,
             offset_us: microseconds(span.start_ns - self.start_ns),
             duration_us: microseconds(span.duration_ns),
-            has_children: !self.tree.children[index].is_empty(),
+            has_children,
             critical: self.critical.remove(&index).unwrap_or_default(),
             attributes: &span.attributes,
             resource: &span.resource.attributes,
-            scope: &span.scope,
+            scope: &span.scope.name,
             events: self.events(span),
             links: self.links(span),
             // Of spans that share an id, the first one shows the lines.
-            logs: self.logs.remove(&span.span_id).unwrap_or_default(),
+            logs: Lines {
+                records: self.logs.remove(&span.span_id).unwrap_or_default(),
+                start_ns: self.start_ns,
+            },
         }
     }
 
@@ -233,17 +258,30 @@ impl<'a, 't> Layout<'a, 't> {
     }
 }
 
-/// Log lines by span, in order of time, and those of no span that is here.
-fn logs(trace: &Trace, start_ns: u64) -> (HashMap<SpanId, Vec<Log<'_>>>, Vec<Log<'_>>) {
+/// Log lines, rendered only while they are written.
+struct Lines<'a> {
+    records: Vec<&'a LogRecord>,
+    start_ns: u64,
+}
+
+impl Serialize for Lines<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let records = self.records.iter();
+        serializer.collect_seq(records.map(|record| log(record, self.start_ns)))
+    }
+}
+
+/// Log records by span, in order of time, and those of no span that is here.
+fn logs(trace: &Trace) -> (HashMap<SpanId, Vec<&LogRecord>>, Vec<&LogRecord>) {
     let here: HashSet<SpanId> = trace.spans.iter().map(|span| span.span_id).collect();
     let mut records: Vec<&LogRecord> = trace.logs.iter().map(AsRef::as_ref).collect();
     records.sort_by_key(|record| record.time_ns);
-    let mut of_spans: HashMap<SpanId, Vec<Log<'_>>> = HashMap::new();
+    let mut of_spans: HashMap<SpanId, Vec<&LogRecord>> = HashMap::new();
     let mut stray = Vec::new();
     for record in records {
         match record.span_id.filter(|id| here.contains(id)) {
-            Some(id) => of_spans.entry(id).or_default().push(log(record, start_ns)),
-            None => stray.push(log(record, start_ns)),
+            Some(id) => of_spans.entry(id).or_default().push(record),
+            None => stray.push(record),
         }
     }
     (of_spans, stray)

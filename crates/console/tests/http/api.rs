@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Reply, Running};
+use crate::harness::{Reply, Running, attribute};
 use crate::payload::{MS, START, log, logs, span, span_id, trace_id, traces};
 
 /// `POST /orders` of the gateway, which calls data, which fails to call the bank; a mail handles the message.
@@ -350,4 +350,56 @@ async fn log_lines_are_found_by_trace_service_and_level() {
         assert_eq!(reply.status, 400, "{bad}");
         assert!(reply.text().contains(name), "{bad}: {}", reply.text());
     }
+}
+
+/// What the protocol says of a span and its scope comes out as it came in.
+#[tokio::test]
+async fn no_field_of_a_span_is_lost() {
+    let console = Running::start();
+    let scope = json!({"name": "lib", "version": "1.2.3", "attributes": [{"key": "k", "value": {"stringValue": "v"}}], "droppedAttributesCount": 1});
+    let mut sent = span(0xc, 1, None, "op");
+    sent["traceState"] = "vendor=abc".into();
+    sent["flags"] = 257.into();
+    for field in [
+        "droppedAttributesCount",
+        "droppedEventsCount",
+        "droppedLinksCount",
+    ] {
+        sent[field] = 4.into();
+    }
+    sent["events"] = json!([{"timeUnixNano": START.to_string(), "name": "e", "attributes": [], "droppedAttributesCount": 2}]);
+    sent["links"] = json!([{"traceId": trace_id(0xd), "spanId": span_id(2), "traceState": "a=b", "flags": 1, "attributes": [], "droppedAttributesCount": 3}]);
+    let mut body = traces("shop", vec![sent.clone()]);
+    body["resourceSpans"][0]["scopeSpans"][0]["scope"] = scope.clone();
+    body["resourceSpans"][0]["resource"]["droppedAttributesCount"] = 5.into();
+    console.take("/v1/traces", &body).await;
+
+    let trace = console
+        .json(&format!("/api/traces/{}", trace_id(0xc)))
+        .await;
+    let tags = &trace["data"][0]["spans"][0]["tags"];
+    for (key, value) in [
+        ("otel.scope.name", json!("lib")),
+        ("otel.scope.version", json!("1.2.3")),
+        ("w3c.tracestate", json!("vendor=abc")),
+        ("otel.dropped_attributes_count", json!(4)),
+    ] {
+        assert_eq!(attribute(tags, key), &value, "{key}");
+    }
+    let found = console
+        .json("/api/traces?service=shop&tags=%7B%22otel.scope.version%22:%221.2.3%22%7D")
+        .await;
+    assert_eq!(found["total"], 1, "{found}");
+
+    let trace = console
+        .json(&format!("/api/v3/traces/{}", trace_id(0xc)))
+        .await;
+    let group = &trace["result"]["resourceSpans"][0];
+    assert_eq!(group["resource"]["droppedAttributesCount"], 5);
+    assert_eq!(group["scopeSpans"][0]["scope"], scope);
+    let answered = &group["scopeSpans"][0]["spans"][0];
+    for (field, value) in sent.as_object().expect("an object") {
+        assert_eq!(&answered[field], value, "{field}");
+    }
+    assert_eq!(answered["attributes"], json!([]));
 }

@@ -61,6 +61,7 @@ pub fn settings() -> Settings {
     Settings {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         memory_bytes: 64 << 20,
+        max_body_bytes: 4 << 20,
         targets_file: None,
         scrape_interval: Duration::from_millis(50),
         allowed_hosts: "host.docker.internal".parse().expect("hosts"),

@@ -1,13 +1,14 @@
 //! What broken and hostile senders send.
 
 use prost::Message;
+use prost::encoding::WireType;
 use serde_json::{Value, json};
 
 use crate::harness::{Reply, Running, attribute};
 use crate::payload::{MS, START, gzip, log, logs, span, trace_id, traces};
 
+/// As the harness sets it.
 const LIMIT: usize = 4 << 20;
-const INFLATED_LIMIT: usize = 16 << 20;
 
 /// `google.rpc.Status`, as far as OTLP uses it.
 #[derive(Clone, PartialEq, Message)]
@@ -146,7 +147,7 @@ async fn large_bodies_are_413_whether_announced_chunked_or_inflated() {
         .post("/v1/traces", "application/json", bomb)
         .header("content-encoding", "gzip");
     assert_refused(&Reply::to(post).await, 413, true);
-    let mut fits = vec![b' '; INFLATED_LIMIT - 2];
+    let mut fits = vec![b' '; LIMIT - 2];
     fits.extend(b"{}");
     for (body, status) in [(fits.clone(), 200), ([fits, b" ".to_vec()].concat(), 413)] {
         let post = console
@@ -193,10 +194,15 @@ async fn deep_values_cost_no_stack() {
         }
     }
     for depth in [20, 60, 1_000, 50_000] {
-        let mut value = Vec::new();
-        for _ in 0..depth {
-            value = field(5, &field(1, &value));
+        // From the inside out, each key and length in front of what is there.
+        let mut reversed = Vec::new();
+        for number in [1, 5].repeat(depth) {
+            let mut head = Vec::new();
+            prost::encoding::encode_key(number, WireType::LengthDelimited, &mut head);
+            prost::encoding::encode_varint(reversed.len() as u64, &mut head);
+            reversed.extend(head.into_iter().rev());
         }
+        let value: Vec<u8> = reversed.into_iter().rev().collect();
         let attribute = [field(1, b"deep"), field(2, &value)].concat();
         let span = [
             field(1, &2_u128.to_be_bytes()),

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use console::Settings;
 use futures_util::future::join_all;
@@ -19,11 +19,8 @@ use crate::payload::{gzip, log, logs, span, trace_id, traces};
 
 const MIB: u64 = 1 << 20;
 
-/// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Bodies that the console reads at once.
-const READING: usize = 16;
+/// Unfinished bodies at once.
+const SLOW: usize = 200;
 
 /// Resident memory of this process.
 fn resident() -> u64 {
@@ -70,11 +67,11 @@ async fn bombs_cost_no_memory() {
 }
 
 #[tokio::test]
-async fn slow_bodies_do_not_keep_others_out_unheard() {
+async fn slow_bodies_do_not_keep_others_out() {
     let console = Running::start();
-    let head = "POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n";
+    let head = "POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{";
     let mut slow = Vec::new();
-    for _ in 0..READING {
+    for _ in 0..SLOW {
         let mut connection = tokio::net::TcpStream::connect(console.address)
             .await
             .expect("a connection");
@@ -84,27 +81,96 @@ async fn slow_bodies_do_not_keep_others_out_unheard() {
             .expect("it takes the head");
         slow.push(connection);
     }
-    // The heads may still be on their way.
-    let start = Instant::now();
-    let busy = loop {
-        let post = console.post("/v1/traces", "application/json", b"{}".to_vec());
-        let reply = Reply::to(post).await;
-        if reply.status == 503 {
-            break reply;
-        }
-        assert!(start.elapsed() < PATIENCE, "{}", reply.status);
-    };
-    assert_eq!(busy.header("retry-after"), "1");
+    console.take("/v1/traces", &json!({})).await;
     for connection in &mut slow {
-        connection
-            .write_all(b"{}")
-            .await
-            .expect("it takes the body");
+        connection.write_all(b"}").await.expect("it takes the body");
         let mut answer = [0; 15];
         connection.read_exact(&mut answer).await.expect("an answer");
         assert_eq!(&answer, b"HTTP/1.1 200 OK");
     }
+}
+
+#[tokio::test]
+async fn bodies_that_find_no_room_are_told_to_come_again() {
+    let console = Running::with(Settings {
+        memory_bytes: 8 * MIB,
+        max_body_bytes: 64 * MIB,
+        ..settings()
+    });
+    // What a quarter of 8 MiB and 4 MiB have no room for can never be taken.
+    let body = vec![b' '; 7 << 20];
+    let reply = Reply::to(console.post("/v1/traces", "application/json", body)).await;
+    assert_eq!(reply.status, 413);
+    let why = reply.text();
+    assert!(
+        why.contains("--max-body") && why.contains("--memory"),
+        "{why}"
+    );
+    let mut large = tokio::net::TcpStream::connect(console.address)
+        .await
+        .expect("a connection");
+    let head = "POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 6000000\r\n\r\n";
+    large.write_all(head.as_bytes()).await.expect("room");
+    large.write_all(&vec![b' '; 4 << 20]).await.expect("room");
+    let came = |stats: &serde_json::Value| stats["under_way_bytes"].as_u64() >= Some(4 * MIB);
+    console.until("/api/stats", came).await;
+    let body = vec![b' '; 3 << 20];
+    let busy = Reply::to(console.post("/v1/traces", "application/json", body)).await;
+    assert_eq!(
+        (busy.status.as_u16(), busy.header("retry-after")),
+        (503, "1")
+    );
     console.take("/v1/traces", &json!({})).await;
+    drop(large);
+    let is_free = |stats: &serde_json::Value| stats["under_way_bytes"] == 0;
+    console.until("/api/stats", is_free).await;
+}
+
+#[tokio::test]
+async fn answers_are_charged_until_they_are_read() {
+    let console = Running::start();
+    let text = json!([{"key": "text", "value": {"stringValue": "t".repeat(16_000)}}]);
+    for batch in 0..5 {
+        let spans = (0..100).map(|i| {
+            let mut span = span(batch * 100 + i + 1, 1, None, "long");
+            span["attributes"] = text.clone();
+            span
+        });
+        console
+            .take("/v1/traces", &traces("shop", spans.collect()))
+            .await;
+    }
+    let connect = async || {
+        let mut reader = tokio::net::TcpStream::connect(console.address)
+            .await
+            .expect("a connection");
+        let head = "GET /api/traces?service=shop&limit=1500 HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        reader
+            .write_all(head.as_bytes())
+            .await
+            .expect("it takes it");
+        reader.readable().await.expect("an answer");
+        reader
+    };
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(connect().await);
+    }
+    let stats = console.json("/api/stats").await;
+    // A quarter of 64 MiB and 8 MiB, and half of that.
+    assert!(
+        stats["under_way_bytes"].as_u64() <= Some(12 * MIB),
+        "{stats}"
+    );
+    let refused = console.get("/api/traces?service=shop&limit=1500").await;
+    assert_eq!(refused.status, 503);
+    assert!(refused.text().contains("no room"), "{}", refused.text());
+    console.take("/v1/traces", &json!({})).await;
+    drop(silent);
+    let is_free = |stats: &serde_json::Value| stats["under_way_bytes"] == 0;
+    console.until("/api/stats", is_free).await;
+    let answer = console.get("/api/traces?service=shop&limit=1500").await;
+    assert_eq!(answer.json()["data"].as_array().map(Vec::len), Some(500));
 }
 
 #[tokio::test]

@@ -1,8 +1,12 @@
 //! Loki's query API under queries that would cost too much.
 
-use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
-use crate::harness::Running;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::harness::{Reply, Running};
 use crate::loki::{ask, second};
 use crate::payload::{START, log, logs};
 
@@ -11,7 +15,12 @@ const MINUTE: u64 = 60;
 /// So many records of a service, each with an attribute of its own value and of a trace of its own (those without a trace get
 /// little room).
 async fn many(count: usize, attribute: impl Fn(usize) -> Value) -> Running {
-    let console = Running::start();
+    // So much that the largest answer finds room.
+    many_in(256 << 20, count, attribute).await
+}
+
+async fn many_in(memory: u64, count: usize, attribute: impl Fn(usize) -> Value) -> Running {
+    let console = Running::with_memory(memory);
     let record = |number: usize| {
         let mut record = log(9, "line", Some((number as u128 + 1, 1)));
         record["timeUnixNano"] = (START + number as u64).to_string().into();
@@ -126,5 +135,52 @@ async fn many_questions_at_once_are_all_answered() {
     });
     for (status, text) in futures_util::future::join_all(asked).await {
         assert_eq!(status, 200, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_gathered_is_charged_to_the_memory() {
+    let console = many_in(
+        8 << 20,
+        100,
+        |number| json!({"intValue": number.to_string()}),
+    )
+    .await;
+    let query = r#"count_over_time({service_name="shop"}[10m])"#;
+    let (status, why) = range(&console, query, ("step", "0.006")).await;
+    assert_eq!(status, 503);
+    assert!(why.contains("no room") && why.contains("--memory"), "{why}");
+    let (status, why) = range(&console, query, ("step", "30")).await;
+    assert_eq!(status, 200, "{why}");
+    let stats = console.json("/api/stats").await;
+    assert_eq!(stats["under_way_bytes"], 0, "{stats}");
+}
+
+#[tokio::test]
+async fn a_form_is_bounded_and_charged() {
+    let console = Running::with_memory(8 << 20);
+    let path = "/loki/api/v1/labels";
+    let form = |size: usize| {
+        let body = format!("start=1&x={}", "x".repeat(size)).into_bytes();
+        console.post(path, "application/x-www-form-urlencoded", body)
+    };
+    let reply = Reply::to(form(300 << 10)).await;
+    assert_eq!(reply.status, 413, "{}", reply.text());
+    // Each of these stops before its end.
+    let mut waiting = Vec::new();
+    for _ in 0..30 {
+        let mut stream = TcpStream::connect(console.address)
+            .await
+            .expect("a connection");
+        let head =
+            format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 261000\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.expect("a head");
+        // The console refuses the last ones while they send.
+        let _ = stream.write_all(&vec![b'x'; 260_000]).await;
+        waiting.push(stream);
+    }
+    let deadline = Instant::now() + Duration::from_secs(8);
+    while Reply::to(form(200 << 10)).await.status != 503 {
+        assert!(Instant::now() < deadline, "there is room for all of them");
     }
 }

@@ -11,5 +11,6 @@ mod loki;
 mod loki_limits;
 mod loki_paths;
 mod memory;
+mod naming;
 mod payload;
 mod scraping;

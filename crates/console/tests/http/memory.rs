@@ -72,11 +72,13 @@ async fn one_giant_trace_leaves_room_for_others() {
             &traces("shop", vec![span(1, 1, None, "small")]),
         )
         .await;
+    let mut told = 0;
     for batch in 0..10 {
         let spans = (0..1_000).map(|i| span(2, batch * 1_000 + i + 1, None, &"g".repeat(900)));
-        console
-            .take("/v1/traces", &traces("shop", spans.collect()))
-            .await;
+        let body = traces("shop", spans.collect());
+        let reply = console.send_json("/v1/traces", &body).await.json();
+        let rejected = reply["partialSuccess"]["rejectedSpans"].as_str();
+        told += rejected.map_or(0, |count| count.parse().expect("a number"));
     }
     assert_eq!(console.row(&trace_id(1)).await["name"], "small");
     let giant = console.json("/api/console/traces/2").await;
@@ -94,6 +96,8 @@ async fn one_giant_trace_leaves_room_for_others() {
     );
     assert_eq!(giant["complete"], false);
     assert_eq!(Some(number(&console, "dropped_spans").await), dropped);
+    assert_eq!(Some(told), dropped, "its sender is told");
+    assert_eq!(number(&console, "rejected_spans").await, told);
     assert!(number(&console, "bytes").await <= BUDGET);
 }
 
@@ -123,4 +127,27 @@ async fn lines_without_a_trace_do_not_push_traces_out() {
             .is_some_and(|body| body.starts_with("19 999 ")),
         "{newest}"
     );
+}
+
+#[tokio::test]
+async fn the_first_span_too_many_is_told_to_its_sender() {
+    let console = Running::start();
+    for batch in 0..10 {
+        let spans = (1..=1_000).map(|i| span(1, batch * 1_000 + i, None, "op"));
+        console
+            .take("/v1/traces", &traces("shop", spans.collect()))
+            .await;
+    }
+    let one_more = traces("shop", vec![span(1, 10_001, None, "op")]);
+    let reply = console.send_json("/v1/traces", &one_more).await;
+    let told = &reply.json()["partialSuccess"];
+    assert_eq!(
+        (reply.status.as_u16(), &told["rejectedSpans"]),
+        (200, &"1".into())
+    );
+    let why = told["errorMessage"].as_str().unwrap_or_default();
+    assert!(why.contains("10000 spans"), "{why}");
+    let page = console.get("/metrics").await.text();
+    let counted = "console_rejected_items_total{signal=\"traces\",reason=\"trace_full\"} 1";
+    assert!(page.contains(counted), "{page}");
 }

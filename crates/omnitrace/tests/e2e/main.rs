@@ -15,6 +15,7 @@ mod catalogue;
 mod chain;
 mod cli;
 mod compose;
+mod console_bounds;
 mod contention;
 mod dead_letters;
 mod doctor;

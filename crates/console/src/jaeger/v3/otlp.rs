@@ -7,7 +7,8 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::model::{Attributes, Event, Kind, Link, Resource, Span, Status};
+use crate::model::{Attributes, Event, Kind, Link, Resource, Scope, Span, Status};
+use crate::otlp::{DROPPED_EVENTS, DROPPED_KEY, DROPPED_LINKS};
 use crate::store::Trace;
 
 /// The message `TracesData`.
@@ -25,20 +26,44 @@ struct ResourceSpans<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct WithAttributes<'a> {
-    #[serde(serialize_with = "key_values")]
-    attributes: &'a Attributes,
+    attributes: Vec<KeyValue<'a>>,
+    #[serde(skip_serializing_if = "is_zero")]
+    dropped_attributes_count: u64,
+}
+
+impl<'a> From<&'a Attributes> for WithAttributes<'a> {
+    fn from(attributes: &'a Attributes) -> Self {
+        Self {
+            attributes: pairs(attributes),
+            dropped_attributes_count: dropped(attributes, DROPPED_KEY),
+        }
+    }
 }
 
 #[derive(Serialize)]
 struct ScopeSpans<'a> {
-    scope: Scope<'a>,
+    scope: OtlpScope<'a>,
     spans: Vec<OtlpSpan<'a>>,
 }
 
 #[derive(Serialize)]
-struct Scope<'a> {
+struct OtlpScope<'a> {
     name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    version: &'a str,
+    #[serde(flatten)]
+    attributes: Option<WithAttributes<'a>>,
+}
+
+fn scope(scope: &Scope) -> OtlpScope<'_> {
+    let attributes = Some(&scope.attributes).filter(|attributes| !attributes.is_empty());
+    OtlpScope {
+        name: &scope.name,
+        version: &scope.version,
+        attributes: attributes.map(Into::into),
+    }
 }
 
 /// A span, rendered only while being written.
@@ -62,31 +87,52 @@ pub(super) fn render(traces: &[Trace]) -> TracesData<'_> {
 
 fn groups(trace: &Trace) -> Vec<ResourceSpans<'_>> {
     let mut groups: Vec<ResourceSpans<'_>> = Vec::new();
-    let mut senders: HashMap<*const Resource, (usize, HashMap<&str, usize>)> = HashMap::new();
+    let mut senders: HashMap<*const Resource, (usize, HashMap<String, usize>)> = HashMap::new();
     for span in &trace.spans {
         let (group, scopes) = senders
             .entry(Arc::as_ptr(&span.resource))
             .or_insert_with(|| {
-                let resource = WithAttributes {
-                    attributes: &span.resource.attributes,
-                };
                 groups.push(ResourceSpans {
-                    resource,
+                    resource: (&span.resource.attributes).into(),
                     scope_spans: Vec::new(),
                 });
                 (groups.len() - 1, HashMap::new())
             });
         let scope_spans = &mut groups[*group].scope_spans;
-        let scope = *scopes.entry(&span.scope).or_insert_with(|| {
+        let place = *scopes.entry(content(&span.scope)).or_insert_with(|| {
             scope_spans.push(ScopeSpans {
-                scope: Scope { name: &span.scope },
+                scope: scope(&span.scope),
                 spans: Vec::new(),
             });
             scope_spans.len() - 1
         });
-        scope_spans[scope].spans.push(OtlpSpan(span));
+        scope_spans[place].spans.push(OtlpSpan(span));
     }
     groups
+}
+
+/// Requests bring their scopes anew: equal ones are one.
+fn content(scope: &Scope) -> String {
+    let content = (&scope.name, &scope.version, &scope.attributes);
+    serde_json::to_string(&content).unwrap_or_default()
+}
+
+/// What was dropped is counted in attributes of our own; the protocol has fields for it.
+const COUNTS: [(&str, &str); 3] = [
+    (DROPPED_KEY, "droppedAttributesCount"),
+    (DROPPED_EVENTS, "droppedEventsCount"),
+    (DROPPED_LINKS, "droppedLinksCount"),
+];
+
+fn dropped(attributes: &Attributes, key: &str) -> u64 {
+    let found = attributes.iter().find(|(known, _)| known == key);
+    found
+        .and_then(|(_, value)| value.as_u64())
+        .unwrap_or_default()
+}
+
+fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
+    *number == N::default()
 }
 
 impl Serialize for OtlpSpan<'_> {
@@ -98,12 +144,24 @@ impl Serialize for OtlpSpan<'_> {
         if let Some(parent) = span.parent {
             map.serialize_entry("parentSpanId", &parent.to_string())?;
         }
+        if !span.trace_state.is_empty() {
+            map.serialize_entry("traceState", &span.trace_state)?;
+        }
+        if span.flags != 0 {
+            map.serialize_entry("flags", &span.flags)?;
+        }
         map.serialize_entry("name", &span.name)?;
         map.serialize_entry("kind", &kind(span.kind))?;
         map.serialize_entry("startTimeUnixNano", &span.start_ns.to_string())?;
         let end_ns = span.start_ns.saturating_add(span.duration_ns);
         map.serialize_entry("endTimeUnixNano", &end_ns.to_string())?;
         map.serialize_entry("attributes", &pairs(&span.attributes))?;
+        for (key, field) in COUNTS {
+            let count = dropped(&span.attributes, key);
+            if count > 0 {
+                map.serialize_entry(field, &count)?;
+            }
+        }
         map.serialize_entry("events", &span.events.iter().map(event).collect::<Vec<_>>())?;
         map.serialize_entry("links", &span.links.iter().map(link).collect::<Vec<_>>())?;
         map.serialize_entry("status", &status(&span.status))?;
@@ -146,14 +204,15 @@ fn status(status: &Status) -> OtlpStatus<'_> {
 struct OtlpEvent<'a> {
     time_unix_nano: String,
     name: &'a str,
-    attributes: Vec<KeyValue<'a>>,
+    #[serde(flatten)]
+    attributes: WithAttributes<'a>,
 }
 
 fn event(event: &Event) -> OtlpEvent<'_> {
     OtlpEvent {
         time_unix_nano: event.time_ns.to_string(),
         name: &event.name,
-        attributes: pairs(&event.attributes),
+        attributes: (&event.attributes).into(),
     }
 }
 
@@ -162,7 +221,12 @@ fn event(event: &Event) -> OtlpEvent<'_> {
 struct OtlpLink<'a> {
     trace_id: String,
     span_id: String,
-    attributes: Vec<KeyValue<'a>>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    trace_state: &'a str,
+    #[serde(skip_serializing_if = "is_zero")]
+    flags: u32,
+    #[serde(flatten)]
+    attributes: WithAttributes<'a>,
 }
 
 fn link(link: &Link) -> OtlpLink<'_> {
@@ -170,22 +234,22 @@ fn link(link: &Link) -> OtlpLink<'_> {
     OtlpLink {
         trace_id,
         span_id,
-        attributes: pairs(&link.attributes),
+        trace_state: &link.trace_state,
+        flags: link.flags,
+        attributes: (&link.attributes).into(),
     }
 }
 
 fn pairs(attributes: &Attributes) -> Vec<KeyValue<'_>> {
+    let is_count = |key: &str| COUNTS.iter().any(|(count, _)| *count == key);
     attributes
         .iter()
+        .filter(|(key, value)| !(is_count(key) && value.is_u64()))
         .map(|(key, value)| KeyValue {
             key,
             value: AnyValue(value),
         })
         .collect()
-}
-
-fn key_values<S: Serializer>(attributes: &Attributes, serializer: S) -> Result<S::Ok, S::Error> {
-    pairs(attributes).serialize(serializer)
 }
 
 /// `values` of an array or a list of keys.
@@ -252,6 +316,8 @@ mod tests {
         span.links = vec![Link {
             trace_id: TraceId(3),
             span_id: SpanId(4),
+            trace_state: String::new(),
+            flags: 0,
             attributes: Vec::new(),
         }];
         let attributes = vec![("service.name".into(), json!("shop"))];

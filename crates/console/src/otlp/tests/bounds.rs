@@ -88,28 +88,22 @@ fn nesting_without_end_is_refused_and_overflows_nothing() {
             let attribute = tagged(0x4a, &[tagged(0x0a, b"k"), tagged(0x12, &nested)].concat());
             let span = [tagged(0x0a, &[1; 16]), tagged(0x12, &[1; 8]), attribute].concat();
             let result = traces(&tagged(0x0a, &tagged(0x12, &tagged(0x12, &span))));
-            let is_too_large = |batch: &Batch| {
-                batch
-                    .rejected
-                    .reasons()
-                    .any(|(reason, _)| reason == protobuf::TOO_LARGE)
-            };
+            let batch = result.expect("well-formed outside");
             match levels {
-                ..=40 => assert_eq!(result.expect("within the limit").spans.len(), 1),
-                _ => assert!(result.as_ref().map_or(true, is_too_large), "{levels}"),
+                ..=40 => assert_eq!(batch.spans.len(), 1),
+                _ => assert_eq!(reasons(&batch), [("undecodable", 1)], "{levels}"),
             }
             let json = "{\"arrayValue\":{\"values\":[".repeat(levels) + &"]}}".repeat(levels);
             let body = format!(
                 "{{\"resourceSpans\":[{{\"scopeSpans\":[{{\"spans\":[{{\"attributes\":[{{\"value\":{json}}}]}}]}}]}}]}}"
             );
-            let result = decode(Signal::Traces, Encoding::Json, body.as_bytes());
-            match levels {
-                ..=40 => assert_eq!(
-                    reasons(&result.expect("within the limit")),
-                    [("invalid_trace_id", 1)]
-                ),
-                _ => assert!(result.as_ref().map_or(true, is_too_large), "{levels}"),
-            }
+            let batch = whole(Signal::Traces, Encoding::Json, body.as_bytes());
+            let reason = match levels {
+                ..=40 => "invalid_trace_id",
+                _ => "undecodable",
+            };
+            let batch = batch.expect("well-formed outside");
+            assert_eq!(reasons(&batch), [(reason, 1)], "{levels}");
         }
     };
     let thread = std::thread::Builder::new()
@@ -120,25 +114,113 @@ fn nesting_without_end_is_refused_and_overflows_nothing() {
 }
 
 /// A length-delimited field.
-fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
+pub fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut field = vec![tag];
     prost::encoding::encode_varint(content.len() as u64, &mut field);
     field.extend_from_slice(content);
     field
 }
 
+/// The most bytes that one part of a request becomes, by the estimate, and how many items there are in all.
+fn largest_part(signal: Signal, encoding: Encoding, body: &[u8]) -> (usize, usize, Rejected) {
+    check(encoding, body).expect("well-formed outside");
+    let (mut largest, mut count, mut rejected) = (0, 0, Rejected::default());
+    decode(signal, encoding, body, &mut |part| {
+        let samples = || part.metrics.iter().flat_map(|sender| &sender.samples);
+        let spans: usize = part.spans.iter().map(cost::span).sum();
+        let logs: usize = part.logs.iter().map(cost::log).sum();
+        largest = largest.max(spans + logs + samples().map(Sample::cost).sum::<usize>());
+        count += part.spans.len() + part.logs.len() + samples().count();
+        rejected.merge(part.rejected);
+    });
+    (largest, count, rejected)
+}
+
+const PROTOBUF: Encoding = Encoding::Protobuf;
+
 #[test]
 fn small_bodies_cannot_become_large() {
     // Spans of 286 bytes that become 12 kB each, and items of two bytes.
     let mut span = [tagged(0x0a, &[1; 16]), tagged(0x12, &[1; 8])].concat();
     span.extend([0x4a, 0].repeat(128));
-    let spans = tagged(0x12, &span).repeat(40_000);
-    let batch = traces(&tagged(0x0a, &tagged(0x12, &spans))).expect("well-formed");
-    let size: usize = batch.spans.iter().map(cost::span).sum();
-    assert!(size < 97 << 20 && batch.rejected.total() > 0, "{size}");
-    assert_eq!(reasons(&batch)[0].0, "request_too_large");
-    let logs = tagged(0x0a, &tagged(0x12, &[0x12, 0].repeat(1_000_000)));
-    let batch = decode(Signal::Logs, Encoding::Protobuf, &logs).expect("well-formed");
-    assert!(batch.logs.len() < 700_000);
-    assert_eq!(batch.logs.len() as u64 + batch.rejected.total(), 1_000_000);
+    let spans = tagged(0x0a, &tagged(0x12, &tagged(0x12, &span).repeat(4_000)));
+    let (largest, count, _) = largest_part(Signal::Traces, PROTOBUF, &spans);
+    assert!(largest < 2 * PART && count == 4_000, "{largest} {count}");
+    let logs = tagged(0x0a, &tagged(0x12, &[0x12, 0].repeat(100_000)));
+    let (largest, count, _) = largest_part(Signal::Logs, PROTOBUF, &logs);
+    assert!(largest < 2 * PART && count == 100_000, "{largest} {count}");
+}
+
+#[test]
+fn items_of_very_many_parts_are_refused_before_they_are_decoded() {
+    let ids = [tagged(0x0a, &[1; 16]), tagged(0x12, &[1; 8])].concat();
+    let nested = tagged(
+        0x4a,
+        &tagged(0x12, &tagged(0x2a, &[0x0a, 0].repeat(100_000))),
+    );
+    let events = [0x5a, 0].repeat(100_000);
+    for many in [nested, events] {
+        let span = tagged(0x12, &[ids.clone(), many].concat());
+        let body = tagged(0x0a, &tagged(0x12, &span));
+        let (_, count, rejected) = largest_part(Signal::Traces, PROTOBUF, &body);
+        assert_eq!((count, rejected.total()), (0, 1));
+        assert!(
+            rejected
+                .why()
+                .is_some_and(|why| why.contains("32768 parts"))
+        );
+    }
+    let many = ["{}"; 100_000].join(",");
+    let span = format!("{{\"traceId\":\"{TRACE}\",\"attributes\":[{many}]}}");
+    let body = format!("{{\"resourceSpans\":[{{\"scopeSpans\":[{{\"spans\":[{span}]}}]}}]}}");
+    let (_, count, rejected) = largest_part(Signal::Traces, Encoding::Json, body.as_bytes());
+    assert_eq!((count, rejected.total()), (0, 1));
+}
+
+/// A summary of 512 quantiles with labels of so many bytes.
+fn summary(points: usize, labels: usize) -> Value {
+    let label = json!({"key": "k", "value": {"stringValue": "v".repeat(labels)}});
+    let point = json!({"attributes": [label], "quantileValues": vec![json!({}); 512]});
+    let metric = json!({"name": "s", "summary": {"dataPoints": vec![point; points]}});
+    json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [metric]}]}]})
+}
+
+#[test]
+fn labels_are_not_multiplied_without_end() {
+    let body = summary(20, 3_900).to_string();
+    let (largest, count, _) = largest_part(Signal::Metrics, Encoding::Json, body.as_bytes());
+    assert!(largest < 4 * PART && count == 20 * 514, "{largest} {count}");
+    let long = summary(3, 16_000).to_string();
+    let (largest, count, rejected) = largest_part(Signal::Metrics, Encoding::Json, long.as_bytes());
+    assert_eq!((largest, count, rejected.total()), (0, 0, 3));
+    assert!(rejected.reasons().eq([("labels_too_large", 3)]));
+}
+
+#[test]
+fn labels_of_the_scope_count_with_those_of_each_point() {
+    let with_scope = |size: usize| {
+        let scope = json!({"name": "s", "attributes": [{"key": "k", "value": {"stringValue": "x".repeat(size)}}]});
+        let body = json!({"resourceMetrics": [{"scopeMetrics": [{"scope": scope, "metrics": [
+            {"name": "level", "gauge": {"dataPoints": [{"asDouble": 1}, {"asDouble": 2}]}}]}]}]});
+        json_batch(Signal::Metrics, &body)
+    };
+    assert_eq!(with_scope(4_000).rejected.total(), 0);
+    let batch = with_scope(5_000);
+    assert!(batch.metrics.is_empty());
+    assert_eq!(reasons(&batch), [("labels_too_large", 2)]);
+}
+
+#[test]
+fn a_metric_of_many_points_is_decoded_point_by_point() {
+    let points = vec![
+        tagged(
+            0x0a,
+            &[0x19, 1, 0, 0, 0, 0, 0, 0, 0, 0x21, 0, 0, 0, 0, 0, 0, 0, 0]
+        );
+        50_000
+    ];
+    let metric = [tagged(0x0a, b"m"), tagged(0x2a, &points.concat())].concat();
+    let body = tagged(0x0a, &tagged(0x12, &tagged(0x12, &metric)));
+    let (largest, count, _) = largest_part(Signal::Metrics, PROTOBUF, &body);
+    assert!(largest < 2 * PART && count == 50_000, "{largest} {count}");
 }

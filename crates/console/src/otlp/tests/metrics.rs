@@ -82,6 +82,70 @@ fn protobuf_metrics_are_walked_too() {
         ..ResourceMetrics::default()
     }];
     let body = MetricsData { resource_metrics }.encode_to_vec();
-    let batch = decode(Signal::Metrics, Encoding::Protobuf, &body).expect("well-formed");
+    let batch = whole(Signal::Metrics, Encoding::Protobuf, &body).expect("well-formed");
     assert_eq!(reasons(&batch), [("metric_without_data", 1)]);
+}
+
+/// The samples of one request, as `name{label=value,…} value`.
+fn shown(metrics: &Value) -> Vec<String> {
+    let batch = json_batch(
+        Signal::Metrics,
+        &json!({"resourceMetrics": [{"scopeMetrics": metrics}]}),
+    );
+    assert_eq!(batch.rejected.total(), 0);
+    let labels = |sample: &Sample| {
+        let pairs = sample
+            .labels
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        pairs.collect::<Vec<_>>().join(",")
+    };
+    let samples = batch.metrics.iter().flat_map(|sender| &sender.samples);
+    samples
+        .map(|sample| format!("{}{{{}}} {}", sample.name, labels(sample), sample.value))
+        .collect()
+}
+
+#[test]
+fn scopes_are_told_apart() {
+    let calls = |scope: Value, calls: u8| json!({"scope": scope, "metrics": [{"name": "calls", "sum": {"isMonotonic": true, "aggregationTemporality": 2, "dataPoints": [{"asInt": calls}]}}]});
+    let two = json!({"name": "two", "version": "1.2", "attributes": [{"key": "short.name", "value": {"stringValue": "x"}}]});
+    assert_eq!(
+        shown(&json!([
+            calls(json!({"name": "one"}), 3),
+            calls(two, 40),
+            calls(json!({}), 5)
+        ])),
+        [
+            "calls_total{otel_scope_name=one} 3",
+            "calls_total{otel_scope_name=two,otel_scope_short_name=x,otel_scope_version=1.2} 40",
+            "calls_total{} 5",
+        ]
+    );
+}
+
+#[test]
+fn of_attributes_that_become_one_label_none_is_lost() {
+    let attribute = |key: &str, value: &str| json!({"key": key, "value": {"stringValue": value}});
+    let attributes = json!([
+        attribute("a_b", "2"),
+        attribute("a.b", "1"),
+        attribute("a-b", "0"),
+        attribute("c", ""),
+        attribute("a b", ""),
+        attribute("le", "x"),
+        attribute("otel.scope.name", "own"),
+    ]);
+    let gauge =
+        json!({"name": "g", "gauge": {"dataPoints": [{"asInt": 1, "attributes": attributes}]}});
+    let histogram = json!({"name": "h", "histogram": {"aggregationTemporality": 2, "dataPoints": [
+        {"count": 5, "attributes": [attribute("le", "x"), attribute("exported_le", "y")]}]}});
+    assert_eq!(
+        shown(&json!([{"scope": {"name": "s"}, "metrics": [gauge]}, {"metrics": [histogram]}])),
+        [
+            "g{a_b=0;1;2,le=x,otel_scope_name=own;s} 1",
+            "h_bucket{exported_le=y,exported_exported_le=x,le=+Inf} 5",
+            "h_count{exported_le=y,le=x} 5",
+        ]
+    );
 }

@@ -1,0 +1,145 @@
+//! The memory budget, shared out: what is kept, and what requests use while they are under way.
+//!
+//! Requests have an account each. It grows with the body that is read or the answer that is written; where there is no
+//! room the request is refused, so that any number of requests together stay within their share.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Even the least budget takes a batch of spans.
+const LEAST_UNDER_WAY: u64 = 8 << 20;
+
+/// Kept free of bodies, so that there are answers while bodies come.
+const FOR_ANSWERS: u64 = 4 << 20;
+
+/// What a request is charged for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// What a sender sends, as it comes and inflated.
+    Body,
+    /// What a reader reads.
+    Answer,
+}
+
+/// A shared handle.
+#[derive(Debug, Clone)]
+pub(crate) struct Budget(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// Bytes for traces and logs.
+    store: u64,
+    /// Bytes for metrics.
+    series: u64,
+    /// The most for bodies, answers, and both together.
+    most: [u64; 2],
+    together: u64,
+    used: Mutex<[u64; 2]>,
+}
+
+impl Budget {
+    /// Shares out `bytes`: five eighths for traces and logs, one for metrics, two (and 8 MiB) for requests under way.
+    pub fn new(bytes: u64) -> Self {
+        let together = bytes / 4 + LEAST_UNDER_WAY;
+        Self(Arc::new(Inner {
+            store: bytes / 8 * 5,
+            series: bytes / 8,
+            most: [together - FOR_ANSWERS, together / 2],
+            together,
+            used: Mutex::default(),
+        }))
+    }
+
+    /// Bytes for traces and logs.
+    pub fn store(&self) -> u64 {
+        self.0.store
+    }
+
+    /// Bytes for metrics.
+    pub fn series(&self) -> u64 {
+        self.0.series
+    }
+
+    /// The most bytes that all requests of a kind may use together.
+    pub fn most(&self, of: Use) -> u64 {
+        self.0.most[of as usize]
+    }
+
+    /// Bytes that requests use now.
+    pub fn under_way(&self) -> u64 {
+        self.used().iter().sum()
+    }
+
+    /// An account that covers nothing yet.
+    pub fn account(&self, of: Use) -> Account {
+        Account {
+            budget: self.clone(),
+            of,
+            bytes: 0,
+        }
+    }
+
+    fn used(&self) -> MutexGuard<'_, [u64; 2]> {
+        self.0.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one request is charged; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Account {
+    budget: Budget,
+    of: Use,
+    bytes: u64,
+}
+
+impl Account {
+    /// Makes the account cover so many bytes in all; `false`, and no change, if there is no room.
+    #[must_use]
+    pub fn cover(&mut self, bytes: usize) -> bool {
+        let more = (bytes as u64).saturating_sub(self.bytes);
+        let mut used = self.budget.used();
+        let (own, together) = (
+            used[self.of as usize] + more,
+            used.iter().sum::<u64>() + more,
+        );
+        if own > self.budget.most(self.of) || together > self.budget.0.together {
+            return false;
+        }
+        used[self.of as usize] = own;
+        self.bytes += more;
+        true
+    }
+
+    /// Makes it cover nothing again.
+    pub fn clear(&mut self) {
+        self.budget.used()[self.of as usize] -= self.bytes;
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_share_what_there_is_and_give_it_back() {
+        let budget = Budget::new(64 << 20);
+        assert_eq!(budget.most(Use::Body), 20 << 20);
+        let mut first = budget.account(Use::Body);
+        let mut second = budget.account(Use::Body);
+        assert!(first.cover(19 << 20) && first.cover(1) && second.cover(1 << 20));
+        assert!(!second.cover((1 << 20) + 1));
+        let mut answer = budget.account(Use::Answer);
+        assert!(answer.cover(4 << 20) && !answer.cover(5 << 20));
+        assert_eq!(budget.under_way(), 24 << 20);
+        drop((first, second));
+        assert!(answer.cover(12 << 20) && !answer.cover((12 << 20) + 1));
+        drop(answer);
+        assert_eq!(budget.under_way(), 0);
+    }
+}

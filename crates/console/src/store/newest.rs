@@ -1,0 +1,52 @@
+//! The newest of many log records, found a part at a time.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use crate::model::LogRecord;
+
+/// Time, the number under which it is kept, and which one of those it is: the order of coming.
+type Rank = (u64, u64, usize);
+
+/// Keeps the newest `limit` of the records that it is given.
+#[derive(Debug)]
+pub(super) struct Newest {
+    limit: usize,
+    seen: usize,
+    kept: Vec<(Rank, Arc<LogRecord>)>,
+}
+
+impl Newest {
+    pub fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            seen: 0,
+            kept: Vec::new(),
+        }
+    }
+
+    pub fn add(&mut self, log: &Arc<LogRecord>, number: u64) {
+        self.seen += 1;
+        self.kept
+            .push(((log.time_ns, number, self.seen), log.clone()));
+        // Cutting at twice the limit takes constant time per record.
+        if self.kept.len() >= self.limit.saturating_mul(2).max(1) {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        if self.kept.len() > self.limit {
+            self.kept
+                .select_nth_unstable_by_key(self.limit, |(rank, _)| Reverse(*rank));
+            self.kept.truncate(self.limit);
+        }
+    }
+
+    /// Newest first; those of one time in the reverse order of coming.
+    pub fn newest_first(mut self) -> Vec<Arc<LogRecord>> {
+        self.cut();
+        self.kept.sort_unstable_by_key(|(rank, _)| Reverse(*rank));
+        self.kept.into_iter().map(|(_, log)| log).collect()
+    }
+}

@@ -1,0 +1,304 @@
+//! The console's bound on memory and on waiting, under attack: a process of its own, whose peak memory Linux knows.
+//!
+//! The short ones run with all tests; `just attack` runs the long ones, with release code, and prints a table.
+
+mod bodies;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use crate::harness::{Child, eventually, http, omnitrace};
+
+const MIB: u64 = 1 << 20;
+
+/// The longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What is asked for while an attack goes on.
+const WATCHED: [&str; 3] = ["/ready", "/api/stats", "/api/console/traces?limit=5"];
+
+/// A console with a budget of so many MiB.
+struct Console {
+    child: Child,
+    address: SocketAddr,
+    budget: u64,
+}
+
+/// What became of an attack.
+struct Outcome {
+    name: &'static str,
+    budget_mib: u64,
+    peak_mib: u64,
+    /// The longest that anything [`WATCHED`] took.
+    stall: Duration,
+}
+
+impl Console {
+    async fn start(budget_mib: u64) -> Self {
+        let memory = format!("{budget_mib}MiB");
+        let command = omnitrace(["console", "--listen", "127.0.0.1:0", "--memory", &memory]);
+        let mut child = Child::spawn("console", command);
+        let address = child.listening().await.http_addr;
+        Self {
+            address: address.parse().expect("an address"),
+            budget: budget_mib * MIB,
+            child,
+        }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Sends a gzipped protobuf body; answers the status.
+    async fn send(&self, path: &str, gzipped: Vec<u8>) -> u16 {
+        let request = http().post(self.url(path)).body(gzipped);
+        let request = request.header("content-type", "application/x-protobuf");
+        let response = request.header("content-encoding", "gzip").send().await;
+        let response = response.expect("an answer");
+        let status = response.status().as_u16();
+        response.bytes().await.expect("a whole answer");
+        status
+    }
+
+    /// The most memory that the process ever had.
+    fn peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.pid()));
+        let status = status.expect("a living process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        let kib: u64 = kib
+            .and_then(|kib| kib.trim().parse().ok())
+            .expect("a number");
+        kib << 10
+    }
+
+    /// Ends it, and says what it cost.
+    async fn outcome(self, name: &'static str, watch: Watch) -> Outcome {
+        let stall = watch.stop().await;
+        let status = http().get(self.url("/ready")).send().await;
+        assert_eq!(status.expect("still there").status(), 200);
+        Outcome {
+            name,
+            budget_mib: self.budget / MIB,
+            peak_mib: self.peak() / MIB,
+            stall,
+        }
+    }
+}
+
+impl Outcome {
+    /// A quarter more than the budget, and 64 MiB.
+    fn most_mib(&self) -> u64 {
+        self.budget_mib * 5 / 4 + 64
+    }
+
+    fn check(&self) {
+        let (name, peak, most) = (self.name, self.peak_mib, self.most_mib());
+        assert!(peak <= most, "{name}: {peak} MiB, allowed are {most}");
+    }
+}
+
+/// Asks for what is [`WATCHED`], over and over.
+struct Watch {
+    is_over: Arc<AtomicBool>,
+    longest: JoinHandle<Duration>,
+}
+
+impl Watch {
+    fn start(console: &Console) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (over, urls) = (is_over.clone(), WATCHED.map(|path| console.url(path)));
+        let longest = tokio::spawn(async move {
+            let mut longest = Duration::ZERO;
+            while !over.load(Ordering::Relaxed) {
+                for url in &urls {
+                    let started = Instant::now();
+                    let answer = http().get(url).send().await.expect("an answer");
+                    answer.bytes().await.expect("a whole answer");
+                    longest = longest.max(started.elapsed());
+                }
+            }
+            longest
+        });
+        Self { is_over, longest }
+    }
+
+    async fn stop(self) -> Duration {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.longest.await.expect("no panic")
+    }
+}
+
+/// Small bodies that become large when they are decoded.
+async fn expansion(budget_mib: u64, rounds: usize) -> Outcome {
+    let console = Console::start(budget_mib).await;
+    let watch = Watch::start(&console);
+    for _ in 0..rounds {
+        let bodies = [
+            ("/v1/metrics", bodies::labels_times_quantiles()),
+            ("/v1/traces", bodies::empty_attributes()),
+            ("/v1/traces", bodies::empty_spans_of_a_long_resource()),
+        ];
+        for (path, body) in &bodies {
+            assert_eq!(console.send(path, body.clone()).await, 200, "{path}");
+        }
+        let sent = bodies.map(|(path, body)| console.send(path, body));
+        let statuses = futures_util::future::join_all(sent).await;
+        assert!(
+            statuses.iter().all(|status| [200, 503].contains(status)),
+            "{statuses:?}"
+        );
+    }
+    console
+        .outcome("bodies that grow when decoded", watch)
+        .await
+}
+
+/// Spans with as many links as are kept, each to another trace.
+async fn links(budget_mib: u64, rounds: usize) -> Outcome {
+    let console = Console::start(budget_mib).await;
+    let watch = Watch::start(&console);
+    for round in 0..rounds {
+        let body = bodies::linked_spans(round, 400);
+        assert_eq!(console.send("/v1/traces", body).await, 200);
+    }
+    console.outcome("spans with 128 links", watch).await
+}
+
+/// A sender, an operation and a trace for each span.
+async fn names(budget_mib: u64, rounds: usize) -> Outcome {
+    let console = Console::start(budget_mib).await;
+    let watch = Watch::start(&console);
+    for round in 0..rounds {
+        let body = bodies::senders(round, 5_000);
+        assert_eq!(console.send("/v1/traces", body).await, 200);
+    }
+    console
+        .outcome("a sender and a trace per span", watch)
+        .await
+}
+
+/// Work that would be quadratic: spans of one id, groups of one sender with many series, log records with own resources.
+async fn repetition(budget_mib: u64, count: usize) -> Outcome {
+    let console = Console::start(budget_mib).await;
+    assert_eq!(
+        console.send("/v1/traces", bodies::one_trace(9_000)).await,
+        200
+    );
+    console.send("/v1/metrics", bodies::series(5_000)).await;
+    let watch = Watch::start(&console);
+    for (path, body) in [
+        ("/v1/traces", bodies::spans_of_one_id(count)),
+        ("/v1/metrics", bodies::groups_of_one_sender(count)),
+        ("/v1/logs", bodies::logs_with_resources(count / 10)),
+    ] {
+        assert_eq!(console.send(path, body).await, 200, "{path}");
+    }
+    console.outcome("repetition", watch).await
+}
+
+/// Uploads that stop before their end.
+async fn uploads(budget_mib: u64, count: usize) -> Outcome {
+    let console = Console::start(budget_mib).await;
+    let watch = Watch::start(&console);
+    let mut open = Vec::new();
+    for _ in 0..count {
+        let mut stream = TcpStream::connect(console.address)
+            .await
+            .expect("a connection");
+        let head = "POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 60000000\r\n\r\n";
+        let body = [head.as_bytes(), &vec![b' '; 4 << 20]].concat();
+        // Those that are refused may be hung up on.
+        let _ = tokio::time::timeout(Duration::from_secs(5), stream.write_all(&body)).await;
+        open.push(stream);
+    }
+    let sent =
+        async || (console.send("/v1/traces", bodies::one_trace(10)).await == 200).then_some(());
+    eventually("a small body is taken", sent).await;
+    console.outcome("unfinished uploads", watch).await
+}
+
+/// Readers that ask for much and take nothing.
+async fn readers(budget_mib: u64, count: usize) -> Outcome {
+    let console = Console::start(budget_mib).await;
+    for round in 0..budget_mib / 4 {
+        let body = bodies::long_spans(round, 100);
+        console.send("/v1/traces", body).await;
+    }
+    let watch = Watch::start(&console);
+    let mut open = Vec::new();
+    for _ in 0..count {
+        let mut stream = TcpStream::connect(console.address)
+            .await
+            .expect("a connection");
+        let request = "GET /api/traces?service=long&limit=1500 HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("it takes the request");
+        open.push(stream);
+    }
+    // Those who do read are answered meanwhile.
+    for stream in &open {
+        let begins = tokio::time::timeout(PATIENCE, stream.readable());
+        begins.await.expect("an answer in time").expect("an answer");
+    }
+    console.outcome("readers that take nothing", watch).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_bodies_stay_small() {
+    expansion(8, 2).await.check();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_and_names_are_in_the_budget() {
+    links(8, 10).await.check();
+    names(8, 10).await.check();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repetition_is_no_more_work_than_anything_else() {
+    repetition(32, 20_000).await.check();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_finishes_is_in_the_budget() {
+    uploads(8, 40).await.check();
+    readers(16, 40).await.check();
+}
+
+/// Prints the table of docs/SECURITY.md.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: just attack"]
+async fn attack() {
+    let outcomes = [
+        expansion(8, 20).await,
+        expansion(64, 20).await,
+        links(64, 60).await,
+        names(64, 60).await,
+        repetition(256, 300_000).await,
+        uploads(64, 200).await,
+        readers(256, 40).await,
+    ];
+    println!("| attack | budget MiB | peak RSS MiB | allowed MiB | longest stall |");
+    println!("|---|---|---|---|---|");
+    for outcome in &outcomes {
+        let Outcome {
+            name,
+            budget_mib,
+            peak_mib,
+            stall,
+        } = outcome;
+        let (most, stall) = (outcome.most_mib(), stall.as_millis());
+        println!("| {name} | {budget_mib} | {peak_mib} | {most} | {stall} ms |");
+    }
+    outcomes.iter().for_each(Outcome::check);
+}
