@@ -87,9 +87,16 @@ impl CallError {
         }
     }
 
-    /// True when the called service understood the request and refuses this very one: others may do better.
+    /// True when the called service understood the request and refuses this very one: others may do better. Of other statuses
+    /// below 500 a setting is the cause (a name or route that is not known, a door that is closed), or time (408, 429).
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Status { status, .. } if *status < 500 && *status != 429)
+        matches!(
+            self,
+            Self::Status {
+                status: 400 | 402 | 409 | 410 | 413 | 415 | 422,
+                ..
+            }
+        )
     }
 
     fn peer(&self) -> &'static str {
@@ -197,6 +204,21 @@ mod tests {
         };
         assert!(answered("").is_transient() && answered("unavailable").is_transient());
         assert!(!answered("dependency-unavailable").is_transient());
+    }
+
+    #[test]
+    fn a_closed_door_a_wrong_route_and_a_slow_client_refuse_no_request_in_particular() {
+        let answered = |status| CallError::Status {
+            peer: "downstream",
+            status,
+            problem: None,
+        };
+        for status in [301, 401, 403, 404, 405, 408, 421, 429, 500, 503] {
+            assert!(!answered(status).is_refusal(), "{status}");
+        }
+        for status in [400, 402, 409, 413, 422] {
+            assert!(answered(status).is_refusal(), "{status}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use telemetry::db::Connection;
+use telemetry::redact::redact;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -15,7 +16,8 @@ use crate::store::{self, MARK_DELIVERED, Result, Store};
 /// The server ends a statement before (`api::timeouts::DATA_STATEMENT`), if it still answers.
 pub(crate) const LIMIT: Duration = Duration::from_millis(3500);
 
-/// How long a relay may work on events that it has claimed before another may: longer than a batch takes.
+/// How long a relay may work on events that it has claimed before another may: longer than a batch ordinarily takes. One that takes
+/// longer is delivered twice, and applied once.
 const EVENT_LEASE: Duration = Duration::from_secs(10);
 
 /// As above, for orders and a sweeper; two that settle the same order do no harm.
@@ -104,7 +106,7 @@ impl Store {
     /// Downstream refuses the event: not before `delay` again, or never. True when it was set aside.
     pub(crate) async fn refuse(&self, id: Uuid, delay: Duration, why: &str) -> Result<bool> {
         let mut connection = self.quietly().await?;
-        let why: String = why.chars().take(REFUSAL_LENGTH).collect();
+        let why: String = redact(why).chars().take(REFUSAL_LENGTH).collect();
         let query = sqlx::query_scalar(store::REFUSE_EVENT)
             .bind(id)
             .bind(delay.as_secs_f64())

@@ -57,7 +57,7 @@ impl Database {
         let requests = pool("requests", size);
         let watching = pool("background", BACKGROUND_CONNECTIONS);
         // A pool of one cannot be shared out.
-        let most = size - size.div_ceil(SPARED).min(size - 1);
+        let most = size - (size / SPARED).max(1).min(size - 1);
         Self {
             items: requests.share(most),
             orders: requests.share(most),
@@ -101,7 +101,7 @@ pub(crate) async fn open(settings: &Own) -> anyhow::Result<Database> {
     for pool in [&database.requests, &database.watching] {
         warm(pool).await.with_context(|| {
             format!(
-                "OMNITRACE_POOL_SIZE: {server} does not accept {} connections",
+                "{server} does not accept {} connections and {BACKGROUND_CONNECTIONS} for the background: lower OMNITRACE_POOL_SIZE, or raise max_connections there",
                 settings.pool_size
             )
         })?;

@@ -29,11 +29,10 @@ pub(crate) async fn watch(store: Store, mut shutdown: Shutdown) {
     let mut waiting = Waiting::default();
     waiting.publish(&[]);
     while !shutdown.begun() {
-        // While the database does not answer, nobody knows.
-        if let Ok(waits) = store.lock_waits().await {
-            waiting.publish(&waits);
-            report(&waits);
-        }
+        // While the database does not answer, nobody knows, and what was known before would be held against it.
+        let waits = store.lock_waits().await.unwrap_or_default();
+        waiting.publish(&waits);
+        report(&waits);
         tokio::select! {
             () = tokio::time::sleep(PERIOD) => {}
             () = shutdown.wait() => {}

@@ -111,21 +111,27 @@ const LIST_ORDERS: Statement = Statement::new(
      WHERE id < coalesce($1, 'ffffffff-ffff-ffff-ffff-ffffffffffff') ORDER BY id DESC LIMIT $2",
 );
 
+/// All that have a name.
 pub(crate) const STATEMENTS: &[Statement] = &[
     GET_ITEM,
+    GET_ITEM_SLOWLY,
     INSERT_ORDER,
+    INSERT_ORDER_SLOWLY,
     RESERVE_STOCK,
+    RELEASE_STOCK,
     ORDER_BY_KEY,
     SETTLE,
     INSERT_EVENT,
     MARK_DELIVERED,
     GET_ORDER,
+    LIST_ORDERS,
 ];
 
+/// Those that were never tried come first: orders that cannot be settled keep no others from it.
 pub(crate) const CLAIM_PENDING: &str = "UPDATE orders SET claimed_until = now() + make_interval(secs => $3) WHERE id IN ( \
          SELECT id FROM orders WHERE status = 'pending' AND created_at < now() - make_interval(secs => $1) \
          AND (claimed_until IS NULL OR claimed_until < now()) \
-         ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED) \
+         ORDER BY claimed_until NULLS FIRST, created_at LIMIT $2 FOR UPDATE SKIP LOCKED) \
      RETURNING id, sku, quantity, status, unit_price_cents, created_at, traceparent";
 
 pub(crate) const CLAIM_EVENTS: &str = "UPDATE outbox \
@@ -161,15 +167,23 @@ pub(crate) const RETRY_SET_ASIDE: &str = "WITH retried AS ( \
          WHERE set_aside_at IS NOT NULL AND ($1::uuid[] IS NULL OR id = ANY($1)) RETURNING id) \
      SELECT id FROM retried, pg_notify('omnitrace_outbox', '') ORDER BY id";
 
-/// What of ours waits for a lock, and for whom: the waiting statement, the holder's process, application and state, and since when.
-pub(crate) const LOCK_WAITS: &str = "SELECT waiting.query, holder.pid AS holder_pid, coalesce(holder.application_name, '') AS holder_application, \
-         coalesce(holder.state, '') AS holder_state, \
+/// What of ours waits for a lock, and for whom: the waiting statement, the holder's process (0 is a prepared transaction),
+/// application and state, and since when. The holder is who waits for nobody: those who queue for a row wait for the first of the
+/// queue, and that one for the holder.
+pub(crate) const LOCK_WAITS: &str = "WITH RECURSIVE edges AS MATERIALIZED ( \
+         SELECT pid, unnest(pg_blocking_pids(pid)) AS blocker FROM pg_stat_activity \
+         WHERE wait_event_type = 'Lock' AND datname = current_database()), \
+     chain AS ( \
+         SELECT pid AS waiter, blocker FROM edges \
+         UNION SELECT chain.waiter, edges.blocker FROM chain JOIN edges ON edges.pid = chain.blocker) \
+     SELECT DISTINCT ON (waiting.pid) waiting.query, chain.blocker AS holder_pid, \
+         coalesce(holder.application_name, '') AS holder_application, coalesce(holder.state, '') AS holder_state, \
          coalesce(extract(epoch FROM now() - waiting.query_start), 0)::float8 AS seconds \
-     FROM pg_stat_activity waiting \
-     CROSS JOIN LATERAL (SELECT pid FROM unnest(pg_blocking_pids(waiting.pid)) AS pid LIMIT 1) blocking \
-     JOIN pg_stat_activity holder ON holder.pid = blocking.pid \
-     WHERE waiting.wait_event_type = 'Lock' AND waiting.datname = current_database() \
-       AND waiting.application_name = current_setting('application_name')";
+     FROM chain JOIN pg_stat_activity waiting ON waiting.pid = chain.waiter \
+     LEFT JOIN pg_stat_activity holder ON holder.pid = chain.blocker \
+     WHERE NOT EXISTS (SELECT FROM edges WHERE edges.pid = chain.blocker) \
+       AND waiting.application_name = current_setting('application_name') \
+     ORDER BY waiting.pid, chain.blocker";
 
 /// A sign of life.
 pub(crate) const PING: &str = "SELECT 1";

@@ -28,9 +28,6 @@ const ALERTS: &str = "/alerts";
 /// How long Alertmanager may take to send a notification.
 const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What scrapers and probes ask for, by whatever name they have for us.
-const OPEN: &[&str] = &["/metrics", "/live", "/ready"];
-
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often the gauges of the queue are brought up to date.
@@ -47,6 +44,7 @@ pub fn run(settings: Settings) -> Result<()> {
     };
     // Before the runtime exists: the exporter's blocking HTTP client may neither be made nor dropped inside one.
     let telemetry = telemetry::init(info, &settings.telemetry).context("telemetry cannot start")?;
+    telemetry::log_panics();
     let result = actix_web::rt::System::new().block_on(serve(&settings, telemetry.metrics()));
     match &result {
         Ok(reason) => tracing::info!(reason, "stopped"),
@@ -62,7 +60,7 @@ pub fn run(settings: Settings) -> Result<()> {
 }
 
 async fn serve(settings: &Settings, metrics: Metrics) -> Result<&'static str> {
-    let mut signals = service::StopSignals::install(settings.parent_pipe)?;
+    let mut signals = listen::StopSignals::install(settings.parent_pipe)?;
     let (targets, sources) = (settings.raw.targets()?, settings.raw.sources()?);
     let targets = target::all(&targets).context("the HTTP client cannot be built")?;
     let names: Vec<&'static str> = targets.iter().map(|target| target.name).collect();
@@ -82,7 +80,7 @@ async fn serve(settings: &Settings, metrics: Metrics) -> Result<&'static str> {
         give_up_after: settings.give_up_after,
     });
     let (listener, address) = bind(settings.listen)?;
-    let doors = Doors::new(settings.allowed_hosts.clone(), "HERALD_ALLOWED_HOSTS", OPEN);
+    let doors = Doors::new(settings.allowed_hosts.clone(), "HERALD_ALLOWED_HOSTS", &[]);
     let server = http(listener, doors, queue.clone(), metrics)?;
     let handle = server.handle();
     let mut serving = actix_web::rt::spawn(server);

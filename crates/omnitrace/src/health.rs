@@ -9,15 +9,16 @@ use serde_json::{Value, json};
 use crate::cli::HealthArgs;
 use crate::up::state::State;
 
-/// Asks every part at the same time, prints a line each, and fails when one is not ready, or lacks what it needs.
+/// Asks every part at the same time, prints a line per part, and fails when one is not ready. Asked about the whole stack it fails
+/// also when one lacks what it needs; asked about one service (`--url`), as a container's probe does, it does not: all instances
+/// would be taken out at once (docs/adr/0012).
 pub fn run(args: &HealthArgs) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let checks = runtime.block_on(check_all(targets(args)?, args.timeout))?;
-    let healthy = checks
-        .iter()
-        .all(|check| check.ready && check.detail.is_empty());
+    let whole_stack = args.url.is_empty();
+    let healthy = checks.iter().all(|check| check.is_well(whole_stack));
     if args.json {
         let parts: Vec<Value> = checks.iter().map(|check| json!({"part": check.name, "url": check.url, "ready": check.ready, "restarts": check.restarts, "detail": check.detail})).collect();
         println!("{}", json!({"healthy": healthy, "parts": parts}));
@@ -40,6 +41,12 @@ struct Check {
     restarts: u32,
     /// What is wrong; empty when nothing is.
     detail: String,
+}
+
+impl Check {
+    fn is_well(&self, whole_stack: bool) -> bool {
+        self.ready && (self.detail.is_empty() || !whole_stack)
+    }
 }
 
 fn line(check: &Check) -> String {
@@ -140,4 +147,32 @@ fn lacking(answer: &Value) -> String {
         format!("lacks {}: {}", part("name"), part("problem"))
     });
     lines.collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_service_lacks_is_a_fault_of_the_stack_and_not_of_the_service() {
+        let check = |ready, detail: &str| Check {
+            name: "data".to_owned(),
+            url: String::new(),
+            ready,
+            restarts: 1,
+            detail: detail.to_owned(),
+        };
+        for (check, stack, service) in [
+            (check(true, ""), true, true),
+            (check(true, "lacks database: no answer"), false, true),
+            (check(false, "503"), false, false),
+        ] {
+            assert_eq!(
+                (check.is_well(true), check.is_well(false)),
+                (stack, service),
+                "{}",
+                line(&check)
+            );
+        }
+    }
 }

@@ -33,6 +33,7 @@ impl Rule {
     }
 
     fn hinted(mut self, hints: &'static [&'static str]) -> Self {
+        debug_assert!(self.hints.is_empty(), "hinted twice");
         self.hints = hints;
         self
     }
@@ -138,7 +139,6 @@ fn by_form() -> Vec<Rule> {
             r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----(?s:.*?)(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\z)",
             "[redacted]",
         )
-        .hinted(&["failing row contains ("])
         .hinted(&["private key"]),
         // Postgres: `Key (customer_email)=(…) already exists.`, `Failing row contains (…).`
         rule(
@@ -149,7 +149,8 @@ fn by_form() -> Vec<Rule> {
         rule(
             r"Failing row contains \((?:.*\)|.*)",
             "Failing row contains ([redacted])",
-        ),
+        )
+        .hinted(&["failing row contains ("]),
         // user:password@ in a URL, and as Go's MySQL driver writes it.
         rule(
             r#"(?i)\b([a-z][a-z0-9+.\-]*://)[^ \t\r\n/?#"'<>]+@"#,

@@ -75,7 +75,7 @@ pub(crate) fn serve(
         .on_connect(move |_, data| connections.count(data))
         .workers(1)
         .max_connections(256)
-        // One request a connection: a scraper that sends its next one just as an idle connection is closed, because the
+        // One request per connection: a scraper that sends its next one just as an idle connection is closed, because the
         // process is replaced, would get no answer. In the queue of new connections it waits for one.
         .keep_alive(KeepAlive::Disabled)
         .disable_signals()

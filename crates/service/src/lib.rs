@@ -34,7 +34,6 @@ pub use deadline::Deadline;
 pub use doors::{Doors, enter};
 pub use error::ApiError;
 pub use extract::{Json, Query, parse as parse_json};
-pub use listen::StopSignals;
 pub use problem::{FieldError, Problem, ProblemType};
 pub use replacement::Replacement;
 pub use routes::{Route, Routes};

@@ -12,7 +12,7 @@ use sqlx::postgres::PgConnectOptions;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-use crate::deadline;
+use crate::deadline::abandoned;
 use crate::http_server::{CANCELLED, TIMEOUT};
 use crate::names;
 use crate::observe::{Outcome, observe};
@@ -170,15 +170,6 @@ impl Drop for Guard {
             self.started.elapsed(),
             &self.span,
         );
-    }
-}
-
-/// `error.type` of what nobody waits for any more: its time was up, or its caller went away.
-pub(crate) fn abandoned() -> &'static str {
-    if deadline::is_over() {
-        TIMEOUT
-    } else {
-        CANCELLED
     }
 }
 

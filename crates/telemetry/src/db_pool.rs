@@ -20,9 +20,8 @@ use tokio::time::timeout;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-use crate::db::{
-    BEGIN, COMMIT, POOL_TIMEOUT, ROLLBACK, SYSTEM, Target, abandoned, classify, record_end,
-};
+use crate::db::{BEGIN, COMMIT, POOL_TIMEOUT, ROLLBACK, SYSTEM, Target, classify, record_end};
+use crate::deadline::abandoned;
 use crate::names;
 use crate::observe::{Outcome, observe};
 

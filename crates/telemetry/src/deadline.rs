@@ -6,6 +6,8 @@ use tokio::task_local;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
+use crate::http_server::{CANCELLED, TIMEOUT};
+
 task_local! {
     static DEADLINE: Instant;
 }
@@ -18,9 +20,12 @@ pub async fn enforce<T>(deadline: Instant, work: impl Future<Output = T>) -> Res
     timeout_at(deadline, DEADLINE.scope(deadline, work)).await
 }
 
-/// Whether the time of the work at hand is up; true also while it is dropped for that reason.
-pub(crate) fn is_over() -> bool {
-    DEADLINE
-        .try_with(|deadline| Instant::now() >= *deadline)
-        .unwrap_or(false)
+/// `error.type` of what nobody waits for any more: its time was up, or its caller went away. To be asked while it is dropped.
+pub(crate) fn abandoned() -> &'static str {
+    let is_over = DEADLINE.try_with(|deadline| Instant::now() >= *deadline);
+    if is_over.unwrap_or(false) {
+        TIMEOUT
+    } else {
+        CANCELLED
+    }
 }

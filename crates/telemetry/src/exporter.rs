@@ -176,6 +176,13 @@ fn build(settings: &Exporter) -> Result<reqwest::blocking::Client, InitError> {
                 problem: error.to_string(),
             }
         })?;
+        if roots.is_empty() {
+            return Err(InitError::Certificate {
+                variable: "OTEL_EXPORTER_OTLP_CERTIFICATE",
+                path: path.clone(),
+                problem: "the file holds no certificate; give a PEM file".to_owned(),
+            });
+        }
         client = client.tls_certs_only(roots);
     }
     if let Some((certificate, key)) = &settings.client_identity {

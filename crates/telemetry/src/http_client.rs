@@ -17,6 +17,7 @@ use reqwest_tracing::{ReqwestOtelSpanBackend, TracingMiddleware};
 use tracing::Span;
 use tracing::field::Empty;
 
+use crate::deadline::abandoned;
 use crate::http_server::{BODY, CANCELLED, TIMEOUT, method_name};
 use crate::names;
 use crate::observe::{Outcome, observe};
@@ -277,7 +278,10 @@ impl Guard {
                 (status.to_string(), Outcome::Ok)
             }
             (None, Some(_)) if !self.waiting => (String::new(), Outcome::Ok),
-            _ => (CANCELLED.to_owned(), Outcome::Cancelled),
+            _ => match abandoned() {
+                CANCELLED => (CANCELLED.to_owned(), Outcome::Cancelled),
+                late => (late.to_owned(), Outcome::Error),
+            },
         }
     }
 }

@@ -75,7 +75,7 @@ pub const DB_SECONDS: &[f64] = &[0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 1
 pub const HTTP_SERVER_DURATION: &str = "http_server_request_duration_seconds";
 /// Requests being served now.
 pub const HTTP_SERVER_ACTIVE: &str = "http_server_active_requests";
-/// Client RED: one observation an attempt.
+/// Client RED: one observation per attempt.
 pub const HTTP_CLIENT_DURATION: &str = "http_client_request_duration_seconds";
 /// Database RED.
 pub const DB_DURATION: &str = "db_client_operation_duration_seconds";

@@ -28,7 +28,7 @@ fn routes(_: &mut web::ServiceConfig) {}
 fn script(path: &str) -> (&'static str, bool) {
     const HALF: &str = "HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nhalf";
     match path {
-        "/never" => ("", true),
+        "/never" | "/too-late" => ("", true),
         "/late" | "/given-up" | "/large" => (HALF, true),
         "/torn" => (HALF, false),
         "/torn-chunk" => (
@@ -234,4 +234,13 @@ async fn a_body_left_unread_counts_by_its_status_and_one_given_up_is_cancelled()
     waits.abort();
     assert!(waits.await.is_err());
     counted_once("/never", ["", "cancelled", "cancelled"]);
+}
+
+/// The caller's own deadline may come a moment before the call's: that, too, is the called service's doing.
+#[tokio::test]
+async fn a_call_that_the_callers_deadline_cuts_off_is_late_and_not_cancelled() {
+    let deadline = tokio::time::Instant::now() + Duration::from_millis(200);
+    let late = telemetry::deadline::enforce(deadline, get("/too-late")).await;
+    assert!(late.is_err());
+    counted_once("/too-late", ["", "timeout", "error"]);
 }

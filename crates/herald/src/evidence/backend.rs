@@ -63,7 +63,7 @@ impl Backend {
             }
         }
         if !status.is_success() {
-            let text = String::from_utf8_lossy(&body[..body.len().min(1000)]).into_owned();
+            let text = String::from_utf8_lossy(&body);
             return Err(format!("it answered {status}: {}", quoted(&text, 150)));
         }
         serde_json::from_slice(&body).map_err(|_| "its answer is not JSON".to_owned())

@@ -104,8 +104,9 @@ fn is_refused(error: &reqwest::Error) -> bool {
     causes.any(|cause| cause.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
-/// The beginning of what came, printable.
+/// The beginning of what came, printable and without secrets.
 fn excerpt(text: &str) -> String {
     let plain = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().take(SHOWN).map(plain).collect()
+    let clean = redact::redact(text);
+    clean.chars().take(SHOWN).map(plain).collect()
 }

@@ -21,7 +21,7 @@ use path::{Path, Visit};
 use paths::Probe;
 use report::{Report, Row, State};
 
-/// Follows every path, prints a line each, and fails when one does not lead where it should.
+/// Follows every path, prints a line per path, and fails when one does not lead where it should.
 pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
     if args.preflight {
         return preflight::run(args);

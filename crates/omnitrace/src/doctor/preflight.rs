@@ -17,7 +17,7 @@ const MEMORY_GIB: f64 = 2.5;
 /// Images, and a few days of volumes.
 const DISK_GIB: f64 = 5.0;
 
-/// Checks, prints a line each, and fails when one does not hold.
+/// Checks, prints a line per check, and fails when one does not hold.
 pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let mut report = Report::new(args.json);
     if args.skip_ports {

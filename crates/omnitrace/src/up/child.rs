@@ -171,6 +171,9 @@ impl Child {
 
     /// SIGTERM; waits until the service has answered its last request, or has ended, but no longer than `patience`.
     pub async fn drain(&self, patience: Duration) {
+        if self.status().is_some() {
+            return;
+        }
         let mut stopped = self.stopped.clone();
         // What it said before, when another release took its place, does not count.
         stopped.mark_unchanged();

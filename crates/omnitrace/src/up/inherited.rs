@@ -61,7 +61,10 @@ pub fn unused(console: bool) -> Result<Vec<Unused>> {
     let sampler = settings.sampler;
     let keeps_the_probe = sampler.parent_based && settings.trust_callers && sampler.ratio > 0.0;
     if sampler.ratio < 1.0 && !keeps_the_probe {
-        let why = "the trace of the probe could be dropped; parentbased_traceidratio keeps it";
+        let why = match settings.trust_callers {
+            true => "the trace of the probe could be dropped; parentbased_traceidratio keeps it",
+            false => "OMNITRACE_TRUST_CALLERS=none lets the trace of the probe be dropped",
+        };
         let names = given.iter().filter(|name| name.starts_with(SAMPLER));
         names.for_each(|name| without(name, why));
     }

@@ -26,7 +26,14 @@ async fn a_signal_that_is_switched_off_is_not_exported_and_the_others_are() {
             signal == "LOGS",
             "exemplars"
         );
+        let stopping = std::time::Instant::now();
         let receiver = stack.stop().await;
+        // Not a matter of speed: a queue that nobody closes is waited for until the deadline of the flush, 5 s.
+        let took = stopping.elapsed();
+        assert!(
+            took.as_secs() < 5,
+            "the end waited for a signal that is off: {took:?}"
+        );
         let deliveries = receiver.deliveries();
         assert!(!deliveries.is_empty());
         for delivery in deliveries {

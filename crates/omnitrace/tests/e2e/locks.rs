@@ -121,3 +121,22 @@ async fn a_lock_on_the_outbox_blinds_nobody() {
     books.delivered().await;
     stack.stop().await;
 }
+
+/// Those that queue for a row wait for the first of the queue, which is one of ours, and only that one for the holder.
+#[tokio::test]
+async fn the_holder_of_a_row_is_named_to_all_who_queue_for_it() {
+    let stack = Stack::start().await;
+    let holder = lock(
+        &stack,
+        "SELECT FROM omnitrace.items WHERE sku = 'omni-mug' FOR UPDATE",
+    )
+    .await;
+    let orders = join_all((0..6).map(|_| stack.order("omni-mug", 1)));
+    let watch = waiting(&stack, ("UPDATE", "items"), |count| count >= 4.0);
+    let (replies, ()) = tokio::join!(orders, watch);
+    for reply in &replies {
+        assert!(matches!(reply.status, 503 | 504), "{reply:?}");
+    }
+    holder.close().await.expect("the end of the lock");
+    stack.stop().await;
+}

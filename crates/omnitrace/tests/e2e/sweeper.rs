@@ -4,6 +4,9 @@ use sqlx::Executor;
 
 use crate::harness::{Kind, Signal, Span, Stack, eventually};
 
+/// More than the sweeper claims at once, twice over.
+const CURSED: usize = 40;
+
 /// The only order of this item, as the database shows it.
 async fn order_of(stack: &Stack, sku: &str) -> (String, String) {
     let mut connection = stack.database.connect().await;
@@ -18,7 +21,7 @@ async fn order_of(stack: &Stack, sku: &str) -> (String, String) {
 async fn an_order_that_cannot_be_settled_keeps_no_other_from_it_and_each_sweep_names_its_cause() {
     let mut stack = Stack::builder()
         .env("data", "OMNITRACE_SWEEP_AFTER_MS", "300")
-        .env("data", "OMNITRACE_SEED_ITEMS", "cursed:5:100,mug:5:100")
+        .env("data", "OMNITRACE_SEED_ITEMS", "cursed:100:100,mug:5:100")
         .start()
         .await;
     stack
@@ -33,8 +36,10 @@ async fn an_order_that_cannot_be_settled_keeps_no_other_from_it_and_each_sweep_n
         .await
         .expect("a trigger");
     stack.kill("downstream", Signal::SIGKILL).await;
-    // The one that cannot be settled is the older one: the sweeper comes to it first.
-    stack.order("cursed", 1).await.expect(503);
+    // Those that cannot be settled are the older ones: the sweeper comes to them first.
+    for _ in 0..CURSED {
+        stack.order("cursed", 1).await.expect(503);
+    }
     let cause = stack.order("mug", 1).await.expect(503).trace_id();
     stack.restart("downstream").await;
 
@@ -42,7 +47,14 @@ async fn an_order_that_cannot_be_settled_keeps_no_other_from_it_and_each_sweep_n
         (order_of(&stack, "mug").await.1 == "confirmed").then_some(())
     })
     .await;
-    assert_eq!(order_of(&stack, "cursed").await.1, "pending");
+    let mut connection = stack.database.connect().await;
+    let pending: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM omnitrace.orders WHERE sku = 'cursed' AND status = 'pending'",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .expect("the others");
+    assert_eq!(pending, CURSED as i64);
     let (id, _) = order_of(&stack, "mug").await;
     let find = |spans: &[Span]| {
         let sweep = |span: &&Span| {
