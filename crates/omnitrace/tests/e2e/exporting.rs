@@ -295,7 +295,10 @@ fn a_setting_that_cannot_be_used_stops_the_start() {
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such/file.pem"),
         // A file, but none with a certificate.
-        ("OTEL_EXPORTER_OTLP_CERTIFICATE", env!("CARGO_MANIFEST_PATH")),
+        (
+            "OTEL_EXPORTER_OTLP_CERTIFICATE",
+            env!("CARGO_MANIFEST_PATH"),
+        ),
         ("OTEL_TRACES_SAMPLER", "sometimes"),
         ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
