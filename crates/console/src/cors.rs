@@ -38,7 +38,7 @@ fn origin(text: &str) -> Result<String, String> {
     let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:[]".contains(&byte);
     match rest {
         Some(host) if !host.is_empty() && host.bytes().all(is_host) => {
-            Ok(text.to_ascii_lowercase())
+            Ok(without_default_port(text.to_ascii_lowercase()))
         }
         _ => Err(format!(
             "got {text:?}; allowed: http(s)://host[:port] without a path, several separated by commas"
@@ -46,11 +46,25 @@ fn origin(text: &str) -> Result<String, String> {
     }
 }
 
+/// Browsers leave it out.
+fn without_default_port(origin: String) -> String {
+    let port = if origin.starts_with("http:") {
+        ":80"
+    } else {
+        ":443"
+    };
+    origin
+        .strip_suffix(port)
+        .map(str::to_owned)
+        .unwrap_or(origin)
+}
+
 impl Origins {
     /// The origin of a request to the intake, when it is one of these.
     pub(crate) fn allowed(&self, head: &RequestHead) -> Option<HeaderValue> {
         let origin = head.headers().get(ORIGIN)?;
-        let is_allowed = head.uri.path().starts_with("/v1/")
+        let path = head.uri.path();
+        let is_allowed = (path.starts_with("/v1/") || path.starts_with("/otlp/"))
             && self
                 .0
                 .iter()
@@ -84,4 +98,22 @@ pub(crate) fn allow(headers: &mut HeaderMap, origin: HeaderValue) {
     // `navigator.sendBeacon`, which SDKs use, always sends credentials; here they mean nothing.
     let credentials = HeaderValue::from_static("true");
     headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, credentials);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_written_as_browsers_write_them() {
+        let Origins(known) = "http://A.example:80, https://b.example:443,http://c.example:443"
+            .parse()
+            .expect("origins");
+        let written = [
+            "http://a.example",
+            "https://b.example",
+            "http://c.example:443",
+        ];
+        assert_eq!(known, written);
+    }
 }

@@ -34,7 +34,7 @@ const MAX_DRAINED: usize = 32 << 20;
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The largest form of a query.
-const MAX_FORM: usize = 256 << 10;
+const MAX_FORM: usize = 64 << 10;
 
 /// What a body's account grows by.
 const STEP: usize = 16 << 10;

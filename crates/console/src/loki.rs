@@ -4,11 +4,13 @@ mod answer;
 mod params;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::answer::{Answers, Page};
 use crate::ingest::{Sink, read_form};
@@ -23,6 +25,12 @@ static EVALUATING: Semaphore = Semaphore::const_new(2);
 
 /// What a question is asked of.
 type Shared = (web::Data<Store>, web::Data<Sink>, web::Data<Answers>);
+
+/// Who gets no turn in this time is told to come again: what was sent takes room while it waits.
+const TURN: Duration = Duration::from_secs(10);
+
+/// The most selectors of a request.
+const MAX_SELECTORS: usize = 16;
 
 /// A question and how to answer it.
 type Handler = fn(&Store, &Params, &mut Scan, Page) -> Answer;
@@ -69,7 +77,9 @@ async fn off_thread(
     (store, _, answers): Shared,
     job: impl FnOnce(&Store, &mut Scan, Page) -> Answer + Send + 'static,
 ) -> Result<HttpResponse, Failure> {
-    let turn = EVALUATING.acquire().await;
+    let Ok(turn) = timeout(TURN, EVALUATING.acquire()).await else {
+        return Err(Failure::busy());
+    };
     let mut scan = Scan::charged(answers.account());
     let job = move |page| {
         let _turn = turn;
@@ -161,6 +171,13 @@ fn selected(params: &Params) -> Result<Vec<Vec<Matcher>>, Failure> {
 /// `{}` stands for all, so none is left.
 fn selectors(params: &Params, name: &str) -> Result<Vec<Vec<Matcher>>, Failure> {
     let texts: Vec<&str> = params.all(name).collect();
+    if texts.len() > MAX_SELECTORS {
+        let why = format!(
+            "{} selectors are too many, at most {MAX_SELECTORS}",
+            texts.len()
+        );
+        return Err(BadParameter::new(name, why).into());
+    }
     if texts.iter().any(|text| is_empty_selector(text)) {
         return Ok(Vec::new());
     }

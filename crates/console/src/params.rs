@@ -33,12 +33,20 @@ impl fmt::Display for BadParameter {
     }
 }
 
+/// The most parameters of a request: each costs many times its text.
+const MAX_PARAMS: usize = 128;
+
 /// The decoded query string. An empty value counts as absent, as search forms send them.
 pub(crate) struct Params(Vec<(String, String)>);
 
 impl Params {
     /// Decodes `a=b&c=d`.
     pub fn parse(query: &str) -> Result<Self, BadParameter> {
+        let count = query.split('&').filter(|pair| !pair.is_empty()).count();
+        if count > MAX_PARAMS {
+            let why = format!("{count} parameters are too many, at most {MAX_PARAMS} are read");
+            return Err(BadParameter::new("?", why));
+        }
         web::Query::<Vec<(String, String)>>::from_query(query)
             .map(|pairs| Self(pairs.into_inner()))
             .map_err(|e| BadParameter::new("?", format!("the query string cannot be read: {e}")))

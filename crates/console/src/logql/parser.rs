@@ -8,7 +8,7 @@ use super::lexer::Token;
 use super::refusal::Refusal;
 
 /// What one regular expression may take when compiled, in bytes.
-const MAX_REGEX: usize = 1 << 20;
+const MAX_REGEX: usize = 256 << 10;
 
 /// Functions of the language that are not answered.
 const OTHER_FUNCTIONS: [&str; 24] = [

@@ -91,8 +91,12 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// A line without the label does not pass; one whose label cannot be read does, with an error.
+    /// A line without the label does not pass; one whose label cannot be read does, with an error. One that has an error already
+    /// passes too: only filters of text can leave it out.
     fn compares(&mut self, test: &NumberTest) -> bool {
+        if self.added.contains_key(ERROR) {
+            return true;
+        }
         let Some(text) = self.label(&test.label) else {
             return false;
         };

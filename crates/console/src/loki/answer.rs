@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
+use actix_web::http::header::RETRY_AFTER;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -31,9 +32,21 @@ impl Failure {
         }
     }
 
+    /// Others are being answered.
+    pub fn busy() -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            message: "too many queries at once, try again".to_owned(),
+        }
+    }
+
     /// As it is sent.
     pub fn response(self) -> HttpResponse {
-        HttpResponse::build(self.status)
+        let mut response = HttpResponse::build(self.status);
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.insert_header((RETRY_AFTER, "1"));
+        }
+        response
             .content_type("text/plain; charset=utf-8")
             .body(self.message + "\n")
     }

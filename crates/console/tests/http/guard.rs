@@ -220,7 +220,7 @@ async fn preflight(console: &Running, path: &str, origin: &str) -> Reply {
 async fn pages_of_listed_origins_may_send_and_nothing_else() {
     let console = Running::start();
     let listed = "http://localhost:4200";
-    for path in ["/v1/traces", "/v1/logs", "/v1/metrics"] {
+    for path in ["/v1/traces", "/v1/logs", "/v1/metrics", "/otlp/v1/logs"] {
         let reply = preflight(&console, path, listed).await;
         assert_eq!(reply.status, 204, "{path}");
         for (name, value) in [

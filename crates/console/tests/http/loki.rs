@@ -196,6 +196,15 @@ async fn selectors_and_filters_select() {
             r#"{service_name="gateway"} | json | __error__="""#,
             vec![json_line],
         ),
+        // Lines with an error are left out by filters of text only.
+        (
+            r#"{service_name="gateway"} | json | status>=500"#,
+            vec![taken, refused, json_line],
+        ),
+        (
+            r#"{service_name="gateway"} | json | status>=500 | __error__="""#,
+            vec![json_line],
+        ),
         (
             r#"{service_name="gateway"} | json | __error__="JSONParserErr""#,
             vec![taken, refused],

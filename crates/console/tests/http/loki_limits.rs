@@ -168,19 +168,54 @@ async fn a_form_is_bounded_and_charged() {
     assert_eq!(reply.status, 413, "{}", reply.text());
     // Each of these stops before its end.
     let mut waiting = Vec::new();
-    for _ in 0..30 {
+    for _ in 0..110 {
         let mut stream = TcpStream::connect(console.address)
             .await
             .expect("a connection");
         let head =
-            format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 261000\r\n\r\n");
+            format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 64000\r\n\r\n");
         stream.write_all(head.as_bytes()).await.expect("a head");
         // The console refuses the last ones while they send.
-        let _ = stream.write_all(&vec![b'x'; 260_000]).await;
+        let _ = stream.write_all(&vec![b'x'; 63_000]).await;
         waiting.push(stream);
     }
     let deadline = Instant::now() + Duration::from_secs(8);
-    while Reply::to(form(200 << 10)).await.status != 503 {
+    loop {
+        let reply = Reply::to(form(50 << 10)).await;
+        if reply.status == 503 {
+            assert_eq!(reply.header("retry-after"), "1");
+            break;
+        }
         assert!(Instant::now() < deadline, "there is room for all of them");
+    }
+}
+
+#[tokio::test]
+async fn parameters_and_selectors_are_counted() {
+    let console = Running::start();
+    let post = async |body: String| {
+        let kind = "application/x-www-form-urlencoded";
+        let post = console.post("/loki/api/v1/series", kind, body.into_bytes());
+        let reply = Reply::to(post).await;
+        (reply.status.as_u16(), reply.text())
+    };
+    let selector = "match[]=%7Ba=~%60%5Cw%7B3%7D%60%7D&";
+    let (status, text) = post(selector.repeat(16)).await;
+    assert_eq!(status, 200, "{text}");
+    for (body, named) in [
+        (selector.repeat(17), "17 selectors"),
+        (selector.repeat(129), "129 parameters"),
+        ("a&".repeat(30_000), "30000 parameters"),
+        (
+            selector.replace("%7B3%7D", "%7B99%7D"),
+            "regular expression",
+        ),
+    ] {
+        let (status, text) = post(body).await;
+        assert_eq!(
+            (status, text.contains(named)),
+            (400, true),
+            "{named}: {text}"
+        );
     }
 }
