@@ -311,8 +311,18 @@ async fn everything(native: &NativeStack) -> Vec<(String, String)> {
         assert!(!records.is_empty(), "{service}");
         seen.push((format!("VictoriaLogs, {service}"), format!("{records:?}")));
     }
-    let series = native.prometheus_query("{__name__!=\"\"}").await;
-    assert!(!series.is_empty());
+    let series = eventually("Prometheus has scraped every service", async || {
+        let series = native.prometheus_query("{__name__!=\"\"}").await;
+        let has = |service: &str| {
+            let of = |series: &Value| series["metric"]["service_name"] == service;
+            series.iter().any(of)
+        };
+        ["gateway", "data", "downstream"]
+            .iter()
+            .all(|service| has(service))
+            .then_some(series)
+    })
+    .await;
     seen.push(("Prometheus".to_owned(), Value::from(series).to_string()));
     seen.push((
         "the span metrics".to_owned(),
