@@ -66,7 +66,11 @@ impl Failure {
             offset: 0,
             errors: Some(vec![error]),
         };
-        HttpResponse::build(self.status).json(body)
+        let mut response = HttpResponse::build(self.status);
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.insert_header(("Retry-After", "1"));
+        }
+        response.json(body)
     }
 }
 
