@@ -11,7 +11,7 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::web::Bytes;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpResponse, HttpResponseBuilder, web};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -29,16 +29,21 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// it grows, and the connection would copy it whole.
 const PIECE: usize = 16 << 10;
 
-/// A problem document (RFC 9457).
-pub(crate) fn problem(status: StatusCode, detail: &str) -> HttpResponse {
-    let title = status.canonical_reason().unwrap_or_default();
-    let body =
-        json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail});
+/// An answer of this status, and when to come again if there was no room.
+pub(crate) fn of_status(status: StatusCode) -> HttpResponseBuilder {
     let mut response = HttpResponse::build(status);
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.insert_header((RETRY_AFTER, "1"));
     }
     response
+}
+
+/// A problem document (RFC 9457).
+pub(crate) fn problem(status: StatusCode, detail: &str) -> HttpResponse {
+    let title = status.canonical_reason().unwrap_or_default();
+    let body =
+        json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail});
+    of_status(status)
         .content_type("application/problem+json")
         .body(body.to_string())
 }

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde::Serialize;
 
-use crate::answer::{Answers, Page, Refused};
+use crate::answer::{Answers, Page, Refused, of_status};
 use crate::model::TraceId;
 use crate::params::BadParameter;
 
@@ -66,11 +66,7 @@ impl Failure {
             offset: 0,
             errors: Some(vec![error]),
         };
-        let mut response = HttpResponse::build(self.status);
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.insert_header(("Retry-After", "1"));
-        }
-        response.json(body)
+        of_status(self.status).json(body)
     }
 }
 

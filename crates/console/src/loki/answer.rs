@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::RETRY_AFTER;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::answer::{Page, Refused};
+use crate::answer::{Page, Refused, of_status};
 use crate::logql::{Kind, Refusal, Scan, Series, Stream};
 use crate::otlp::response;
 use crate::params::BadParameter;
@@ -42,11 +41,7 @@ impl Failure {
 
     /// As it is sent.
     pub fn response(self) -> HttpResponse {
-        let mut response = HttpResponse::build(self.status);
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.insert_header((RETRY_AFTER, "1"));
-        }
-        response
+        of_status(self.status)
             .content_type("text/plain; charset=utf-8")
             .body(self.message + "\n")
     }

@@ -6,6 +6,7 @@ use prost::Message;
 use serde_json::{Value, json};
 
 use super::{Encoding, Rejected, Signal};
+use crate::answer::of_status;
 
 /// `Export*PartialSuccess`: the three messages have the same fields.
 #[derive(Clone, PartialEq, Message)]
@@ -101,10 +102,7 @@ pub(crate) fn accepted(signal: Signal, encoding: Encoding, rejected: &Rejected) 
 
 /// The request is refused.
 pub(crate) fn refused(encoding: Encoding, failure: &Failure) -> HttpResponse {
-    let mut response = HttpResponse::build(failure.status);
-    if failure.status == StatusCode::SERVICE_UNAVAILABLE {
-        response.insert_header(("Retry-After", "1"));
-    }
+    let mut response = of_status(failure.status);
     let code = failure.code();
     match encoding {
         Encoding::Protobuf => {
