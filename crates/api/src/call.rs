@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use service::Deadline;
 use service::problem::Problem;
+use telemetry::error_type::BODY;
 use telemetry::http_client::{Call, DECODE, ResendCount, UrlTemplate};
-use telemetry::http_server::BODY;
 
 use crate::error::{CallError, Cause};
 

@@ -6,7 +6,7 @@ use tokio::task_local;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
-use crate::http_server::{CANCELLED, TIMEOUT};
+use crate::error_type::{CANCELLED, TIMEOUT};
 
 task_local! {
     static DEADLINE: Instant;
