@@ -24,7 +24,7 @@ check:
 features:
     #!/usr/bin/env bash
     set -euo pipefail
-    for features in "" actix reqwest sqlx actix,reqwest,sqlx; do
+    for features in "" actix tower axum reqwest sqlx actix,axum,reqwest,sqlx; do
         echo "features: ${features:-none}"
         cargo clippy --quiet -p telemetry --no-default-features --features "$features" --all-targets -- -D warnings
     done

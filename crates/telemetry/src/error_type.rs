@@ -8,3 +8,5 @@ pub const PANIC: &str = "panic";
 pub const TIMEOUT: &str = "timeout";
 /// The body of the response failed half-way.
 pub const BODY: &str = "body";
+/// A failure that has no name, as the semantic conventions call it.
+pub const OTHER: &str = "_OTHER";

@@ -7,6 +7,14 @@
 //!     .wrap(telemetry::http_server::Red)
 //!     .wrap(telemetry::http_server::tracing_logger()) // outermost: last
 //! ```
+//!
+//! With the feature `axum`, or with `tower` and a route of one's own:
+//!
+//! ```ignore
+//! Router::new()
+//!     .route("/hello", get(hello))
+//!     .layer(telemetry::http_server::ServerLayer::axum()) // outermost: last
+//! ```
 
 use std::fmt::{Debug, Display};
 use std::net::IpAddr;
@@ -18,6 +26,7 @@ use metrics::{Gauge, Label, gauge, histogram};
 use tracing::Span;
 use tracing::field::Empty;
 
+use crate::error_type;
 use crate::names;
 use crate::observe::{Outcome, method_name, observe};
 use crate::propagation::{self, Headers};
@@ -28,10 +37,14 @@ mod actix;
 mod address;
 mod body;
 mod problem;
+#[cfg(feature = "tower")]
+mod tower;
 
 #[cfg(feature = "actix")]
 pub use self::actix::{Red, RedMiddleware, RootSpan, arrived, tracing_logger};
 pub(crate) use self::address::configure;
+#[cfg(feature = "tower")]
+pub use self::tower::{Measured, ResponseFuture, Server, ServerLayer};
 pub use crate::error_type::{BODY, CANCELLED, PANIC, TIMEOUT};
 
 /// Put into a response's extensions to name its `error.type` (default: the status code for 5xx).
@@ -229,6 +242,13 @@ impl Guard {
         self.failure = Some(BODY);
         self.span
             .in_scope(|| tracing::error!(error = %error, cause = ?error, "response body failed"));
+    }
+
+    /// There is no answer: the service itself failed, and its connection or stream ends here.
+    fn failed(&mut self, error: &(impl Display + Debug + ?Sized)) {
+        self.failure = Some(error_type::OTHER);
+        self.span
+            .in_scope(|| tracing::error!(error = %error, cause = ?error, "request failed"));
     }
 
     fn verdict(&self) -> (Option<StatusCode>, String, Outcome) {

@@ -108,7 +108,7 @@ where
         .is_some()
         .then_some(settings.exemplar_interval);
     observe::configure(exemplars);
-    #[cfg(feature = "actix")]
+    #[cfg(any(feature = "actix", feature = "tower"))]
     crate::http_server::configure(&identity.name);
     start_propagation(settings);
     let resource = identity.resource();

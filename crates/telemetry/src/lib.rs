@@ -3,7 +3,7 @@
 //! This is the only crate that names OpenTelemetry. A service calls [`init()`] once; what else it uses is a feature, and
 //! none is on by default:
 //!
-//! - `actix`: the server side, `http_server`
+//! - `actix`, `tower`, `axum`: the server side, `http_server`
 //! - `reqwest`: outgoing calls, `http_client`
 //! - `sqlx`: statements and connections, `db`
 //!
@@ -16,7 +16,12 @@
 //! Tests see what a block emits with [`testing`].
 
 #![cfg_attr(
-    not(all(feature = "actix", feature = "reqwest", feature = "sqlx")),
+    not(all(
+        feature = "actix",
+        feature = "axum",
+        feature = "reqwest",
+        feature = "sqlx"
+    )),
     allow(dead_code, reason = "each feature uses a part of the core")
 )]
 
@@ -33,7 +38,7 @@ mod exposition;
 mod flood;
 #[cfg(feature = "reqwest")]
 pub mod http_client;
-#[cfg(feature = "actix")]
+#[cfg(any(feature = "actix", feature = "tower"))]
 pub mod http_server;
 pub mod init;
 mod logs;

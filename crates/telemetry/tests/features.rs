@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 /// Features, and crates that come with no other.
-const BRINGS: [(&str, &[&str]); 3] = [
+const BRINGS: [(&str, &[&str]); 4] = [
     (
         "actix",
         &["actix-http", "actix-web", "http 0.2", "tracing-actix-web"],
     ),
+    ("axum", &["axum"]),
     ("reqwest", &["reqwest-middleware", "reqwest-tracing"]),
     ("sqlx", &["deadpool", "sqlx", "sqlx-core", "sqlx-postgres"]),
 ];
@@ -34,7 +35,7 @@ fn tree(features: &str) -> BTreeSet<String> {
 #[test]
 fn what_is_not_asked_for_does_not_come_along() {
     let features = BRINGS.map(|(feature, _)| feature);
-    for asked in [""].into_iter().chain(features) {
+    for asked in ["", "tower"].into_iter().chain(features) {
         let tree = tree(asked);
         assert!(tree.contains("opentelemetry_sdk"), "{asked:?}: {tree:?}");
         for (feature, crates) in BRINGS {

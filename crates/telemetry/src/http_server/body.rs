@@ -33,6 +33,13 @@ impl Progress {
         }
     }
 
+    /// The answer is a failure, whatever the status line said.
+    pub(super) fn fails_as(&mut self, error_type: &'static str) {
+        if let Some(guard) = &mut self.guard {
+            guard.failure = Some(error_type);
+        }
+    }
+
     /// The end came, and must not come early: the caller waits for what was declared.
     pub(super) fn ended(&mut self) {
         match self.left {
@@ -43,5 +50,10 @@ impl Progress {
                 }
             }
         }
+    }
+
+    /// The request's, until it is counted.
+    pub(super) fn span(&self) -> Option<tracing::Span> {
+        self.guard.as_ref().map(|guard| guard.span.clone())
     }
 }
