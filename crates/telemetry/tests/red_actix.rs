@@ -73,8 +73,9 @@ async fn log() -> &'static str {
     "logged"
 }
 
-/// As a deadline middleware answers.
+/// As a deadline middleware answers for a handler that it has given up.
 async fn timed_out() -> HttpResponse {
+    suite::given_up().await;
     let mut response = HttpResponse::GatewayTimeout().finish();
     response.extensions_mut().insert(ErrorType("timeout"));
     response

@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, Request};
 use axum::http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use axum::middleware::{Next, from_fn};
@@ -19,6 +19,8 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 use futures_util::{FutureExt, StreamExt, stream};
 use http_body::Frame;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use telemetry::http_server::{Arrival, ErrorType, ServerLayer};
 use telemetry::testing::recorder;
 use tower_layer::Layer;
@@ -69,6 +71,9 @@ fn routes() -> Router {
         .route("/torn", get(torn_body))
         .route("/upload", post(upload))
         .route("/guarded/{status}", guarded)
+        .route("/http2", get(async || "fine"))
+        .route("/http2-never", get(std::future::pending::<&str>))
+        .route("/http2-half", get(async || eight_bytes("half")))
         .route("/unsized", get(async || Frames::body([data()], true)))
         .route("/grpc/{status}", get(grpc))
         .route("/grpc-at-once", get(async || [("grpc-status", "14")]))
@@ -84,8 +89,9 @@ async fn no_content() -> impl IntoResponse {
     (StatusCode::NO_CONTENT, Frames::body([data()], false))
 }
 
-/// As a deadline middleware answers.
+/// As a deadline middleware answers for a handler that it has given up.
 async fn timed_out() -> impl IntoResponse {
+    suite::given_up().await;
     (StatusCode::GATEWAY_TIMEOUT, Extension(ErrorType("timeout")))
 }
 
@@ -189,6 +195,35 @@ fn a_grpc_status_that_is_the_servers_failure_is_an_error_in_header_and_trailer()
     assert_eq!(counts, [count("", "ok", 2), count("INTERNAL", "error", 1)]);
     let want = ["GET", "200", "UNAVAILABLE", "error"];
     suite::counted_once("/grpc-at-once", "/grpc-at-once", want);
+}
+
+/// There a caller hangs up by resetting its stream; the connection stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn http_2_ends_like_http_1() {
+    let client = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http::<Body>();
+    let get = |path: &str| {
+        let url = format!("http://{}{path}", *suite::SERVER);
+        client.get(url.parse().expect("a URL"))
+    };
+    let whole = get("/http2").await.expect("an answer");
+    let body = to_bytes(Body::new(whole.into_body()), 64).await;
+    assert_eq!(body.expect("a body"), "fine");
+    let span = suite::one("/http2", ["GET", "200", "", "ok"]);
+    assert_eq!(support::attribute(&span, "network.protocol.version"), "2");
+
+    let waits = tokio::spawn(get("/http2-never"));
+    suite::under_way("/http2-never");
+    waits.abort();
+    suite::one("/http2-never", ["GET", "", "cancelled", "cancelled"]);
+
+    let half = get("/http2-half").await.expect("an answer");
+    let mut chunks = Body::new(half.into_body()).into_data_stream();
+    let first = chunks.next().await.expect("a chunk");
+    assert_eq!(first.expect("of data"), "half");
+    drop(chunks);
+    suite::one("/http2-half", ["GET", "", "cancelled", "cancelled"]);
 }
 
 /// A service that fails itself, before it has a future or after.

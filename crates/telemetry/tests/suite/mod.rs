@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 use telemetry::testing::{SERVICE, Span, Status, eventually, recorder};
 
 use crate::support::{Count, attribute, counts, spans_with};
-pub use server::request;
-use server::{Answer, SERVER, answer, open, send};
+use server::{Answer, answer, open, send};
+pub use server::{SERVER, request};
 
 /// An application under test.
 pub trait Serve {
@@ -28,6 +28,20 @@ pub fn ended(route: &str, requests: usize) -> (Vec<Count>, Vec<Span>) {
     let mut counts = counts(DURATION, "http_route", route);
     counts.sort();
     (counts, spans)
+}
+
+/// What a handler does that takes too long.
+pub async fn given_up() {
+    let soon = tokio::time::Instant::now() + Duration::from_millis(5);
+    let late = telemetry::deadline::enforce(soon, std::future::pending::<()>()).await;
+    late.expect_err("it never ends");
+}
+
+/// Waits until one request of a route is in progress.
+pub fn under_way(route: &str) {
+    eventually("the request is under way", || {
+        (active(route) == 1.0).then_some(())
+    });
 }
 
 /// Requests of a route in progress.
@@ -204,9 +218,7 @@ fn a_body_that_fails_is_an_error_although_the_status_was_200() {
 #[test]
 fn a_caller_that_hangs_up_is_counted_apart() {
     let caller = open("GET", "/never", "");
-    eventually("the request is under way", || {
-        (active("/never") == 1.0).then_some(())
-    });
+    under_way("/never");
     drop(caller);
     let span = one("/never", ["GET", "", "cancelled", "cancelled"]);
     assert!(!failed(&span));
@@ -356,9 +368,7 @@ fn the_time_to_send_a_body_is_not_counted() {
         "content-length: 8\r\nconnection: close\r\n",
     );
     caller.write_all(b"half").expect("send");
-    eventually("the request is under way", || {
-        (active("/upload") == 1.0).then_some(())
-    });
+    under_way("/upload");
     std::thread::sleep(HELD_BACK);
     let last = SystemTime::now();
     caller.write_all(b"half").expect("send");
