@@ -7,10 +7,11 @@ use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
+use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
+use actix_web::error::ErrorInternalServerError;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{StatusCode, Version};
-use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError};
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
@@ -20,6 +21,7 @@ use tracing_actix_web::TracingLogger;
 use super::body::Progress;
 use super::{Arrival, Facts, Guard, Logged, problem};
 use crate::Metrics;
+use crate::deadline::Deadline;
 use crate::propagation::Headers;
 
 impl Headers for HeaderMap {
@@ -35,6 +37,17 @@ impl Metrics {
         HttpResponse::Ok()
             .content_type(exposition.content_type)
             .body(exposition.body)
+    }
+}
+
+/// What a deadline middleware has put into the request's extensions.
+impl FromRequest for Deadline {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        let deadline = request.extensions().get::<Self>().copied();
+        ready(deadline.ok_or_else(|| ErrorInternalServerError("the route has no deadline")))
     }
 }
 
