@@ -20,6 +20,18 @@ check:
     cargo clippy --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
 
+# the features of the telemetry crate: none, each alone, all; its tests that need no other feature compile too; api without a server
+features:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for features in "" actix tower axum reqwest sqlx actix,axum,reqwest,sqlx; do
+        echo "features: ${features:-none}"
+        cargo clippy --quiet -p telemetry --no-default-features --features "$features" --all-targets -- -D warnings
+    done
+    cargo clippy --quiet -p api --all-targets -- -D warnings
+    cargo test --quiet -p telemetry --test features
+    cargo test --quiet -p api --test client
+
 # banned and duplicated crates, licences (needs cargo-deny)
 deny:
     # What goose brings must reach nobody else.

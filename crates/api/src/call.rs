@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use problem::Problem;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, Response};
 use reqwest_middleware::{ClientWithMiddleware, RequestBuilder};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use service::Deadline;
-use service::problem::Problem;
+use telemetry::deadline::Deadline;
+use telemetry::error_type::BODY;
 use telemetry::http_client::{Call, DECODE, ResendCount, UrlTemplate};
-use telemetry::http_server::BODY;
 
 use crate::error::{CallError, Cause};
 

@@ -1,6 +1,6 @@
 //! One function an endpoint.
 
-use service::Deadline;
+use telemetry::deadline::Deadline;
 use uuid::Uuid;
 
 use crate::call::{Outgoing, Peer};

@@ -1,5 +1,7 @@
 //! What the services say to each other: routes, types, time-outs, and one client function an endpoint.
 
+#[cfg(feature = "server")]
+mod answer;
 mod call;
 pub mod client;
 pub mod error;
@@ -7,6 +9,7 @@ pub mod problems;
 pub mod routes;
 pub mod timeouts;
 pub mod types;
+#[cfg(feature = "server")]
 pub mod validation;
 
 pub use client::{DataClient, DownstreamClient, Placed};

@@ -1,6 +1,6 @@
-//! Problem types of the order API, beside those that every service has ([`service::problem`]).
+//! Problem types of the order API, beside those that every service has ([`problem`]).
 
-use service::problem::{COMMON, Problem, ProblemType};
+use ::problem::{COMMON, Problem, ProblemType};
 
 /// No item has this sku.
 pub const UNKNOWN_SKU: ProblemType = ProblemType::new("unknown-sku", 404, "No such item");

@@ -13,7 +13,7 @@ use uuid::Uuid;
 pub struct Email(String);
 
 impl Email {
-    /// Wraps an address; [`NewOrder::validate`] checks it.
+    /// Wraps an address; `NewOrder::validate` checks it.
     pub fn new(address: impl Into<String>) -> Self {
         Self(address.into())
     }

@@ -7,27 +7,14 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use telemetry::http_server::{ErrorType, Logged};
 
+pub use problem::chain;
+
 use crate::problem::{self, FieldError, MEDIA_TYPE, Problem, ProblemType, TYPE_PREFIX};
 
 type Source = Box<dyn Error + Send + Sync>;
 
 /// Seconds that a client is asked to wait after a 503.
 const RETRY_AFTER_S: u32 = 1;
-
-/// An error and what caused it in one line, outermost first; each text once, since many errors repeat their cause.
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        let part = error.to_string();
-        if !text.contains(&part) {
-            text.push_str(": ");
-            text.push_str(&part);
-        }
-        next = error.source();
-    }
-    text
-}
 
 /// Why a request failed. `?` turns it into a problem document with the trace id in it.
 ///

@@ -1,11 +1,10 @@
 //! The `baggage` header, both ways.
 
-use actix_web::http::header::HeaderMap;
 use opentelemetry::baggage::{Baggage, BaggageMetadata};
 use opentelemetry::{Key, StringValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use crate::propagation::joined;
+use crate::propagation::{Headers, joined};
 
 /// Longest `baggage` read and sent, and most members: what the specification demands. Members beyond are dropped whole.
 pub(crate) const MAX_LENGTH: usize = 8192;
@@ -23,7 +22,7 @@ const ENCODED: &AsciiSet = &CONTROLS
 type Entry = (Key, (StringValue, BaggageMetadata));
 
 /// All entries that fit, or none when one is invalid.
-pub(crate) fn read(headers: &HeaderMap) -> Vec<Entry> {
+pub(crate) fn read(headers: &impl Headers) -> Vec<Entry> {
     let text = joined(headers, "baggage").unwrap_or_default();
     let members = text.split(',').filter(|_| !text.is_empty());
     let entries = fitting(members).into_iter().map(member);

@@ -31,6 +31,12 @@ pub fn begin_trace(span: &Span, cause: Option<&str>) {
     }
 }
 
+/// Makes a span that has not been entered the continuation of what a caller's headers say (`traceparent`, `tracestate`,
+/// `baggage`), as far as callers are trusted. The server side does it by itself; this is for other transports.
+pub fn continue_trace(span: &Span, headers: &http::HeaderMap) {
+    propagation::continue_trace(span, headers);
+}
+
 pub(crate) fn trace_id_of(span: &Span) -> Option<String> {
     span_context(span).map(|context| context.trace_id().to_string())
 }

@@ -13,7 +13,7 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::deadline::abandoned;
-use crate::http_server::{CANCELLED, TIMEOUT};
+use crate::error_type::{CANCELLED, TIMEOUT};
 use crate::names;
 use crate::observe::{Outcome, observe};
 

@@ -1,15 +1,38 @@
 //! The time that a piece of work has, known to what happens inside it: who is cut off by it failed, and was not cancelled.
 
 use std::future::Future;
+use std::time::Duration;
 
 use tokio::task_local;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
-use crate::http_server::{CANCELLED, TIMEOUT};
+use crate::error_type::{CANCELLED, TIMEOUT};
 
 task_local! {
     static DEADLINE: Instant;
+}
+
+/// When the work at hand is given up: a request answered with 504. A handler takes it as an argument (with the feature `actix`) and
+/// passes it on to its calls, so that a retry never starts that nobody will wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline(pub Instant);
+
+impl Deadline {
+    /// A deadline from now.
+    pub fn after(timeout: Duration) -> Self {
+        Self(Instant::now() + timeout)
+    }
+
+    /// The earlier of this deadline and `limit` from now.
+    pub fn within(self, limit: Duration) -> Self {
+        Self(self.0.min(Instant::now() + limit))
+    }
+
+    /// What is left; zero when it has passed.
+    pub fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
 }
 
 /// Runs `work` until it ends, or drops it at `deadline`.

@@ -99,7 +99,7 @@ fn exemplar_of(line: &str, name: &str, bounds: &[f64]) -> Option<Exemplar> {
 }
 
 /// Parses `name="value",…}`; values unescaped.
-fn labels(mut rest: &str) -> Vec<(&str, Cow<'_, str>)> {
+pub(crate) fn labels(mut rest: &str) -> Vec<(&str, Cow<'_, str>)> {
     let mut labels = Vec::new();
     while let Some((name, after)) = rest.trim_start_matches(',').split_once("=\"") {
         let mut escaped = false;

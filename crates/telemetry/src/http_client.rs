@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
-use actix_web::web::Bytes;
+use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use metrics::Label;
 use redact::redact;
@@ -18,9 +18,9 @@ use tracing::Span;
 use tracing::field::Empty;
 
 use crate::deadline::abandoned;
-use crate::http_server::{BODY, CANCELLED, TIMEOUT, method_name};
+use crate::error_type::{BODY, CANCELLED, TIMEOUT};
 use crate::names;
-use crate::observe::{Outcome, observe};
+use crate::observe::{Outcome, method_name, observe};
 
 /// `error.type` of a call whose answer came whole and is not what it should be.
 pub const DECODE: &str = "decode";

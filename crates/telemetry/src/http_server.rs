@@ -1,36 +1,51 @@
-//! Server spans and RED metrics for actix-web.
+//! Server spans and RED metrics, the same for every framework: a request is counted once, however it ends.
+//!
+//! With the feature `actix`:
 //!
 //! ```ignore
 //! App::new()
 //!     .wrap(telemetry::http_server::Red)
 //!     .wrap(telemetry::http_server::tracing_logger()) // outermost: last
 //! ```
+//!
+//! With the feature `axum`, or with `tower` and a route of one's own:
+//!
+//! ```ignore
+//! Router::new()
+//!     .route("/hello", get(hello))
+//!     .layer(telemetry::http_server::ServerLayer::axum()) // outermost: last
+//! ```
 
-use std::cell::Cell;
-use std::error::Error as StdError;
-use std::future::{Ready, ready};
-use std::panic::AssertUnwindSafe;
-use std::rc::Rc;
+use std::fmt::{Debug, Display};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use actix_web::body::MessageBody;
-use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
-use actix_web::http::header::{HeaderMap, HeaderValue};
-use actix_web::http::{Method, StatusCode};
-use actix_web::{Error, HttpMessage, HttpRequest};
-use futures_util::FutureExt;
-use futures_util::future::LocalBoxFuture;
+use http::StatusCode;
 use metrics::{Gauge, Label, gauge, histogram};
 use tracing::Span;
 use tracing::field::Empty;
-use tracing_actix_web::TracingLogger;
-use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::observe::{Outcome, observe};
-use crate::server_body::Measured;
-use crate::server_error::{Panicked, SERVER_TIMING, Traced, log_cause};
+use crate::error_type;
+use crate::names;
+use crate::observe::{Outcome, method_name, observe};
+use crate::propagation::{self, Headers};
 use crate::spans::cleaned;
-use crate::{context, names, propagation, server_address};
+
+#[cfg(feature = "actix")]
+mod actix;
+mod address;
+mod body;
+mod problem;
+#[cfg(feature = "tower")]
+mod tower;
+
+#[cfg(feature = "actix")]
+pub use self::actix::{Red, RedMiddleware, RootSpan, arrived, tracing_logger};
+pub(crate) use self::address::configure;
+#[cfg(feature = "tower")]
+pub use self::tower::{Measured, ResponseFuture, Server, ServerLayer};
+pub use crate::error_type::{BODY, CANCELLED, PANIC, TIMEOUT};
 
 /// Put into a response's extensions to name its `error.type` (default: the status code for 5xx).
 /// For example `ErrorType("timeout")` on a 504 that a deadline produced.
@@ -38,28 +53,19 @@ use crate::{context, names, propagation, server_address};
 pub struct ErrorType(pub &'static str);
 
 /// Put into a response's extensions when the cause of the failure is in the log already. Otherwise [`Red`] writes it there.
+#[cfg(feature = "actix")]
 #[derive(Debug, Clone, Copy)]
 pub struct Logged;
 
-/// `error.type` of a request whose caller went away.
-pub const CANCELLED: &str = "cancelled";
-/// `error.type` of a request whose handler panicked.
-pub const PANIC: &str = "panic";
-/// `error.type` of a request that a deadline ended.
-pub const TIMEOUT: &str = "timeout";
+/// When a request's time began to count. Every request has one in its extensions.
+#[derive(Debug, Clone)]
+pub struct Arrival(Arc<Mutex<Instant>>);
 
-/// `error.type` of a request whose response body failed half-way.
-pub const BODY: &str = "body";
-
-/// When a request's time began to count.
-#[derive(Clone)]
-struct Started(Rc<Cell<Instant>>);
-
-/// Call when the body of a request has arrived, or has failed to: how long its sender took is not counted as ours. The span
-/// shows it.
-pub fn arrived(request: &HttpRequest) {
-    if let Some(started) = request.extensions().get::<Started>() {
-        started.0.set(Instant::now());
+impl Arrival {
+    /// Call when the body of the request has arrived, or has failed to: how long its sender took is not counted as ours.
+    /// The span shows it.
+    pub fn now(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 }
 
@@ -121,38 +127,30 @@ fn active(method: &'static str, route: &str) -> Gauge {
     gauge!(names::HTTP_SERVER_ACTIVE, "http_request_method" => method, "http_route" => route.to_owned())
 }
 
-/// Known methods by name; anything else is `_OTHER`, so that a caller cannot make series.
-pub(crate) fn method_name(method: &str) -> &'static str {
-    const KNOWN: [&str; 9] = [
-        "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE",
-    ];
-    KNOWN
-        .into_iter()
-        .find(|known| *known == method)
-        .unwrap_or("_OTHER")
+/// What a framework knows of a request when it arrives.
+struct Facts<'a, H> {
+    method: &'a str,
+    route: Option<String>,
+    path: &'a str,
+    query: Option<&'a str>,
+    /// Of the request's URI.
+    authority: Option<&'a str>,
+    headers: &'a H,
+    client: Option<IpAddr>,
+    /// Where the service listens.
+    port: Option<u16>,
+    protocol: &'static str,
 }
 
-/// Tracing middleware (outermost): the server span of every request.
-pub fn tracing_logger() -> TracingLogger<RootSpan> {
-    TracingLogger::new()
-}
-
-/// Builds the server span in the stable HTTP semantic conventions, from the caller's W3C context.
-pub struct RootSpan;
-
-impl tracing_actix_web::RootSpanBuilder for RootSpan {
-    fn on_request_start(request: &ServiceRequest) -> Span {
-        let method = method_name(request.method().as_str());
-        let route = request.match_pattern();
-        let name = match (method, &route) {
-            ("_OTHER", Some(route)) => format!("HTTP {route}"),
-            ("_OTHER", None) => "HTTP".to_owned(),
-            (method, Some(route)) => format!("{method} {route}"),
-            (method, None) => method.to_owned(),
-        };
+impl<H: Headers> Facts<'_, H> {
+    /// The server span, in the stable HTTP semantic conventions, with the caller's W3C context for a parent.
+    fn span(self) -> Span {
+        let method = method_name(self.method);
+        let name = span_name(method, self.route.as_deref());
+        let header = |name| self.headers.all(name).next().flatten();
+        let (address, port) = address::asked_for(self.authority.or(header("host")), self.port);
         // Numbers as i64: tracing-opentelemetry makes text of every other integer.
-        let (address, port) = server_address::asked_for(request);
-        // The URI, not `connection_info`: a forwarded scheme must not choose what telemetry says.
+        // The scheme is what is spoken here: a forwarded one must not choose what telemetry says.
         let span = tracing::info_span!(
             parent: None,
             "http.server",
@@ -161,28 +159,28 @@ impl tracing_actix_web::RootSpanBuilder for RootSpan {
             otel.status_code = Empty,
             error.type = Empty,
             http.request.method = method,
-            http.route = route,
+            http.route = self.route,
             http.response.status_code = Empty,
             url.scheme = "http",
-            url.path = clean(request.path()),
-            url.query = (!request.query_string().is_empty()).then(|| clean(request.query_string())),
+            url.path = clean(self.path),
+            url.query = self.query.filter(|query| !query.is_empty()).map(clean),
             server.address = address,
-            server.port = i64::from(port),
-            client.address = request.peer_addr().map(|peer| peer.ip().to_string()),
-            network.protocol.version = protocol(request.version()),
-            user_agent.original = header(request.headers(), "user-agent").map(clean),
+            server.port = port.map(i64::from),
+            client.address = self.client.map(|address| address.to_string()),
+            network.protocol.version = self.protocol,
+            user_agent.original = header("user-agent").map(clean),
         );
-        let inbound = propagation::extract(request.headers());
-        if let Some(caller) = inbound.link {
-            span.add_link(caller);
-        }
-        // Fails only when no OpenTelemetry layer is installed; then there is nothing to set.
-        let _ = span.set_parent(inbound.context);
+        propagation::continue_trace(&span, self.headers);
         span
     }
+}
 
-    fn on_request_end<B: MessageBody>(_span: Span, _outcome: &Result<ServiceResponse<B>, Error>) {
-        // `Red` records the end, in every way a request can end; this hook misses some.
+fn span_name(method: &str, route: Option<&str>) -> String {
+    match (method, route) {
+        ("_OTHER", Some(route)) => format!("HTTP {route}"),
+        ("_OTHER", None) => "HTTP".to_owned(),
+        (method, Some(route)) => format!("{method} {route}"),
+        (method, None) => method.to_owned(),
     }
 }
 
@@ -190,133 +188,34 @@ fn clean(text: &str) -> String {
     cleaned(text).unwrap_or_else(|| text.to_owned())
 }
 
-pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
-}
-
-fn protocol(version: actix_web::http::Version) -> &'static str {
-    match version {
-        actix_web::http::Version::HTTP_10 => "1.0",
-        actix_web::http::Version::HTTP_2 => "2",
-        _ => "1.1",
-    }
-}
-
-/// RED middleware, directly inside [`tracing_logger`]: counts each request once, however it ends, and answers a panic
-/// with 500 instead of a reset connection. Adds the trace to every response (`Server-Timing: traceparent;desc="…"`).
-#[derive(Debug, Clone, Copy)]
-pub struct Red;
-
-impl<S, B> Transform<S, ServiceRequest> for Red
-where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
-    S::Future: 'static,
-    B: MessageBody + 'static,
-{
-    type Response = ServiceResponse<Measured<B>>;
-    type Error = Error;
-    type Transform = RedMiddleware<S>;
-    type InitError = ();
-    type Future = Ready<Result<Self::Transform, Self::InitError>>;
-
-    fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(RedMiddleware { service }))
-    }
-}
-
-/// The middleware of [`Red`].
-pub struct RedMiddleware<S> {
-    service: S,
-}
-
-impl<S, B> Service<ServiceRequest> for RedMiddleware<S>
-where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
-    S::Future: 'static,
-    B: MessageBody + 'static,
-{
-    type Response = ServiceResponse<Measured<B>>;
-    type Error = Error;
-    type Future = LocalBoxFuture<'static, Result<Self::Response, Error>>;
-
-    forward_ready!(service);
-
-    fn call(&self, request: ServiceRequest) -> Self::Future {
-        let mut guard = Guard::new(&request);
-        let timing = context::traceparent_of(&guard.span).and_then(|parent| {
-            HeaderValue::try_from(format!("traceparent;desc=\"{parent}\"")).ok()
-        });
-        let response = std::panic::catch_unwind(AssertUnwindSafe(|| self.service.call(request)));
-        async move {
-            let outcome = match response {
-                Ok(response) => AssertUnwindSafe(response).catch_unwind().await,
-                Err(panic) => Err(panic),
-            };
-            match outcome {
-                Ok(Ok(mut response)) => {
-                    let plain = response.response();
-                    guard.status(plain.status(), plain.extensions().get());
-                    if let Some(error) = plain.error() {
-                        log_cause(error, plain);
-                    }
-                    if let Some(timing) = timing {
-                        response.headers_mut().insert(SERVER_TIMING, timing);
-                    }
-                    Ok(response.map_body(|_, body| Measured::new(body, guard)))
-                }
-                Ok(Err(error)) => {
-                    let response = error.error_response();
-                    log_cause(&error, &response);
-                    guard.finish(response.status(), response.extensions().get());
-                    Err(Traced { error, timing }.into())
-                }
-                Err(_panic) => {
-                    guard.status(StatusCode::INTERNAL_SERVER_ERROR, Some(&ErrorType(PANIC)));
-                    let trace_id = context::trace_id_of(&guard.span);
-                    Err(Traced {
-                        error: Panicked { trace_id }.into(),
-                        timing,
-                    }
-                    .into())
-                }
-            }
-        }
-        .boxed_local()
-    }
-}
-
 /// Counts its request when dropped. Until a status is known, a drop means that the caller went away.
-pub(crate) struct Guard {
+struct Guard {
     span: Span,
     method: &'static str,
     route: String,
-    started: Started,
+    arrival: Arrival,
     active: Gauge,
     status: Option<(StatusCode, String)>,
-    pub(crate) body_ended: bool,
+    failure: Option<&'static str>,
+    body_ended: bool,
 }
 
 impl Guard {
-    fn new(request: &ServiceRequest) -> Self {
-        let span = request
-            .extensions()
-            .get::<tracing_actix_web::RootSpan>()
-            .map(|root| (**root).clone());
-        let method = method_name(request.method().as_str());
-        let route = request.match_pattern().unwrap_or_default();
-        let active = active(method, &route);
+    fn new(span: Span, method: &str, route: Option<String>) -> Self {
+        let route = route.unwrap_or_default();
+        let known = method_name(method);
+        let active = active(known, &route);
         active.increment(1.0);
-        let started = Started(Rc::new(Cell::new(Instant::now())));
-        request.extensions_mut().insert(started.clone());
         Self {
-            span: span.unwrap_or_else(Span::none),
-            method,
+            span,
+            method: known,
             route,
-            started,
+            arrival: Arrival(Arc::new(Mutex::new(Instant::now()))),
             active,
             status: None,
+            failure: None,
             // A response without a body, or to HEAD, is never polled to its end.
-            body_ended: request.method() == Method::HEAD,
+            body_ended: method == "HEAD",
         }
     }
 
@@ -328,32 +227,43 @@ impl Guard {
         self.status = Some((status, error_type));
     }
 
-    /// The caller waited and got a torn answer: our failure, whatever the status line said.
-    pub(crate) fn body_failed(&mut self, error: &dyn StdError) {
-        if let Some((_, error_type)) = &mut self.status {
-            *error_type = BODY.to_owned();
-        }
-        self.span
-            .in_scope(|| tracing::error!(error = %error, cause = ?error, "response body failed"));
-    }
-
     /// Counts an answer whose body is not ours to watch. Without `body_ended`, a 4xx would look given up.
     fn finish(mut self, status: StatusCode, error_type: Option<&ErrorType>) {
         self.status(status, error_type);
         self.body_ended = true;
     }
 
+    fn panicked(&mut self) {
+        self.status(StatusCode::INTERNAL_SERVER_ERROR, Some(&ErrorType(PANIC)));
+    }
+
+    /// The caller waited and got a torn answer: our failure, whatever the status line said.
+    fn body_failed(&mut self, error: &(impl Display + Debug + ?Sized)) {
+        self.failure = Some(BODY);
+        self.span
+            .in_scope(|| tracing::error!(error = %error, cause = ?error, "response body failed"));
+    }
+
+    /// There is no answer: the service itself failed, and its connection or stream ends here.
+    fn failed(&mut self, error: &(impl Display + Debug + ?Sized)) {
+        self.failure = Some(error_type::OTHER);
+        self.span
+            .in_scope(|| tracing::error!(error = %error, cause = ?error, "request failed"));
+    }
+
     fn verdict(&self) -> (Option<StatusCode>, String, Outcome) {
-        match &self.status {
+        let code = self.status.as_ref().map(|(status, _)| *status);
+        match (&self.status, self.failure) {
             _ if std::thread::panicking() => (
                 Some(StatusCode::INTERNAL_SERVER_ERROR),
                 PANIC.to_owned(),
                 Outcome::Error,
             ),
-            Some((status, error_type)) if !error_type.is_empty() => {
-                (Some(*status), error_type.clone(), Outcome::Error)
+            (_, Some(failure)) => (code, failure.to_owned(), Outcome::Error),
+            (Some((_, error_type)), None) if !error_type.is_empty() => {
+                (code, error_type.clone(), Outcome::Error)
             }
-            Some((status, _)) if self.body_ended => (Some(*status), String::new(), Outcome::Ok),
+            (Some(_), None) if self.body_ended => (code, String::new(), Outcome::Ok),
             _ => (None, CANCELLED.to_owned(), Outcome::Cancelled),
         }
     }
@@ -379,10 +289,15 @@ impl Drop for Guard {
             .map(|status| status.as_str().to_owned())
             .unwrap_or_default();
         let labels = labels(self.method, &self.route, status, error_type, outcome);
+        let arrival = *self
+            .arrival
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         observe(
             names::HTTP_SERVER_DURATION,
             labels,
-            self.started.0.get().elapsed(),
+            arrival.elapsed(),
             &self.span,
         );
     }

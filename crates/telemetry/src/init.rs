@@ -4,7 +4,6 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use actix_web::{HttpRequest, HttpResponse};
 use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::logs::LoggerProvider as _;
@@ -26,9 +25,7 @@ use crate::logs::{LogLayer, Output};
 use crate::names::{self, Kind};
 use crate::pipeline::{self, Pipeline, Sent, SignalNames};
 use crate::settings::{Batch, Exporter, LogFormat, Settings};
-use crate::{
-    exporter, exposition, logs, observe, process, propagation, server_address, spans, targets,
-};
+use crate::{exporter, exposition, logs, observe, process, propagation, spans, targets};
 
 /// Who emits the telemetry (`OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` override).
 #[derive(Debug, Clone)]
@@ -86,6 +83,22 @@ pub struct Telemetry {
 
 /// Starts tracing, logging and the metrics registry for this process. Call once, outside an async runtime or inside.
 pub fn init(info: ServiceInfo, settings: &Settings) -> Result<Telemetry, InitError> {
+    let output = Some(output(settings.log_format));
+    init_with(info, settings, output, exporter::spans, exporter::logs)
+}
+
+/// [`init()`] with ways out of one's own: stdout for log lines, and what sends spans and log records.
+pub(crate) fn init_with<S, L>(
+    info: ServiceInfo,
+    settings: &Settings,
+    output: Option<Output>,
+    spans_exporter: impl FnOnce(&Exporter, &Resource) -> Result<S, InitError>,
+    logs_exporter: impl FnOnce(&Exporter, &Resource) -> Result<L, InitError>,
+) -> Result<Telemetry, InitError>
+where
+    S: FnMut(&[SpanData]) -> Sent + Send + 'static,
+    L: FnMut(&[LogItem]) -> Sent + Send + 'static,
+{
     let identity = Identity::new(info, settings);
     // First of all, so that every counter below lands in the registry.
     let metrics = start_metrics(&identity)?;
@@ -95,21 +108,22 @@ pub fn init(info: ServiceInfo, settings: &Settings) -> Result<Telemetry, InitErr
         .is_some()
         .then_some(settings.exemplar_interval);
     observe::configure(exemplars);
-    server_address::configure(&identity.name);
+    #[cfg(any(feature = "actix", feature = "tower"))]
+    crate::http_server::configure(&identity.name);
     start_propagation(settings);
     let resource = identity.resource();
     let exporters = (!settings.disabled).then_some((&settings.traces, &settings.logs));
     let (traces, logs) = exporters.unwrap_or((&None, &None));
     let spans = start(settings.span_queue, pipeline::SPANS, traces, |exporter| {
-        exporter::spans(exporter, &resource)
+        spans_exporter(exporter, &resource)
     })?;
     let logs = start(settings.log_queue, pipeline::LOGS, logs, |exporter| {
-        exporter::logs(exporter, &resource)
+        logs_exporter(exporter, &resource)
     })?;
     let filter = logs::filter(&settings.log_filter).map_err(InitError::Filter)?;
     let (filter, handle) = reload::Layer::new(filter);
     let log_layer = LogLayer::new(
-        output(settings.log_format),
+        output,
         logs.clone().map(|pipeline| log_output(pipeline, &resource)),
     );
     Registry::default()
@@ -315,6 +329,12 @@ impl Telemetry {
         self.stop(deadline) == 0
     }
 
+    /// Waits until what has ended is exported; false when `timeout` passes first.
+    pub(crate) fn flush(&self, timeout: Duration) -> bool {
+        self.spans.as_ref().is_none_or(|spans| spans.flush(timeout))
+            && self.logs.as_ref().is_none_or(|logs| logs.flush(timeout))
+    }
+
     fn stop(&mut self, deadline: Duration) -> u64 {
         let end = Instant::now() + deadline;
         let (spans, logs) = (self.spans.take(), self.logs.take());
@@ -346,16 +366,16 @@ pub struct Exposition {
 }
 
 impl Metrics {
-    /// Answers a scrape.
-    pub fn respond(&self, request: &HttpRequest) -> HttpResponse {
-        let accept = request
-            .headers()
-            .get("accept")
-            .and_then(|accept| accept.to_str().ok());
-        let exposition = self.render(accept);
-        HttpResponse::Ok()
-            .content_type(exposition.content_type)
-            .body(exposition.body)
+    /// Answers a scrape with these headers.
+    pub fn answer(&self, headers: &http::HeaderMap) -> http::Response<String> {
+        let accept = headers.get(http::header::ACCEPT);
+        let exposition = self.render(accept.and_then(|accept| accept.to_str().ok()));
+        let content_type = http::HeaderValue::from_static(exposition.content_type);
+        let mut response = http::Response::new(exposition.body);
+        response
+            .headers_mut()
+            .insert(http::header::CONTENT_TYPE, content_type);
+        response
     }
 
     /// Prometheus text, or OpenMetrics with exemplars when `accept` asks for it. Call on the runtime to be measured.

@@ -1,17 +1,44 @@
 //! One telemetry crate for every service: traces, metrics and logs that lead to each other.
 //!
-//! This is the only crate that names OpenTelemetry. A service calls [`init()`] once, wraps its actix-web
-//! application in [`http_server`], makes its calls through [`http_client`], runs its statements through [`db`].
+//! This is the only crate that names OpenTelemetry. A service calls [`init()`] once; what else it uses is a feature, and
+//! none is on by default:
+//!
+//! - `actix`, `tower`, `axum`: the server side, `http_server`
+//! - `reqwest`: outgoing calls, `http_client`
+//! - `sqlx`: statements and connections, `db`
+//!
+//! Without any there are spans, logs, metrics, propagation and deadlines, enough for a worker.
+//!
+//! **The export threads** use a blocking `reqwest` client with rustls on ring, whatever the features. Blocking, because an export
+//! must go on when the service's runtime is busy or has ended, and an async client in a thread without a runtime panics.
+//! `reqwest`, because `http_client` is made of the same: one HTTP and TLS stack in the process.
+//!
+//! Tests see what a block emits with [`testing`].
+
+#![cfg_attr(
+    not(all(
+        feature = "actix",
+        feature = "axum",
+        feature = "reqwest",
+        feature = "sqlx"
+    )),
+    allow(dead_code, reason = "each feature uses a part of the core")
+)]
 
 mod baggage;
 pub mod context;
+#[cfg(feature = "sqlx")]
 pub mod db;
+#[cfg(feature = "sqlx")]
 mod db_pool;
 pub mod deadline;
+pub mod error_type;
 mod exporter;
 mod exposition;
 mod flood;
+#[cfg(feature = "reqwest")]
 pub mod http_client;
+#[cfg(any(feature = "actix", feature = "tower"))]
 pub mod http_server;
 pub mod init;
 mod logs;
@@ -23,12 +50,10 @@ mod panics;
 mod pipeline;
 mod process;
 mod propagation;
-mod server_address;
-mod server_body;
-mod server_error;
 pub mod settings;
 mod spans;
 mod targets;
+pub mod testing;
 
 pub use init::{InitError, LogLevel, Metrics, ServiceInfo, Telemetry, init};
 pub use observe::Outcome;

@@ -92,13 +92,14 @@ pub(crate) enum Output {
 
 /// The layer that turns events into log records.
 pub(crate) struct LogLayer {
-    output: Output,
+    /// `None`: no lines.
+    output: Option<Output>,
     exported: Option<SdkLogger>,
     flood: Flood,
 }
 
 impl LogLayer {
-    pub(crate) fn new(output: Output, exported: Option<SdkLogger>) -> Self {
+    pub(crate) fn new(output: Option<Output>, exported: Option<SdkLogger>) -> Self {
         for level in ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"] {
             counter!(names::LOG_RECORDS, "level" => level).absolute(0);
             counter!(names::LOG_SUPPRESSED, "level" => level).absolute(0);
@@ -124,10 +125,11 @@ impl<S: Subscriber> Layer<S> for LogLayer {
         };
         counter!(names::LOG_RECORDS, "level" => level).increment(1);
         let record = Record::new(event, suppressed);
-        write_line(&match self.output {
-            Output::Json => record.json(),
-            Output::Text => record.text(),
-        });
+        match self.output {
+            Some(Output::Json) => write_line(&record.json()),
+            Some(Output::Text) => write_line(&record.text()),
+            None => {}
+        }
         if let Some(logger) = &self.exported
             && !targets::is_of(metadata.target(), targets::EXPORT_PATH)
         {

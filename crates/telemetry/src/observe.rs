@@ -33,6 +33,17 @@ impl Outcome {
     }
 }
 
+/// Known methods by name; anything else is `_OTHER`, so that a caller cannot make series.
+pub(crate) fn method_name(method: &str) -> &'static str {
+    const KNOWN: [&str; 9] = [
+        "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE",
+    ];
+    KNOWN
+        .into_iter()
+        .find(|known| *known == method)
+        .unwrap_or("_OTHER")
+}
+
 /// A trace that stands for a bucket.
 #[derive(Debug, Clone)]
 pub(crate) struct Exemplar {

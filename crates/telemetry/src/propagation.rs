@@ -7,12 +7,15 @@
 use std::str::FromStr;
 use std::sync::OnceLock;
 
-use actix_web::http::header::HeaderMap;
+use http::HeaderMap;
 use opentelemetry::baggage::{Baggage, BaggageExt};
 use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use opentelemetry::{Context, Key};
+
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::baggage;
 
@@ -49,16 +52,35 @@ pub(crate) struct Inbound {
     pub(crate) link: Option<SpanContext>,
 }
 
-/// Reads the context of a request's headers.
-pub(crate) fn extract(headers: &HeaderMap) -> Inbound {
-    POLICY
+/// The headers of a framework.
+pub(crate) trait Headers {
+    /// Every value of a header, in order; `None` for one that is not visible ASCII.
+    fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = Option<&'a str>>;
+}
+
+impl Headers for HeaderMap {
+    fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = Option<&'a str>> {
+        self.get_all(name)
+            .into_iter()
+            .map(|value| value.to_str().ok())
+    }
+}
+
+/// Makes a span that has not been entered the continuation of what the headers say, as far as the caller is trusted.
+pub(crate) fn continue_trace(span: &Span, headers: &impl Headers) {
+    let inbound = POLICY
         .get()
         .map(|policy| policy.extract(headers))
-        .unwrap_or_default()
+        .unwrap_or_default();
+    if let Some(caller) = inbound.link {
+        span.add_link(caller);
+    }
+    // Fails only when no OpenTelemetry layer is installed; then there is nothing to set.
+    let _ = span.set_parent(inbound.context);
 }
 
 impl Policy {
-    fn extract(&self, headers: &HeaderMap) -> Inbound {
+    fn extract(&self, headers: &impl Headers) -> Inbound {
         let caller = if self.trace {
             span_context(headers)
         } else {
@@ -114,7 +136,7 @@ impl TextMapPropagator for Outbound {
         }
     }
 
-    /// Nothing: what comes in is read by [`extract`].
+    /// Nothing: what comes in is read by [`continue_trace`].
     fn extract_with_context(&self, context: &Context, _: &dyn Extractor) -> Context {
         context.clone()
     }
@@ -148,11 +170,11 @@ fn known(flags: TraceFlags) -> TraceFlags {
     flags & (TraceFlags::SAMPLED | RANDOM)
 }
 
-fn span_context(headers: &HeaderMap) -> Option<SpanContext> {
-    let mut parents = headers.get_all("traceparent");
+fn span_context(headers: &impl Headers) -> Option<SpanContext> {
+    let mut parents = headers.all("traceparent");
     let (first, second) = (parents.next(), parents.next());
     let (trace_id, span_id, flags) = match (first, second) {
-        (Some(only), None) => parse_traceparent(only.to_str().ok()?)?,
+        (Some(only), None) => parse_traceparent(only?)?,
         _ => return None,
     };
     Some(SpanContext::new(
@@ -194,15 +216,12 @@ fn lower_hex(text: &str) -> Option<&str> {
         .then_some(text)
 }
 
-pub(crate) fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
-    let values: Option<Vec<&str>> = headers
-        .get_all(name)
-        .map(|value| value.to_str().ok())
-        .collect();
+pub(crate) fn joined(headers: &impl Headers, name: &str) -> Option<String> {
+    let values: Option<Vec<&str>> = headers.all(name).collect();
     Some(values?.join(",")).filter(|text| !text.is_empty())
 }
 
-fn tracestate(headers: &HeaderMap) -> TraceState {
+fn tracestate(headers: &impl Headers) -> TraceState {
     let text = match joined(headers, "tracestate") {
         Some(text) if text.len() <= MAX_TRACESTATE => text,
         _ => return TraceState::default(),
@@ -238,7 +257,7 @@ fn key_of(member: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::{HeaderName, HeaderValue};
+    use http::header::{HeaderName, HeaderValue};
 
     use super::*;
     use crate::baggage::{MAX_LENGTH, MAX_MEMBERS};

@@ -428,8 +428,8 @@ fn endpoint(vars: &Vars<'_>, signal: &str, path: &str) -> Result<String, Setting
 fn headers(vars: &Vars<'_>, name: &str) -> Result<Vec<(String, String)>, SettingError> {
     let headers = vars.pairs(name)?;
     for (key, value) in &headers {
-        let valid = reqwest::header::HeaderName::try_from(key).is_ok()
-            && reqwest::header::HeaderValue::try_from(value).is_ok();
+        let valid = http::header::HeaderName::try_from(key).is_ok()
+            && http::header::HeaderValue::try_from(value).is_ok();
         if !valid {
             return error(
                 name,

@@ -1,7 +1,7 @@
 //! Whose span or event it is. The first part of a target is a crate's name: `tokio_shop` is not tokio.
 
 /// Libraries whose own spans stay out of traces.
-pub(crate) const LIBRARIES: &[&[&str]] = &[SQLX, HTTP, ACTIX, TOKIO, OPENTELEMETRY];
+pub(crate) const LIBRARIES: &[&[&str]] = &[SQLX, HTTP, ACTIX, TOWER, TOKIO, OPENTELEMETRY];
 
 /// Crates of the export path: a record about exporting must not cause another export.
 pub(crate) const EXPORT_PATH: &[&[&str]] = &[HTTP, OPENTELEMETRY];
@@ -37,6 +37,7 @@ const HTTP: &[&str] = &[
     "rustls_platform_verifier",
     "tokio_rustls",
 ];
+const TOWER: &[&str] = &["axum", "axum_core", "tonic", "tower", "tower_http"];
 const TOKIO: &[&str] = &["mio", "tokio", "tokio_stream", "tokio_util"];
 const OPENTELEMETRY: &[&str] = &[
     "opentelemetry",

@@ -25,7 +25,7 @@ fn example() -> PathBuf {
         .join("examples/adopt");
     assert!(
         built.is_file(),
-        "no {}: run `cargo test` for the whole workspace, or `cargo build -p telemetry --example adopt`",
+        "no {}: run `cargo test` for the whole workspace, or `cargo build -p telemetry --example adopt --features actix,reqwest,sqlx`",
         built.display()
     );
     built

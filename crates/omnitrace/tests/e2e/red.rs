@@ -1,5 +1,5 @@
 //! Rate, errors and duration on the real stack. How a request may end inside one process, panics included, is
-//! tested in the telemetry crate (`tests/red.rs`).
+//! tested in the telemetry crate (`tests/suite`).
 
 use serde_json::json;
 use tokio::io::AsyncWriteExt;

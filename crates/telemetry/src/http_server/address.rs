@@ -3,10 +3,7 @@
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
-use actix_web::dev::ServiceRequest;
-use actix_web::http::uri::Authority;
-
-use crate::http_server::header;
+use http::uri::Authority;
 
 /// Longest name that DNS knows.
 const MAX_HOST: usize = 253;
@@ -20,19 +17,14 @@ pub(crate) fn configure(service: &str) {
 
 /// Host and port that the caller asked for, else this service's name and port: the address of the socket may be that of
 /// every network. What a proxy says in `Forwarded` is not believed.
-pub(crate) fn asked_for(request: &ServiceRequest) -> (String, u16) {
-    let of_uri = request.uri().authority().cloned();
-    let of_header = || header(request.headers(), "host")?.parse().ok();
-    let authority: Option<Authority> = of_uri.or_else(of_header);
+pub(super) fn asked_for(authority: Option<&str>, own_port: Option<u16>) -> (String, Option<u16>) {
+    let authority: Option<Authority> = authority.and_then(|text| text.parse().ok());
     match authority.filter(|authority| is_a_host(bare(authority.host()))) {
         Some(authority) => (
             bare(authority.host()).to_ascii_lowercase(),
-            authority.port_u16().unwrap_or(80),
+            Some(authority.port_u16().unwrap_or(80)),
         ),
-        None => (
-            SERVICE.get().cloned().unwrap_or_default(),
-            request.app_config().local_addr().port(),
-        ),
+        None => (SERVICE.get().cloned().unwrap_or_default(), own_port),
     }
 }
 

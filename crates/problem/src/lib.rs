@@ -1,4 +1,6 @@
 //! RFC 9457 problem documents: the wire format and the types that every service may answer with.
+use std::error::Error;
+
 use serde::{Deserialize, Serialize};
 
 /// What every `type` of a problem document starts with; the slug of a [`ProblemType`] follows.
@@ -115,4 +117,19 @@ impl Problem {
     pub fn slug(&self) -> Option<&str> {
         self.kind.strip_prefix(TYPE_PREFIX)
     }
+}
+
+/// An error and what caused it in one line, outermost first; each text once, since many errors repeat their cause.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let part = error.to_string();
+        if !text.contains(&part) {
+            text.push_str(": ");
+            text.push_str(&part);
+        }
+        next = error.source();
+    }
+    text
 }

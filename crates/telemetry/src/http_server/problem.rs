@@ -1,0 +1,26 @@
+//! What the middleware adds to answers of its own and of others.
+
+use tracing::Span;
+
+use crate::context;
+
+/// Tells a client the trace of its request.
+pub(super) const SERVER_TIMING: &str = "server-timing";
+
+pub(super) fn server_timing(span: &Span) -> Option<String> {
+    context::traceparent_of(span).map(|parent| format!("traceparent;desc=\"{parent}\""))
+}
+
+pub(super) const PROBLEM: &str = "application/problem+json";
+
+/// The response to a panic: RFC 9457, and nothing about the panic itself.
+pub(super) fn panicked(span: &Span) -> String {
+    serde_json::json!({
+        "type": "about:blank",
+        "title": "Internal Server Error",
+        "status": 500,
+        "detail": "The request could not be handled; the trace says why.",
+        "trace_id": context::trace_id_of(span),
+    })
+    .to_string()
+}

@@ -1,0 +1,354 @@
+//! For tests: what a block emits, as it would leave the process, redacted.
+//!
+//! ```
+//! let ((), seen) = telemetry::testing::capture(|| {
+//!     let _span = tracing::info_span!("payment", order.id = 7).entered();
+//!     tracing::info!(customer = "ada@example.com", "paid");
+//!     metrics::counter!("payments_total", "method" => "card").increment(1);
+//! });
+//! assert_eq!(seen.spans()[0].attributes["order.id"], "7");
+//! assert_eq!(seen.logs()[0].span_id, seen.spans()[0].span_id);
+//! assert_eq!(seen.logs()[0].attributes["customer"], "[redacted]");
+//! assert_eq!(seen.metric("payments_total", &[("method", "card")]), 1.0);
+//! ```
+//!
+//! Telemetry is one a process, so the tests of a binary share it, and none of them may call [`init()`](crate::init()). Tests that
+//! run side by side do not see each other's spans and log records. They do see each other's metrics: give each a label of its own.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use opentelemetry::logs::AnyValue;
+use opentelemetry::trace::{SpanKind, Status as SdkStatus};
+use opentelemetry_sdk::trace::SpanData;
+use tracing::Instrument;
+
+use crate::exporter::LogItem;
+use crate::init::init_with;
+use crate::pipeline::Sent;
+use crate::{ServiceInfo, Settings, Telemetry, context, exposition};
+
+/// `service.name` of what is recorded.
+pub const SERVICE: &str = "test";
+
+/// How long [`eventually`] looks.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+type Store<T> = Arc<Mutex<Vec<T>>>;
+type Texts = BTreeMap<String, String>;
+
+/// How a span ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// Nobody said.
+    Unset,
+    /// Said to be fine.
+    Ok,
+    /// Failed, with a description that may be empty.
+    Error(String),
+}
+
+/// A span that has ended. Ids are in hex, attributes as text.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the names of the OpenTelemetry data model")]
+pub struct Span {
+    pub name: String,
+    pub kind: SpanKindName,
+    pub trace_id: String,
+    pub span_id: String,
+    pub parent_span_id: String,
+    pub attributes: Texts,
+    pub status: Status,
+    pub start: SystemTime,
+    pub end: SystemTime,
+    /// Trace id and span id of each.
+    pub links: Vec<(String, String)>,
+    /// Their names.
+    pub events: Vec<String>,
+}
+
+/// `server`, `client`, `producer`, `consumer` or `internal`.
+pub type SpanKindName = &'static str;
+
+/// A log record. Ids are in hex, and empty outside a trace.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the names of the OpenTelemetry data model")]
+pub struct Log {
+    pub level: &'static str,
+    pub message: String,
+    pub attributes: Texts,
+    pub trace_id: String,
+    pub span_id: String,
+}
+
+/// One line of `/metrics`.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the names of the exposition format")]
+pub struct Sample {
+    pub name: String,
+    pub labels: Texts,
+    pub value: f64,
+}
+
+/// All that this process has emitted.
+pub struct Recorder {
+    telemetry: Telemetry,
+    spans: Store<Span>,
+    logs: Store<Log>,
+}
+
+/// The process's recorder; the first call starts telemetry.
+///
+/// # Panics
+/// When telemetry is running already.
+pub fn recorder() -> &'static Recorder {
+    static RECORDER: LazyLock<Recorder> = LazyLock::new(Recorder::start);
+    &RECORDER
+}
+
+impl Recorder {
+    fn start() -> Self {
+        let (spans, logs) = (Store::default(), Store::default());
+        // No queue of a test is ever full.
+        let settings = Settings::from_lookup(&|name| {
+            let full = ["OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BLRP_MAX_QUEUE_SIZE"].contains(&name);
+            full.then(|| "1000000".to_owned())
+        });
+        let info = ServiceInfo {
+            name: SERVICE.to_owned(),
+            version: "0".to_owned(),
+        };
+        let telemetry = init_with(
+            info,
+            &settings.expect("constant settings"),
+            None,
+            |_, _| Ok(keep(&spans, span)),
+            |_, _| Ok(keep(&logs, log)),
+        );
+        Self {
+            telemetry: telemetry.expect("the first telemetry of this process"),
+            spans,
+            logs,
+        }
+    }
+
+    fn kept<T: Clone>(&self, store: &Store<T>) -> Vec<T> {
+        assert!(self.telemetry.flush(PATIENCE), "not kept in {PATIENCE:?}");
+        lock(store).clone()
+    }
+
+    /// The spans that have ended.
+    pub fn spans(&self) -> Vec<Span> {
+        self.kept(&self.spans)
+    }
+
+    /// The log records.
+    pub fn logs(&self) -> Vec<Log> {
+        self.kept(&self.logs)
+    }
+
+    /// Every series, as `/metrics` shows it.
+    pub fn metrics(&self) -> Vec<Sample> {
+        let text = self.telemetry.metrics().render(None).body;
+        let rows = text.lines().filter(|line| !line.starts_with('#'));
+        rows.filter_map(sample).collect()
+    }
+
+    /// For applications that want a handle of it.
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+}
+
+/// What a block has emitted, and goes on to emit in other threads.
+pub struct Capture {
+    trace_id: String,
+    root: String,
+    before: Vec<Sample>,
+}
+
+/// Runs `block` in a trace of its own. What it emits there, or in a trace linked to it, is captured.
+pub fn capture<T>(block: impl FnOnce() -> T) -> (T, Capture) {
+    let (span, capture) = Capture::begin();
+    (span.in_scope(block), capture)
+}
+
+/// The same for a future.
+pub async fn capture_async<F: Future>(block: F) -> (F::Output, Capture) {
+    let (span, capture) = Capture::begin();
+    (block.instrument(span).await, capture)
+}
+
+impl Capture {
+    fn begin() -> (tracing::Span, Self) {
+        let before = recorder().metrics();
+        let span = tracing::info_span!(parent: None, "test");
+        let parent = context::traceparent_of(&span).unwrap_or_default();
+        let mut ids = parent.split('-').skip(1).map(str::to_owned);
+        let (trace_id, root) = (ids.next(), ids.next());
+        let capture = Self {
+            trace_id: trace_id.expect("a sampled span"),
+            root: root.expect("a sampled span"),
+            before,
+        };
+        (span, capture)
+    }
+
+    /// Spans that have ended, in the order of their ends.
+    pub fn spans(&self) -> Vec<Span> {
+        let mut spans = recorder().spans();
+        spans.retain(|span| span.span_id != self.root && self.is_of(span));
+        spans
+    }
+
+    fn is_of(&self, span: &Span) -> bool {
+        let mut links = span.links.iter();
+        span.trace_id == self.trace_id || links.any(|(trace_id, _)| *trace_id == self.trace_id)
+    }
+
+    /// Log records of those traces.
+    pub fn logs(&self) -> Vec<Log> {
+        let mut traces: Vec<_> = self.spans().into_iter().map(|span| span.trace_id).collect();
+        traces.push(self.trace_id.clone());
+        let mut logs = recorder().logs();
+        logs.retain(|log| traces.contains(&log.trace_id));
+        logs
+    }
+
+    /// Series that have changed since the block began, and by how much.
+    pub fn metrics(&self) -> Vec<Sample> {
+        let mut samples = recorder().metrics();
+        for sample in &mut samples {
+            let same = |old: &&Sample| old.name == sample.name && old.labels == sample.labels;
+            sample.value -= self.before.iter().find(same).map_or(0.0, |old| old.value);
+        }
+        samples.retain(|sample| sample.value != 0.0);
+        samples
+    }
+
+    /// By how much the series of a metric with these labels have changed.
+    pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let samples = self.metrics().into_iter();
+        samples
+            .filter(|sample| sample.name == name && sample.has(labels))
+            .map(|sample| sample.value)
+            .sum()
+    }
+}
+
+impl Sample {
+    /// True when it has all of these labels.
+    pub fn has(&self, labels: &[(&str, &str)]) -> bool {
+        let is =
+            |(name, value): &(&str, &str)| self.labels.get(*name).is_some_and(|is| is == value);
+        labels.iter().all(is)
+    }
+}
+
+/// Looks until there is something: a server's span ends after its client has the answer.
+///
+/// # Panics
+/// After half a minute.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(
+            start.elapsed() < PATIENCE,
+            "not within {PATIENCE:?}: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn keep<T, K: Send + 'static>(
+    store: &Store<K>,
+    read: fn(&T) -> K,
+) -> impl FnMut(&[T]) -> Sent + Send + use<T, K> {
+    let store = Arc::clone(store);
+    move |batch| {
+        lock(&store).extend(batch.iter().map(read));
+        Sent::Accepted { rejected: 0 }
+    }
+}
+
+fn lock<T>(store: &Store<T>) -> MutexGuard<'_, Vec<T>> {
+    store.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn span(data: &SpanData) -> Span {
+    let attributes = data.attributes.iter();
+    let links = data.links.iter().map(|link| &link.span_context);
+    Span {
+        name: data.name.to_string(),
+        kind: match data.span_kind {
+            SpanKind::Server => "server",
+            SpanKind::Client => "client",
+            SpanKind::Producer => "producer",
+            SpanKind::Consumer => "consumer",
+            SpanKind::Internal => "internal",
+        },
+        trace_id: data.span_context.trace_id().to_string(),
+        span_id: data.span_context.span_id().to_string(),
+        parent_span_id: data.parent_span_id.to_string(),
+        attributes: attributes
+            .map(|pair| (pair.key.to_string(), pair.value.to_string()))
+            .collect(),
+        status: match &data.status {
+            SdkStatus::Unset => Status::Unset,
+            SdkStatus::Ok => Status::Ok,
+            SdkStatus::Error { description } => Status::Error(description.to_string()),
+        },
+        start: data.start_time,
+        end: data.end_time,
+        links: links
+            .map(|link| (link.trace_id().to_string(), link.span_id().to_string()))
+            .collect(),
+        events: data
+            .events
+            .iter()
+            .map(|event| event.name.to_string())
+            .collect(),
+    }
+}
+
+fn log((record, _): &LogItem) -> Log {
+    let ids = record.trace_context();
+    Log {
+        level: record.severity_text().unwrap_or_default(),
+        message: record.body().map(text).unwrap_or_default(),
+        attributes: record
+            .attributes_iter()
+            .map(|(key, value)| (key.to_string(), text(value)))
+            .collect(),
+        trace_id: ids.map(|ids| ids.trace_id.to_string()).unwrap_or_default(),
+        span_id: ids.map(|ids| ids.span_id.to_string()).unwrap_or_default(),
+    }
+}
+
+fn text(value: &AnyValue) -> String {
+    match value {
+        AnyValue::String(text) => text.to_string(),
+        AnyValue::Int(number) => number.to_string(),
+        AnyValue::Double(number) => number.to_string(),
+        AnyValue::Boolean(flag) => flag.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn sample(line: &str) -> Option<Sample> {
+    let (series, value) = line.rsplit_once(' ')?;
+    let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+    let labels = exposition::labels(labels).into_iter();
+    Some(Sample {
+        name: name.to_owned(),
+        labels: labels
+            .map(|(name, value)| (name.to_owned(), value.into_owned()))
+            .collect(),
+        value: value.parse().ok()?,
+    })
+}
