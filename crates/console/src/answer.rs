@@ -1,5 +1,7 @@
 //! Answers that several APIs share, charged to the budget until they are sent.
 
+mod pace;
+
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -18,9 +20,13 @@ use tokio::sync::Semaphore;
 
 use crate::budget::{Account, Budget, Use};
 use crate::params::BadParameter;
+use pace::Pace;
 
-/// Answers being computed at once; more wait. What they look through while they do is the store's.
-const COMPUTING: usize = 8;
+/// Answers that begin at once; more wait, but not for long.
+const BEGINNING: usize = 2;
+
+/// Longer ones at once; each has a thread. More are told to come again.
+const MAX_LONG: usize = 64;
 
 /// A reader that has not taken its answer after this time does not get the rest.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
@@ -56,9 +62,13 @@ pub(crate) fn bad_parameter(why: &BadParameter) -> HttpResponse {
 /// Computes an answer off the worker thread, since it may look through the whole store.
 pub(crate) async fn off_thread<T: Serialize>(
     answers: &Answers,
-    job: impl FnOnce() -> T + Send + 'static,
+    job: impl FnOnce(&mut Page) -> Result<T, Refused> + Send + 'static,
 ) -> HttpResponse {
-    let answer = answers.compute(move |page| page.json(&job())).await;
+    let job = move |mut page: Page| {
+        let answer = job(&mut page)?;
+        page.json(&answer)
+    };
+    let answer = answers.compute(job).await;
     answer.unwrap_or_else(|Refused { status, detail }| problem(status, &detail))
 }
 
@@ -84,7 +94,10 @@ impl Refused {
 #[derive(Debug, Clone)]
 pub(crate) struct Answers {
     budget: Budget,
-    computing: Arc<Semaphore>,
+    beginning: Arc<Semaphore>,
+    /// One at a time: there are other things to do.
+    long: Arc<Semaphore>,
+    places: Arc<Semaphore>,
 }
 
 impl Answers {
@@ -92,13 +105,10 @@ impl Answers {
     pub fn new(budget: Budget) -> Self {
         Self {
             budget,
-            computing: Arc::new(Semaphore::new(COMPUTING)),
+            beginning: Arc::new(Semaphore::new(BEGINNING)),
+            long: Arc::new(Semaphore::new(1)),
+            places: Arc::new(Semaphore::new(MAX_LONG)),
         }
-    }
-
-    /// An account for what is gathered before an answer is written.
-    pub fn account(&self) -> Account {
-        self.budget.account(Use::Answer)
     }
 
     /// Runs `job` off the worker thread and sends the page that it wrote, as JSON.
@@ -109,17 +119,23 @@ impl Answers {
     where
         E: From<Refused> + Send + 'static,
     {
-        let turn = self.computing.clone().acquire_owned().await;
-        let page = Page {
+        let pace = Pace::begin(self).await;
+        let mut page = Page {
             pieces: VecDeque::new(),
             last: Vec::new(),
             gathered: 0,
+            held: 0,
             account: self.budget.account(Use::Answer),
             most: self.budget.most(Use::Answer),
+            pace,
         };
         let job = move || {
-            let _turn = turn;
-            job(page)
+            page.pace.start();
+            let page = job(page);
+            page.map(|mut page| {
+                page.pace.end();
+                page
+            })
         };
         let page = web::block(job).await.map_err(|_| Refused::stopping())??;
         Ok(HttpResponse::Ok()
@@ -133,18 +149,40 @@ impl Answers {
 pub(crate) struct Page {
     pieces: VecDeque<Bytes>,
     last: Vec<u8>,
+    /// Bytes that stay until the answer is written.
     gathered: usize,
+    /// Bytes that are held for now.
+    held: usize,
     account: Account,
     most: u64,
+    pace: Pace,
 }
 
 impl Page {
     /// Writes a value.
     pub fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Result<Self, Refused> {
-        match serde_json::to_writer(&mut self, value) {
-            Ok(()) => Ok(self),
-            Err(why) if why.is_io() => Err(self.no_room()),
-            Err(why) => Err(Refused {
+        self.put(value)?;
+        Ok(self)
+    }
+
+    /// Writes a text as it is.
+    pub fn text(&mut self, text: &str) -> Result<(), Refused> {
+        let written = self.write_all(text.as_bytes());
+        written
+            .map_err(serde_json::Error::io)
+            .or_else(|why| self.failed(why))
+    }
+
+    /// Writes a value, to be followed by others.
+    pub fn put<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refused> {
+        serde_json::to_writer(&mut *self, value).or_else(|why| self.failed(why))
+    }
+
+    fn failed(&self, why: serde_json::Error) -> Result<(), Refused> {
+        match why {
+            why if why.io_error_kind() == Some(io::ErrorKind::WouldBlock) => Err(too_many()),
+            why if why.is_io() => Err(self.no_room()),
+            why => Err(Refused {
                 status: StatusCode::INTERNAL_SERVER_ERROR,
                 detail: why.to_string(),
             }),
@@ -154,7 +192,43 @@ impl Page {
     /// Takes room for so many more bytes that are gathered before anything is written; `false` if there is none.
     pub fn gather(&mut self, bytes: usize) -> bool {
         self.gathered += bytes;
-        self.account.cover(self.gathered)
+        self.covers()
+    }
+
+    /// The same, and lets others have their turn. Not to be called while a lock is held.
+    pub fn gathers(&mut self, bytes: usize) -> Result<(), Refused> {
+        match self.gather(bytes) {
+            true => self.pass(),
+            false => Err(self.no_room()),
+        }
+    }
+
+    /// Takes room for so many bytes that are held until this is called again, and lets others have their turn. Not to be called while a
+    /// lock is held.
+    pub fn holds(&mut self, bytes: usize) -> Result<(), Refused> {
+        self.held = bytes;
+        match self.covers() {
+            true => self.pass(),
+            false => Err(self.no_room()),
+        }
+    }
+
+    /// Lets others have their turn. Not to be called while a lock is held.
+    pub fn pass(&mut self) -> Result<(), Refused> {
+        match self.pace.pass() {
+            true => Ok(()),
+            false => Err(too_many()),
+        }
+    }
+
+    /// The most bytes that all answers may take together.
+    pub fn most(&self) -> usize {
+        usize::try_from(self.most).unwrap_or(usize::MAX)
+    }
+
+    /// How long others had their turn.
+    pub fn waited(&self) -> Duration {
+        self.pace.waited
     }
 
     /// There is none for this answer.
@@ -168,18 +242,58 @@ impl Page {
             ),
         }
     }
+
+    fn covers(&mut self) -> bool {
+        let written = (self.pieces.len() + usize::from(self.last.capacity() > 0)) * PIECE;
+        self.account.cover(self.gathered + self.held + written)
+    }
+}
+
+/// The items of a list as they are written, with commas in between.
+pub(crate) struct Items<'a> {
+    /// Where they are written.
+    pub page: &'a mut Page,
+    /// How many were.
+    pub count: usize,
+}
+
+impl<'a> Items<'a> {
+    /// None is written yet.
+    pub fn on(page: &'a mut Page) -> Self {
+        Self { page, count: 0 }
+    }
+
+    /// Writes the next one.
+    pub fn put<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), Refused> {
+        if self.count > 0 {
+            self.page.text(",")?;
+        }
+        self.count += 1;
+        self.page.put(item)
+    }
+}
+
+fn too_many() -> Refused {
+    Refused {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        detail: format!(
+            "{MAX_LONG} answers that take long are under way; ask for less, or try again"
+        ),
+    }
 }
 
 impl Write for Page {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         if self.last.len() == self.last.capacity() {
-            let pieces = self.pieces.len() + 2;
-            if !self.account.cover(self.gathered + pieces * PIECE) {
-                return Err(io::ErrorKind::OutOfMemory.into());
-            }
             let full = std::mem::replace(&mut self.last, Vec::with_capacity(PIECE));
             if !full.is_empty() {
                 self.pieces.push_back(full.into());
+            }
+            if !self.covers() {
+                return Err(io::ErrorKind::OutOfMemory.into());
+            }
+            if !self.pace.pass() {
+                return Err(io::ErrorKind::WouldBlock.into());
             }
         }
         let room = self.last.capacity() - self.last.len();
@@ -242,5 +356,31 @@ impl MessageBody for Sending {
             return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
         };
         Poll::Ready(pieces.pop_front().map(Ok))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_web::test]
+    async fn too_many_long_answers_are_told_to_come_again() {
+        let answers = Answers::new(Budget::new(64 << 20));
+        let long = |mut page: Page| -> Result<Page, Refused> {
+            while !page.pace.is_long() {
+                page.pass()?;
+            }
+            page.json("done")
+        };
+        let response = answers.compute(long).await.expect("a place");
+        assert_eq!(response.status(), StatusCode::OK);
+        let places = answers.places.clone();
+        let all = places.acquire_many_owned(MAX_LONG as u32).await;
+        let refused = answers.compute(long).await.expect_err("no place");
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+        let short = answers.compute(|page| page.json("short")).await;
+        assert!(short.is_ok());
+        drop(all);
+        assert!(answers.compute(long).await.is_ok());
     }
 }

@@ -11,6 +11,12 @@ const LEAST_UNDER_WAY: u64 = 8 << 20;
 /// Kept free of bodies, so that there are answers while bodies come.
 const FOR_ANSWERS: u64 = 4 << 20;
 
+/// What an answer takes beside the trace that it shows.
+const BESIDE: u64 = 64 << 10;
+
+/// The largest trace: nobody can add anything while one is looked up.
+const MAX_TRACE: u64 = 64 << 20;
+
 /// What a request is charged for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {
@@ -57,6 +63,12 @@ impl Budget {
     /// Bytes for metrics.
     pub fn series(&self) -> u64 {
         self.0.series
+    }
+
+    /// Bytes for one trace, and at most so many in an answer: of what answers may take, one half for what they are made from, and
+    /// one for what is written.
+    pub fn trace(&self) -> u64 {
+        (self.most(Use::Answer) / 2 - BESIDE).min(MAX_TRACE)
     }
 
     /// The most bytes that all requests of a kind may use together.

@@ -78,7 +78,8 @@ impl Gate {
 }
 
 /// The right to use a processor. There is one for large bodies and one for small ones; whoever waits gets it in order.
-struct Turn {
+#[derive(Debug)]
+pub(crate) struct Turn {
     of: Arc<Semaphore>,
     runtime: Handle,
     permit: Option<OwnedSemaphorePermit>,
@@ -86,7 +87,7 @@ struct Turn {
 }
 
 impl Turn {
-    async fn wait(of: Arc<Semaphore>) -> Self {
+    pub async fn wait(of: Arc<Semaphore>) -> Self {
         let permit = of.clone().acquire_owned().await.ok();
         Self {
             of,
@@ -105,7 +106,7 @@ impl Turn {
     }
 
     /// The same, for a body that turns out to be large.
-    fn pass_among(&mut self, of: &Arc<Semaphore>) {
+    pub fn pass_among(&mut self, of: &Arc<Semaphore>) {
         if Arc::ptr_eq(&self.of, of) {
             return self.pass();
         }
@@ -239,8 +240,9 @@ fn keep(batch: Batch, sink: &Sink) -> Rejected {
     let spans = sink.store.add_spans(batch.spans);
     let logs = sink.store.add_logs(batch.logs);
     if spans + logs > 0 {
-        let why =
-            format!("a trace holds {MAX_TRACE_SPANS} spans and a quarter of the memory at most");
+        let why = format!(
+            "a trace holds {MAX_TRACE_SPANS} spans, and what one answer has room for (--memory)"
+        );
         rejected.refuse_many(TRACE_FULL, spans + logs, why);
     }
     for sender in batch.metrics {

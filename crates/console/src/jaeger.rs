@@ -17,12 +17,12 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
-use self::answer::{ApiError, Failure, answer, blocking};
-use crate::answer::{Answers, Page};
+use self::answer::{ApiError, Failure, answer, blocking, list};
+use crate::answer::{Answers, Items, Page, Refused};
 use crate::model::{Kind, TraceId};
 use crate::params::{self, BadParameter, Params};
-use crate::search::{Found, MAX_BYTES, MAX_SPANS, search};
-use crate::store::{Store, Trace};
+use crate::search::{Found, MAX_SPANS, search, write_each};
+use crate::store::Store;
 
 /// What Jaeger says when a trace is not there.
 const NOT_FOUND: &str = "trace not found";
@@ -44,8 +44,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
 
 async fn services(store: web::Data<Store>, answers: web::Data<Answers>) -> HttpResponse {
     blocking(&answers, move |page| {
-        let services = store.services();
-        answer(page, &services, services.len(), None)
+        list(page, None, |items| store.services(|name| items.put(name)))
     })
     .await
 }
@@ -56,14 +55,16 @@ async fn operation_names(
     answers: web::Data<Answers>,
 ) -> HttpResponse {
     blocking(&answers, move |page| {
-        let mut names: Vec<String> = store
-            .operations(&service)
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect();
-        names.sort();
-        names.dedup();
-        answer(page, &names, names.len(), None)
+        list(page, None, |items| {
+            let mut last = None;
+            store.operations(&service, |name, _| {
+                if last.as_deref() == Some(name) {
+                    return Ok(());
+                }
+                last = Some(name.to_owned());
+                items.put(name)
+            })
+        })
     })
     .await
 }
@@ -71,8 +72,8 @@ async fn operation_names(
 /// An operation as `/api/operations` lists it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Operation {
-    name: String,
+struct Operation<'a> {
+    name: &'a str,
     span_kind: &'static str,
 }
 
@@ -82,29 +83,40 @@ async fn operations(
     answers: web::Data<Answers>,
 ) -> HttpResponse {
     let job = move_query(request, move |params, page| {
-        let operations = list_operations(&store, &params, "spanKind")?;
-        answer(page, &operations, operations.len(), None)
+        let wanted = Wanted::by(&params, "spanKind")?;
+        list(page, None, |items| wanted.write(&store, items))
     });
     blocking(&answers, job).await
 }
 
-/// The operations of `service`, of one kind if the parameter `kind` says so.
-fn list_operations(store: &Store, params: &Params, kind: &str) -> Result<Vec<Operation>, Failure> {
-    let service = params
-        .text("service")
-        .ok_or_else(|| BadParameter::new("service", "is required"))?;
-    let wanted = params
-        .text(kind)
-        .map(|text| kind_named(kind, text))
-        .transpose()?;
-    let operations = store.operations(service).into_iter();
-    let operations = operations.filter(|(_, kind)| wanted.is_none_or(|wanted| wanted == *kind));
-    Ok(operations
-        .map(|(name, kind)| Operation {
-            name,
-            span_kind: kind.as_str(),
+/// Which operations are asked for.
+struct Wanted {
+    service: String,
+    kind: Option<Kind>,
+}
+
+impl Wanted {
+    /// Those of `service`, of one kind if the parameter `kind` says so.
+    fn by(params: &Params, kind: &str) -> Result<Self, BadParameter> {
+        let service = params
+            .text("service")
+            .ok_or_else(|| BadParameter::new("service", "is required"))?;
+        let wanted = params.text(kind).map(|text| kind_named(kind, text));
+        Ok(Self {
+            service: service.to_owned(),
+            kind: wanted.transpose()?,
         })
-        .collect())
+    }
+
+    fn write(&self, store: &Store, items: &mut Items<'_>) -> Result<(), Refused> {
+        store.operations(&self.service, |name, kind| {
+            if self.kind.is_some_and(|wanted| wanted != kind) {
+                return Ok(());
+            }
+            let span_kind = kind.as_str();
+            items.put(&Operation { name, span_kind })
+        })
+    }
 }
 
 fn kind_named(parameter: &str, text: &str) -> Result<Kind, BadParameter> {
@@ -130,7 +142,7 @@ async fn traces(
     request: HttpRequest,
     answers: web::Data<Answers>,
 ) -> HttpResponse {
-    let job = move_query(request, move |params, page| {
+    let job = move_query(request, move |params, mut page| {
         let ids = params
             .all("traceID")
             .map(|id| params::trace_id("traceID", id));
@@ -140,30 +152,39 @@ async fn traces(
         }
         let query = query::search_query(&params, chrono::Utc::now())?;
         let Found {
-            traces, truncated, ..
-        } = search(&store, &query);
-        let mut shown: Vec<trace::JaegerTrace> = traces.iter().map(trace::render).collect();
-        if let Some(last) = shown.last_mut().filter(|_| truncated) {
-            last.warn(format!(
-                "there are more traces; this answer ends at {MAX_SPANS} spans or {MAX_BYTES} bytes: ask for less at once"
-            ));
-        }
-        answer(page, &shown, shown.len(), None)
+            traces,
+            truncated,
+            max_bytes,
+            ..
+        } = search(&store, &query, &mut page)?;
+        let last = traces.last().copied().filter(|_| truncated);
+        list(page, None, |items| {
+            write_each(items, &store, &traces, |items, trace| {
+                let mut shown = trace::render(trace);
+                if last == Some(trace.id) {
+                    shown.warn(format!(
+                        "there are more traces; this answer ends at {MAX_SPANS} spans or {max_bytes} bytes: ask for less at once"
+                    ));
+                }
+                items.put(&shown)
+            })
+        })
     });
     blocking(&answers, job).await
 }
 
 /// Those that are here; each one that is not adds an error, as in Jaeger.
-fn traces_by_id(page: Page, store: &Store, ids: &[TraceId]) -> Result<Page, Failure> {
+fn traces_by_id(mut page: Page, store: &Store, ids: &[TraceId]) -> Result<Page, Failure> {
     let mut asked = HashSet::new();
-    let mut found: Vec<Trace> = Vec::new();
+    let mut found: Vec<TraceId> = Vec::new();
     let mut errors = Vec::new();
     let mut spans = 0;
     for id in ids.iter().copied().filter(|id| asked.insert(*id)) {
+        page.pass()?;
         match store.trace(id) {
             Some(trace) if found.is_empty() || spans + trace.spans.len() <= MAX_SPANS => {
                 spans += trace.spans.len();
-                found.push(trace);
+                found.push(id);
             }
             Some(_) => errors.push(ApiError::of_trace(
                 id,
@@ -172,13 +193,12 @@ fn traces_by_id(page: Page, store: &Store, ids: &[TraceId]) -> Result<Page, Fail
             None => errors.push(ApiError::of_trace(id, NOT_FOUND.to_owned())),
         }
     }
-    let shown: Vec<trace::JaegerTrace> = found.iter().map(trace::render).collect();
-    answer(
-        page,
-        &shown,
-        shown.len(),
-        (!errors.is_empty()).then_some(errors),
-    )
+    let errors = (!errors.is_empty()).then_some(errors);
+    list(page, errors, |items| {
+        write_each(items, store, &found, |items, trace| {
+            items.put(&trace::render(trace))
+        })
+    })
 }
 
 async fn one_trace(
@@ -187,7 +207,7 @@ async fn one_trace(
     request: HttpRequest,
     answers: web::Data<Answers>,
 ) -> HttpResponse {
-    let job = move_query(request, move |params, page| {
+    let job = move_query(request, move |params, mut page| {
         let id = params::trace_id("traceID", &id)?;
         // Not used to filter: Grafana sends milliseconds here where Jaeger's API has microseconds.
         params.number("start")?;
@@ -195,6 +215,7 @@ async fn one_trace(
         let found = store
             .trace(id)
             .ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, NOT_FOUND))?;
+        page.holds(found.bytes)?;
         answer(page, &[trace::render(&found)], 1, None)
     });
     blocking(&answers, job).await
@@ -205,9 +226,9 @@ async fn dependency_links(
     request: HttpRequest,
     answers: web::Data<Answers>,
 ) -> HttpResponse {
-    let job = move_query(request, move |params, page| {
+    let job = move_query(request, move |params, mut page| {
         let window = query::dependency_window(&params, chrono::Utc::now())?;
-        let mut links = dependencies::links(&store, window);
+        let mut links = dependencies::links(&store, window, &mut page)?;
         if let Some(service) = params.text("service") {
             links.retain(|link| link.parent == service || link.child == service);
         }

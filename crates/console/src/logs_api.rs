@@ -31,8 +31,9 @@ async fn logs(
         Ok(filter) => filter,
         Err(why) => return bad_parameter(&why),
     };
-    off_thread(&answers, move || Lines {
-        logs: store.logs(&filter),
+    off_thread(&answers, move |page| {
+        let logs = store.logs(&filter, |bytes| page.holds(bytes))?;
+        Ok(Lines { logs })
     })
     .await
 }

@@ -4,15 +4,12 @@ mod answer;
 mod params;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
-use crate::answer::{Answers, Page};
+use crate::answer::Answers;
 use crate::ingest::{Sink, read_form};
 use crate::logql::{self, Matcher, Query, Scan, Steps, index_labels, senders};
 use crate::params::{BadParameter, Params};
@@ -20,20 +17,14 @@ use crate::store::Store;
 use answer::{Answer, Failure};
 use params::{RANGE_DEFAULT, SENDERS_DEFAULT};
 
-/// Queries being evaluated at once; more wait. Each may take a core.
-static EVALUATING: Semaphore = Semaphore::const_new(2);
-
 /// What a question is asked of.
 type Shared = (web::Data<Store>, web::Data<Sink>, web::Data<Answers>);
-
-/// Who gets no turn in this time is told to come again: what was sent takes room while it waits.
-const TURN: Duration = Duration::from_secs(10);
 
 /// The most selectors of a request.
 const MAX_SELECTORS: usize = 16;
 
 /// A question and how to answer it.
-type Handler = fn(&Store, &Params, &mut Scan, Page) -> Answer;
+type Handler = fn(&Store, &Params, &mut Scan) -> Answer;
 
 /// Adds the routes.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
@@ -64,27 +55,17 @@ async fn answered(
         // The account covers the parameters while they wait.
         let (body, _account) = read_form(payload, &shared.1.gate).await?;
         let params = parameters(&request, &body)?;
-        off_thread(shared, move |store, scan, page| {
-            handler(store, &params, scan, page)
-        })
-        .await
+        off_thread(shared, move |store, scan| handler(store, &params, scan)).await
     };
     outcome.await.unwrap_or_else(Failure::response)
 }
 
-/// Runs a handler where it holds nobody up. Its turn lasts until it ends, whoever still waits for it.
+/// Runs a handler where it holds nobody up.
 async fn off_thread(
     (store, _, answers): Shared,
-    job: impl FnOnce(&Store, &mut Scan, Page) -> Answer + Send + 'static,
+    job: impl FnOnce(&Store, &mut Scan) -> Answer + Send + 'static,
 ) -> Result<HttpResponse, Failure> {
-    let Ok(turn) = timeout(TURN, EVALUATING.acquire()).await else {
-        return Err(Failure::busy());
-    };
-    let mut scan = Scan::charged(answers.account());
-    let job = move |page| {
-        let _turn = turn;
-        job(&store, &mut scan, page)
-    };
+    let job = move |page| job(&store, &mut Scan::on(page));
     answers.compute(job).await
 }
 
@@ -110,33 +91,33 @@ fn expression(params: &Params) -> Result<&str, BadParameter> {
         .ok_or_else(|| BadParameter::new("query", "is missing"))
 }
 
-fn query(store: &Store, params: &Params, scan: &mut Scan, page: Page) -> Answer {
+fn query(store: &Store, params: &Params, scan: &mut Scan) -> Answer {
     let time = params::time(params, "time")?.unwrap_or_else(params::now);
-    match logql::parse(expression(params)?)? {
+    match logql::parse(expression(params)?, &mut |bytes| scan.gathers(bytes))? {
         Query::Metric(metric) => {
             let series = logql::counts(store, scan, &metric, Steps::once(time))?;
-            answer::vector(page, &series, scan)
+            answer::vector(&series, scan)
         }
-        Query::Constant(number) => answer::constant(page, number, time),
+        Query::Constant(number) => answer::constant(number, time, scan),
         Query::Logs(_) => Err(Failure::bad(
             "log queries are not supported as an instant query type, please change your query to a range query type",
         )),
     }
 }
 
-fn query_range(store: &Store, params: &Params, scan: &mut Scan, page: Page) -> Answer {
+fn query_range(store: &Store, params: &Params, scan: &mut Scan) -> Answer {
     params::not_answered(params, "interval")?;
     let range = params::range(params, RANGE_DEFAULT)?;
-    match logql::parse(expression(params)?)? {
+    match logql::parse(expression(params)?, &mut |bytes| scan.gathers(bytes))? {
         Query::Logs(query) => {
             let (limit, direction) = (params::limit(params)?, params::direction(params)?);
             let streams = logql::streams(store, scan, &query, range, limit, direction)?;
-            answer::streams(page, &streams, scan)
+            answer::streams(&streams, scan)
         }
         Query::Metric(metric) => {
             let steps = Steps::new(range.start, range.end, params::step(params, &range)?)?;
             let series = logql::counts(store, scan, &metric, steps)?;
-            answer::matrix(page, &series, scan)
+            answer::matrix(&series, scan)
         }
         Query::Constant(_) => Err(Failure::bad(
             "vector(…) is answered at /loki/api/v1/query only",
@@ -164,12 +145,12 @@ fn found_streams(
 }
 
 /// What `query` selects, if it is there.
-fn selected(params: &Params) -> Result<Vec<Vec<Matcher>>, Failure> {
-    selectors(params, "query")
+fn selected(params: &Params, scan: &mut Scan) -> Result<Vec<Vec<Matcher>>, Failure> {
+    selectors(params, "query", scan)
 }
 
 /// `{}` stands for all, so none is left.
-fn selectors(params: &Params, name: &str) -> Result<Vec<Vec<Matcher>>, Failure> {
+fn selectors(params: &Params, name: &str, scan: &mut Scan) -> Result<Vec<Vec<Matcher>>, Failure> {
     let texts: Vec<&str> = params.all(name).collect();
     if texts.len() > MAX_SELECTORS {
         let why = format!(
@@ -181,7 +162,9 @@ fn selectors(params: &Params, name: &str) -> Result<Vec<Vec<Matcher>>, Failure> 
     if texts.iter().any(|text| is_empty_selector(text)) {
         return Ok(Vec::new());
     }
-    let parsed = texts.into_iter().map(logql::parse_selector);
+    let parsed = texts
+        .into_iter()
+        .map(|text| logql::parse_selector(text, &mut |bytes| scan.gathers(bytes)));
     Ok(parsed.collect::<Result<_, _>>()?)
 }
 
@@ -190,10 +173,11 @@ fn is_empty_selector(text: &str) -> bool {
     bare == "{}"
 }
 
-fn labels(store: &Store, params: &Params, scan: &mut Scan, page: Page) -> Answer {
-    let streams = found_streams(store, scan, params, &selected(params)?)?;
+fn labels(store: &Store, params: &Params, scan: &mut Scan) -> Answer {
+    let selectors = selected(params, scan)?;
+    let streams = found_streams(store, scan, params, &selectors)?;
     let names: BTreeSet<&String> = streams.iter().flat_map(|labels| labels.keys()).collect();
-    answer::body(page, &names)
+    answer::body(scan.page(), &names)
 }
 
 async fn values(name: web::Path<String>, request: HttpRequest, shared: Shared) -> HttpResponse {
@@ -201,24 +185,26 @@ async fn values(name: web::Path<String>, request: HttpRequest, shared: Shared) -
         Ok(params) => params,
         Err(why) => return Failure::from(why).response(),
     };
-    let job = move |store: &Store, scan: &mut Scan, page: Page| {
-        let streams = found_streams(store, scan, &params, &selected(&params)?)?;
+    let job = move |store: &Store, scan: &mut Scan| {
+        let selectors = selected(&params, scan)?;
+        let streams = found_streams(store, scan, &params, &selectors)?;
         let values: BTreeSet<&String> = streams
             .iter()
             .filter_map(|labels| labels.get(name.as_str()))
             .collect();
-        answer::body(page, &values)
+        answer::body(scan.page(), &values)
     };
     let answer = off_thread(shared, job).await;
     answer.unwrap_or_else(Failure::response)
 }
 
-fn series(store: &Store, params: &Params, scan: &mut Scan, page: Page) -> Answer {
+fn series(store: &Store, params: &Params, scan: &mut Scan) -> Answer {
     if params.text("match[]").is_none() {
         return Err(
             BadParameter::new("match[]", "is missing: name the streams, {} for all").into(),
         );
     }
-    let selectors = selectors(params, "match[]")?;
-    answer::body(page, &found_streams(store, scan, params, &selectors)?)
+    let selectors = selectors(params, "match[]", scan)?;
+    let streams = found_streams(store, scan, params, &selectors)?;
+    answer::body(scan.page(), &streams)
 }

@@ -1,17 +1,19 @@
 //! Finds traces in the store, newest first.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
-use crate::model::{Span, Status};
-use crate::store::{Store, Trace, cost};
+use crate::answer::{Items, Page, Refused};
+use crate::model::{Span, Status, TraceId};
+use crate::store::{Store, Trace};
 use crate::tags;
 
 /// Spans that one answer may hold, so that a broad question cannot cost a multiple of the store's own memory. One trace
 /// is always returned whole.
 pub(crate) const MAX_SPANS: usize = 50_000;
 
-/// And so many bytes, by the store's estimate; as text they are about as many.
-pub(crate) const MAX_BYTES: usize = 16 << 20;
+/// And so many bytes, by the store's estimate; as text they are about as many. Fewer if answers have no room for them.
+const MAX_BYTES: usize = 16 << 20;
 
 /// Whose duration must be in the range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,51 +43,66 @@ pub(crate) struct Query {
 
 /// What was found.
 pub(crate) struct Found {
-    /// Newest first.
-    pub traces: Vec<Trace>,
+    /// The one that happened last in front.
+    pub traces: Vec<TraceId>,
     /// How many traces were looked at.
     pub searched: usize,
-    /// Whether [`MAX_SPANS`] or [`MAX_BYTES`] ended the search.
+    /// Whether [`MAX_SPANS`] or `max_bytes` ended the search.
     pub truncated: bool,
+    /// The most bytes of the answer.
+    pub max_bytes: usize,
 }
 
-/// Looks at one trace at a time until the limit is reached; the store is locked only for each fetch.
-pub(crate) fn search(store: &Store, query: &Query) -> Found {
-    let mut found = Found {
-        traces: Vec::new(),
-        searched: 0,
-        truncated: false,
-    };
+/// Looks at one trace at a time until the limit is reached; the store is locked only for each fetch, and others have their turn in
+/// between.
+pub(crate) fn search(store: &Store, query: &Query, page: &mut Page) -> Result<Found, Refused> {
+    let mut found = Vec::new();
+    let (mut searched, mut truncated) = (0, false);
     let (mut spans, mut bytes) = (0, 0);
+    let max_bytes = MAX_BYTES.min(page.most() / 4 * 3);
     for id in store.traces_newest_first() {
+        page.pass()?;
         // Evicted since the list was made.
         let Some(trace) = store.trace(id) else {
             continue;
         };
-        found.searched += 1;
+        searched += 1;
         if !matches(&trace.spans, query) {
             continue;
         }
         spans += trace.spans.len();
-        bytes += trace
-            .spans
-            .iter()
-            .map(|span| cost::span(span))
-            .sum::<usize>();
-        if (spans > MAX_SPANS || bytes > MAX_BYTES) && !found.traces.is_empty() {
-            found.truncated = true;
+        bytes += trace.bytes;
+        if (spans > MAX_SPANS || bytes > max_bytes) && !found.is_empty() {
+            truncated = true;
             break;
         }
-        found.traces.push(trace);
-        if found.traces.len() >= query.limit {
+        found.push((bounds(&trace.spans).0, id));
+        if found.len() >= query.limit {
             break;
         }
     }
     // The store knows arrival; people mean the time at which it happened.
-    found
-        .traces
-        .sort_by_key(|trace| std::cmp::Reverse(bounds(&trace.spans).0));
-    found
+    found.sort_by_key(|(start, _)| Reverse(*start));
+    Ok(Found {
+        traces: found.into_iter().map(|(_, id)| id).collect(),
+        searched,
+        truncated,
+        max_bytes,
+    })
+}
+
+/// Fetches traces one at a time, so that no more than one is held beside what is written of them.
+pub(crate) fn write_each(
+    items: &mut Items<'_>,
+    store: &Store,
+    ids: &[TraceId],
+    mut write: impl FnMut(&mut Items<'_>, &Trace) -> Result<(), Refused>,
+) -> Result<(), Refused> {
+    for trace in ids.iter().filter_map(|id| store.trace(*id)) {
+        items.page.holds(trace.bytes)?;
+        write(items, &trace)?;
+    }
+    items.page.holds(0)
 }
 
 /// First start and last end, nanoseconds since the epoch; zeros without spans.

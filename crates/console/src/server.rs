@@ -31,6 +31,9 @@ const WORKERS: usize = 2;
 /// Connections of each worker; each has some buffers. More wait to be accepted.
 const MAX_CONNECTIONS: usize = 1_024;
 
+/// Threads of each worker for decoding and answers, however few processors there are: many wait for their turn.
+const MAX_THREADS: usize = 512;
+
 /// A connection ends when its reader has taken nothing for so long, and with it the answer that waits.
 const READER_GONE_MS: u32 = 10_000;
 
@@ -89,7 +92,7 @@ pub fn run(settings: Settings) -> Result<()> {
 pub fn start(settings: Settings) -> Result<Console> {
     let budget = Budget::new(settings.memory_bytes);
     let series = SeriesStore::new(budget.series());
-    let store = Store::new(budget.store());
+    let store = Store::with_traces_of(budget.store(), budget.trace());
     let targets = Targets::default();
     let slos = Slos::new()?;
     let (server, address) = bind(&settings, &budget, &store, &series, &targets, &slos)?;
@@ -172,6 +175,7 @@ fn bind(
     let server = HttpServer::new(app)
         .workers(WORKERS)
         .max_connections(MAX_CONNECTIONS)
+        .worker_max_blocking_threads(MAX_THREADS)
         .disable_signals()
         .shutdown_timeout(DRAIN_SECONDS)
         .listen(listener)

@@ -41,7 +41,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
 
 async fn alerts(slos: web::Data<Slos>, answers: web::Data<Answers>) -> HttpResponse {
     let slos = slos.get_ref().clone();
-    off_thread(&answers, move || slos.answer(milliseconds(now_us()))).await
+    off_thread(&answers, move |_| Ok(slos.answer(milliseconds(now_us())))).await
 }
 
 fn milliseconds(us: u64) -> i64 {

@@ -4,13 +4,15 @@
 //! them, rounded up as an allocator does. Over the budget whoever holds most (see `senders`) loses its oldest whole traces, by the
 //! time their first item came; half a waterfall would only mislead. Logs without a trace have a ring of their own, a tenth of the budget.
 //! No trace may hold more than [`MAX_TRACE_SPANS`] spans or a quarter of the budget, so that one runaway loop
-//! does not wipe out everything else; what is refused is counted in `dropped_spans` (and `dropped_logs`).
+//! does not wipe out everything else, nor more than one answer has room for; what is refused is counted in `dropped_spans` (and `dropped_logs`).
 
 pub(crate) mod cost;
+mod entry;
 mod newest;
 mod operations;
 mod resources;
 mod senders;
+mod shown;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -21,6 +23,7 @@ use std::time::Instant;
 
 use crate::model::{Kind, LogRecord, Span, SpanId, TraceId};
 use newest::Newest;
+use operations::just_after;
 use state::{State, passes};
 
 /// The most spans that one trace may hold.
@@ -28,6 +31,9 @@ pub const MAX_TRACE_SPANS: usize = 10_000;
 
 /// The most answers of [`Store::linked_from`].
 pub const MAX_LINKED_FROM: usize = 1_000;
+
+/// Ids that are looked up at a time: meanwhile nobody can add anything.
+const IDS: usize = 4_096;
 
 /// A shared handle; clones see the same data.
 #[derive(Debug, Clone)]
@@ -46,6 +52,8 @@ pub struct Trace {
     pub spans: Vec<Arc<Span>>,
     /// Its log records in the order they came.
     pub logs: Vec<Arc<LogRecord>>,
+    /// Estimated bytes of both.
+    pub bytes: usize,
     /// Spans that were refused because the trace was too large.
     pub dropped_spans: u64,
     /// When its first item came.
@@ -100,7 +108,14 @@ pub fn severity_rank(severity: &str) -> u8 {
 impl Store {
     /// An empty store that keeps within `limit_bytes`.
     pub fn new(limit_bytes: u64) -> Self {
-        let state = State::new(usize::try_from(limit_bytes).unwrap_or(usize::MAX));
+        Self::with_traces_of(limit_bytes, u64::MAX)
+    }
+
+    /// The same, whose traces keep within `trace_bytes` each, and a quarter of it.
+    pub fn with_traces_of(limit_bytes: u64, trace_bytes: u64) -> Self {
+        let bytes = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let trace_limit = trace_bytes.min(limit_bytes / 4);
+        let state = State::new(bytes(limit_bytes), bytes(trace_limit));
         Self {
             state: Arc::new(RwLock::new(state)),
             adding: Arc::default(),
@@ -134,25 +149,57 @@ impl Store {
         self.read().trace(id)
     }
 
-    /// All traces with spans, the one that began to arrive last first. A snapshot: some may be gone when asked for.
-    pub fn traces_newest_first(&self) -> Vec<TraceId> {
-        self.read().newest_first()
+    /// All traces with spans, the one that began to arrive last first. The store is locked for a part of them at a time: some may be
+    /// gone when asked for.
+    pub fn traces_newest_first(&self) -> impl Iterator<Item = TraceId> {
+        let mut before = Some(u64::MAX);
+        let batches = std::iter::from_fn(move || {
+            let (ids, next) = self.read().newest_first(before?);
+            before = next;
+            Some(ids)
+        });
+        batches.flatten()
     }
 
     /// Which of these traces have spans here.
     pub fn known(&self, ids: impl Iterator<Item = TraceId>) -> HashSet<TraceId> {
-        let state = self.read();
-        ids.filter(|id| state.has_spans(*id)).collect()
+        let mut ids = ids.peekable();
+        let mut known = HashSet::new();
+        while ids.peek().is_some() {
+            let state = self.read();
+            known.extend(ids.by_ref().take(IDS).filter(|id| state.has_spans(*id)));
+        }
+        known
     }
 
-    /// Services with spans, sorted.
-    pub fn services(&self) -> Vec<String> {
-        self.read().operations.services()
+    /// Services with spans, sorted. The store is locked for a part of them at a time.
+    pub fn services<E>(&self, mut each: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+        let mut least = String::new();
+        loop {
+            let some = self.read().operations.services(&least);
+            let Some(last) = some.last() else {
+                return Ok(());
+            };
+            least = just_after(last);
+            some.iter().try_for_each(|name| each(name))?;
+        }
     }
 
-    /// Span names of a service with their kinds, sorted, each once.
-    pub fn operations(&self, service: &str) -> Vec<(String, Kind)> {
-        self.read().operations.of(service)
+    /// Span names of a service with their kinds, sorted, each once. The store is locked for a part of them at a time.
+    pub fn operations<E>(
+        &self,
+        service: &str,
+        mut each: impl FnMut(&str, Kind) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut last = None;
+        loop {
+            let some = self.read().operations.of(service, last.as_ref());
+            some.iter().try_for_each(|(name, kind)| each(name, *kind))?;
+            last = some.into_iter().last();
+            if last.is_none() {
+                return Ok(());
+            }
+        }
     }
 
     /// Spans elsewhere whose links point into this trace, sorted by their ids; at most [`MAX_LINKED_FROM`].
@@ -160,33 +207,33 @@ impl Store {
         self.read().linked_from(id)
     }
 
-    /// The newest log records that pass the filter, newest first. The store is locked for a part of them at a time.
-    pub fn logs(&self, filter: &LogFilter) -> Vec<Arc<LogRecord>> {
+    /// The newest log records that pass the filter, newest first. The store is locked for a part of them at a time; in between
+    /// `holds` is told what those take that may be among them, and may end it.
+    pub fn logs<E>(
+        &self,
+        filter: &LogFilter,
+        mut holds: impl FnMut(usize) -> Result<(), E>,
+    ) -> Result<Vec<Arc<LogRecord>>, E> {
         let mut newest = Newest::new(filter.limit);
-        if let Some(id) = filter.trace_id {
-            self.read().logs_of(id, filter, &mut newest);
-        } else {
-            let mut at = Some(0);
-            while let Some(number) = at {
-                at = self.read().look_at_logs(number, &mut |log, number| {
-                    if passes(log, filter) {
-                        newest.add(log, number);
-                    }
-                });
-            }
+        let mut look_at = |logs: Vec<Arc<LogRecord>>| {
+            let passing = logs.into_iter().filter(|log| passes(log, filter));
+            passing.for_each(|log| newest.add(log));
+            holds(newest.bytes)
+        };
+        match filter.trace_id {
+            Some(id) => look_at(self.read().logs_of(id))?,
+            None => self.log_batches().try_for_each(look_at)?,
         }
-        newest.newest_first()
+        Ok(newest.newest_first())
     }
 
     /// All log records in batches, in the order in which they or their traces came. The store is locked while a batch is made; what comes
     /// or goes meanwhile may be in it or not.
     pub fn log_batches(&self) -> impl Iterator<Item = Vec<Arc<LogRecord>>> {
-        let mut at = Some(0);
+        let mut at = Some((0, 0));
         std::iter::from_fn(move || {
-            let mut batch = Vec::new();
-            at = self
-                .read()
-                .look_at_logs(at?, &mut |log, _| batch.push(log.clone()));
+            let (batch, next) = self.read().some_logs(at?);
+            at = next;
             Some(batch)
         })
     }

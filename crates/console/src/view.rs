@@ -29,7 +29,7 @@ async fn traces(
     let query = request.query_string().to_owned();
     blocking(&answers, move |page| {
         let query = list::query(Params::parse(&query)?)?;
-        Ok(page.json(&list::list(&store, &query))?)
+        Ok(list::list(page, &store, &query)?)
     })
     .await
 }
@@ -39,7 +39,7 @@ async fn one_trace(
     id: web::Path<String>,
     answers: web::Data<Answers>,
 ) -> HttpResponse {
-    blocking(&answers, move |page| {
+    blocking(&answers, move |mut page| {
         let id = params::trace_id("trace_id", &id)?;
         let missing = || Failure {
             status: StatusCode::NOT_FOUND,
@@ -48,7 +48,9 @@ async fn one_trace(
             ),
         };
         let trace = store.trace(id).ok_or_else(missing)?;
-        Ok(page.json(&waterfall::waterfall(&store, &trace))?)
+        page.holds(trace.bytes)?;
+        let waterfall = waterfall::waterfall(&store, &trace, |bytes| page.gathers(bytes))?;
+        Ok(page.json(&waterfall)?)
     })
     .await
 }

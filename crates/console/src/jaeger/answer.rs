@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde::Serialize;
 
-use crate::answer::{Answers, Page, Refused, of_status};
+use crate::answer::{Answers, Items, Page, Refused, of_status};
 use crate::model::TraceId;
 use crate::params::BadParameter;
 
@@ -97,6 +97,24 @@ pub(super) fn answer<T: Serialize + ?Sized>(
         errors,
     };
     Ok(page.json(&body)?)
+}
+
+/// A good answer with a list, which `fill` writes.
+pub(super) fn list(
+    mut page: Page,
+    errors: Option<Vec<ApiError>>,
+    fill: impl FnOnce(&mut Items<'_>) -> Result<(), Refused>,
+) -> Result<Page, Failure> {
+    page.text("{\"data\":[")?;
+    let mut items = Items::on(&mut page);
+    fill(&mut items)?;
+    let total = items.count;
+    page.text(&format!(
+        "],\"total\":{total},\"limit\":0,\"offset\":0,\"errors\":"
+    ))?;
+    page.put(&errors)?;
+    page.text("}")?;
+    Ok(page)
 }
 
 /// Runs `job` off the worker thread: a search may look through the whole store.

@@ -1,12 +1,14 @@
 //! Which service calls which, counted from the spans in the store.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::answer::{Page, Refused};
 use crate::model::{Resource, Span, SpanId, TraceId};
-use crate::store::{Store, Trace};
+use crate::store::{Store, Trace, cost};
 
 /// One edge of the service graph.
 #[derive(Debug, Serialize, PartialEq, Eq)]
@@ -19,7 +21,11 @@ pub(super) struct DependencyLink {
 
 /// Edges between different services, from spans that started in `window` (nanoseconds, both ends included). A span counts
 /// once for each service that it comes from: by its parent, or, for messages, by its links.
-pub(super) fn links(store: &Store, window: (u64, u64)) -> Vec<DependencyLink> {
+pub(super) fn links(
+    store: &Store,
+    window: (u64, u64),
+    page: &mut Page,
+) -> Result<Vec<DependencyLink>, Refused> {
     let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
     let mut elsewhere = Elsewhere {
         store,
@@ -35,22 +41,28 @@ pub(super) fn links(store: &Store, window: (u64, u64)) -> Vec<DependencyLink> {
             .iter()
             .filter(|span| (window.0..=window.1).contains(&span.start_ns))
         {
-            for parent in callers(span, &here, &mut elsewhere) {
-                *counts
-                    .entry((parent, span.resource.service.clone()))
-                    .or_default() += 1;
+            page.pass()?;
+            for parent in callers(span, &here, &mut elsewhere, page)? {
+                let edge = (parent, span.resource.service.clone());
+                if !counts.contains_key(&edge) {
+                    page.gathers(EDGE_BYTES + edge.0.len() + edge.1.len())?;
+                }
+                *counts.entry(edge).or_default() += 1;
             }
         }
     }
-    counts
+    let links = counts
         .into_iter()
         .map(|((parent, child), call_count)| DependencyLink {
             parent,
             child,
             call_count,
-        })
-        .collect()
+        });
+    Ok(links.collect())
 }
+
+/// What an edge takes beside its names.
+const EDGE_BYTES: usize = 160;
 
 /// Who sent each span.
 type Senders = HashMap<SpanId, Arc<Resource>>;
@@ -64,7 +76,12 @@ fn senders(trace: &Trace) -> Senders {
 }
 
 /// Other services that the span's parent and links belong to, each once.
-fn callers(span: &Span, here: &Senders, elsewhere: &mut Elsewhere<'_>) -> BTreeSet<String> {
+fn callers(
+    span: &Span,
+    here: &Senders,
+    elsewhere: &mut Elsewhere<'_>,
+    page: &mut Page,
+) -> Result<BTreeSet<String>, Refused> {
     let mut callers = BTreeSet::new();
     callers.extend(
         span.parent
@@ -75,7 +92,7 @@ fn callers(span: &Span, here: &Senders, elsewhere: &mut Elsewhere<'_>) -> BTreeS
         let senders = if link.trace_id == span.trace_id {
             here
         } else {
-            elsewhere.senders(link.trace_id)
+            elsewhere.senders(link.trace_id, page)?
         };
         callers.extend(
             senders
@@ -84,7 +101,7 @@ fn callers(span: &Span, here: &Senders, elsewhere: &mut Elsewhere<'_>) -> BTreeS
         );
     }
     callers.remove(&span.resource.service);
-    callers
+    Ok(callers)
 }
 
 /// Looks linked traces up, each once.
@@ -94,14 +111,16 @@ struct Elsewhere<'a> {
 }
 
 impl Elsewhere<'_> {
-    fn senders(&mut self, trace: TraceId) -> &Senders {
-        let known = self.traces.entry(trace);
-        known.or_insert_with(|| {
-            self.store
-                .trace(trace)
-                .as_ref()
-                .map(senders)
-                .unwrap_or_default()
-        })
+    fn senders(&mut self, id: TraceId, page: &mut Page) -> Result<&Senders, Refused> {
+        match self.traces.entry(id) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(place) => {
+                let senders = self.store.trace(id).as_ref().map(senders);
+                let senders = senders.unwrap_or_default();
+                let slots = senders.capacity() * size_of::<(SpanId, Arc<Resource>)>();
+                page.gathers(cost::slot(size_of::<(TraceId, Senders)>()) + slots)?;
+                Ok(place.insert(senders))
+            }
+        }
     }
 }

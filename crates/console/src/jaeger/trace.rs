@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
@@ -121,7 +122,8 @@ pub(super) fn render(trace: &Trace) -> JaegerTrace {
 struct Processes {
     by_id: BTreeMap<String, Process>,
     by_address: HashMap<*const Resource, Arc<str>>,
-    by_content: HashMap<String, Arc<str>>,
+    by_content: HashMap<u64, Arc<str>>,
+    hasher: RandomState,
 }
 
 impl Processes {
@@ -130,8 +132,7 @@ impl Processes {
         if let Some(id) = self.by_address.get(&Arc::as_ptr(resource)) {
             return id.clone();
         }
-        let content =
-            serde_json::to_string(&(&resource.service, &resource.attributes)).unwrap_or_default();
+        let content = self.hash(resource);
         let next = format!("p{}", self.by_content.len() + 1);
         let id = self
             .by_content
@@ -144,6 +145,17 @@ impl Processes {
             tags: resource.clone(),
         });
         id
+    }
+
+    /// The content itself may be large.
+    fn hash(&self, resource: &Resource) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        resource.service.hash(&mut hasher);
+        for (key, value) in &resource.attributes {
+            key.hash(&mut hasher);
+            value.to_string().hash(&mut hasher);
+        }
+        hasher.finish()
     }
 }
 
@@ -255,6 +267,7 @@ mod tests {
             id: TraceId(1),
             spans: shared(spans),
             logs: Vec::new(),
+            bytes: 0,
             dropped_spans,
             arrived: Instant::now(),
         };

@@ -9,14 +9,14 @@ mod otlp;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::DateTime;
-use serde::Serialize;
 
 use super::answer::Failure;
-use super::{NOT_FOUND, Operation, list_operations, move_query};
-use crate::answer::{Answers, Page};
+use super::{NOT_FOUND, Wanted, move_query};
+use crate::answer::{Answers, Items, Page, Refused, of_status};
+use crate::model::TraceId;
 use crate::params::{self, BadParameter, Params};
-use crate::search::{DurationOf, Query, search};
-use crate::store::{Store, Trace};
+use crate::search::{DurationOf, Query, search, write_each};
+use crate::store::Store;
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1500;
@@ -51,26 +51,13 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .route("/api/v3/traces/{id}", web::get().to(one_trace));
 }
 
-#[derive(Serialize)]
-struct Services {
-    services: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct Operations {
-    operations: Vec<Operation>,
-}
-
-#[derive(Serialize)]
-struct Answer<'a> {
-    result: otlp::TracesData<'a>,
-}
-
 async fn services(store: web::Data<Store>, answers: web::Data<Answers>) -> HttpResponse {
-    let services = move || Services {
-        services: store.services(),
+    let job = move |page| {
+        wrapped(page, ("{\"services\":[", "]}"), |items| {
+            store.services(|name| items.put(name))
+        })
     };
-    answered(&answers, move |page| Ok(page.json(&services())?)).await
+    answered(&answers, job).await
 }
 
 async fn operations(
@@ -80,10 +67,24 @@ async fn operations(
 ) -> HttpResponse {
     let job = move_query(request, move |params, page| {
         let kind = spelling(&params, &["spanKind", "span_kind"]);
-        let operations = list_operations(&store, &params, kind)?;
-        Ok(page.json(&Operations { operations })?)
+        let wanted = Wanted::by(&params, kind)?;
+        wrapped(page, ("{\"operations\":[", "]}"), |items| {
+            wanted.write(&store, items)
+        })
     });
     answered(&answers, job).await
+}
+
+/// A list between two texts.
+fn wrapped(
+    mut page: Page,
+    (before, after): (&str, &str),
+    fill: impl FnOnce(&mut Items<'_>) -> Result<(), Refused>,
+) -> Result<Page, Failure> {
+    page.text(before)?;
+    fill(&mut Items::on(&mut page))?;
+    page.text(after)?;
+    Ok(page)
 }
 
 async fn traces(
@@ -91,12 +92,12 @@ async fn traces(
     request: HttpRequest,
     answers: web::Data<Answers>,
 ) -> HttpResponse {
-    let job = move_query(request, move |params, page| {
-        let found = search(&store, &search_query(params)?);
+    let job = move_query(request, move |params, mut page| {
+        let found = search(&store, &search_query(params)?, &mut page)?;
         if found.traces.is_empty() {
             return Err(Failure::new(StatusCode::NOT_FOUND, "No traces found"));
         }
-        shown(page, &found.traces)
+        shown(page, &store, &found.traces)
     });
     answered(&answers, job).await
 }
@@ -112,17 +113,23 @@ async fn one_trace(
         // Hints for a storage backend, which this is not; still no place for nonsense.
         time(&params, &["startTime", "start_time"])?;
         time(&params, &["endTime", "end_time"])?;
-        let trace = store
-            .trace(id)
-            .ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, NOT_FOUND))?;
-        shown(page, &[trace])
+        if store.trace(id).is_none() {
+            return Err(Failure::new(StatusCode::NOT_FOUND, NOT_FOUND));
+        }
+        shown(page, &store, &[id])
     });
     answered(&answers, job).await
 }
 
-fn shown(page: Page, traces: &[Trace]) -> Result<Page, Failure> {
-    let result = otlp::render(traces);
-    Ok(page.json(&Answer { result })?)
+/// All in one message `TracesData`.
+fn shown(page: Page, store: &Store, ids: &[TraceId]) -> Result<Page, Failure> {
+    let around = ("{\"result\":{\"resourceSpans\":[", "]}}");
+    wrapped(page, around, |items| {
+        write_each(items, store, ids, |items, trace| {
+            let groups = otlp::groups(trace);
+            groups.iter().try_for_each(|group| items.put(group))
+        })
+    })
 }
 
 /// The spelling that the request uses, else the current one.
@@ -196,7 +203,7 @@ where
     answers.compute(job).await.unwrap_or_else(|failure| {
         let details =
             serde_json::json!({"httpCode": failure.status.as_u16(), "message": failure.message});
-        HttpResponse::build(failure.status).json(serde_json::json!({"error": details}))
+        of_status(failure.status).json(serde_json::json!({"error": details}))
     })
 }
 

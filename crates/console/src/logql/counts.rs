@@ -114,6 +114,7 @@ pub(crate) fn counts(
         .map(|(labels, changes)| {
             let points = points(metric, steps, &changes);
             scan.takes(points.len() * POINT_BYTES)?;
+            scan.gathers(points.len() * size_of::<(u64, f64)>())?;
             Ok(Series { labels, points })
         })
         .collect()

@@ -47,11 +47,15 @@ pub(super) struct Parser<'a> {
     at: usize,
     depth: usize,
     parts: usize,
+    pub(super) room: Room<'a>,
 }
+
+/// Is told what the next part takes in memory, and may refuse it.
+pub(crate) type Room<'a> = &'a mut dyn FnMut(usize) -> Result<(), Refusal>;
 
 impl<'a> Parser<'a> {
     /// At the beginning of a text.
-    pub fn new(text: &'a str) -> Result<Self, Refusal> {
+    pub fn new(text: &'a str, room: Room<'a>) -> Result<Self, Refusal> {
         if text.len() > MAX_TEXT {
             let why = format!("the expression is longer than {MAX_TEXT} bytes");
             return Err(Refusal::new(Kind::TooMuch, why));
@@ -62,6 +66,7 @@ impl<'a> Parser<'a> {
             at: 0,
             depth: 0,
             parts: 0,
+            room,
         })
     }
 

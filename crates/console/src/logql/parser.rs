@@ -3,12 +3,13 @@
 use regex::{Regex, RegexBuilder};
 
 use super::ast::{Function, LogQuery, Matcher, Metric, Pattern, Query, Stage, TextTest};
-use super::cursor::Parser;
+use super::cursor::{Parser, Room};
 use super::lexer::Token;
 use super::refusal::Refusal;
 
-/// What one regular expression may take when compiled, in bytes.
-const MAX_REGEX: usize = 256 << 10;
+/// What a regular expression may take when compiled, and once more while it searches, in bytes. Most need little, and no more is
+/// charged for them.
+const REGEX_SIZES: [usize; 2] = [64 << 10, 256 << 10];
 
 /// Functions of the language that are not answered.
 const OTHER_FUNCTIONS: [&str; 24] = [
@@ -44,16 +45,16 @@ const OPERATORS: [&str; 12] = [
 ];
 
 /// Reads an expression.
-pub(crate) fn parse(text: &str) -> Result<Query, Refusal> {
-    let mut parser = Parser::new(text)?;
+pub(crate) fn parse(text: &str, room: Room<'_>) -> Result<Query, Refusal> {
+    let mut parser = Parser::new(text, room)?;
     let query = parser.expression()?;
     parser.end()?;
     Ok(query)
 }
 
 /// Reads a selector alone.
-pub(crate) fn parse_selector(text: &str) -> Result<Vec<Matcher>, Refusal> {
-    let mut parser = Parser::new(text)?;
+pub(crate) fn parse_selector(text: &str, room: Room<'_>) -> Result<Vec<Matcher>, Refusal> {
+    let mut parser = Parser::new(text, room)?;
     let selector = parser.selector()?;
     parser.end()?;
     Ok(selector)
@@ -250,7 +251,7 @@ impl Parser<'_> {
     }
 
     /// What a label's value must be. Regular expressions stand for the whole of it.
-    pub fn label_test(&self, sign: &str, text: String) -> Result<TextTest, Refusal> {
+    pub fn label_test(&mut self, sign: &str, text: String) -> Result<TextTest, Refusal> {
         let pattern = match sign.ends_with('~') {
             true => Pattern::Regex(self.regex(&text, &format!("^(?:{text})$"))?),
             false => Pattern::Text(text),
@@ -262,18 +263,63 @@ impl Parser<'_> {
     }
 
     /// Compiles a regular expression; what it is named by in a complaint is `written`.
-    pub fn regex(&self, written: &str, full: &str) -> Result<Regex, Refusal> {
-        let compiled = |pattern| {
-            RegexBuilder::new(pattern)
-                .size_limit(MAX_REGEX)
-                .dfa_size_limit(MAX_REGEX)
-                .build()
-        };
+    pub fn regex(&mut self, written: &str, full: &str) -> Result<Regex, Refusal> {
         // By itself first: `)(` would fit into the brackets around it.
-        let regex = compiled(written).and_then(|_| compiled(full));
-        regex.map_err(|why| {
-            let why = format!("the regular expression {written:?} cannot be used: {why}");
-            self.unsupported(1, why)
+        let regex = self
+            .compiled(written)
+            .and_then(|regex| match written == full {
+                true => Ok(regex),
+                false => self.compiled(full),
+            });
+        regex.map_err(|why| match why {
+            CannotCompile::NoRoom(why) => why,
+            CannotCompile::Regex(why) => {
+                let why = format!("the regular expression {written:?} cannot be used: {why}");
+                self.unsupported(1, why)
+            }
         })
     }
+
+    fn compiled(&mut self, pattern: &str) -> Result<Regex, CannotCompile> {
+        let pattern = ascii_classes(pattern);
+        let mut outcome = Err(regex::Error::CompiledTooBig(0));
+        for size in REGEX_SIZES {
+            if !matches!(outcome, Err(regex::Error::CompiledTooBig(_))) {
+                break;
+            }
+            (self.room)(2 * size).map_err(CannotCompile::NoRoom)?;
+            let mut regex = RegexBuilder::new(&pattern);
+            outcome = regex.size_limit(size).dfa_size_limit(size).build();
+        }
+        outcome.map_err(CannotCompile::Regex)
+    }
+}
+
+enum CannotCompile {
+    NoRoom(Refusal),
+    Regex(regex::Error),
+}
+
+/// Classes of letters are ASCII's, as in RE2; those of Unicode are large.
+fn ascii_classes(pattern: &str) -> String {
+    let mut ascii = String::with_capacity(pattern.len());
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        let escaped = if c == '\\' { chars.next() } else { None };
+        let class = match escaped {
+            Some('d') => "[0-9]",
+            Some('D') => "[^0-9]",
+            Some('s') => r"[\t\n\f\r ]",
+            Some('S') => r"[^\t\n\f\r ]",
+            Some('w') => "[0-9A-Za-z_]",
+            Some('W') => "[^0-9A-Za-z_]",
+            other => {
+                ascii.push(c);
+                ascii.extend(other);
+                continue;
+            }
+        };
+        ascii.push_str(class);
+    }
+    ascii
 }

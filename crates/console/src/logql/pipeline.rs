@@ -91,10 +91,10 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// A line without the label does not pass; one whose label cannot be read does, with an error. One that has an error already
-    /// passes too: only filters of text can leave it out.
+    /// A line without the label does not pass; one whose label cannot be read does, with an error. One that has an error already, be it
+    /// its sender's, passes too: only filters of text can leave it out.
     fn compares(&mut self, test: &NumberTest) -> bool {
-        if self.added.contains_key(ERROR) {
+        if self.label(ERROR).is_some() {
             return true;
         }
         let Some(text) = self.label(&test.label) else {

@@ -54,7 +54,7 @@ impl fmt::Display for Refusal {
             Kind::Syntax => "parse error",
             Kind::Unsupported => "not answered by the console",
             Kind::TooMuch => "too much",
-            Kind::NoRoom => "no room",
+            Kind::NoRoom => "not now",
         })?;
         if let Some((line, column)) = self.place {
             write!(f, " at line {line}, col {column}")?;

@@ -1,5 +1,6 @@
 //! Looks through the log records of the store.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,11 +10,11 @@ use super::ast::Matcher;
 use super::record::index_label;
 use super::refusal::{Kind, Refusal};
 use super::streams::size_of;
-use crate::budget::Account;
+use crate::answer::{Page, Refused};
 use crate::model::{LogRecord, Resource};
-use crate::store::Store;
+use crate::store::{Store, cost};
 
-/// The longest that one query may take.
+/// The longest that one query may take, without what it waits for others.
 const MAX_TIME: Duration = Duration::from_secs(10);
 
 /// What the labels, lines and points of one answer may take, in bytes.
@@ -25,8 +26,7 @@ pub(crate) struct Scan {
     started: Instant,
     max_time: Duration,
     room: usize,
-    gathered: usize,
-    account: Option<Account>,
+    page: Option<Page>,
     /// Lines looked at.
     pub lines: u64,
     /// Their bytes.
@@ -39,8 +39,7 @@ impl Default for Scan {
             started: Instant::now(),
             max_time: MAX_TIME,
             room: MAX_ANSWER,
-            gathered: 0,
-            account: None,
+            page: None,
             lines: 0,
             bytes: 0,
         }
@@ -48,12 +47,19 @@ impl Default for Scan {
 }
 
 impl Scan {
-    /// One whose memory is charged to an account.
-    pub fn charged(account: Account) -> Self {
+    /// One whose memory is charged to the page on which the answer will be written, and which goes on in turns with other answers.
+    pub fn on(page: Page) -> Self {
         Self {
-            account: Some(account),
+            page: Some(page),
             ..Self::default()
         }
+    }
+
+    /// The page; to be taken once, at the end.
+    pub fn page(&mut self) -> Page {
+        self.page
+            .take()
+            .expect("who looks for an answer has a page")
     }
 
     /// Time since it began.
@@ -76,6 +82,7 @@ impl Scan {
                 self.lines += 1;
                 self.bytes += record.body.len() as u64;
                 self.in_time()?;
+                self.told(Page::pass)?;
                 visit(self, record)?;
             }
         }
@@ -83,7 +90,8 @@ impl Scan {
     }
 
     fn in_time(&self) -> Result<(), Refusal> {
-        if self.elapsed() < self.max_time {
+        let waited = self.page.as_ref().map_or(Duration::ZERO, Page::waited);
+        if self.elapsed().saturating_sub(waited) < self.max_time {
             return Ok(());
         }
         let why = format!(
@@ -98,7 +106,7 @@ impl Scan {
         match self.room.checked_sub(bytes) {
             Some(room) => {
                 self.room = room;
-                self.gathers(bytes)
+                Ok(())
             }
             None => {
                 let why = format!(
@@ -116,13 +124,17 @@ impl Scan {
 
     /// Takes memory until the answer is written.
     pub fn gathers(&mut self, bytes: usize) -> Result<(), Refusal> {
-        self.gathered += bytes;
-        let account = self.account.as_mut();
-        if account.is_none_or(|account| account.cover(self.gathered)) {
-            return Ok(());
-        }
-        let why = "other answers take the memory that this one needs; select less, try again, or give the console more memory (--memory)";
-        Err(Refusal::new(Kind::NoRoom, why))
+        self.told(|page| page.gathers(bytes))
+    }
+
+    /// Takes memory for what may be left out again.
+    pub fn holds(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.told(|page| page.holds(bytes))
+    }
+
+    fn told(&mut self, tell: impl FnOnce(&mut Page) -> Result<(), Refused>) -> Result<(), Refusal> {
+        let told = self.page.as_mut().map_or(Ok(()), tell);
+        told.map_err(|why| Refusal::new(Kind::NoRoom, why.detail))
     }
 }
 
@@ -137,9 +149,12 @@ pub(crate) fn senders(
     selectors: &[Vec<Matcher>],
 ) -> Result<Vec<Arc<Resource>>, Refusal> {
     let mut seen = HashMap::new();
-    scan.each(store, time_ns, |_, record| {
-        seen.entry(Arc::as_ptr(&record.resource))
-            .or_insert_with(|| record.resource.clone());
+    scan.each(store, time_ns, |scan, record| {
+        let resource = &record.resource;
+        if let Entry::Vacant(entry) = seen.entry(Arc::as_ptr(resource)) {
+            scan.gathers(cost::resource(resource))?;
+            entry.insert(resource.clone());
+        }
         Ok(())
     })?;
     let passes = |resource: &Arc<Resource>| {

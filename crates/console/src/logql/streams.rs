@@ -9,7 +9,7 @@ use super::pipeline::Line;
 use super::refusal::Refusal;
 use super::scan::Scan;
 use crate::model::LogRecord;
-use crate::store::Store;
+use crate::store::{Store, cost};
 
 /// What a line takes in an answer beside its text, and a label beside its name and value.
 const LINE_BYTES: usize = 32;
@@ -43,19 +43,26 @@ pub(crate) fn streams(
     direction: Direction,
 ) -> Result<Vec<Stream>, Refusal> {
     let mut first = First::new(limit, direction);
-    scan.each(store, time_ns, |_, record| {
+    scan.each(store, time_ns, |scan, record| {
         if Line::through(query, &record).is_some() {
             first.add(record);
+            scan.holds(first.bytes)?;
         }
         Ok(())
     })?;
     let mut streams: BTreeMap<BTreeMap<String, String>, Vec<(u64, String)>> = BTreeMap::new();
+    first.cut();
+    let mut held = first.bytes;
     for record in first.sorted() {
+        // What is copied is held no longer.
+        held -= cost::log(&record);
+        scan.holds(held)?;
         let Some(line) = Line::through(query, &record) else {
             continue;
         };
         let labels = line.labels();
         scan.takes(record.body.len() + LINE_BYTES)?;
+        scan.gathers(record.body.len() + LINE_BYTES)?;
         if !streams.contains_key(&labels) {
             scan.takes(size_of(&labels))?;
             scan.gathers_labels(&labels)?;
@@ -81,6 +88,8 @@ struct First {
     direction: Direction,
     came: i128,
     records: Vec<((i128, i128), Arc<LogRecord>)>,
+    /// Of all records.
+    bytes: usize,
 }
 
 impl First {
@@ -90,6 +99,7 @@ impl First {
             direction,
             came: 0,
             records: Vec::new(),
+            bytes: 0,
         }
     }
 
@@ -100,6 +110,7 @@ impl First {
             Direction::Forward => (time, self.came),
             Direction::Backward => (-time, -self.came),
         };
+        self.bytes += cost::log(&record);
         self.records.push((place, record));
         if self.records.len() >= self.limit * 2 {
             self.cut();
@@ -111,11 +122,11 @@ impl First {
             self.records
                 .select_nth_unstable_by_key(self.limit, |(place, _)| *place);
             self.records.truncate(self.limit);
+            self.bytes = self.records.iter().map(|(_, log)| cost::log(log)).sum();
         }
     }
 
     fn sorted(mut self) -> impl Iterator<Item = Arc<LogRecord>> {
-        self.cut();
         self.records.sort_unstable_by_key(|(place, _)| *place);
         self.records.into_iter().map(|(_, record)| record)
     }

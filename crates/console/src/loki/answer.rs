@@ -31,14 +31,6 @@ impl Failure {
         }
     }
 
-    /// Others are being answered.
-    pub fn busy() -> Self {
-        Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            message: "too many queries at once, try again".to_owned(),
-        }
-    }
-
     /// As it is sent.
     pub fn response(self) -> HttpResponse {
         of_status(self.status)
@@ -94,104 +86,112 @@ pub(super) fn body(page: Page, data: impl Serialize) -> Answer {
     Ok(page.json(&Envelope { status, data })?)
 }
 
+/// A list whose items are made only while they are written.
+struct Each<I>(I);
+
+impl<I: Iterator<Item: Serialize> + Clone> Serialize for Each<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.clone())
+    }
+}
+
 #[derive(Serialize)]
-struct StreamLines<'a> {
+struct StreamLines<'a, V: Serialize> {
     stream: &'a BTreeMap<String, String>,
-    values: Vec<(String, &'a str)>,
+    values: V,
 }
 
 /// Lines by stream.
-pub(super) fn streams(page: Page, streams: &[Stream], scan: &Scan) -> Answer {
-    let result: Vec<StreamLines<'_>> = streams
-        .iter()
-        .map(|stream| StreamLines {
+pub(super) fn streams(streams: &[Stream], scan: &mut Scan) -> Answer {
+    let result = streams.iter().map(|stream| {
+        let lines = stream.lines.iter();
+        let values = Each(lines.map(|(time, text)| (time.to_string(), text)));
+        StreamLines {
             stream: &stream.labels,
-            values: stream
-                .lines
-                .iter()
-                .map(|(time, text)| (time.to_string(), text.as_str()))
-                .collect(),
-        })
-        .collect();
+            values,
+        }
+    });
     let lines = streams.iter().map(|stream| stream.lines.len()).sum();
-    found(page, "streams", result, lines, Some(scan))
+    found("streams", result, lines, scan)
 }
 
 #[derive(Serialize)]
-struct MatrixSeries<'a> {
+struct MatrixSeries<'a, V: Serialize> {
     metric: &'a BTreeMap<String, String>,
-    values: Vec<Point>,
+    values: V,
 }
 
 /// Numbers over time.
-pub(super) fn matrix(page: Page, series: &[Series], scan: &Scan) -> Answer {
-    let result: Vec<MatrixSeries<'_>> = series
-        .iter()
-        .map(|series| MatrixSeries {
+pub(super) fn matrix(series: &[Series], scan: &mut Scan) -> Answer {
+    let result = series.iter().map(|series| {
+        let points = series.points.iter();
+        MatrixSeries {
             metric: &series.labels,
-            values: series
-                .points
-                .iter()
-                .map(|(time, number)| Point(*time, *number))
-                .collect(),
-        })
-        .collect();
-    let series = result.len();
-    found(page, "matrix", result, series, Some(scan))
+            values: Each(points.map(|(time, number)| Point(*time, *number))),
+        }
+    });
+    found("matrix", result, series.len(), scan)
+}
+
+#[derive(Serialize)]
+struct VectorSeries<'a> {
+    metric: &'a BTreeMap<String, String>,
+    value: Point,
 }
 
 /// Numbers at one time.
-pub(super) fn vector(page: Page, series: &[Series], scan: &Scan) -> Answer {
-    let shown = |series: &Series| {
-        let (time, number) = series.points.first()?;
-        Some(json!({"metric": series.labels, "value": Point(*time, *number)}))
-    };
-    let result: Vec<Value> = series.iter().filter_map(shown).collect();
-    let series = result.len();
-    found(page, "vector", result, series, Some(scan))
+pub(super) fn vector(series: &[Series], scan: &mut Scan) -> Answer {
+    let result = series.iter().filter_map(|series| {
+        let (time, number) = *series.points.first()?;
+        Some(VectorSeries {
+            metric: &series.labels,
+            value: Point(time, number),
+        })
+    });
+    let count = result.clone().count();
+    found("vector", result, count, scan)
 }
 
 /// The number of `vector(…)`.
-pub(super) fn constant(page: Page, number: f64, time_ns: u64) -> Answer {
-    let result = vec![json!({"metric": {}, "value": Point(time_ns, number)})];
-    found(page, "vector", result, 1, None)
+pub(super) fn constant(number: f64, time_ns: u64, scan: &mut Scan) -> Answer {
+    let result = VectorSeries {
+        metric: &BTreeMap::new(),
+        value: Point(time_ns, number),
+    };
+    found("vector", std::iter::once(&result), 1, scan)
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Found<T> {
     result_type: &'static str,
-    result: Vec<T>,
+    result: T,
     stats: Value,
 }
 
-fn found<T: Serialize>(
-    page: Page,
+fn found(
     result_type: &'static str,
-    result: Vec<T>,
+    result: impl Iterator<Item: Serialize> + Clone,
     entries: usize,
-    scan: Option<&Scan>,
+    scan: &mut Scan,
 ) -> Answer {
-    let (bytes, lines) = scan.map_or((0, 0), |scan| (scan.bytes, scan.lines));
-    let seconds = scan.map_or(0.0, |scan| scan.elapsed().as_secs_f64());
+    let page = scan.page();
+    let seconds = scan.elapsed().as_secs_f64();
     let per_second = |count: u64| (count as f64 / seconds.max(1e-9)) as u64;
     let summary = json!({
-        "bytesProcessedPerSecond": per_second(bytes),
-        "linesProcessedPerSecond": per_second(lines),
-        "totalBytesProcessed": bytes,
-        "totalLinesProcessed": lines,
+        "bytesProcessedPerSecond": per_second(scan.bytes),
+        "linesProcessedPerSecond": per_second(scan.lines),
+        "totalBytesProcessed": scan.bytes,
+        "totalLinesProcessed": scan.lines,
         "totalEntriesReturned": entries,
         "execTime": seconds,
     });
-    let stats = json!({"summary": summary});
-    body(
-        page,
-        Found {
-            result_type,
-            result,
-            stats,
-        },
-    )
+    let found = Found {
+        result_type,
+        result: Each(result),
+        stats: json!({"summary": summary}),
+    };
+    body(page, found)
 }
 
 /// Nanoseconds and a number, written as `[1767225600.5, "3"]`: seconds to the millisecond, the number as text.

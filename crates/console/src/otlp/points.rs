@@ -37,18 +37,20 @@ impl Out<'_> {
                 Value::String(text) => text,
                 other => other.to_string(),
             };
-            if text.is_empty() {
-                continue;
-            }
-            let name = sanitized(&key, false);
-            match labels.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, known)) => {
-                    known.push(';');
-                    known.push_str(&text);
-                }
-                None => labels.push((name, text)),
+            if !text.is_empty() {
+                labels.push((sanitized(&key, false), text));
             }
         }
+        // Those of one name come together, in the order they have.
+        labels.sort_by(|(left, _), (right, _)| left.cmp(right));
+        labels.dedup_by(|(name, text), (known, joined)| {
+            let is_same = name == known;
+            if is_same {
+                joined.push(';');
+                joined.push_str(text);
+            }
+            is_same
+        });
         labels
     }
 

@@ -3,17 +3,20 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use super::cost;
 use crate::model::LogRecord;
 
-/// Time, the number under which it is kept, and which one of those it is: the order of coming.
-type Rank = (u64, u64, usize);
+/// Time, and the order of coming.
+type Rank = (u64, usize);
 
-/// Keeps the newest `limit` of the records that it is given.
+/// Keeps the newest `limit` of the records that it is given in the order of coming.
 #[derive(Debug)]
 pub(super) struct Newest {
     limit: usize,
     seen: usize,
     kept: Vec<(Rank, Arc<LogRecord>)>,
+    /// Of those that are kept.
+    pub bytes: usize,
 }
 
 impl Newest {
@@ -22,13 +25,14 @@ impl Newest {
             limit,
             seen: 0,
             kept: Vec::new(),
+            bytes: 0,
         }
     }
 
-    pub fn add(&mut self, log: &Arc<LogRecord>, number: u64) {
+    pub fn add(&mut self, log: Arc<LogRecord>) {
         self.seen += 1;
-        self.kept
-            .push(((log.time_ns, number, self.seen), log.clone()));
+        self.bytes += cost::log(&log);
+        self.kept.push(((log.time_ns, self.seen), log));
         // Cutting at twice the limit takes constant time per record.
         if self.kept.len() >= self.limit.saturating_mul(2).max(1) {
             self.cut();
@@ -40,6 +44,7 @@ impl Newest {
             self.kept
                 .select_nth_unstable_by_key(self.limit, |(rank, _)| Reverse(*rank));
             self.kept.truncate(self.limit);
+            self.bytes = self.kept.iter().map(|(_, log)| cost::log(log)).sum();
         }
     }
 

@@ -1,9 +1,13 @@
 //! Which service has which operations, counted so that they go with the last span.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use super::cost;
 use crate::model::{Kind, Span};
+
+/// Bytes of names that are looked up at a time: meanwhile nobody can add anything.
+const BATCH: usize = 64 << 10;
 
 /// Service, name and kind.
 type Key = (String, String, &'static str);
@@ -40,24 +44,42 @@ impl Operations {
         }
     }
 
-    pub fn services(&self) -> Vec<String> {
-        let mut services: Vec<String> = Vec::new();
-        let mut least = String::new();
+    /// Some services, sorted, from `least` on.
+    pub fn services(&self, least: &str) -> Vec<String> {
+        let mut services = Vec::new();
+        let mut bytes = 0;
+        let mut least = least.to_owned();
         // From the first operation of one service to the first of the next: a service may have very many.
-        while let Some(((service, ..), _)) = self.known.range((least, String::new(), "")..).next() {
+        while bytes < BATCH
+            && let Some(((service, ..), _)) = self.known.range((least, String::new(), "")..).next()
+        {
+            bytes += service.len() + 1;
             services.push(service.clone());
-            least = format!("{service}\0");
+            least = just_after(service);
         }
         services
     }
 
-    pub fn of(&self, service: &str) -> Vec<(String, Kind)> {
-        let of_service = self.known.range((service.to_owned(), String::new(), "")..);
+    /// Some operations of a service, sorted, those after `last`.
+    pub fn of(&self, service: &str, last: Option<&(String, Kind)>) -> Vec<(String, Kind)> {
+        let (name, kind) = last.map_or(("", ""), |(name, kind)| (name, kind.as_str()));
+        let last = (service.to_owned(), name.to_owned(), kind);
+        let mut bytes = 0;
+        let of_service = self.known.range((Bound::Excluded(last), Bound::Unbounded));
         of_service
-            .take_while(|((known, ..), _)| known == service)
+            .take_while(|((known, name, _), _)| {
+                let has_room = bytes < BATCH;
+                bytes += name.len() + 1;
+                known == service && has_room
+            })
             .map(|((_, name, _), (kind, _))| (name.clone(), *kind))
             .collect()
     }
+}
+
+/// The least name that comes after this one.
+pub(super) fn just_after(name: &str) -> String {
+    format!("{name}\0")
 }
 
 fn key(span: &Span) -> Key {

@@ -1,64 +1,29 @@
 //! What is behind the store's lock.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::mem::size_of;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::cost::{self, Backlink};
-use super::newest::Newest;
+use super::entry::Entry;
 use super::operations::Operations;
 use super::resources::Resources;
 use super::senders::Senders;
+use super::shown;
 use super::{LogFilter, MAX_LINKED_FROM, MAX_TRACE_SPANS, Stats, Trace, severity_rank};
 use crate::model::{LogRecord, Span, SpanId, TraceId};
 
-/// Traces and log records without a trace that one look at the logs goes through at most.
-const LOOK: u64 = 4_096;
+/// Traces and log records that one look goes through at most: meanwhile nobody can add anything.
+const LOOK: usize = 4_096;
 
-/// One trace.
-#[derive(Debug)]
-struct Entry {
-    /// When it came, among traces and log records without a trace.
-    number: u64,
-    /// Who sent its first item, and so is charged for it.
-    sender: usize,
-    spans: Vec<Arc<Span>>,
-    /// Where the span of an id, kind and service is. Ids may be shared by the two sides of a call.
-    index: HashMap<(SpanId, u64), usize>,
-    logs: Vec<Arc<LogRecord>>,
-    bytes: usize,
-    dropped_spans: u64,
-    arrived: Instant,
-}
-
-impl Entry {
-    /// What an empty one costs: itself, its slots in table, order and sender, and the least size of its lists.
-    const COST: usize = cost::block(size_of::<Entry>())
-        + cost::slot(size_of::<(TraceId, Box<Entry>)>())
-        + cost::slot(size_of::<(u64, TraceId, bool)>())
-        + cost::slot(size_of::<u64>())
-        + cost::block(4 * size_of::<Arc<Span>>())
-        + cost::block(4 * size_of::<(SpanId, u64, usize)>() + 20);
-
-    fn new(number: u64, sender: usize) -> Self {
-        Self {
-            number,
-            sender,
-            spans: Vec::new(),
-            index: HashMap::new(),
-            logs: Vec::new(),
-            bytes: 0,
-            dropped_spans: 0,
-            arrived: Instant::now(),
-        }
-    }
-}
+/// Where a look at the logs goes on: the number of a trace or a log record, and how many of that trace's records were seen.
+pub(super) type LogCursor = (u64, usize);
 
 /// All traces and logs.
 #[derive(Debug)]
 pub(super) struct State {
     limit: usize,
+    /// What one trace may take of it.
+    trace_limit: usize,
     bytes: usize,
     traces: HashMap<TraceId, Box<Entry>>,
     /// Traces by their number, and whether they have spans.
@@ -78,9 +43,10 @@ pub(super) struct State {
 }
 
 impl State {
-    pub fn new(limit: usize) -> Self {
+    pub fn new(limit: usize, trace_limit: usize) -> Self {
         Self {
             limit,
+            trace_limit,
             bytes: 0,
             traces: HashMap::new(),
             order: BTreeMap::new(),
@@ -111,12 +77,13 @@ impl State {
     fn place_span(&mut self, span: Arc<Span>, sender: usize) -> bool {
         let key = (span.kind.as_str(), &span.resource.service);
         let key = (span.span_id, self.resources.hash_of(key));
-        let (bytes, max_bytes) = (cost::span(&span), self.limit / 4);
+        let (bytes, limit) = (cost::span(&span), self.trace_limit);
         let entry = self.entry(span.trace_id, sender);
         let copy = entry.index.get(&key).copied();
         let replaced = copy.map_or(0, |at| cost::span(&entry.spans[at]));
         let too_many = copy.is_none() && entry.spans.len() >= MAX_TRACE_SPANS;
-        if too_many || entry.bytes - replaced + bytes > max_bytes {
+        let shown = entry.shown_with(&span, copy);
+        if too_many || (entry.bytes - replaced + bytes).max(shown) > limit {
             entry.dropped_spans += 1;
             self.resources.release(&span.resource, &mut self.senders);
             return false;
@@ -128,6 +95,7 @@ impl State {
         }
         let (number, owner) = (entry.number, entry.sender);
         entry.bytes = entry.bytes - replaced + bytes;
+        entry.shown = shown;
         let is_first = entry.spans.len() == 1 && before.is_none();
         if is_first {
             self.stats.traces += 1;
@@ -168,13 +136,15 @@ impl State {
         bytes: usize,
         sender: usize,
     ) -> bool {
-        let max_bytes = self.limit / 4;
+        let limit = self.trace_limit;
         let entry = self.entry(trace_id, sender);
-        if entry.bytes + bytes > max_bytes {
+        let shown = entry.shown + shown::log(&log);
+        if (entry.bytes + bytes).max(shown) > limit {
             self.resources.release(&log.resource, &mut self.senders);
             return false;
         }
         entry.bytes += bytes;
+        entry.shown = shown;
         entry.logs.push(log);
         let owner = entry.sender;
         self.charge(owner, bytes);
@@ -236,6 +206,7 @@ impl State {
             id,
             spans: entry.spans.clone(),
             logs: entry.logs.clone(),
+            bytes: entry.bytes,
             dropped_spans: entry.dropped_spans,
             arrived: entry.arrived,
         })
@@ -246,10 +217,12 @@ impl State {
         entry.is_some_and(|entry| !entry.spans.is_empty())
     }
 
-    pub fn newest_first(&self) -> Vec<TraceId> {
-        let traces = self.order.values().rev();
-        let with_spans = traces.filter(|(_, has_spans)| *has_spans);
-        with_spans.map(|(id, _)| *id).collect()
+    /// Some of the traces with spans that came before number `before`, newest first, and where to go on.
+    pub fn newest_first(&self, before: u64) -> (Vec<TraceId>, Option<u64>) {
+        let some = self.order.range(..before).rev().take(LOOK);
+        let next = some.clone().last().map(|(number, _)| *number);
+        let with_spans = some.filter(|(_, (_, has_spans))| *has_spans);
+        (with_spans.map(|(_, (id, _))| *id).collect(), next)
     }
 
     pub fn linked_from(&self, id: TraceId) -> Vec<(TraceId, SpanId)> {
@@ -261,33 +234,42 @@ impl State {
         sources.map(|(_, trace, span)| (*trace, *span)).collect()
     }
 
-    /// The log records of one trace that pass the filter.
-    pub fn logs_of(&self, id: TraceId, filter: &LogFilter, newest: &mut Newest) {
-        if let Some(entry) = self.traces.get(&id) {
-            let passing = entry.logs.iter().filter(|log| passes(log, filter));
-            passing.for_each(|log| newest.add(log, entry.number));
-        }
+    /// The log records of one trace.
+    pub fn logs_of(&self, id: TraceId) -> Vec<Arc<LogRecord>> {
+        let entry = self.traces.get(&id);
+        entry.map(|entry| entry.logs.clone()).unwrap_or_default()
     }
 
-    /// Goes through some of the log records, from the number `at` on; answers where to go on.
-    pub fn look_at_logs(
-        &self,
-        at: u64,
-        visit: &mut dyn FnMut(&Arc<LogRecord>, u64),
-    ) -> Option<u64> {
-        let end = at.saturating_add(LOOK);
-        for (_, (id, _)) in self.order.range(at..end) {
-            let entry = self.traces.get(id).into_iter();
-            let logs = entry.flat_map(|entry| entry.logs.iter().map(|log| (log, entry.number)));
-            logs.for_each(|(log, number)| visit(log, number));
+    /// Some of the log records from `at` on, in the order in which they or their traces came, and where to go on.
+    pub fn some_logs(&self, at: LogCursor) -> (Vec<Arc<LogRecord>>, Option<LogCursor>) {
+        let (mut logs, mut next) = (Vec::new(), at);
+        let mut traces = self.order.range(at.0..).peekable();
+        let mut loose = self.loose_logs.range(at.0..).peekable();
+        for _ in 0..LOOK {
+            let trace = traces.peek().map(|(number, _)| **number);
+            let log = loose.peek().map(|(number, _)| **number);
+            let Some(number) = trace.into_iter().chain(log).min() else {
+                return (logs, None);
+            };
+            if let Some((_, log)) = loose.next_if(|(own, _)| **own == number) {
+                logs.push(log.clone());
+            }
+            let trace = traces.next_if(|(own, _)| **own == number);
+            let entry = trace.and_then(|(_, (id, _))| self.traces.get(id));
+            let seen = if number == at.0 { at.1 } else { 0 };
+            let of_trace = entry.and_then(|entry| entry.logs.get(seen..));
+            let of_trace = of_trace.unwrap_or_default();
+            let now = of_trace.len().min(LOOK - logs.len());
+            logs.extend_from_slice(&of_trace[..now]);
+            if now < of_trace.len() {
+                return (logs, Some((number, seen + now)));
+            }
+            next = (number + 1, 0);
+            if logs.len() == LOOK {
+                break;
+            }
         }
-        for (number, log) in self.loose_logs.range(at..end) {
-            visit(log, *number);
-        }
-        let next_trace = self.order.range(end..).next().map(|(number, _)| *number);
-        let next_log = self.loose_logs.range(end..).next();
-        let next_log = next_log.map(|(number, _)| *number);
-        next_trace.into_iter().chain(next_log).min()
+        (logs, Some(next))
     }
 
     pub fn stats(&self) -> Stats {

@@ -49,6 +49,14 @@ fn times(logs: &[Arc<LogRecord>]) -> Vec<u64> {
     logs.iter().map(|log| log.time_ns).collect()
 }
 
+fn free(_: usize) -> Result<(), ()> {
+    Ok(())
+}
+
+fn logs_of(store: &Store, filter: &LogFilter) -> Vec<Arc<LogRecord>> {
+    store.logs(filter, free).expect("room")
+}
+
 fn any(limit: usize) -> LogFilter {
     LogFilter {
         limit,
@@ -72,7 +80,7 @@ fn the_oldest_whole_traces_make_room() {
         .rev()
         .map(TraceId)
         .collect();
-    assert_eq!(store.traces_newest_first(), expected);
+    assert_eq!(store.traces_newest_first().collect::<Vec<_>>(), expected);
     assert!(store.trace(TraceId(1)).is_none());
 }
 
@@ -101,7 +109,7 @@ fn the_estimate_falls_to_nothing_with_the_last_trace() {
         ),
         (0, 0, 0)
     );
-    assert!(state.operations.services().is_empty() && state.linked_from(TraceId(9)).is_empty());
+    assert!(state.operations.services("").is_empty() && state.linked_from(TraceId(9)).is_empty());
 }
 
 #[test]
@@ -123,7 +131,11 @@ fn a_span_that_comes_again_replaces_the_earlier_one() {
     again.kind = Kind::Client;
     store.add_spans(vec![again.clone(), again]);
     assert_eq!(store.trace(TraceId(1)).expect("it").spans.len(), 2);
-    let operations = store.operations("shop");
+    let mut operations = Vec::new();
+    let _ = store.operations("shop", |name, kind| {
+        operations.push((name.to_owned(), kind));
+        Ok::<(), ()>(())
+    });
     assert_eq!(
         operations,
         [
@@ -159,7 +171,7 @@ fn a_giant_trace_is_capped_and_the_others_stay() {
 fn logs_may_come_before_their_spans() {
     let store = Store::new(1_000_000);
     store.add_logs(vec![log(Some(1), 5, "INFO")]);
-    assert!(store.trace(TraceId(1)).is_none() && store.traces_newest_first().is_empty());
+    assert!(store.trace(TraceId(1)).is_none() && store.traces_newest_first().next().is_none());
     assert_eq!(store.stats().traces, 0);
     store.add_spans(vec![span(1, 1)]);
     assert_eq!(times(&store.trace(TraceId(1)).expect("it").logs), [5]);
@@ -174,7 +186,7 @@ fn logs_without_a_trace_have_a_ring() {
     let stats = store.stats();
     assert!(stats.logs > 5 && stats.logs + stats.evicted_logs == 1_000);
     assert!(stats.bytes < 20_000, "a tenth and one span: {stats:?}");
-    assert_eq!(times(&store.logs(&any(2))), [1_000, 999]);
+    assert_eq!(times(&logs_of(&store, &any(2))), [1_000, 999]);
     assert!(store.trace(TraceId(1)).is_some());
 }
 
@@ -187,36 +199,46 @@ fn logs_are_filtered() {
         log(None, 2, "WARN"),
         log(Some(2), 4, ""),
     ]);
-    assert_eq!(times(&store.logs(&any(10))), [4, 3, 2, 1]);
+    assert_eq!(times(&logs_of(&store, &any(10))), [4, 3, 2, 1]);
     assert_eq!(
-        times(&store.logs(&LogFilter {
-            min_severity: Some(4),
-            ..any(10)
-        })),
+        times(&logs_of(
+            &store,
+            &LogFilter {
+                min_severity: Some(4),
+                ..any(10)
+            }
+        )),
         [3, 2]
     );
     assert_eq!(
-        times(&store.logs(&LogFilter {
-            trace_id: Some(TraceId(1)),
-            ..any(1)
-        })),
+        times(&logs_of(
+            &store,
+            &LogFilter {
+                trace_id: Some(TraceId(1)),
+                ..any(1)
+            }
+        )),
         [3]
     );
     assert!(
-        store
-            .logs(&LogFilter {
+        logs_of(
+            &store,
+            &LogFilter {
                 service: Some("other".into()),
                 ..any(10)
-            })
-            .is_empty()
+            }
+        )
+        .is_empty()
     );
     assert!(
-        store
-            .logs(&LogFilter {
+        logs_of(
+            &store,
+            &LogFilter {
                 trace_id: Some(TraceId(3)),
                 ..any(10)
-            })
-            .is_empty()
+            }
+        )
+        .is_empty()
     );
 }
 
@@ -270,7 +292,12 @@ fn resources_are_shared_and_go() {
         stats.bytes <= stats.limit_bytes && stats.traces > 20,
         "{stats:?}"
     );
-    assert!(store.services().len() as u64 <= stats.traces);
+    let mut services = 0;
+    let _ = store.services(|_| {
+        services += 1;
+        Ok::<(), ()>(())
+    });
+    assert!((1..=stats.traces).contains(&services), "{services}");
 }
 
 #[test]
@@ -344,7 +371,7 @@ fn resources_are_on_the_account_of_who_sends_them() {
         stats.logs > 50 && stats.logs + stats.evicted_logs == 2_000,
         "{stats:?}"
     );
-    assert_eq!(times(&store.logs(&any(1))), [1_999]);
+    assert_eq!(times(&logs_of(&store, &any(1))), [1_999]);
 }
 
 #[test]
@@ -360,4 +387,23 @@ fn what_finds_no_room_is_answered() {
     let refused = store.add_logs(logs.collect());
     assert_eq!(refused, store.stats().dropped_logs);
     assert!(refused > 100);
+}
+
+/// Also those of a trace with very many, and of one that goes meanwhile.
+#[test]
+fn logs_are_looked_at_in_parts() {
+    let store = Store::new(64 << 20);
+    let of = |trace, times: std::ops::Range<u64>| times.map(move |time| log(trace, time, ""));
+    store.add_logs(of(None, 0..5).chain(of(Some(1), 5..10_005)).collect());
+    store.add_logs(of(None, 10_005..10_010).collect());
+    let batches: Vec<_> = store.log_batches().collect();
+    assert!(batches.len() > 2 && batches.iter().all(|batch| batch.len() <= 4_096));
+    let all: Vec<u64> = batches.iter().flat_map(|batch| times(batch)).collect();
+    assert_eq!(all, (0..10_010).collect::<Vec<_>>());
+    let mut batches = store.log_batches();
+    let first = batches.next().expect("a part");
+    store.write().clear();
+    store.add_logs(vec![log(None, 1, "")]);
+    let rest: usize = batches.map(|batch| batch.len()).sum();
+    assert_eq!((first.len(), rest), (4_096, 1));
 }

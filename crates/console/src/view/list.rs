@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::answer::{Items, Page, Refused};
 use crate::model::Span;
 use crate::params::{BadParameter, Params};
-use crate::search::{DurationOf, Query, bounds, error_count, search};
+use crate::search::{DurationOf, Query, bounds, error_count, search, write_each};
 use crate::store::{Store, Trace};
 use crate::tree::Tree;
 
@@ -24,31 +25,21 @@ const KNOWN: [&str; 8] = [
     "limit",
 ];
 
-/// The answer.
 #[derive(Serialize)]
-pub(super) struct List {
-    traces: Vec<Summary>,
-    /// How many traces were looked at.
-    searched: usize,
-    /// Whether there may be more because the answer became too big (not because of `limit`).
-    truncated: bool,
-}
-
-#[derive(Serialize)]
-struct Summary {
+struct Summary<'a> {
     trace_id: String,
-    root_service: String,
-    root_name: String,
+    root_service: &'a str,
+    root_name: &'a str,
     start_us: u64,
     duration_us: f64,
     span_count: usize,
     error_count: usize,
-    services: Vec<Service>,
+    services: Vec<Service<'a>>,
 }
 
 #[derive(Serialize)]
-struct Service {
-    name: String,
+struct Service<'a> {
+    name: &'a str,
     spans: usize,
 }
 
@@ -77,27 +68,30 @@ pub(super) fn query(params: Params) -> Result<Query, BadParameter> {
     })
 }
 
-/// Searches and summarises.
-pub(super) fn list(store: &Store, query: &Query) -> List {
-    let found = search(store, query);
-    List {
-        traces: found.traces.iter().map(summary).collect(),
-        searched: found.searched,
-        truncated: found.truncated,
-    }
+/// Searches and summarises. `searched` is how many traces were looked at; `truncated`, whether there may be more because the
+/// answer became too big (not because of `limit`).
+pub(super) fn list(mut page: Page, store: &Store, query: &Query) -> Result<Page, Refused> {
+    let found = search(store, query, &mut page)?;
+    page.text("{\"traces\":[")?;
+    let mut items = Items::on(&mut page);
+    write_each(&mut items, store, &found.traces, |items, trace| {
+        items.put(&summary(trace))
+    })?;
+    let (searched, truncated) = (found.searched, found.truncated);
+    page.text(&format!(
+        "],\"searched\":{searched},\"truncated\":{truncated}}}"
+    ))?;
+    Ok(page)
 }
 
-fn summary(trace: &Trace) -> Summary {
+fn summary(trace: &Trace) -> Summary<'_> {
     let (start, end) = bounds(&trace.spans);
-    let root = Tree::new(&trace.spans)
-        .main_root(&trace.spans)
-        .map(|root| &trace.spans[root]);
+    let root = Tree::new(&trace.spans).main_root(&trace.spans);
+    let root = root.map(|root| &trace.spans[root]);
     Summary {
         trace_id: trace.id.to_string(),
-        root_service: root
-            .map(|root| root.resource.service.clone())
-            .unwrap_or_default(),
-        root_name: root.map(|root| root.name.clone()).unwrap_or_default(),
+        root_service: root.map_or("", |root| &root.resource.service),
+        root_name: root.map_or("", |root| &root.name),
         start_us: start / 1_000,
         duration_us: (end - start) as f64 / 1_000.0,
         span_count: trace.spans.len(),
@@ -107,17 +101,14 @@ fn summary(trace: &Trace) -> Summary {
 }
 
 /// Spans of each service, by name.
-fn services(spans: &[Arc<Span>]) -> Vec<Service> {
+fn services(spans: &[Arc<Span>]) -> Vec<Service<'_>> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for span in spans {
         *counts.entry(&span.resource.service).or_default() += 1;
     }
     counts
         .into_iter()
-        .map(|(name, spans)| Service {
-            name: name.to_owned(),
-            spans,
-        })
+        .map(|(name, spans)| Service { name, spans })
         .collect()
 }
 

@@ -2,12 +2,13 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::critical_path::critical_path;
-use crate::model::{Attributes, LogRecord, Span, SpanId, Status, TraceId};
+use crate::model::{Attributes, LogRecord, Resource as Sender, Span, SpanId, Status, TraceId};
 use crate::search::{bounds, error_count};
 use crate::store::{Store, Trace};
 use crate::tree::Tree;
@@ -27,10 +28,21 @@ pub(super) struct Waterfall<'a> {
     error_count: usize,
     dropped_spans: u64,
     linked_from: Vec<LinkedFrom>,
+    /// Attributes of senders; rows name their place.
+    resources: Vec<Resource<'a>>,
     /// Parents before children, children by start.
     rows: Rows<'a>,
     /// Log lines of no span that is here.
     logs: Lines<'a>,
+}
+
+/// Attributes of a sender.
+struct Resource<'a>(&'a Attributes);
+
+impl Serialize for Resource<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        pairs(self.0, serializer)
+    }
 }
 
 #[derive(Serialize)]
@@ -57,8 +69,8 @@ struct Row<'a> {
     critical: Vec<Section>,
     #[serde(serialize_with = "pairs")]
     attributes: &'a Attributes,
-    #[serde(serialize_with = "pairs")]
-    resource: &'a Attributes,
+    /// Its place in `resources`.
+    resource: usize,
     scope: &'a str,
     events: Vec<Event<'a>>,
     links: Vec<Link<'a>>,
@@ -114,17 +126,24 @@ pub(crate) fn pairs<S: Serializer>(
     serializer.collect_seq(attributes.iter().map(|(key, value)| Pair { key, value }))
 }
 
-/// Lays the trace out; the store says what its links point to and what points here.
-pub(super) fn waterfall<'a>(store: &Store, trace: &'a Trace) -> Waterfall<'a> {
+/// Lays the trace out; the store says what its links point to and what points here. `more` is told what that takes beside the trace,
+/// and may end it.
+pub(super) fn waterfall<'a, E>(
+    store: &Store,
+    trace: &'a Trace,
+    more: impl FnMut(usize) -> Result<(), E>,
+) -> Result<Waterfall<'a>, E> {
     let spans = &trace.spans;
     let tree = Tree::new(spans);
     let (start_ns, end_ns) = bounds(spans);
     let (layout, stray) = Layout::new(store, trace, &tree, start_ns);
+    let resources = layout.senders.iter();
+    let resources = resources.map(|sender| Resource(&sender.attributes));
     let services: BTreeSet<&str> = spans
         .iter()
         .map(|span| span.resource.service.as_str())
         .collect();
-    Waterfall {
+    Ok(Waterfall {
         trace_id: trace.id.to_string(),
         complete: trace.dropped_spans == 0 && tree.is_complete(spans),
         missing_parents: tree.missing_parents.iter().map(SpanId::to_string).collect(),
@@ -134,7 +153,8 @@ pub(super) fn waterfall<'a>(store: &Store, trace: &'a Trace) -> Waterfall<'a> {
         span_count: spans.len(),
         error_count: error_count(spans),
         dropped_spans: trace.dropped_spans,
-        linked_from: linked_from(store, trace.id),
+        linked_from: linked_from(store, trace.id, more)?,
+        resources: resources.collect(),
         rows: Rows {
             tree,
             layout: RefCell::new(layout),
@@ -143,7 +163,7 @@ pub(super) fn waterfall<'a>(store: &Store, trace: &'a Trace) -> Waterfall<'a> {
             records: stray,
             start_ns,
         },
-    }
+    })
 }
 
 /// All rows. Each is made only while it is written: with links and log lines they are larger than the spans.
@@ -167,6 +187,9 @@ impl Serialize for Rows<'_> {
 struct Layout<'a> {
     trace: &'a Trace,
     start_ns: u64,
+    senders: Vec<&'a Sender>,
+    /// Where in `senders` a span's is.
+    places: HashMap<*const Sender, usize>,
     critical: HashMap<usize, Vec<Section>>,
     logs: HashMap<SpanId, Vec<&'a LogRecord>>,
     /// Traces in the store that links may point to.
@@ -194,9 +217,20 @@ impl<'a> Layout<'a> {
         let links = spans.iter().flat_map(|span| &span.links);
         let known = store.known(links.map(|link| link.trace_id));
         let (logs, stray) = logs(trace);
+        let (mut senders, mut places) = (Vec::new(), HashMap::new());
+        for span in spans {
+            places
+                .entry(Arc::as_ptr(&span.resource))
+                .or_insert_with(|| {
+                    senders.push(&*span.resource);
+                    senders.len() - 1
+                });
+        }
         let layout = Self {
             trace,
             start_ns,
+            senders,
+            places,
             critical,
             logs,
             known,
@@ -226,7 +260,7 @@ impl<'a> Layout<'a> {
             has_children,
             critical: self.critical.remove(&index).unwrap_or_default(),
             attributes: &span.attributes,
-            resource: &span.resource.attributes,
+            resource: self.places[&Arc::as_ptr(&span.resource)],
             scope: &span.scope.name,
             events: self.events(span),
             links: self.links(span),
@@ -298,16 +332,23 @@ fn log(record: &LogRecord, start_ns: u64) -> Log<'_> {
     }
 }
 
-fn linked_from(store: &Store, id: TraceId) -> Vec<LinkedFrom> {
-    // The store sorts by trace, so one trace is fetched once.
-    let mut fetched: Option<Trace> = None;
+fn linked_from<E>(
+    store: &Store,
+    id: TraceId,
+    mut more: impl FnMut(usize) -> Result<(), E>,
+) -> Result<Vec<LinkedFrom>, E> {
     let mut linked = Vec::new();
-    for (trace_id, span_id) in store.linked_from(id) {
-        if fetched.as_ref().is_none_or(|trace| trace.id != trace_id) {
-            fetched = store.trace(trace_id);
-        }
-        let spans = fetched.iter().flat_map(|trace| &trace.spans);
-        if let Some(span) = spans.into_iter().find(|span| span.span_id == span_id) {
+    let links = store.linked_from(id);
+    // The store sorts by trace, so one trace is fetched once.
+    for links in links.chunk_by(|left, right| left.0 == right.0) {
+        let spans = store.trace(links[0].0).map(|trace| trace.spans);
+        let spans = spans.iter().flatten();
+        let by_id: HashMap<SpanId, &Arc<Span>> = spans.map(|span| (span.span_id, span)).collect();
+        for (trace_id, span_id) in links {
+            let Some(span) = by_id.get(span_id) else {
+                continue;
+            };
+            more(LINKED_FROM + span.resource.service.len() + span.name.len())?;
             linked.push(LinkedFrom {
                 trace_id: trace_id.to_string(),
                 span_id: span_id.to_string(),
@@ -316,8 +357,11 @@ fn linked_from(store: &Store, id: TraceId) -> Vec<LinkedFrom> {
             });
         }
     }
-    linked
+    Ok(linked)
 }
+
+/// What a span that points here takes beside its names, with the ids as text.
+const LINKED_FROM: usize = 224;
 
 fn microseconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1_000.0

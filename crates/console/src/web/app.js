@@ -1004,7 +1004,7 @@
     const part = (title, number, content, testid) => h('section', { 'data-testid': testid },
       h('h3', {}, title, number > 1 && h('span', { class: 'number' }, count(number))), content);
     const attributes = row.attributes || [];
-    const resource = row.resource || [];
+    const resource = (trace.resources || [])[row.resource] || [];
     const events = row.events || [];
     const links = row.links || [];
     const logs = row.logs || [];

@@ -387,3 +387,56 @@ async fn grafanas_health_check_is_answered() {
         json!([{"metric": {}, "value": [1767225600.5, "2"]}])
     );
 }
+
+#[tokio::test]
+async fn an_error_of_the_sender_is_an_error() {
+    let console = Running::start();
+    let mut failed = log(9, "failed", None);
+    failed["attributes"] = json!([{"key": "__error__", "value": {"stringValue": "SenderErr"}}]);
+    let records = vec![failed, log(9, "fine", None)];
+    console.take("/v1/logs", &logs("shop", records)).await;
+    let shop = r#"{service_name="shop"}"#;
+    for (stages, expected) in [
+        ("| missing > 5", vec!["failed"]),
+        ("| drop __error__ | missing > 5", vec![]),
+        (r#"| missing > 5 | __error__="""#, vec![]),
+        (r#"| __error__="SenderErr""#, vec!["failed"]),
+    ] {
+        assert_eq!(
+            lines(&console, &format!("{shop} {stages}")).await,
+            expected,
+            "{stages}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn classes_of_letters_are_those_of_loki() {
+    let console = Running::start();
+    let texts = ["abcdefgh9", "äbcdefgh9", "a b"];
+    let records = texts.map(|text| log(9, text, None));
+    console
+        .take("/v1/logs", &logs("shop", records.to_vec()))
+        .await;
+    let shop = r#"{service_name="shop"}"#;
+    for (regex, expected) in [
+        (r"^\w{9}$", vec!["abcdefgh9"]),
+        (r"^\w{0,1000}$", vec!["abcdefgh9"]),
+        (r"^[^\W\d]+\d$", vec!["abcdefgh9"]),
+        (r"\W", vec!["a b", "äbcdefgh9"]),
+        (r"[\s]", vec!["a b"]),
+        (r"\\w", vec![]),
+    ] {
+        let mut found = lines(&console, &format!("{shop} |~ `{regex}`")).await;
+        found.sort();
+        assert_eq!(found, expected, "{regex}");
+    }
+    for bomb in [
+        r"(\w{1000}){1000}",
+        r"((a{100}){100}){100}",
+        r"(?:.{1000}){99}",
+    ] {
+        let why = refusal(&console, &format!("{shop} |~ `{bomb}`")).await;
+        assert!(why.contains("regular expression"), "{why}");
+    }
+}

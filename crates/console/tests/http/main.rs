@@ -13,4 +13,5 @@ mod loki_paths;
 mod memory;
 mod naming;
 mod payload;
+mod readers;
 mod scraping;

@@ -11,16 +11,10 @@ use crate::model::{Attributes, Event, Kind, Link, Resource, Scope, Span, Status}
 use crate::otlp::{DROPPED_EVENTS, DROPPED_KEY, DROPPED_LINKS};
 use crate::store::Trace;
 
-/// The message `TracesData`.
+/// The message `ResourceSpans`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct TracesData<'a> {
-    resource_spans: Vec<ResourceSpans<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ResourceSpans<'a> {
+pub(super) struct ResourceSpans<'a> {
     resource: WithAttributes<'a>,
     scope_spans: Vec<ScopeSpans<'a>>,
 }
@@ -78,14 +72,8 @@ struct KeyValue<'a> {
     value: AnyValue<'a>,
 }
 
-/// One group for each sender and scope of each trace, since readers of a search take each group for a part of one trace.
-pub(super) fn render(traces: &[Trace]) -> TracesData<'_> {
-    TracesData {
-        resource_spans: traces.iter().flat_map(groups).collect(),
-    }
-}
-
-fn groups(trace: &Trace) -> Vec<ResourceSpans<'_>> {
+/// One group for each sender of each trace, since readers of a search take each group for a part of one trace.
+pub(super) fn groups(trace: &Trace) -> Vec<ResourceSpans<'_>> {
     let mut groups: Vec<ResourceSpans<'_>> = Vec::new();
     let mut senders: HashMap<*const Resource, (usize, HashMap<String, usize>)> = HashMap::new();
     for span in &trace.spans {
@@ -330,6 +318,7 @@ mod tests {
             id: TraceId(1),
             spans,
             logs: Vec::new(),
+            bytes: 0,
             dropped_spans: 0,
             arrived: Instant::now(),
         };
@@ -351,9 +340,6 @@ mod tests {
                 "status": {"code": 2, "message": "late"},
             }]}],
         }]});
-        assert_eq!(
-            serde_json::to_value(render(&[trace])).expect("JSON"),
-            expected
-        );
+        assert_eq!(json!({"resourceSpans": groups(&trace)}), expected);
     }
 }

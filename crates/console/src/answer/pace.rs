@@ -1,0 +1,71 @@
+//! When an answer goes on, and when others do.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Answers;
+use crate::ingest::Turn;
+
+/// An answer that takes longer than this goes on in turns with its like, so that others never wait for it.
+const SHORT: Duration = Duration::from_millis(2);
+
+/// How fast an answer may go: at once while it is short, then in turns with others.
+#[derive(Debug)]
+pub(super) struct Pace {
+    turn: Option<Turn>,
+    begun: Instant,
+    long: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+    place: Option<OwnedSemaphorePermit>,
+    /// How long others had their turn.
+    pub waited: Duration,
+}
+
+impl Pace {
+    /// Waits until it may begin.
+    pub async fn begin(answers: &Answers) -> Self {
+        let turn = Turn::wait(answers.beginning.clone()).await;
+        Self {
+            turn: Some(turn),
+            begun: Instant::now(),
+            long: answers.long.clone(),
+            places: answers.places.clone(),
+            place: None,
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// There is a thread for it.
+    pub fn start(&mut self) {
+        self.begun = Instant::now();
+    }
+
+    /// Whether it is a long one.
+    #[cfg(test)]
+    pub fn is_long(&self) -> bool {
+        self.place.is_some()
+    }
+
+    /// Lets others have their turn if need be; `false` if this is a long one and there are too many.
+    pub fn pass(&mut self) -> bool {
+        if self.place.is_none() && self.begun.elapsed() > SHORT {
+            self.place = self.places.clone().try_acquire_owned().ok();
+            if self.place.is_none() {
+                return false;
+            }
+        }
+        if let Some(turn) = self.turn.as_mut().filter(|_| self.place.is_some()) {
+            let since = Instant::now();
+            turn.pass_among(&self.long);
+            self.waited += since.elapsed();
+        }
+        true
+    }
+
+    /// Computed: what is left is to be read.
+    pub fn end(&mut self) {
+        (self.turn, self.place) = (None, None);
+    }
+}
