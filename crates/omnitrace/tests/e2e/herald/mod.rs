@@ -1,6 +1,8 @@
 //! `omnitrace herald`: no alert is lost, whatever is sent and whoever is down.
 
+mod access;
 mod blame;
+mod dripping;
 mod hostile;
 mod locks;
 mod releases;
@@ -38,6 +40,11 @@ impl Herald {
             "BACKEND_CLIENT_KEY",
             "HERALD_SLACK_WEBHOOK_URL",
             "HERALD_WEBHOOK_URL",
+            "HERALD_SECRET",
+            "HERALD_SECRET_FILE",
+            "HERALD_TLS_CERTIFICATE",
+            "HERALD_TLS_KEY",
+            "HERALD_TLS_CLIENT_CA",
         ] {
             command.env_remove(name);
         }
