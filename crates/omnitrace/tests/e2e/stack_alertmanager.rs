@@ -35,7 +35,10 @@ const RECEIVERS: [(&str, &[(&str, &str)]); 6] = [
         "watchdog",
         &[("watchdog_url", "https://dead-man.example/ping")],
     ),
-    ("herald", &[]),
+    (
+        "herald",
+        &[("herald_secret", "correct-horse-battery-staple")],
+    ),
 ];
 
 fn write(directory: &Path, files: &[(&str, &str)]) {
@@ -53,7 +56,7 @@ async fn render(secrets: &Path, output: &Path, herald: Option<&str>) -> (i32, St
         .arg("--output")
         .arg(output);
     if let Some(herald) = herald {
-        command.args(["--herald-url", herald]);
+        command.args(["--herald-url"]).args(herald.split(' '));
     }
     let mut child = Child::spawn("alertmanager-config", command);
     let status = child.wait().await;
@@ -91,6 +94,7 @@ async fn amtool_accepts_every_combination_of_secrets() {
             );
         }
         assert_eq!(text.contains("http://herald:9095/alerts"), on(5));
+        assert_eq!(text.contains("/herald_secret"), on(5));
         for (labels, receiver) in [
             (["alertname=A", "severity=page"], "page"),
             (["alertname=A", "severity=ticket"], "ticket"),
@@ -106,6 +110,39 @@ async fn amtool_accepts_every_combination_of_secrets() {
             assert!(
                 ok && said.lines().next() == Some(receiver),
                 "{labels:?}: {said}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
+async fn amtool_accepts_what_herald_asks_for() {
+    let directory = Directory::new();
+    let output = directory.path().join("alertmanager.yml");
+    let path = output.to_str().expect("a path of text");
+    let files =
+        "--herald-ca /tls/ca.crt --herald-certificate /tls/tls.crt --herald-key /tls/tls.key";
+    for secret in ["", "correct-horse-battery-staple"] {
+        write(directory.path(), &[("herald_secret", secret)]);
+        let herald = format!("https://herald:9095 {files}");
+        let (code, said) = render(directory.path(), &output, Some(&herald)).await;
+        assert_eq!(code, 0, "{said}");
+        let (valid, said) = run_tool("amtool", &["check-config", path]);
+        assert!(valid, "{said}");
+        let config: Value =
+            serde_json::from_slice(&std::fs::read(&output).expect("the file")).expect("JSON");
+        for receiver in ["page", "ticket"] {
+            let mut receivers = config["receivers"].as_array().expect("a list").iter();
+            let found = receivers
+                .find(|found| found["name"] == receiver)
+                .expect(receiver);
+            let http = &found["webhook_configs"][0]["http_config"];
+            assert_eq!(http["tls_config"]["key_file"], "/tls/tls.key", "{found}");
+            let file = http["authorization"]["credentials_file"].as_str();
+            assert_eq!(
+                file.is_some_and(|file| file.ends_with("/herald_secret")),
+                !secret.is_empty()
             );
         }
     }
@@ -144,6 +181,27 @@ async fn half_a_receiver_is_an_error_that_names_the_file() {
         assert!(said.contains(expected), "{expected:?} in {said}");
         assert!(!output.exists(), "nothing is written");
     }
+    let secrets = directory.path().join("herald");
+    std::fs::create_dir(&secrets).expect("a directory");
+    let (code, said) = render(&secrets, &output, Some("http://a:hunter2@herald:9095")).await;
+    assert_eq!(code, 1, "{said}");
+    assert!(
+        said.contains("--herald-url: ") && said.contains("herald/herald_secret"),
+        "{said}"
+    );
+    assert!(!said.contains("hunter2") && !output.exists(), "{said}");
+    write(
+        &secrets,
+        &[(
+            "herald_secret",
+            "correct-horse-battery\nstaple-staple-staple\n",
+        )],
+    );
+    let (code, said) = render(&secrets, &output, Some("http://herald:9095")).await;
+    assert!(
+        code == 1 && said.contains("Alertmanager sends one secret"),
+        "{said}"
+    );
     let (code, said) = render(&directory.path().join("none"), &output, None).await;
     assert_eq!(code, 1);
     assert!(said.contains("there is no such directory"), "{said}");
