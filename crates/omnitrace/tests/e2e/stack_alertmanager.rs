@@ -5,9 +5,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::backend_tls::Pki;
 use crate::harness::{
     Capture, Child, Directory, eventually, http, omnitrace, run_tool, spawn_tool,
 };
+use crate::herald::{Herald, arrived};
 
 /// What each receiver needs.
 const RECEIVERS: [(&str, &[(&str, &str)]); 6] = [
@@ -217,13 +219,18 @@ struct Alertmanager {
 
 impl Alertmanager {
     async fn start() -> Self {
+        let webhook = Capture::answering(&json!({}));
+        let url = webhook.url();
+        Self::sending_to(webhook, &[("webhook_url", &url)], None).await
+    }
+
+    async fn sending_to(webhook: Capture, files: &[(&str, &str)], herald: Option<&str>) -> Self {
         let directory = Directory::new();
         let secrets = directory.path().join("secrets");
         std::fs::create_dir(&secrets).expect("a directory");
-        let webhook = Capture::answering(&json!({}));
-        write(&secrets, &[("webhook_url", &webhook.url())]);
+        write(&secrets, files);
         let output = directory.path().join("alertmanager.yml");
-        let (code, said) = render(&secrets, &output, None).await;
+        let (code, said) = render(&secrets, &output, herald).await;
         assert_eq!(code, 0, "{said}");
         // Nobody waits half a minute for a test.
         let text = std::fs::read_to_string(&output).expect("the file");
@@ -369,4 +376,42 @@ async fn a_page_silences_the_tickets_of_its_own_objective_and_no_others() {
         .map(|(name, _)| name.as_str())
         .collect();
     assert_eq!(sent, want);
+}
+
+#[tokio::test]
+#[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
+async fn alertmanager_is_let_in_by_its_secret_and_its_certificate() {
+    let (pki, state) = (Pki::new(), Directory::new());
+    let webhook = Capture::answering(&json!({}));
+    let [certificate, key, ca, own, own_key] = [
+        "localhost.crt",
+        "localhost.key",
+        "ca.crt",
+        "client.crt",
+        "client.key",
+    ]
+    .map(|name| pki.path(name).display().to_string());
+    let secret = "correct-horse-battery-staple";
+    let settings = [
+        ("HERALD_WEBHOOK_URL", webhook.url()),
+        ("HERALD_SECRET", secret.to_owned()),
+        ("HERALD_TLS_CERTIFICATE", certificate),
+        ("HERALD_TLS_KEY", key),
+        ("HERALD_TLS_CLIENT_CA", ca.clone()),
+    ];
+    let settings = settings
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    let herald = Herald::start(state.path(), &settings).await;
+    let port = herald.port();
+    let herald = format!(
+        "https://localhost:{port} --herald-ca {ca} --herald-certificate {own} --herald-key {own_key}"
+    );
+    let alertmanager =
+        Alertmanager::sending_to(webhook, &[("herald_secret", secret)], Some(&herald)).await;
+    alertmanager
+        .fire(json!([alert("one", "page", json!({}))]))
+        .await;
+    let notification = arrived(&alertmanager.webhook, 1).await.remove(0).json();
+    assert_eq!(notification["alerts"][0]["labels"]["name"], "one");
 }

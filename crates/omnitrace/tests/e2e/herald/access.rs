@@ -116,7 +116,7 @@ async fn only_a_certificate_of_the_authority_brings_alerts() {
         .each_ref()
         .map(|(name, value)| (*name, value.as_str()));
     let mut herald = Herald::start(state.path(), &settings).await;
-    let port = herald.url.rsplit(':').next().unwrap().to_owned();
+    let port = herald.port().to_owned();
     let url = format!("https://localhost:{port}");
     let read = |name: &str| std::fs::read(pki.path(name)).unwrap();
     let client = |certificate: bool| {
@@ -157,6 +157,9 @@ async fn only_a_certificate_of_the_authority_brings_alerts() {
     assert!(herald.child.terminate().await.success());
 }
 
+/// Settings, the variable that is named, and what is said of it.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+
 #[tokio::test]
 async fn a_door_that_cannot_be_locked_is_not_opened() {
     let (pki, state) = (Pki::new(), tempfile::tempdir().unwrap());
@@ -171,7 +174,7 @@ async fn a_door_that_cannot_be_locked_is_not_opened() {
     ]
     .map(file);
     let tls = "HERALD_TLS_CERTIFICATE";
-    let cases: [(&[(&str, &str)], &str, &str); 9] = [
+    let cases: [Case; 9] = [
         (
             &[("HERALD_SECRET", "short")],
             "HERALD_SECRET: allowed: 16 to 512",

@@ -63,6 +63,11 @@ impl Herald {
         }
     }
 
+    /// The port that it listens on.
+    pub fn port(&self) -> &str {
+        self.url.rsplit(':').next().unwrap_or_default()
+    }
+
     async fn post(&self, payload: &Value) -> Reply {
         let request = self.client.post(format!("{}/alerts", self.url));
         Reply::read(request.json(payload).send().await.expect("an answer")).await
