@@ -16,6 +16,7 @@ mod outbox;
 mod postgres;
 mod roles;
 mod rules;
+mod terminal;
 mod up;
 
 use std::process::ExitCode;
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
     match roles::run(cli::Cli::parse().chosen()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            terminal::complain(&error);
             ExitCode::FAILURE
         }
     }

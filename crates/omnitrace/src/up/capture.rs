@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use redact::plain;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
@@ -43,7 +44,7 @@ impl LastLines {
         };
         lines
             .iter()
-            .map(|line| format!("    {}", readable(line)))
+            .map(|line| format!("    {}", plain::one_line(&readable(line))))
             .collect::<Vec<_>>()
             .join("\n")
     }
@@ -83,7 +84,7 @@ pub fn start(output: PipeReader, log: &Path, append: bool) -> io::Result<Output>
         while let Some(line) = next_line(&mut reader) {
             let (line, announced) = understand(line);
             // A full disk must not stop the stack; the last lines are still there.
-            log.write(&line).ok();
+            log.write(&plain::one_line(&line)).ok();
             lines.push(line);
             match announced {
                 Some(Announced::Stopped) => has_stopped.send_replace(()),
