@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use service::{ApiError, FieldError};
 
+use telemetry::redact::{redact, redact_value};
+
 use crate::text::shortened;
 
 /// The only version there is.
@@ -168,6 +170,7 @@ impl Payload {
             .sort_by_key(|alert| alert.status == Status::Resolved);
         self.truncated_alerts += (self.alerts.len() - most) as u64;
         self.alerts.truncate(most);
+        self.external_url = redact(&self.external_url).into_owned();
         for text in [
             &mut self.group_key,
             &mut self.receiver,
@@ -178,6 +181,7 @@ impl Payload {
         bound_labels(&mut self.common_labels);
         bound_labels(&mut self.common_annotations);
         for alert in &mut self.alerts {
+            alert.generator_url = redact(&alert.generator_url).into_owned();
             cut(&mut alert.generator_url);
             cut(&mut alert.fingerprint);
             bound_labels(&mut alert.labels);
@@ -195,10 +199,10 @@ fn bound_labels(labels: &mut Labels) {
     });
     let kept = std::mem::take(labels).into_iter();
     *labels = kept
-        .map(|(mut name, mut value)| {
-            cut(&mut name);
-            cut(&mut value);
-            (name, value)
+        .map(|(name, value)| {
+            // Redacted first: half a secret is not recognised.
+            let value = redact_value(&name, &value);
+            (shortened(&name, MAX_TEXT), shortened(&value, MAX_TEXT))
         })
         .collect();
 }

@@ -12,6 +12,7 @@ use url::Url;
 use crate::access::Secret;
 use crate::backend_tls::BackendTls;
 use crate::front_tls::FrontTls;
+use crate::links::without_login;
 
 /// Settings as they are written; an empty text is none.
 #[derive(Debug, Default, Clone)]
@@ -117,12 +118,14 @@ impl Raw {
 
     pub(crate) fn sites(&self) -> Result<Sites, SettingError> {
         let jaeger = site("JAEGER_PUBLIC_URL", self.jaeger_public_url.as_deref())?;
+        let jaeger = match jaeger {
+            Some(url) => Some(url),
+            None => site("JAEGER_URL", self.jaeger_url.as_deref())?,
+        };
+        let grafana = site("GRAFANA_URL", self.grafana_url.as_deref())?;
         Ok(Sites {
-            grafana: site("GRAFANA_URL", self.grafana_url.as_deref())?,
-            jaeger: match jaeger {
-                Some(url) => Some(url),
-                None => site("JAEGER_URL", self.jaeger_url.as_deref())?,
-            },
+            grafana: grafana.map(without_login),
+            jaeger: jaeger.map(without_login),
         })
     }
 
@@ -180,14 +183,14 @@ fn http(text: &str) -> Option<Url> {
     (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
 }
 
-/// The base URL of a backend, perhaps below a path.
+/// The base URL of a backend, perhaps below a path. A user and password in it are sent as basic authentication.
 fn site(variable: &str, text: Option<&str>) -> Result<Option<Url>, SettingError> {
     let Some(text) = given(text) else {
         return Ok(None);
     };
-    let plain = |url: &Url| url.username().is_empty() && url.query().is_none();
+    let plain = |url: &Url| url.query().is_none() && url.fragment().is_none();
     http(text).filter(plain).map(Some).ok_or_else(|| {
-        let example = "allowed: http(s)://host[:port][/path] without user and query";
+        let example = "allowed: http(s)://[user:password@]host[:port][/path] without query";
         wrong(variable, example)
     })
 }
