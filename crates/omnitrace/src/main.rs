@@ -21,15 +21,13 @@ mod up;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
     // reqwest is built without a TLS provider of its own (feature unification with the downloader).
     // A second installation is refused, which is fine.
     rustls::crypto::ring::default_provider()
         .install_default()
         .ok();
-    match roles::run(cli::Cli::parse().chosen()) {
+    match roles::run(terminal::parse::<cli::Cli>().chosen()) {
         Ok(code) => code,
         Err(error) => {
             terminal::complain(&error);

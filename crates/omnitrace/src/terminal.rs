@@ -2,8 +2,39 @@
 
 use std::io::Write;
 
+use clap::error::{ContextValue, Error};
+use clap::{CommandFactory, FromArgMatches};
 use redact::{plain, redact};
 use serde_json::Value;
+
+/// Reads the command line. An address may hold a password: the help shows no variable's value, and an error no secret.
+pub fn parse<C: CommandFactory + FromArgMatches>() -> C {
+    let mut command = without_values(C::command());
+    let matches = command.try_get_matches_from_mut(std::env::args_os());
+    matches
+        .and_then(|matches| C::from_arg_matches(&matches))
+        .unwrap_or_else(|error| without_secrets(error.format(&mut command)).exit())
+}
+
+fn without_values(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| arg.hide_env_values(true))
+        .mut_subcommands(without_values)
+}
+
+fn without_secrets(mut error: Error) -> Error {
+    let quotes: Vec<_> = error
+        .context()
+        .filter_map(|(kind, value)| match value {
+            ContextValue::String(text) => Some((kind, quoted(text))),
+            _ => None,
+        })
+        .collect();
+    for (kind, text) in quotes {
+        error.insert(kind, ContextValue::String(text));
+    }
+    error
+}
 
 /// A text from elsewhere on one line, without secrets: a password in an address, for example.
 pub fn quoted(text: &str) -> String {

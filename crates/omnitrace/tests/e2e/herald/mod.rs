@@ -6,6 +6,7 @@ mod dripping;
 mod hostile;
 mod locks;
 mod releases;
+mod text;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
