@@ -1,7 +1,6 @@
 //! `omnitrace health`: is every part ready?
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -17,7 +16,9 @@ pub fn run(args: &HealthArgs) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let checks = runtime.block_on(check_all(targets(args)?, args.timeout))?;
+    let client = reqwest::Client::builder().no_proxy().timeout(args.timeout);
+    let client = args.tls.clone().files().client(client)?;
+    let checks = runtime.block_on(check_all(targets(args)?, &client))?;
     let whole_stack = args.url.is_empty();
     let healthy = checks.iter().all(|check| check.is_well(whole_stack));
     if args.json {
@@ -93,11 +94,7 @@ fn targets(args: &HealthArgs) -> Result<Vec<Target>> {
         .collect())
 }
 
-async fn check_all(targets: Vec<Target>, timeout: Duration) -> Result<Vec<Check>> {
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(timeout)
-        .build()?;
+async fn check_all(targets: Vec<Target>, client: &reqwest::Client) -> Result<Vec<Check>> {
     let mut checks = Vec::new();
     let tasks: Vec<_> = targets
         .into_iter()

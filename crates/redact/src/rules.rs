@@ -81,7 +81,7 @@ const SEPARATOR: &str = r"(?:=>|:=|={1,3}|:{1,2}|%3[ad])";
 const PLACEHOLDER: &str = r"(?:[a-z_]+\()?\$[0-9]{1,3}(?:::[a-z_]+)?|\?|%s|%\([a-z_]+\)s|:(?:[0-9]{1,3}|[a-z_]*(?:password|token|secret))|@p[0-9]+|\$?\{[a-z0-9_.]*\}|<[a-z0-9_ .-]+>|\*+|\[redacted\]|\[filtered\]|[0-9]{1,2}";
 
 /// … and the words of messages about secrets.
-const PROSE: &str = "absent|active|already|and|are|bad|blank|cannot|changed|closed|created|denied|disabled|does|empty|enabled|ended|error|expired|\
+const PROSE: &str = "absent|active|allowed|already|and|are|bad|blank|cannot|changed|closed|created|denied|disabled|does|empty|enabled|ended|error|expired|\
     failed|failure|false|for|forbidden|from|has|hidden|in|incorrect|invalid|is|malformed|mismatch|missing|must|nil|no|none|not|null|of|ok|omitted|\
     opened|optional|or|present|refused|rejected|required|revoked|set|should|started|string|the|too|true|unauthorized|undefined|unexpected|unknown|\
     unset|unsupported|valid|verified|was|wrong";

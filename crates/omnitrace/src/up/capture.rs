@@ -220,6 +220,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_last_lines_of_a_child_write_nothing_but_themselves() {
+        let lines = LastLines::default();
+        lines.push(
+            r#"{"level":"ERROR","message":"a\u001b[2K\r\nready","error":"b\u009b\u2028c"}"#
+                .to_owned(),
+        );
+        lines.push("plain \u{1b}[1A\u{202e}".to_owned());
+        assert_eq!(
+            lines.text(),
+            "    ERROR a [2K  ready  error=b  c\n    plain  [1A"
+        );
+    }
+
+    #[test]
     fn a_log_file_is_bounded() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("data.log");

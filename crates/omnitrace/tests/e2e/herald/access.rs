@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::{Herald, alert, arrived};
 use crate::backend_tls::Pki;
-use crate::harness::{Capture, Child};
+use crate::harness::{Capture, Child, omnitrace};
 
 const SECRET: &str = "correct-horse-battery-staple";
 
@@ -146,6 +146,19 @@ async fn only_a_certificate_of_the_authority_brings_alerts() {
         .unwrap();
     let metrics = metrics.text().await.unwrap();
     assert!(metrics.contains("outcome=\"unauthorized\"} 1"), "{metrics}");
+    // Nor does a probe.
+    let mut probe = omnitrace([
+        "health",
+        "--url",
+        &url,
+        "--backend-certificate",
+        &file("ca.crt"),
+    ]);
+    probe
+        .env_remove("BACKEND_CLIENT_CERTIFICATE")
+        .env_remove("BACKEND_CLIENT_KEY");
+    let mut probe = Child::spawn("health", probe);
+    assert!(probe.wait().await.success(), "{}", probe.output());
     assert!(
         herald
             .client

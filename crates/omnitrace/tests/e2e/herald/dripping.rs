@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use reqwest::Certificate;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{Herald, alert, arrived};
+use crate::backend_tls::Pki;
 use crate::harness::{Capture, Reply, eventually, http};
 
 /// What they may make it grow by, in KiB: of the 48 MiB that Compose gives herald it takes 16 at rest.
@@ -49,6 +51,47 @@ fn beginnings() -> [(usize, Vec<u8>); 4] {
         (30, body(2 << 20)),
         (300, idle),
     ]
+}
+
+#[tokio::test]
+async fn handshakes_that_drip_lock_nobody_out() {
+    let (pki, state) = (Pki::new(), tempfile::tempdir().unwrap());
+    let file = |name: &str| pki.path(name).display().to_string();
+    let settings = [
+        ("HERALD_TLS_CERTIFICATE", file("localhost.crt")),
+        ("HERALD_TLS_KEY", file("localhost.key")),
+    ];
+    let settings = settings
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    let mut herald = Herald::start(state.path(), &settings).await;
+    let address = format!("127.0.0.1:{}", herald.port());
+    let opened = Arc::new(AtomicUsize::new(0));
+    let mut drips = tokio::task::JoinSet::new();
+    // The head of a record of 256 bytes, which do not come.
+    let beginning = Arc::new(vec![0x16, 3, 1, 1, 0]);
+    for _ in 0..400 {
+        drips.spawn(drip(address.clone(), beginning.clone(), opened.clone()));
+    }
+    eventually("they are there", async || {
+        (opened.load(Ordering::Relaxed) > 400).then_some(())
+    })
+    .await;
+    let trusted = std::fs::read(pki.path("ca.crt")).unwrap();
+    for _ in 0..3 {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(20))
+            .tls_certs_only([Certificate::from_pem(&trusted).unwrap()]);
+        let request = client
+            .build()
+            .unwrap()
+            .post(format!("https://localhost:{}/alerts", herald.port()));
+        let answer = request.json(&alert("ServiceDown", "firing")).send().await;
+        assert_eq!(answer.expect("an answer").status(), 200);
+    }
+    drips.shutdown().await;
+    assert!(herald.child.terminate().await.success());
 }
 
 fn peak(pid: u32) -> u64 {
