@@ -54,6 +54,21 @@ fn beginnings() -> [(usize, Vec<u8>); 4] {
 }
 
 #[tokio::test]
+async fn a_body_of_labels_alone_fills_no_memory() {
+    let state = tempfile::tempdir().unwrap();
+    let mut herald = Herald::start(state.path(), &[]).await;
+    let at_rest = peak(herald.child.pid());
+    let mut payload = alert("ServiceDown", "firing");
+    for number in 0..350_000 {
+        payload["commonLabels"][format!("{number:x}")] = json!("");
+    }
+    herald.accepted(&payload).await;
+    let more = peak(herald.child.pid()) - at_rest;
+    assert!(more < MEMORY, "{more} KiB more than {at_rest}");
+    assert!(herald.child.terminate().await.success());
+}
+
+#[tokio::test]
 async fn handshakes_that_drip_lock_nobody_out() {
     let (pki, state) = (Pki::new(), tempfile::tempdir().unwrap());
     let file = |name: &str| pki.path(name).display().to_string();
