@@ -102,6 +102,13 @@ pub(crate) struct Place {
     pub(crate) connection: Rc<Connection>,
 }
 
+impl Place {
+    /// The client's.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.peer.ip()
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.connections.forget(self.peer, &self.connection);
@@ -215,6 +222,7 @@ impl Connections {
         let Some((peer, connection)) = victim else {
             return false;
         };
+        tracing::info!(client.address = %peer.ip(), "no room: a connection that is slow is closed");
         self.close(peer, &connection);
         true
     }

@@ -162,7 +162,9 @@ where
         None => Box::new(socket),
         Some(tls) => match encrypted(&tls, socket, &place).await {
             Ok(wire) => wire,
-            Err(error) => return tracing::debug!(%error, "no TLS connection"),
+            Err(error) => {
+                return tracing::info!(client.address = %place.address(), %error, "no TLS connection");
+            }
         },
     };
     // How a connection ends is its client's affair.

@@ -70,7 +70,8 @@ impl HeraldArgs {
         let Some(url) = &self.herald_url else {
             return Ok(None);
         };
-        if url.contains('@') {
+        let login = |url: url::Url| !url.username().is_empty() || url.password().is_some();
+        if url::Url::parse(url).is_ok_and(login) {
             bail!(
                 "--herald-url: everybody could read its user and password in the file; write herald's secret to {}",
                 secrets.directory.join(HERALD_SECRET).display()

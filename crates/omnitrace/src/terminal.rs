@@ -56,9 +56,27 @@ pub fn say_json(value: &Value) {
     print(&plain::json(&value.to_string()));
 }
 
-/// The error that ends a command. It may quote what a child has said last, line by line.
+/// The error that ends a command. It may quote what a child has said last, line by line; what a backend has said was quoted
+/// where it came in. Not redacted as a whole: `HERALD_SECRET: …` says what is wrong with a setting.
 pub fn complain(error: &anyhow::Error) {
-    eprintln!("{}", plain::lines(&redact(&format!("error: {error:#}"))));
+    eprintln!(
+        "{}",
+        plain::lines(&without_logins(&format!("error: {error:#}")))
+    );
+}
+
+/// The same text without `user:password@` in its addresses.
+fn without_logins(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let ends = |c: char| c.is_whitespace() || "/?#\"'<>".contains(c);
+        let authority = part.find(ends).unwrap_or(part.len());
+        let login = part[..authority].rfind('@').map_or(0, |at| at + 1);
+        out.push_str("://");
+        out.push_str(&part[login..]);
+    }
+    out
 }
 
 fn print(text: &str) {
@@ -66,4 +84,24 @@ fn print(text: &str) {
     writeln!(stdout, "{text}")
         .and_then(|()| stdout.flush())
         .ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_keeps_its_words_and_loses_logins() {
+        for (error, shown) in [
+            ("HERALD_SECRET: allowed: 16", "HERALD_SECRET: allowed: 16"),
+            (
+                "GET http://ada:p@ss@h:1/x?a=b@c: 500",
+                "GET http://h:1/x?a=b@c: 500",
+            ),
+            ("http://a@b, https://c:d@[::1]", "http://b, https://[::1]"),
+            ("ada@example.com at http://h", "ada@example.com at http://h"),
+        ] {
+            assert_eq!(without_logins(error), shown);
+        }
+    }
 }
