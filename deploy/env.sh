@@ -51,4 +51,6 @@ chmod 755 "$secrets/receivers"
 for name in herald_slack_webhook_url herald_webhook_url; do
     [ -e "$secrets/receivers/$name" ] || : >"$secrets/receivers/$name"
 done
+# What Alertmanager shows to herald.
+[ -s "$secrets/receivers/herald_secret" ] || secret >"$secrets/receivers/herald_secret"
 find "$secrets/receivers" -type f -exec chmod 644 {} +

@@ -19,6 +19,7 @@ mod users;
 use std::process::ExitCode;
 
 use clap::Parser;
+use telemetry::redact::plain;
 
 /// `service.name` of this process's spans.
 const SERVICE_NAME: &str = "load";
@@ -39,6 +40,6 @@ fn main() -> ExitCode {
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
+    eprintln!("{}", plain::lines(&format!("error: {error:#}")));
     ExitCode::from(2)
 }

@@ -49,14 +49,14 @@ impl BackendTls {
     }
 }
 
-fn half(missing: &str, set: &str) -> SettingError {
+pub(crate) fn half(missing: &str, set: &str) -> SettingError {
     wrong(
         missing,
         format!("is unset, but {set} is set; a client certificate needs both"),
     )
 }
 
-fn read(variable: &str, path: &Path) -> Result<Vec<u8>, SettingError> {
+pub(crate) fn read(variable: &str, path: &Path) -> Result<Vec<u8>, SettingError> {
     std::fs::read(path)
         .map_err(|error| wrong(variable, format!("cannot read {}: {error}", path.display())))
 }

@@ -7,10 +7,14 @@
 //! The evidence is what the telemetry says. The gauge that tells which fault is injected is never asked for: it is the
 //! answer key of the game day, and no production system has one.
 
+mod access;
 mod backend_tls;
 mod backoff;
+mod connections;
 mod deliver;
 mod evidence;
+mod front;
+mod front_tls;
 mod intake;
 mod links;
 mod notification;
@@ -25,5 +29,6 @@ mod target;
 mod text;
 
 pub use backend_tls::BackendTls;
+pub use front_tls::FrontTls;
 pub use server::run;
 pub use settings::{Raw, Settings};

@@ -77,7 +77,15 @@ fn below(site: &Url, path: &str) -> Url {
 /// A link that an alert brought along, if it is one: `javascript:` and the like are not.
 pub(crate) fn safe(text: &str) -> Option<String> {
     let url = Url::parse(text).ok()?;
-    (matches!(url.scheme(), "http" | "https") && url.has_host()).then(|| url.into())
+    let is_site = matches!(url.scheme(), "http" | "https") && url.has_host();
+    is_site.then(|| without_login(url).into())
+}
+
+/// Who follows a link logs in as who they are.
+pub(crate) fn without_login(mut url: Url) -> Url {
+    // Fails only where there can be none.
+    let _ = (url.set_username(""), url.set_password(None));
+    url
 }
 
 /// A path such as `docs/runbooks/ServiceDown.md`.
@@ -116,6 +124,10 @@ mod tests {
             "{logs}"
         );
         assert_eq!(safe("javascript:alert(1)"), None);
+        assert_eq!(
+            safe("https://ada:hunter2@p.example/graph").unwrap(),
+            "https://p.example/graph"
+        );
         assert_eq!(path("javascript:alert(1)"), None);
         assert_eq!(
             path("docs/runbooks/A.md").as_deref(),

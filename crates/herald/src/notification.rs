@@ -1,7 +1,10 @@
 //! What is sent: to a webhook as it stands here, to Slack as text made from it.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use telemetry::redact::redact;
 
 use crate::evidence::Evidence;
 use crate::links::{self, Links};
@@ -25,7 +28,7 @@ pub(crate) struct Notification<'a> {
     pub(crate) severity: &'a str,
     pub(crate) service: &'a str,
     pub(crate) team: &'a str,
-    pub(crate) group_key: &'a str,
+    pub(crate) group_key: Cow<'a, str>,
     pub(crate) receiver: &'a str,
     /// When the first alert began to fire.
     pub(crate) started: DateTime<Utc>,
@@ -80,7 +83,8 @@ impl<'a> Notification<'a> {
             severity: label("severity"),
             service: payload.service().unwrap_or_default(),
             team: label("team"),
-            group_key: &payload.group_key,
+            // As it is it tells groups apart; labels are a part of it.
+            group_key: redact(&payload.group_key),
             receiver: &payload.receiver,
             started: payload.started(),
             accepted: stored.accepted,

@@ -1,10 +1,13 @@
 //! Alertmanager's webhook, version 4.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use service::{ApiError, FieldError};
+use telemetry::redact::{redact, redact_value};
 
 use crate::text::shortened;
 
@@ -63,9 +66,9 @@ pub(crate) struct Payload {
     #[serde(default)]
     pub(crate) receiver: String,
     /// What all alerts of the group share.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "few")]
     pub(crate) common_labels: Labels,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "few")]
     pub(crate) common_annotations: Labels,
     #[serde(default, rename = "externalURL")]
     pub(crate) external_url: String,
@@ -78,9 +81,9 @@ pub(crate) struct Payload {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Alert {
     pub(crate) status: Status,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "few")]
     pub(crate) labels: Labels,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "few")]
     pub(crate) annotations: Labels,
     pub(crate) starts_at: DateTime<Utc>,
     /// The year 1 while it fires.
@@ -168,6 +171,7 @@ impl Payload {
             .sort_by_key(|alert| alert.status == Status::Resolved);
         self.truncated_alerts += (self.alerts.len() - most) as u64;
         self.alerts.truncate(most);
+        self.external_url = redact(&self.external_url).into_owned();
         for text in [
             &mut self.group_key,
             &mut self.receiver,
@@ -178,12 +182,36 @@ impl Payload {
         bound_labels(&mut self.common_labels);
         bound_labels(&mut self.common_annotations);
         for alert in &mut self.alerts {
+            alert.generator_url = redact(&alert.generator_url).into_owned();
             cut(&mut alert.generator_url);
             cut(&mut alert.fingerprint);
             bound_labels(&mut alert.labels);
             bound_labels(&mut alert.annotations);
         }
     }
+}
+
+/// Reads labels and keeps no more than will be kept in the end: half a million of them fit into a body.
+fn few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Labels, D::Error> {
+    struct Few;
+    impl<'de> Visitor<'de> for Few {
+        type Value = Labels;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("texts by name")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
+            let mut labels = Labels::new();
+            while let Some((name, value)) = map.next_entry::<String, String>()? {
+                if labels.len() < MAX_LABELS || NEEDED.contains(&name.as_str()) {
+                    labels.insert(name, value);
+                }
+            }
+            Ok(labels)
+        }
+    }
+    deserializer.deserialize_map(Few)
 }
 
 fn bound_labels(labels: &mut Labels) {
@@ -195,10 +223,10 @@ fn bound_labels(labels: &mut Labels) {
     });
     let kept = std::mem::take(labels).into_iter();
     *labels = kept
-        .map(|(mut name, mut value)| {
-            cut(&mut name);
-            cut(&mut value);
-            (name, value)
+        .map(|(name, value)| {
+            // Redacted first: half a secret is not recognised.
+            let value = redact_value(&name, &value);
+            (shortened(&name, MAX_TEXT), shortened(&value, MAX_TEXT))
         })
         .collect();
 }

@@ -1,18 +1,22 @@
 //! Starts, serves, drains.
 
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Responder, web};
+use actix_web::{App, HttpRequest, HttpResponse, Responder, web};
 use anyhow::{Context, Result};
 use serde_json::json;
 use service::{ApiError, Doors, problem};
 use telemetry::{Metrics, ServiceInfo, http_server};
 use tokio::sync::watch;
 
+use crate::access::Access;
+use crate::connections::Connections;
 use crate::deliver::Deliverer;
 use crate::evidence::{self, Collector};
 use crate::intake::{self, BODY_LIMIT};
@@ -20,7 +24,7 @@ use crate::links::Links;
 use crate::queue::Queue;
 use crate::settings::Settings;
 use crate::spool::Spool;
-use crate::{stats, target};
+use crate::{front, stats, target};
 
 /// Path of the webhook.
 const ALERTS: &str = "/alerts";
@@ -81,9 +85,13 @@ async fn serve(settings: &Settings, metrics: Metrics) -> Result<&'static str> {
     });
     let (listener, address) = bind(settings.listen)?;
     let doors = Doors::new(settings.allowed_hosts.clone(), "HERALD_ALLOWED_HOSTS", &[]);
-    let server = http(listener, doors, queue.clone(), metrics)?;
-    let handle = server.handle();
-    let mut serving = actix_web::rt::spawn(server);
+    let access = Access {
+        secrets: settings.raw.secrets()?,
+        certificate: settings.tls.asks_for_certificates(),
+    };
+    let taken = web::Data::from(queue.clone());
+    let app = |connections| app(connections, doors, access, taken, metrics);
+    let mut front = front::start(listener, settings.tls.config()?, app)?;
     if names == ["log"] {
         tracing::warn!(
             "no target is set: notifications go to this log only; set HERALD_SLACK_WEBHOOK_URL or HERALD_WEBHOOK_URL"
@@ -104,9 +112,9 @@ async fn serve(settings: &Settings, metrics: Metrics) -> Result<&'static str> {
     });
     let result = tokio::select! {
         reason = signals.next() => Ok(reason),
-        ended = &mut serving => Err(anyhow::anyhow!("the server ended: {ended:?}")),
+        () = front.ended() => Err(anyhow::anyhow!("the server ended, see the log")),
     };
-    handle.stop(true).await;
+    front.stop().await;
     stop.send_replace(true);
     futures_util::future::join_all(deliveries).await;
     reports.abort();
@@ -123,47 +131,53 @@ fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     Ok((listener, real))
 }
 
-fn http(
-    listener: TcpListener,
+fn app(
+    connections: Rc<Connections>,
     doors: Doors,
-    queue: Arc<Queue>,
+    access: Access,
+    queue: web::Data<Queue>,
     metrics: Metrics,
-) -> Result<Server> {
-    http_server::declare_route("POST", ALERTS, &[200, 400, 408, 413, 422, 503]);
-    let queue = web::Data::from(queue);
-    let app = move || {
-        let doors = doors.clone();
-        let receive = from_fn(|request, next| {
-            service::upload::receive(BODY_LIMIT, RECEIVE_TIMEOUT, request, next)
-        });
-        let alerts = web::resource(ALERTS)
-            .route(web::post().to(intake::alerts).wrap(receive))
-            .default_service(web::to(only_post))
-            .wrap(from_fn(move |request, next| {
-                service::enter(Some(doors.clone()), request, next)
-            }))
-            .wrap(http_server::Red)
-            .wrap(http_server::tracing_logger());
-        App::new()
-            .app_data(queue.clone())
-            .app_data(web::Data::new(metrics.clone()))
-            .app_data(web::PayloadConfig::new(BODY_LIMIT))
-            .service(alerts)
-            .route("/metrics", web::get().to(exposition))
-            .route("/live", web::get().to(live))
-            .route("/ready", web::get().to(ready))
-            .default_service(web::to(nowhere))
-            .wrap(from_fn(listen::head_as_get))
-    };
-    let server = HttpServer::new(app)
-        .workers(1)
-        .max_connections(256)
-        .client_request_timeout(Duration::from_secs(5))
-        .disable_signals()
-        .shutdown_timeout(5)
-        .listen(listener)
-        .context("the listener cannot be used")?;
-    Ok(server.run())
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    http_server::declare_route("POST", ALERTS, &[200, 400, 401, 403, 408, 413, 422, 503]);
+    let receive = from_fn(|request, next| {
+        service::upload::receive(BODY_LIMIT, RECEIVE_TIMEOUT, request, next)
+    });
+    let [charge, admit, serve] = [(); 3].map(|()| connections.clone());
+    let alerts = web::resource(ALERTS)
+        .route(web::post().to(intake::alerts).wrap(receive))
+        .default_service(web::to(only_post))
+        .wrap(from_fn(move |request, next| {
+            charge.clone().charge(request, next)
+        }))
+        .wrap(from_fn(move |request, next| {
+            access.clone().admit(admit.clone(), request, next)
+        }))
+        .wrap(from_fn(move |request, next| {
+            service::enter(Some(doors.clone()), request, next)
+        }))
+        .wrap(http_server::Red)
+        .wrap(http_server::tracing_logger());
+    App::new()
+        .app_data(queue)
+        .app_data(web::Data::new(metrics))
+        .app_data(web::PayloadConfig::new(BODY_LIMIT))
+        .service(alerts)
+        .route("/metrics", web::get().to(exposition))
+        .route("/live", web::get().to(live))
+        .route("/ready", web::get().to(ready))
+        .default_service(web::to(nowhere))
+        .wrap(from_fn(listen::head_as_get))
+        .wrap(from_fn(move |request, next| {
+            serve.clone().serve(request, next)
+        }))
 }
 
 async fn exposition(request: HttpRequest, metrics: web::Data<Metrics>) -> impl Responder {

@@ -3,12 +3,16 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use service::settings::{SettingError, wrong};
 use url::Url;
 
+use crate::access::Secret;
 use crate::backend_tls::BackendTls;
+use crate::front_tls::FrontTls;
+use crate::links::without_login;
 
 /// Settings as they are written; an empty text is none.
 #[derive(Debug, Default, Clone)]
@@ -31,6 +35,10 @@ pub struct Raw {
     pub webhook_url: Option<String>,
     /// `HERALD_WEBHOOK_URL_FILE`.
     pub webhook_url_file: Option<PathBuf>,
+    /// `HERALD_SECRET`: what Alertmanager sends as `Authorization: Bearer …`; several are separated by spaces.
+    pub secret: Option<String>,
+    /// `HERALD_SECRET_FILE`: a file with it; several are on lines of their own.
+    pub secret_file: Option<PathBuf>,
 }
 
 /// Settings of [`crate::run()`].
@@ -40,6 +48,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// `HERALD_ALLOWED_HOSTS`: names that the webhook answers to, beside addresses and `localhost`.
     pub allowed_hosts: listen::Hosts,
+    /// Certificates of the listener.
+    pub tls: FrontTls,
     /// Where notifications are kept until they are delivered.
     pub state_dir: PathBuf,
     /// Backends, links and targets.
@@ -108,12 +118,14 @@ impl Raw {
 
     pub(crate) fn sites(&self) -> Result<Sites, SettingError> {
         let jaeger = site("JAEGER_PUBLIC_URL", self.jaeger_public_url.as_deref())?;
+        let jaeger = match jaeger {
+            Some(url) => Some(url),
+            None => site("JAEGER_URL", self.jaeger_url.as_deref())?,
+        };
+        let grafana = site("GRAFANA_URL", self.grafana_url.as_deref())?;
         Ok(Sites {
-            grafana: site("GRAFANA_URL", self.grafana_url.as_deref())?,
-            jaeger: match jaeger {
-                Some(url) => Some(url),
-                None => site("JAEGER_URL", self.jaeger_url.as_deref())?,
-            },
+            grafana: grafana.map(without_login),
+            jaeger: jaeger.map(without_login),
         })
     }
 
@@ -136,6 +148,32 @@ impl Raw {
     }
 }
 
+impl Raw {
+    /// What Alertmanager may send. A file that holds none is an error: the door would stand open.
+    pub(crate) fn secrets(&self) -> Result<Arc<[Secret]>, SettingError> {
+        let from_file = contents("HERALD_SECRET_FILE", self.secret_file.as_ref())?;
+        let allowed = "allowed: 16 to 512 letters, digits and signs, without spaces; several are separated by spaces or lines";
+        if from_file
+            .as_deref()
+            .is_some_and(|text| text.trim().is_empty())
+        {
+            return Err(wrong(
+                "HERALD_SECRET_FILE",
+                format!("the file is empty; {allowed}"),
+            ));
+        }
+        let texts = [
+            ("HERALD_SECRET", &self.secret),
+            ("HERALD_SECRET_FILE", &from_file),
+        ];
+        let each = texts.iter().flat_map(|(variable, text)| {
+            let words = text.iter().flat_map(|text| text.split_whitespace());
+            words.map(|word| Secret::new(word).ok_or_else(|| wrong(variable, allowed)))
+        });
+        each.collect()
+    }
+}
+
 fn given(text: Option<&str>) -> Option<&str> {
     text.map(str::trim).filter(|text| !text.is_empty())
 }
@@ -145,16 +183,25 @@ fn http(text: &str) -> Option<Url> {
     (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
 }
 
-/// The base URL of a backend, perhaps below a path.
+/// The base URL of a backend, perhaps below a path. A user and password in it are sent as basic authentication.
 fn site(variable: &str, text: Option<&str>) -> Result<Option<Url>, SettingError> {
     let Some(text) = given(text) else {
         return Ok(None);
     };
-    let plain = |url: &Url| url.username().is_empty() && url.query().is_none();
+    let plain = |url: &Url| url.query().is_none() && url.fragment().is_none();
     http(text).filter(plain).map(Some).ok_or_else(|| {
-        let example = "allowed: http(s)://host[:port][/path] without user and query";
+        let example = "allowed: http(s)://[user:password@]host[:port][/path] without query";
         wrong(variable, example)
     })
+}
+
+/// The text of a file, if one is named.
+fn contents(variable: &str, file: Option<&PathBuf>) -> Result<Option<String>, SettingError> {
+    let Some(path) = file.filter(|path| !path.as_os_str().is_empty()) else {
+        return Ok(None);
+    };
+    let problem = |error| wrong(variable, format!("cannot read {}: {error}", path.display()));
+    std::fs::read_to_string(path).map(Some).map_err(problem)
 }
 
 fn secret(
@@ -162,18 +209,7 @@ fn secret(
     value: Option<&str>,
     file: Option<&PathBuf>,
 ) -> Result<Option<SecretUrl>, SettingError> {
-    let from_file = match file.filter(|path| !path.as_os_str().is_empty()) {
-        None => None,
-        Some(path) => {
-            let problem = |error| {
-                wrong(
-                    &format!("{variable}_FILE"),
-                    format!("cannot read {}: {error}", path.display()),
-                )
-            };
-            Some(std::fs::read_to_string(path).map_err(problem)?)
-        }
-    };
+    let from_file = contents(&format!("{variable}_FILE"), file)?;
     let text = given(value).or_else(|| given(from_file.as_deref()));
     let Some(text) = text else { return Ok(None) };
     // The value holds a token: it is not repeated.

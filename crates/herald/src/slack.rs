@@ -1,4 +1,7 @@
-//! A notification as Slack's blocks. Whatever others wrote is escaped: it can neither format, link nor mention.
+//! A notification as Slack's blocks. Whatever others wrote is neutral: it can neither format, link, mention nor show an emoji.
+//!
+//! What needs no formatting is a `plain_text`. The rest is `mrkdwn` with `verbatim`, so that Slack turns no address and no name
+//! into a link by itself, and has its marks replaced or broken.
 
 use serde_json::{Value, json};
 
@@ -10,8 +13,11 @@ use crate::notification::Notification;
 use crate::payload::Status;
 use crate::text::{one_line, percent, seconds, shortened};
 
-/// Slack refuses longer texts in a block (3,000 characters); escapes count.
+/// Slack refuses longer texts in a block (3,000 characters); escapes count, and so do both halves of a surrogate pair.
 const BLOCK_LIMIT: usize = 2900;
+
+/// Slack refuses longer headers.
+const HEADER_LIMIT: usize = 150;
 
 /// Four of them fit into a block.
 const LINK_LIMIT: usize = 600;
@@ -19,17 +25,18 @@ const LINK_LIMIT: usize = 600;
 /// The message.
 pub(crate) fn message(notification: &Notification<'_>) -> Value {
     let evidence = notification.evidence;
-    let mut blocks = vec![json!({
-        "type": "header", "text": {"type": "plain_text", "text": shortened(&plain(&notification.title), 150), "emoji": false}
-    })];
+    let title = plain_text(&notification.title, HEADER_LIMIT);
+    let mut blocks = vec![json!({"type": "header", "text": title})];
+    if !notification.summary.is_empty() {
+        let summary = plain_text(&shortened(&notification.summary, 1000), BLOCK_LIMIT);
+        blocks.push(json!({"type": "section", "text": summary}));
+    }
     let mut add = |text: String| {
         if !text.is_empty() {
-            blocks.push(
-                json!({"type": "section", "text": {"type": "mrkdwn", "text": fitting(text)}}),
-            );
+            let text = json!({"type": "mrkdwn", "text": fitting(text), "verbatim": true});
+            blocks.push(json!({"type": "section", "text": text}));
         }
     };
-    add(escaped(&shortened(&notification.summary, 1000)));
     if notification.status == Status::Firing {
         add(releases(evidence));
         add(dependencies(evidence));
@@ -45,47 +52,90 @@ pub(crate) fn message(notification: &Notification<'_>) -> Value {
     };
     let context = format!(
         "{} · since {} · {} alerts{left_out} · {}",
-        escaped(&shortened(notification.team, 60)),
+        shortened(notification.team, 60),
         notification.started.format("%Y-%m-%d %H:%M:%S UTC"),
         notification.alerts.len(),
         notification.key
     );
-    blocks.push(json!({"type": "context", "elements": [{"type": "mrkdwn", "text": context}]}));
-    json!({"text": escaped(&notification.title), "blocks": blocks, "unfurl_links": false, "unfurl_media": false})
+    let context = plain_text(&context, BLOCK_LIMIT);
+    blocks.push(json!({"type": "context", "elements": [context]}));
+    // For notifications of the client; the blocks are what is shown.
+    let text = escaped(&notification.title);
+    json!({
+        "text": text, "mrkdwn": false, "parse": "none", "link_names": false,
+        "blocks": blocks, "unfurl_links": false, "unfurl_media": false
+    })
 }
 
-/// `&`, `<` and `>` are all that Slack asks to escape; a mention needs `<!…>`, or a client that links names: broken too.
-/// Emphasis marks become look-alikes that format nothing.
+fn plain_text(text: &str, limit: usize) -> Value {
+    json!({"type": "plain_text", "text": within(&plain(text), limit), "emoji": false})
+}
+
+/// For `mrkdwn`, where `&`, `<` and `>` have escapes.
 fn escaped(text: &str) -> String {
+    unmarked(text)
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
+/// For `plain_text`, which knows no escapes but must not be taken for more by any client.
+fn plain(text: &str) -> String {
+    unmarked(text).replace('<', "‹").replace('>', "›")
+}
+
+/// Emphasis marks become look-alikes that format nothing; what begins a mention, a channel, an emoji or an address does so no
+/// more, by a space without width (others' are gone).
+fn unmarked(text: &str) -> String {
+    const BREAK: char = '\u{200b}';
+    let chars: Vec<char> = one_line(text).chars().collect();
+    let is_word = |at: Option<usize>| {
+        let c = at.and_then(|at| chars.get(at));
+        c.is_some_and(char::is_ascii_alphanumeric)
+    };
     let mut out = String::with_capacity(text.len());
-    for c in one_line(text).chars() {
+    for (at, c) in chars.iter().enumerate() {
         match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '@' => out.push_str("@\u{200b}"),
             '`' => out.push('\''),
             '*' => out.push('∗'),
             '~' => out.push('∼'),
-            c => out.push(c),
+            // Inside a word, as in `http_server`, it marks nothing.
+            '_' if !is_word(at.checked_sub(1)) || !is_word(Some(at + 1)) => out.push('ˍ'),
+            '@' | '#' => out.extend([*c, BREAK]),
+            ':' if begins_emoji_or_address(&chars[at + 1..]) => out.extend([*c, BREAK]),
+            c => out.push(*c),
         }
     }
     out
 }
 
-/// For a plain text, which knows no escapes but must not be taken for more by any client.
-fn plain(text: &str) -> String {
-    text.replace('<', "‹")
-        .replace('>', "›")
-        .replace('@', "@\u{200b}")
+/// `fire:`, `//evil.example`, behind a colon.
+fn begins_emoji_or_address(rest: &[char]) -> bool {
+    let in_name = |c: &&char| c.is_alphanumeric() || matches!(c, '_' | '-' | '+' | '\'');
+    let name = rest.iter().take_while(in_name).count();
+    rest.starts_with(&['/', '/']) || (name > 0 && rest.get(name) == Some(&':'))
+}
+
+/// At most `limit` characters as Slack counts them; what is cut is marked.
+fn within(text: &str, limit: usize) -> String {
+    if text.encode_utf16().count() <= limit {
+        return text.to_owned();
+    }
+    let mut left = limit - 1;
+    let fits = |c: &char| {
+        let fits = left >= c.len_utf16();
+        left = left.saturating_sub(c.len_utf16());
+        fits
+    };
+    text.chars().take_while(fits).chain(['…']).collect()
 }
 
 /// Never cuts an escape in two.
 fn fitting(text: String) -> String {
-    if text.chars().count() <= BLOCK_LIMIT {
+    let cut = within(&text, BLOCK_LIMIT);
+    if cut == text {
         return text;
     }
-    let cut = shortened(&text, BLOCK_LIMIT);
     match cut.rfind('\n') {
         Some(line) if line > 0 => format!("{}\n…", &cut[..line]),
         _ => match cut.rfind('&') {
@@ -271,11 +321,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_others_wrote_formats_links_or_mentions() {
-        assert_eq!(
-            escaped("<!channel> @here <https://evil.example|click> *b* `c` &amp;\n~"),
-            "&lt;!channel&gt; @\u{200b}here &lt;https://evil.example|click&gt; ∗b∗ 'c' &amp;amp; ∼"
-        );
+    fn nothing_that_others_wrote_formats_links_mentions_or_hides() {
+        for (text, neutral) in [
+            (
+                "<!channel> <!here|x> <@U1> <#C1>",
+                "&lt;!channel&gt; &lt;!here|x&gt; &lt;@\u{200b}U1&gt; &lt;#\u{200b}C1&gt;",
+            ),
+            (
+                "@here @channel a@b",
+                "@\u{200b}here @\u{200b}channel a@\u{200b}b",
+            ),
+            ("#general", "#\u{200b}general"),
+            (
+                "<https://evil.example|click>",
+                "&lt;https:\u{200b}//evil.example|click&gt;",
+            ),
+            (
+                "see http://evil.example/x",
+                "see http:\u{200b}//evil.example/x",
+            ),
+            ("*b* ~s~ `c` ```d```", "∗b∗ ∼s∼ 'c' \'\'\'d\'\'\'"),
+            ("_i_ __i__ (_i_) é_i_é", "ˍiˍ ˍˍiˍˍ (ˍiˍ) éˍiˍé"),
+            ("http_server_requests", "http_server_requests"),
+            (
+                ":fire: :+1: :flag-de::100:",
+                ":\u{200b}fire: :\u{200b}+1: :\u{200b}flag-de::\u{200b}100:",
+            ),
+            ("GET /x: 503, a::b, 10:30", "GET /x: 503, a::b, 10:30"),
+            ("&amp; & &lt;", "&amp;amp; &amp; &amp;lt;"),
+            (
+                "a\nb\u{2028}> c\u{202e}\u{e0041}\u{200b}\u{1b}[1m",
+                "a b &gt; c [1m",
+            ),
+        ] {
+            assert_eq!(escaped(text), neutral, "{text}");
+        }
+        assert_eq!(plain("<!here> :x: & _a_"), "‹!here› :\u{200b}x: & ˍaˍ");
         assert_eq!(
             link("https://a.example/?x=1&y=a|b", "a>b"),
             "<https://a.example/?x=1&amp;y=a%7Cb|a&gt;b>"
@@ -295,6 +376,17 @@ mod tests {
     fn a_text_that_is_too_long_ends_at_a_line_or_before_an_escape() {
         let long = format!("{}\n{}", "a".repeat(2000), "b".repeat(2000));
         assert_eq!(fitting(long), format!("{}\n…", "a".repeat(2000)));
+        assert_eq!(within("a🙂b", 4), "a🙂b");
+        assert_eq!(within("a🙂bc", 4), "a🙂…");
+        assert_eq!(within("🙂🙂", 3), "🙂…");
+        for text in ["🙂".repeat(2000), "<".repeat(2000), "@🙂&".repeat(2000)] {
+            let cut = fitting(escaped(&text));
+            assert!(cut.encode_utf16().count() <= BLOCK_LIMIT);
+            assert!(
+                !cut.trim_end_matches('…')
+                    .ends_with(['&', 'a', 'm', 'p', 'l', 't'])
+            );
+        }
         let cut = fitting(escaped(&"<".repeat(2000)));
         assert!(
             cut.chars().count() <= BLOCK_LIMIT && cut.ends_with("&lt;…"),

@@ -10,6 +10,8 @@ pub(crate) enum Received {
     Accepted,
     /// The same is pending already.
     Duplicate,
+    /// Whoever brought it may not.
+    Unauthorized,
     /// It could not be understood.
     Refused,
     /// The queue is full, or the disk does not take it.
@@ -17,9 +19,10 @@ pub(crate) enum Received {
 }
 
 impl Received {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Accepted,
         Self::Duplicate,
+        Self::Unauthorized,
         Self::Refused,
         Self::Unavailable,
     ];
@@ -28,6 +31,7 @@ impl Received {
         match self {
             Self::Accepted => "accepted",
             Self::Duplicate => "duplicate",
+            Self::Unauthorized => "unauthorized",
             Self::Refused => "refused",
             Self::Unavailable => "unavailable",
         }

@@ -1,6 +1,6 @@
 //! Text that others wrote, made fit to be shown.
 
-use telemetry::redact::redact;
+use telemetry::redact::{plain, redact};
 
 /// At most `limit` characters; what is cut is marked.
 pub(crate) fn shortened(text: &str, limit: usize) -> String {
@@ -19,11 +19,9 @@ pub(crate) fn quoted(text: &str, limit: usize) -> String {
     shortened(&one_line(&redact(text)), limit)
 }
 
-/// Control characters become spaces; those that turn the direction of writing go.
+/// One line in which everything can be seen.
 pub(crate) fn one_line(text: &str) -> String {
-    let harmless = |c: char| if c.is_control() { ' ' } else { c };
-    let turns = |c: &char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().filter(|c| !turns(c)).map(harmless).collect()
+    plain::one_line(text).into_owned()
 }
 
 /// `42 ms` or `1.50 s`.

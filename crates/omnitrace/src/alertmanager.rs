@@ -5,9 +5,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::cli::base_url;
+
+/// The file with what Alertmanager shows to herald.
+const HERALD_SECRET: &str = "herald_secret";
 
 /// Text of `omnitrace help alertmanager-config`.
 pub const ABOUT: &str = "\
@@ -20,7 +23,8 @@ Render Alertmanager's configuration. Which receivers there are is decided by the
   webhook_url                                any webhook, pages and tickets
   watchdog_url                               gets the alert that always fires: silence there means that alerting is dead
 
-With --herald-url every alert also goes to `omnitrace herald`, which adds evidence. Secrets are named in the file, not copied \
+With --herald-url every alert also goes to `omnitrace herald`, which adds evidence; with the secret in the file herald_secret, if \
+there is one. Secrets are named in the file, not copied \
 into it (the addresses of e-mail are).";
 
 /// `omnitrace alertmanager-config`.
@@ -32,18 +36,82 @@ pub struct AlertmanagerConfigArgs {
     /// Where Alertmanager will find that directory (default: the same)
     #[arg(long, value_name = "DIR")]
     secrets_mounted_at: Option<PathBuf>,
-    /// Base URL of `omnitrace herald`
-    #[arg(long, value_name = "URL", env = "HERALD_URL", value_parser = base_url)]
-    herald_url: Option<String>,
+    #[command(flatten)]
+    herald: HeraldArgs,
     /// Where to write it (default: stdout)
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
+/// Where `omnitrace herald` is, and what it is shown.
+#[derive(Debug, Args)]
+struct HeraldArgs {
+    /// Base URL of `omnitrace herald`
+    #[arg(long, value_name = "URL", env = "HERALD_URL", value_parser = base_url)]
+    herald_url: Option<String>,
+    /// PEM file with the certificates to trust for an https:// address of herald, where Alertmanager will find it
+    #[arg(long, value_name = "FILE", requires = "herald_url")]
+    herald_ca: Option<String>,
+    /// PEM file with the certificate to show to herald, where Alertmanager will find it
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "herald_url",
+        requires = "herald_key"
+    )]
+    herald_certificate: Option<String>,
+    /// PEM file with its private key, where Alertmanager will find it
+    #[arg(long, value_name = "FILE", requires = "herald_certificate")]
+    herald_key: Option<String>,
+}
+
+impl HeraldArgs {
+    fn webhook(&self, secrets: &Secrets) -> Result<Option<Value>> {
+        let Some(url) = &self.herald_url else {
+            return Ok(None);
+        };
+        let login = |url: url::Url| !url.username().is_empty() || url.password().is_some();
+        if url::Url::parse(url).is_ok_and(login) {
+            bail!(
+                "--herald-url: everybody could read its user and password in the file; write herald's secret to {}",
+                secrets.directory.join(HERALD_SECRET).display()
+            );
+        }
+        let mut webhook = json!({"url": format!("{url}/alerts"), "send_resolved": true});
+        let mut http = Map::new();
+        if let Some(secret) = secrets.text(HERALD_SECRET)? {
+            if secret.contains(char::is_whitespace) {
+                bail!(
+                    "{}: Alertmanager sends one secret; give herald the others by HERALD_SECRET",
+                    secrets.directory.join(HERALD_SECRET).display()
+                );
+            }
+            let file = secrets.file(HERALD_SECRET)?;
+            http.insert("authorization".into(), json!({"credentials_file": file}));
+        }
+        let files = [
+            ("ca_file", &self.herald_ca),
+            ("cert_file", &self.herald_certificate),
+            ("key_file", &self.herald_key),
+        ];
+        let files: Map<String, Value> = files
+            .into_iter()
+            .filter_map(|(name, file)| Some((name.to_owned(), file.as_deref()?.into())))
+            .collect();
+        if !files.is_empty() {
+            http.insert("tls_config".into(), files.into());
+        }
+        if !http.is_empty() {
+            webhook["http_config"] = http.into();
+        }
+        Ok(Some(webhook))
+    }
+}
+
 /// Renders, writes, and says which receivers are switched on.
 pub fn run(args: &AlertmanagerConfigArgs) -> Result<()> {
     let secrets = Secrets::read(args)?;
-    let config = render(&secrets, args.herald_url.as_deref())?;
+    let config = render(&secrets, args.herald.webhook(&secrets)?)?;
     // YAML is a superset of JSON.
     let text = serde_json::to_string_pretty(&config)? + "\n";
     let Some(path) = &args.output else {
@@ -52,7 +120,7 @@ pub fn run(args: &AlertmanagerConfigArgs) -> Result<()> {
     };
     // Readable for Alertmanager, which is another user; there is no secret in it.
     std::fs::write(path, text).with_context(|| format!("--output {}", path.display()))?;
-    let on = secrets.switched_on(args.herald_url.is_some());
+    let on = secrets.switched_on(args.herald.herald_url.is_some());
     let on = if on.is_empty() {
         "none: alerts are shown, and sent to nobody".to_owned()
     } else {
@@ -144,12 +212,11 @@ impl Secrets {
     }
 }
 
-fn render(secrets: &Secrets, herald: Option<&str>) -> Result<Value> {
+fn render(secrets: &Secrets, herald: Option<Value>) -> Result<Value> {
     let mut page = receiver("page");
     let mut ticket = receiver("ticket");
     let mut watchdog = receiver("watchdog");
-    if let Some(herald) = herald {
-        let webhook = json!({"url": format!("{herald}/alerts"), "send_resolved": true});
+    if let Some(webhook) = herald {
         add(&mut page, "webhook_configs", webhook.clone());
         add(&mut ticket, "webhook_configs", webhook);
     }

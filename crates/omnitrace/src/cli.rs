@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::alertmanager::{self, AlertmanagerConfigArgs};
+use crate::backend_tls::BackendTlsArgs;
 use crate::doctor::{self, args::DoctorArgs};
 use crate::outbox::{self, OutboxAction};
 
@@ -322,6 +323,9 @@ pub struct HealthArgs {
     /// How long to wait for an answer
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub timeout: Duration,
+    /// Certificates for `https://` addresses
+    #[command(flatten)]
+    pub tls: BackendTlsArgs,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

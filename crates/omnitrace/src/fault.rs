@@ -8,6 +8,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use crate::cli::{FaultAction, Target};
+use crate::terminal::{quoted, say, say_json};
 use crate::up::state::State;
 
 /// The name in [`Service`] when only `--admin` is known.
@@ -43,13 +44,13 @@ async fn list(service: Option<&str>, target: &Target) -> Result<()> {
     for service in services(service, target)? {
         let answer = service.call(Method::GET, "/faults", None).await?;
         if !target.json {
-            println!("{}", service.name);
+            say(&service.name);
             faults(&answer).for_each(print_fault);
         }
         answers.insert(service.name, answer["faults"].clone());
     }
     if target.json {
-        println!("{}", Value::Object(answers));
+        say_json(&Value::Object(answers));
     }
     Ok(())
 }
@@ -74,16 +75,16 @@ async fn set(
         )
         .await?;
     if target.json {
-        println!("{status}");
+        say_json(&status);
     } else {
-        println!("{}: {}", service.name, active(&status));
-        println!(
+        say(&format!("{}: {}", service.name, active(&status)));
+        say(&format!(
             "{:width$}  moves {} of {}",
             "",
             text(&status["signal"]),
             signal_of(&status, &service.name),
             width = service.name.len()
-        );
+        ));
     }
     Ok(())
 }
@@ -97,12 +98,16 @@ async fn clear(service: Option<&str>, fault: Option<&str>, target: &Target) -> R
     for service in services(service, target)? {
         let answer = service.call(Method::DELETE, &path, None).await?;
         if !target.json {
-            println!("{}: {} off", service.name, fault.unwrap_or("all faults"));
+            say(&format!(
+                "{}: {} off",
+                service.name,
+                fault.unwrap_or("all faults")
+            ));
         }
         answers.insert(service.name, answer);
     }
     if target.json {
-        println!("{}", Value::Object(answers));
+        say_json(&Value::Object(answers));
     }
     Ok(())
 }
@@ -180,19 +185,15 @@ impl Service {
 
 /// An RFC 9457 problem document in words: what is wrong with which field, and what is allowed.
 fn problem(document: &Value) -> String {
-    let mut lines = vec![
-        [text(&document["title"]), text(&document["detail"])]
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
-            .join(": "),
-    ];
+    let parts = [text(&document["title"]), text(&document["detail"])];
+    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    let mut lines = vec![quoted(&parts.join(": "))];
     for error in document["errors"].as_array().into_iter().flatten() {
-        lines.push(format!(
+        lines.push(quoted(&format!(
             "  {}: {}",
             text(&error["field"]),
             text(&error["message"])
-        ));
+        )));
     }
     lines.join("\n")
 }
@@ -220,16 +221,16 @@ fn print_fault(fault: &Value) {
     } else {
         format!("   ON: {}", active(fault))
     };
-    println!(
+    say(&format!(
         "  {:<17} {}{state}",
         text(&fault["name"]),
         text(&fault["description"])
-    );
+    ));
     for parameter in fault["parameters"].as_array().into_iter().flatten() {
         // Annotations such as `{connection}` are for machines, and 1 is the unit of what has none.
         let unit =
             Some(text(&parameter["unit"])).filter(|unit| *unit != "1" && !unit.starts_with('{'));
-        println!(
+        say(&format!(
             "  {:<17}   {:<12} {} to {}{}, default {}",
             "",
             text(&parameter["name"]),
@@ -237,7 +238,7 @@ fn print_fault(fault: &Value) {
             number(&parameter["max"]),
             unit.map_or_else(String::new, |unit| format!(" {unit}")),
             number(&parameter["default"]),
-        );
+        ));
     }
 }
 

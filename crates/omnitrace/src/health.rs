@@ -1,12 +1,12 @@
 //! `omnitrace health`: is every part ready?
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::cli::HealthArgs;
+use crate::terminal::{quoted, say, say_json};
 use crate::up::state::State;
 
 /// Asks every part at the same time, prints a line per part, and fails when one is not ready. Asked about the whole stack it fails
@@ -16,15 +16,17 @@ pub fn run(args: &HealthArgs) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let checks = runtime.block_on(check_all(targets(args)?, args.timeout))?;
+    let client = reqwest::Client::builder().no_proxy().timeout(args.timeout);
+    let client = args.tls.clone().files().client(client)?;
+    let checks = runtime.block_on(check_all(targets(args)?, &client))?;
     let whole_stack = args.url.is_empty();
     let healthy = checks.iter().all(|check| check.is_well(whole_stack));
     if args.json {
         let parts: Vec<Value> = checks.iter().map(|check| json!({"part": check.name, "url": check.url, "ready": check.ready, "restarts": check.restarts, "detail": check.detail})).collect();
-        println!("{}", json!({"healthy": healthy, "parts": parts}));
+        say_json(&json!({"healthy": healthy, "parts": parts}));
     } else {
         for check in &checks {
-            println!("{}", line(check));
+            say(&line(check));
         }
     }
     Ok(if healthy {
@@ -92,11 +94,7 @@ fn targets(args: &HealthArgs) -> Result<Vec<Target>> {
         .collect())
 }
 
-async fn check_all(targets: Vec<Target>, timeout: Duration) -> Result<Vec<Check>> {
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(timeout)
-        .build()?;
+async fn check_all(targets: Vec<Target>, client: &reqwest::Client) -> Result<Vec<Check>> {
     let mut checks = Vec::new();
     let tasks: Vec<_> = targets
         .into_iter()
@@ -106,10 +104,10 @@ async fn check_all(targets: Vec<Target>, timeout: Duration) -> Result<Vec<Check>
                 let (ready, detail) = check(&client, &target.url).await;
                 Check {
                     name: target.name,
-                    url: target.url,
+                    url: quoted(&target.url),
                     ready,
                     restarts: target.restarts,
-                    detail,
+                    detail: quoted(&detail),
                 }
             })
         })
@@ -134,7 +132,7 @@ async fn check(client: &reqwest::Client, url: &str) -> (bool, String) {
         }
         Err(error) if error.is_timeout() => (false, "no answer in time".to_owned()),
         Err(error) if error.is_connect() => (false, "nothing listens there".to_owned()),
-        Err(error) => (false, error.to_string()),
+        Err(error) => (false, service::error::chain(&error.without_url())),
     }
 }
 

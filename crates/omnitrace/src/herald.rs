@@ -39,6 +39,8 @@ pub struct HeraldArgs {
         default_value = ""
     )]
     allow_host: listen::Hosts,
+    #[command(flatten)]
+    access: AccessArgs,
     /// Where notifications are kept until they are delivered
     #[arg(
         long,
@@ -60,6 +62,32 @@ pub struct HeraldArgs {
     evidence: EvidenceArgs,
     #[command(flatten)]
     targets: TargetArgs,
+}
+
+/// Who may bring alerts.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Who may bring alerts (each is optional)")]
+struct AccessArgs {
+    /// What Alertmanager sends as `Authorization: Bearer …`; of several, separated by spaces, any will do
+    #[arg(
+        long,
+        value_name = "TEXT",
+        env = "HERALD_SECRET",
+        hide_env_values = true
+    )]
+    secret: Option<String>,
+    /// A file with it; several are on lines of their own
+    #[arg(long, value_name = "FILE", env = "HERALD_SECRET_FILE")]
+    secret_file: Option<PathBuf>,
+    /// PEM file with the certificate to serve HTTPS with
+    #[arg(long, value_name = "FILE", env = "HERALD_TLS_CERTIFICATE")]
+    tls_certificate: Option<String>,
+    /// PEM file with its private key
+    #[arg(long, value_name = "FILE", env = "HERALD_TLS_KEY")]
+    tls_key: Option<String>,
+    /// PEM file with authorities; who brings alerts needs a certificate that one of them has signed
+    #[arg(long, value_name = "FILE", env = "HERALD_TLS_CLIENT_CA")]
+    tls_client_ca: Option<String>,
 }
 
 /// Where evidence comes from, and where links lead.
@@ -115,7 +143,8 @@ struct TargetArgs {
 
 /// Runs it until SIGTERM.
 pub fn run(args: HeraldArgs) -> Result<()> {
-    let (evidence, targets) = (args.evidence, args.targets);
+    let (evidence, targets, access) = (args.evidence, args.targets, args.access);
+    let file = |text: Option<String>| text.filter(|text| !text.is_empty()).map(PathBuf::from);
     herald::run(herald::Settings {
         listen: args.listen,
         allowed_hosts: args.allow_host,
@@ -130,6 +159,13 @@ pub fn run(args: HeraldArgs) -> Result<()> {
             slack_url_file: targets.slack_webhook_url_file,
             webhook_url: targets.webhook_url,
             webhook_url_file: targets.webhook_url_file,
+            secret: access.secret,
+            secret_file: access.secret_file,
+        },
+        tls: herald::FrontTls {
+            certificate: file(access.tls_certificate),
+            key: file(access.tls_key),
+            client_ca: file(access.tls_client_ca),
         },
         backend_tls: evidence.tls.files(),
         evidence_timeout: args.evidence_timeout,

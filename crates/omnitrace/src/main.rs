@@ -16,11 +16,10 @@ mod outbox;
 mod postgres;
 mod roles;
 mod rules;
+mod terminal;
 mod up;
 
 use std::process::ExitCode;
-
-use clap::Parser;
 
 fn main() -> ExitCode {
     // reqwest is built without a TLS provider of its own (feature unification with the downloader).
@@ -28,10 +27,10 @@ fn main() -> ExitCode {
     rustls::crypto::ring::default_provider()
         .install_default()
         .ok();
-    match roles::run(cli::Cli::parse().chosen()) {
+    match roles::run(terminal::parse::<cli::Cli>().chosen()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            terminal::complain(&error);
             ExitCode::FAILURE
         }
     }

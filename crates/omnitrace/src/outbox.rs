@@ -9,6 +9,7 @@ use data::{DeadLetter, DeadLetters};
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::terminal::{quoted, say, say_json};
 use crate::up::state::State;
 
 /// What `omnitrace help outbox` says.
@@ -92,27 +93,30 @@ async fn open(outbox: &OutboxArgs) -> Result<DeadLetters> {
 async fn list(outbox: &OutboxArgs) -> Result<()> {
     let events = open(outbox).await?.list().await?;
     if outbox.json {
-        println!("{}", json!({"events": events}));
+        say_json(&json!({"events": events}));
         return Ok(());
     }
     match events.len() {
-        0 => println!("no event is set aside"),
-        count => println!("{count} set aside; `omnitrace outbox retry ID` has one delivered again"),
+        0 => say("no event is set aside"),
+        count => say(&format!(
+            "{count} set aside; `omnitrace outbox retry ID` has one delivered again"
+        )),
     }
     events.iter().for_each(print);
     Ok(())
 }
 
 fn print(event: &DeadLetter) {
-    println!(
+    say(&format!(
         "{}  {:<16} order {}  set aside {}  attempts {}",
         event.id,
         event.kind.as_deref().unwrap_or("(no type)"),
         event.order_id.as_deref().unwrap_or("(none)"),
         event.set_aside_at.format("%Y-%m-%d %H:%M:%S UTC"),
         event.attempts
-    );
-    println!("  {}", event.refusal.as_deref().unwrap_or_default());
+    ));
+    let refusal = event.refusal.as_deref().unwrap_or_default();
+    say(&format!("  {}", quoted(refusal)));
 }
 
 async fn retry(ids: Option<&Vec<Uuid>>, outbox: &OutboxArgs) -> Result<()> {
@@ -124,9 +128,9 @@ async fn retry(ids: Option<&Vec<Uuid>>, outbox: &OutboxArgs) -> Result<()> {
         .map(Uuid::to_string)
         .collect();
     if outbox.json {
-        println!("{}", json!({"retried": retried, "not_set_aside": unknown}));
+        say_json(&json!({"retried": retried, "not_set_aside": unknown}));
     } else {
-        println!("{} to be delivered again", retried.len());
+        say(&format!("{} to be delivered again", retried.len()));
     }
     if !unknown.is_empty() {
         bail!(

@@ -22,7 +22,10 @@ pub fn run(command: Role) -> Result<ExitCode> {
         Role::Data => data::run()?,
         Role::Downstream => downstream::run()?,
         Role::Console(args) => run_console(args)?,
-        Role::Herald(args) => crate::herald::run(*args)?,
+        Role::Herald(args) => {
+            with_allocator(GIVEN_BACK)?;
+            crate::herald::run(*args)?;
+        }
         Role::Postgres(args) => postgres::role::run(&postgres::role::Settings {
             data_dir: args.data_dir,
             port: args.port,
@@ -33,27 +36,31 @@ pub fn run(command: Role) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// glibc's setting for how many heaps the threads of a process share.
-const HEAPS: &str = "MALLOC_ARENA_MAX";
+/// glibc's setting for how many heaps the threads of a process share. With a heap for each, what one thread frees no other can
+/// use: full of traces that come and go, the console would take almost twice its budget.
+const ONE_HEAP: (&str, &str) = ("MALLOC_ARENA_MAX", "1");
 
-/// Goes on as a process whose threads share one heap. With a heap for each, what one thread frees no other can use: full of traces
-/// that come and go, the console would take almost twice its budget. The setting can only be given at the start.
-fn with_one_heap() -> Result<()> {
-    if environment::text(HEAPS)?.is_some() {
+/// glibc's setting for the size from which memory goes back to the system at once. It would rise with the first large body
+/// that herald frees, and what later ones leave would stay.
+const GIVEN_BACK: (&str, &str) = ("MALLOC_MMAP_THRESHOLD_", "131072");
+
+/// Goes on as a process with a setting of the allocator, which can only be given at the start.
+fn with_allocator((name, value): (&str, &str)) -> Result<()> {
+    if environment::text(name)?.is_some() {
         return Ok(());
     }
     let mut again = Command::new(std::env::current_exe().context("where this executable is")?);
     let why = again
         .args(std::env::args_os().skip(1))
-        .env(HEAPS, "1")
+        .env(name, value)
         .exec();
     Err(why).with_context(|| {
-        format!("the console cannot start itself again with {HEAPS}=1; set it yourself")
+        format!("this command cannot start itself again with {name}={value}; set it yourself")
     })
 }
 
 fn run_console(args: ConsoleArgs) -> Result<()> {
-    with_one_heap()?;
+    with_allocator(ONE_HEAP)?;
     console::run(console::Settings {
         listen: args.listen,
         memory_bytes: args.memory.bytes,

@@ -34,6 +34,8 @@ impl ProblemType {
 /// The body is not JSON, or a part of the request cannot be read at all.
 pub const BAD_REQUEST: ProblemType =
     ProblemType::new("bad-request", 400, "The request cannot be read");
+/// The caller has not shown who it is.
+pub const UNAUTHORIZED: ProblemType = ProblemType::new("unauthorized", 401, "Not authorized");
 /// No such route or resource.
 pub const NOT_FOUND: ProblemType = ProblemType::new("not-found", 404, "Not found");
 /// The route exists, but not for this method.
@@ -59,8 +61,9 @@ pub const UNAVAILABLE: ProblemType =
 pub const TIMEOUT: ProblemType = ProblemType::new("timeout", 504, "Timed out");
 
 /// The types above, for those who read a problem document back into a [`ProblemType`].
-pub const COMMON: [ProblemType; 10] = [
+pub const COMMON: [ProblemType; 11] = [
     BAD_REQUEST,
+    UNAUTHORIZED,
     FORBIDDEN,
     NOT_FOUND,
     METHOD_NOT_ALLOWED,

@@ -5,6 +5,7 @@
 
 mod cards;
 mod percent;
+pub mod plain;
 pub mod rules;
 
 use std::borrow::Cow;

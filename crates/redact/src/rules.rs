@@ -81,7 +81,7 @@ const SEPARATOR: &str = r"(?:=>|:=|={1,3}|:{1,2}|%3[ad])";
 const PLACEHOLDER: &str = r"(?:[a-z_]+\()?\$[0-9]{1,3}(?:::[a-z_]+)?|\?|%s|%\([a-z_]+\)s|:(?:[0-9]{1,3}|[a-z_]*(?:password|token|secret))|@p[0-9]+|\$?\{[a-z0-9_.]*\}|<[a-z0-9_ .-]+>|\*+|\[redacted\]|\[filtered\]|[0-9]{1,2}";
 
 /// … and the words of messages about secrets.
-const PROSE: &str = "absent|active|already|and|are|bad|blank|cannot|changed|closed|created|denied|disabled|does|empty|enabled|ended|error|expired|\
+const PROSE: &str = "absent|active|allowed|already|and|are|bad|blank|cannot|changed|closed|created|denied|disabled|does|empty|enabled|ended|error|expired|\
     failed|failure|false|for|forbidden|from|has|hidden|in|incorrect|invalid|is|malformed|mismatch|missing|must|nil|no|none|not|null|of|ok|omitted|\
     opened|optional|or|present|refused|rejected|required|revoked|set|should|started|string|the|too|true|unauthorized|undefined|unexpected|unknown|\
     unset|unsupported|valid|verified|was|wrong";
@@ -179,17 +179,23 @@ fn by_form() -> Vec<Rule> {
         .but(format!(
             r"\b((?i:basic|negotiate|ntlm))([ \t]+(?:[A-Za-z]?[a-z]+(?:[/._+\-][a-z]+)*|[A-Z]+){END}|[ \t]+{PARAMETER})"
         )),
-        // Tokens that tell what they are: JSON web tokens, AWS, GitHub, GitLab, Slack, Stripe, Google.
+        // Tokens that tell what they are: JSON web tokens, AWS, Google, GitHub, GitLab, Slack, Stripe, Google.
         rule(
             r"\beyJ[A-Za-z0-9_-]{5,}\.(?:eyJ[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)?|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*){1,3})",
             "[redacted]",
         )
         .hinted(&["eyj"]),
         rule(
-            r"\b(?:(?:AKIA|ASIA)[A-Z0-9]{16}\b|gh[opsur]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}|glpat-[A-Za-z0-9_-]{16,}|xox[a-z]-[A-Za-z0-9-]{10,}|[rs]k[_-](?:live|test|proj)[_-][A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{30,})",
+            r"\b(?:(?:AKIA|ASIA)[A-Z0-9]{16}\b|gh[opsur]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}|glpat-[A-Za-z0-9_-]{16,}|(?:xoxe\.)?xox[a-z]-[A-Za-z0-9-]{10,}|xapp-[A-Za-z0-9-]{10,}|ya29\.[A-Za-z0-9_.-]{16,}|GOCSPX-[A-Za-z0-9_-]{16,}|(?:IQoJb3JpZ2lu|F[wQ]oGZXIvYXdz)[A-Za-z0-9+/]{20,}=*|[rs]k[_-](?:live|test|proj)[_-][A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{30,})",
             "[redacted]",
         )
-        .hinted(&["aiza", "akia", "asia", "ghp_", "gho_", "ghr_", "ghs_", "ghu_", "github_pat_", "glpat-", "xox", "live", "test", "proj"]),
+        .hinted(&["aiza", "akia", "asia", "ghp_", "gho_", "ghr_", "ghs_", "ghu_", "github_pat_", "glpat-", "gocspx-", "iqojb3jpz2lu", "ogzxivyxdz", "xapp-", "xox", "ya29.", "live", "test", "proj"]),
+        // Addresses that are a secret as a whole: who knows a webhook's may write to its channel. JSON may escape the strokes.
+        rule(
+            r#"(?i)((?:hooks\.slack(?:-gov)?\.com(?:\\?/|%2f)(?:services|workflows|triggers)|discord(?:app)?\.com(?:\\?/|%2f)api(?:\\?/|%2f)webhooks|webhook\.office\.com(?:\\?/|%2f)webhookb2)(?:\\?/|%2f))(?:\\/|[^ \t\r\n"'<>()\[\]{}|,;\\])+"#,
+            "${1}[redacted]",
+        )
+        .hinted(&["hooks.slack", "discord", "webhook.office"]),
     ]
 }
 

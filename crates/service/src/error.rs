@@ -181,6 +181,9 @@ impl ResponseError for ApiError {
         if inner.kind.status == 503 {
             response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S));
         }
+        if inner.kind.status == 401 {
+            response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
         if inner.kind.status == 408 {
             // The rest of the body may still come: it is no next request.
             response.force_close();

@@ -57,7 +57,7 @@ fn declared(request: &ServiceRequest) -> Option<usize> {
 
 /// While somebody has the payload, actix closes the connection after the answer. One that is dropped it reads to its end,
 /// and a chunked one may have none.
-fn hold(payload: Payload) {
+pub fn hold(payload: Payload) {
     actix_web::rt::spawn(async move {
         sleep(HOLD).await;
         drop(payload);

@@ -14,7 +14,7 @@ use opentelemetry::trace::TraceContextExt;
 use opentelemetry::{Context, InstrumentationScope, SpanId, TraceFlags, TraceId};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord, SdkLogger};
-use redact::{MARK, is_secret_key};
+use redact::{MARK, is_secret_key, plain};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -208,7 +208,7 @@ impl Record {
             };
             line.insert(key, value.clone());
         }
-        let mut line = Value::Object(line).to_string();
+        let mut line = plain::json(&Value::Object(line).to_string()).into_owned();
         line.push('\n');
         line
     }
@@ -228,7 +228,7 @@ impl Record {
             escape(&self.message)
         );
         for (key, value) in &self.fields {
-            let _ = write!(line, " {key}={value}");
+            let _ = write!(line, " {key}={}", escape(&value.to_string()));
         }
         if let Some((trace, _, _)) = self.trace {
             let _ = write!(line, " trace_id={trace}");
@@ -255,11 +255,11 @@ impl Record {
     }
 }
 
-/// Control characters could rewrite a person's terminal.
+/// Characters that cannot be seen could rewrite a person's terminal.
 fn escape(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
-            if c.is_control() {
+            if plain::is_hidden(c) {
                 c.escape_default().collect::<Vec<_>>()
             } else {
                 vec![c]

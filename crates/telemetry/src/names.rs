@@ -389,7 +389,7 @@ pub const METRICS: &[Metric] = &[
             "{notification}",
             &["outcome"],
             Own,
-            "Notifications from Alertmanager, by outcome (accepted, duplicate, refused or unavailable).",
+            "Notifications from Alertmanager, by outcome (accepted, duplicate, unauthorized, refused or unavailable).",
         ),
     ),
     only(

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use telemetry::redact::plain;
+
 use super::chart::chart;
 use crate::summary::{Quantiles, Summary};
 
@@ -181,7 +183,7 @@ fn escape(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            c if c.is_control() => out.push(' '),
+            c if plain::is_hidden(c) => out.push(' '),
             c => out.push(c),
         }
     }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use telemetry::redact::plain;
+
 use crate::summary::{Quantiles, Summary};
 
 /// The whole report.
@@ -102,7 +104,7 @@ fn cell(text: &str) -> String {
                 out.push('\\');
                 out.push(c);
             }
-            c if c.is_control() => out.push(' '),
+            c if plain::is_hidden(c) => out.push(' '),
             c => out.push(c),
         }
     }

@@ -1,12 +1,12 @@
 //! What the doctor says: a line a path, or one JSON object.
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::args::{Backend, DoctorArgs};
+use crate::terminal::{quoted, say, say_json};
 
 /// How a path ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,9 @@ impl Report {
     }
 
     /// Says how a path ended, as soon as it is known.
-    pub fn add(&mut self, row: Row) {
+    pub fn add(&mut self, mut row: Row) {
+        row.detail = quoted(&row.detail);
+        row.hint = quoted(&row.hint);
         if !self.json {
             say(&line(&row));
         }
@@ -76,7 +78,7 @@ impl Report {
     /// The last line: how long it took, and where to look.
     pub fn finish(&self, args: &DoctorArgs) {
         if self.json {
-            say(&self.as_json().to_string());
+            say_json(&self.as_json());
             return;
         }
         let failed: Vec<&str> = self
@@ -99,10 +101,10 @@ impl Report {
             "data visible in {which}: {:.1} s",
             self.seconds.as_secs_f64()
         ));
-        say(&format!("  gateway      {}", args.gateway_url));
+        say(&format!("  gateway      {}", quoted(&args.gateway_url)));
         for backend in Backend::ALL {
             if let Some(url) = args.url(backend) {
-                say(&format!("  {:<12} {url}", backend.name()));
+                say(&format!("  {:<12} {}", backend.name(), quoted(url)));
             }
         }
     }
@@ -158,12 +160,4 @@ fn line(row: &Row) -> String {
 
 fn rounded(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
-}
-
-/// Not `println!`: a reader that goes away is no reason to panic.
-fn say(line: &str) {
-    let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{line}")
-        .and_then(|()| stdout.flush())
-        .ok();
 }

@@ -211,7 +211,7 @@ fn relay(stderr: std::fs::File) -> Arc<Mutex<Vec<String>>> {
             let Ok(line) = line else { break };
             // Not `eprintln!`: it panics when nobody reads our stderr any more.
             use std::io::Write;
-            writeln!(std::io::stderr(), "{line}").ok();
+            writeln!(std::io::stderr(), "{}", redact::plain::one_line(&line)).ok();
             let Ok(mut lines) = lines.lock() else { break };
             if lines.len() == LAST_LINES {
                 lines.remove(0);

@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use redact::plain;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
@@ -43,7 +44,7 @@ impl LastLines {
         };
         lines
             .iter()
-            .map(|line| format!("    {}", readable(line)))
+            .map(|line| format!("    {}", plain::one_line(&readable(line))))
             .collect::<Vec<_>>()
             .join("\n")
     }
@@ -83,7 +84,7 @@ pub fn start(output: PipeReader, log: &Path, append: bool) -> io::Result<Output>
         while let Some(line) = next_line(&mut reader) {
             let (line, announced) = understand(line);
             // A full disk must not stop the stack; the last lines are still there.
-            log.write(&line).ok();
+            log.write(&plain::one_line(&line)).ok();
             lines.push(line);
             match announced {
                 Some(Announced::Stopped) => has_stopped.send_replace(()),
@@ -217,6 +218,20 @@ impl Rotating {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_lines_of_a_child_write_nothing_but_themselves() {
+        let lines = LastLines::default();
+        lines.push(
+            r#"{"level":"ERROR","message":"a\u001b[2K\r\nready","error":"b\u009b\u2028c"}"#
+                .to_owned(),
+        );
+        lines.push("plain \u{1b}[1A\u{202e}".to_owned());
+        assert_eq!(
+            lines.text(),
+            "    ERROR a [2K  ready  error=b  c\n    plain  [1A"
+        );
+    }
 
     #[test]
     fn a_log_file_is_bounded() {

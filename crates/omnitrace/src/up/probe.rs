@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use crate::terminal::quoted;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
@@ -187,7 +189,7 @@ async fn send(client: &reqwest::Client, gateway: &str) -> Result<Visible> {
         }
         status => bail!(
             "the probe order failed: {status} {}",
-            response.text().await.unwrap_or_default()
+            quoted(&response.text().await.unwrap_or_default())
         ),
     }
 }
@@ -213,7 +215,7 @@ async fn look(
         .and_then(|body| body["sku"].as_str().map(str::to_owned));
     Ok((
         seen,
-        sku.with_context(|| format!("GET {gateway}/api/data: {status} {text}"))?,
+        sku.with_context(|| format!("GET {gateway}/api/data: {status} {}", quoted(&text)))?,
     ))
 }
 

@@ -1,12 +1,13 @@
 //! What `up` says: a line for people, or a JSON object an event with `--json`.
 
 use std::fmt::Display;
-use std::io::Write;
 use std::time::{Duration, Instant};
 
+use redact::plain;
 use serde_json::{Value, json};
 
 use super::child::Child;
+use crate::terminal::{say_json, say_lines};
 
 /// Says things on stdout, with the time since the start.
 pub struct Report {
@@ -33,7 +34,7 @@ impl Report {
         self.say(
             "progress",
             json!({"part": part, "message": message}),
-            format_args!("  {part:<11} {message}"),
+            format_args!("  {part:<11} {}", plain::one_line(message)),
         );
     }
 
@@ -95,18 +96,12 @@ impl Report {
     }
 
     fn say(&self, event: &str, mut fields: Value, text: impl Display) {
-        let line = if self.json {
-            fields["event"] = event.into();
-            fields["seconds"] = ((self.seconds() * 1000.0).round() / 1000.0).into();
-            fields.to_string()
-        } else {
-            text.to_string()
-        };
-        // Not `println!`: a reader that goes away (`| head`) is no reason to end the stack.
-        let mut stdout = std::io::stdout().lock();
-        writeln!(stdout, "{line}")
-            .and_then(|()| stdout.flush())
-            .ok();
+        if !self.json {
+            return say_lines(&text.to_string());
+        }
+        fields["event"] = event.into();
+        fields["seconds"] = ((self.seconds() * 1000.0).round() / 1000.0).into();
+        say_json(&fields);
     }
 }
 

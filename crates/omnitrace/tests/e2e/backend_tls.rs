@@ -18,12 +18,12 @@ use crate::harness::{Capture, Child, Stack, http};
 use crate::herald::{Herald, alert, arrived};
 
 /// A certificate authority, what it signed for `localhost` and `client`, and a file that is no certificate.
-struct Pki {
+pub struct Pki {
     directory: tempfile::TempDir,
 }
 
 impl Pki {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut parameters = CertificateParams::new(Vec::<String>::new()).unwrap();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
@@ -44,7 +44,7 @@ impl Pki {
         pki
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 

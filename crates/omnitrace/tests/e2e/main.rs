@@ -62,5 +62,6 @@ mod stack_sampling;
 mod stack_tls;
 mod stack_tools;
 mod sweeper;
+mod terminal;
 mod traces;
 mod up;

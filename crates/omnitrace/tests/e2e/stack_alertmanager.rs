@@ -5,9 +5,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::backend_tls::Pki;
 use crate::harness::{
     Capture, Child, Directory, eventually, http, omnitrace, run_tool, spawn_tool,
 };
+use crate::herald::{Herald, arrived};
 
 /// What each receiver needs.
 const RECEIVERS: [(&str, &[(&str, &str)]); 6] = [
@@ -35,7 +37,10 @@ const RECEIVERS: [(&str, &[(&str, &str)]); 6] = [
         "watchdog",
         &[("watchdog_url", "https://dead-man.example/ping")],
     ),
-    ("herald", &[]),
+    (
+        "herald",
+        &[("herald_secret", "correct-horse-battery-staple")],
+    ),
 ];
 
 fn write(directory: &Path, files: &[(&str, &str)]) {
@@ -53,7 +58,7 @@ async fn render(secrets: &Path, output: &Path, herald: Option<&str>) -> (i32, St
         .arg("--output")
         .arg(output);
     if let Some(herald) = herald {
-        command.args(["--herald-url", herald]);
+        command.args(["--herald-url"]).args(herald.split(' '));
     }
     let mut child = Child::spawn("alertmanager-config", command);
     let status = child.wait().await;
@@ -91,6 +96,7 @@ async fn amtool_accepts_every_combination_of_secrets() {
             );
         }
         assert_eq!(text.contains("http://herald:9095/alerts"), on(5));
+        assert_eq!(text.contains("/herald_secret"), on(5));
         for (labels, receiver) in [
             (["alertname=A", "severity=page"], "page"),
             (["alertname=A", "severity=ticket"], "ticket"),
@@ -106,6 +112,39 @@ async fn amtool_accepts_every_combination_of_secrets() {
             assert!(
                 ok && said.lines().next() == Some(receiver),
                 "{labels:?}: {said}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
+async fn amtool_accepts_what_herald_asks_for() {
+    let directory = Directory::new();
+    let output = directory.path().join("alertmanager.yml");
+    let path = output.to_str().expect("a path of text");
+    let files =
+        "--herald-ca /tls/ca.crt --herald-certificate /tls/tls.crt --herald-key /tls/tls.key";
+    for secret in ["", "correct-horse-battery-staple"] {
+        write(directory.path(), &[("herald_secret", secret)]);
+        let herald = format!("https://herald:9095 {files}");
+        let (code, said) = render(directory.path(), &output, Some(&herald)).await;
+        assert_eq!(code, 0, "{said}");
+        let (valid, said) = run_tool("amtool", &["check-config", path]);
+        assert!(valid, "{said}");
+        let config: Value =
+            serde_json::from_slice(&std::fs::read(&output).expect("the file")).expect("JSON");
+        for receiver in ["page", "ticket"] {
+            let mut receivers = config["receivers"].as_array().expect("a list").iter();
+            let found = receivers
+                .find(|found| found["name"] == receiver)
+                .expect(receiver);
+            let http = &found["webhook_configs"][0]["http_config"];
+            assert_eq!(http["tls_config"]["key_file"], "/tls/tls.key", "{found}");
+            let file = http["authorization"]["credentials_file"].as_str();
+            assert_eq!(
+                file.is_some_and(|file| file.ends_with("/herald_secret")),
+                !secret.is_empty()
             );
         }
     }
@@ -144,6 +183,27 @@ async fn half_a_receiver_is_an_error_that_names_the_file() {
         assert!(said.contains(expected), "{expected:?} in {said}");
         assert!(!output.exists(), "nothing is written");
     }
+    let secrets = directory.path().join("herald");
+    std::fs::create_dir(&secrets).expect("a directory");
+    let (code, said) = render(&secrets, &output, Some("http://a:hunter2@herald:9095")).await;
+    assert_eq!(code, 1, "{said}");
+    assert!(
+        said.contains("--herald-url: ") && said.contains("herald/herald_secret"),
+        "{said}"
+    );
+    assert!(!said.contains("hunter2") && !output.exists(), "{said}");
+    write(
+        &secrets,
+        &[(
+            "herald_secret",
+            "correct-horse-battery\nstaple-staple-staple\n",
+        )],
+    );
+    let (code, said) = render(&secrets, &output, Some("http://herald:9095")).await;
+    assert!(
+        code == 1 && said.contains("Alertmanager sends one secret"),
+        "{said}"
+    );
     let (code, said) = render(&directory.path().join("none"), &output, None).await;
     assert_eq!(code, 1);
     assert!(said.contains("there is no such directory"), "{said}");
@@ -159,13 +219,18 @@ struct Alertmanager {
 
 impl Alertmanager {
     async fn start() -> Self {
+        let webhook = Capture::answering(&json!({}));
+        let url = webhook.url();
+        Self::sending_to(webhook, &[("webhook_url", &url)], None).await
+    }
+
+    async fn sending_to(webhook: Capture, files: &[(&str, &str)], herald: Option<&str>) -> Self {
         let directory = Directory::new();
         let secrets = directory.path().join("secrets");
         std::fs::create_dir(&secrets).expect("a directory");
-        let webhook = Capture::answering(&json!({}));
-        write(&secrets, &[("webhook_url", &webhook.url())]);
+        write(&secrets, files);
         let output = directory.path().join("alertmanager.yml");
-        let (code, said) = render(&secrets, &output, None).await;
+        let (code, said) = render(&secrets, &output, herald).await;
         assert_eq!(code, 0, "{said}");
         // Nobody waits half a minute for a test.
         let text = std::fs::read_to_string(&output).expect("the file");
@@ -311,4 +376,42 @@ async fn a_page_silences_the_tickets_of_its_own_objective_and_no_others() {
         .map(|(name, _)| name.as_str())
         .collect();
     assert_eq!(sent, want);
+}
+
+#[tokio::test]
+#[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
+async fn alertmanager_is_let_in_by_its_secret_and_its_certificate() {
+    let (pki, state) = (Pki::new(), Directory::new());
+    let webhook = Capture::answering(&json!({}));
+    let [certificate, key, ca, own, own_key] = [
+        "localhost.crt",
+        "localhost.key",
+        "ca.crt",
+        "client.crt",
+        "client.key",
+    ]
+    .map(|name| pki.path(name).display().to_string());
+    let secret = "correct-horse-battery-staple";
+    let settings = [
+        ("HERALD_WEBHOOK_URL", webhook.url()),
+        ("HERALD_SECRET", secret.to_owned()),
+        ("HERALD_TLS_CERTIFICATE", certificate),
+        ("HERALD_TLS_KEY", key),
+        ("HERALD_TLS_CLIENT_CA", ca.clone()),
+    ];
+    let settings = settings
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    let herald = Herald::start(state.path(), &settings).await;
+    let port = herald.port();
+    let herald = format!(
+        "https://localhost:{port} --herald-ca {ca} --herald-certificate {own} --herald-key {own_key}"
+    );
+    let alertmanager =
+        Alertmanager::sending_to(webhook, &[("herald_secret", secret)], Some(&herald)).await;
+    alertmanager
+        .fire(json!([alert("one", "page", json!({}))]))
+        .await;
+    let notification = arrived(&alertmanager.webhook, 1).await.remove(0).json();
+    assert_eq!(notification["alerts"][0]["labels"]["name"], "one");
 }

@@ -1,9 +1,12 @@
 //! `omnitrace herald`: no alert is lost, whatever is sent and whoever is down.
 
+mod access;
 mod blame;
+mod dripping;
 mod hostile;
 mod locks;
 mod releases;
+mod text;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -38,6 +41,11 @@ impl Herald {
             "BACKEND_CLIENT_KEY",
             "HERALD_SLACK_WEBHOOK_URL",
             "HERALD_WEBHOOK_URL",
+            "HERALD_SECRET",
+            "HERALD_SECRET_FILE",
+            "HERALD_TLS_CERTIFICATE",
+            "HERALD_TLS_KEY",
+            "HERALD_TLS_CLIENT_CA",
         ] {
             command.env_remove(name);
         }
@@ -54,6 +62,11 @@ impl Herald {
             url: format!("http://{}", listening.http_addr),
             client: http(),
         }
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> &str {
+        self.url.rsplit(':').next().unwrap_or_default()
     }
 
     async fn post(&self, payload: &Value) -> Reply {

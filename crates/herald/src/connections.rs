@@ -1,0 +1,272 @@
+//! Connections to the webhook, and who gives way when there are too many of them, or too much is under way in them.
+//!
+//! A connection costs its client nothing, and a head or a body may be sent byte by byte. So that nobody holds a place by
+//! being slow: when there is no room, whoever holds most (by address) loses the connection that has kept us waiting for
+//! longest. Alertmanager tries again.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::PayloadError;
+use actix_web::middleware::Next;
+use actix_web::web::Bytes;
+use actix_web::{Error, HttpMessage};
+use futures_util::{Stream, StreamExt};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep};
+
+/// Open connections. Each may take 128 KiB for an unfinished head, and Compose gives herald 48 MiB in all.
+const MOST: usize = 64;
+
+/// Bytes of all bodies together; a body is 4 MiB at most.
+const MOST_BYTES: usize = 6 << 20;
+
+/// Longer than a head, a body or the next request may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What has come in so short a time is no attack yet: Alertmanager may bring many groups at once.
+const GRACE: Duration = Duration::from_millis(20);
+
+/// Pause while everything that takes room is being answered, which is soon done.
+const SOON: Duration = Duration::from_millis(5);
+
+/// All connections, by the client's address. Of one thread.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    open: RefCell<HashMap<SocketAddr, Rc<Connection>>>,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// Since when the client has kept us waiting; `None` while it waits for us.
+    waiting_since: Cell<Option<Instant>>,
+    /// Of the body that is under way.
+    bytes: Cell<usize>,
+    /// The client has shown a certificate.
+    certified: Cell<bool>,
+    task: RefCell<Option<AbortHandle>>,
+}
+
+impl Connection {
+    fn new() -> Self {
+        Self {
+            waiting_since: Cell::new(Some(Instant::now())),
+            bytes: Cell::new(0),
+            certified: Cell::new(false),
+            task: RefCell::new(None),
+        }
+    }
+
+    /// The task that serves it.
+    pub(crate) fn served_by(&self, task: AbortHandle) {
+        self.task.replace(Some(task));
+    }
+
+    /// Remembers that the client has shown a certificate.
+    pub(crate) fn certify(&self) {
+        self.certified.set(true);
+    }
+
+    /// Whether the client has shown a certificate.
+    pub(crate) fn is_certified(&self) -> bool {
+        self.certified.get()
+    }
+
+    /// It is the client's turn.
+    fn wait(&self) {
+        self.waiting_since.set(Some(Instant::now()));
+    }
+
+    /// It is our turn.
+    fn answer(&self) {
+        self.waiting_since.set(None);
+    }
+
+    fn close(&self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+}
+
+/// Takes the connection off the list when it ends, however it ends.
+pub(crate) struct Place {
+    connections: Rc<Connections>,
+    peer: SocketAddr,
+    pub(crate) connection: Rc<Connection>,
+}
+
+impl Place {
+    /// The client's.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.peer.ip()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.connections.forget(self.peer, &self.connection);
+    }
+}
+
+impl Connections {
+    /// A place for a new connection, as soon as there is one.
+    pub(crate) async fn place(self: &Rc<Self>, peer: SocketAddr) -> Place {
+        while self.open.borrow().len() >= MOST {
+            if !self.give_way(|_| 1) {
+                sleep(SOON).await;
+            }
+        }
+        let connection = Rc::new(Connection::new());
+        self.open.borrow_mut().insert(peer, connection.clone());
+        Place {
+            connections: self.clone(),
+            peer,
+            connection,
+        }
+    }
+
+    /// The connection that a request came by.
+    pub(crate) fn of(&self, request: &ServiceRequest) -> Option<Rc<Connection>> {
+        self.open.borrow().get(&request.peer_addr()?).cloned()
+    }
+
+    /// Middleware of the whole application: tells whose turn it is.
+    pub(crate) async fn serve<B: MessageBody>(
+        self: Rc<Self>,
+        request: ServiceRequest,
+        next: Next<B>,
+    ) -> Result<ServiceResponse<B>, Error> {
+        let connection = self.of(&request);
+        connection.iter().for_each(|connection| connection.answer());
+        let response = next.call(request).await;
+        if let Some(connection) = connection {
+            connection.bytes.set(0);
+            connection.wait();
+        }
+        response
+    }
+
+    /// Middleware of a route with a body, which is charged as it comes.
+    pub(crate) async fn charge<B: MessageBody>(
+        self: Rc<Self>,
+        mut request: ServiceRequest,
+        next: Next<B>,
+    ) -> Result<ServiceResponse<B>, Error> {
+        if let Some(connection) = self.of(&request) {
+            let payload = request.take_payload();
+            connection.wait();
+            let charged = self.charged(connection, payload);
+            request.set_payload(charged.boxed_local().into());
+        }
+        next.call(request).await
+    }
+
+    fn charged(
+        self: Rc<Self>,
+        connection: Rc<Connection>,
+        body: impl Stream<Item = Result<Bytes, PayloadError>>,
+    ) -> impl Stream<Item = Result<Bytes, PayloadError>> {
+        let end = connection.clone();
+        let chunks = body.then(move |chunk| {
+            let (connections, connection) = (self.clone(), connection.clone());
+            async move {
+                let size = chunk.as_ref().map_or(0, Bytes::len);
+                connection.bytes.set(connection.bytes.get() + size);
+                connections.room_for_bytes().await;
+                chunk
+            }
+        });
+        // All of it is here.
+        let done = futures_util::stream::poll_fn(move |_| {
+            end.answer();
+            std::task::Poll::Ready(None)
+        });
+        chunks.chain(done)
+    }
+
+    async fn room_for_bytes(&self) {
+        let held = || -> usize {
+            let open = self.open.borrow();
+            open.values().map(|connection| connection.bytes.get()).sum()
+        };
+        while held() > MOST_BYTES {
+            self.give_way(|connection| connection.bytes.get());
+            // The connection that gave way may be this one, which ends here.
+            sleep(SOON).await;
+        }
+    }
+
+    /// Of the address that holds most, closes what has kept us waiting for longest; false when nothing has.
+    fn give_way(&self, weight: impl Fn(&Connection) -> usize) -> bool {
+        let victim = {
+            let open = self.open.borrow();
+            let mut held: HashMap<IpAddr, usize> = HashMap::new();
+            for (peer, connection) in open.iter() {
+                *held.entry(peer.ip()).or_default() += weight(connection);
+            }
+            let waiting = open.iter().filter_map(|(peer, connection)| {
+                let since = connection.waiting_since.get()?;
+                let gives = weight(connection) > 0 && since.elapsed() >= GRACE;
+                gives.then_some((held[&peer.ip()], since, *peer, connection))
+            });
+            let most = waiting.max_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
+            most.map(|(_, _, peer, connection)| (peer, connection.clone()))
+        };
+        let Some((peer, connection)) = victim else {
+            return false;
+        };
+        tracing::info!(client.address = %peer.ip(), "no room: a connection that is slow is closed");
+        self.close(peer, &connection);
+        true
+    }
+
+    /// Closes what has kept us waiting for too long.
+    pub(crate) fn lose_patience(&self) {
+        self.close_if(|_, since| since.elapsed() > PATIENCE);
+    }
+
+    /// Closes what brings nothing now; true when that was all.
+    pub(crate) fn close_idle(&self) -> bool {
+        self.close_if(|connection, _| connection.bytes.get() == 0);
+        self.open.borrow().is_empty()
+    }
+
+    fn close_if(&self, condition: impl Fn(&Connection, Instant) -> bool) {
+        let chosen: Vec<_> = {
+            let open = self.open.borrow();
+            let waiting = open.iter().filter(|(_, connection)| {
+                let since = connection.waiting_since.get();
+                since.is_some_and(|since| condition(connection, since))
+            });
+            waiting
+                .map(|(peer, connection)| (*peer, connection.clone()))
+                .collect()
+        };
+        for (peer, connection) in chosen {
+            self.close(peer, &connection);
+        }
+    }
+
+    fn close(&self, peer: SocketAddr, connection: &Rc<Connection>) {
+        connection.close();
+        self.forget(peer, connection);
+    }
+
+    /// Unless another connection has the same address by now.
+    fn forget(&self, peer: SocketAddr, connection: &Rc<Connection>) {
+        let mut open = self.open.borrow_mut();
+        if open
+            .get(&peer)
+            .is_some_and(|known| Rc::ptr_eq(known, connection))
+        {
+            open.remove(&peer);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Accepts connections, with TLS if it is set, and serves an application on them, on a thread of its own: a question to a
+//! backend that takes long delays nobody who brings an alert.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_http::{HttpService, Protocol, Request, Response};
+use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, map_config};
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::AppConfig;
+use actix_web::rt::{System, spawn};
+use anyhow::{Context, Result};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{interval, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use crate::connections::{Connections, Place};
+
+/// How long a client may take for the TLS handshake, and again for the head of its request.
+const HEAD: Duration = Duration::from_secs(5);
+
+/// How long a client that still sends its body may take to read that it is refused.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How long requests under way may take at the end.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Pause when no connection can be accepted: there are no file descriptors left, for example.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A plain or an encrypted connection.
+trait Wire: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> Wire for T {}
+
+/// The running front.
+pub(crate) struct Front {
+    stop: watch::Sender<bool>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Front {
+    /// Resolves when it has ended by itself.
+    pub(crate) async fn ended(&mut self) {
+        (&mut self.ended).await.ok();
+    }
+
+    /// Accepts nothing more, and waits for the requests under way.
+    pub(crate) async fn stop(mut self) {
+        self.stop.send_replace(true);
+        self.ended().await;
+    }
+}
+
+/// Starts it. `app` makes the application.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub(crate) fn start<A, I, S, B>(
+    listener: std::net::TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    app: A,
+) -> Result<Front>
+where
+    A: FnOnce(Rc<Connections>) -> I + Send + 'static,
+    I: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<actix_web::Error>,
+    S::InitError: std::fmt::Debug,
+    S::Response: Into<Response<B>>,
+    B: MessageBody + 'static,
+{
+    listener
+        .set_nonblocking(true)
+        .context("the listener cannot be used")?;
+    let (stop, stopping) = watch::channel(false);
+    let (end, ended) = oneshot::channel();
+    let serve = move || {
+        System::new().block_on(async {
+            let connections = Rc::new(Connections::default());
+            let app = map_config(app(connections.clone()), |()| AppConfig::default())
+                .map_err(|error| Response::<BoxBody>::from(error.into()));
+            let service = HttpService::build()
+                .client_request_timeout(HEAD)
+                .client_disconnect_timeout(LINGER)
+                .finish(app);
+            match service.new_service(()).await {
+                Ok(handler) => serve(listener, tls, handler, &connections, stopping).await,
+                Err(()) => tracing::error!("the application cannot be built"),
+            }
+        });
+        end.send(()).ok();
+    };
+    std::thread::Builder::new()
+        .name("front".to_owned())
+        .spawn(serve)
+        .context("cannot start the thread of the listener")?;
+    Ok(Front { stop, ended })
+}
+
+async fn serve<H>(
+    listener: std::net::TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    handler: H,
+    connections: &Rc<Connections>,
+    mut stopping: watch::Receiver<bool>,
+) where
+    H: Service<(Box<dyn Wire>, Protocol, Option<SocketAddr>)> + 'static,
+{
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "the listener cannot be used"),
+    };
+    let (handler, tls) = (Rc::new(handler), tls.map(TlsAcceptor::from));
+    let mut patience = interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => break,
+            _ = patience.tick() => connections.lose_patience(),
+            (socket, place) = accept(&listener, connections) => {
+                let connection = place.connection.clone();
+                let task = spawn(one(handler.clone(), tls.clone(), socket, place));
+                connection.served_by(task.abort_handle());
+                // What it has sent already is read before the next one may ask for its place.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    drop(listener);
+    let drained = async {
+        while !connections.close_idle() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(DRAIN, drained).await.ok();
+}
+
+async fn accept(listener: &TcpListener, connections: &Rc<Connections>) -> (TcpStream, Place) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, peer)) => return (socket, connections.place(peer).await),
+            Err(error) => {
+                tracing::warn!(%error, "no connection can be accepted");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn one<H>(handler: Rc<H>, tls: Option<TlsAcceptor>, socket: TcpStream, place: Place)
+where
+    H: Service<(Box<dyn Wire>, Protocol, Option<SocketAddr>)>,
+{
+    socket.set_nodelay(true).ok();
+    let peer = socket.peer_addr().ok();
+    let wire: Box<dyn Wire> = match tls {
+        None => Box::new(socket),
+        Some(tls) => match encrypted(&tls, socket, &place).await {
+            Ok(wire) => wire,
+            Err(error) => {
+                return tracing::info!(client.address = %place.address(), %error, "no TLS connection");
+            }
+        },
+    };
+    // How a connection ends is its client's affair.
+    handler.call((wire, Protocol::Http1, peer)).await.ok();
+}
+
+async fn encrypted(
+    tls: &TlsAcceptor,
+    socket: TcpStream,
+    place: &Place,
+) -> io::Result<Box<dyn Wire>> {
+    let stream = timeout(HEAD, tls.accept(socket)).await??;
+    if stream.get_ref().1.peer_certificates().is_some() {
+        place.connection.certify();
+    }
+    Ok(Box::new(stream))
+}

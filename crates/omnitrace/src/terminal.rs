@@ -1,0 +1,107 @@
+//! What commands print: much of it is the answer of a backend, and none of it may write to the terminal but what it says.
+
+use std::io::Write;
+
+use clap::error::{ContextValue, Error};
+use clap::{CommandFactory, FromArgMatches};
+use redact::{plain, redact};
+use serde_json::Value;
+
+/// Reads the command line. An address may hold a password: the help shows no variable's value, and an error no secret.
+pub fn parse<C: CommandFactory + FromArgMatches>() -> C {
+    let mut command = without_values(C::command());
+    let matches = command.try_get_matches_from_mut(std::env::args_os());
+    matches
+        .and_then(|matches| C::from_arg_matches(&matches))
+        .unwrap_or_else(|error| without_secrets(error.format(&mut command)).exit())
+}
+
+fn without_values(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| arg.hide_env_values(true))
+        .mut_subcommands(without_values)
+}
+
+fn without_secrets(mut error: Error) -> Error {
+    let quotes: Vec<_> = error
+        .context()
+        .filter_map(|(kind, value)| match value {
+            ContextValue::String(text) => Some((kind, quoted(text))),
+            _ => None,
+        })
+        .collect();
+    for (kind, text) in quotes {
+        error.insert(kind, ContextValue::String(text));
+    }
+    error
+}
+
+/// A text from elsewhere on one line, without secrets: a password in an address, for example.
+pub fn quoted(text: &str) -> String {
+    plain::one_line(&redact(text)).into_owned()
+}
+
+/// Prints a line. Not `println!`: a reader that goes away (`| head`) is no reason to panic.
+pub fn say(line: &str) {
+    print(&plain::one_line(line));
+}
+
+/// Prints text of several lines that are ours.
+pub fn say_lines(lines: &str) {
+    print(&plain::lines(lines));
+}
+
+/// Prints JSON.
+pub fn say_json(value: &Value) {
+    print(&plain::json(&value.to_string()));
+}
+
+/// The error that ends a command. It may quote what a child has said last, line by line; what a backend has said was quoted
+/// where it came in. Not redacted as a whole: `HERALD_SECRET: …` says what is wrong with a setting.
+pub fn complain(error: &anyhow::Error) {
+    eprintln!(
+        "{}",
+        plain::lines(&without_logins(&format!("error: {error:#}")))
+    );
+}
+
+/// The same text without `user:password@` in its addresses.
+fn without_logins(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let ends = |c: char| c.is_whitespace() || "/?#\"'<>".contains(c);
+        let authority = part.find(ends).unwrap_or(part.len());
+        let login = part[..authority].rfind('@').map_or(0, |at| at + 1);
+        out.push_str("://");
+        out.push_str(&part[login..]);
+    }
+    out
+}
+
+fn print(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{text}")
+        .and_then(|()| stdout.flush())
+        .ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_keeps_its_words_and_loses_logins() {
+        for (error, shown) in [
+            ("HERALD_SECRET: allowed: 16", "HERALD_SECRET: allowed: 16"),
+            (
+                "GET http://ada:p@ss@h:1/x?a=b@c: 500",
+                "GET http://h:1/x?a=b@c: 500",
+            ),
+            ("http://a@b, https://c:d@[::1]", "http://b, https://[::1]"),
+            ("ada@example.com at http://h", "ada@example.com at http://h"),
+        ] {
+            assert_eq!(without_logins(error), shown);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Clients that hold connections without finishing what they began.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use reqwest::Certificate;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::{Herald, alert, arrived};
+use crate::backend_tls::Pki;
+use crate::harness::{Capture, Reply, eventually, http};
+
+/// What they may make it grow by, in KiB: of the 48 MiB that Compose gives herald it takes 16 at rest.
+const MEMORY: u64 = 24 << 10;
+
+/// Opens a connection, says how it begins, and goes on byte by byte; again and again.
+async fn drip(address: String, beginning: Arc<Vec<u8>>, opened: Arc<AtomicUsize>) {
+    loop {
+        if let Ok(mut stream) = TcpStream::connect(&address).await
+            && stream.write_all(&beginning).await.is_ok()
+        {
+            opened.fetch_add(1, Ordering::Relaxed);
+            let mut end = [0; 1024];
+            while stream.write_all(b" ").await.is_ok() {
+                let answer = timeout(Duration::from_millis(500), stream.read(&mut end)).await;
+                if matches!(answer, Ok(Ok(0) | Err(_))) {
+                    break;
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Heads that do not end, bodies that do not end, and connections that are kept alive.
+fn beginnings() -> [(usize, Vec<u8>); 4] {
+    let head = "POST /alerts HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
+    let long = format!("{head}x: {}", "x".repeat(100 << 10));
+    let body = |length: usize| {
+        let head = format!("{head}content-length: {}\r\n\r\n", 4 << 20);
+        [head.into_bytes(), vec![b' '; length]].concat()
+    };
+    let idle = b"GET /live HTTP/1.1\r\nhost: localhost\r\n\r\n".to_vec();
+    [
+        (300, long.into_bytes()),
+        (300, body(1)),
+        (30, body(2 << 20)),
+        (300, idle),
+    ]
+}
+
+#[tokio::test]
+async fn a_body_of_labels_alone_fills_no_memory() {
+    let state = tempfile::tempdir().unwrap();
+    let mut herald = Herald::start(state.path(), &[]).await;
+    let at_rest = peak(herald.child.pid());
+    let mut payload = alert("ServiceDown", "firing");
+    for number in 0..350_000 {
+        payload["commonLabels"][format!("{number:x}")] = json!("");
+    }
+    herald.accepted(&payload).await;
+    let more = peak(herald.child.pid()) - at_rest;
+    assert!(more < MEMORY, "{more} KiB more than {at_rest}");
+    assert!(herald.child.terminate().await.success());
+}
+
+#[tokio::test]
+async fn handshakes_that_drip_lock_nobody_out() {
+    let (pki, state) = (Pki::new(), tempfile::tempdir().unwrap());
+    let file = |name: &str| pki.path(name).display().to_string();
+    let settings = [
+        ("HERALD_TLS_CERTIFICATE", file("localhost.crt")),
+        ("HERALD_TLS_KEY", file("localhost.key")),
+    ];
+    let settings = settings
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    let mut herald = Herald::start(state.path(), &settings).await;
+    let address = format!("127.0.0.1:{}", herald.port());
+    let opened = Arc::new(AtomicUsize::new(0));
+    let mut drips = tokio::task::JoinSet::new();
+    // The head of a record of 256 bytes, which do not come.
+    let beginning = Arc::new(vec![0x16, 3, 1, 1, 0]);
+    for _ in 0..400 {
+        drips.spawn(drip(address.clone(), beginning.clone(), opened.clone()));
+    }
+    eventually("they are there", async || {
+        (opened.load(Ordering::Relaxed) > 400).then_some(())
+    })
+    .await;
+    let trusted = std::fs::read(pki.path("ca.crt")).unwrap();
+    for _ in 0..3 {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(20))
+            .tls_certs_only([Certificate::from_pem(&trusted).unwrap()]);
+        let request = client
+            .build()
+            .unwrap()
+            .post(format!("https://localhost:{}/alerts", herald.port()));
+        let answer = request.json(&alert("ServiceDown", "firing")).send().await;
+        assert_eq!(answer.expect("an answer").status(), 200);
+    }
+    drips.shutdown().await;
+    assert!(herald.child.terminate().await.success());
+}
+
+fn peak(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number
+        .and_then(|number| number.parse().ok())
+        .expect("its peak")
+}
+
+#[tokio::test]
+async fn connections_that_drip_lock_nobody_out_and_fill_no_memory() {
+    let state = tempfile::tempdir().unwrap();
+    let webhook = Capture::answering(&json!({}));
+    let url = webhook.url();
+    let mut herald = Herald::start(state.path(), &[("HERALD_WEBHOOK_URL", &url)]).await;
+    let address = herald.url.trim_start_matches("http://").to_owned();
+    let at_rest = peak(herald.child.pid());
+    let opened = Arc::new(AtomicUsize::new(0));
+    let mut drips = tokio::task::JoinSet::new();
+    for (count, beginning) in beginnings() {
+        let beginning = Arc::new(beginning);
+        for _ in 0..count {
+            drips.spawn(drip(address.clone(), beginning.clone(), opened.clone()));
+        }
+    }
+    eventually("they are there", async || {
+        (opened.load(Ordering::Relaxed) > 1000).then_some(())
+    })
+    .await;
+    for number in 0..20 {
+        // Each on a connection of its own.
+        let request = http().post(format!("{}/alerts", herald.url));
+        let payload = alert(&format!("Alert{number}"), "firing");
+        let reply = request.json(&payload).send().await.expect("an answer");
+        Reply::read(reply).await.expect(200);
+    }
+    arrived(&webhook, 20).await;
+    assert_eq!(
+        herald
+            .metric(
+                "herald_notifications_received_total",
+                &[("outcome", "accepted")]
+            )
+            .await,
+        20.0
+    );
+    drips.shutdown().await;
+    let more = peak(herald.child.pid()) - at_rest;
+    assert!(more < MEMORY, "{more} KiB more than {at_rest}");
+    assert!(herald.child.terminate().await.success());
+}
