@@ -66,22 +66,19 @@ async fn serve(settings: &Settings, metrics: Metrics) -> Result<&'static str> {
     let names: Vec<&'static str> = targets.iter().map(|target| target.name).collect();
     stats::declare(&names, &evidence::BACKENDS);
     let spool = Spool::open(&settings.state_dir, &names)?;
-    let queue = Queue::open(
-        spool,
-        names.clone(),
-        settings.queue_limit,
-        settings.evidence_timeout,
-    )?;
+    let queue = Queue::open(spool, names.clone(), settings.queue_limit)?;
+    let collector = Collector::new(&sources, &settings.backend_tls, settings.evidence_timeout)?;
+    let collector = Arc::new(collector);
     let queue = Arc::new(queue);
     let deliverer = Arc::new(Deliverer {
         queue: queue.clone(),
-        collector: Collector::new(&sources, &settings.backend_tls, settings.evidence_timeout)?,
+        collector: collector.clone(),
         links: Links::new(settings.raw.sites()?),
         give_up_after: settings.give_up_after,
     });
     let (listener, address) = bind(settings.listen)?;
     let doors = Doors::new(settings.allowed_hosts.clone(), "HERALD_ALLOWED_HOSTS", &[]);
-    let server = http(listener, doors, queue.clone(), metrics)?;
+    let server = http(listener, doors, (queue.clone(), collector), metrics)?;
     let handle = server.handle();
     let mut serving = actix_web::rt::spawn(server);
     if names == ["log"] {
@@ -126,11 +123,11 @@ fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
 fn http(
     listener: TcpListener,
     doors: Doors,
-    queue: Arc<Queue>,
+    (queue, collector): (Arc<Queue>, Arc<Collector>),
     metrics: Metrics,
 ) -> Result<Server> {
     http_server::declare_route("POST", ALERTS, &[200, 400, 408, 413, 422, 503]);
-    let queue = web::Data::from(queue);
+    let (queue, collector) = (web::Data::from(queue), web::Data::from(collector));
     let app = move || {
         let doors = doors.clone();
         let receive = from_fn(|request, next| {
@@ -146,6 +143,7 @@ fn http(
             .wrap(http_server::tracing_logger());
         App::new()
             .app_data(queue.clone())
+            .app_data(collector.clone())
             .app_data(web::Data::new(metrics.clone()))
             .app_data(web::PayloadConfig::new(BODY_LIMIT))
             .service(alerts)

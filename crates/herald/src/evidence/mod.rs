@@ -1,6 +1,7 @@
 //! What the telemetry says about an alert. Collected in a bounded time; what a backend does not say is named as missing.
 
 mod backend;
+mod collector;
 pub(crate) mod dependencies;
 pub(crate) mod locks;
 pub(crate) mod logs;
@@ -9,21 +10,12 @@ pub(crate) mod releases;
 pub(crate) mod rollback;
 pub(crate) mod traces;
 
-use std::future::Future;
-use std::time::Duration;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
-use service::SettingError;
-use url::Url;
 
-use crate::backend_tls::BackendTls;
-use crate::payload::Payload;
-use crate::settings::Sources;
 use crate::stats;
-use backend::Backend;
+pub(crate) use collector::Collector;
 use dependencies::Dependencies;
-use prometheus::Prometheus;
 use releases::Releases;
 
 const PROMETHEUS: &str = "prometheus";
@@ -38,9 +30,6 @@ const LEAD: TimeDelta = TimeDelta::minutes(2);
 
 /// Of an alert that has fired for long, the last hour.
 const LONGEST: TimeDelta = TimeDelta::hours(1);
-
-/// Left for putting the answers together.
-const RESERVE: Duration = Duration::from_millis(300);
 
 /// The time that evidence is about.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -109,74 +98,6 @@ impl Evidence {
             self.lack(backend, reason);
             T::default()
         })
-    }
-}
-
-/// Asks the backends.
-#[derive(Debug)]
-pub(crate) struct Collector {
-    prometheus: Prometheus,
-    jaeger: Backend,
-    loki: Backend,
-    limit: Duration,
-}
-
-impl Collector {
-    /// Each backend has nearly all of `limit`: they are asked at the same time.
-    pub(crate) fn new(
-        sources: &Sources,
-        tls: &BackendTls,
-        limit: Duration,
-    ) -> Result<Self, SettingError> {
-        let client = tls.client(backend::client())?;
-        let backend = |variable, url: &Option<Url>| Backend::new(client.clone(), variable, url);
-        Ok(Self {
-            prometheus: Prometheus {
-                backend: backend("PROMETHEUS_URL", &sources.prometheus),
-            },
-            jaeger: backend("JAEGER_URL", &sources.jaeger),
-            loki: backend("LOKI_URL", &sources.loki),
-            limit: limit.saturating_sub(RESERVE),
-        })
-    }
-
-    /// Everything about an alert that fires.
-    pub(crate) async fn collect(&self, payload: &Payload, now: DateTime<Utc>) -> Evidence {
-        let (service, started) = (payload.service(), payload.started());
-        let window = Window::of(started, now);
-        let (dependencies, locks, releases, exemplars, found, lines) = futures_util::join!(
-            self.within(dependencies::collect(
-                &self.prometheus,
-                service,
-                started,
-                &window
-            )),
-            self.within(locks::collect(&self.prometheus, &window)),
-            self.within(releases::collect(&self.prometheus, started, &window)),
-            self.within(traces::exemplars(&self.prometheus, service, &window)),
-            self.within(traces::search(&self.jaeger, service, &window)),
-            self.within(logs::collect(&self.loki, &window)),
-        );
-        let mut evidence = Evidence::default();
-        evidence.dependencies = evidence.take(PROMETHEUS, dependencies);
-        evidence.locks = evidence.take(PROMETHEUS, locks);
-        evidence.releases = evidence.take(PROMETHEUS, releases.map(Some));
-        let exemplars = evidence.take(PROMETHEUS, exemplars);
-        let found = evidence.take(JAEGER, found);
-        evidence.traces = traces::worst(exemplars, found);
-        evidence.log_lines = evidence.take(LOKI, lines);
-        if let Some(releases) = &mut evidence.releases {
-            releases.qualify(&evidence.dependencies);
-        }
-        evidence.window = Some(window);
-        evidence
-    }
-
-    async fn within<T>(&self, part: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-        match tokio::time::timeout(self.limit, part).await {
-            Ok(result) => result,
-            Err(_) => Err(format!("no answer within {} ms", self.limit.as_millis())),
-        }
     }
 }
 
