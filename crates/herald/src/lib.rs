@@ -11,6 +11,8 @@ mod backend_tls;
 mod backoff;
 mod deliver;
 mod evidence;
+#[cfg(test)]
+mod extremes;
 mod intake;
 mod links;
 mod notification;

@@ -1,63 +1,49 @@
 //! Gathers evidence in the background, from the moment an alert is accepted, on a runtime of its own.
 
-use std::collections::HashMap;
-use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use chrono::{DateTime, Utc};
-use service::SettingError;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use url::Url;
 
-use super::backend::{self, Backend};
-use super::prometheus::Prometheus;
-use super::{
-    Evidence, JAEGER, LOKI, PROMETHEUS, Window, dependencies, locks, logs, releases, traces,
-};
+use super::backend::{self, Backend, Patience, Place};
+use super::parts::{Parts, Subject};
+use super::store::{Limits, Promise, Store};
+use super::{Evidence, JAEGER, LOKI, PROMETHEUS, Window};
 use crate::backend_tls::BackendTls;
 use crate::payload::{Payload, Status};
 use crate::settings::Sources;
+use crate::stats;
 
 /// Left for putting the answers together.
 const RESERVE: Duration = Duration::from_millis(300);
 
-/// More evidence is not remembered.
-const REMEMBERED: usize = 100;
+/// Evidence that is kept: in memory, since it can be gathered again.
+const LIMITS: Limits = Limits {
+    under_way: 128,
+    entries: 1024,
+    bytes: 3 << 20,
+};
 
-/// What evidence is about.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Subject {
-    service: Option<String>,
-    started: DateTime<Utc>,
-    accepted: DateTime<Utc>,
-}
+/// What was accepted longer ago is tried again, not late: it may wait for evidence once more.
+const RECENT: Duration = Duration::from_secs(60);
 
-/// Evidence that is there, or will be by a time.
-#[derive(Debug, Clone)]
-struct Gathering {
-    until: Instant,
-    result: watch::Receiver<Option<Arc<Evidence>>>,
-}
+/// Threads that may look names up or read answers; more of them are waiting than working.
+const THREADS: usize = 64;
 
-/// Asks the backends.
+/// Gathers evidence.
 #[derive(Debug)]
 pub(crate) struct Collector {
-    sources: Arc<Backends>,
+    parts: Arc<Parts>,
     patience: Duration,
-    gatherings: Mutex<HashMap<Subject, Gathering>>,
+    /// What was accepted before was found on disk.
+    opened: DateTime<Utc>,
+    gathered: Arc<Store<Subject, Evidence>>,
     /// Only the end takes it.
     runtime: Option<Runtime>,
-}
-
-#[derive(Debug)]
-struct Backends {
-    prometheus: Prometheus,
-    jaeger: Backend,
-    loki: Backend,
-    limit: Duration,
 }
 
 impl Collector {
@@ -67,32 +53,41 @@ impl Collector {
         tls: &BackendTls,
         patience: Duration,
     ) -> anyhow::Result<Self> {
+        let client = tls.client(backend::client())?;
+        let backend = |name, variable, base: &Option<Url>| {
+            let place = Place {
+                name,
+                variable,
+                base,
+            };
+            Backend::new(client.clone(), &place, Patience::of(patience))
+        };
+        let parts = Parts::of(
+            backend(PROMETHEUS, "PROMETHEUS_URL", &sources.prometheus),
+            backend(JAEGER, "JAEGER_URL", &sources.jaeger),
+            backend(LOKI, "LOKI_URL", &sources.loki),
+        );
+        let mut runtime = Builder::new_multi_thread();
+        runtime.worker_threads(1).max_blocking_threads(THREADS);
+        let runtime = runtime.thread_name("evidence").enable_all().build();
         Ok(Self {
-            sources: Arc::new(Backends::new(
-                sources,
-                tls,
-                patience.saturating_sub(RESERVE),
-            )?),
+            parts: Arc::new(parts),
             patience,
-            gatherings: Mutex::default(),
-            runtime: Some(
-                Builder::new_multi_thread()
-                    .worker_threads(1)
-                    .enable_all()
-                    .build()?,
-            ),
+            opened: Utc::now(),
+            gathered: Store::new(LIMITS),
+            runtime: Some(runtime.context("no threads to gather evidence")?),
         })
     }
 
     /// Starts to gather for an alert that has just been accepted. Returns at once.
     pub(crate) fn begin(&self, payload: &Payload, accepted: DateTime<Utc>) {
         if payload.status == Status::Firing {
-            self.gathering(payload, accepted);
+            self.gather(payload, accepted, self.patience);
         }
     }
 
-    /// What was gathered, at the latest when the patience has passed since [`Self::begin`], or since the first time that
-    /// somebody asked, if nothing was begun or nothing is left of it.
+    /// What was gathered, at the latest when the patience has passed since it was accepted; since somebody asked, if it
+    /// was found on disk, or is tried again and nothing is left of its evidence.
     pub(crate) async fn evidence(
         &self,
         payload: &Payload,
@@ -101,44 +96,56 @@ impl Collector {
         if payload.status == Status::Resolved {
             return Arc::default();
         }
-        let Gathering { until, mut result } = self.gathering(payload, accepted);
-        match timeout_at(until, result.wait_for(Option::is_some)).await {
-            Ok(Ok(evidence)) => evidence.clone().unwrap_or_default(),
-            // Late, or its task ended in a panic.
-            Err(_) | Ok(Err(_)) => Arc::new(Evidence::late()),
-        }
+        let left = self.left(accepted);
+        let until = Instant::now() + left;
+        let Some(promise) = self.gather(payload, accepted, left) else {
+            stats::evidence_refused();
+            return without("not asked: more alerts at once than herald gathers evidence for");
+        };
+        let until = until.min(promise.until);
+        let gathered = promise.get(until).await;
+        gathered.unwrap_or_else(|| without("not put together in time"))
     }
 
-    fn gathering(&self, payload: &Payload, accepted: DateTime<Utc>) -> Gathering {
+    fn left(&self, accepted: DateTime<Utc>) -> Duration {
+        let age = (Utc::now() - accepted).to_std().unwrap_or_default();
+        if accepted < self.opened || age >= RECENT {
+            return self.patience;
+        }
+        self.patience.saturating_sub(age)
+    }
+
+    /// What is gathered already, or is now. `None` if too much is under way, or too little time is left to ask.
+    fn gather(
+        &self,
+        payload: &Payload,
+        accepted: DateTime<Utc>,
+        left: Duration,
+    ) -> Option<Promise<Evidence>> {
+        let started = payload.started();
         let subject = Subject {
             service: payload.service().map(str::to_owned),
-            started: payload.started(),
-            accepted,
+            started,
+            window: Window::of(started, accepted),
         };
-        let mut gatherings = self
-            .gatherings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if gatherings.len() >= REMEMBERED && !gatherings.contains_key(&subject) {
-            gatherings.clear();
+        let handle = self.runtime.as_ref()?.handle();
+        if left < self.patience / 2 {
+            return self.gathered.known(&subject);
         }
-        let begin = || self.spawn(subject.clone());
-        gatherings
-            .entry(subject.clone())
-            .or_insert_with(begin)
-            .clone()
+        let until = Instant::now() + left;
+        let patience = Patience::of(left.saturating_sub(RESERVE));
+        let parts = self.parts.clone();
+        self.gathered
+            .get(subject.clone(), until, handle, || async move {
+                let _under_way = stats::UnderWay::begin();
+                parts.gather(&subject, patience).await
+            })
     }
+}
 
-    fn spawn(&self, subject: Subject) -> Gathering {
-        let (sender, result) = watch::channel(None);
-        let sources = self.sources.clone();
-        if let Some(runtime) = &self.runtime {
-            runtime
-                .spawn(async move { sender.send(Some(Arc::new(sources.gather(&subject).await))) });
-        }
-        let until = Instant::now() + self.patience;
-        Gathering { until, result }
-    }
+/// Counted for every backend, blamed on none.
+fn without(reason: &str) -> Arc<Evidence> {
+    Arc::new(Evidence::none(reason))
 }
 
 impl Drop for Collector {
@@ -146,60 +153,6 @@ impl Drop for Collector {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
-        }
-    }
-}
-
-impl Backends {
-    fn new(sources: &Sources, tls: &BackendTls, limit: Duration) -> Result<Self, SettingError> {
-        let client = tls.client(backend::client())?;
-        let backend = |variable, url: &Option<Url>| Backend::new(client.clone(), variable, url);
-        Ok(Self {
-            prometheus: Prometheus {
-                backend: backend("PROMETHEUS_URL", &sources.prometheus),
-            },
-            jaeger: backend("JAEGER_URL", &sources.jaeger),
-            loki: backend("LOKI_URL", &sources.loki),
-            limit,
-        })
-    }
-
-    /// Everything about an alert that fires.
-    async fn gather(&self, subject: &Subject) -> Evidence {
-        let (service, started) = (subject.service.as_deref(), subject.started);
-        let window = Window::of(started, subject.accepted);
-        let (dependencies, locks, releases, exemplars, found, lines) = futures_util::join!(
-            self.within(dependencies::collect(
-                &self.prometheus,
-                service,
-                started,
-                &window
-            )),
-            self.within(locks::collect(&self.prometheus, &window)),
-            self.within(releases::collect(&self.prometheus, started, &window)),
-            self.within(traces::exemplars(&self.prometheus, service, &window)),
-            self.within(traces::search(&self.jaeger, service, &window)),
-            self.within(logs::collect(&self.loki, &window)),
-        );
-        let mut evidence = Evidence::default();
-        evidence.dependencies = evidence.take(PROMETHEUS, dependencies);
-        evidence.locks = evidence.take(PROMETHEUS, locks);
-        evidence.releases = evidence.take(PROMETHEUS, releases.map(Some));
-        let exemplars = evidence.take(PROMETHEUS, exemplars);
-        let found = evidence.take(JAEGER, found);
-        evidence.traces = traces::worst(exemplars, found);
-        evidence.log_lines = evidence.take(LOKI, lines);
-        if let Some(releases) = &mut evidence.releases {
-            releases.qualify(&evidence.dependencies);
-        }
-        evidence.window = Some(window);
-        evidence
-    }
-
-    async fn within<T>(&self, part: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-        match tokio::time::timeout(self.limit, part).await {
-            Ok(result) => result,
-            Err(_) => Err(format!("no answer within {} ms", self.limit.as_millis())),
         }
     }
 }
