@@ -36,12 +36,17 @@ const CONNECT: Duration = Duration::from_secs(2);
 pub(super) const CROWDED: &str =
     "not asked in time: too many questions about other alerts came first";
 
+/// Left for putting the answers together, at least.
+const RESERVE: Duration = Duration::from_millis(300);
+
 /// Until when an answer is waited for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
     pub(super) until: Instant,
-    /// Its length, for the reader.
+    /// Its usual length, for the reader.
     pub(super) limit: Duration,
+    /// For the way from who asks to who waits.
+    pub(super) grace: Duration,
 }
 
 /// One backend, and the patience of who asks.
@@ -87,11 +92,13 @@ pub(crate) fn client() -> ClientBuilder {
 }
 
 impl Patience {
-    /// From now on.
-    pub(super) fn of(limit: Duration) -> Self {
+    /// Of so much time that is left, from now on; a part of it is for putting the answers together.
+    pub(super) fn of(left: Duration, usual: Duration) -> Self {
+        let reserve = RESERVE.max(usual / 10);
         Self {
-            until: Instant::now() + limit,
-            limit,
+            until: Instant::now() + left.saturating_sub(reserve),
+            limit: usual.saturating_sub(reserve),
+            grace: reserve / 2,
         }
     }
 

@@ -18,9 +18,6 @@ use crate::payload::{Payload, Status};
 use crate::settings::Sources;
 use crate::stats;
 
-/// Left for putting the answers together.
-const RESERVE: Duration = Duration::from_millis(300);
-
 /// Evidence that is kept: in memory, since it can be gathered again.
 const LIMITS: Limits = Limits {
     under_way: 128,
@@ -60,7 +57,7 @@ impl Collector {
                 variable,
                 base,
             };
-            Backend::new(client.clone(), &place, Patience::of(patience))
+            Backend::new(client.clone(), &place, Patience::of(patience, patience))
         };
         let parts = Parts::of(
             backend(PROMETHEUS, "PROMETHEUS_URL", &sources.prometheus),
@@ -133,7 +130,7 @@ impl Collector {
             return self.gathered.known(&subject);
         }
         let until = Instant::now() + left;
-        let patience = Patience::of(left.saturating_sub(RESERVE));
+        let patience = Patience::of(left, self.patience);
         let parts = self.parts.clone();
         self.gathered
             .get(subject.clone(), until, handle, || async move {

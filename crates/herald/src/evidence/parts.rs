@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::runtime::Handle;
@@ -38,9 +37,6 @@ const CALLS: Limits = Limits {
     bytes: 1 << 20,
     ..LIMITS
 };
-
-/// For the way from who asks to who waits.
-const GRACE: Duration = Duration::from_millis(150);
 
 type Shared<K, T> = Arc<Store<K, Part<T>>>;
 type OfService = (Option<String>, Window);
@@ -165,7 +161,7 @@ where
     match store.get(key, patience.until, &Handle::current(), ask) {
         Some(part) => {
             // Who asks gives up at the same time; what it has by then counts.
-            let part = part.get(patience.until + GRACE).await;
+            let part = part.get(patience.until + patience.grace).await;
             part.unwrap_or_else(|| without("its answer could not be read in time"))
         }
         None => without(CROWDED),

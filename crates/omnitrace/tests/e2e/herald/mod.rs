@@ -1,9 +1,11 @@
 //! `omnitrace herald`: no alert is lost, whatever is sent and whoever is down.
 
 mod blame;
+mod heavy;
 mod hostile;
 mod locks;
 mod releases;
+mod storm;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
