@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Response};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
@@ -17,17 +17,17 @@ use crate::text::quoted;
 /// Larger answers are not read.
 const ANSWER_LIMIT: usize = 2 << 20;
 
-/// Answers that are larger than this wait for each other, so that all together fit into the memory.
+/// Answers of a backend that are larger than this are read one after the other, so that all fit into the memory.
 const SMALL: usize = 32 << 10;
 
-/// So many larger answers are in memory at a time, of all backends.
-static LARGE: Semaphore = Semaphore::const_new(3);
-
-/// So many answers are worked on at a time: they take a processor each.
-static WORK: Semaphore = Semaphore::const_new(2);
+/// So many answers are worked on at a time: each takes a processor, and several times its size in memory.
+static WORK: Semaphore = Semaphore::const_new(1);
 
 /// Questions to one backend at a time; a hanging one holds up nobody else's.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 24;
+
+/// Connections to one backend that are kept without a question.
+const IDLE: usize = 2;
 
 /// How long a backend may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -38,6 +38,9 @@ pub(super) const CROWDED: &str =
 
 /// Left for putting the answers together, at least.
 const RESERVE: Duration = Duration::from_millis(300);
+
+/// Nobody is to blame: it has answered.
+pub(super) const UNREAD: &str = "its answer could not be read in time: too many others came first";
 
 /// Until when an answer is waited for.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +67,8 @@ struct Shared {
     /// What to set when it is not.
     variable: &'static str,
     turns: Semaphore,
+    /// For one large answer.
+    room: Arc<Semaphore>,
     answered: AtomicU64,
     silence: Silence,
 }
@@ -79,7 +84,7 @@ pub(super) struct Place<'a> {
 /// An answer, and its room in memory.
 struct Body {
     bytes: Vec<u8>,
-    room: Option<SemaphorePermit<'static>>,
+    room: Option<OwnedSemaphorePermit>,
 }
 
 /// The client of all backends, but for its certificates.
@@ -88,6 +93,8 @@ pub(crate) fn client() -> ClientBuilder {
         .no_proxy()
         .redirect(Policy::none())
         .connect_timeout(CONNECT)
+        // Each keeps a buffer that has grown with its answers.
+        .pool_max_idle_per_host(IDLE)
         .user_agent(concat!("omnitrace-herald/", env!("CARGO_PKG_VERSION")))
 }
 
@@ -117,6 +124,7 @@ impl Backend {
             base: place.base.clone(),
             variable: place.variable,
             turns: Semaphore::new(AT_ONCE),
+            room: Arc::new(Semaphore::new(1)),
             answered: AtomicU64::new(0),
             silence: Silence::default(),
         };
@@ -201,7 +209,7 @@ impl Backend {
             tokio::task::spawn_blocking(work).await.ok()?
         };
         let done = timeout_at(until, done).await.ok().flatten();
-        done.ok_or_else(|| "its answer could not be read in time".to_owned())
+        done.ok_or_else(|| UNREAD.to_owned())
     }
 
     fn url(&self, path: &str, query: &[(&str, String)]) -> Result<Url, String> {
@@ -217,13 +225,44 @@ impl Backend {
     async fn fetch(&self, url: Url) -> Result<Body, String> {
         let response = self.shared.client.get(url).send().await.map_err(problem)?;
         let status = response.status();
-        let body = read(response).await?;
+        let body = self.read(response).await?;
         if !status.is_success() {
             let start = &body.bytes[..body.bytes.len().min(1000)];
             let text = String::from_utf8_lossy(start);
             return Err(format!("it answered {status}: {}", quoted(&text, 150)));
         }
         Ok(body)
+    }
+
+    async fn read(&self, mut response: Response) -> Result<Body, String> {
+        let mut body = Body {
+            bytes: Vec::new(),
+            room: None,
+        };
+        // Known beforehand, it does not fill the connection's buffer while it waits.
+        let mut size =
+            usize::try_from(response.content_length().unwrap_or(0)).unwrap_or(usize::MAX);
+        loop {
+            if size > ANSWER_LIMIT {
+                return Err(format!("its answer is larger than {ANSWER_LIMIT} bytes"));
+            }
+            if size > SMALL && body.room.is_none() {
+                body.room = Some(self.room().await?);
+            }
+            let Some(chunk) = response.chunk().await.map_err(problem)? else {
+                return Ok(body);
+            };
+            size = size.max(body.bytes.len() + chunk.len());
+            if size <= ANSWER_LIMIT {
+                body.bytes.extend_from_slice(&chunk);
+            }
+        }
+    }
+
+    async fn room(&self) -> Result<OwnedSemaphorePermit, String> {
+        let room = self.shared.room.clone().acquire_owned();
+        let room = timeout_at(self.patience.until, room).await;
+        room.ok().and_then(Result::ok).ok_or(UNREAD.to_owned())
     }
 
     fn heard(&self, body: Result<Body, String>) -> Result<Body, String> {
@@ -241,24 +280,6 @@ impl Backend {
     fn count(&self, question: Question) {
         stats::question(self.shared.name, question);
     }
-}
-
-async fn read(mut response: Response) -> Result<Body, String> {
-    let mut body = Body {
-        bytes: Vec::new(),
-        room: None,
-    };
-    while let Some(chunk) = response.chunk().await.map_err(problem)? {
-        let size = body.bytes.len() + chunk.len();
-        if size > ANSWER_LIMIT {
-            return Err(format!("its answer is larger than {ANSWER_LIMIT} bytes"));
-        }
-        if size > SMALL && body.room.is_none() {
-            body.room = LARGE.acquire().await.ok();
-        }
-        body.bytes.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
 
 fn problem(error: reqwest::Error) -> String {

@@ -30,7 +30,7 @@ const WORST: usize = 4000;
 const BEFORE_S: i64 = 300;
 
 /// Answers about all calls are large: so many windows are asked about at a time.
-static AT_ONCE: Semaphore = Semaphore::const_new(2);
+static AT_ONCE: Semaphore = Semaphore::const_new(1);
 
 /// What a dependency is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use tokio::runtime::Handle;
 
-use super::backend::{Backend, CROWDED, Patience};
+use super::backend::{Backend, CROWDED, Patience, UNREAD};
 use super::dependencies::{self, Edge};
 use super::locks::{self, Lock};
 use super::logs::{self, Line};
@@ -162,7 +162,7 @@ where
         Some(part) => {
             // Who asks gives up at the same time; what it has by then counts.
             let part = part.get(patience.until + patience.grace).await;
-            part.unwrap_or_else(|| without("its answer could not be read in time"))
+            part.unwrap_or_else(|| without(UNREAD))
         }
         None => without(CROWDED),
     }

@@ -249,6 +249,7 @@ impl<'de> Visitor<'de> for KnownLabels {
                 _ => drop(labels.next_value::<IgnoredAny>()?),
             }
         }
+        known.shrink_to_fit();
         Ok(Series(known))
     }
 }
