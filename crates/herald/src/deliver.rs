@@ -6,14 +6,12 @@ use std::time::Duration;
 use chrono::Utc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout_at;
 
 use crate::backoff;
-use crate::evidence::{Collector, Evidence};
+use crate::evidence::Collector;
 use crate::links::Links;
 use crate::notification::Notification;
-use crate::payload::Status;
-use crate::queue::{Message, Queue, Work};
+use crate::queue::{Queue, Work};
 use crate::target::{Attempt, Target};
 
 /// Deliveries to one target at a time: a slow target must not make each notification wait for all before it.
@@ -25,7 +23,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// What every delivery needs.
 pub(crate) struct Deliverer {
     pub(crate) queue: Arc<Queue>,
-    pub(crate) collector: Collector,
+    pub(crate) collector: Arc<Collector>,
     pub(crate) links: Links,
     pub(crate) give_up_after: Duration,
 }
@@ -49,33 +47,18 @@ impl Deliverer {
     }
 
     async fn attempt(&self, target: &Target, work: Work) {
-        let message = &work.message;
-        let missing;
-        let evidence = match self.evidence(message).await {
-            Some(evidence) => evidence,
-            None => {
-                missing = Evidence::late();
-                &missing
-            }
-        };
-        let notification = Notification::new(&message.stored, evidence, &self.links);
+        let stored = &work.message;
+        let evidence = self
+            .collector
+            .evidence(&stored.payload, stored.accepted)
+            .await;
+        let notification = Notification::new(stored, &evidence, &self.links);
         let attempt = target.deliver(&notification).await;
         self.settle(target.name, work, attempt);
     }
 
-    /// Collected once for all targets and attempts; `None` when it would make the notification late. What is late for
-    /// this attempt may be there for the next.
-    async fn evidence<'a>(&self, message: &'a Message) -> Option<&'a Evidence> {
-        let payload = &message.stored.payload;
-        let collect = message.evidence.get_or_init(async || match payload.status {
-            Status::Firing => self.collector.collect(payload, Utc::now()).await,
-            Status::Resolved => Evidence::default(),
-        });
-        timeout_at(message.evidence_until, collect).await.ok()
-    }
-
     fn settle(&self, target: &'static str, work: Work, attempt: Attempt) {
-        let stored = &work.message.stored;
+        let stored = &work.message;
         let (key, alert) = (stored.key.as_str(), stored.payload.name());
         match attempt {
             Attempt::Delivered => {
@@ -125,7 +108,7 @@ impl Deliverer {
     }
 
     fn is_too_old(&self, work: &Work) -> bool {
-        let age = (Utc::now() - work.message.stored.accepted).to_std();
+        let age = (Utc::now() - work.message.accepted).to_std();
         age.unwrap_or_default() > self.give_up_after
     }
 }

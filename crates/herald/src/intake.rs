@@ -5,6 +5,7 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use serde_json::json;
 use service::{ApiError, problem};
 
+use crate::evidence::Collector;
 use crate::payload::Payload;
 use crate::queue::{Accepted, Queue, Unavailable};
 use crate::stats::Received;
@@ -17,12 +18,14 @@ pub(crate) async fn alerts(
     request: HttpRequest,
     body: Result<web::Bytes, actix_web::Error>,
     queue: web::Data<Queue>,
+    collector: web::Data<Collector>,
 ) -> Result<HttpResponse, ApiError> {
     let payload = read(&request, body).inspect_err(|_| Received::Refused.count())?;
     match queue.accept(payload).await {
-        Ok(Accepted::New(key)) => {
+        Ok(Accepted::New(stored)) => {
             Received::Accepted.count();
-            Ok(HttpResponse::Ok().json(json!({"key": key})))
+            collector.begin(&stored.payload, stored.accepted);
+            Ok(HttpResponse::Ok().json(json!({"key": stored.key})))
         }
         Ok(Accepted::Pending(key)) => {
             Received::Duplicate.count();

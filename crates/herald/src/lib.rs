@@ -13,6 +13,8 @@ mod backoff;
 mod connections;
 mod deliver;
 mod evidence;
+#[cfg(test)]
+mod extremes;
 mod front;
 mod front_tls;
 mod intake;

@@ -1,10 +1,13 @@
 //! Links that a person can follow from a notification.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::json;
 use url::Url;
 
 use crate::settings::Sites;
+
+/// Before and after what a link is about, in milliseconds.
+const MINUTE: i64 = 60_000;
 
 /// Builds links; without a site there are none to it.
 #[derive(Debug, Clone)]
@@ -58,8 +61,12 @@ impl Links {
         (start, end): (DateTime<Utc>, DateTime<Utc>),
     ) -> Option<String> {
         let mut url = below(self.sites.grafana.as_ref()?, "/explore");
-        let (from, to) = (start - TimeDelta::minutes(1), end + TimeDelta::minutes(1));
-        let range = json!({"from": from.timestamp_millis().to_string(), "to": to.timestamp_millis().to_string()});
+        // Milliseconds, since no sum of them is beyond the calendar.
+        let (from, to) = (
+            start.timestamp_millis() - MINUTE,
+            end.timestamp_millis() + MINUTE,
+        );
+        let range = json!({"from": from.to_string(), "to": to.to_string()});
         let panes = json!({"a": {"datasource": datasource, "queries": [query], "range": range}});
         url.query_pairs_mut()
             .append_pair("schemaVersion", "1")

@@ -8,11 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, OnceCell};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::evidence::Evidence;
 use crate::payload::Payload;
 use crate::spool::Spool;
 use crate::stats;
@@ -28,21 +27,10 @@ pub(crate) struct Stored {
     pub(crate) payload: Payload,
 }
 
-/// A notification and its evidence, shared by all targets.
-#[derive(Debug)]
-pub(crate) struct Message {
-    /// As on disk.
-    pub(crate) stored: Stored,
-    /// Collected once.
-    pub(crate) evidence: OnceCell<Evidence>,
-    /// Until when a delivery waits for it.
-    pub(crate) evidence_until: Instant,
-}
-
 /// One notification for one target.
 #[derive(Debug)]
 struct Entry {
-    message: Arc<Message>,
+    message: Arc<Stored>,
     target: &'static str,
     attempts: u32,
     due: Instant,
@@ -53,16 +41,16 @@ struct Entry {
 #[derive(Debug)]
 pub(crate) struct Work {
     /// What to deliver.
-    pub(crate) message: Arc<Message>,
+    pub(crate) message: Arc<Stored>,
     /// How often it was tried before.
     pub(crate) attempts: u32,
 }
 
 /// The answer to a notification that came in.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Accepted {
-    /// It is on disk, under this key.
-    New(String),
+    /// It is on disk.
+    New(Arc<Stored>),
     /// The same is pending already, under this key: Alertmanager did not hear our answer.
     Pending(String),
 }
@@ -82,7 +70,6 @@ pub(crate) struct Queue {
     spool: Arc<Spool>,
     targets: Vec<&'static str>,
     limit: usize,
-    patience: Duration,
     entries: Mutex<Vec<Entry>>,
     /// One at a time, so that nothing comes between the look for a duplicate and the file.
     accepting: tokio::sync::Mutex<()>,
@@ -91,13 +78,8 @@ pub(crate) struct Queue {
 
 impl Queue {
     /// With everything that an earlier process left.
-    pub(crate) fn open(
-        spool: Spool,
-        targets: Vec<&'static str>,
-        limit: usize,
-        patience: Duration,
-    ) -> Result<Self> {
-        let mut messages: BTreeMap<String, Arc<Message>> = BTreeMap::new();
+    pub(crate) fn open(spool: Spool, targets: Vec<&'static str>, limit: usize) -> Result<Self> {
+        let mut messages: BTreeMap<String, Arc<Stored>> = BTreeMap::new();
         let mut entries = Vec::new();
         for target in &targets {
             let loaded = spool.load(target).context("cannot read the queue")?;
@@ -110,9 +92,7 @@ impl Queue {
                         continue;
                     }
                 };
-                let message = messages
-                    .entry(key)
-                    .or_insert_with(|| Arc::new(Message::new(stored, patience)));
+                let message = messages.entry(key).or_insert_with(|| Arc::new(stored));
                 entries.push(Entry::new(message.clone(), target));
             }
         }
@@ -120,7 +100,6 @@ impl Queue {
             spool: Arc::new(spool),
             targets,
             limit,
-            patience,
             entries: Mutex::new(entries),
             accepting: tokio::sync::Mutex::new(()),
             changed: Notify::new(),
@@ -145,14 +124,13 @@ impl Queue {
             payload,
         };
         self.write(&stored).await.map_err(Unavailable::Disk)?;
-        let key = stored.key.clone();
-        let message = Arc::new(Message::new(stored, self.patience));
+        let message = Arc::new(stored);
         let entries = self.targets.iter();
         self.entries()
             .extend(entries.map(|target| Entry::new(message.clone(), target)));
         self.report();
         self.changed.notify_waiters();
-        Ok(Accepted::New(key))
+        Ok(Accepted::New(message))
     }
 
     /// The next notification that is due; of each group the oldest first, so that "resolved" never overtakes "firing".
@@ -220,7 +198,7 @@ impl Queue {
             let accepted = entries
                 .iter()
                 .filter(|entry| entry.target == *target)
-                .map(|entry| entry.message.stored.accepted);
+                .map(|entry| entry.message.accepted);
             let oldest = accepted.clone().min().map_or(0.0, |oldest| {
                 (Utc::now() - oldest).num_milliseconds() as f64 / 1000.0
             });
@@ -236,7 +214,7 @@ impl Queue {
         let mut soonest: Option<Instant> = None;
         let now = Instant::now();
         for entry in entries.iter_mut().filter(|entry| entry.target == target) {
-            let oldest = groups.insert(entry.message.stored.payload.group_key.clone());
+            let oldest = groups.insert(entry.message.payload.group_key.clone());
             if !oldest || entry.in_flight {
                 continue;
             }
@@ -262,8 +240,8 @@ impl Queue {
         let entries = self.entries();
         let same = entries
             .iter()
-            .find(|entry| entry.message.stored.payload == *payload)?;
-        Some(same.message.stored.key.clone())
+            .find(|entry| entry.message.payload == *payload)?;
+        Some(same.message.key.clone())
     }
 
     fn fullest(&self) -> usize {
@@ -296,18 +274,8 @@ impl Queue {
     }
 }
 
-impl Message {
-    fn new(stored: Stored, patience: Duration) -> Self {
-        Self {
-            stored,
-            evidence: OnceCell::new(),
-            evidence_until: Instant::now() + patience,
-        }
-    }
-}
-
 impl Entry {
-    fn new(message: Arc<Message>, target: &'static str) -> Self {
+    fn new(message: Arc<Stored>, target: &'static str) -> Self {
         Self {
             message,
             target,
@@ -318,7 +286,7 @@ impl Entry {
     }
 
     fn is(&self, target: &str, key: &str) -> bool {
-        self.target == target && self.message.stored.key == key
+        self.target == target && self.message.key == key
     }
 }
 
@@ -327,11 +295,9 @@ mod tests {
     use super::*;
     use crate::payload::tests::{example, read};
 
-    const PATIENCE: Duration = Duration::from_secs(5);
-
     fn open(root: &std::path::Path, limit: usize) -> Queue {
         let spool = Spool::open(root, &["slack", "webhook"]).unwrap();
-        Queue::open(spool, vec!["slack", "webhook"], limit, PATIENCE).unwrap()
+        Queue::open(spool, vec!["slack", "webhook"], limit).unwrap()
     }
 
     fn payload(group: &str, status: &str) -> Payload {
@@ -343,7 +309,7 @@ mod tests {
 
     async fn accepted(queue: &Queue, group: &str, status: &str) -> String {
         match queue.accept(payload(group, status)).await.unwrap() {
-            Accepted::New(key) => key,
+            Accepted::New(stored) => stored.key.clone(),
             Accepted::Pending(key) => panic!("pending as {key}"),
         }
     }
@@ -354,13 +320,13 @@ mod tests {
         let queue = open(root.path(), 10);
         let key = accepted(&queue, "a", "firing").await;
         let again = queue.accept(payload("a", "firing")).await.unwrap();
-        assert_eq!(again, Accepted::Pending(key.clone()));
+        assert!(matches!(again, Accepted::Pending(again) if again == key));
         queue.delivered("slack", &key);
         drop(queue);
 
         let queue = open(root.path(), 10);
         assert_eq!((queue.len("slack"), queue.len("webhook")), (0, 1));
-        assert_eq!(queue.next("webhook").await.message.stored.key, key);
+        assert_eq!(queue.next("webhook").await.message.key, key);
         queue.failed("webhook", &key);
         drop(queue);
         assert_eq!(open(root.path(), 10).len("webhook"), 0);
@@ -374,13 +340,13 @@ mod tests {
         let resolved = accepted(&queue, "a", "resolved").await;
         let other = accepted(&queue, "b", "firing").await;
 
-        let next = async || queue.next("slack").await.message.stored.key.clone();
+        let next = async || queue.next("slack").await.message.key.clone();
         assert_eq!(next().await, firing);
         queue.postpone("slack", &firing, Duration::from_secs(30));
         assert_eq!(next().await, other, "not the end before the beginning");
         let start = Instant::now();
         let work = queue.next("slack").await;
-        assert_eq!((&work.message.stored.key, work.attempts), (&firing, 1));
+        assert_eq!((&work.message.key, work.attempts), (&firing, 1));
         assert_eq!(start.elapsed().as_secs(), 30);
         queue.delivered("slack", &firing);
         assert_eq!(next().await, resolved);

@@ -70,16 +70,13 @@ async fn serve(settings: &Settings, metrics: Metrics) -> Result<&'static str> {
     let names: Vec<&'static str> = targets.iter().map(|target| target.name).collect();
     stats::declare(&names, &evidence::BACKENDS);
     let spool = Spool::open(&settings.state_dir, &names)?;
-    let queue = Queue::open(
-        spool,
-        names.clone(),
-        settings.queue_limit,
-        settings.evidence_timeout,
-    )?;
+    let queue = Queue::open(spool, names.clone(), settings.queue_limit)?;
+    let collector = Collector::new(&sources, &settings.backend_tls, settings.evidence_timeout)?;
+    let collector = Arc::new(collector);
     let queue = Arc::new(queue);
     let deliverer = Arc::new(Deliverer {
         queue: queue.clone(),
-        collector: Collector::new(&sources, &settings.backend_tls, settings.evidence_timeout)?,
+        collector: collector.clone(),
         links: Links::new(settings.raw.sites()?),
         give_up_after: settings.give_up_after,
     });
@@ -89,7 +86,10 @@ async fn serve(settings: &Settings, metrics: Metrics) -> Result<&'static str> {
         secrets: settings.raw.secrets()?,
         certificate: settings.tls.asks_for_certificates(),
     };
-    let taken = web::Data::from(queue.clone());
+    let taken = (
+        web::Data::from(queue.clone()),
+        web::Data::from(collector),
+    );
     let app = |connections| app(connections, doors, access, taken, metrics);
     let mut front = front::start(listener, settings.tls.config()?, app)?;
     if names == ["log"] {
@@ -135,7 +135,7 @@ fn app(
     connections: Rc<Connections>,
     doors: Doors,
     access: Access,
-    queue: web::Data<Queue>,
+    (queue, collector): (web::Data<Queue>, web::Data<Collector>),
     metrics: Metrics,
 ) -> App<
     impl ServiceFactory<
@@ -167,6 +167,7 @@ fn app(
         .wrap(http_server::tracing_logger());
     App::new()
         .app_data(queue)
+        .app_data(collector)
         .app_data(web::Data::new(metrics))
         .app_data(web::PayloadConfig::new(BODY_LIMIT))
         .service(alerts)

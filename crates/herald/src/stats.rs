@@ -43,6 +43,55 @@ impl Received {
     }
 }
 
+/// What became of a question to a backend.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Question {
+    /// It was answered.
+    Answered,
+    /// With an error, or with what cannot be read.
+    Failed,
+    /// Not in time.
+    Unanswered,
+    /// Others came first, or the backend is silent.
+    NotAsked,
+}
+
+impl Question {
+    const ALL: [Self; 4] = [
+        Self::Answered,
+        Self::Failed,
+        Self::Unanswered,
+        Self::NotAsked,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Failed => "failed",
+            Self::Unanswered => "unanswered",
+            Self::NotAsked => "not_asked",
+        }
+    }
+}
+
+/// Evidence that is being gathered, for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct UnderWay;
+
+impl UnderWay {
+    /// From now on.
+    pub(crate) fn begin() -> Self {
+        gauge!(names::HERALD_EVIDENCE_IN_PROGRESS).increment(1.0);
+        Self
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        gauge!(names::HERALD_EVIDENCE_IN_PROGRESS).decrement(1.0);
+    }
+}
+
 /// Makes every series exist from the start.
 pub(crate) fn declare(targets: &[&'static str], backends: &[&'static str]) {
     for received in Received::ALL {
@@ -59,7 +108,14 @@ pub(crate) fn declare(targets: &[&'static str], backends: &[&'static str]) {
     }
     for backend in backends {
         counter!(names::HERALD_EVIDENCE_MISSING, "backend" => *backend).absolute(0);
+        for outcome in Question::ALL {
+            let outcome = outcome.name();
+            counter!(names::HERALD_EVIDENCE_QUESTIONS, "backend" => *backend, "outcome" => outcome)
+                .absolute(0);
+        }
     }
+    gauge!(names::HERALD_EVIDENCE_IN_PROGRESS).set(0.0);
+    counter!(names::HERALD_EVIDENCE_REFUSED).absolute(0);
 }
 
 /// A notification's end.
@@ -87,4 +143,16 @@ pub(crate) fn failed_kept(target: &'static str, count: usize) {
 /// Evidence that a notification goes without.
 pub(crate) fn missing(backend: &'static str) {
     counter!(names::HERALD_EVIDENCE_MISSING, "backend" => backend).increment(1);
+}
+
+/// The end of a question to a backend.
+pub(crate) fn question(backend: &'static str, outcome: Question) {
+    let outcome = outcome.name();
+    counter!(names::HERALD_EVIDENCE_QUESTIONS, "backend" => backend, "outcome" => outcome)
+        .increment(1);
+}
+
+/// A notification for which nobody was asked.
+pub(crate) fn evidence_refused() {
+    counter!(names::HERALD_EVIDENCE_REFUSED).increment(1);
 }

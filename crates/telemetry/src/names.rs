@@ -146,6 +146,12 @@ pub const HERALD_QUEUE_AGE: &str = "herald_queue_oldest_age_seconds";
 pub const HERALD_FAILED: &str = "herald_failed_notifications";
 /// Evidence that notifications went without.
 pub const HERALD_EVIDENCE_MISSING: &str = "herald_evidence_missing_total";
+/// Evidence that is being gathered.
+pub const HERALD_EVIDENCE_IN_PROGRESS: &str = "herald_evidence_gatherings_in_progress";
+/// Questions to the backends.
+pub const HERALD_EVIDENCE_QUESTIONS: &str = "herald_evidence_questions_total";
+/// Notifications for which no backend was asked.
+pub const HERALD_EVIDENCE_REFUSED: &str = "herald_evidence_refused_total";
 
 const fn metric(
     name: &'static str,
@@ -456,6 +462,39 @@ pub const METRICS: &[Metric] = &[
             &["backend"],
             Own,
             "Notifications that went without the evidence of a backend.",
+        ),
+    ),
+    only(
+        HERALD,
+        metric(
+            HERALD_EVIDENCE_IN_PROGRESS,
+            Gauge,
+            "{gathering}",
+            &[],
+            Own,
+            "Evidence that is being gathered; alerts of the same service and minute share it.",
+        ),
+    ),
+    only(
+        HERALD,
+        metric(
+            HERALD_EVIDENCE_QUESTIONS,
+            Counter,
+            "{question}",
+            &["backend", "outcome"],
+            Own,
+            "Questions to the backends: answered, failed, unanswered, or not_asked since others came first or it is silent.",
+        ),
+    ),
+    only(
+        HERALD,
+        metric(
+            HERALD_EVIDENCE_REFUSED,
+            Counter,
+            "{notification}",
+            &[],
+            Own,
+            "Attempts at a delivery without any evidence, since herald gathers for so many alerts at once only.",
         ),
     ),
     metric(

@@ -1,27 +1,90 @@
-//! Asks a backend over HTTP: bounded answers, errors fit to be shown.
+//! Asks a backend over HTTP: few questions at once, in a bounded time, with bounded answers and errors fit to be shown.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Client, ClientBuilder};
-use serde_json::Value;
+use reqwest::{Client, ClientBuilder, Response};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
+use super::silence::Silence;
+use crate::stats::{self, Question};
 use crate::text::quoted;
 
-/// Larger answers are not read: as JSON values they take several times as much memory.
+/// Larger answers are not read.
 const ANSWER_LIMIT: usize = 2 << 20;
+
+/// Answers of a backend that are larger than this are read one after the other, so that all fit into the memory.
+const SMALL: usize = 32 << 10;
+
+/// So many answers are worked on at a time: each takes a processor, and several times its size in memory.
+static WORK: Semaphore = Semaphore::const_new(1);
+
+/// Questions to one backend at a time; a hanging one holds up nobody else's.
+const AT_ONCE: usize = 24;
+
+/// Connections to one backend that are kept without a question.
+const IDLE: usize = 2;
 
 /// How long a backend may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// One backend.
+/// Nobody is to blame: herald itself has more to ask than it may.
+pub(super) const CROWDED: &str =
+    "not asked in time: too many questions about other alerts came first";
+
+/// Left for putting the answers together, at least.
+const RESERVE: Duration = Duration::from_millis(300);
+
+/// Nobody is to blame: it has answered.
+pub(super) const UNREAD: &str = "its answer could not be read in time: too many others came first";
+
+/// Until when an answer is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    pub(super) until: Instant,
+    /// Its usual length, for the reader.
+    pub(super) limit: Duration,
+    /// For the way from who asks to who waits.
+    pub(super) grace: Duration,
+}
+
+/// One backend, and the patience of who asks.
 #[derive(Debug, Clone)]
 pub(crate) struct Backend {
+    shared: Arc<Shared>,
+    patience: Patience,
+}
+
+#[derive(Debug)]
+struct Shared {
+    name: &'static str,
     client: Client,
     base: Option<Url>,
     /// What to set when it is not.
     variable: &'static str,
+    turns: Semaphore,
+    /// For one large answer.
+    room: Arc<Semaphore>,
+    answered: AtomicU64,
+    silence: Silence,
+}
+
+/// Where a backend is.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    pub(super) name: &'static str,
+    pub(super) variable: &'static str,
+    pub(super) base: &'a Option<Url>,
+}
+
+/// An answer, and its room in memory.
+struct Body {
+    bytes: Vec<u8>,
+    room: Option<OwnedSemaphorePermit>,
 }
 
 /// The client of all backends, but for its certificates.
@@ -30,42 +93,195 @@ pub(crate) fn client() -> ClientBuilder {
         .no_proxy()
         .redirect(Policy::none())
         .connect_timeout(CONNECT)
+        // Each keeps a buffer that has grown with its answers.
+        .pool_max_idle_per_host(IDLE)
         .user_agent(concat!("omnitrace-herald/", env!("CARGO_PKG_VERSION")))
 }
 
-impl Backend {
-    /// A backend at `base`; without one every question is answered with what to set.
-    pub(crate) fn new(client: Client, variable: &'static str, base: &Option<Url>) -> Self {
+impl Patience {
+    /// Of so much time that is left, from now on; a part of it is for putting the answers together.
+    pub(super) fn of(left: Duration, usual: Duration) -> Self {
+        let reserve = RESERVE.max(usual / 10);
         Self {
-            client,
-            base: base.clone(),
-            variable,
+            until: Instant::now() + left.saturating_sub(reserve),
+            limit: usual.saturating_sub(reserve),
+            grace: reserve / 2,
         }
     }
 
-    /// GET, the answer as JSON.
-    pub(crate) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, String> {
-        let Some(base) = &self.base else {
-            return Err(format!("{} is not set", self.variable));
+    /// Why there is nothing.
+    pub(super) fn silent(self) -> String {
+        format!("no answer within {} ms", self.limit.as_millis())
+    }
+}
+
+impl Backend {
+    /// A backend; without an address every question is answered with what to set.
+    pub(super) fn new(client: Client, place: &Place<'_>, patience: Patience) -> Self {
+        let shared = Shared {
+            name: place.name,
+            client,
+            base: place.base.clone(),
+            variable: place.variable,
+            turns: Semaphore::new(AT_ONCE),
+            room: Arc::new(Semaphore::new(1)),
+            answered: AtomicU64::new(0),
+            silence: Silence::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+            patience,
+        }
+    }
+
+    /// The same backend for somebody who waits until another time.
+    pub(super) fn with(&self, patience: Patience) -> Self {
+        Self {
+            shared: self.shared.clone(),
+            patience,
+        }
+    }
+
+    /// GET; `read` makes something small of the answer.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        read: impl FnOnce(&[u8]) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
+        let url = self.url(path, query)?;
+        if self.shared.silence.lasts() {
+            self.count(Question::NotAsked);
+            return Err(format!(
+                "{} when it was asked shortly before",
+                self.patience.silent()
+            ));
+        }
+        let _turn = self.turn(&self.shared.turns).await?;
+        let body = match timeout_at(self.patience.until, self.fetch(url)).await {
+            Ok(body) => self.heard(body)?,
+            Err(_) => {
+                self.shared.silence.noticed();
+                self.count(Question::Unanswered);
+                return Err(self.patience.silent());
+            }
+        };
+        self.work(move || {
+            let result = read(&body.bytes);
+            drop(body.room);
+            result
+        })
+        .await?
+    }
+
+    /// Waits for one of the places of `turns`.
+    pub(super) async fn turn<'a>(
+        &self,
+        turns: &'a Semaphore,
+    ) -> Result<SemaphorePermit<'a>, String> {
+        let before = self.shared.answered.load(Ordering::Relaxed);
+        if let Ok(Ok(turn)) = timeout_at(self.patience.until, turns.acquire()).await {
+            return Ok(turn);
+        }
+        self.count(Question::NotAsked);
+        // Those before have waited for an answer all the time, or they were many.
+        let silent = self.shared.answered.load(Ordering::Relaxed) == before;
+        let questions = || format!("{} to the questions before", self.patience.silent());
+        Err(if silent {
+            questions()
+        } else {
+            CROWDED.to_owned()
+        })
+    }
+
+    /// What takes a processor, beside the runtime. It is bounded by the size of what was read.
+    pub(super) async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, String> {
+        let until = self.patience.until;
+        let done = async {
+            let turn = WORK.acquire().await.ok()?;
+            let work = move || {
+                let _turn = turn;
+                (Instant::now() < until).then(work)
+            };
+            tokio::task::spawn_blocking(work).await.ok()?
+        };
+        let done = timeout_at(until, done).await.ok().flatten();
+        done.ok_or_else(|| UNREAD.to_owned())
+    }
+
+    fn url(&self, path: &str, query: &[(&str, String)]) -> Result<Url, String> {
+        let Some(base) = &self.shared.base else {
+            return Err(format!("{} is not set", self.shared.variable));
         };
         let mut url = base.clone();
         url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
         url.query_pairs_mut().extend_pairs(query);
-        let problem =
-            |error: reqwest::Error| quoted(&service::error::chain(&error.without_url()), 200);
-        let mut response = self.client.get(url).send().await.map_err(problem)?;
+        Ok(url)
+    }
+
+    async fn fetch(&self, url: Url) -> Result<Body, String> {
+        let response = self.shared.client.get(url).send().await.map_err(problem)?;
         let status = response.status();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(problem)? {
-            body.extend_from_slice(&chunk);
-            if body.len() > ANSWER_LIMIT {
-                return Err(format!("its answer is larger than {ANSWER_LIMIT} bytes"));
-            }
-        }
+        let body = self.read(response).await?;
         if !status.is_success() {
-            let text = String::from_utf8_lossy(&body);
+            let start = &body.bytes[..body.bytes.len().min(1000)];
+            let text = String::from_utf8_lossy(start);
             return Err(format!("it answered {status}: {}", quoted(&text, 150)));
         }
-        serde_json::from_slice(&body).map_err(|_| "its answer is not JSON".to_owned())
+        Ok(body)
     }
+
+    async fn read(&self, mut response: Response) -> Result<Body, String> {
+        let mut body = Body {
+            bytes: Vec::new(),
+            room: None,
+        };
+        // Known beforehand, it does not fill the connection's buffer while it waits.
+        let mut size =
+            usize::try_from(response.content_length().unwrap_or(0)).unwrap_or(usize::MAX);
+        loop {
+            if size > ANSWER_LIMIT {
+                return Err(format!("its answer is larger than {ANSWER_LIMIT} bytes"));
+            }
+            if size > SMALL && body.room.is_none() {
+                body.room = Some(self.room().await?);
+            }
+            let Some(chunk) = response.chunk().await.map_err(problem)? else {
+                return Ok(body);
+            };
+            size = size.max(body.bytes.len() + chunk.len());
+            if size <= ANSWER_LIMIT {
+                body.bytes.extend_from_slice(&chunk);
+            }
+        }
+    }
+
+    async fn room(&self) -> Result<OwnedSemaphorePermit, String> {
+        let room = self.shared.room.clone().acquire_owned();
+        let room = timeout_at(self.patience.until, room).await;
+        room.ok().and_then(Result::ok).ok_or(UNREAD.to_owned())
+    }
+
+    fn heard(&self, body: Result<Body, String>) -> Result<Body, String> {
+        self.shared.silence.ended();
+        self.shared.answered.fetch_add(1, Ordering::Relaxed);
+        let answered = body.is_ok();
+        self.count(if answered {
+            Question::Answered
+        } else {
+            Question::Failed
+        });
+        body
+    }
+
+    fn count(&self, question: Question) {
+        stats::question(self.shared.name, question);
+    }
+}
+
+fn problem(error: reqwest::Error) -> String {
+    quoted(&service::error::chain(&error.without_url()), 200)
 }

@@ -1,20 +1,36 @@
 //! Which dependency fails or is slow: the calls of every service, followed downwards from the one that the alert is about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use chrono::{DateTime, Utc};
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
-use super::Window;
-use super::prometheus::{Prometheus, Series};
-use crate::text::quoted;
+use super::prometheus::{Prometheus, Samples, Series};
+use super::store::Weigh;
+use super::trail::{Trail, follow};
+use super::{Part, Window};
 
 /// A dependency that fails less often is not to blame.
 const FAILING: f64 = 0.01;
 
+/// Nor one that fails so much less often than its caller: a failure above may come of several calls, not of noise.
+const MATTERS: f64 = 0.1;
+
 /// A dependency that takes a smaller part of its caller's time does not explain it.
 const EXPLAINS: f64 = 0.5;
+
+/// So many calls of each caller are kept, of those that fail most and of those that take longest.
+const PER_CALLER: usize = 8;
+
+/// More than the worst calls Prometheus need not list.
+const WORST: usize = 4000;
+
+/// How long before the trouble the calls are looked at for comparison, in seconds.
+const BEFORE_S: i64 = 300;
+
+/// Answers about all calls are large: so many windows are asked about at a time.
+static AT_ONCE: Semaphore = Semaphore::const_new(1);
 
 /// What a dependency is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -35,19 +51,14 @@ pub(crate) struct Edge {
     pub(crate) caller: String,
     /// `downstream`, `postgresql SELECT items`.
     pub(crate) callee: String,
-    /// Share of calls that fail.
+    /// Share of calls that fail since the trouble began.
     pub(crate) error_share: f64,
+    /// The same in the five minutes before.
+    pub(crate) error_share_before: f64,
     /// 95th percentile, in seconds.
     pub(crate) p95_s: Option<f64>,
     /// The same an hour before the alert, else two minutes before.
     pub(crate) p95_before_s: Option<f64>,
-}
-
-/// Where the trouble leads: each hop is a call, the last one is the deepest that shows it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Trail {
-    /// From the caller on top to the dependency at fault.
-    pub(crate) hops: Vec<Edge>,
 }
 
 /// Both trails.
@@ -59,22 +70,6 @@ pub(crate) struct Dependencies {
     /// Towards what takes the time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) slowest: Option<Trail>,
-}
-
-impl Trail {
-    /// The call at fault.
-    pub(crate) fn last(&self) -> Option<&Edge> {
-        self.hops.last()
-    }
-
-    /// `gateway → data → downstream`.
-    pub(crate) fn path(&self) -> String {
-        let first = self.hops.first().map(|hop| hop.caller.as_str());
-        let names = first
-            .into_iter()
-            .chain(self.hops.iter().map(|hop| hop.callee.as_str()));
-        names.collect::<Vec<_>>().join(" → ")
-    }
 }
 
 struct Source {
@@ -107,162 +102,216 @@ impl Source {
         format!("service_name, {}", self.callee.join(", "))
     }
 
-    fn errors(&self, window: u64) -> String {
+    fn errors(&self, window: i64) -> String {
         let (metric, by) = (self.metric, self.by());
         format!(
-            "sum by ({by}) (rate({metric}_count{{outcome=\"error\"}}[{window}s])) / sum by ({by}) (rate({metric}_count[{window}s])) > 0"
+            "topk({WORST}, sum by ({by}) (rate({metric}_count{{outcome=\"error\"}}[{window}s])) / sum by ({by}) (rate({metric}_count[{window}s])) > 0)"
         )
     }
 
-    fn p95(&self, window: u64, offset: &str) -> String {
+    fn p95(&self, window: i64, offset: &str) -> String {
         let (metric, by) = (self.metric, self.by());
         // The comparison drops what is no number: a series without observations.
         format!(
-            "histogram_quantile(0.95, sum by (le, {by}) (rate({metric}_bucket[{window}s]{offset}))) >= 0"
+            "topk({WORST}, histogram_quantile(0.95, sum by (le, {by}) (rate({metric}_bucket[{window}s]{offset}))) >= 0)"
         )
     }
 
     fn p95_before(&self) -> String {
         format!(
             "{} or {}",
-            self.p95(300, " offset 1h"),
-            self.p95(300, " offset 2m")
+            self.p95(BEFORE_S, " offset 1h"),
+            self.p95(BEFORE_S, " offset 2m")
         )
     }
 
+    /// Caller and callee.
     fn key(&self, series: &Series) -> Option<(String, String)> {
-        let caller = series.get("service_name")?.clone();
-        let parts: Vec<&str> = self
-            .callee
-            .iter()
-            .filter_map(|label| series.get(*label))
-            .map(String::as_str)
-            .collect();
-        let callee = parts.join(" ");
-        let callee = if self.kind == Kind::Pool {
-            format!("a connection of the pool {callee}")
-        } else {
-            callee
+        let caller = series.get("service_name")?;
+        let parts = self.callee.iter().filter_map(|label| series.get(label));
+        let callee = parts.collect::<Vec<_>>().join(" ");
+        let callee = match self.kind {
+            Kind::Pool => format!("a connection of the pool {callee}"),
+            Kind::Http | Kind::Database => callee,
         };
-        Some((quoted(&caller, 60), quoted(callee.trim(), 80)))
+        Some((caller.to_owned(), callee))
     }
 }
 
-/// Asks for all calls and follows them from `service`, or from the worst of all when there is none.
-pub(crate) async fn collect(
-    prometheus: &Prometheus,
-    service: Option<&str>,
-    started: DateTime<Utc>,
-    window: &Window,
-) -> Result<Dependencies, String> {
-    let edges = try_join_all(
-        SOURCES
-            .iter()
-            .map(|source| edges(prometheus, source, started, window)),
-    )
-    .await?;
-    let edges = edges.concat();
-    Ok(Dependencies {
-        failing: follow(&edges, service, |edge, _| {
-            Some(edge.error_share).filter(|share| *share >= FAILING)
-        }),
-        slowest: follow(&edges, service, |edge, above| {
+/// What Prometheus says about the calls of one source.
+#[derive(Debug, Default)]
+struct Answers {
+    errors: Samples,
+    errors_before: Samples,
+    p95: Samples,
+    p95_before: Samples,
+}
+
+impl Weigh for Edge {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.caller.len() + self.callee.len()
+    }
+}
+
+/// Asks for all calls, and keeps those that may matter to anybody.
+pub(super) async fn calls(prometheus: &Prometheus, window: Window) -> Part<Vec<Edge>> {
+    let mut part = Part::default();
+    let turn = prometheus.backend.turn(&AT_ONCE).await.map(Some);
+    let Some(_turn) = part.take(turn) else {
+        return part;
+    };
+    let asked = SOURCES.iter().map(|source| ask(prometheus, source, window));
+    let mut answers = Vec::new();
+    for (source, asked) in SOURCES.iter().zip(join_all(asked).await) {
+        answers.push((source, part.merge(asked)));
+    }
+    let work = move || {
+        let edges = answers
+            .into_iter()
+            .flat_map(|(source, answers)| edges(source, answers));
+        matter(edges.collect())
+    };
+    part.value = part.take(prometheus.backend.work(work).await);
+    part
+}
+
+async fn ask(prometheus: &Prometheus, source: &Source, window: Window) -> Part<Answers> {
+    let (errors, errors_before) = (source.errors(window.trouble_s), source.errors(BEFORE_S));
+    let (p95, p95_before) = (source.p95(window.trouble_s, ""), source.p95_before());
+    let (errors, errors_before, p95, p95_before) = futures_util::join!(
+        prometheus.vector(&errors, window.end),
+        prometheus.vector(&errors_before, window.before()),
+        prometheus.vector(&p95, window.end),
+        prometheus.vector(&p95_before, window.before()),
+    );
+    let mut part = Part::default();
+    part.value = Answers {
+        errors: part.take(errors),
+        errors_before: part.take(errors_before),
+        p95: part.take(p95),
+        p95_before: part.take(p95_before),
+    };
+    part
+}
+
+fn edges(source: &Source, answers: Answers) -> Vec<Edge> {
+    let mut edges: BTreeMap<(String, String), Edge> = BTreeMap::new();
+    let mut each = |samples: Samples, set: fn(&mut Edge, f64)| {
+        for (series, value) in samples {
+            let Some((caller, callee)) = source.key(&series) else {
+                continue;
+            };
+            let edge = || Edge::new(source.kind, caller.clone(), callee.clone());
+            set(
+                edges
+                    .entry((caller.clone(), callee.clone()))
+                    .or_insert_with(edge),
+                value,
+            );
+        }
+    };
+    each(answers.errors, |edge, share| {
+        edge.error_share = share.min(1.0)
+    });
+    each(answers.errors_before, |edge, share| {
+        edge.error_share_before = share.min(1.0)
+    });
+    each(answers.p95, |edge, seconds| edge.p95_s = Some(seconds));
+    each(answers.p95_before, |edge, seconds| {
+        edge.p95_before_s = Some(seconds)
+    });
+    edges.into_values().collect()
+}
+
+impl Edge {
+    fn new(kind: Kind, caller: String, callee: String) -> Self {
+        Self {
+            kind,
+            caller,
+            callee,
+            error_share: 0.0,
+            error_share_before: 0.0,
+            p95_s: None,
+            p95_before_s: None,
+        }
+    }
+}
+
+/// Of each caller the calls that fail most and those that take longest: no trail leads along the others.
+fn matter(edges: Vec<Edge>) -> Vec<Edge> {
+    let failing = most(&edges, |edge| {
+        Some(edge.error_share).filter(|share| *share >= FAILING)
+    });
+    let slow = most(&edges, |edge| edge.p95_s);
+    let each = edges.into_iter().enumerate();
+    let kept = each.filter(|(index, _)| failing.contains(index) || slow.contains(index));
+    kept.map(|(_, edge)| edge).collect()
+}
+
+fn most(edges: &[Edge], score: impl Fn(&Edge) -> Option<f64>) -> HashSet<usize> {
+    let each = edges.iter().enumerate();
+    let mut scored: Vec<(usize, f64)> = each
+        .filter_map(|(index, edge)| Some((index, score(edge)?)))
+        .collect();
+    scored.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    let mut of_caller: HashMap<&str, usize> = HashMap::new();
+    let room = |(index, _): &(usize, f64)| {
+        let count = of_caller.entry(&edges[*index].caller).or_default();
+        *count += 1;
+        *count <= PER_CALLER
+    };
+    scored
+        .into_iter()
+        .filter(room)
+        .map(|(index, _)| index)
+        .collect()
+}
+
+/// Follows the calls from `service`, or from the worst of all when there is none.
+pub(super) fn blame(edges: &[Edge], service: Option<&str>) -> Dependencies {
+    Dependencies {
+        failing: follow(edges, service, failing),
+        slowest: follow(edges, service, |edge, above| {
             let p95 = edge.p95_s?;
             let enough = above
                 .and_then(|above| above.p95_s)
                 .is_none_or(|above| p95 >= above * EXPLAINS);
             enough.then_some(p95)
         }),
-    })
-}
-
-async fn edges(
-    prometheus: &Prometheus,
-    source: &Source,
-    started: DateTime<Utc>,
-    window: &Window,
-) -> Result<Vec<Edge>, String> {
-    let (now, rate) = (window.end, window.seconds());
-    let failed = source.errors(rate);
-    let (current, earlier) = (source.p95(rate, ""), source.p95_before());
-    let (errors, now, before) = futures_util::try_join!(
-        prometheus.vector(&failed, now),
-        prometheus.vector(&current, now),
-        prometheus.vector(&earlier, started),
-    )?;
-    let mut edges: BTreeMap<(String, String), Edge> = BTreeMap::new();
-    let mut each = |samples: Vec<(Series, f64)>, set: fn(&mut Edge, f64)| {
-        for (series, value) in samples {
-            let Some((caller, callee)) = source.key(&series) else {
-                continue;
-            };
-            let edge = edges
-                .entry((caller.clone(), callee.clone()))
-                .or_insert(Edge {
-                    kind: source.kind,
-                    caller,
-                    callee,
-                    error_share: 0.0,
-                    p95_s: None,
-                    p95_before_s: None,
-                });
-            set(edge, value);
-        }
-    };
-    each(errors, |edge, share| edge.error_share = share);
-    each(now, |edge, seconds| edge.p95_s = Some(seconds));
-    each(before, |edge, seconds| edge.p95_before_s = Some(seconds));
-    Ok(edges.into_values().collect())
-}
-
-/// Goes from caller to callee, each time along the call with the highest score; `score` also gets the hop above.
-fn follow(
-    edges: &[Edge],
-    from: Option<&str>,
-    score: impl Fn(&Edge, Option<&Edge>) -> Option<f64>,
-) -> Option<Trail> {
-    let mut hops: Vec<Edge> = Vec::new();
-    loop {
-        let above = hops.last();
-        let next = edges
-            .iter()
-            .filter(|edge| match (above, from) {
-                (Some(above), _) => edge.caller == above.callee,
-                (None, Some(from)) => edge.caller == from,
-                (None, None) => true,
-            })
-            // Services may call each other in a circle.
-            .filter(|edge| !hops.contains(edge))
-            .filter_map(|edge| Some((score(edge, above)?, edge)))
-            .max_by(|(a, _), (b, _)| a.total_cmp(b));
-        match next {
-            Some((_, edge)) => hops.push(edge.clone()),
-            None => break,
-        }
     }
-    (!hops.is_empty()).then_some(Trail { hops })
+}
+
+fn failing(edge: &Edge, above: Option<&Edge>) -> Option<f64> {
+    let least = above.map_or(FAILING, |above| FAILING.max(above.error_share * MATTERS));
+    Some(edge.error_share).filter(|share| *share >= least)
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use super::super::prometheus::tests::series;
     use super::*;
 
-    fn edge(caller: &str, callee: &str, error_share: f64, p95_s: f64) -> Edge {
+    pub(crate) fn edge(caller: &str, callee: &str, error_share: f64, p95_s: f64) -> Edge {
         Edge {
-            kind: Kind::Http,
-            caller: caller.to_owned(),
-            callee: callee.to_owned(),
             error_share,
             p95_s: Some(p95_s),
-            p95_before_s: None,
+            ..Edge::new(Kind::Http, caller.to_owned(), callee.to_owned())
         }
     }
 
-    fn failing(edges: &[Edge], from: Option<&str>) -> Option<String> {
-        follow(edges, from, |edge, _| {
-            Some(edge.error_share).filter(|share| *share >= FAILING)
-        })
-        .map(|trail| trail.path())
+    /// Every service calls every other, and all fail.
+    pub(crate) fn mesh(services: usize) -> Vec<Edge> {
+        let name = |index| format!("service-{index}");
+        let pairs =
+            (0..services).flat_map(|caller| (0..services).map(move |callee| (caller, callee)));
+        let pairs = pairs.filter(|(caller, callee)| caller != callee);
+        pairs
+            .map(|(caller, callee)| edge(&name(caller), &name(callee), 0.5, 0.1))
+            .collect()
+    }
+
+    fn path(edges: &[Edge], from: Option<&str>) -> Option<String> {
+        follow(edges, from, failing).map(|trail| trail.path())
     }
 
     #[test]
@@ -272,17 +321,46 @@ mod tests {
             edge("data", "postgresql SELECT items", 0.0, 0.01),
             edge("data", "downstream", 0.6, 0.01),
         ];
-        let path = Some("gateway → data → downstream".to_owned());
-        assert_eq!(failing(&edges, Some("gateway")), path);
-        assert_eq!(failing(&edges, None), Some("data → downstream".to_owned()));
-        assert_eq!(failing(&edges, Some("downstream")), None);
-        assert_eq!(failing(&[], None), None);
+        let way = Some("gateway → data → downstream".to_owned());
+        assert_eq!(path(&edges, Some("gateway")), way);
+        assert_eq!(path(&edges, None), Some("data → downstream".to_owned()));
+        assert_eq!(path(&edges, Some("downstream")), None);
+        assert_eq!(path(&[], None), None);
     }
 
     #[test]
-    fn services_that_call_each_other_end_the_search() {
-        let edges = [edge("a", "b", 0.5, 0.1), edge("b", "a", 0.5, 0.1)];
-        assert_eq!(failing(&edges, Some("a")), Some("a → b → a".to_owned()));
+    fn noise_below_the_call_at_fault_is_no_part_of_the_trail() {
+        let edges = [
+            edge("gateway", "data", 0.5, 0.1),
+            edge("data", "mail", 0.02, 0.01),
+        ];
+        assert_eq!(
+            path(&edges, Some("gateway")),
+            Some("gateway → data".to_owned())
+        );
+        assert_eq!(path(&edges, Some("data")), Some("data → mail".to_owned()));
+    }
+
+    #[test]
+    fn of_a_full_mesh_the_worst_calls_of_each_service_are_kept() {
+        let mut edges = mesh(100);
+        edges.push(edge("service-7", "the culprit", 0.9, 0.1));
+        let kept = matter(edges);
+        assert!(kept.len() <= 100 * 2 * PER_CALLER, "{}", kept.len());
+        let way = Some("service-7 → the culprit".to_owned());
+        assert_eq!(path(&kept, Some("service-7")), way);
+    }
+
+    #[test]
+    fn values_that_cannot_be_are_not_printed() {
+        let call = series(&[("service_name", "gateway"), ("peer_service", "data")]);
+        let answers = Answers {
+            errors: vec![(call.clone(), 1e9)],
+            p95: vec![(call, 0.2)],
+            ..Answers::default()
+        };
+        let [edge] = edges(&SOURCES[0], answers).try_into().unwrap();
+        assert_eq!((edge.error_share, edge.p95_s), (1.0, Some(0.2)));
     }
 
     #[test]
@@ -290,8 +368,8 @@ mod tests {
         let [http, _, pool] = &SOURCES;
         assert_eq!(
             http.errors(120),
-            "sum by (service_name, peer_service) (rate(http_client_request_duration_seconds_count{outcome=\"error\"}[120s])) \
-             / sum by (service_name, peer_service) (rate(http_client_request_duration_seconds_count[120s])) > 0"
+            "topk(4000, sum by (service_name, peer_service) (rate(http_client_request_duration_seconds_count{outcome=\"error\"}[120s])) \
+             / sum by (service_name, peer_service) (rate(http_client_request_duration_seconds_count[120s])) > 0)"
         );
         assert!(pool.p95_before().contains("[300s] offset 1h"));
     }

@@ -3,9 +3,10 @@
 use serde::Serialize;
 use telemetry::names::DB_LOCK_WAITS;
 
-use super::Window;
+use super::answer::excerpt;
 use super::prometheus::{Prometheus, Series};
-use crate::text::quoted;
+use super::store::Weigh;
+use super::{Part, Window};
 
 /// So many are shown.
 const SHOWN: usize = 5;
@@ -22,27 +23,33 @@ pub(crate) struct Lock {
     pub(crate) waiting: u64,
 }
 
+impl Weigh for Lock {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.service.len() + self.statement.len() + self.holder.len()
+    }
+}
+
 /// The most in the window, worst first.
-pub(crate) async fn collect(prometheus: &Prometheus, window: &Window) -> Result<Vec<Lock>, String> {
+pub(super) async fn collect(prometheus: &Prometheus, window: Window) -> Part<Vec<Lock>> {
     let query = format!(
-        "max by (service_name, db_operation_name, db_collection_name, lock_holder) \
-         (max_over_time({DB_LOCK_WAITS}[{}s])) > 0",
+        "topk({SHOWN}, max by (service_name, db_operation_name, db_collection_name, lock_holder) \
+         (max_over_time({DB_LOCK_WAITS}[{}s])) > 0)",
         window.seconds()
     );
-    let found = prometheus.vector(&query, window.end).await?;
-    let mut locks: Vec<Lock> = found.iter().map(lock).collect();
-    locks.sort_by_key(|lock| std::cmp::Reverse(lock.waiting));
-    locks.truncate(SHOWN);
-    Ok(locks)
+    let mut part = Part::default();
+    let mut found = part.take(prometheus.vector(&query, window.end).await);
+    found.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    part.value = found.iter().take(SHOWN).map(lock).collect();
+    part
 }
 
 fn lock((series, waiting): &(Series, f64)) -> Lock {
-    let label = |name: &str| series.get(name).map_or("", String::as_str);
+    let label = |name: &str| series.label(name);
     let statement = [label("db_operation_name"), label("db_collection_name")].join(" ");
     Lock {
-        service: quoted(label("service_name"), 60),
-        statement: quoted(statement.trim(), 80),
-        holder: quoted(label("lock_holder"), 60),
-        waiting: waiting.max(0.0) as u64,
+        service: excerpt(label("service_name"), 60),
+        statement: excerpt(statement.trim(), 80),
+        holder: excerpt(label("lock_holder"), 60),
+        waiting: *waiting as u64,
     }
 }

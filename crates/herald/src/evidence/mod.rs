@@ -1,30 +1,37 @@
 //! What the telemetry says about an alert. Collected in a bounded time; what a backend does not say is named as missing.
+//!
+//! ```text
+//! accepted -> Collector -> one gathering per service and minute -> parts, shared by all that ask the same -> backends
+//!                                                                                                         (each its turns)
+//! ```
 
+mod answer;
 mod backend;
+mod collector;
 pub(crate) mod dependencies;
+mod jaeger;
 pub(crate) mod locks;
 pub(crate) mod logs;
+mod parts;
 mod prometheus;
 pub(crate) mod releases;
 pub(crate) mod rollback;
+mod silence;
+mod size;
+mod store;
 pub(crate) mod traces;
+pub(crate) mod trail;
+mod window;
 
-use std::future::Future;
-use std::time::Duration;
-
-use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
-use service::SettingError;
-use url::Url;
 
-use crate::backend_tls::BackendTls;
-use crate::payload::Payload;
-use crate::settings::Sources;
 use crate::stats;
-use backend::Backend;
+pub(crate) use collector::Collector;
 use dependencies::Dependencies;
-use prometheus::Prometheus;
 use releases::Releases;
+pub(crate) use window::Window;
+#[cfg(test)]
+pub(crate) use window::tests::extreme_dates;
 
 const PROMETHEUS: &str = "prometheus";
 const JAEGER: &str = "jaeger";
@@ -32,22 +39,6 @@ const LOKI: &str = "loki";
 
 /// All of them, for the metric of what is missing.
 pub(crate) const BACKENDS: [&str; 3] = [PROMETHEUS, JAEGER, LOKI];
-
-/// Trouble begins before its alert does.
-const LEAD: TimeDelta = TimeDelta::minutes(2);
-
-/// Of an alert that has fired for long, the last hour.
-const LONGEST: TimeDelta = TimeDelta::hours(1);
-
-/// Left for putting the answers together.
-const RESERVE: Duration = Duration::from_millis(300);
-
-/// The time that evidence is about.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Window {
-    pub(crate) start: DateTime<Utc>,
-    pub(crate) end: DateTime<Utc>,
-}
 
 /// Evidence that could not be had.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -68,27 +59,44 @@ pub(crate) struct Evidence {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) releases: Option<Releases>,
     pub(crate) missing: Vec<Missing>,
+    /// What was there and would have made the notification too large.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) left_out: Vec<String>,
+    /// Its size as JSON.
+    #[serde(skip)]
+    bytes: usize,
 }
 
-impl Window {
-    fn of(started: DateTime<Utc>, now: DateTime<Utc>) -> Self {
-        // A clock that differs from ours must not turn the window around.
-        let start = (started - LEAD).min(now - LEAD).max(now - LONGEST);
-        Self { start, end: now }
+/// What was found for a part of the evidence, and why it is not all.
+#[derive(Debug, Clone, Default)]
+struct Part<T> {
+    value: T,
+    lacks: Option<String>,
+}
+
+impl<T> Part<T> {
+    /// An answer; of several that are lacking the first says why.
+    fn take<U: Default>(&mut self, answer: Result<U, String>) -> U {
+        answer.unwrap_or_else(|reason| {
+            self.lacks.get_or_insert(reason);
+            U::default()
+        })
     }
 
-    /// Its length.
-    pub(crate) fn seconds(&self) -> u64 {
-        u64::try_from((self.end - self.start).num_seconds()).unwrap_or(1)
+    fn merge<U>(&mut self, other: Part<U>) -> U {
+        if let Some(reason) = other.lacks {
+            self.lacks.get_or_insert(reason);
+        }
+        other.value
     }
 }
 
 impl Evidence {
-    /// What is sent when there was no time for any.
-    pub(crate) fn late() -> Self {
+    /// Without any of it, for one reason.
+    fn none(reason: &str) -> Self {
         let mut evidence = Self::default();
         for backend in BACKENDS {
-            evidence.lack(backend, "not collected in time".to_owned());
+            evidence.lack(backend, reason.to_owned());
         }
         evidence
     }
@@ -104,93 +112,11 @@ impl Evidence {
         }
     }
 
-    fn take<T: Default>(&mut self, backend: &'static str, part: Result<T, String>) -> T {
-        part.unwrap_or_else(|reason| {
-            self.lack(backend, reason);
-            T::default()
-        })
-    }
-}
-
-/// Asks the backends.
-#[derive(Debug)]
-pub(crate) struct Collector {
-    prometheus: Prometheus,
-    jaeger: Backend,
-    loki: Backend,
-    limit: Duration,
-}
-
-impl Collector {
-    /// Each backend has nearly all of `limit`: they are asked at the same time.
-    pub(crate) fn new(
-        sources: &Sources,
-        tls: &BackendTls,
-        limit: Duration,
-    ) -> Result<Self, SettingError> {
-        let client = tls.client(backend::client())?;
-        let backend = |variable, url: &Option<Url>| Backend::new(client.clone(), variable, url);
-        Ok(Self {
-            prometheus: Prometheus {
-                backend: backend("PROMETHEUS_URL", &sources.prometheus),
-            },
-            jaeger: backend("JAEGER_URL", &sources.jaeger),
-            loki: backend("LOKI_URL", &sources.loki),
-            limit: limit.saturating_sub(RESERVE),
-        })
-    }
-
-    /// Everything about an alert that fires.
-    pub(crate) async fn collect(&self, payload: &Payload, now: DateTime<Utc>) -> Evidence {
-        let (service, started) = (payload.service(), payload.started());
-        let window = Window::of(started, now);
-        let (dependencies, locks, releases, exemplars, found, lines) = futures_util::join!(
-            self.within(dependencies::collect(
-                &self.prometheus,
-                service,
-                started,
-                &window
-            )),
-            self.within(locks::collect(&self.prometheus, &window)),
-            self.within(releases::collect(&self.prometheus, started, &window)),
-            self.within(traces::exemplars(&self.prometheus, service, &window)),
-            self.within(traces::search(&self.jaeger, service, &window)),
-            self.within(logs::collect(&self.loki, &window)),
-        );
-        let mut evidence = Evidence::default();
-        evidence.dependencies = evidence.take(PROMETHEUS, dependencies);
-        evidence.locks = evidence.take(PROMETHEUS, locks);
-        evidence.releases = evidence.take(PROMETHEUS, releases.map(Some));
-        let exemplars = evidence.take(PROMETHEUS, exemplars);
-        let found = evidence.take(JAEGER, found);
-        evidence.traces = traces::worst(exemplars, found);
-        evidence.log_lines = evidence.take(LOKI, lines);
-        if let Some(releases) = &mut evidence.releases {
-            releases.qualify(&evidence.dependencies);
+    /// Takes over a part, and what it lacks.
+    fn take<'a, T>(&mut self, backend: &'static str, part: &'a Part<T>) -> &'a T {
+        if let Some(reason) = &part.lacks {
+            self.lack(backend, reason.clone());
         }
-        evidence.window = Some(window);
-        evidence
-    }
-
-    async fn within<T>(&self, part: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-        match tokio::time::timeout(self.limit, part).await {
-            Ok(result) => result,
-            Err(_) => Err(format!("no answer within {} ms", self.limit.as_millis())),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_window_is_from_before_the_alert_and_an_hour_at_most() {
-        let now = DateTime::from_timestamp(1_000_000, 0).unwrap();
-        let length = |seconds| Window::of(now - TimeDelta::seconds(seconds), now).seconds();
-        assert_eq!(
-            [length(-500), length(0), length(60), length(86_400)],
-            [120, 120, 180, 3600]
-        );
+        &part.value
     }
 }

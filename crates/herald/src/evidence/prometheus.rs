@@ -1,22 +1,71 @@
 //! Prometheus's HTTP API.
 
-use std::collections::BTreeMap;
+use std::fmt;
 
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::backend::Backend;
+use super::answer::{First, Number, Text, parse};
+use super::backend::{Backend, Patience};
 
-/// Labels of a series.
-pub(crate) type Series = BTreeMap<String, String>;
+/// More series of an answer are not read.
+const SERIES: usize = 20_000;
+
+/// More points of a series, or exemplars of one, are not read.
+const POINTS: usize = 5_000;
+
+/// All labels that anybody asks for.
+const LABELS: [&str; 13] = [
+    "service_name",
+    "service_version",
+    "peer_service",
+    "db_system_name",
+    "db_operation_name",
+    "db_collection_name",
+    "db_client_connection_pool_name",
+    "lock_holder",
+    "reason",
+    "http_request_method",
+    "http_route",
+    "outcome",
+    "trace_id",
+];
+
+/// Labels of a series, of those that anybody asks for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Series(Vec<(&'static str, Box<str>)>);
+
+impl Series {
+    /// A label's value; empty is none, as Prometheus has it.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        debug_assert!(LABELS.contains(&name), "{name} is not read");
+        let label = self.0.iter().find(|(known, _)| *known == name);
+        label
+            .map(|(_, value)| &**value)
+            .filter(|value| !value.is_empty())
+    }
+
+    /// The same, empty if there is none.
+    pub(crate) fn label(&self, name: &str) -> &str {
+        self.get(name).unwrap_or_default()
+    }
+}
+
+/// Series and their values.
+pub(crate) type Samples = Vec<(Series, f64)>;
+
+/// Series and the times at which they had a value, in seconds.
+pub(crate) type Times = Vec<(Series, Vec<f64>)>;
 
 /// An exemplar.
 #[derive(Debug, Clone)]
-pub(crate) struct Exemplar {
+pub(crate) struct Exemplar<'a> {
     /// Labels of the series it stands for.
-    pub(crate) series: Series,
+    pub(crate) series: &'a Series,
     /// The trace it names.
-    pub(crate) trace_id: String,
+    pub(crate) trace_id: &'a str,
     /// The observed value.
     pub(crate) value: f64,
 }
@@ -24,78 +73,135 @@ pub(crate) struct Exemplar {
 /// Asks Prometheus.
 #[derive(Debug, Clone)]
 pub(crate) struct Prometheus {
-    pub(crate) backend: Backend,
+    pub(super) backend: Backend,
+}
+
+#[derive(Deserialize)]
+struct Answer<T> {
+    data: Option<T>,
+}
+
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
+struct Data<T> {
+    result: Option<First<T, SERIES>>,
+}
+
+#[derive(Deserialize)]
+struct Sample {
+    #[serde(default)]
+    metric: Series,
+    value: (IgnoredAny, Number),
+}
+
+#[derive(Deserialize)]
+struct Range {
+    #[serde(default)]
+    metric: Series,
+    #[serde(default)]
+    values: First<(f64, IgnoredAny), POINTS>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OfSeries {
+    #[serde(default)]
+    series_labels: Series,
+    #[serde(default)]
+    exemplars: First<OneExemplar, POINTS>,
+}
+
+#[derive(Deserialize)]
+struct OneExemplar {
+    #[serde(default)]
+    labels: Series,
+    #[serde(default)]
+    value: Number,
 }
 
 impl Prometheus {
-    /// An instant query; values that are no numbers are left out.
-    pub(crate) async fn vector(
-        &self,
-        query: &str,
-        time: DateTime<Utc>,
-    ) -> Result<Vec<(Series, f64)>, String> {
-        let parameters = [("query", query.to_owned()), ("time", seconds(time))];
-        let answer = self.backend.get("/api/v1/query", &parameters).await?;
-        let samples = result(&answer)?.iter().filter_map(|entry| {
-            let value = number(&entry["value"][1])?;
-            Some((series(&entry["metric"]), value))
-        });
-        Ok(samples.collect())
+    /// The same for somebody who waits until another time.
+    pub(super) fn with(&self, patience: Patience) -> Self {
+        Self {
+            backend: self.backend.with(patience),
+        }
     }
 
-    /// A range query: for each series the times at which it had a value.
-    pub(crate) async fn times(
+    /// An instant query; values that are no numbers are left out.
+    pub(crate) async fn vector(&self, query: &str, time: DateTime<Utc>) -> Result<Samples, String> {
+        let parameters = [("query", query.to_owned()), ("time", seconds(time))];
+        let read = |body: &[u8]| {
+            let samples = result::<Sample>(body)?.into_iter();
+            Ok(samples
+                .filter_map(|sample| Some((sample.metric, sample.value.1.0?)))
+                .collect())
+        };
+        self.backend.ask("/api/v1/query", &parameters, read).await
+    }
+
+    /// A range query; `reduce` makes something small of the times at which series had a value.
+    pub(crate) async fn times<T: Send + 'static>(
         &self,
         query: &str,
         (start, end): (DateTime<Utc>, DateTime<Utc>),
         step_s: u32,
-    ) -> Result<Vec<(Series, Vec<f64>)>, String> {
+        reduce: impl FnOnce(Times) -> T + Send + 'static,
+    ) -> Result<T, String> {
         let parameters = [
             ("query", query.to_owned()),
             ("start", seconds(start)),
             ("end", seconds(end)),
             ("step", step_s.to_string()),
         ];
-        let answer = self.backend.get("/api/v1/query_range", &parameters).await?;
-        let matrix = result(&answer)?.iter().map(|entry| {
-            let values = entry["values"].as_array().map_or(&[][..], Vec::as_slice);
-            let times = values.iter().filter_map(|value| value[0].as_f64());
-            (series(&entry["metric"]), times.collect())
-        });
-        Ok(matrix.collect())
+        let read = |body: &[u8]| {
+            let matrix = result::<Range>(body)?.into_iter();
+            let times = |range: Range| {
+                range
+                    .values
+                    .items
+                    .into_iter()
+                    .map(|(time, _)| time)
+                    .collect()
+            };
+            let matrix = matrix.map(|mut range| (std::mem::take(&mut range.metric), times(range)));
+            Ok(reduce(matrix.collect()))
+        };
+        self.backend
+            .ask("/api/v1/query_range", &parameters, read)
+            .await
     }
 
-    /// The exemplars of all series that a query selects.
-    pub(crate) async fn exemplars(
+    /// The exemplars of all series that a query selects; `reduce` makes something small of them.
+    pub(crate) async fn exemplars<T: Send + 'static>(
         &self,
         query: &str,
         (start, end): (DateTime<Utc>, DateTime<Utc>),
-    ) -> Result<Vec<Exemplar>, String> {
+        reduce: impl FnOnce(Vec<Exemplar<'_>>) -> T + Send + 'static,
+    ) -> Result<T, String> {
         let parameters = [
             ("query", query.to_owned()),
             ("start", seconds(start)),
             ("end", seconds(end)),
         ];
-        let answer = self
-            .backend
-            .get("/api/v1/query_exemplars", &parameters)
-            .await?;
-        let list = answer["data"].as_array().ok_or("its answer has no data")?;
-        let mut exemplars = Vec::new();
-        for entry in list {
-            for exemplar in entry["exemplars"].as_array().into_iter().flatten() {
-                let Some(trace_id) = exemplar["labels"]["trace_id"].as_str() else {
-                    continue;
-                };
-                exemplars.push(Exemplar {
-                    series: series(&entry["seriesLabels"]),
-                    trace_id: trace_id.to_owned(),
-                    value: number(&exemplar["value"]).unwrap_or_default(),
-                });
-            }
-        }
-        Ok(exemplars)
+        let read = |body: &[u8]| {
+            let answer: Answer<First<OfSeries, SERIES>> = parse(body)?;
+            let list = answer.data.ok_or("its answer has no data")?;
+            Ok(reduce(list.items.iter().flat_map(of_series).collect()))
+        };
+        self.backend
+            .ask("/api/v1/query_exemplars", &parameters, read)
+            .await
     }
+}
+
+fn of_series(list: &OfSeries) -> impl Iterator<Item = Exemplar<'_>> {
+    list.exemplars.items.iter().filter_map(|exemplar| {
+        Some(Exemplar {
+            series: &list.series_labels,
+            trace_id: exemplar.labels.get("trace_id")?,
+            value: exemplar.value.0.unwrap_or_default(),
+        })
+    })
 }
 
 /// A text as PromQL and LogQL write it: both take Go's escapes, of which JSON's are a part.
@@ -103,26 +209,86 @@ pub(crate) fn literal(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-fn result(answer: &Value) -> Result<&Vec<Value>, String> {
-    let result = answer["data"]["result"].as_array();
-    result.ok_or_else(|| "its answer has no result".to_owned())
-}
-
-fn series(labels: &Value) -> Series {
-    let labels = labels.as_object().into_iter().flatten();
-    labels
-        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
-        .collect()
-}
-
-fn number(value: &Value) -> Option<f64> {
-    let number = match value {
-        Value::String(text) => text.parse().ok()?,
-        other => other.as_f64()?,
-    };
-    Some(number).filter(|number: &f64| number.is_finite())
+fn result<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<Vec<T>, String> {
+    let answer: Answer<Data<T>> = parse(body)?;
+    let result = answer.data.and_then(|data| data.result);
+    let result = result.ok_or("its answer has no result")?;
+    if result.more {
+        return Err(format!("its answer has more than {SERIES} series"));
+    }
+    Ok(result.items)
 }
 
 fn seconds(time: DateTime<Utc>) -> String {
     format!("{:.3}", time.timestamp_millis() as f64 / 1000.0)
+}
+
+impl<'de> Deserialize<'de> for Series {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(KnownLabels)
+    }
+}
+
+struct KnownLabels;
+
+impl<'de> Visitor<'de> for KnownLabels {
+    type Value = Series;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("labels")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut labels: A) -> Result<Series, A::Error> {
+        let mut known = Vec::new();
+        while let Some(name) = labels.next_key::<Text<'_>>()? {
+            match LABELS.iter().find(|label| **label == name.0) {
+                // A name that stands there again and again takes memory too.
+                Some(label) if known.len() < LABELS.len() => {
+                    known.push((*label, labels.next_value::<Text<'_>>()?.0.into()));
+                }
+                _ => drop(labels.next_value::<IgnoredAny>()?),
+            }
+        }
+        known.shrink_to_fit();
+        Ok(Series(known))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Series with these labels.
+    pub(crate) fn series(labels: &[(&'static str, &str)]) -> Series {
+        Series(
+            labels
+                .iter()
+                .map(|(name, value)| (*name, (*value).into()))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn answers_are_read_whatever_they_hold() {
+        let read = |body: &str| result::<Sample>(body.as_bytes()).map(|samples| samples.len());
+        let sample = r#"{"metric":{"service_name":"a","x":[1]},"value":[1.5,"NaN"]}"#;
+        assert_eq!(
+            read(&format!(r#"{{"data":{{"result":[{sample}]}}}}"#)),
+            Ok(1)
+        );
+        for (body, reason) in [
+            (r#"{"unexpected":[1,2]}"#, "its answer has no result"),
+            (r#"{"data":{"result":null}}"#, "its answer has no result"),
+            (
+                r#"{"data":{"result":[1]}}"#,
+                "its answer is not as expected",
+            ),
+            (r#"{"data":["#, "its answer is not JSON"),
+        ] {
+            assert_eq!(read(body).unwrap_err(), reason, "{body}");
+        }
+        let many = vec![sample; SERIES + 1].join(",");
+        let many = read(&format!(r#"{{"data":{{"result":[{many}]}}}}"#));
+        assert_eq!(many.unwrap_err(), "its answer has more than 20000 series");
+    }
 }

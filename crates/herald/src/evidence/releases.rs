@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Duration, Utc};
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use serde::Serialize;
 
-use super::Window;
+use super::Part;
+use super::answer::excerpt;
 use super::dependencies::{Dependencies, Edge, Kind};
-use super::prometheus::{Prometheus, literal};
-use super::rollback::{self, RollBack};
-use crate::text::quoted;
+use super::prometheus::{Prometheus, Times, literal};
+use super::rollback::{self, RollBack, Verdict};
+use super::store::Weigh;
 
 /// How far back a release is looked for.
 const LOOKBACK_H: i64 = 6;
@@ -21,11 +22,21 @@ pub(super) const STEP_S: u32 = 15;
 /// Releases that are compared, the latest first.
 const COMPARED: usize = 3;
 
+/// Services whose running versions are listed; of each so many versions.
+const LISTED: usize = 100;
+const VERSIONS: usize = 5;
+
+/// Times that a release can have, in seconds since 1970: until the year 2200.
+const CLOCK: std::ops::Range<f64> = 0.0..7_258_118_400.0;
+
 /// What is known about releases.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Releases {
     /// Versions that run now, by service.
     pub(crate) running: BTreeMap<String, Vec<String>>,
+    /// More services that run, not listed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) running_left_out: usize,
     /// Services whose version has changed lately.
     pub(crate) changes: Vec<Release>,
 }
@@ -55,47 +66,90 @@ pub(crate) struct Figures {
     pub(crate) p95_s: Option<f64>,
 }
 
+/// The same before it is known when the trouble began: all alerts share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seen {
+    running: BTreeMap<String, Vec<String>>,
+    running_left_out: usize,
+    changes: Vec<(Release, Verdict)>,
+}
+
+impl Weigh for Option<Seen> {
+    fn bytes(&self) -> usize {
+        let running = self.iter().flat_map(|seen| &seen.running);
+        running
+            .map(|(service, versions)| 200 + service.len() + versions.len() * 80)
+            .sum()
+    }
+}
+
+/// What runs and what has changed, by service.
+#[derive(Debug, Default)]
+struct Found {
+    running: BTreeMap<String, Vec<String>>,
+    running_left_out: usize,
+    changes: Vec<(String, Change)>,
+}
+
 /// Finds the changes and compares before and after.
-pub(crate) async fn collect(
-    prometheus: &Prometheus,
-    started: DateTime<Utc>,
-    window: &Window,
-) -> Result<Releases, String> {
-    let end = window.end;
+pub(super) async fn collect(prometheus: &Prometheus, end: DateTime<Utc>) -> Part<Option<Seen>> {
     let start = end - Duration::hours(LOOKBACK_H);
     let query = format!(
         "count by (service_name, service_version) ({})",
         telemetry::names::BUILD_INFO
     );
-    let seen = prometheus.times(&query, (start, end), STEP_S).await?;
+    let reduce = move |times| find(times, end);
+    let found = prometheus.times(&query, (start, end), STEP_S, reduce).await;
+    let mut part = Part::default();
+    let Some(found) = part.take(found.map(Some)) else {
+        return part;
+    };
+    let compared = found
+        .changes
+        .iter()
+        .map(|(service, change)| compare(prometheus, service, change, end));
+    let compared = join_all(compared).await.into_iter();
+    part.value = Some(Seen {
+        changes: compared
+            .filter_map(|change| part.take(change.map(Some)))
+            .collect(),
+        running: found.running,
+        running_left_out: found.running_left_out,
+    });
+    part
+}
+
+fn find(times: Times, end: DateTime<Utc>) -> Found {
     let mut services: BTreeMap<String, Vec<(String, Vec<f64>)>> = BTreeMap::new();
-    for (series, times) in seen {
+    for (series, times) in times {
         if let (Some(service), Some(version)) =
             (series.get("service_name"), series.get("service_version"))
         {
-            services
-                .entry(service.clone())
-                .or_default()
-                .push((version.clone(), times));
+            let versions = services.entry(service.to_owned()).or_default();
+            versions.push((version.to_owned(), times));
         }
     }
-    let mut releases = Releases::default();
-    let mut changes: Vec<(String, Change)> = Vec::new();
+    let mut found = Found::default();
     for (service, versions) in services {
-        let running = running(&versions, end);
-        if let Some(change) = change(&versions, &running) {
-            changes.push((service.clone(), change));
+        found
+            .changes
+            .extend(change(&versions, end).map(|change| (service.clone(), change)));
+        if found.running.len() < LISTED {
+            let running = versions
+                .iter()
+                .filter(|(_, times)| runs(times, end))
+                .take(VERSIONS);
+            let shown = running.map(|(version, _)| excerpt(version, 60)).collect();
+            found.running.insert(excerpt(&service, 60), shown);
+        } else {
+            found.running_left_out += 1;
         }
-        let shown = running.iter().map(|version| quoted(version, 60)).collect();
-        releases.running.insert(quoted(&service, 60), shown);
     }
-    changes.sort_by_key(|(_, change)| std::cmp::Reverse(change.at));
-    changes.truncate(COMPARED);
-    let compared = changes
-        .iter()
-        .map(|(service, change)| compare(prometheus, service, change, started, end));
-    releases.changes = try_join_all(compared).await?;
-    Ok(releases)
+    found
+        .changes
+        .sort_by_key(|(_, change)| std::cmp::Reverse(change.at));
+    found.changes.truncate(COMPARED);
+    found
 }
 
 /// A version took the place of another.
@@ -106,22 +160,17 @@ struct Change {
     at: DateTime<Utc>,
 }
 
-/// The versions seen at the end: within the time after which Prometheus itself takes a series for gone.
-fn running(versions: &[(String, Vec<f64>)], end: DateTime<Utc>) -> Vec<String> {
+/// It was seen at the end: within the time after which Prometheus itself takes a series for gone.
+fn runs(times: &[f64], end: DateTime<Utc>) -> bool {
     let edge = end.timestamp() as f64 - 2.0 * f64::from(STEP_S);
-    let here = |times: &[f64]| times.last().is_some_and(|last| *last >= edge);
-    versions
-        .iter()
-        .filter(|(_, times)| here(times))
-        .map(|(version, _)| version.clone())
-        .collect()
+    times.last().is_some_and(|last| *last >= edge)
 }
 
 /// Of the versions that run, the one that came last, and the other one that was seen last before it came.
-fn change(versions: &[(String, Vec<f64>)], running: &[String]) -> Option<Change> {
+fn change(versions: &[(String, Vec<f64>)], end: DateTime<Utc>) -> Option<Change> {
     let newest = versions
         .iter()
-        .filter(|(version, _)| running.contains(version))
+        .filter(|(_, times)| runs(times, end))
         .filter_map(|(version, times)| Some((version, latest_start(times)?)))
         .max_by(|(_, a), (_, b)| a.total_cmp(b))?;
     let (now, at) = newest;
@@ -131,10 +180,11 @@ fn change(versions: &[(String, Vec<f64>)], running: &[String]) -> Option<Change>
         .filter(|(version, _)| version != now)
         .filter_map(|(version, times)| Some((version, last_before(times)?)))
         .max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+    let at = CLOCK.contains(&at).then_some(at as i64)?;
     Some(Change {
         before: before.clone(),
         now: now.clone(),
-        at: DateTime::from_timestamp(at as i64, 0)?,
+        at: DateTime::from_timestamp(at, 0)?,
     })
 }
 
@@ -154,9 +204,8 @@ async fn compare(
     prometheus: &Prometheus,
     service: &str,
     change: &Change,
-    started: DateTime<Utc>,
     end: DateTime<Utc>,
-) -> Result<Release, String> {
+) -> Result<(Release, Verdict), String> {
     let since = (end - change.at).num_seconds().clamp(30, 3600);
     let before_end = change.at - Duration::seconds(i64::from(STEP_S));
     let (now, before, verdict) = futures_util::try_join!(
@@ -164,16 +213,16 @@ async fn compare(
         figures(prometheus, service, &change.before, 1800, before_end),
         rollback::verdict(prometheus, service, &change.now, end),
     )?;
-    let (roll_back, reason) = verdict.judge(change.at, started);
-    Ok(Release {
-        service: quoted(service, 60),
+    let release = Release {
+        service: excerpt(service, 60),
         at: change.at,
         before,
         now,
-        roll_back,
-        reason,
+        roll_back: RollBack::Unclear,
+        reason: String::new(),
         fails_more: verdict.errors.is_some(),
-    })
+    };
+    Ok((release, verdict))
 }
 
 async fn figures(
@@ -201,15 +250,38 @@ async fn figures(
     let value = |samples: Vec<(_, f64)>| samples.first().map(|(_, value)| *value);
     let requests = value(requests).unwrap_or_default();
     Ok(Figures {
-        version: quoted(version, 60),
+        version: excerpt(version, 60),
         requests: requests.round(),
         error_share: if requests > 0.0 {
-            value(errors).unwrap_or_default() / requests
+            (value(errors).unwrap_or_default() / requests).min(1.0)
         } else {
             0.0
         },
         p95_s: value(p95),
     })
+}
+
+impl Seen {
+    /// For an alert that began at this time.
+    pub(super) fn judged(&self, started: DateTime<Utc>) -> Releases {
+        let changes = self.changes.iter().map(|(release, verdict)| {
+            let (roll_back, reason) = verdict.judge(release.at, started);
+            Release {
+                roll_back,
+                reason,
+                ..release.clone()
+            }
+        });
+        Releases {
+            running: self.running.clone(),
+            running_left_out: self.running_left_out,
+            changes: changes.collect(),
+        }
+    }
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl Releases {
@@ -281,8 +353,7 @@ mod tests {
     #[test]
     fn the_last_change_is_found_also_after_a_rollback() {
         let versions = |old, new| vec![("0.1.0".to_owned(), old), ("0.2.0".to_owned(), new)];
-        let found =
-            |versions: &[(String, Vec<f64>)], end| change(versions, &running(versions, at(end)));
+        let found = |versions: &[(String, Vec<f64>)], end| change(versions, at(end));
         let change = |before: &str, now: &str, time| {
             Some(Change {
                 before: before.into(),
@@ -316,12 +387,14 @@ mod tests {
         };
         let slowest = |kind, callee: &str| Dependencies {
             failing: None,
-            slowest: Some(super::super::dependencies::Trail {
+            slowest: Some(super::super::trail::Trail {
+                hops_left_out: 0,
                 hops: vec![Edge {
                     kind,
                     caller: "data".to_owned(),
                     callee: callee.to_owned(),
                     error_share: 0.0,
+                    error_share_before: 0.0,
                     p95_s: Some(0.4),
                     p95_before_s: None,
                 }],

@@ -1,6 +1,6 @@
 //! Whether to roll back: what the recording rules say, and what they cannot know.
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use slo::release;
 
@@ -47,7 +47,7 @@ pub(super) async fn verdict(
     )?;
     let because = |reason: &str| {
         let mut advised = advised.iter();
-        let found = advised.find(|(series, _)| series.get("reason").is_some_and(|is| is == reason));
+        let found = advised.find(|(series, _)| series.label("reason") == reason);
         found.map(|(_, value)| *value)
     };
     Ok(Verdict {
@@ -61,7 +61,10 @@ impl Verdict {
     /// The rules' verdict, with what they cannot know: when the trouble began.
     pub(super) fn judge(&self, at: DateTime<Utc>, started: DateTime<Utc>) -> (RollBack, String) {
         let worse = match (self.errors, self.latency) {
-            (Some(more), _) => format!("{} more of its requests fail than before", percent(more)),
+            (Some(more), _) => {
+                let more = percent(more.min(1.0));
+                format!("{more} more of its requests fail than before")
+            }
             (None, Some(times)) => format!("its p95 is {times:.1} times as long as before"),
             (None, None) if self.judged => {
                 let reason =
@@ -76,7 +79,8 @@ impl Verdict {
                 return (RollBack::Unclear, reason);
             }
         };
-        if at > started + Duration::seconds(i64::from(STEP_S)) {
+        // Seconds, since no sum of them is beyond the calendar.
+        if at.timestamp() - started.timestamp() > i64::from(STEP_S) {
             let reason = format!("{worse}, but it was released after the trouble had begun");
             return (RollBack::Unclear, reason);
         }
@@ -87,6 +91,7 @@ impl Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evidence::extreme_dates;
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(seconds, 0).unwrap()
@@ -134,6 +139,12 @@ mod tests {
         ] {
             let judged = verdict.judge(at(100), at(started));
             assert_eq!(judged, (roll_back, reason.to_owned()), "{verdict:?}");
+        }
+        let advice = extreme_dates()
+            .into_iter()
+            .map(|started| slower.judge(at(100), started).0);
+        for (advice, started) in advice.zip(extreme_dates()) {
+            assert_eq!(advice == RollBack::Unclear, started < at(100), "{started}");
         }
     }
 }

@@ -1,21 +1,21 @@
 //! The worst traces: named by exemplars, and found by Jaeger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::Value;
 
-use super::Window;
+use super::answer::{excerpt, head};
 use super::backend::Backend;
 use super::prometheus::{Exemplar, Prometheus, literal};
-use crate::text::quoted;
+use super::store::Weigh;
+use super::{Part, Window, jaeger};
 
 /// So many are shown.
 const SHOWN: usize = 5;
 
-/// So many does Jaeger look for, of each kind.
-const SEARCHED: usize = 10;
+/// So many does Jaeger look for, of each kind; so many are taken from exemplars.
+pub(super) const SEARCHED: usize = 10;
 
 /// What Jaeger takes for slow.
 const SLOW: &str = "250ms";
@@ -35,28 +35,52 @@ pub(crate) struct Trace {
     pub(crate) in_jaeger: bool,
 }
 
+impl Weigh for Trace {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.trace_id.len() + self.operation.len() + self.failed_at.len()
+    }
+}
+
 /// What the exemplars name.
-pub(crate) async fn exemplars(
+pub(super) async fn exemplars(
     prometheus: &Prometheus,
     service: Option<&str>,
-    window: &Window,
-) -> Result<Vec<Trace>, String> {
+    window: Window,
+) -> Part<Vec<Trace>> {
     let of = service.map_or_else(String::new, |service| {
         format!("{{service_name={}}}", literal(service))
     });
     let query = format!("{}_bucket{of}", telemetry::names::HTTP_SERVER_DURATION);
-    let found = prometheus
-        .exemplars(&query, (window.start, window.end))
-        .await?;
-    Ok(found.into_iter().filter_map(from_exemplar).collect())
+    let range = (window.start, window.end);
+    let mut part = Part::default();
+    part.value = part.take(prometheus.exemplars(&query, range, worst_exemplars).await);
+    part
 }
 
-fn from_exemplar(exemplar: Exemplar) -> Option<Trace> {
-    let label = |name: &str| exemplar.series.get(name).map_or("", String::as_str);
-    let operation = format!("{} {}", label("http_request_method"), label("http_route"));
+/// Those that may be among the worst traces.
+fn worst_exemplars(mut exemplars: Vec<Exemplar<'_>>) -> Vec<Trace> {
+    let failed = |exemplar: &Exemplar<'_>| exemplar.series.label("outcome") == "error";
+    exemplars.sort_by(|a, b| failed(b).cmp(&failed(a)).then(b.value.total_cmp(&a.value)));
+    // Several series name the same trace.
+    let mut seen = HashSet::new();
+    exemplars.retain(|exemplar| seen.insert(exemplar.trace_id));
+    exemplars
+        .iter()
+        .filter_map(from_exemplar)
+        .take(SEARCHED)
+        .collect()
+}
+
+fn from_exemplar(exemplar: &Exemplar<'_>) -> Option<Trace> {
+    let label = |name: &str| exemplar.series.label(name);
+    let operation = format!(
+        "{} {}",
+        label("http_request_method"),
+        head(label("http_route"))
+    );
     Some(Trace {
-        trace_id: trace_id(&exemplar.trace_id)?,
-        operation: quoted(&operation, 100),
+        trace_id: trace_id(exemplar.trace_id)?,
+        operation: excerpt(&operation, 100),
         duration_s: exemplar.value,
         error: label("outcome") == "error",
         ..Trace::default()
@@ -64,13 +88,13 @@ fn from_exemplar(exemplar: Exemplar) -> Option<Trace> {
 }
 
 /// What Jaeger finds: traces with errors, and slow ones.
-pub(crate) async fn search(
+pub(super) async fn search(
     jaeger: &Backend,
     service: Option<&str>,
-    window: &Window,
-) -> Result<Vec<Trace>, String> {
+    window: Window,
+) -> Part<Vec<Trace>> {
     let Some(service) = service else {
-        return Ok(Vec::new());
+        return Part::default();
     };
     let micros = |time: DateTime<Utc>| time.timestamp_micros().to_string();
     let base = [
@@ -84,77 +108,21 @@ pub(crate) async fn search(
         with("tags", r#"{"error":"true"}"#),
         with("minDuration", SLOW),
     );
-    let (failed, slow) = futures_util::try_join!(
-        jaeger.get("/api/traces", &failed),
-        jaeger.get("/api/traces", &slow)
-    )?;
-    let mut traces = Vec::new();
-    for answer in [failed, slow] {
-        let found = answer["data"].as_array().ok_or("its answer has no data")?;
-        traces.extend(found.iter().filter_map(from_jaeger));
-    }
-    Ok(traces)
-}
-
-fn from_jaeger(trace: &Value) -> Option<Trace> {
-    let spans = trace["spans"].as_array()?;
-    let parent = |span: &Value| span["references"][0]["spanID"].as_str().map(str::to_owned);
-    let known = |id: &str| spans.iter().any(|span| span["spanID"] == id);
-    let root = spans
-        .iter()
-        .find(|span| parent(span).is_none_or(|parent| !known(&parent)))?;
-    let failed: Vec<&Value> = spans.iter().filter(|span| is_error(span)).collect();
-    // The deepest: none of the spans with an error is its child.
-    let deepest = failed.iter().find(|span| {
-        let id = span["spanID"].as_str();
-        !failed.iter().any(|other| parent(other).as_deref() == id)
-    });
-    Some(Trace {
-        trace_id: trace_id(trace["traceID"].as_str()?)?,
-        operation: quoted(root["operationName"].as_str().unwrap_or_default(), 100),
-        duration_s: root["duration"].as_f64().unwrap_or_default() / 1e6,
-        error: !failed.is_empty(),
-        failed_at: deepest
-            .map(|span| describe(trace, span))
-            .unwrap_or_default(),
-        in_jaeger: true,
-    })
-}
-
-fn describe(trace: &Value, span: &Value) -> String {
-    let process = span["processID"].as_str().unwrap_or_default();
-    let service = trace["processes"][process]["serviceName"].as_str();
-    let why = [
-        "otel.status_description",
-        "error.type",
-        "http.response.status_code",
-    ]
-    .iter()
-    .find_map(|name| tag(span, name))
-    .unwrap_or_default();
-    let operation = span["operationName"].as_str().unwrap_or_default();
-    let text = format!("{} {operation}: {why}", service.unwrap_or_default());
-    quoted(text.trim().trim_end_matches(':'), 160)
-}
-
-fn is_error(span: &Value) -> bool {
-    tag(span, "error").is_some_and(|error| error == "true")
-}
-
-fn tag(span: &Value, name: &str) -> Option<String> {
-    let tag = span["tags"]
-        .as_array()?
-        .iter()
-        .find(|tag| tag["key"] == name)?;
-    match &tag["value"] {
-        Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
-        other => Some(other.to_string()),
-    }
+    let (failed, slow) = futures_util::join!(
+        jaeger.ask("/api/traces", &failed, jaeger::read),
+        jaeger.ask("/api/traces", &slow, jaeger::read)
+    );
+    let mut part = Part::default();
+    part.value = part.take(failed);
+    let slow: Vec<Trace> = part.take(slow);
+    part.value.extend(slow);
+    part
 }
 
 /// 32 hexadecimal digits; Jaeger leaves leading zeros out.
-fn trace_id(text: &str) -> Option<String> {
-    let digits = text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+pub(super) fn trace_id(text: &str) -> Option<String> {
+    let digits =
+        (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     digits.then(|| format!("{text:0>32}"))
 }
 
@@ -176,35 +144,35 @@ pub(crate) fn worst(from_exemplars: Vec<Trace>, from_jaeger: Vec<Trace>) -> Vec<
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
+    use super::super::prometheus::tests::series;
     use super::*;
 
-    fn span(id: &str, parent: Option<&str>, process: &str, tags: Value) -> Value {
-        let references = parent.map(|id| json!([{"refType": "CHILD_OF", "spanID": id}]));
-        json!({"spanID": id, "operationName": format!("op {id}"), "references": references.unwrap_or(json!([])),
-               "duration": 1_500_000, "processID": process, "tags": tags})
-    }
-
     #[test]
-    fn the_deepest_error_of_a_trace_is_named() {
-        let error = |status: &str| json!([{"key": "error", "value": true}, {"key": "otel.status_description", "value": status}]);
-        let trace = json!({
-            "traceID": "ab",
-            "spans": [
-                span("1", None, "p1", error("503")),
-                span("2", Some("1"), "p2", error("card 4111 1111 1111 1111")),
-                span("3", Some("1"), "p2", json!([])),
-            ],
-            "processes": {"p1": {"serviceName": "gateway"}, "p2": {"serviceName": "data"}}
-        });
-        let trace = from_jaeger(&trace).unwrap();
-        assert_eq!(trace.trace_id, format!("{:0>32}", "ab"));
-        assert_eq!(
-            (trace.operation.as_str(), trace.duration_s, trace.error),
-            ("op 1", 1.5, true)
+    fn of_many_exemplars_the_worst_are_kept_each_trace_once() {
+        let (good, bad) = (
+            series(&[("outcome", "success")]),
+            series(&[("outcome", "error")]),
         );
-        assert_eq!(trace.failed_at, "data op 2: card [redacted]");
+        let ids: Vec<String> = (0..50_000).map(|id| format!("{:x}", id + 1)).collect();
+        let exemplar = |(index, id): (usize, &'_ String)| (index % 25_000, id.clone());
+        let values: Vec<(usize, String)> = ids.iter().enumerate().map(exemplar).collect();
+        let exemplars = values
+            .iter()
+            .enumerate()
+            .map(|(index, (value, id))| Exemplar {
+                series: if index == 7 { &bad } else { &good },
+                trace_id: id,
+                value: *value as f64,
+            });
+        let twice: Vec<Exemplar<'_>> = exemplars.clone().chain(exemplars).collect();
+        let worst = worst_exemplars(twice);
+        let shown: Vec<_> = worst
+            .iter()
+            .take(3)
+            .map(|trace| (trace.error, trace.duration_s))
+            .collect();
+        assert_eq!(shown, [(true, 7.0), (false, 24_999.0), (false, 24_999.0)]);
+        assert_eq!(worst.len(), SEARCHED);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Stands in for a service that is called: keeps each request as it came, and gives the answer it is told to.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
@@ -52,6 +53,7 @@ pub struct Capture {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<Captured>>>,
     status: Arc<AtomicU16>,
+    delay_ms: Arc<AtomicU64>,
     server: ServerHandle,
 }
 
@@ -71,16 +73,19 @@ impl Capture {
         let address = listener.local_addr().expect("its address");
         let requests = Arc::new(Mutex::new(Vec::new()));
         let status = Arc::new(AtomicU16::new(200));
+        let delay_ms = Arc::new(AtomicU64::new(0));
         let reply: web::Data<Reply> = web::Data::new(Box::new(reply));
         let (send, handle) = mpsc::channel();
         let kept = web::Data::from(Arc::clone(&requests));
         let told = web::Data::from(Arc::clone(&status));
+        let delayed = web::Data::from(Arc::clone(&delay_ms));
         std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
                 let app = move || {
                     App::new()
                         .app_data(kept.clone())
                         .app_data(told.clone())
+                        .app_data(delayed.clone())
                         .app_data(web::PayloadConfig::new(16 << 20))
                         .app_data(reply.clone())
                         .default_service(web::to(answer))
@@ -100,6 +105,7 @@ impl Capture {
             address,
             requests,
             status,
+            delay_ms,
             server: handle.recv().expect("the capture server starts"),
         }
     }
@@ -112,6 +118,12 @@ impl Capture {
     /// From now on answers with this status, or not at all ([`HANG`]).
     pub fn answer_with(&self, status: u16) {
         self.status.store(status, Ordering::Release);
+    }
+
+    /// From now on takes so long to answer.
+    pub fn answer_after(&self, delay: Duration) {
+        let delay = u64::try_from(delay.as_millis()).expect("a delay");
+        self.delay_ms.store(delay, Ordering::Release);
     }
 
     /// Takes what came in since the last look.
@@ -141,6 +153,7 @@ async fn answer(
     kept: web::Data<Mutex<Vec<Captured>>>,
     reply: web::Data<Reply>,
     status: web::Data<AtomicU16>,
+    delay_ms: web::Data<AtomicU64>,
 ) -> HttpResponse {
     let headers = request.headers().iter();
     kept.lock().unwrap().push(Captured {
@@ -155,6 +168,7 @@ async fn answer(
     if status == HANG {
         std::future::pending::<()>().await;
     }
+    tokio::time::sleep(Duration::from_millis(delay_ms.load(Ordering::Acquire))).await;
     HttpResponse::build(actix_web::http::StatusCode::from_u16(status).expect("a status"))
         .content_type("application/json")
         .body(reply(&request.uri().to_string()).to_string())

@@ -3,9 +3,11 @@
 mod access;
 mod blame;
 mod dripping;
+mod heavy;
 mod hostile;
 mod locks;
 mod releases;
+mod storm;
 mod text;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,169 @@
+//! The parts of evidence: each is asked for once for all alerts that want the same.
+
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio::runtime::Handle;
+
+use super::backend::{Backend, CROWDED, Patience, UNREAD};
+use super::dependencies::{self, Edge};
+use super::locks::{self, Lock};
+use super::logs::{self, Line};
+use super::prometheus::Prometheus;
+use super::releases::{self, Seen};
+use super::store::{Limits, Store, Weigh};
+use super::traces::{self, Trace};
+use super::{Evidence, JAEGER, LOKI, PROMETHEUS, Part, Window};
+
+/// What an alert's evidence is about; alerts of the same share all of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Subject {
+    pub(super) service: Option<String>,
+    pub(super) started: DateTime<Utc>,
+    pub(super) window: Window,
+}
+
+/// Of each part; what is kept is of use for seconds only.
+const LIMITS: Limits = Limits {
+    under_way: 128,
+    entries: 128,
+    bytes: 256 << 10,
+};
+
+/// All calls of all services.
+const CALLS: Limits = Limits {
+    bytes: 1 << 20,
+    ..LIMITS
+};
+
+type Shared<K, T> = Arc<Store<K, Part<T>>>;
+type OfService = (Option<String>, Window);
+
+/// The backends, and what is known or being asked of them.
+#[derive(Debug)]
+pub(super) struct Parts {
+    prometheus: Prometheus,
+    jaeger: Backend,
+    loki: Backend,
+    calls: Shared<(DateTime<Utc>, i64), Vec<Edge>>,
+    locks: Shared<Window, Vec<Lock>>,
+    releases: Shared<DateTime<Utc>, Option<Seen>>,
+    exemplars: Shared<OfService, Vec<Trace>>,
+    traces: Shared<OfService, Vec<Trace>>,
+    lines: Shared<Window, Vec<Line>>,
+}
+
+impl Parts {
+    pub(super) fn of(prometheus: Backend, jaeger: Backend, loki: Backend) -> Self {
+        Self {
+            prometheus: Prometheus {
+                backend: prometheus,
+            },
+            jaeger,
+            loki,
+            calls: Store::new(CALLS),
+            locks: Store::new(LIMITS),
+            releases: Store::new(LIMITS),
+            exemplars: Store::new(LIMITS),
+            traces: Store::new(LIMITS),
+            lines: Store::new(LIMITS),
+        }
+    }
+
+    /// Everything about an alert that fires. What was not there in time is missing, and nothing else.
+    pub(super) async fn gather(&self, subject: &Subject, patience: Patience) -> Evidence {
+        let of_service = (subject.service.clone(), subject.window);
+        let (calls, locks, releases, exemplars, found, lines) = futures_util::join!(
+            self.calls(subject.window, patience),
+            self.locks(subject.window, patience),
+            self.releases(subject.window.end, patience),
+            self.exemplars(of_service.clone(), patience),
+            self.traces(of_service, patience),
+            self.lines(subject.window, patience),
+        );
+        let mut evidence = Evidence {
+            window: Some(subject.window),
+            ..Evidence::default()
+        };
+        let calls = evidence.take(PROMETHEUS, calls.as_ref());
+        evidence.dependencies = dependencies::blame(calls, subject.service.as_deref());
+        evidence.locks = evidence.take(PROMETHEUS, locks.as_ref()).clone();
+        let releases = evidence.take(PROMETHEUS, releases.as_ref()).as_ref();
+        evidence.releases = releases.map(|seen| seen.judged(subject.started));
+        let exemplars = evidence.take(PROMETHEUS, exemplars.as_ref()).clone();
+        let found = evidence.take(JAEGER, found.as_ref()).clone();
+        evidence.traces = traces::worst(exemplars, found);
+        evidence.log_lines = evidence.take(LOKI, lines.as_ref()).clone();
+        if let Some(releases) = &mut evidence.releases {
+            releases.qualify(&evidence.dependencies);
+        }
+        evidence.fit()
+    }
+
+    async fn calls(&self, window: Window, patience: Patience) -> Arc<Part<Vec<Edge>>> {
+        let prometheus = self.prometheus.with(patience);
+        let ask = async move || dependencies::calls(&prometheus, window).await;
+        share(&self.calls, (window.end, window.trouble_s), patience, ask).await
+    }
+
+    async fn locks(&self, window: Window, patience: Patience) -> Arc<Part<Vec<Lock>>> {
+        let prometheus = self.prometheus.with(patience);
+        let ask = async move || locks::collect(&prometheus, window).await;
+        share(&self.locks, window, patience, ask).await
+    }
+
+    async fn releases(&self, end: DateTime<Utc>, patience: Patience) -> Arc<Part<Option<Seen>>> {
+        let prometheus = self.prometheus.with(patience);
+        let ask = async move || releases::collect(&prometheus, end).await;
+        share(&self.releases, end, patience, ask).await
+    }
+
+    async fn exemplars(&self, of: OfService, patience: Patience) -> Arc<Part<Vec<Trace>>> {
+        let (prometheus, (service, window)) = (self.prometheus.with(patience), of.clone());
+        let ask = async move || traces::exemplars(&prometheus, service.as_deref(), window).await;
+        share(&self.exemplars, of, patience, ask).await
+    }
+
+    async fn traces(&self, of: OfService, patience: Patience) -> Arc<Part<Vec<Trace>>> {
+        let (jaeger, (service, window)) = (self.jaeger.with(patience), of.clone());
+        let ask = async move || traces::search(&jaeger, service.as_deref(), window).await;
+        share(&self.traces, of, patience, ask).await
+    }
+
+    async fn lines(&self, window: Window, patience: Patience) -> Arc<Part<Vec<Line>>> {
+        let loki = self.loki.with(patience);
+        let ask = async move || logs::collect(&loki, window).await;
+        share(&self.lines, window, patience, ask).await
+    }
+}
+
+/// What others have asked for, or what `ask` finds.
+async fn share<K, T, F>(
+    store: &Shared<K, T>,
+    key: K,
+    patience: Patience,
+    ask: impl FnOnce() -> F,
+) -> Arc<Part<T>>
+where
+    K: Eq + Hash + Clone + Send + 'static,
+    T: Weigh + Default + Send + Sync + 'static,
+    F: Future<Output = Part<T>> + Send + 'static,
+{
+    let without = |reason: &str| {
+        let lacks = Some(reason.to_owned());
+        Arc::new(Part {
+            lacks,
+            ..Part::default()
+        })
+    };
+    match store.get(key, patience.until, &Handle::current(), ask) {
+        Some(part) => {
+            // Who asks gives up at the same time; what it has by then counts.
+            let part = part.get(patience.until + patience.grace).await;
+            part.unwrap_or_else(|| without(UNREAD))
+        }
+        None => without(CROWDED),
+    }
+}

@@ -1,0 +1,50 @@
+//! Dates and numbers at their limits, through everything that makes a notification.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use url::Url;
+
+use crate::evidence::{Evidence, Window, extreme_dates};
+use crate::links::Links;
+use crate::notification::Notification;
+use crate::payload::tests::{example, read};
+use crate::queue::Stored;
+use crate::settings::Sites;
+use crate::slack;
+
+fn notification(started: DateTime<Utc>, accepted: DateTime<Utc>, status: &str) -> String {
+    let mut payload = example();
+    payload["status"] = json!(status);
+    payload["alerts"][0]["status"] = json!(status);
+    payload["alerts"][0]["startsAt"] = json!(started);
+    payload["alerts"][0]["endsAt"] = json!(accepted);
+    let stored = Stored {
+        key: "key".to_owned(),
+        accepted,
+        payload: read(&payload).expect("any date can be read"),
+    };
+    let mut evidence = Evidence::default();
+    if status == "firing" {
+        evidence.window = Some(Window::of(started, accepted));
+    }
+    let links = Links::new(Sites {
+        grafana: Url::parse("http://grafana.example").ok(),
+        jaeger: None,
+    });
+    let notification = Notification::new(&stored, &evidence, &links);
+    assert!(notification.links.logs.is_some());
+    let json = serde_json::to_string(&notification).expect("JSON");
+    json + &slack::message(&notification).to_string()
+}
+
+#[test]
+fn any_date_makes_a_notification() {
+    let now = Utc::now();
+    for started in extreme_dates().into_iter().chain([now]) {
+        for accepted in extreme_dates().into_iter().chain([now]) {
+            for status in ["firing", "resolved"] {
+                assert!(notification(started, accepted, status).contains("AvailabilityBurnRate"));
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Answers that take long to work on when each thing in them is compared with every other.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{Herald, alert, arrived};
+use crate::harness::{Capture, eventually};
+
+const SERVICES: usize = 100;
+const SPANS: usize = 14_000;
+const LINES: usize = 90_000;
+
+/// Every service calls every other, and every call fails.
+fn mesh() -> Value {
+    let pairs = (0..SERVICES).flat_map(|caller| (0..SERVICES).map(move |callee| (caller, callee)));
+    let series = pairs.filter(|(caller, callee)| caller != callee).map(|(caller, callee)| {
+        json!({"metric": {"service_name": format!("s{caller}"), "peer_service": format!("s{callee}")}, "value": [0, "0.5"]})
+    });
+    json!({"data": {"result": series.collect::<Vec<_>>()}})
+}
+
+/// Each span is the child of the one before, and all have failed.
+fn chain() -> Value {
+    let spans = (1..=SPANS).map(|id| {
+        let parent = (id - 1).to_string();
+        json!({"spanID": id.to_string(), "operationName": format!("op {id}"), "references": [{"spanID": parent}],
+               "duration": 9, "tags": [{"key": "error", "value": true}]})
+    });
+    json!({"data": [{"traceID": "ab", "spans": spans.collect::<Vec<_>>()}]})
+}
+
+/// A long error, which belongs to every line.
+fn lines() -> Value {
+    let values: Vec<_> = (0..LINES).map(|_| ["1", ""]).collect();
+    let stream = json!({"service_name": "data", "error": "a@b ".repeat(225_000)});
+    json!({"data": {"result": [{"stream": stream, "values": values}]}})
+}
+
+#[tokio::test]
+async fn the_heaviest_answers_become_small_evidence_and_hold_up_no_end() {
+    let none = json!({"data": {"result": []}});
+    let mesh = mesh();
+    let prometheus = Capture::answering_each(move |target| {
+        if target.contains("query_exemplars") {
+            json!({"data": []})
+        } else if target.contains("http_client") {
+            mesh.clone()
+        } else {
+            none.clone()
+        }
+    });
+    let (jaeger, loki) = (Capture::answering(&chain()), Capture::answering(&lines()));
+    let webhook = Capture::answering(&json!({}));
+    let state = tempfile::tempdir().unwrap();
+    let urls = [&webhook, &prometheus, &jaeger, &loki].map(Capture::url);
+    let settings = [
+        ("HERALD_WEBHOOK_URL", urls[0].as_str()),
+        ("PROMETHEUS_URL", &urls[1]),
+        ("JAEGER_URL", &urls[2]),
+        ("LOKI_URL", &urls[3]),
+        // A debug build on a busy machine reads slowly. Comparing all with all takes minutes.
+        ("HERALD_EVIDENCE_TIMEOUT", "30s"),
+    ];
+    let mut herald = Herald::start(state.path(), &settings).await;
+    let mut firing = alert("AvailabilityBurnRate", "firing");
+    firing["commonLabels"]["service"] = json!("s0");
+    herald.accepted(&firing).await;
+    let request = arrived(&webhook, 1).await.remove(0);
+    let evidence = &request.json()["evidence"];
+    assert_eq!(evidence["missing"], json!([]), "{evidence:#}");
+    assert!(evidence.to_string().len() <= 64 << 10);
+    assert_eq!(evidence["traces"][0]["failed_at"], format!("op {SPANS}"));
+    assert_eq!(evidence["log_lines"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        evidence["dependencies"]["failing"]["hops"][0]["caller"],
+        "s0"
+    );
+
+    // Asked to end in the midst of it.
+    prometheus.take();
+    firing["groupKey"] = json!("another");
+    firing["alerts"][0]["startsAt"] = json!("2026-01-01T00:00:00Z");
+    herald.accepted(&firing).await;
+    eventually("it asks", async || {
+        (!prometheus.take().is_empty()).then_some(())
+    })
+    .await;
+    let start = Instant::now();
+    assert!(herald.child.terminate().await.success());
+    assert!(
+        start.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        start.elapsed()
+    );
+}
