@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::base_url;
+use crate::files;
 
 /// Text of `omnitrace help alertmanager-config`.
 pub const ABOUT: &str = "\
@@ -51,7 +52,7 @@ pub fn run(args: &AlertmanagerConfigArgs) -> Result<()> {
         return Ok(());
     };
     // Readable for Alertmanager, which is another user; there is no secret in it.
-    std::fs::write(path, text).with_context(|| format!("--output {}", path.display()))?;
+    files::write_output(path, &text).context("--output")?;
     let on = secrets.switched_on(args.herald_url.is_some());
     let on = if on.is_empty() {
         "none: alerts are shown, and sent to nobody".to_owned()

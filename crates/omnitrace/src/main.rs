@@ -13,6 +13,7 @@ mod health;
 mod herald;
 mod orphan;
 mod outbox;
+mod owned;
 mod postgres;
 mod roles;
 mod rules;

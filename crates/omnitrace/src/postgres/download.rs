@@ -80,8 +80,8 @@ pub async fn install(
     else {
         bail!("there is no archive for {os} on {architecture}");
     };
+    let cache = &files::own_directory(cache, 0o755)?;
     let target = cache.join(format!("postgresql-{VERSION}-{platform}"));
-    files::create_directory(cache, 0o755)?;
     if let Some((user, blocked)) = user.and_then(|user| Some((user, user.blocked_at(cache)?))) {
         bail!(
             "the server runs as the user {}, which may not enter {}: set OMNITRACE_CACHE_DIR to a directory that it may enter",

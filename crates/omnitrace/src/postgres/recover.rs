@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 
 use super::Progress;
 use crate::files;
+use crate::owned::Owner;
 
 /// How long a server gets for each way of stopping, and what a way is: fast, immediate, by force.
 const WAYS: [(Signal, Duration); 3] = [
@@ -22,7 +23,7 @@ const WAYS: [(Signal, Duration); 3] = [
 /// Stops every process that still works in `data`, then removes a `postmaster.pid` that names nobody.
 ///
 /// Postgres itself takes a `postmaster.pid` for valid when *any* process has that id by now, and would refuse to start.
-pub async fn stop_orphans(data: &Path, progress: Progress<'_>) -> Result<()> {
+pub async fn stop_orphans(data: &Path, owner: Owner, progress: Progress<'_>) -> Result<()> {
     if !data.is_dir() {
         return Ok(());
     }
@@ -52,7 +53,7 @@ pub async fn stop_orphans(data: &Path, progress: Progress<'_>) -> Result<()> {
             data.display()
         );
     }
-    files::remove_file(&data.join("postmaster.pid"))
+    files::remove_file(&data.join("postmaster.pid"), owner)
 }
 
 async fn wait_until_gone(data: &Path, patience: Duration) {

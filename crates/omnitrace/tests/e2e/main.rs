@@ -25,6 +25,7 @@ mod errors;
 mod exporters;
 mod exporting;
 mod faults;
+mod files;
 mod herald;
 mod hostile;
 mod hostile_collector;
