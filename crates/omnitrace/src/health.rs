@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use crate::answer;
 use crate::cli::HealthArgs;
 use crate::up::state::State;
 
@@ -16,7 +17,10 @@ pub fn run(args: &HealthArgs) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let checks = runtime.block_on(check_all(targets(args)?, args.timeout))?;
+    let checks = runtime.block_on(check_all(targets(args)?, args.timeout));
+    // A name that is still being looked up is not waited for.
+    runtime.shutdown_background();
+    let checks = checks?;
     let whole_stack = args.url.is_empty();
     let healthy = checks.iter().all(|check| check.is_well(whole_stack));
     if args.json {
@@ -122,12 +126,16 @@ async fn check_all(targets: Vec<Target>, timeout: Duration) -> Result<Vec<Check>
 
 async fn check(client: &reqwest::Client, url: &str) -> (bool, String) {
     match client.get(url).send().await {
-        Ok(response) if response.status().is_success() => {
-            (true, lacking(&response.json().await.unwrap_or_default()))
-        }
+        Ok(response) if response.status().is_success() => match answer::text(response).await {
+            Ok(text) => (
+                true,
+                lacking(&serde_json::from_str(&text).unwrap_or_default()),
+            ),
+            Err(error) => (false, format!("no whole answer: {error:#}")),
+        },
         Ok(response) => {
             let status = response.status();
-            let body = response.text().await.unwrap_or_default();
+            let body = answer::text(response).await.unwrap_or_default();
             let reasons = serde_json::from_str::<Value>(&body)
                 .map_or(body, |body| body["reasons"].to_string());
             (false, format!("{status} {reasons}"))

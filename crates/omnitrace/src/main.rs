@@ -3,6 +3,7 @@
 //! One process has one `service.name`, so `omnitrace up` starts this same executable once for every role.
 
 mod alertmanager;
+mod answer;
 mod backend_tls;
 mod cli;
 mod doctor;

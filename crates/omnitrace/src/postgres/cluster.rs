@@ -67,10 +67,13 @@ pub async fn open(
     }
     let (data, unfinished) = (private.join("data"), private.join("data.new"));
     let owner = user.map_or_else(Owner::of_this_process, Identity::owner);
-    recover::stop_orphans(&data, owner, progress).await?;
-    recover::stop_orphans(&unfinished, owner, progress).await?;
+    recover::stop_orphans(&data, progress).await?;
+    recover::stop_orphans(&unfinished, progress).await?;
     files::remove_tree(&unfinished)?;
-    if !data.join("PG_VERSION").is_file() {
+    if data.join("PG_VERSION").is_file() {
+        // Postgres itself takes it for valid when *any* process has that id by now, and would refuse to start.
+        files::remove_file(&data.join("postmaster.pid"), owner)?;
+    } else {
         files::remove_tree(&data)?;
         initialise(installation, user, &private, progress).await?;
     }

@@ -28,6 +28,7 @@ mod faults;
 mod files;
 mod herald;
 mod hostile;
+mod hostile_backend;
 mod hostile_collector;
 mod inherited;
 mod load;
