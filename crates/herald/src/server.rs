@@ -86,10 +86,7 @@ async fn serve(settings: &Settings, metrics: Metrics) -> Result<&'static str> {
         secrets: settings.raw.secrets()?,
         certificate: settings.tls.asks_for_certificates(),
     };
-    let taken = (
-        web::Data::from(queue.clone()),
-        web::Data::from(collector),
-    );
+    let taken = (web::Data::from(queue.clone()), web::Data::from(collector));
     let app = |connections| app(connections, doors, access, taken, metrics);
     let mut front = front::start(listener, settings.tls.config()?, app)?;
     if names == ["log"] {

@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::cli::base_url;
+use crate::files;
 
 /// The file with what Alertmanager shows to herald.
 const HERALD_SECRET: &str = "herald_secret";
@@ -119,7 +120,7 @@ pub fn run(args: &AlertmanagerConfigArgs) -> Result<()> {
         return Ok(());
     };
     // Readable for Alertmanager, which is another user; there is no secret in it.
-    std::fs::write(path, text).with_context(|| format!("--output {}", path.display()))?;
+    files::write_output(path, &text).context("--output")?;
     let on = secrets.switched_on(args.herald.herald_url.is_some());
     let on = if on.is_empty() {
         "none: alerts are shown, and sent to nobody".to_owned()
@@ -165,7 +166,12 @@ impl Secrets {
 
     /// Where Alertmanager finds a secret, if there is one.
     fn file(&self, name: &str) -> Result<Option<String>> {
-        let mounted = self.mounted.join(name).display().to_string();
+        let mounted = self.mounted.join(name);
+        let mounted = mounted
+            .to_str()
+            .filter(|path| is_plain(path))
+            .with_context(|| format!("{mounted:?}: the path has characters that the file cannot hold; name the directory's place with --secrets-mounted-at"))?
+            .to_owned();
         Ok(self.text(name)?.map(|_| mounted))
     }
 
@@ -190,6 +196,18 @@ impl Secrets {
                 self.directory.join(name).display()
             )
         })
+    }
+
+    /// The same, of a form that Alertmanager takes.
+    fn copied(&self, name: &str, allowed: &str, is_good: fn(&str) -> bool) -> Result<String> {
+        let text = self.required(name)?;
+        if !is_plain(&text) || !is_good(&text) {
+            bail!(
+                "{}: does not hold {allowed}",
+                self.directory.join(name).display()
+            );
+        }
+        Ok(text)
     }
 
     fn switched_on(&self, herald: bool) -> Vec<&'static str> {
@@ -324,9 +342,9 @@ fn email(secrets: &Secrets) -> Result<Option<Value>> {
         return Ok(None);
     }
     let mut email = json!({
-        "smarthost": secrets.required("smtp_smarthost")?,
-        "from": secrets.required("smtp_from")?,
-        "to": secrets.required("smtp_to")?,
+        "smarthost": secrets.copied("smtp_smarthost", "a host and a port, such as mail.example:587", is_host_and_port)?,
+        "from": secrets.copied("smtp_from", ADDRESSES, is_address)?,
+        "to": secrets.copied("smtp_to", ADDRESSES, is_address)?,
         "send_resolved": true,
         "headers": {"Subject": TITLE},
         "text": TEXT,
@@ -336,6 +354,12 @@ fn email(secrets: &Secrets) -> Result<Option<Value>> {
     let password = secrets.file("smtp_auth_password")?;
     match (user, password) {
         (Some(user), Some(password)) => {
+            if !is_plain(&user) || user.contains("{{") {
+                bail!(
+                    "{}: control characters and {{{{ are not allowed",
+                    secrets.directory.join("smtp_auth_username").display()
+                );
+            }
             email["auth_username"] = user.into();
             email["auth_password_file"] = password.into();
         }
@@ -346,6 +370,29 @@ fn email(secrets: &Secrets) -> Result<Option<Value>> {
         ),
     }
     Ok(Some(email))
+}
+
+const ADDRESSES: &str = "e-mail addresses";
+
+/// What YAML can hold: Alertmanager's reader refuses control characters even when they are quoted.
+fn is_plain(text: &str) -> bool {
+    let refused = |c: char| c.is_control() || matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+    !text.contains(refused)
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return false;
+    };
+    let bracketed = host.starts_with('[') && host.ends_with(']');
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c) || bracketed && c == ':';
+    !bare.is_empty() && bare.chars().all(plain) && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+/// One or several with commas between them. They are templates to Alertmanager, which these are not meant to be.
+fn is_address(text: &str) -> bool {
+    text.split(',').all(|one| one.contains('@')) && !text.contains("{{")
 }
 
 fn receiver(name: &str) -> Value {

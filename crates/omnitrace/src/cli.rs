@@ -398,9 +398,10 @@ fn parameter(text: &str) -> Result<(String, serde_json::Value), String> {
 
 /// `http://host:port`, without a slash at the end.
 pub fn base_url(text: &str) -> Result<String, String> {
-    let url = url::Url::parse(text)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let url = url::Url::parse(text).ok().filter(|url| {
+        let is_base = url.query().is_none() && url.fragment().is_none();
+        matches!(url.scheme(), "http" | "https") && url.has_host() && is_base
+    });
     let url = url.ok_or("allowed: a URL such as http://127.0.0.1:9080")?;
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }

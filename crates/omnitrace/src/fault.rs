@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
+use crate::answer;
 use crate::cli::{FaultAction, Target};
 use crate::terminal::{quoted, say, say_json};
 use crate::up::state::State;
@@ -167,7 +168,7 @@ impl Service {
         let response = response
             .with_context(|| format!("{} does not answer at {}", self.name, self.admin_url))?;
         let status = response.status();
-        let text = response.text().await?;
+        let text = answer::text(response).await?;
         let answer: Value = serde_json::from_str(&text).map_err(|_| {
             anyhow!(
                 "{} at {} answered {status} {text:?}: is that an admin address?",

@@ -1,25 +1,63 @@
 //! Files that other processes read: complete or absent, never half-written; and locks.
+//!
+//! They are kept in directories of this user's own, which nobody else can write to ([`own_directory`]). No link is followed on
+//! the way to them, and what was opened is checked, not what was there before ([`crate::owned`]).
 
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::{File, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
+
+use crate::owned::{self, Owner};
 
 /// Writes a file that only its owner can read, by rename.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<()> {
-    let staged = staged(path);
+    write_private_for(path, content, Owner::of_this_process())
+}
+
+/// The same for another user, in a directory of that user's.
+pub fn write_private_for(path: &Path, content: &[u8], owner: Owner) -> Result<()> {
+    let place = owned::Place::of(path, owner)?;
     let write = || -> io::Result<()> {
-        std::fs::remove_file(&staged).or_else(missing_is_fine)?;
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&staged)?;
+        let staged = format!("{}.{}.new", place.name(), std::process::id());
+        place.remove(&staged)?;
+        let mut file = place.create(&staged)?;
         file.write_all(content)?;
-        std::fs::rename(&staged, path)
+        if owner != Owner::of_this_process() {
+            fchown(&file, Some(owner.uid), Some(owner.gid))?;
+        }
+        place.rename(&staged, &place.name())
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Reads a file of `owner`.
+pub fn read_of(path: &Path, owner: Owner) -> Result<String> {
+    let mut text = String::new();
+    owned::open(path, OFlag::O_RDONLY, owner)?
+        .read_to_string(&mut text)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(text)
+}
+
+/// The same for one of this user's.
+pub fn read(path: &Path) -> Result<String> {
+    read_of(path, Owner::of_this_process())
+}
+
+/// Writes what somebody asked for, where they asked for it: any directory will do, but no link is followed, and no file is changed
+/// that has a second name.
+pub fn write_output(path: &Path, text: &str) -> Result<()> {
+    let mut file = owned::open_output(path)?;
+    let regular = file.metadata()?.is_file();
+    let mut write = || {
+        if regular {
+            file.set_len(0)?;
+        }
+        file.write_all(text.as_bytes())
     };
     write().with_context(|| format!("cannot write {}", path.display()))
 }
@@ -39,7 +77,7 @@ pub fn create_directory(path: &Path, mode: u32) -> Result<()> {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 result => {
                     result?;
-                    std::fs::set_permissions(directory, Permissions::from_mode(mode))?;
+                    owned::made(directory)?.set_permissions(Permissions::from_mode(mode))?;
                 }
             }
         }
@@ -49,6 +87,22 @@ pub fn create_directory(path: &Path, mode: u32) -> Result<()> {
     create().with_context(|| format!("cannot use the directory {}", path.display()))
 }
 
+/// A directory that is this user's own, made with `mode` if it is missing. Returns where it really is.
+pub fn own_directory(path: &Path, mode: u32) -> Result<PathBuf> {
+    if path.symlink_metadata().is_err() {
+        create_directory(path, mode)?;
+    }
+    owned::directory(path)
+}
+
+/// For root, whose Postgres runs as another user: it has to pass through.
+pub fn data_directory_mode() -> u32 {
+    match nix::unistd::Uid::effective().is_root() {
+        true => 0o711,
+        false => 0o700,
+    }
+}
+
 /// Removes a directory tree that may be absent.
 pub fn remove_tree(path: &Path) -> Result<()> {
     std::fs::remove_dir_all(path)
@@ -56,10 +110,11 @@ pub fn remove_tree(path: &Path) -> Result<()> {
         .with_context(|| format!("cannot remove {}", path.display()))
 }
 
-/// Removes a file that may be absent.
-pub fn remove_file(path: &Path) -> Result<()> {
-    std::fs::remove_file(path)
-        .or_else(missing_is_fine)
+/// Removes a file of `owner`'s directory that may be absent.
+pub fn remove_file(path: &Path, owner: Owner) -> Result<()> {
+    let place = owned::Place::of(path, owner)?;
+    place
+        .remove(&place.name())
         .with_context(|| format!("cannot remove {}", path.display()))
 }
 
@@ -68,25 +123,16 @@ pub fn remove_file(path: &Path) -> Result<()> {
 /// The kernel lets go of it when the process ends, however it ends, and children do not inherit it
 /// (`O_CLOEXEC`): a lock is never stale.
 pub fn try_lock(path: &Path) -> Result<Option<Flock<File>>> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .with_context(|| format!("cannot open the lock {}", path.display()))?;
+    let file = owned::open(
+        path,
+        OFlag::O_RDWR | OFlag::O_CREAT,
+        Owner::of_this_process(),
+    )?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(Some(lock)),
         Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
         Err((_, error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }
-}
-
-fn staged(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    PathBuf::from(name)
 }
 
 fn missing_is_fine(error: io::Error) -> io::Result<()> {
@@ -122,7 +168,7 @@ mod tests {
     #[test]
     fn a_lock_is_held_by_one() {
         let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("lock");
+        let path = root.path().canonicalize().unwrap().join("lock");
         let first = try_lock(&path).unwrap();
         assert!(first.is_some());
         assert!(try_lock(&path).unwrap().is_none());
@@ -133,7 +179,7 @@ mod tests {
     #[test]
     fn a_private_file_is_replaced_as_a_whole() {
         let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("state.json");
+        let path = root.path().canonicalize().unwrap().join("state.json");
         std::fs::write(&path, "a longer text that was there before").unwrap();
         write_private(&path, b"new").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");

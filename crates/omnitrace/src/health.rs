@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use crate::answer;
 use crate::cli::HealthArgs;
 use crate::terminal::{quoted, say, say_json};
 use crate::up::state::State;
@@ -18,7 +19,10 @@ pub fn run(args: &HealthArgs) -> Result<ExitCode> {
         .build()?;
     let client = reqwest::Client::builder().no_proxy().timeout(args.timeout);
     let client = args.tls.clone().files().client(client)?;
-    let checks = runtime.block_on(check_all(targets(args)?, &client))?;
+    let checks = runtime.block_on(check_all(targets(args)?, &client));
+    // A name that is still being looked up is not waited for.
+    runtime.shutdown_background();
+    let checks = checks?;
     let whole_stack = args.url.is_empty();
     let healthy = checks.iter().all(|check| check.is_well(whole_stack));
     if args.json {
@@ -120,12 +124,16 @@ async fn check_all(targets: Vec<Target>, client: &reqwest::Client) -> Result<Vec
 
 async fn check(client: &reqwest::Client, url: &str) -> (bool, String) {
     match client.get(url).send().await {
-        Ok(response) if response.status().is_success() => {
-            (true, lacking(&response.json().await.unwrap_or_default()))
-        }
+        Ok(response) if response.status().is_success() => match answer::text(response).await {
+            Ok(text) => (
+                true,
+                lacking(&serde_json::from_str(&text).unwrap_or_default()),
+            ),
+            Err(error) => (false, format!("no whole answer: {error:#}")),
+        },
         Ok(response) => {
             let status = response.status();
-            let body = response.text().await.unwrap_or_default();
+            let body = answer::text(response).await.unwrap_or_default();
             let reasons = serde_json::from_str::<Value>(&body)
                 .map_or(body, |body| body["reasons"].to_string());
             (false, format!("{status} {reasons}"))

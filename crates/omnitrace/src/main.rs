@@ -3,6 +3,7 @@
 //! One process has one `service.name`, so `omnitrace up` starts this same executable once for every role.
 
 mod alertmanager;
+mod answer;
 mod backend_tls;
 mod cli;
 mod doctor;
@@ -13,6 +14,7 @@ mod health;
 mod herald;
 mod orphan;
 mod outbox;
+mod owned;
 mod postgres;
 mod roles;
 mod rules;

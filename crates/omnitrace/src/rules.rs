@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow};
 
 use crate::cli::RulesArgs;
+use crate::files;
 
 /// Writes the rules of each profile, or with `--check` says which files differ.
 pub fn run(args: &RulesArgs) -> Result<ExitCode> {
@@ -61,10 +62,5 @@ fn write(path: &Path, text: &str) -> Result<()> {
         std::fs::create_dir_all(directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
     }
-    std::fs::write(path, text).with_context(|| {
-        format!(
-            "cannot write {}: choose another directory with --output",
-            path.display()
-        )
-    })
+    files::write_output(path, text).context("choose another directory with --output")
 }

@@ -87,6 +87,19 @@ fn check(cause: &Cause) -> Result<(), String> {
             "`alert` is {alert:?}: allowed are letters and digits, a capital first"
         ));
     }
+    let one_line = [
+        ("team", &cause.team),
+        ("service", &cause.service),
+        ("dashboard", &cause.dashboard),
+        ("summary", &cause.summary),
+    ];
+    for (key, text) in one_line {
+        if text.trim().contains(char::is_control) {
+            return Err(format!(
+                "`{key}` is {text:?}: control characters and line breaks are not allowed"
+            ));
+        }
+    }
     if cause.expr.contains("fault_active") {
         return Err("`expr` reads fault_active: that is the answer key, allowed is what users and services see".to_owned());
     }

@@ -8,7 +8,7 @@ use toml::Spanned;
 use crate::error::{Error, Source};
 use crate::objective::Objective;
 use crate::profile::{self, Profile};
-use crate::{BOUNDS, Series, Time, cause, cause::Cause, objective};
+use crate::{BOUNDS, Series, Time, cause, cause::Cause, name, objective};
 
 /// Who is told: a page wakes somebody, a ticket waits for the morning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -35,9 +35,9 @@ impl Severity {
 #[serde(deny_unknown_fields)]
 pub struct Links {
     /// Base URL of Grafana.
-    pub grafana: String,
+    pub grafana: Spanned<String>,
     /// Directory of the runbooks, in the repository or on the web.
-    pub runbooks: String,
+    pub runbooks: Spanned<String>,
 }
 
 /// A probe from outside, and whose users it stands for.
@@ -45,15 +45,15 @@ pub struct Links {
 #[serde(deny_unknown_fields)]
 pub struct Probe {
     /// Its label `probe`.
-    pub name: String,
+    pub name: Spanned<String>,
     /// The service it asks.
-    pub service: String,
+    pub service: Spanned<String>,
     /// The route it asks.
-    pub route: String,
+    pub route: Spanned<String>,
     /// Who is told.
     pub severity: Severity,
     /// Who is responsible.
-    pub team: String,
+    pub team: Spanned<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -68,7 +68,7 @@ pub(crate) struct Latency {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Default {
     pub severity: Severity,
-    pub team: String,
+    pub team: Spanned<String>,
     pub availability: Spanned<f64>,
     pub latency: Latency,
 }
@@ -78,7 +78,7 @@ pub(crate) struct Default {
 pub(crate) struct Service {
     pub name: Spanned<String>,
     pub severity: Option<Severity>,
-    pub team: Option<String>,
+    pub team: Option<Spanned<String>>,
     pub availability: Option<Spanned<f64>>,
     pub latency: Option<Latency>,
     #[serde(default, rename = "route")]
@@ -90,7 +90,7 @@ pub(crate) struct Service {
 pub(crate) struct Route {
     pub path: Spanned<String>,
     pub severity: Option<Severity>,
-    pub team: Option<String>,
+    pub team: Option<Spanned<String>>,
     pub availability: Option<Spanned<f64>>,
     pub latency: Option<Latency>,
 }
@@ -129,7 +129,7 @@ pub(crate) struct File {
     #[serde(rename = "window")]
     pub windows: Vec<Window>,
     #[serde(rename = "profile")]
-    pub profiles: BTreeMap<String, RawProfile>,
+    pub profiles: BTreeMap<Spanned<String>, RawProfile>,
 }
 
 /// Everything that rules and evaluation need.
@@ -171,12 +171,13 @@ impl Definition {
     pub fn parse(objectives: (&str, &str), causes: (&str, &str)) -> Result<Self, Error> {
         let [slo, causes] = [objectives, causes].map(|(file, text)| Source { file, text });
         let file: File = slo.parse()?;
+        check_names(slo, &file)?;
         Ok(Self {
             objectives: objective::all(slo, &file)?,
             profiles: profile::all(slo, &file)?,
             causes: cause::all(causes)?,
             public: public(&file),
-            default_team: file.default.team.clone(),
+            default_team: file.default.team.get_ref().clone(),
             links: file.links,
             probes: file.probes,
         })
@@ -202,13 +203,43 @@ impl Definition {
     }
 }
 
+fn check_names(source: Source<'_>, file: &File) -> Result<(), Error> {
+    name::check_link(source, "links.grafana", &file.links.grafana)?;
+    name::check_link(source, "links.runbooks", &file.links.runbooks)?;
+    let mut names = vec![("default.team", &file.default.team)];
+    for service in &file.services {
+        names.push(("service.name", &service.name));
+        names.extend(service.team.iter().map(|team| ("service.team", team)));
+        for route in &service.routes {
+            names.push(("service.route.path", &route.path));
+            names.extend(route.team.iter().map(|team| ("service.route.team", team)));
+        }
+    }
+    for Probe {
+        name,
+        service,
+        route,
+        team,
+        ..
+    } in &file.probes
+    {
+        names.extend([("probe.name", name), ("probe.service", service)]);
+        names.extend([("probe.route", route), ("probe.team", team)]);
+    }
+    for (key, text) in names {
+        name::check(source, key, text)?;
+    }
+    let mut profiles = file.profiles.keys();
+    profiles.try_for_each(|profile| name::check_profile(source, profile))
+}
+
 fn public(file: &File) -> BTreeMap<String, String> {
     file.services
         .iter()
         .filter(|service| service.severity == Some(Severity::Page))
         .map(|service| {
             let team = service.team.as_ref().unwrap_or(&file.default.team);
-            (service.name.get_ref().clone(), team.clone())
+            (service.name.get_ref().clone(), team.get_ref().clone())
         })
         .collect()
 }
@@ -216,7 +247,8 @@ fn public(file: &File) -> BTreeMap<String, String> {
 /// A share from a percentage that can be missed.
 pub(crate) fn share(source: Source<'_>, key: &str, percent: &Spanned<f64>) -> Result<f64, Error> {
     let value = *percent.get_ref();
-    if value > 0.0 && value < 100.0 {
+    let kept = objective::rounded(value / 100.0);
+    if kept > 0.0 && kept < 1.0 {
         return Ok(value / 100.0);
     }
     let why =

@@ -8,6 +8,7 @@ mod definition;
 mod duration;
 mod engine;
 mod error;
+mod name;
 mod objective;
 mod profile;
 mod promql;

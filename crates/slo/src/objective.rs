@@ -101,13 +101,13 @@ impl<'a> Level<'a> {
     fn below(
         &self,
         severity: Option<Severity>,
-        team: Option<&'a String>,
+        team: Option<&'a Spanned<String>>,
         availability: Option<&'a Spanned<f64>>,
         latency: Option<&'a Latency>,
     ) -> Level<'a> {
         Level {
             severity: severity.unwrap_or(self.severity),
-            team: team.map_or(self.team, String::as_str),
+            team: team.map_or(self.team, |team| team.get_ref()),
             availability: availability.unwrap_or(self.availability),
             latency: latency.unwrap_or(self.latency),
         }
@@ -135,7 +135,7 @@ impl<'a> Level<'a> {
 pub(crate) fn all(source: Source<'_>, file: &File) -> Result<Vec<Objective>, Error> {
     let default = Level {
         severity: file.default.severity,
-        team: &file.default.team,
+        team: file.default.team.get_ref(),
         availability: &file.default.availability,
         latency: &file.default.latency,
     };

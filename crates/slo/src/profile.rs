@@ -91,7 +91,10 @@ pub(crate) fn all(source: Source<'_>, file: &File) -> Result<BTreeMap<String, Pr
     }
     file.profiles
         .iter()
-        .map(|(name, raw)| Ok((name.clone(), one(source, file, name, raw)?)))
+        .map(|(name, raw)| {
+            let name = name.get_ref();
+            Ok((name.clone(), one(source, file, name, raw)?))
+        })
         .collect()
 }
 

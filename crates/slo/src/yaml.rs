@@ -77,9 +77,16 @@ fn write_rule(out: &mut String, rule: &Rule) {
     }
 }
 
-/// A short line in quotes, everything else as a block.
+/// A short line in quotes, several as a block, and what a block cannot hold as JSON.
 fn write_text(out: &mut String, indent: usize, key: &str, value: &str) {
     let pad = " ".repeat(indent);
+    let hidden = |c: char| c.is_control() && c != '\n' || "\u{feff}\u{2028}\u{2029}".contains(c);
+    if value.contains(hidden) || value.starts_with(char::is_whitespace) || value.ends_with('\n') {
+        // JSON is YAML; what it leaves as it is, YAML may not.
+        let quoted = serde_json::Value::from(value.replace(hidden, " "));
+        let _ = writeln!(out, "{pad}{key}: {quoted}");
+        return;
+    }
     if !value.contains(['\n', '\'']) {
         let _ = writeln!(out, "{pad}{key}: '{value}'");
         return;

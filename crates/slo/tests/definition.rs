@@ -177,3 +177,86 @@ fn causes_are_checked_too() {
         );
     }
 }
+
+#[test]
+fn names_that_break_out_are_refused_with_key_and_line() {
+    let places = [
+        ("team = \"platform\"", "team", "default.team"),
+        ("name = \"gateway\"", "name", "service.name"),
+        ("path = \"/health\"", "path", "service.route.path"),
+        ("name = \"gateway_health\"", "name", "probe.name"),
+        ("route = \"/health\"", "route", "probe.route"),
+        (
+            "grafana = \"http://localhost:3000\"",
+            "grafana",
+            "links.grafana",
+        ),
+        ("runbooks = \"docs/runbooks\"", "runbooks", "links.runbooks"),
+    ];
+    let hostile = [
+        "a\\nb",
+        "a\\u001bb",
+        "a\\u007fb",
+        "a\\u0085b",
+        "a\\u2028b",
+        "a\\\"b",
+        "a'b",
+        "a`b",
+        "a\\\\b",
+        "{{ $x }}",
+        "a}}",
+        "",
+    ];
+    for (from, key, named) in places {
+        for value in hostile {
+            let why = error_after(from, &format!("{key} = \"{value}\""));
+            let line = format!("slo.toml, line {}: `{named}` ", line_of(from));
+            assert!(why.starts_with(&line), "{value}: {why}, expected {line}");
+        }
+    }
+}
+
+#[test]
+fn a_profile_stays_in_its_directory() {
+    for name in ["../x", "/x", "", ".", "..", "a/b", "a\\nb", "a.yml"] {
+        let why = error_after("[profile.demo]", &format!("[profile.\"{name}\"]"));
+        let line = format!("slo.toml, line {}: the profile ", line_of("[profile.demo]"));
+        assert!(why.starts_with(&line), "{name:?}: {why}");
+    }
+}
+
+#[test]
+fn numbers_that_leave_no_budget_are_refused() {
+    for number in [
+        "nan",
+        "inf",
+        "-inf",
+        "-1",
+        "0",
+        "100",
+        "101",
+        "99.99999999999",
+        "1e-300",
+    ] {
+        for (from, key) in [
+            ("availability = 99.5", "availability"),
+            ("percent = 99.0", "percent"),
+        ] {
+            let why = error_after(from, &format!("{key} = {number}"));
+            assert!(why.contains("above 0 and below 100"), "{number}: {why}");
+        }
+        if ["99", "1e", "10"]
+            .iter()
+            .all(|good| !number.starts_with(good))
+        {
+            let why = error_after("burn_rate = 14.4", &format!("burn_rate = {number}"));
+            assert!(why.contains("`burn_rate` is"), "{number}: {why}");
+        }
+    }
+    for (from, to) in [
+        ("long = \"1h\"", "long = \"0s\""),
+        ("cause_for = \"5m\"", "cause_for = \"0s\""),
+    ] {
+        assert!(error_after(from, to).contains("is no time"), "{to}");
+    }
+}

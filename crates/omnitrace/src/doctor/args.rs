@@ -73,7 +73,7 @@ pub struct DoctorArgs {
     /// No backend may be absent
     #[arg(long)]
     pub require_all: bool,
-    /// How long data may take to become visible
+    /// How long data may take to become visible, and the whole run at most
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub timeout: Duration,
     /// Print one JSON object

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use herald::BackendTls;
 use serde_json::Value;
 
-/// An answer larger than this is not what was asked for.
-const MOST_BYTES: usize = 16 * 1024 * 1024;
+use crate::answer;
+
 /// Of an answer that makes no sense, this much is shown.
 const SHOWN: usize = 120;
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,16 +55,11 @@ impl Client {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<String> {
-        let mut response = request.send().await.map_err(in_words)?;
+        let response = request.send().await.map_err(in_words)?;
         let status = response.status();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(in_words)? {
-            if body.len() + chunk.len() > MOST_BYTES {
-                bail!("the answer is larger than {MOST_BYTES} bytes");
-            }
-            body.extend_from_slice(&chunk);
-        }
-        let text = String::from_utf8_lossy(&body).into_owned();
+        let text = answer::text(response)
+            .await
+            .map_err(|error| error.downcast().map_or_else(|other| other, in_words))?;
         if status.is_success() {
             Ok(text)
         } else {

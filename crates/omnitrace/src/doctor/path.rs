@@ -98,14 +98,14 @@ impl Visit {
     /// Tries until it leads somewhere, or time is up; the last failure counts.
     pub async fn follow(self: Arc<Self>, path: Path, deadline: Instant) -> Row {
         let start = Instant::now();
-        let (state, detail) = loop {
-            match self.attempt(path).await {
-                Ok(detail) => break (State::Ok, detail),
-                Err(error) if Instant::now() >= deadline => {
-                    break (State::Fail, format!("{error:#}"));
-                }
-                Err(_) => tokio::time::sleep(paths::POLL).await,
-            }
+        let mut last = None;
+        let tried = tokio::time::timeout_at(deadline.into(), self.until_found(path, &mut last));
+        let (state, detail) = match tried.await {
+            Ok(detail) => (State::Ok, detail),
+            Err(_) => (
+                State::Fail,
+                last.unwrap_or_else(|| format!("no whole answer within {:.1?}", start.elapsed())),
+            ),
         };
         let (name, needs, hint) = path.describe();
         let url = needs.first().and_then(|backend| self.args.url(*backend));
@@ -115,6 +115,17 @@ impl Visit {
             detail,
             hint: format!("{}{hint}", url.unwrap_or_default()),
             seconds: start.elapsed(),
+        }
+    }
+
+    /// Looks until it leads somewhere; keeps why it did not.
+    async fn until_found(&self, path: Path, last: &mut Option<String>) -> String {
+        loop {
+            match self.attempt(path).await {
+                Ok(detail) => return detail,
+                Err(error) => *last = Some(format!("{error:#}")),
+            }
+            tokio::time::sleep(paths::POLL).await;
         }
     }
 

@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 
 use super::identity::Identity;
 use super::{Installation, Progress, recover};
+use crate::owned::Owner;
 use crate::{files, orphan};
 
 /// Superuser and database of the private server.
@@ -33,10 +34,7 @@ pub struct Cluster {
 
 /// Where the server's files go: below `data_dir`, unless the user it runs as cannot get there.
 pub fn home(data_dir: &Path, user: Option<&Identity>, progress: Progress<'_>) -> Result<PathBuf> {
-    files::create_directory(data_dir, 0o755)?;
-    let data_dir = data_dir
-        .canonicalize()
-        .with_context(|| format!("{}", data_dir.display()))?;
+    let data_dir = files::own_directory(data_dir, files::data_directory_mode())?;
     let Some((user, blocked)) = user.and_then(|user| Some((user, user.blocked_at(&data_dir)?)))
     else {
         return Ok(data_dir.join("postgres"));
@@ -60,7 +58,7 @@ pub async fn open(
     user: Option<&Identity>,
     progress: Progress<'_>,
 ) -> Result<Cluster> {
-    files::create_directory(home, 0o755)?;
+    let home = &files::own_directory(home, 0o755)?;
     let lock = lock(home, progress).await?;
     let private = home.join(installation.major.to_string());
     files::create_directory(&private, 0o700)?;
@@ -68,14 +66,18 @@ pub async fn open(
         user.own(&private)?;
     }
     let (data, unfinished) = (private.join("data"), private.join("data.new"));
+    let owner = user.map_or_else(Owner::of_this_process, Identity::owner);
     recover::stop_orphans(&data, progress).await?;
     recover::stop_orphans(&unfinished, progress).await?;
     files::remove_tree(&unfinished)?;
-    if !data.join("PG_VERSION").is_file() {
+    if data.join("PG_VERSION").is_file() {
+        // Postgres itself takes it for valid when *any* process has that id by now, and would refuse to start.
+        files::remove_file(&data.join("postmaster.pid"), owner)?;
+    } else {
         files::remove_tree(&data)?;
         initialise(installation, user, &private, progress).await?;
     }
-    let password = std::fs::read_to_string(data.join(PASSWORD_FILE)).with_context(|| {
+    let password = files::read_of(&data.join(PASSWORD_FILE), owner).with_context(|| {
         format!(
             "the password of the private server is gone; remove {} to start afresh",
             private.display()
@@ -148,10 +150,9 @@ async fn initialise(
 fn new_password(private: &Path, user: Option<&Identity>) -> Result<PathBuf> {
     let half = || uuid::Uuid::new_v4().simple();
     let file = private.join("password.new");
-    files::write_private(&file, format!("{}{}", half(), half()).as_bytes())?;
-    if let Some(user) = user {
-        user.own(&file)?;
-    }
+    let owner = user.map_or_else(Owner::of_this_process, Identity::owner);
+    // The directory is that user's already: the file changes hands before it gets its name.
+    files::write_private_for(&file, format!("{}{}", half(), half()).as_bytes(), owner)?;
     Ok(file)
 }
 

@@ -37,6 +37,8 @@ const ARCHIVES: [(&str, &str, &str, &str); 2] = [
     ),
 ];
 
+/// Unpacked, a server has 60 MB: a download that goes on for longer is none of ours.
+const MOST_BYTES: usize = 100_000_000;
 /// How long a server may stay silent before the download is given up.
 const STALLED: Duration = Duration::from_secs(30);
 
@@ -80,8 +82,8 @@ pub async fn install(
     else {
         bail!("there is no archive for {os} on {architecture}");
     };
+    let cache = &files::own_directory(cache, 0o755)?;
     let target = cache.join(format!("postgresql-{VERSION}-{platform}"));
-    files::create_directory(cache, 0o755)?;
     if let Some((user, blocked)) = user.and_then(|user| Some((user, user.blocked_at(cache)?))) {
         bail!(
             "the server runs as the user {}, which may not enter {}: set OMNITRACE_CACHE_DIR to a directory that it may enter",
@@ -152,6 +154,9 @@ async fn fetch(url: &str, progress: Progress<'_>) -> Result<Vec<u8>> {
         .await
         .with_context(|| format!("{url} broke off after {} bytes", archive.len()))?
     {
+        if archive.len() + chunk.len() > MOST_BYTES {
+            bail!("{url} is larger than {MOST_BYTES} bytes: that is not the archive");
+        }
         archive.extend_from_slice(&chunk);
         let tenths = total.map_or(0, |total| archive.len() as u64 * 10 / total.max(1));
         let silence = told.0.elapsed();

@@ -9,6 +9,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use nix::unistd::{Gid, Uid, User};
 
+use crate::owned::Owner;
+
 /// An unprivileged user to change to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -45,6 +47,14 @@ impl Identity {
     /// Lets a command run as this user, with none of root's groups.
     pub fn apply(&self, command: &mut Command) {
         command.uid(self.uid.as_raw()).gid(self.gid.as_raw());
+    }
+
+    /// As the owner of files.
+    pub fn owner(&self) -> Owner {
+        Owner {
+            uid: self.uid.as_raw(),
+            gid: self.gid.as_raw(),
+        }
     }
 
     /// Gives this user a file or directory.

@@ -10,7 +10,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::Progress;
-use crate::files;
 
 /// How long a server gets for each way of stopping, and what a way is: fast, immediate, by force.
 const WAYS: [(Signal, Duration); 3] = [
@@ -19,9 +18,7 @@ const WAYS: [(Signal, Duration); 3] = [
     (Signal::SIGKILL, Duration::from_secs(5)),
 ];
 
-/// Stops every process that still works in `data`, then removes a `postmaster.pid` that names nobody.
-///
-/// Postgres itself takes a `postmaster.pid` for valid when *any* process has that id by now, and would refuse to start.
+/// Stops every process that still works in `data`.
 pub async fn stop_orphans(data: &Path, progress: Progress<'_>) -> Result<()> {
     if !data.is_dir() {
         return Ok(());
@@ -52,7 +49,7 @@ pub async fn stop_orphans(data: &Path, progress: Progress<'_>) -> Result<()> {
             data.display()
         );
     }
-    files::remove_file(&data.join("postmaster.pid"))
+    Ok(())
 }
 
 async fn wait_until_gone(data: &Path, patience: Duration) {

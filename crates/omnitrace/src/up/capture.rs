@@ -1,15 +1,18 @@
 //! A child's output: kept in a bounded log file, its last lines in memory, its announcements passed on.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use anyhow::Result;
+use nix::fcntl::OFlag;
 use redact::plain;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
+
+use crate::owned::{self, Owner};
 
 /// One file of a role's log; the one before it is kept as `<role>.log.1`.
 const FILE_BYTES: u64 = 8 << 20;
@@ -69,7 +72,7 @@ pub struct Output {
 }
 
 /// Reads `output` to its end in a thread of its own, so that a child never waits for whoever reads *our* output.
-pub fn start(output: PipeReader, log: &Path, append: bool) -> io::Result<Output> {
+pub fn start(output: PipeReader, log: &Path, append: bool) -> Result<Output> {
     let mut log = if append {
         Rotating::append(log)?
     } else {
@@ -175,16 +178,14 @@ struct Rotating {
 }
 
 impl Rotating {
-    fn open(path: &Path) -> io::Result<Self> {
-        if path.exists() {
-            std::fs::rename(path, path.with_extension("log.1"))?;
+    fn open(path: &Path) -> Result<Self> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT;
+        let old = owned::open(path, flags, Owner::of_this_process())?;
+        if old.metadata()?.len() > 0 {
+            let place = owned::Place::of(path, Owner::of_this_process())?;
+            place.rename(&place.name(), &format!("{}.1", place.name()))?;
         }
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(path)?;
+        let file = owned::open(path, flags, Owner::of_this_process())?;
         Ok(Self {
             path: path.to_owned(),
             file,
@@ -193,12 +194,9 @@ impl Rotating {
     }
 
     /// Goes on where a child that has died left off: what it said last is why it died.
-    fn append(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(path)?;
+    fn append(path: &Path) -> Result<Self> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND;
+        let file = owned::open(path, flags, Owner::of_this_process())?;
         Ok(Self {
             path: path.to_owned(),
             bytes: file.metadata()?.len(),
@@ -206,12 +204,12 @@ impl Rotating {
         })
     }
 
-    fn write(&mut self, line: &str) -> io::Result<()> {
+    fn write(&mut self, line: &str) -> Result<()> {
         if self.bytes > FILE_BYTES {
             *self = Self::open(&self.path)?;
         }
         self.bytes += line.len() as u64 + 1;
-        self.file.write_all(format!("{line}\n").as_bytes())
+        Ok(self.file.write_all(format!("{line}\n").as_bytes())?)
     }
 }
 
@@ -236,7 +234,7 @@ mod tests {
     #[test]
     fn a_log_file_is_bounded() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("data.log");
+        let path = directory.path().canonicalize().unwrap().join("data.log");
         let mut log = Rotating::open(&path).unwrap();
         let line = "x".repeat(1 << 20);
         for _ in 0..30 {
@@ -256,7 +254,7 @@ mod tests {
     #[test]
     fn a_restarted_child_goes_on_with_the_log() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("data.log");
+        let path = directory.path().canonicalize().unwrap().join("data.log");
         Rotating::open(&path).unwrap().write("why").unwrap();
         Rotating::append(&path).unwrap().write("again").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "why\nagain\n");

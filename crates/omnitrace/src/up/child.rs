@@ -57,7 +57,7 @@ impl Child {
         restarted: bool,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Said>)> {
         let logs = data_dir.join("logs");
-        files::create_directory(&logs, 0o700)?;
+        files::own_directory(&logs, 0o700)?;
         let log = logs.join(format!("{name}.log"));
         let (output, input) = std::io::pipe()?;
         let output = capture::start(output, &log, restarted)

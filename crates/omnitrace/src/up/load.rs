@@ -5,9 +5,11 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
+
+use crate::answer;
 
 /// More than this many requests under way are not started but skipped: a slow stack is not pushed over.
 const MOST_IN_FLIGHT: usize = 64;
@@ -66,7 +68,7 @@ async fn one(
     let Ok(response) = client.get(format!("{gateway}/api/data")).send().await else {
         return;
     };
-    let Ok(body) = response.json::<Value>().await else {
+    let Ok(body) = answer::json(response).await else {
         return;
     };
     if let Some(sku) = body["sku"].as_str() {

@@ -56,7 +56,7 @@ async fn supervise(args: &UpArgs, report: &Report) -> Result<()> {
     let _lock = claim(&args.data_dir).await?;
     let mut signals = StopSignals::install(environment::parent_pipe()?)?;
     let stack = Stack::new(args, report)?;
-    crashed::wait_for_leftovers(&args.data_dir, report).await;
+    crashed::wait_for_leftovers(stack.data_dir(), report).await;
     let end = tokio::select! {
         biased;
         reason = signals.next() => End::Asked(reason),
@@ -94,7 +94,7 @@ enum End {
 async fn claim(data_dir: &Path) -> Result<Flock<File>> {
     /// `health` and `fault` hold the lock for a moment to see whether somebody else does.
     const OTHERS_LOOKING: Duration = Duration::from_millis(500);
-    files::create_directory(data_dir, 0o755)?;
+    let data_dir = &files::own_directory(data_dir, files::data_directory_mode())?;
     let path = state::lock_path(data_dir);
     let start = Instant::now();
     loop {
@@ -128,8 +128,10 @@ async fn claim(data_dir: &Path) -> Result<Flock<File>> {
 
 /// Who runs in `data_dir`, as far as it is known and is not us.
 fn running_stack(data_dir: &Path) -> serde_json::Value {
-    let pid = std::fs::read_to_string(state::lock_path(data_dir))
+    let pid = data_dir
+        .canonicalize()
         .ok()
+        .and_then(|data_dir| files::read(&state::lock_path(&data_dir)).ok())
         .and_then(|text| text.trim().parse::<u32>().ok());
     let Some(pid) = pid.filter(|pid| *pid != std::process::id()) else {
         return json!({});

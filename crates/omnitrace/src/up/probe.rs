@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 
+use crate::answer;
 use crate::terminal::quoted;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,7 +42,7 @@ pub async fn until_ready(
     loop {
         let problem = match client.get(format!("{admin_url}/ready")).send().await {
             Ok(response) if response.status().is_success() => return Ok(()),
-            Ok(response) => response.text().await.unwrap_or_default(),
+            Ok(response) => answer::text(response).await.unwrap_or_default(),
             Err(error) => error.to_string(),
         };
         if start.elapsed() > patience {
@@ -114,7 +115,7 @@ impl Sign {
         let Ok(response) = client.get(format!("{console}{path}")).send().await else {
             return false;
         };
-        let Ok(answer) = response.json::<Value>().await else {
+        let Ok(answer) = answer::json(response).await else {
             return false;
         };
         match self {
@@ -152,12 +153,21 @@ pub async fn send_within(
     gateway: &str,
     patience: Duration,
 ) -> Result<Visible> {
-    let start = Instant::now();
-    loop {
-        match send(client, gateway).await {
-            Err(_) if start.elapsed() < patience => tokio::time::sleep(5 * POLL).await,
-            answer => return answer,
+    let mut last = None;
+    let insist = async {
+        loop {
+            match send(client, gateway).await {
+                Ok(visible) => return visible,
+                Err(error) => last = Some(error),
+            }
+            tokio::time::sleep(5 * POLL).await;
         }
+    };
+    match tokio::time::timeout(patience, insist).await {
+        Ok(visible) => Ok(visible),
+        Err(_) => Err(last.unwrap_or_else(|| {
+            anyhow!("the gateway does not answer: no whole answer within {patience:.1?}")
+        })),
     }
 }
 
@@ -189,7 +199,7 @@ async fn send(client: &reqwest::Client, gateway: &str) -> Result<Visible> {
         }
         status => bail!(
             "the probe order failed: {status} {}",
-            quoted(&response.text().await.unwrap_or_default())
+            quoted(&answer::text(response).await.unwrap_or_default())
         ),
     }
 }
@@ -209,7 +219,7 @@ async fn look(
         .await
         .context("the gateway does not answer")?;
     let (status, seen) = (response.status(), trace_id_of(&response));
-    let text = response.text().await?;
+    let text = answer::text(response).await?;
     let sku = serde_json::from_str::<Value>(&text)
         .ok()
         .and_then(|body| body["sku"].as_str().map(str::to_owned));

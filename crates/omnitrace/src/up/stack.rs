@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,8 +18,9 @@ use super::supervisor::{self, Kept};
 use super::wiring::{self, Peers};
 use super::{inherited, load, ports, probe};
 use crate::cli::UpArgs;
-use crate::environment;
+use crate::owned::Owner;
 use crate::postgres::external;
+use crate::{environment, files};
 
 /// A cold download over a slow line takes minutes; it says how far it is.
 const POSTGRES_PATIENCE: Duration = Duration::from_secs(600);
@@ -46,7 +47,7 @@ pub struct Stack<'a> {
 impl<'a> Stack<'a> {
     /// Nothing runs yet.
     pub fn new(args: &'a UpArgs, report: &'a Report) -> Result<Self> {
-        let data_dir = args.data_dir.canonicalize()?;
+        let data_dir = files::own_directory(&args.data_dir, files::data_directory_mode())?;
         let client = reqwest::Client::builder()
             .no_proxy()
             .timeout(Duration::from_secs(10))
@@ -63,6 +64,11 @@ impl<'a> Stack<'a> {
             state: RefCell::new(state),
             client,
         })
+    }
+
+    /// Where it keeps its files, as the kernel names it.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
     }
 
     /// Starts everything, sends the probe, and then keeps the load going and the children alive; returns only when
@@ -346,7 +352,7 @@ impl<'a> Stack<'a> {
             super::state::path(&self.data_dir),
             super::state::targets_path(&self.data_dir),
         ] {
-            std::fs::remove_file(path).ok();
+            files::remove_file(&path, Owner::of_this_process()).ok();
         }
     }
 }

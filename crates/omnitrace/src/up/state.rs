@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::crashed;
-use crate::files;
+use crate::{files, owned};
 
 /// A running stack. Only its owner can read the file: it holds the URL of the private database.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -92,7 +92,7 @@ impl State {
 
     /// Reads `state.json`; `None` when there is none, or one of another version.
     pub fn read(data_dir: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(path(data_dir)).ok()?).ok()
+        serde_json::from_str(&files::read(&path(data_dir)).ok()?).ok()
     }
 
     /// The stack that runs in `data_dir` now; the error says what to do when none does.
@@ -102,6 +102,7 @@ impl State {
         if !data_dir.is_dir() {
             bail!("no stack runs in {shown}: there is no such directory; {start}");
         }
+        let data_dir = &owned::directory(data_dir)?;
         if files::try_lock(&lock_path(data_dir))?.is_some() {
             bail!("no stack runs in {shown}; {start}");
         }

@@ -154,7 +154,20 @@ async fn amtool_accepts_what_herald_asks_for() {
 async fn half_a_receiver_is_an_error_that_names_the_file() {
     let directory = Directory::new();
     let output = directory.path().join("alertmanager.yml");
-    let cases: [(&[(&str, &str)], &str); 4] = [
+    let email = |index: usize, hostile: &'static str| {
+        let mut files = RECEIVERS[2].1.to_vec();
+        files[index].1 = hostile;
+        files
+    };
+    let (no_port, lines, template) = (
+        email(0, "mail.example"),
+        email(2, "a@b.example\nreceivers: []"),
+        email(1, "{{ .X }}@b.example"),
+    );
+    let cases: [(&[(&str, &str)], &str); 7] = [
+        (&no_port, "smtp_smarthost: does not hold a host and a port"),
+        (&lines, "smtp_to: does not hold e-mail addresses"),
+        (&template, "smtp_from: does not hold e-mail addresses"),
         (
             &[("smtp_smarthost", "mail.example:587")],
             "smtp_from is missing",
@@ -414,4 +427,82 @@ async fn alertmanager_is_let_in_by_its_secret_and_its_certificate() {
         .await;
     let notification = arrived(&alertmanager.webhook, 1).await.remove(0).json();
     assert_eq!(notification["alerts"][0]["labels"]["name"], "one");
+}
+
+#[tokio::test]
+#[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
+async fn hostile_values_are_an_error_or_a_file_that_amtool_accepts() {
+    let hostile = [
+        ":",
+        "#",
+        "a: b # c",
+        "\"",
+        "'",
+        "{{ .X }}",
+        "{{",
+        "\u{7f}",
+        "\u{85}",
+        "\u{2028}",
+        "%zz",
+        "\\",
+        "é:25",
+        "[::1]:25",
+        "x:99999",
+        "- a",
+        "&a *b",
+        "a\nb: c",
+        "a\tb",
+        "null",
+        "http://h/{{",
+        "http://h/?a={{b",
+        "http://u:p@h:1/#x",
+        "http://[::1]/\"a'",
+    ];
+    let names = [
+        "slack_webhook_url",
+        "pagerduty_routing_key",
+        "webhook_url",
+        "watchdog_url",
+        "smtp_smarthost",
+        "smtp_from",
+        "smtp_to",
+        "smtp_auth_username",
+    ];
+    let (mut taken, mut refused) = (0, 0);
+    for value in hostile {
+        for name in names.into_iter().chain(["herald", "directory"]) {
+            let directory = Directory::new();
+            let part = if name == "directory" {
+                value.replace('/', "_")
+            } else {
+                "secrets".to_owned()
+            };
+            let secrets = directory.path().join(part);
+            std::fs::create_dir(&secrets).expect("a directory");
+            for (_, files) in RECEIVERS {
+                write(&secrets, files);
+            }
+            write(
+                &secrets,
+                &[("smtp_auth_username", "a"), ("smtp_auth_password", "b")],
+            );
+            if names.contains(&name) {
+                write(&secrets, &[(name, value)]);
+            }
+            let output = directory.path().join("alertmanager.yml");
+            let herald = (name == "herald").then_some(value);
+            let (code, said) = render(&secrets, &output, herald).await;
+            if code != 0 {
+                assert!(said.contains("error"), "{name} {value:?}: {said}");
+                assert!(!output.exists(), "{name} {value:?}: nothing is written");
+                refused += 1;
+                continue;
+            }
+            taken += 1;
+            let path = output.to_str().expect("a path of text");
+            let (valid, said) = run_tool("amtool", &["check-config", path]);
+            assert!(valid, "{name} {value:?}: {said}");
+        }
+    }
+    assert!(taken > 0 && refused > 0, "{taken} {refused}");
 }

@@ -41,3 +41,79 @@ fn every_alert_fires_when_it_should_and_not_before() {
         assert!(is_good, "{file}: {said}");
     }
 }
+
+/// Names that are allowed and look dangerous to YAML, PromQL and templates.
+#[test]
+#[ignore = "needs promtool: just test-stack"]
+fn prometheus_takes_the_rules_of_every_definition_that_is_accepted() {
+    let objectives = std::fs::read_to_string(alerts("slo.toml")).expect("slo.toml");
+    let causes = std::fs::read_to_string(alerts("causes.toml")).expect("causes.toml");
+    let directory = tempfile::tempdir().expect("a directory");
+    let names = [
+        "a: b # c",
+        "- x",
+        "*a",
+        "&a",
+        "!t",
+        "%TAG",
+        "|-",
+        ">",
+        "@x",
+        "[a]",
+        "{a}",
+        "{a}}",
+        "a|b",
+        "$1",
+        "${x}",
+        "^a$",
+        "null",
+        "true",
+        "1.5",
+        "~",
+        "é 漢字",
+        "a,b=c",
+        "(",
+        "?x=1&y",
+        "\u{feff}a",
+        " a",
+        "a ",
+        "...",
+        "---",
+    ];
+    let places = [
+        "team = \"platform\"",
+        "name = \"gateway\"",
+        "path = \"/api/orders\"",
+        "name = \"gateway_data\"",
+        "route = \"/api/data\"",
+        "grafana = \"http://localhost:3000\"",
+        "runbooks = \"docs/runbooks\"",
+    ];
+    let mut taken = 0;
+    for (index, name) in names.iter().enumerate() {
+        let mut text = objectives.clone();
+        for place in places {
+            let key = place.split(' ').next().expect("a key");
+            let changed = text.replacen(place, &format!("{key} = {name:?}"), 1);
+            let sources = (
+                ("slo.toml", changed.as_str()),
+                ("causes.toml", causes.as_str()),
+            );
+            if slo::Definition::parse(sources.0, sources.1).is_ok() {
+                text = changed;
+            }
+        }
+        let definition = slo::Definition::parse(("slo.toml", &text), ("causes.toml", &causes))
+            .expect("accepted");
+        taken += usize::from(text != objectives);
+        let profile = definition.profile("demo").expect("a profile");
+        let path = directory.path().join(format!("{index}.yml"));
+        std::fs::write(&path, slo::rules(&definition, profile)).expect("a file");
+        let (is_good, said) = run_tool(
+            "promtool",
+            &["check", "rules", "--lint=none", &path.display().to_string()],
+        );
+        assert!(is_good, "{name:?}: {said}");
+    }
+    assert!(taken > 10, "{taken}");
+}

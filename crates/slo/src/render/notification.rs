@@ -38,7 +38,10 @@ impl Notification<'_> {
         definition: &Definition,
         profile: &Profile,
     ) -> Vec<(&'static str, String)> {
-        let (grafana, runbooks) = (&definition.links.grafana, &definition.links.runbooks);
+        let (grafana, runbooks) = (
+            definition.links.grafana.get_ref(),
+            definition.links.runbooks.get_ref(),
+        );
         let separator = if self.dashboard.contains('?') {
             '&'
         } else {

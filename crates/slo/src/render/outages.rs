@@ -3,6 +3,8 @@
 use super::notification::{Notification, labels};
 use crate::promql::{any_of, quoted};
 use crate::yaml::Rule;
+use toml::Spanned;
+
 use crate::{Definition, Probe, Profile, Severity};
 
 /// Their alerts.
@@ -66,14 +68,14 @@ fn probes(definition: &Definition, profile: &Profile) -> Vec<Rule> {
     let named: Vec<&str> = definition
         .probes
         .iter()
-        .map(|probe| probe.name.as_str())
+        .map(|probe| probe.name.get_ref().as_str())
         .collect();
     let stranger = Probe {
-        name: String::new(),
-        service: "{{ $labels.probe }}".to_owned(),
-        route: "{{ $labels.instance }}".to_owned(),
+        name: placed(""),
+        service: placed("{{ $labels.probe }}"),
+        route: placed("{{ $labels.instance }}"),
         severity: Severity::Ticket,
-        team: definition.default_team.clone(),
+        team: placed(&definition.default_team),
     };
     let others = format!("probe!~{}", any_of(std::iter::once("").chain(named)));
     let mut rules: Vec<Rule> = definition
@@ -84,7 +86,7 @@ fn probes(definition: &Definition, profile: &Profile) -> Vec<Rule> {
                 definition,
                 profile,
                 probe,
-                &format!("probe={}", quoted(&probe.name)),
+                &format!("probe={}", quoted(probe.name.get_ref())),
             )
         })
         .collect();
@@ -105,18 +107,18 @@ fn probe_failing(definition: &Definition, profile: &Profile, probe: &Probe, whic
     let Probe { severity, team, .. } = probe;
     rule.labels = labels(
         *severity,
-        team,
+        team.get_ref(),
         "availability",
-        &probe.service,
-        &probe.route,
+        probe.service.get_ref(),
+        probe.route.get_ref(),
     );
     rule.annotations = Notification {
         alert: "ProbeFailing",
-        summary: format!("{} {} does not answer the probe from outside", probe.service, probe.route),
+        summary: format!("{} {} does not answer the probe from outside", probe.service.get_ref(), probe.route.get_ref()),
         description: format!(
             "All probes of {{{{ $labels.instance }}}} in the last {window} failed{{{{ with printf `probe_http_status_code{{probe=\"%s\"}}` $labels.probe | query }}}} (status {{{{ . | first | value }}}}, 0 is no answer){{{{ end }}}}."
         ),
-        dashboard: format!("omnitrace-service?var-service={}", probe.service),
+        dashboard: format!("omnitrace-service?var-service={}", probe.service.get_ref()),
         looks_back: profile.first_window(),
         release: true,
     }
@@ -145,6 +147,11 @@ fn watchdog(definition: &Definition, profile: &Profile) -> Rule {
     }
     .annotations(definition, profile);
     rule
+}
+
+/// As if it had stood in the file.
+fn placed(text: &str) -> Spanned<String> {
+    Spanned::new(0..0, text.to_owned())
 }
 
 fn alert(name: &str, expr: String, lasts: Option<String>) -> Rule {

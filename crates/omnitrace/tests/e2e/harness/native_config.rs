@@ -1,5 +1,6 @@
 //! The files in `deploy/` for programs that run side by side on one machine: unchanged but for addresses and paths.
 
+use nix::fcntl::{Flock, FlockArg};
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -42,9 +43,23 @@ fn free_port() -> u16 {
     let start = (std::process::id() % u32::from(COUNT)) as u16;
     loop {
         let port = FIRST + (start + NEXT_PORT.fetch_add(1, Ordering::Relaxed)) % COUNT;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if claim(port) && TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
+    }
+}
+
+/// Another test process at the same time takes another port: this one's is locked until it ends, however it ends.
+fn claim(port: u16) -> bool {
+    let user = nix::unistd::geteuid();
+    let path = std::env::temp_dir().join(format!("omnitrace-test-port-{user}-{port}.lock"));
+    let file = std::fs::File::create(path).expect("a lock file");
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => {
+            std::mem::forget(lock);
+            true
+        }
+        Err(_) => false,
     }
 }
 
