@@ -9,9 +9,12 @@
 
 mod backend_tls;
 mod backoff;
+mod bounded;
 mod deliver;
 mod evidence;
+mod index;
 mod intake;
+mod left_behind;
 mod links;
 mod notification;
 mod payload;
@@ -21,6 +24,7 @@ mod settings;
 mod slack;
 mod spool;
 mod stats;
+mod stored;
 mod target;
 mod text;
 

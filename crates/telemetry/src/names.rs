@@ -146,6 +146,12 @@ pub const HERALD_QUEUE_AGE: &str = "herald_queue_oldest_age_seconds";
 pub const HERALD_FAILED: &str = "herald_failed_notifications";
 /// Evidence that notifications went without.
 pub const HERALD_EVIDENCE_MISSING: &str = "herald_evidence_missing_total";
+/// Operations on the files of the queue that failed.
+pub const HERALD_STORAGE_ERRORS: &str = "herald_storage_errors_total";
+/// What is in the directories of the queue without being a notification.
+pub const HERALD_FOREIGN: &str = "herald_foreign_files";
+/// Deliveries that panicked.
+pub const HERALD_PANICS: &str = "herald_delivery_panics_total";
 
 const fn metric(
     name: &'static str,
@@ -456,6 +462,39 @@ pub const METRICS: &[Metric] = &[
             &["backend"],
             Own,
             "Notifications that went without the evidence of a backend.",
+        ),
+    ),
+    only(
+        HERALD,
+        metric(
+            HERALD_STORAGE_ERRORS,
+            Counter,
+            "{operation}",
+            &["operation"],
+            Own,
+            "Operations on the files of the queue that failed (write, read, remove or set_aside).",
+        ),
+    ),
+    only(
+        HERALD,
+        metric(
+            HERALD_FOREIGN,
+            Gauge,
+            "{file}",
+            &["target"],
+            Own,
+            "Files and directories that herald found beside its notifications when it started, and left alone.",
+        ),
+    ),
+    only(
+        HERALD,
+        metric(
+            HERALD_PANICS,
+            Counter,
+            "{attempt}",
+            &["target"],
+            Own,
+            "Deliveries that panicked: repeated without evidence, and set aside when that panics too.",
         ),
     ),
     metric(
