@@ -19,6 +19,8 @@ pub struct Captured {
     pub headers: Vec<(String, Vec<u8>)>,
     /// Body as sent.
     pub body: Vec<u8>,
+    /// The status that it was answered with.
+    pub answered: u16,
 }
 
 impl Captured {
@@ -143,6 +145,7 @@ async fn answer(
     status: web::Data<AtomicU16>,
 ) -> HttpResponse {
     let headers = request.headers().iter();
+    let status = status.load(Ordering::Acquire);
     kept.lock().unwrap().push(Captured {
         method: request.method().to_string(),
         target: request.uri().to_string(),
@@ -150,8 +153,8 @@ async fn answer(
             .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
             .collect(),
         body: content.to_vec(),
+        answered: status,
     });
-    let status = status.load(Ordering::Acquire);
     if status == HANG {
         std::future::pending::<()>().await;
     }

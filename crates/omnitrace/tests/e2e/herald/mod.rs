@@ -1,7 +1,10 @@
 //! `omnitrace herald`: no alert is lost, whatever is sent and whoever is down.
 
 mod blame;
+mod bounds;
 mod hostile;
+mod kills;
+mod left_behind;
 mod locks;
 mod releases;
 
