@@ -6,6 +6,7 @@ use std::ops::Deref;
 
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use telemetry::redact::{redact, redact_value};
 
 use crate::payload::{Alert, Status};
 use crate::text::shortened;
@@ -114,7 +115,10 @@ impl<'de> Visitor<'de> for LabelsVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut all: A) -> Result<Labels, A::Error> {
         let (mut needed, mut others) = (Labels::new(), Labels::new());
-        while let Some((Text(name), Text(value))) = all.next_entry()? {
+        while let Some((name, value)) = all.next_entry::<String, String>()? {
+            // Redacted before it is cut: half a secret is not recognised.
+            let value = cut(&redact_value(&name, &value));
+            let name = cut(&name);
             let labels = if NEEDED.contains(&name.as_str()) {
                 &mut needed
             } else {
@@ -132,14 +136,14 @@ impl<'de> Visitor<'de> for LabelsVisitor {
 
 /// For a single text.
 pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Text::deserialize(deserializer).map(|Text(text)| text)
+    String::deserialize(deserializer).map(|text| cut(&text))
 }
 
-struct Text(String);
+/// For the address of a page.
+pub(crate) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    String::deserialize(deserializer).map(|text| cut(&redact(&text)))
+}
 
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Ok(Self(shortened(&text, MAX_TEXT)))
-    }
+fn cut(text: &str) -> String {
+    shortened(text, MAX_TEXT)
 }

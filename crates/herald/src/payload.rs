@@ -47,7 +47,7 @@ pub(crate) struct Payload {
     pub(crate) common_labels: Labels,
     #[serde(default, deserialize_with = "bounded::labels")]
     pub(crate) common_annotations: Labels,
-    #[serde(default, rename = "externalURL", deserialize_with = "bounded::text")]
+    #[serde(default, rename = "externalURL", deserialize_with = "bounded::address")]
     pub(crate) external_url: String,
     /// At least one.
     pub(crate) alerts: Alerts,
@@ -66,7 +66,11 @@ pub(crate) struct Alert {
     /// The year 1 while it fires.
     #[serde(default)]
     pub(crate) ends_at: DateTime<Utc>,
-    #[serde(default, rename = "generatorURL", deserialize_with = "bounded::text")]
+    #[serde(
+        default,
+        rename = "generatorURL",
+        deserialize_with = "bounded::address"
+    )]
     pub(crate) generator_url: String,
     #[serde(default, deserialize_with = "bounded::text")]
     pub(crate) fingerprint: String,
@@ -287,6 +291,19 @@ pub(crate) mod tests {
             bounded,
             "as it is kept on disk"
         );
+    }
+
+    #[test]
+    fn secrets_are_redacted_before_they_are_cut() {
+        let mut payload = example();
+        let secret = format!("{} password=hunter2-and-more", "x".repeat(1985));
+        payload["commonAnnotations"]["summary"] = secret.into();
+        payload["alerts"][0]["labels"]["password"] = "hunter2".into();
+        payload["externalURL"] = "http://admin:hunter2@alertmanager:9093".into();
+        let payload = read(&payload).unwrap();
+        let kept = serde_json::to_string(&payload).unwrap();
+        assert!(!kept.contains("hunter2"), "{kept}");
+        assert_eq!(Payload::read(kept.as_bytes()).unwrap(), payload);
     }
 
     #[test]

@@ -96,6 +96,7 @@ impl Queue {
         };
         queue.probe(PROBE_SIZE);
         queue.report();
+        queue.count_failed();
         Ok(queue)
     }
 
@@ -202,6 +203,7 @@ impl Queue {
         let mut probed = Instant::now();
         loop {
             self.report();
+            self.count_failed();
             let refused = self.refused().as_ref().map(|refused| refused.size);
             let usual = (probed.elapsed() >= PROBE).then_some(PROBE_SIZE);
             if let Some(size) = refused.or(usual) {
@@ -328,7 +330,7 @@ impl Queue {
         self.changed.notify_waiters();
     }
 
-    /// Updates the gauges.
+    /// Updates the gauges of what waits.
     fn report(&self) {
         for target in &self.targets {
             let (size, oldest) = {
@@ -339,6 +341,12 @@ impl Queue {
                 (Utc::now() - oldest).num_milliseconds() as f64 / 1000.0
             });
             stats::queue(target, size, age.max(0.0));
+        }
+    }
+
+    /// Somebody may have moved some back.
+    fn count_failed(&self) {
+        for target in &self.targets {
             stats::failed_kept(target, self.spool.failed(target));
         }
     }
