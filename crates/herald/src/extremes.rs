@@ -7,6 +7,7 @@ use url::Url;
 use crate::evidence::{Evidence, Window, extreme_dates};
 use crate::links::Links;
 use crate::notification::Notification;
+use crate::payload::is_date;
 use crate::payload::tests::{example, read};
 use crate::queue::Stored;
 use crate::settings::Sites;
@@ -17,11 +18,10 @@ fn notification(started: DateTime<Utc>, accepted: DateTime<Utc>, status: &str) -
     payload["status"] = json!(status);
     payload["alerts"][0]["status"] = json!(status);
     payload["alerts"][0]["startsAt"] = json!(started);
-    payload["alerts"][0]["endsAt"] = json!(accepted);
     let stored = Stored {
         key: "key".to_owned(),
         accepted,
-        payload: read(&payload).expect("any date can be read"),
+        payload: read(&payload).expect("it can be read"),
     };
     let mut evidence = Evidence::default();
     if status == "firing" {
@@ -40,7 +40,9 @@ fn notification(started: DateTime<Utc>, accepted: DateTime<Utc>, status: &str) -
 #[test]
 fn any_date_makes_a_notification() {
     let now = Utc::now();
-    for started in extreme_dates().into_iter().chain([now]) {
+    // The rest is refused (`what_alertmanager_would_not_send_is_refused`).
+    let taken = extreme_dates().into_iter().filter(is_date);
+    for started in taken.chain([now]) {
         for accepted in extreme_dates().into_iter().chain([now]) {
             for status in ["firing", "resolved"] {
                 assert!(notification(started, accepted, status).contains("AvailabilityBurnRate"));

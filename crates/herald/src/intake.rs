@@ -6,8 +6,7 @@ use serde_json::json;
 use service::{ApiError, problem};
 
 use crate::evidence::Collector;
-use crate::payload::Payload;
-use crate::queue::{Accepted, Queue, Unavailable};
+use crate::queue::{Accepted, Queue, Refusal};
 use crate::stats::Received;
 
 /// Largest body that is read. Alertmanager gives up after a 4xx, so this is far beyond any real group.
@@ -20,8 +19,8 @@ pub(crate) async fn alerts(
     queue: web::Data<Queue>,
     collector: web::Data<Collector>,
 ) -> Result<HttpResponse, ApiError> {
-    let payload = read(&request, body).inspect_err(|_| Received::Refused.count())?;
-    match queue.accept(payload).await {
+    let body = read(&request, body).inspect_err(|_| Received::Refused.count())?;
+    match queue.into_inner().accept(body).await {
         Ok(Accepted::New(stored)) => {
             Received::Accepted.count();
             collector.begin(&stored.payload, stored.accepted);
@@ -31,9 +30,13 @@ pub(crate) async fn alerts(
             Received::Duplicate.count();
             Ok(HttpResponse::Ok().json(json!({"key": key, "pending": true})))
         }
+        Err(Refusal::Malformed(error)) => {
+            Received::Refused.count();
+            Err(error)
+        }
         Err(reason) => {
             Received::Unavailable.count();
-            Err(unavailable(reason))
+            Err(unavailable(&reason))
         }
     }
 }
@@ -41,7 +44,7 @@ pub(crate) async fn alerts(
 fn read(
     request: &HttpRequest,
     body: Result<web::Bytes, actix_web::Error>,
-) -> Result<Payload, ApiError> {
+) -> Result<web::Bytes, ApiError> {
     // Also what keeps a web page in somebody's browser from sending one: it may not set this type unasked.
     let json = ContentType::json();
     let mime = request.mime_type().ok().flatten();
@@ -49,7 +52,7 @@ fn read(
         let detail = "the content type is not application/json";
         return Err(ApiError::new(problem::BAD_REQUEST, detail));
     }
-    let body = body.map_err(|error| {
+    body.map_err(|error| {
         if error.as_response_error().status_code() == 413 {
             ApiError::new(
                 problem::PAYLOAD_TOO_LARGE,
@@ -59,21 +62,20 @@ fn read(
             ApiError::new(problem::BAD_REQUEST, "the body could not be read")
                 .with_source(error.to_string())
         }
-    })?;
-    Payload::read(&body)
+    })
 }
 
 /// Alertmanager tries again after a 5xx.
-fn unavailable(reason: Unavailable) -> ApiError {
+fn unavailable(reason: &Refusal) -> ApiError {
+    let unavailable = |detail: String| ApiError::new(problem::UNAVAILABLE, detail);
     match reason {
-        Unavailable::Full => ApiError::new(
-            problem::UNAVAILABLE,
-            "the queue is full: its targets do not take notifications (see herald_queue_size)",
-        ),
-        Unavailable::Disk(error) => ApiError::new(
-            problem::UNAVAILABLE,
-            "the notification cannot be kept: see the log",
-        )
-        .with_source(error),
+        Refusal::Full(target) => unavailable(format!(
+            "the queue is full: {target} does not take notifications (see herald_queue_size)"
+        )),
+        Refusal::Disk(error) => {
+            unavailable("the notification cannot be kept: see the log".to_owned())
+                .with_source(error.to_string())
+        }
+        Refusal::Malformed(error) => unavailable(error.detail().to_owned()),
     }
 }

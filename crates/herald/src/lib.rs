@@ -10,6 +10,7 @@
 mod access;
 mod backend_tls;
 mod backoff;
+mod bounded;
 mod connections;
 mod deliver;
 mod evidence;
@@ -17,7 +18,9 @@ mod evidence;
 mod extremes;
 mod front;
 mod front_tls;
+mod index;
 mod intake;
+mod left_behind;
 mod links;
 mod notification;
 mod payload;
@@ -27,6 +30,7 @@ mod settings;
 mod slack;
 mod spool;
 mod stats;
+mod stored;
 mod target;
 mod text;
 

@@ -1,47 +1,23 @@
 //! Alertmanager's webhook, version 4.
 
-use std::collections::BTreeMap;
-use std::fmt;
-
-use chrono::{DateTime, Utc};
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use chrono::{DateTime, Datelike, Utc};
+use serde::{Deserialize, Serialize};
 use service::{ApiError, FieldError};
-use telemetry::redact::{redact, redact_value};
 
-use crate::text::shortened;
+pub(crate) use crate::bounded::Labels;
+use crate::bounded::{self, Alerts};
 
 /// The only version there is.
 const VERSION: &str = "4";
 
-/// More alerts of one group are counted, not kept.
-const MAX_ALERTS: usize = 50;
+/// More text of all alerts together is left out, in bytes: a few of the largest must fit into little memory.
+const MAX_TEXT_OF_ALERTS: usize = 256 << 10;
 
-/// More labels of one alert are dropped.
-const MAX_LABELS: usize = 64;
-
-/// … except for those that the notification is made from.
-const NEEDED: [&str; 10] = [
-    "alertname",
-    "dashboard_url",
-    "route",
-    "runbook_url",
-    "service",
-    "service_name",
-    "severity",
-    "slo",
-    "summary",
-    "team",
-];
-
-/// Longer names and values are cut, in characters.
-const MAX_TEXT: usize = 2000;
-
-/// Labels or annotations.
-pub(crate) type Labels = BTreeMap<String, String>;
+/// What is said of a date that no Alertmanager can send.
+pub(crate) const DATES: &str = "allowed: the years 0 to 9999";
 
 /// Whether an alert, or any of a group, still fires.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Status {
     /// It fires.
@@ -51,47 +27,52 @@ pub(crate) enum Status {
 }
 
 /// One notification: a group of alerts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Payload {
     /// Of the format.
     pub(crate) version: String,
     /// What identifies the group.
+    #[serde(deserialize_with = "bounded::text")]
     pub(crate) group_key: String,
     /// How many alerts were left out, by Alertmanager or here.
     #[serde(default)]
     pub(crate) truncated_alerts: u64,
     /// Firing when any alert is.
     pub(crate) status: Status,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::text")]
     pub(crate) receiver: String,
     /// What all alerts of the group share.
-    #[serde(default, deserialize_with = "few")]
+    #[serde(default, deserialize_with = "bounded::labels")]
     pub(crate) common_labels: Labels,
-    #[serde(default, deserialize_with = "few")]
+    #[serde(default, deserialize_with = "bounded::labels")]
     pub(crate) common_annotations: Labels,
-    #[serde(default, rename = "externalURL")]
+    #[serde(default, rename = "externalURL", deserialize_with = "bounded::address")]
     pub(crate) external_url: String,
     /// At least one.
-    pub(crate) alerts: Vec<Alert>,
+    pub(crate) alerts: Alerts,
 }
 
 /// One alert.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Alert {
     pub(crate) status: Status,
-    #[serde(default, deserialize_with = "few")]
+    #[serde(default, deserialize_with = "bounded::labels")]
     pub(crate) labels: Labels,
-    #[serde(default, deserialize_with = "few")]
+    #[serde(default, deserialize_with = "bounded::labels")]
     pub(crate) annotations: Labels,
     pub(crate) starts_at: DateTime<Utc>,
     /// The year 1 while it fires.
     #[serde(default)]
     pub(crate) ends_at: DateTime<Utc>,
-    #[serde(default, rename = "generatorURL")]
+    #[serde(
+        default,
+        rename = "generatorURL",
+        deserialize_with = "bounded::address"
+    )]
     pub(crate) generator_url: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::text")]
     pub(crate) fingerprint: String,
 }
 
@@ -99,19 +80,46 @@ impl Payload {
     /// Reads a request's body. What cannot be understood is refused; what is only too much is cut.
     pub(crate) fn read(body: &[u8]) -> Result<Self, ApiError> {
         let mut payload: Self = service::parse_json(body)?;
-        let mut errors = Vec::new();
-        if payload.version != VERSION {
-            let allowed = format!("allowed: \"{VERSION}\", as Alertmanager sends it");
-            errors.push(FieldError::new("version", allowed));
-        }
-        if payload.alerts.is_empty() {
-            errors.push(FieldError::new("alerts", "allowed: at least one alert"));
-        }
+        let errors = payload.errors();
         if !errors.is_empty() {
             return Err(ApiError::invalid(errors));
         }
         payload.bound();
         Ok(payload)
+    }
+
+    /// What Alertmanager would not send, and what could not be delivered.
+    pub(crate) fn errors(&self) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        if self.version != VERSION {
+            let allowed = format!("allowed: \"{VERSION}\", as Alertmanager sends it");
+            errors.push(FieldError::new("version", allowed));
+        }
+        if self.alerts.is_empty() {
+            errors.push(FieldError::new("alerts", "allowed: at least one alert"));
+        }
+        for (index, alert) in self.alerts.iter().enumerate() {
+            for (name, date) in [("startsAt", alert.starts_at), ("endsAt", alert.ends_at)] {
+                if !is_date(&date) {
+                    errors.push(FieldError::new(format!("alerts[{index}].{name}"), DATES));
+                }
+            }
+        }
+        errors
+    }
+
+    /// What was left out is counted; the alerts that remain have so much text at most, but one always remains.
+    pub(crate) fn bound(&mut self) {
+        let mut size = 0;
+        let fits = |alert: &&Alert| {
+            size += alert.size();
+            size <= MAX_TEXT_OF_ALERTS
+        };
+        let fitting = self.alerts.iter().take_while(fits).count();
+        self.alerts.truncate(fitting.max(1));
+        self.truncated_alerts = self
+            .truncated_alerts
+            .saturating_add(self.alerts.take_left_out());
     }
 
     /// Of the first alert that fires, else of the first.
@@ -162,77 +170,20 @@ impl Payload {
             .min()
             .unwrap_or_else(|| self.lead().starts_at)
     }
+}
 
-    /// A file of it, and a message made from it, stay small whatever was sent.
-    fn bound(&mut self) {
-        let most = MAX_ALERTS.min(self.alerts.len());
-        // Those that fire are kept.
-        self.alerts
-            .sort_by_key(|alert| alert.status == Status::Resolved);
-        self.truncated_alerts += (self.alerts.len() - most) as u64;
-        self.alerts.truncate(most);
-        self.external_url = redact(&self.external_url).into_owned();
-        for text in [
-            &mut self.group_key,
-            &mut self.receiver,
-            &mut self.external_url,
-        ] {
-            cut(text);
-        }
-        bound_labels(&mut self.common_labels);
-        bound_labels(&mut self.common_annotations);
-        for alert in &mut self.alerts {
-            alert.generator_url = redact(&alert.generator_url).into_owned();
-            cut(&mut alert.generator_url);
-            cut(&mut alert.fingerprint);
-            bound_labels(&mut alert.labels);
-            bound_labels(&mut alert.annotations);
-        }
+impl Alert {
+    /// Bytes of text.
+    fn size(&self) -> usize {
+        let labels = self.labels.iter().chain(&self.annotations);
+        let labels: usize = labels.map(|(name, value)| name.len() + value.len()).sum();
+        labels + self.generator_url.len() + self.fingerprint.len()
     }
 }
 
-/// Reads labels and keeps no more than will be kept in the end: half a million of them fit into a body.
-fn few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Labels, D::Error> {
-    struct Few;
-    impl<'de> Visitor<'de> for Few {
-        type Value = Labels;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("texts by name")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
-            let mut labels = Labels::new();
-            while let Some((name, value)) = map.next_entry::<String, String>()? {
-                if labels.len() < MAX_LABELS || NEEDED.contains(&name.as_str()) {
-                    labels.insert(name, value);
-                }
-            }
-            Ok(labels)
-        }
-    }
-    deserializer.deserialize_map(Few)
-}
-
-fn bound_labels(labels: &mut Labels) {
-    let mut room = MAX_LABELS;
-    labels.retain(|name, _| {
-        let needed = NEEDED.contains(&name.as_str());
-        room = room.saturating_sub(usize::from(!needed));
-        needed || room > 0
-    });
-    let kept = std::mem::take(labels).into_iter();
-    *labels = kept
-        .map(|(name, value)| {
-            // Redacted first: half a secret is not recognised.
-            let value = redact_value(&name, &value);
-            (shortened(&name, MAX_TEXT), shortened(&value, MAX_TEXT))
-        })
-        .collect();
-}
-
-fn cut(text: &mut String) {
-    *text = shortened(text, MAX_TEXT);
+/// Whether others can write it, and a minute can be added.
+pub(crate) fn is_date(date: &DateTime<Utc>) -> bool {
+    (0..=9999).contains(&date.year())
 }
 
 #[cfg(test)]
@@ -281,12 +232,21 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn another_version_and_an_empty_group_are_refused() {
+    fn what_alertmanager_would_not_send_is_refused() {
+        let at = |member: &str, date: &str| {
+            let mut alert = example()["alerts"][0].clone();
+            alert[member] = date.into();
+            json!([alert])
+        };
         for (member, value) in [
             ("version", json!("5")),
             ("alerts", json!([])),
             ("status", json!("on fire")),
             ("commonLabels", json!({"a": 1})),
+            ("alerts", at("startsAt", "+262142-12-31T23:59:59Z")),
+            ("alerts", at("startsAt", "-262143-01-01T00:00:00Z")),
+            ("alerts", at("startsAt", "+10000-01-01T00:00:00Z")),
+            ("alerts", at("endsAt", "-0001-12-31T23:59:59Z")),
         ] {
             let mut payload = example();
             payload[member] = value;
@@ -300,6 +260,50 @@ pub(crate) mod tests {
             Payload::read(deep.as_bytes()).unwrap_err().kind().status,
             400
         );
+    }
+
+    #[test]
+    fn the_first_and_the_last_date_of_alertmanager_are_taken() {
+        for date in ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z"] {
+            let mut payload = example();
+            payload["alerts"][0]["startsAt"] = date.into();
+            read(&payload).unwrap();
+        }
+    }
+
+    #[test]
+    fn much_text_leaves_alerts_out_but_never_the_first() {
+        let mut payload = example();
+        for index in 0..60 {
+            payload["alerts"][0]["labels"][format!("a{index}")] = "v".repeat(2000).into();
+        }
+        payload["alerts"] = vec![payload["alerts"][0].clone(); 10].into();
+        let bounded = read(&payload).unwrap();
+        assert_eq!((bounded.alerts.len(), bounded.truncated_alerts), (2, 8));
+        for index in 0..60 {
+            payload["alerts"][0]["annotations"][format!("a{index}")] = "é".repeat(2000).into();
+        }
+        let bounded = read(&payload).unwrap();
+        assert_eq!((bounded.alerts.len(), bounded.truncated_alerts), (1, 9));
+        let kept = serde_json::to_vec(&bounded).unwrap();
+        assert_eq!(
+            Payload::read(&kept).unwrap(),
+            bounded,
+            "as it is kept on disk"
+        );
+    }
+
+    #[test]
+    fn secrets_are_redacted_before_they_are_cut() {
+        let mut payload = example();
+        let secret = format!("{} password=hunter2-and-more", "x".repeat(1985));
+        payload["commonAnnotations"]["summary"] = secret.into();
+        payload["alerts"][0]["labels"]["password"] = "hunter2".into();
+        payload["externalURL"] = "http://admin:hunter2@alertmanager:9093".into();
+        let payload = read(&payload).unwrap();
+        let kept = serde_json::to_string(&payload).unwrap();
+        assert!(!kept.contains("hunter2"), "{kept}");
+        assert_eq!(Payload::read(kept.as_bytes()).unwrap(), payload);
     }
 
     #[test]

@@ -1,147 +1,128 @@
-//! What waits for delivery: in memory for order and time, on disk ([`crate::spool`]) for good.
+//! What waits for delivery: on disk for good ([`crate::spool`]), in memory for order and time ([`crate::index`]).
 
-use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use actix_web::web::Bytes;
 use anyhow::{Context, Result};
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use chrono::Utc;
+use service::ApiError;
 use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::index::{Entry, Index, Work};
 use crate::payload::Payload;
 use crate::spool::Spool;
-use crate::stats;
+use crate::stats::{self, Storage};
+pub(crate) use crate::stored::Stored;
+use crate::stored::Unusable;
 
-/// A notification as it is kept on disk.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Stored {
-    /// Idempotency key: the same at every attempt, after a restart too.
-    pub(crate) key: String,
-    /// When it was accepted.
-    pub(crate) accepted: DateTime<Utc>,
-    /// What Alertmanager sent.
-    pub(crate) payload: Payload,
-}
+/// Until a file that could not be read is tried again.
+const READ_AGAIN: Duration = Duration::from_secs(60);
 
-/// One notification for one target.
-#[derive(Debug)]
-struct Entry {
-    message: Arc<Stored>,
-    target: &'static str,
-    attempts: u32,
-    due: Instant,
-    in_flight: bool,
-}
+/// How often gauges are brought up to date and, while the disk refuses, the disk is tried.
+const LOOK: Duration = Duration::from_secs(1);
 
-/// What a delivery takes up.
-#[derive(Debug)]
-pub(crate) struct Work {
-    /// What to deliver.
-    pub(crate) message: Arc<Stored>,
-    /// How often it was tried before.
-    pub(crate) attempts: u32,
-}
+/// How often the disk is tried while nothing is known against it, and with how many bytes.
+const PROBE: Duration = Duration::from_secs(30);
+const PROBE_SIZE: usize = 64 << 10;
 
 /// The answer to a notification that came in.
 #[derive(Debug)]
 pub(crate) enum Accepted {
-    /// It is on disk.
-    New(Arc<Stored>),
-    /// The same is pending already, under this key: Alertmanager did not hear our answer.
+    /// It is on disk for each target that had not got it.
+    New(Box<Stored>),
+    /// For each target the same is the last that waits of its group, under this key: Alertmanager did not hear our answer.
     Pending(String),
 }
 
 /// Why a notification is not taken.
 #[derive(Debug)]
-pub(crate) enum Unavailable {
-    /// As many wait as may.
-    Full,
+pub(crate) enum Refusal {
+    /// It is none.
+    Malformed(ApiError),
+    /// As many wait for this target as may.
+    Full(&'static str),
     /// The disk does not take it.
     Disk(io::Error),
+}
+
+/// What the disk refused last, until it takes as much again.
+#[derive(Debug)]
+struct Refused {
+    size: usize,
+    why: String,
+}
+
+/// Which targets are to get a notification, and under which key.
+#[derive(Debug)]
+struct Plan {
+    key: Uuid,
+    lacking: Vec<&'static str>,
 }
 
 /// All that waits.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    spool: Arc<Spool>,
+    spool: Spool,
     targets: Vec<&'static str>,
     limit: usize,
-    entries: Mutex<Vec<Entry>>,
-    /// One at a time, so that nothing comes between the look for a duplicate and the file.
-    accepting: tokio::sync::Mutex<()>,
+    index: Mutex<Index>,
+    /// One at a time: nothing comes between the look for a duplicate and the file, and one body is parsed at a time.
+    accepting: Arc<tokio::sync::Mutex<()>>,
+    refused: Mutex<Option<Refused>>,
     changed: Notify,
 }
 
 impl Queue {
-    /// With everything that an earlier process left.
+    /// With everything that an earlier process left. What is no notification is named in the log and stops nothing.
     pub(crate) fn open(spool: Spool, targets: Vec<&'static str>, limit: usize) -> Result<Self> {
-        let mut messages: BTreeMap<String, Arc<Stored>> = BTreeMap::new();
-        let mut entries = Vec::new();
+        let mut index = Index::new(&targets);
         for target in &targets {
-            let loaded = spool.load(target).context("cannot read the queue")?;
-            for (key, content) in loaded {
-                let stored: Stored = match serde_json::from_slice(&content) {
-                    Ok(stored) => stored,
-                    Err(error) => {
-                        tracing::error!(key, to = target, %error, "a file of the queue cannot be read; it is set aside");
-                        spool.set_aside(target, &key)?;
-                        continue;
-                    }
-                };
-                let message = messages.entry(key).or_insert_with(|| Arc::new(stored));
-                entries.push(Entry::new(message.clone(), target));
-            }
+            crate::left_behind::index(&spool, target, &mut index)
+                .with_context(|| format!("cannot read the queue of {target}"))?;
         }
         let queue = Self {
-            spool: Arc::new(spool),
+            spool,
             targets,
             limit,
-            entries: Mutex::new(entries),
-            accepting: tokio::sync::Mutex::new(()),
+            index: Mutex::new(index),
+            accepting: Arc::default(),
+            refused: Mutex::default(),
             changed: Notify::new(),
         };
+        queue.probe(PROBE_SIZE);
         queue.report();
+        queue.count_failed();
         Ok(queue)
     }
 
-    /// Takes a notification: on disk for every target when this returns.
-    pub(crate) async fn accept(&self, payload: Payload) -> Result<Accepted, Unavailable> {
-        let _one = self.accepting.lock().await;
-        if let Some(key) = self.pending(&payload) {
-            return Ok(Accepted::Pending(key));
-        }
-        if self.fullest() >= self.limit {
-            return Err(Unavailable::Full);
-        }
-        let stored = Stored {
-            // Of version 7: by time, so that the names of the files sort by age.
-            key: Uuid::now_v7().to_string(),
-            accepted: Utc::now(),
-            payload,
+    /// Takes the body of a request: on disk for every target when this returns.
+    pub(crate) async fn accept(self: &Arc<Self>, body: Bytes) -> Result<Accepted, Refusal> {
+        let one = self.accepting.clone().lock_owned().await;
+        let (queue, span) = (self.clone(), tracing::Span::current());
+        let accept = move || {
+            // To the end, also when the request is given up.
+            let _one = one;
+            let payload = span.in_scope(|| Payload::read(&body));
+            queue.take_in(payload.map_err(Refusal::Malformed)?)
         };
-        self.write(&stored).await.map_err(Unavailable::Disk)?;
-        let message = Arc::new(stored);
-        let entries = self.targets.iter();
-        self.entries()
-            .extend(entries.map(|target| Entry::new(message.clone(), target)));
-        self.report();
-        self.changed.notify_waiters();
-        Ok(Accepted::New(message))
+        let panicked = |error| Err(Refusal::Disk(io::Error::other(error)));
+        spawn_blocking(accept).await.unwrap_or_else(panicked)
     }
 
-    /// The next notification that is due; of each group the oldest first, so that "resolved" never overtakes "firing".
-    /// Waits for one.
+    /// The next notification that is due. Waits for one.
     pub(crate) async fn next(&self, target: &'static str) -> Work {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             // From here on a change is not missed.
             changed.as_mut().enable();
-            match self.take(target) {
+            let taken = self.index().take(target, Instant::now());
+            match taken {
                 Ok(work) => return work,
                 Err(Some(due)) => tokio::select! {
                     () = changed => {}
@@ -152,224 +133,232 @@ impl Queue {
         }
     }
 
+    /// What [`Self::next`] gave, from disk. `None` when there is nothing to deliver: that is settled here.
+    pub(crate) async fn load(self: &Arc<Self>, target: &'static str, key: Uuid) -> Option<Stored> {
+        let queue = self.clone();
+        let load = move || Stored::load(&queue.spool, target, key);
+        let loaded = spawn_blocking(load).await;
+        let problem = match loaded {
+            Ok(Ok((stored, _))) => return Some(stored),
+            Ok(Err(problem)) => problem,
+            Err(panic) => Unusable::Wrong(panic.to_string()),
+        };
+        tracing::error!(%key, to = target, %problem, "a notification cannot be read from the queue");
+        match problem {
+            Unusable::Gone => self.forget(target, key),
+            Unusable::Wrong(_) => self.failed(target, key),
+            Unusable::Unread(_) => {
+                Storage::Read.failed();
+                self.postpone(target, key, READ_AGAIN);
+            }
+        }
+        None
+    }
+
     /// It has arrived.
-    pub(crate) fn delivered(&self, target: &'static str, key: &str) {
+    pub(crate) fn delivered(&self, target: &'static str, key: Uuid) {
         if let Err(error) = self.spool.remove(target, key) {
-            tracing::error!(key, to = target, %error, "a delivered notification cannot be removed: it will be sent again after a restart");
+            Storage::Remove.failed();
+            tracing::error!(%key, to = target, %error, "a delivered notification cannot be removed: it will be sent again after a restart");
         }
         self.forget(target, key);
         stats::ended(target, true);
     }
 
-    /// The target refuses it for good.
-    pub(crate) fn failed(&self, target: &'static str, key: &str) {
+    /// It is given up.
+    pub(crate) fn failed(&self, target: &'static str, key: Uuid) {
         if let Err(error) = self.spool.set_aside(target, key) {
-            tracing::error!(key, to = target, %error, "a refused notification cannot be set aside");
+            Storage::SetAside.failed();
+            tracing::error!(%key, to = target, %error, "a notification cannot be set aside: it will be tried again after a restart");
         }
         self.forget(target, key);
         stats::ended(target, false);
     }
 
     /// To be tried again after `pause`.
-    pub(crate) fn postpone(&self, target: &'static str, key: &str, pause: Duration) {
-        for entry in self.entries().iter_mut() {
-            if entry.is(target, key) {
-                entry.attempts += 1;
-                entry.due = Instant::now() + pause;
-                entry.in_flight = false;
-            }
-        }
+    pub(crate) fn postpone(&self, target: &'static str, key: Uuid, pause: Duration) {
+        self.index().postpone(target, key, pause);
         stats::retried(target);
         self.changed.notify_waiters();
     }
 
-    /// How many wait for a target.
-    pub(crate) fn len(&self, target: &str) -> usize {
-        self.entries()
+    /// Why nothing can be accepted; empty when it can.
+    pub(crate) fn reasons(&self) -> Vec<String> {
+        let (index, limit) = (self.index(), self.limit);
+        let full = self
+            .targets
             .iter()
-            .filter(|entry| entry.target == target)
-            .count()
+            .filter(|target| index.len(target) >= limit);
+        let full =
+            full.map(|target| format!("{limit} notifications wait for {target}: as many as may"));
+        let refused = self.refused();
+        let disk = refused
+            .as_ref()
+            .map(|refused| format!("the disk does not take notifications: {}", refused.why));
+        full.chain(disk).collect()
     }
 
-    /// Updates the gauges.
-    pub(crate) fn report(&self) {
+    /// Keeps gauges and [`Self::reasons`] up to date, for as long as herald runs.
+    pub(crate) async fn look_after(self: Arc<Self>) {
+        let mut probed = Instant::now();
+        loop {
+            self.report();
+            self.count_failed();
+            let refused = self.refused().as_ref().map(|refused| refused.size);
+            let usual = (probed.elapsed() >= PROBE).then_some(PROBE_SIZE);
+            if let Some(size) = refused.or(usual) {
+                probed = Instant::now();
+                let (queue, one) = (self.clone(), self.accepting.clone().lock_owned().await);
+                let probe = move || {
+                    let _one = one;
+                    queue.probe(size);
+                };
+                spawn_blocking(probe).await.ok();
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn take_in(&self, payload: Payload) -> Result<Accepted, Refusal> {
+        let Plan { key, lacking } = self.plan(&payload);
+        if lacking.is_empty() {
+            return Ok(Accepted::Pending(key.to_string()));
+        }
+        if let Some(full) = lacking
+            .iter()
+            .find(|target| self.index().len(target) >= self.limit)
+        {
+            return Err(Refusal::Full(full));
+        }
+        let (key_text, accepted) = (key.to_string(), Utc::now());
+        let stored = Stored {
+            key: key_text,
+            accepted,
+            payload,
+        };
+        let content = serde_json::to_vec(&stored).map_err(|error| Refusal::Disk(error.into()))?;
+        let written = self.write(&lacking, key, &content);
+        self.note(&written, content.len());
+        written.map_err(Refusal::Disk)?;
+        let mut index = self.index();
+        let digest = index.digest(&stored.payload);
+        for target in lacking {
+            index.push(target, Entry::new(key, digest, accepted, content.len()));
+        }
+        drop(index);
+        self.report();
+        self.changed.notify_waiters();
+        Ok(Accepted::New(Box::new(stored)))
+    }
+
+    /// Each target is judged by the last that waits for it of this group: a crash may have come between two targets, and
+    /// what waits for one may have reached the other, with more after it. What another target has got keeps its key, if
+    /// that is after all that waits here.
+    fn plan(&self, payload: &Payload) -> Plan {
+        let digest = self.index().digest(payload);
+        let (mut held, mut before, mut lacking) = (None, None, Vec::new());
         for target in &self.targets {
-            let entries = self.entries();
-            let accepted = entries
-                .iter()
-                .filter(|entry| entry.target == *target)
-                .map(|entry| entry.message.accepted);
-            let oldest = accepted.clone().min().map_or(0.0, |oldest| {
-                (Utc::now() - oldest).num_milliseconds() as f64 / 1000.0
-            });
-            stats::queue(target, accepted.count(), oldest.max(0.0));
-            drop(entries);
-            stats::failed_kept(target, self.spool.failed(target));
+            let newest = self.index().newest(target, digest.group);
+            match newest {
+                Some((key, same)) if same == digest && self.says(target, key, payload) => {
+                    held = held.max(Some(key));
+                }
+                newest => {
+                    lacking.push(*target);
+                    before = before.max(newest.map(|(key, _)| key));
+                }
+            }
+        }
+        let key = held.filter(|_| before < held);
+        Plan {
+            key: key.unwrap_or_else(|| self.next_key()),
+            lacking,
         }
     }
 
-    fn take(&self, target: &'static str) -> Result<Work, Option<Instant>> {
-        let mut entries = self.entries();
-        let mut groups = HashSet::new();
-        let mut soonest: Option<Instant> = None;
-        let now = Instant::now();
-        for entry in entries.iter_mut().filter(|entry| entry.target == target) {
-            let oldest = groups.insert(entry.message.payload.group_key.clone());
-            if !oldest || entry.in_flight {
-                continue;
-            }
-            if entry.due <= now {
-                entry.in_flight = true;
-                return Ok(Work {
-                    message: entry.message.clone(),
-                    attempts: entry.attempts,
-                });
-            }
-            soonest = Some(soonest.map_or(entry.due, |soonest| soonest.min(entry.due)));
-        }
-        Err(soonest)
+    /// Digests may be the same by chance.
+    fn says(&self, target: &str, key: Uuid, payload: &Payload) -> bool {
+        Stored::load(&self.spool, target, key).is_ok_and(|(stored, _)| stored.payload == *payload)
     }
 
-    fn forget(&self, target: &'static str, key: &str) {
-        self.entries().retain(|entry| !entry.is(target, key));
+    /// Of version 7: by time, so that the names of the files sort by age; after all that waits, whatever the clock says.
+    fn next_key(&self) -> Uuid {
+        let (key, last) = (Uuid::now_v7(), self.index().last_key());
+        let after = last
+            .filter(|last| *last >= key)
+            .and_then(|last| last.as_u128().checked_add(1));
+        after.map_or(key, Uuid::from_u128)
+    }
+
+    /// All or nothing: what only some targets got would be sent to them once more when Alertmanager tries again.
+    fn write(&self, targets: &[&'static str], key: Uuid, content: &[u8]) -> io::Result<()> {
+        for (index, target) in targets.iter().enumerate() {
+            if let Err(error) = self.spool.store(target, key, content) {
+                for target in &targets[..index] {
+                    self.spool.remove(target, key).ok();
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn probe(&self, size: usize) {
+        let mut all = self
+            .targets
+            .iter()
+            .map(|target| self.spool.probe(target, size));
+        self.note(&all.find(Result::is_err).unwrap_or(Ok(())), size);
+    }
+
+    /// Remembers whether the disk takes notifications.
+    fn note(&self, written: &io::Result<()>, size: usize) {
+        let refused = written.as_ref().err().map(|error| Refused {
+            size,
+            why: error.to_string(),
+        });
+        if let Some(Refused { why, .. }) = &refused {
+            Storage::Write.failed();
+            tracing::error!(why, size, "the disk does not take notifications");
+        }
+        *self.refused() = refused;
+    }
+
+    fn forget(&self, target: &'static str, key: Uuid) {
+        self.index().forget(target, key);
         self.report();
         self.changed.notify_waiters();
     }
 
-    fn pending(&self, payload: &Payload) -> Option<String> {
-        let entries = self.entries();
-        let same = entries
-            .iter()
-            .find(|entry| entry.message.payload == *payload)?;
-        Some(same.message.key.clone())
-    }
-
-    fn fullest(&self) -> usize {
-        let lengths = self.targets.iter().map(|target| self.len(target));
-        lengths.max().unwrap_or(0)
-    }
-
-    /// All or nothing: what only some targets got would be sent to them once more when Alertmanager tries again.
-    async fn write(&self, stored: &Stored) -> io::Result<()> {
-        let content = serde_json::to_vec(stored)?;
-        let (spool, targets, key) = (self.spool.clone(), self.targets.clone(), stored.key.clone());
-        let write = move || {
-            for (index, target) in targets.iter().enumerate() {
-                if let Err(error) = spool.store(target, &key, &content) {
-                    for target in &targets[..index] {
-                        spool.remove(target, &key).ok();
-                    }
-                    return Err(error);
-                }
-            }
-            Ok(())
-        };
-        tokio::task::spawn_blocking(write)
-            .await
-            .map_err(io::Error::other)?
-    }
-
-    fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Entry {
-    fn new(message: Arc<Stored>, target: &'static str) -> Self {
-        Self {
-            message,
-            target,
-            attempts: 0,
-            due: Instant::now(),
-            in_flight: false,
+    /// Updates the gauges of what waits.
+    fn report(&self) {
+        for target in &self.targets {
+            let (size, oldest) = {
+                let index = self.index();
+                (index.len(target), index.oldest(target))
+            };
+            let age = oldest.map_or(0.0, |oldest| {
+                (Utc::now() - oldest).num_milliseconds() as f64 / 1000.0
+            });
+            stats::queue(target, size, age.max(0.0));
         }
     }
 
-    fn is(&self, target: &str, key: &str) -> bool {
-        self.target == target && self.message.key == key
+    /// Somebody may have moved some back.
+    fn count_failed(&self) {
+        for target in &self.targets {
+            stats::failed_kept(target, self.spool.failed(target));
+        }
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Option<Refused>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::payload::tests::{example, read};
-
-    fn open(root: &std::path::Path, limit: usize) -> Queue {
-        let spool = Spool::open(root, &["slack", "webhook"]).unwrap();
-        Queue::open(spool, vec!["slack", "webhook"], limit).unwrap()
-    }
-
-    fn payload(group: &str, status: &str) -> Payload {
-        let mut payload = example();
-        payload["groupKey"] = group.into();
-        payload["status"] = status.into();
-        read(&payload).unwrap()
-    }
-
-    async fn accepted(queue: &Queue, group: &str, status: &str) -> String {
-        match queue.accept(payload(group, status)).await.unwrap() {
-            Accepted::New(stored) => stored.key.clone(),
-            Accepted::Pending(key) => panic!("pending as {key}"),
-        }
-    }
-
-    #[tokio::test]
-    async fn a_restart_finds_everything_that_was_accepted_under_its_key() {
-        let root = tempfile::tempdir().unwrap();
-        let queue = open(root.path(), 10);
-        let key = accepted(&queue, "a", "firing").await;
-        let again = queue.accept(payload("a", "firing")).await.unwrap();
-        assert!(matches!(again, Accepted::Pending(again) if again == key));
-        queue.delivered("slack", &key);
-        drop(queue);
-
-        let queue = open(root.path(), 10);
-        assert_eq!((queue.len("slack"), queue.len("webhook")), (0, 1));
-        assert_eq!(queue.next("webhook").await.message.key, key);
-        queue.failed("webhook", &key);
-        drop(queue);
-        assert_eq!(open(root.path(), 10).len("webhook"), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_group_keeps_its_order_and_holds_no_other_up() {
-        let root = tempfile::tempdir().unwrap();
-        let queue = open(root.path(), 10);
-        let firing = accepted(&queue, "a", "firing").await;
-        let resolved = accepted(&queue, "a", "resolved").await;
-        let other = accepted(&queue, "b", "firing").await;
-
-        let next = async || queue.next("slack").await.message.key.clone();
-        assert_eq!(next().await, firing);
-        queue.postpone("slack", &firing, Duration::from_secs(30));
-        assert_eq!(next().await, other, "not the end before the beginning");
-        let start = Instant::now();
-        let work = queue.next("slack").await;
-        assert_eq!((&work.message.key, work.attempts), (&firing, 1));
-        assert_eq!(start.elapsed().as_secs(), 30);
-        queue.delivered("slack", &firing);
-        assert_eq!(next().await, resolved);
-    }
-
-    #[tokio::test]
-    async fn a_full_queue_takes_nothing_more() {
-        let root = tempfile::tempdir().unwrap();
-        let queue = open(root.path(), 1);
-        let key = accepted(&queue, "a", "firing").await;
-        let refused = queue.accept(payload("b", "firing")).await;
-        assert!(matches!(refused, Err(Unavailable::Full)));
-        queue.delivered("slack", &key);
-        queue.delivered("webhook", &key);
-        accepted(&queue, "b", "firing").await;
-    }
-
-    #[tokio::test]
-    async fn a_file_that_cannot_be_read_is_set_aside() {
-        let root = tempfile::tempdir().unwrap();
-        drop(open(root.path(), 1));
-        std::fs::write(root.path().join("queue/slack/x.json"), "{").unwrap();
-        assert_eq!(open(root.path(), 1).len("slack"), 0);
-        assert!(root.path().join("failed/slack/x.json").exists());
-    }
-}
+mod tests;

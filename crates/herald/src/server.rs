@@ -34,9 +34,6 @@ const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often the gauges of the queue are brought up to date.
-const REPORT: Duration = Duration::from_secs(1);
-
 /// Runs herald until a signal asks it to stop or, if asked for, the end of standard input.
 ///
 /// # Errors
@@ -101,12 +98,7 @@ async fn serve(settings: &Settings, metrics: Metrics) -> Result<&'static str> {
         .into_iter()
         .map(|target| actix_web::rt::spawn(deliverer.clone().run(target, stopping.clone())))
         .collect();
-    let reports = actix_web::rt::spawn(async move {
-        loop {
-            queue.report();
-            tokio::time::sleep(REPORT).await;
-        }
-    });
+    let reports = actix_web::rt::spawn(queue.look_after());
     let result = tokio::select! {
         reason = signals.next() => Ok(reason),
         () = front.ended() => Err(anyhow::anyhow!("the server ended, see the log")),
@@ -186,9 +178,14 @@ async fn live() -> impl Responder {
     HttpResponse::Ok().json(json!({"live": true}))
 }
 
-/// Whoever answers can take alerts: queue and disk were opened before the port.
-async fn ready() -> impl Responder {
-    HttpResponse::Ok().json(json!({"ready": true, "reasons": []}))
+/// Whether alerts can be accepted, and why not.
+async fn ready(queue: web::Data<Queue>) -> impl Responder {
+    let reasons = queue.reasons();
+    let mut response = match reasons.as_slice() {
+        [] => HttpResponse::Ok(),
+        _ => HttpResponse::ServiceUnavailable(),
+    };
+    response.json(json!({"ready": reasons.is_empty(), "reasons": reasons}))
 }
 
 async fn only_post() -> Result<HttpResponse, ApiError> {

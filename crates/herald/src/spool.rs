@@ -2,18 +2,36 @@
 //!
 //! ```text
 //! <state>/queue/<target>/<key>.json    accepted, not delivered yet
-//! <state>/failed/<target>/<key>.json   refused for good by the target: to be looked at, and moved back when it is mended
+//! <state>/failed/<target>/<key>.json   given up: to be looked at, and moved back when the cause is mended
 //! ```
+//!
+//! The key is the file's name, and only a UUID is one. Everything else in these directories is somebody else's: it is
+//! neither opened nor followed nor removed.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::ffi::{OsStr, OsString};
+use std::fs::{DirBuilder, DirEntry, File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use rustix::fs::OFlags;
+use uuid::Uuid;
 
 /// More are not kept; the oldest go.
 const MAX_FAILED: usize = 1000;
+
+/// Far more than any notification takes ([`crate::intake::BODY_LIMIT`]).
+const MAX_FILE: u64 = 16 << 20;
+
+/// What is in a directory.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    /// Of notifications, oldest first.
+    pub(crate) keys: Vec<Uuid>,
+    /// Names of everything else.
+    pub(crate) foreign: Vec<OsString>,
+}
 
 /// The directory and its lock.
 #[derive(Debug)]
@@ -43,8 +61,9 @@ impl Spool {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            .custom_flags(careful())
             .open(root.join("lock"))
-            .with_context(|| format!("cannot write in {shown}: {hint}"))?;
+            .with_context(|| format!("cannot write {shown}/lock: {hint}"))?;
         lock.try_lock()
             .with_context(|| format!("another herald uses {shown}: {hint}"))?;
         Ok(Self {
@@ -53,84 +72,104 @@ impl Spool {
         })
     }
 
-    /// On disk for good when this returns, file and name.
-    pub(crate) fn store(&self, target: &str, key: &str, content: &[u8]) -> io::Result<()> {
+    /// On disk for good when this returns, file and name. When it fails, nothing is left of it: a partial file would
+    /// keep the room that the next notification needs.
+    pub(crate) fn store(&self, target: &str, key: Uuid, content: &[u8]) -> io::Result<()> {
         let path = self.path("queue", target, key);
         let staged = path.with_extension("new");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&staged)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        std::fs::rename(&staged, &path)?;
-        self.sync("queue", target)
+        let remove = |path: &Path| drop(std::fs::remove_file(path));
+        write(&staged, content)
+            .and_then(|()| std::fs::rename(&staged, &path))
+            .inspect_err(|_| remove(&staged))?;
+        self.sync("queue", target).inspect_err(|_| remove(&path))
+    }
+
+    /// Whether the disk takes so many bytes now.
+    pub(crate) fn probe(&self, target: &str, size: usize) -> io::Result<()> {
+        let path = self
+            .path("queue", target, Uuid::nil())
+            .with_extension("new");
+        std::fs::remove_file(&path).ok();
+        let written = write(&path, &vec![b' '; size]);
+        std::fs::remove_file(&path).ok();
+        written
+    }
+
+    /// The content of a file. One that was put in its place may be anything.
+    pub(crate) fn read(&self, target: &str, key: Uuid) -> io::Result<Vec<u8>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(careful())
+            .open(self.path("queue", target, key))?;
+        let about = file.metadata()?;
+        if !about.is_file() || about.len() > MAX_FILE {
+            let problem = format!("allowed: a regular file of at most {MAX_FILE} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        }
+        let mut content = Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0));
+        file.take(MAX_FILE).read_to_end(&mut content)?;
+        Ok(content)
     }
 
     /// Delivered. It may be gone already.
-    pub(crate) fn remove(&self, target: &str, key: &str) -> io::Result<()> {
+    pub(crate) fn remove(&self, target: &str, key: Uuid) -> io::Result<()> {
         match std::fs::remove_file(self.path("queue", target, key)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
     }
 
-    /// Refused for good.
-    pub(crate) fn set_aside(&self, target: &str, key: &str) -> io::Result<()> {
+    /// Given up.
+    pub(crate) fn set_aside(&self, target: &str, key: Uuid) -> io::Result<()> {
         let (from, to) = (
             self.path("queue", target, key),
             self.path("failed", target, key),
         );
         std::fs::rename(from, to)?;
         self.sync("failed", target)?;
-        let mut failed = self.keys("failed", target)?;
-        failed.sort();
-        for key in failed.iter().rev().skip(MAX_FAILED) {
-            std::fs::remove_file(self.path("failed", target, key))?;
+        let failed = self.list("failed", target)?;
+        for key in failed.keys.iter().rev().skip(MAX_FAILED) {
+            std::fs::remove_file(self.path("failed", target, *key)).ok();
         }
         Ok(())
     }
 
     /// How many were set aside.
     pub(crate) fn failed(&self, target: &str) -> usize {
-        self.keys("failed", target).map_or(0, |keys| keys.len())
+        self.list("failed", target)
+            .map_or(0, |listing| listing.keys.len())
     }
 
-    /// What an earlier process left, oldest first. Half-written files were never accepted and are removed.
-    pub(crate) fn load(&self, target: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
-        let directory = self.root.join("queue").join(target);
-        for entry in std::fs::read_dir(&directory)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "new") {
-                std::fs::remove_file(path)?;
+    /// Removes what was written only in part: it was never accepted.
+    pub(crate) fn clean(&self, target: &str) -> io::Result<()> {
+        for entry in std::fs::read_dir(self.root.join("queue").join(target))? {
+            let entry = entry?;
+            if key(&entry, "new").is_some() {
+                // What stays is neither read nor in the way.
+                std::fs::remove_file(entry.path()).ok();
             }
         }
-        let mut keys = self.keys("queue", target)?;
-        keys.sort();
-        keys.into_iter()
-            .map(|key| {
-                Ok((
-                    key.clone(),
-                    std::fs::read(self.path("queue", target, &key))?,
-                ))
-            })
-            .collect()
+        Ok(())
     }
 
-    fn keys(&self, kind: &str, target: &str) -> io::Result<Vec<String>> {
-        let names = std::fs::read_dir(self.root.join(kind).join(target))?;
-        names
-            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-            .filter_map(|name: io::Result<String>| match name {
-                Ok(name) => name.strip_suffix(".json").map(|key| Ok(key.to_owned())),
-                Err(error) => Some(Err(error)),
-            })
-            .collect()
+    /// What is in `queue` or `failed`.
+    pub(crate) fn list(&self, kind: &str, target: &str) -> io::Result<Listing> {
+        let mut listing = Listing::default();
+        for entry in std::fs::read_dir(self.root.join(kind).join(target))? {
+            let entry = entry?;
+            match key(&entry, "json") {
+                Some(key) => listing.keys.push(key),
+                // It is written at this moment.
+                None if key(&entry, "new").is_some() => {}
+                None => listing.foreign.push(entry.file_name()),
+            }
+        }
+        listing.keys.sort_unstable();
+        listing.foreign.sort_unstable();
+        Ok(listing)
     }
 
-    fn path(&self, kind: &str, target: &str, key: &str) -> PathBuf {
+    fn path(&self, kind: &str, target: &str, key: Uuid) -> PathBuf {
         self.root
             .join(kind)
             .join(target)
@@ -143,17 +182,47 @@ impl Spool {
     }
 }
 
+/// Neither follows a link nor waits for the other end of a pipe.
+fn careful() -> i32 {
+    (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
+}
+
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// The key of a regular file whose name is one, as herald writes it.
+fn key(entry: &DirEntry, extension: &str) -> Option<Uuid> {
+    let name = entry.file_name();
+    let path = Path::new(&name);
+    let stem = path.file_stem().and_then(OsStr::to_str)?;
+    let key = Uuid::parse_str(stem).ok()?;
+    let ours = path.extension()? == extension && key.to_string() == stem;
+    (ours && entry.file_type().ok()?.is_file()).then_some(key)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn key(number: u128) -> Uuid {
+        Uuid::from_u128(number)
+    }
 
     #[test]
     fn what_was_stored_is_there_after_a_crash_and_half_a_file_is_not() {
         let root = tempfile::tempdir().unwrap();
         let spool = Spool::open(root.path(), &["slack"]).unwrap();
-        spool.store("slack", "b", b"2").unwrap();
-        spool.store("slack", "a", b"1").unwrap();
-        std::fs::write(root.path().join("queue/slack/c.new"), "{").unwrap();
+        spool.store("slack", key(2), b"2").unwrap();
+        spool.store("slack", key(1), b"1").unwrap();
+        let half = root.path().join(format!("queue/slack/{}.new", key(3)));
+        std::fs::write(&half, "{").unwrap();
         assert!(
             Spool::open(root.path(), &["slack"])
                 .unwrap_err()
@@ -163,22 +232,28 @@ mod tests {
         drop(spool);
 
         let spool = Spool::open(root.path(), &["slack"]).unwrap();
-        let loaded = spool.load("slack").unwrap();
-        assert_eq!(
-            loaded,
-            [
-                ("a".to_owned(), b"1".to_vec()),
-                ("b".to_owned(), b"2".to_vec())
-            ]
-        );
-        spool.remove("slack", "a").unwrap();
-        spool.remove("slack", "a").unwrap();
-        spool.set_aside("slack", "b").unwrap();
-        assert_eq!(
-            (spool.load("slack").unwrap().len(), spool.failed("slack")),
-            (0, 1)
-        );
-        assert!(!root.path().join("queue/slack/c.new").exists());
+        spool.clean("slack").unwrap();
+        assert!(!half.exists());
+        let keys = || spool.list("queue", "slack").unwrap().keys;
+        assert_eq!(keys(), [key(1), key(2)]);
+        assert_eq!(spool.read("slack", key(1)).unwrap(), b"1");
+        spool.remove("slack", key(1)).unwrap();
+        spool.remove("slack", key(1)).unwrap();
+        spool.set_aside("slack", key(2)).unwrap();
+        assert_eq!((keys(), spool.failed("slack")), (vec![], 1));
+    }
+
+    #[test]
+    fn what_cannot_be_stored_leaves_nothing_behind() {
+        let root = tempfile::tempdir().unwrap();
+        let spool = Spool::open(root.path(), &["slack"]).unwrap();
+        let path = spool.path("queue", "slack", key(1));
+        // The last step but one, the rename, fails: what it would replace is a directory.
+        std::fs::create_dir(&path).unwrap();
+        spool.store("slack", key(1), b"1").unwrap_err();
+        assert!(!path.with_extension("new").exists() && path.is_dir());
+        std::fs::remove_dir(&path).unwrap();
+        spool.store("slack", key(1), b"1").unwrap();
     }
 
     #[test]
@@ -189,6 +264,13 @@ mod tests {
         let error = format!("{:#}", Spool::open(&file, &["log"]).unwrap_err());
         assert!(
             error.contains("/file/queue/log") && error.contains("--state-dir"),
+            "{error}"
+        );
+        let lock = root.path().join("lock");
+        std::os::unix::fs::symlink(&file, &lock).unwrap();
+        let error = format!("{:#}", Spool::open(root.path(), &["log"]).unwrap_err());
+        assert!(
+            error.contains("/lock: ") && error.contains("--state-dir"),
             "{error}"
         );
     }

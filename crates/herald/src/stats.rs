@@ -92,12 +92,47 @@ impl Drop for UnderWay {
     }
 }
 
+/// What was done with the files of the queue.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Storage {
+    /// A notification that came in, or a test of the disk.
+    Write,
+    /// One that is to be delivered.
+    Read,
+    /// One that has arrived.
+    Remove,
+    /// One that is given up.
+    SetAside,
+}
+
+impl Storage {
+    const ALL: [Self; 4] = [Self::Write, Self::Read, Self::Remove, Self::SetAside];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Write => "write",
+            Self::Read => "read",
+            Self::Remove => "remove",
+            Self::SetAside => "set_aside",
+        }
+    }
+
+    /// Counts that it failed.
+    pub(crate) fn failed(self) {
+        counter!(names::HERALD_STORAGE_ERRORS, "operation" => self.name()).increment(1);
+    }
+}
+
 /// Makes every series exist from the start.
 pub(crate) fn declare(targets: &[&'static str], backends: &[&'static str]) {
     for received in Received::ALL {
         counter!(names::HERALD_RECEIVED, "outcome" => received.name()).absolute(0);
     }
+    for storage in Storage::ALL {
+        counter!(names::HERALD_STORAGE_ERRORS, "operation" => storage.name()).absolute(0);
+    }
     for target in targets {
+        counter!(names::HERALD_PANICS, "target" => *target).absolute(0);
         for outcome in ["delivered", "failed"] {
             counter!(names::HERALD_NOTIFICATIONS, "target" => *target, "outcome" => outcome)
                 .absolute(0);
@@ -105,6 +140,7 @@ pub(crate) fn declare(targets: &[&'static str], backends: &[&'static str]) {
         counter!(names::HERALD_RETRIES, "target" => *target).absolute(0);
         queue(target, 0, 0.0);
         failed_kept(target, 0);
+        foreign(target, 0);
     }
     for backend in backends {
         counter!(names::HERALD_EVIDENCE_MISSING, "backend" => *backend).absolute(0);
@@ -155,4 +191,14 @@ pub(crate) fn question(backend: &'static str, outcome: Question) {
 /// A notification for which nobody was asked.
 pub(crate) fn evidence_refused() {
     counter!(names::HERALD_EVIDENCE_REFUSED).increment(1);
+}
+
+/// What is in the directories of a target without being a notification.
+pub(crate) fn foreign(target: &'static str, count: usize) {
+    gauge!(names::HERALD_FOREIGN, "target" => target).set(count as f64);
+}
+
+/// A delivery that panicked.
+pub(crate) fn panicked(target: &'static str) {
+    counter!(names::HERALD_PANICS, "target" => target).increment(1);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::notification::Notification;
 use crate::settings::{SecretUrl, Targets};
@@ -40,6 +40,8 @@ enum Way {
     Slack(Client, SecretUrl),
     Webhook(Client, SecretUrl),
     Log,
+    #[cfg(test)]
+    Call(fn(&Notification<'_>) -> Attempt),
 }
 
 /// The targets that are set; the log when none is.
@@ -72,16 +74,22 @@ pub(crate) fn all(targets: &Targets) -> reqwest::Result<Vec<Target>> {
 }
 
 impl Target {
+    /// In the place of a webhook.
+    #[cfg(test)]
+    pub(crate) fn call(name: &'static str, call: fn(&Notification<'_>) -> Attempt) -> Self {
+        let way = Way::Call(call);
+        Self { name, way }
+    }
+
     /// One attempt.
     pub(crate) async fn deliver(&self, notification: &Notification<'_>) -> Attempt {
         match &self.way {
             Way::Slack(client, url) => {
                 send(client, url, notification.key, &slack::message(notification)).await
             }
-            Way::Webhook(client, url) => match serde_json::to_value(notification) {
-                Ok(body) => send(client, url, notification.key, &body).await,
-                Err(error) => Attempt::Refused(error.to_string()),
-            },
+            Way::Webhook(client, url) => send(client, url, notification.key, notification).await,
+            #[cfg(test)]
+            Way::Call(call) => call(notification),
             Way::Log => {
                 let body = serde_json::to_string(notification).unwrap_or_default();
                 tracing::warn!(
@@ -96,7 +104,7 @@ impl Target {
     }
 }
 
-async fn send(client: &Client, url: &SecretUrl, key: &str, body: &Value) -> Attempt {
+async fn send(client: &Client, url: &SecretUrl, key: &str, body: &impl Serialize) -> Attempt {
     let request = client
         .post(url.reveal())
         .header(IDEMPOTENCY_KEY, key)

@@ -152,6 +152,12 @@ pub const HERALD_EVIDENCE_IN_PROGRESS: &str = "herald_evidence_gatherings_in_pro
 pub const HERALD_EVIDENCE_QUESTIONS: &str = "herald_evidence_questions_total";
 /// Notifications for which no backend was asked.
 pub const HERALD_EVIDENCE_REFUSED: &str = "herald_evidence_refused_total";
+/// Operations on the files of the queue that failed.
+pub const HERALD_STORAGE_ERRORS: &str = "herald_storage_errors_total";
+/// What is in the directories of the queue without being a notification.
+pub const HERALD_FOREIGN: &str = "herald_foreign_files";
+/// Deliveries that panicked.
+pub const HERALD_PANICS: &str = "herald_delivery_panics_total";
 
 const fn metric(
     name: &'static str,
@@ -478,6 +484,28 @@ pub const METRICS: &[Metric] = &[
     only(
         HERALD,
         metric(
+            HERALD_STORAGE_ERRORS,
+            Counter,
+            "{operation}",
+            &["operation"],
+            Own,
+            "Operations on the files of the queue that failed (write, read, remove or set_aside).",
+        ),
+    ),
+    only(
+        HERALD,
+        metric(
+            HERALD_FOREIGN,
+            Gauge,
+            "{file}",
+            &["target"],
+            Own,
+            "Files and directories that herald found beside its notifications when it started, and left alone.",
+        ),
+    ),
+    only(
+        HERALD,
+        metric(
             HERALD_EVIDENCE_QUESTIONS,
             Counter,
             "{question}",
@@ -495,6 +523,17 @@ pub const METRICS: &[Metric] = &[
             &[],
             Own,
             "Attempts at a delivery without any evidence, since herald gathers for so many alerts at once only.",
+        ),
+    ),
+    only(
+        HERALD,
+        metric(
+            HERALD_PANICS,
+            Counter,
+            "{attempt}",
+            &["target"],
+            Own,
+            "Deliveries that panicked: repeated without evidence, and set aside when that panics too.",
         ),
     ),
     metric(

@@ -93,7 +93,7 @@ impl<T> Part<T> {
 
 impl Evidence {
     /// Without any of it, for one reason.
-    fn none(reason: &str) -> Self {
+    pub(crate) fn none(reason: &str) -> Self {
         let mut evidence = Self::default();
         for backend in BACKENDS {
             evidence.lack(backend, reason.to_owned());

@@ -20,6 +20,8 @@ pub struct Captured {
     pub headers: Vec<(String, Vec<u8>)>,
     /// Body as sent.
     pub body: Vec<u8>,
+    /// The status that it was answered with.
+    pub answered: u16,
 }
 
 impl Captured {
@@ -156,6 +158,7 @@ async fn answer(
     delay_ms: web::Data<AtomicU64>,
 ) -> HttpResponse {
     let headers = request.headers().iter();
+    let status = status.load(Ordering::Acquire);
     kept.lock().unwrap().push(Captured {
         method: request.method().to_string(),
         target: request.uri().to_string(),
@@ -163,8 +166,8 @@ async fn answer(
             .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
             .collect(),
         body: content.to_vec(),
+        answered: status,
     });
-    let status = status.load(Ordering::Acquire);
     if status == HANG {
         std::future::pending::<()>().await;
     }

@@ -2,9 +2,12 @@
 
 mod access;
 mod blame;
+mod bounds;
 mod dripping;
 mod heavy;
 mod hostile;
+mod kills;
+mod left_behind;
 mod locks;
 mod releases;
 mod storm;

@@ -1,0 +1,161 @@
+//! What lies in herald's directories without being a notification stops no start, and is neither followed nor removed.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::Mode;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Herald, alert, queued};
+use crate::harness::{Capture, Signal};
+
+fn key() -> String {
+    Uuid::new_v4().to_string()
+}
+
+fn named(directory: &Path) -> PathBuf {
+    directory.join(format!("{}.json", key()))
+}
+
+/// Everything but a regular file whose name is a key; the names.
+fn foreign(directory: &Path, secret: &Path) -> Vec<PathBuf> {
+    let new: Vec<PathBuf> = (0..5).map(|_| named(directory)).collect();
+    symlink(secret, &new[0]).unwrap();
+    symlink(directory.join("nowhere"), &new[1]).unwrap();
+    nix::unistd::mkfifo(&new[2], Mode::S_IRWXU).unwrap();
+    drop(UnixListener::bind(&new[3]).unwrap());
+    fs::create_dir(&new[4]).unwrap();
+    let half = new[4].with_extension("new");
+    fs::create_dir(&half).unwrap();
+    let names =
+        ["..json", ".json", "notes.txt", "x.json", "UPPER.JSON"].map(|name| directory.join(name));
+    let upper = directory.join(format!("{}.json", key().to_uppercase()));
+    let bytes = directory.join(OsStr::from_bytes(b"\xff\xfe\x1b[31m.json"));
+    for file in names.iter().chain([&upper, &bytes]) {
+        fs::write(file, "{}").unwrap();
+    }
+    [new, vec![half, upper, bytes], names.into()].concat()
+}
+
+/// Files with a right name that hold no notification.
+fn wrong(directory: &Path, good: &Value) -> Vec<PathBuf> {
+    let with = |change: fn(&mut Value)| {
+        let mut stored = good.clone();
+        change(&mut stored);
+        stored.to_string().into_bytes()
+    };
+    let whole = good.to_string();
+    let contents = [
+        Vec::new(),
+        b"[]".to_vec(),
+        whole.as_bytes()[..whole.len() / 2].to_vec(),
+        "[".repeat(200_000).into_bytes(),
+        vec![0xff; 100],
+        with(|stored| stored["payload"]["alerts"] = json!([])),
+        with(|stored| {
+            stored["payload"]["alerts"][0]["startsAt"] = json!("+262142-12-31T23:59:59Z")
+        }),
+        with(|stored| {
+            stored["payload"]["alerts"][0]["startsAt"] = json!("-262143-01-01T00:00:00Z")
+        }),
+        with(|stored| stored["accepted"] = json!("+262142-12-31T23:59:59Z")),
+    ];
+    let mut files: Vec<PathBuf> = Vec::new();
+    for content in contents {
+        files.push(named(directory));
+        fs::write(files.last().unwrap(), content).unwrap();
+    }
+    let huge = named(directory);
+    fs::File::create(&huge).unwrap().set_len(1 << 40).unwrap();
+    files.push(huge);
+    files
+}
+
+#[tokio::test]
+async fn what_is_no_notification_is_named_and_left_or_set_aside_and_the_rest_is_delivered() {
+    let state = tempfile::tempdir().unwrap();
+    let webhook = Capture::answering(&json!({}));
+    webhook.answer_with(503);
+    let url = webhook.url();
+    let settings = [("HERALD_WEBHOOK_URL", url.as_str())];
+    let mut herald = Herald::start(state.path(), &settings).await;
+    let accepted = herald.accepted(&alert("ServiceDown", "firing")).await;
+    herald.child.signal(Signal::SIGKILL);
+    herald.child.wait().await;
+    webhook.take();
+    webhook.answer_with(200);
+
+    let [queue, failed] = ["queue", "failed"].map(|kind| state.path().join(kind).join("webhook"));
+    let good = fs::read(queue.join(format!("{accepted}.json"))).unwrap();
+    let good: Value = serde_json::from_slice(&good).unwrap();
+    let secret = state.path().join("secret.json");
+    fs::write(&secret, good.to_string()).unwrap();
+    let left_alone = [foreign(&queue, &secret), foreign(&failed, &secret)].concat();
+    let set_aside = wrong(&queue, &good);
+    // A key that is a path out of the directory, to something that is there.
+    let outside = state.path().join("outside.json");
+    fs::write(&outside, "{}").unwrap();
+    let (mut escaping, name) = (good.clone(), named(&queue));
+    escaping["key"] = json!("../../outside");
+    escaping["payload"]["groupKey"] = json!("another");
+    fs::write(&name, escaping.to_string()).unwrap();
+
+    let mut herald = Herald::start(state.path(), &settings).await;
+    let target = ("target", "webhook");
+    herald.until("herald_queue_size", &[target], 0.0).await;
+    let mut keys: Vec<_> = webhook
+        .take()
+        .iter()
+        .filter_map(|request| request.header("idempotency-key"))
+        .collect();
+    keys.sort();
+    let stem = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    let mut expected = [accepted, stem(&name)];
+    expected.sort();
+    assert_eq!(keys, expected, "the file's name is the key");
+
+    assert!(outside.exists() && secret.exists());
+    let log = herald.child.output();
+    for file in &left_alone {
+        assert!(
+            fs::symlink_metadata(file).is_ok(),
+            "{} is gone",
+            file.display()
+        );
+        let shown = file
+            .file_name()
+            .unwrap()
+            .to_string_lossy()
+            .replace([char::REPLACEMENT_CHARACTER, '\u{1b}'], "");
+        assert!(
+            log.contains(shown.trim_start_matches('.')),
+            "{shown} is not named"
+        );
+    }
+    assert!(!log.contains('\u{1b}'));
+    for file in &set_aside {
+        let name = file.file_name().unwrap();
+        assert!(!file.exists() && failed.join(name).exists(), "{name:?}");
+        assert!(log.contains(&stem(file)), "{name:?} is not named");
+    }
+    let count = left_alone.len() as f64;
+    assert_eq!(
+        herald.metric("herald_foreign_files", &[target]).await,
+        count
+    );
+    let ended = [target, ("outcome", "failed")];
+    assert_eq!(
+        herald.metric("herald_notifications_total", &ended).await,
+        set_aside.len() as f64
+    );
+    assert!(herald.child.terminate().await.success());
+    assert_eq!(
+        queued(state.path(), "queue", "webhook").len(),
+        left_alone.len() / 2
+    );
+}
