@@ -1,19 +1,28 @@
 //! Binds, runs and stops the console.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
-use actix_web::dev::{Server, ServerHandle};
+use actix_http::{HttpService, KeepAlive, Protocol, Request};
+use actix_service::{ServiceFactoryExt, map_config};
+use actix_web::body::MessageBody;
+use actix_web::dev::{
+    AppConfig, Server, ServerHandle, ServiceFactory, ServiceResponse, fn_service,
+};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use actix_web::{App, Error, HttpRequest, HttpResponse, web};
 use anyhow::{Context, Result};
 use listen::StopSignals;
 use serde_json::json;
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::answer::Answers;
 use crate::budget::Budget;
+use crate::connection::Connection;
+use crate::connections::Connections;
 use crate::counters::Counters;
 use crate::guard::{Doors, guard};
 use crate::ingest::{Gate, Sink};
@@ -28,8 +37,11 @@ use crate::{answer, log};
 /// Enough for a laptop; decoding and searching have threads of their own.
 const WORKERS: usize = 2;
 
-/// Connections of each worker; each has some buffers. More wait to be accepted.
-const MAX_CONNECTIONS: usize = 1_024;
+/// A head must come within this time, on a new connection and after an answer.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection that ends waits for its client to take the last bytes.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A connection ends when its reader has taken nothing for so long, and with it the answer that waits.
 const READER_GONE_MS: u32 = 10_000;
@@ -153,6 +165,8 @@ fn bind(
         origins: settings.allowed_origins.clone(),
     });
     let counters = web::Data::new(counters);
+    let connections = Connections::new(settings.memory_bytes);
+    let all = web::Data::new(connections.clone());
     let app = move || {
         App::new()
             .app_data(store.clone())
@@ -164,20 +178,60 @@ fn bind(
             .app_data(sink.clone())
             .app_data(sources.clone())
             .app_data(answers.clone())
+            .app_data(all.clone())
             .wrap(from_fn(listen::head_as_get))
             .wrap(from_fn(guard))
             .configure(crate::routes)
             .default_service(web::to(nothing_here))
     };
-    let server = HttpServer::new(app)
+    let server = serve(listener, connections, app).context("the listener cannot be used")?;
+    Ok((server, address))
+}
+
+/// As `HttpServer` of actix-web does it, but for what the server reads: that comes through a [`Connection`].
+fn serve<A, S, B>(
+    listener: TcpListener,
+    connections: Connections,
+    app: impl Fn() -> A + Send + Clone + 'static,
+) -> std::io::Result<Server>
+where
+    A: actix_service::IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig, Response = ServiceResponse<B>, Error = Error>,
+    S: 'static,
+    S::InitError: std::fmt::Debug,
+    B: MessageBody + 'static,
+{
+    let server = Server::build();
+    let stopping = server.graceful_shutdown_signal();
+    let most = connections.most().div_ceil(WORKERS);
+    let service = move || {
+        let (stopping, connections) = (stopping.clone(), connections.clone());
+        let http = HttpService::build()
+            .keep_alive(KeepAlive::Timeout(HEAD_TIMEOUT))
+            .client_request_timeout(HEAD_TIMEOUT)
+            .client_disconnect_timeout(LAST_WORDS)
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .on_connect_ext(|connection: &Connection, data| {
+                data.insert(connection.flow().clone());
+            })
+            .finish(map_config(app(), |()| AppConfig::default()));
+        fn_service(move |io: TcpStream| {
+            let peer = io.peer_addr().ok();
+            let connection = Connection::new(io, &connections);
+            async move { Ok((connection, Protocol::Http1, peer)) }
+        })
+        .and_then(http)
+    };
+    let server = server
         .workers(WORKERS)
-        .max_connections(MAX_CONNECTIONS)
+        .max_concurrent_connections(most)
         .disable_signals()
         .shutdown_timeout(DRAIN_SECONDS)
-        .listen(listener)
-        .context("the listener cannot be used")?
-        .run();
-    Ok((server, address))
+        .listen("console", listener, service)?;
+    Ok(server.run())
 }
 
 /// No such path, or not by this method.

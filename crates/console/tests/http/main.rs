@@ -2,6 +2,7 @@
 
 mod alerts;
 mod api;
+mod connections;
 mod guard;
 mod harness;
 mod hostile;
