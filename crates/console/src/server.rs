@@ -26,7 +26,7 @@ use crate::connections::Connections;
 use crate::counters::Counters;
 use crate::guard::{Doors, guard};
 use crate::ingest::{Gate, Sink};
-use crate::scrape::Targets;
+use crate::scrape::{Scraper, Targets};
 use crate::series::SeriesStore;
 use crate::settings::Settings;
 use crate::slos::Slos;
@@ -100,15 +100,19 @@ pub fn run(settings: Settings) -> Result<()> {
 /// The address cannot be listened on.
 pub fn start(settings: Settings) -> Result<Console> {
     let budget = Budget::new(settings.memory_bytes);
-    let series = SeriesStore::new(budget.series());
-    let store = Store::new(budget.store());
-    let targets = Targets::default();
-    let slos = Slos::new()?;
-    let (server, address) = bind(&settings, &budget, &store, &series, &targets, &slos)?;
+    let scraper = Scraper {
+        interval: settings.scrape_interval,
+        series: SeriesStore::new(budget.series()),
+        targets: Targets::default(),
+        slos: Slos::new()?,
+        counters: Counters::default(),
+        budget,
+    };
+    let (server, address) = bind(&settings, &scraper)?;
     log::info("listening", json!({"http_addr": address.to_string()}));
-    let (file, interval) = (settings.targets_file, settings.scrape_interval);
+    let file = settings.targets_file;
     let scraper = actix_web::rt::spawn(async move {
-        crate::scrape::run(file.as_deref(), interval, series, targets, slos, budget).await;
+        crate::scrape::run(file.as_deref(), scraper).await;
     });
     Ok(Console {
         address,
@@ -118,14 +122,16 @@ pub fn start(settings: Settings) -> Result<Console> {
     })
 }
 
-fn bind(
-    settings: &Settings,
-    budget: &Budget,
-    store: &Store,
-    series: &SeriesStore,
-    targets: &Targets,
-    slos: &Slos,
-) -> Result<(Server, SocketAddr)> {
+fn bind(settings: &Settings, shared: &Scraper) -> Result<(Server, SocketAddr)> {
+    let store = Store::new(shared.budget.store());
+    let Scraper {
+        series,
+        targets,
+        slos,
+        counters,
+        budget,
+        ..
+    } = shared;
     let listener = listen::bind(settings.listen).with_context(|| {
         format!(
             "cannot listen on {}: choose another address with --listen",
@@ -138,7 +144,6 @@ fn bind(
     let address = listener
         .local_addr()
         .context("the listener has no address")?;
-    let counters = Counters::default();
     let sink = web::Data::new(Sink {
         store: store.clone(),
         series: series.clone(),
@@ -164,7 +169,7 @@ fn bind(
         hosts: settings.allowed_hosts.clone(),
         origins: settings.allowed_origins.clone(),
     });
-    let counters = web::Data::new(counters);
+    let counters = web::Data::new(counters.clone());
     let connections = Connections::new(settings.memory_bytes);
     let all = web::Data::new(connections.clone());
     let app = move || {
