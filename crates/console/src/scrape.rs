@@ -321,6 +321,7 @@ fn up_sample(up: bool) -> Sample {
         value: f64::from(u8::from(up)),
         timestamp_us: None,
         exemplar: None,
+        begins: true,
     }
 }
 

@@ -135,7 +135,7 @@ impl SeriesStore {
         self.lock().retain(source, |series| series.heard >= since)
     }
 
-    /// Some of what a sender says. Returns how many series found no room. What is not said for long goes with
+    /// Some of what a sender says. Returns how many data points found no room, or not for all of it. What is not said for long goes with
     /// [`Self::tidy`]: going through all series for each request would take long.
     pub fn merge(
         &self,
@@ -281,7 +281,7 @@ impl State {
         samples: Vec<Sample>,
         now_us: u64,
     ) -> u64 {
-        let mut dropped = 0;
+        let (mut dropped, mut is_dropped) = (0, false);
         let heard = Instant::now();
         let mut source = match self.sources.remove(name) {
             Some(source) => source,
@@ -292,6 +292,7 @@ impl State {
         };
         source.is_live = true;
         for sample in samples {
+            is_dropped &= !sample.begins;
             let labels = all_labels(own_labels, sample.labels);
             let at = sample.timestamp_us.unwrap_or(now_us);
             let known = source.metrics.get_mut(&sample.name);
@@ -303,7 +304,9 @@ impl State {
             }
             let cost = Series::cost(&labels) + source.new_cost(name, &sample.name);
             if !self.has_room(&source, cost) {
-                dropped += 1;
+                dropped += u64::from(!is_dropped);
+                is_dropped = true;
+                self.dropped += 1;
                 continue;
             }
             self.charge(&mut source, cost);
@@ -314,7 +317,6 @@ impl State {
         if !source.metrics.is_empty() {
             self.sources.insert(name.to_owned(), source);
         }
-        self.dropped += dropped;
         dropped
     }
 

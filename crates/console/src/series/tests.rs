@@ -11,6 +11,7 @@ fn sample(name: &str, labels: &[(&str, &str)], value: f64) -> Sample {
         value,
         timestamp_us: None,
         exemplar: None,
+        begins: true,
     }
 }
 

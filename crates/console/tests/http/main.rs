@@ -14,4 +14,5 @@ mod loki_paths;
 mod memory;
 mod naming;
 mod payload;
+mod reported;
 mod scraping;
