@@ -68,6 +68,11 @@ pub(super) fn convert(
     }
 }
 
+/// Stands for a name or unit that is too long to be given to every point: so each of them is refused and counted.
+pub(super) fn too_long_name() -> String {
+    "n".repeat(MAX_NAME + 1)
+}
+
 /// Unspecified is taken for cumulative: the mapping to JSON leaves zero out, and senders that mean delta say so.
 fn is_cumulative(temporality: i32) -> bool {
     temporality != i32::from(proto::AggregationTemporality::Delta)
