@@ -272,13 +272,13 @@ fn sender_labels(resource: &Resource) -> Labels {
     labels
 }
 
-/// Reads the form of a query, which is charged like any body.
+/// Reads the form of a query. It is charged as part of the answer: forms that wait for their turn must not keep out what senders send.
 pub(crate) async fn read_form(payload: Payload, gate: &Gate) -> Result<(Body, Account), Failure> {
     let gate = Gate {
         max_body: MAX_FORM,
         ..gate.clone()
     };
-    let mut account = gate.budget.account(Use::Body);
+    let mut account = gate.budget.account(Use::Answer);
     let form = read_in_time(payload, &gate, &mut account).await;
     let form = form.map_err(|why| match why.status {
         StatusCode::PAYLOAD_TOO_LARGE => {
