@@ -244,12 +244,12 @@ fn keep(batch: Batch, sink: &Sink) -> Rejected {
         rejected.refuse_many(TRACE_FULL, spans + logs, why);
     }
     for sender in batch.metrics {
-        let labels = sender_labels(&sender.resource);
+        let (service, labels) = (&sender.resource.service, sender_labels(&sender.resource));
         let values: Vec<&str> = labels.iter().map(|(_, value)| value.as_str()).collect();
-        let source = format!("sender {}", values.join(" "));
+        let source = format!("sender {values:?}");
         let no_room = sink
             .series
-            .merge(&source, &labels, sender.samples, now_us());
+            .merge(&source, service, &labels, sender.samples, now_us());
         if no_room > 0 {
             let why = "all series take at most an eighth of the memory (--memory), those of one sender half of that";
             rejected.refuse_many(NO_ROOM, no_room, why.to_owned());
