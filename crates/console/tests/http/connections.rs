@@ -148,3 +148,19 @@ async fn requests_that_follow_each_other_are_answered_in_order() {
         assert_eq!(last, ["404", "200", "200", "200"]);
     }
 }
+
+#[tokio::test]
+async fn what_follows_a_request_that_has_no_body_is_not_read() {
+    let console = Running::start();
+    for more in [
+        "content-length: 5\r\n\r\nhello",
+        "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "upgrade: websocket\r\nconnection: upgrade\r\n\r\nhello",
+    ] {
+        let head = "GET /ready HTTP/1.1\r\nhost: localhost\r\n";
+        let mut stream = connect(&console, &format!("{head}{more}{READY}")).await;
+        let answer = rest(&mut stream).await;
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{more}: {answer}");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{more}: {answer}");
+    }
+}
