@@ -47,7 +47,10 @@ pub async fn heads(budget_mib: u64, count: usize) -> Outcome {
         open.push(send(&console, kind.as_bytes()).await);
     }
     console
-        .outcome("heads of requests that never end", watch)
+        .outcome(
+            format!("{count} connections with a head that never ends"),
+            watch,
+        )
         .await
 }
 
@@ -66,7 +69,12 @@ pub async fn followers(budget_mib: u64, count: usize, rounds: usize) -> Outcome 
         let all = (0..count).map(|_| send(&console, requests.as_bytes()));
         drop(futures_util::future::join_all(all).await);
     }
-    console.outcome("requests behind slow ones", watch).await
+    console
+        .outcome(
+            format!("400 requests of many headers behind a slow one, on {count} connections"),
+            watch,
+        )
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
