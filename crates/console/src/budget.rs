@@ -17,6 +17,10 @@ const BESIDE: u64 = 64 << 10;
 /// The largest trace: nobody can add anything while one is looked up.
 const MAX_TRACE: u64 = 64 << 20;
 
+/// One in so many bytes that requests may use is kept free of bodies and answers, so that a flood of uploads does not make every target
+/// look down.
+const FOR_PAGES: u64 = 16;
+
 /// What a request is charged for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {
@@ -24,6 +28,8 @@ pub(crate) enum Use {
     Body,
     /// What a reader reads.
     Answer,
+    /// What a target says when it is scraped.
+    Page,
 }
 
 /// A shared handle.
@@ -36,10 +42,10 @@ struct Inner {
     store: u64,
     /// Bytes for metrics.
     series: u64,
-    /// The most for bodies, answers, and both together.
-    most: [u64; 2],
+    /// The most of each kind, and of all together.
+    most: [u64; 3],
     together: u64,
-    used: Mutex<[u64; 2]>,
+    used: Mutex<[u64; 3]>,
 }
 
 impl Budget {
@@ -49,7 +55,7 @@ impl Budget {
         Self(Arc::new(Inner {
             store: bytes / 8 * 5,
             series: bytes / 8,
-            most: [together - FOR_ANSWERS, together / 2],
+            most: [together - FOR_ANSWERS, together / 2, together - FOR_ANSWERS],
             together,
             used: Mutex::default(),
         }))
@@ -90,7 +96,7 @@ impl Budget {
         }
     }
 
-    fn used(&self) -> MutexGuard<'_, [u64; 2]> {
+    fn used(&self) -> MutexGuard<'_, [u64; 3]> {
         self.0.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -109,11 +115,12 @@ impl Account {
     pub fn cover(&mut self, bytes: usize) -> bool {
         let more = (bytes as u64).saturating_sub(self.bytes);
         let mut used = self.budget.used();
-        let (own, together) = (
-            used[self.of as usize] + more,
-            used.iter().sum::<u64>() + more,
-        );
-        if own > self.budget.most(self.of) || together > self.budget.0.together {
+        let own = used[self.of as usize] + more;
+        let all = used.iter().sum::<u64>() + more;
+        let together = self.budget.0.together;
+        let others = all - used[Use::Page as usize];
+        let is_fair = self.of == Use::Page || others <= together - together / FOR_PAGES;
+        if !is_fair || own > self.budget.most(self.of) || all > together {
             return false;
         }
         used[self.of as usize] = own;
@@ -147,9 +154,11 @@ mod tests {
         assert!(first.cover(19 << 20) && first.cover(1) && second.cover(1 << 20));
         assert!(!second.cover((1 << 20) + 1));
         let mut answer = budget.account(Use::Answer);
-        assert!(answer.cover(4 << 20) && !answer.cover(5 << 20));
-        assert_eq!(budget.under_way(), 24 << 20);
-        drop((first, second));
+        assert!(answer.cover(2 << 20) && !answer.cover(3 << 20));
+        assert_eq!(budget.under_way(), 22 << 20);
+        let mut page = budget.account(Use::Page);
+        assert!(page.cover(2 << 20) && !page.cover((2 << 20) + 1));
+        drop((first, second, page));
         assert!(answer.cover(12 << 20) && !answer.cover((12 << 20) + 1));
         drop(answer);
         assert_eq!(budget.under_way(), 0);

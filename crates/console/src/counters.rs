@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::otlp::{Rejected, Signal};
 
-/// Counts by route and status, and of refused items.
+/// Counts by route and status, refused items, and scrapes that were not kept.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Counts {
     /// Requests by route template and status (`aborted` when the client hung up or the handler panicked).
     pub requests: BTreeMap<(String, String), u64>,
     /// Refused items by signal and reason.
     pub rejected: BTreeMap<(Signal, &'static str), u64>,
+    /// Scrapes whose page found no room.
+    pub skipped_scrapes: u64,
 }
 
 /// A shared handle.
@@ -30,6 +32,11 @@ impl Counters {
         for (reason, count) in rejected.reasons() {
             *counts.rejected.entry((signal, reason)).or_default() += count;
         }
+    }
+
+    /// Counts a scrape whose page found no room.
+    pub fn skipped_scrape(&self) {
+        self.lock().skipped_scrapes += 1;
     }
 
     /// Starts counting a request; dropping what is returned counts it, however it ends.

@@ -103,6 +103,7 @@ fn sample(line: &str, format: Format) -> Result<Sample, &'static str> {
         value,
         timestamp_us: seconds.and_then(microseconds),
         exemplar,
+        begins: true,
     })
 }
 

@@ -1,14 +1,19 @@
 //! What stands in front of every handler: counting, whom we answer, security headers.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{RequestHead, ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, web};
 use listen::{Host, Hosts, Refusal};
 
+use crate::answer::problem;
+use crate::connection::MAX_HEAD;
+use crate::connections::{Answering, Connections, Flow};
 use crate::cors::{self, Origins};
 use crate::counters::Counters;
 
@@ -43,13 +48,16 @@ pub(crate) async fn guard(
         .as_ref()
         .and_then(|doors| doors.origins.allowed(request.head()));
     let is_api = is_api(request.path());
-    let mut response = match doors.and_then(|doors| doors.refusal(request.head())) {
-        Some(refusal) => request.into_response(refusal),
-        None if origin.is_some() && cors::is_preflight(request.head()) => {
-            let answer = cors::preflight(request.head());
-            request.into_response(answer)
-        }
-        None => next.call(request).await?.map_into_boxed_body(),
+    let mut response = match turn(&request) {
+        Err((status, why)) => request.into_response(problem(status, &why)),
+        Ok(_turn) => match doors.and_then(|doors| doors.refusal(request.head())) {
+            Some(refusal) => request.into_response(refusal),
+            None if origin.is_some() && cors::is_preflight(request.head()) => {
+                let answer = cors::preflight(request.head());
+                request.into_response(answer)
+            }
+            None => next.call(request).await?.map_into_boxed_body(),
+        },
     };
     if let Some(mut counting) = counting {
         counting.status = Some(response.status().as_u16());
@@ -59,6 +67,28 @@ pub(crate) async fn guard(
         cors::allow(response.headers_mut(), origin);
     }
     Ok(response)
+}
+
+/// Whether a request may be answered: its head was handed on, and there are not too many others.
+fn turn(request: &ServiceRequest) -> Result<Option<Answering>, (StatusCode, String)> {
+    let is_too_large = request
+        .conn_data::<Arc<Flow>>()
+        .is_some_and(|flow| flow.begin());
+    if is_too_large {
+        let why = format!("the head of the request is larger than {MAX_HEAD} bytes");
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        return Err((status, why));
+    }
+    // Those who ask whether it lives do not count.
+    let all = request.app_data::<web::Data<Connections>>();
+    let Some(all) = all.filter(|_| !matches!(request.path(), "/ready" | "/live")) else {
+        return Ok(None);
+    };
+    let busy = || {
+        let why = "too many requests at once: try again";
+        (StatusCode::SERVICE_UNAVAILABLE, why.to_owned())
+    };
+    all.answer().map(Some).ok_or_else(busy)
 }
 
 fn is_api(path: &str) -> bool {

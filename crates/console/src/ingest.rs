@@ -246,12 +246,12 @@ fn keep(batch: Batch, sink: &Sink) -> Rejected {
         rejected.refuse_many(TRACE_FULL, spans + logs, why);
     }
     for sender in batch.metrics {
-        let labels = sender_labels(&sender.resource);
+        let (service, labels) = (&sender.resource.service, sender_labels(&sender.resource));
         let values: Vec<&str> = labels.iter().map(|(_, value)| value.as_str()).collect();
-        let source = format!("sender {}", values.join(" "));
+        let source = format!("sender {values:?}");
         let no_room = sink
             .series
-            .merge(&source, &labels, sender.samples, now_us());
+            .merge(&source, service, &labels, sender.samples, now_us());
         if no_room > 0 {
             let why = "all series take at most an eighth of the memory (--memory), those of one sender half of that";
             rejected.refuse_many(NO_ROOM, no_room, why.to_owned());
@@ -274,13 +274,13 @@ fn sender_labels(resource: &Resource) -> Labels {
     labels
 }
 
-/// Reads the form of a query, which is charged like any body.
+/// Reads the form of a query. It is charged as part of the answer: forms that wait for their turn must not keep out what senders send.
 pub(crate) async fn read_form(payload: Payload, gate: &Gate) -> Result<(Body, Account), Failure> {
     let gate = Gate {
         max_body: MAX_FORM,
         ..gate.clone()
     };
-    let mut account = gate.budget.account(Use::Body);
+    let mut account = gate.budget.account(Use::Answer);
     let form = read_in_time(payload, &gate, &mut account).await;
     let form = form.map_err(|why| match why.status {
         StatusCode::PAYLOAD_TOO_LARGE => {

@@ -3,6 +3,8 @@
 mod answer;
 mod body;
 mod budget;
+mod connection;
+mod connections;
 mod cors;
 mod counters;
 mod critical_path;

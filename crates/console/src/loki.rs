@@ -36,11 +36,9 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         ("/loki/api/v1/series", series),
     ] {
         let to = move |request, body, asked| answered(request, body, asked, handler);
-        config.service(
-            web::resource(path)
-                .route(web::get().to(to))
-                .route(web::post().to(to)),
-        );
+        config
+            .route(path, web::get().to(to))
+            .route(path, web::post().to(to));
     }
     config.route("/loki/api/v1/label/{name}/values", web::get().to(values));
 }

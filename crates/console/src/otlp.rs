@@ -164,7 +164,8 @@ pub(crate) struct SenderSamples {
 /// What is decoded before it is handed on, in bytes as they came or as the store estimates them.
 const PART: usize = 1 << 20;
 
-/// The longest that the labels of a data point may be together. Each bucket of a histogram has all of them.
+/// The longest that the labels of a data point may be together, of which there are [`values::MAX_ATTRIBUTES`] at most: fewer would
+/// make one series of two. Each bucket of a histogram has all of them.
 const MAX_LABELS: usize = 4 << 10;
 
 /// Why a point is refused whose labels are longer.
@@ -260,8 +261,9 @@ impl Decoder<'_> {
         match metric {
             Ok((group, metric)) if labels_fit(group, &metric) => self.samples(group, metric),
             Ok(_) => {
+                let most = values::MAX_ATTRIBUTES;
                 let why = format!(
-                    "the labels of a data point and its scope have more than {MAX_LABELS} bytes"
+                    "the labels of a data point and its scope have more than {MAX_LABELS} bytes, or it has more than {most}"
                 );
                 let refusal = Refusal::new(LABELS_TOO_LARGE, why);
                 self.batch.rejected.refuse(refusal);
@@ -275,6 +277,9 @@ impl Decoder<'_> {
         let mut samples = Vec::new();
         let rejected = &mut self.batch.rejected;
         metrics::convert(&group.labels, metric, &mut samples, rejected);
+        if let Some(first) = samples.first_mut() {
+            first.begins = true;
+        }
         self.batch.bytes += samples.iter().map(Sample::cost).sum::<usize>();
         match self.batch.metrics.last_mut() {
             Some(last) if Arc::ptr_eq(&last.resource, &group.resource) => {
@@ -313,12 +318,13 @@ fn both<T>(origin: &Origin, item: Result<T, Refusal>) -> Result<(&Group, T), Ref
     }
 }
 
-/// Whether the labels of its points are short enough, with those of the scope.
+/// Whether the labels of its points are few and short enough, with those of the scope.
 fn labels_fit(group: &Group, metric: &metric_proto::Metric) -> bool {
     use metric_proto::metric::Data;
     let fit = |labels: &[KeyValue]| {
         let sizes = labels.iter().map(prost::Message::encoded_len);
-        group.label_bytes + sizes.sum::<usize>() <= MAX_LABELS
+        labels.len() <= values::MAX_ATTRIBUTES
+            && group.label_bytes + sizes.sum::<usize>() <= MAX_LABELS
     };
     match &metric.data {
         Some(Data::Gauge(gauge)) => gauge.data_points.iter().all(|p| fit(&p.attributes)),

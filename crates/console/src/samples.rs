@@ -32,6 +32,8 @@ pub(crate) struct Sample {
     pub timestamp_us: Option<u64>,
     /// A request behind it.
     pub exemplar: Option<Exemplar>,
+    /// Whether it is the first of its data point, as each sample of a scraped page is.
+    pub begins: bool,
 }
 
 impl Sample {

@@ -13,9 +13,10 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::budget::{Account, Budget, Use};
+use crate::counters::Counters;
 use crate::exposition::{self, Format};
 use crate::log;
-use crate::samples::{Labels, Sample};
+use crate::samples::Sample;
 use crate::series::SeriesStore;
 use crate::slos::Slos;
 use crate::targets::{Target, TargetsFile};
@@ -128,15 +129,34 @@ const SOURCE: &str = "scrape ";
 /// And whether a target answers is a source of its own, that stays when the target does not.
 const UP: &str = " up";
 
+/// What scraping works with.
+#[derive(Debug, Clone)]
+pub(crate) struct Scraper {
+    /// Between two scrapes of a target.
+    pub interval: Duration,
+    /// Where samples go.
+    pub series: SeriesStore,
+    /// Where states go.
+    pub targets: Targets,
+    /// What reads counters.
+    pub slos: Slos,
+    /// What pages are charged to.
+    pub budget: Budget,
+    /// What counts those that found no room.
+    pub counters: Counters,
+}
+
+/// Why there are no samples.
+enum Lost {
+    /// The target is down, in words.
+    Down(String),
+    /// There is no room here for what it says.
+    NoRoom,
+}
+
 /// Scrapes for ever, if there is a file of targets, and forgets what was sent long ago. To be dropped (aborted) at the end; then all its tasks end too.
-pub(crate) async fn run(
-    file: Option<&Path>,
-    interval: Duration,
-    series: SeriesStore,
-    targets: Targets,
-    slos: Slos,
-    budget: Budget,
-) {
+pub(crate) async fn run(file: Option<&Path>, scraper: Scraper) {
+    let (series, targets) = (&scraper.series, &scraper.targets);
     let client = match reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -165,15 +185,9 @@ pub(crate) async fn run(
                 });
                 for target in list {
                     running.entry(target.address.clone()).or_insert_with(|| {
-                        let job = scrape_again_and_again(
-                            client.clone(),
-                            target.clone(),
-                            interval,
-                            series.clone(),
-                            targets.clone(),
-                            slos.clone(),
-                            budget.clone(),
-                        );
+                        let job = scraper
+                            .clone()
+                            .scrape_again_and_again(client.clone(), target.clone());
                         (target, Task(tokio::spawn(job)))
                     });
                 }
@@ -205,55 +219,98 @@ impl Drop for Task {
     }
 }
 
-async fn scrape_again_and_again(
-    client: reqwest::Client,
-    target: Target,
-    interval: Duration,
-    series: SeriesStore,
-    targets: Targets,
-    slos: Slos,
-    budget: Budget,
-) {
-    let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(10)));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let source = format!("{SOURCE}{}", target.address);
-    loop {
-        ticks.tick().await;
-        let started = Instant::now();
-        let now_us = now_us();
+impl Scraper {
+    async fn scrape_again_and_again(self, client: reqwest::Client, target: Target) {
+        let mut ticks = tokio::time::interval(self.interval.max(Duration::from_millis(10)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut state = unknown(&target);
-        let mut account = budget.account(Use::Body);
-        let timeout = interval.clamp(MIN_TIMEOUT, TIMEOUT);
-        let page = page(&client, &target.url, timeout, &mut account).await;
-        let kept = match page {
-            Ok(page) => {
-                let (series, slos) = (series.clone(), slos.clone());
-                let (source, labels) = (source.clone(), target.labels.clone());
-                let job = move || keep(&page, &source, &labels, now_us, &series, &slos);
-                let kept = tokio::task::spawn_blocking(job).await;
-                kept.unwrap_or_else(|why| Err(format!("the page cannot be parsed: {why}")))
-            }
-            Err(why) => Err(why),
-        };
-        drop(account);
-        match kept {
-            Ok((kept, dropped)) => {
-                state.up = true;
-                state.series = kept;
-                state.error = (dropped > 0).then(|| format!("{dropped} series found no room"));
-            }
-            Err(why) => {
-                series.went_down(&source);
-                slos.went_down(&source, now_us);
-                state.error = Some(why);
-            }
+        loop {
+            ticks.tick().await;
+            let (started, now_us) = (Instant::now(), now_us());
+            let scraped = self.scrape(&client, &target, now_us).await;
+            self.take(&target, scraped, now_us, &mut state);
+            state.last_scrape_us = Some(now_us);
+            state.duration_ms = Some(started.elapsed().as_secs_f64() * 1e3);
+            self.targets.set(state.clone());
         }
-        let up = up_sample(state.up);
-        series.replace(&format!("{source}{UP}"), &target.labels, vec![up], now_us);
-        state.last_scrape_us = Some(now_us);
-        state.duration_ms = Some(started.elapsed().as_secs_f64() * 1e3);
-        targets.set(state);
     }
+
+    /// Keeps what a target says now. Returns how many series it has, and how many found no room.
+    async fn scrape(
+        &self,
+        client: &reqwest::Client,
+        target: &Target,
+        now_us: u64,
+    ) -> Result<(u64, u64), Lost> {
+        let timeout = self.interval.clamp(MIN_TIMEOUT, TIMEOUT);
+        let mut account = self.budget.account(Use::Page);
+        let page = page(client, &target.url, timeout, &mut account).await?;
+        let (scraper, target) = (self.clone(), target.clone());
+        let job = move || scraper.keep(&page, &target, now_us);
+        let kept = tokio::task::spawn_blocking(job).await;
+        kept.unwrap_or_else(|why| Err(format!("the page cannot be parsed: {why}")))
+            .map_err(Lost::Down)
+    }
+
+    /// Keeps what a page says, part by part, if all of it can be read. Returns how many series there are, and how many found no room.
+    fn keep(&self, page: &Page, target: &Target, now_us: u64) -> Result<(u64, u64), String> {
+        let text = std::str::from_utf8(&page.text)
+            .map_err(|why| format!("the page is no UTF-8: {why}"))?;
+        exposition::parse(text, page.format, &mut drop)?;
+        let (source, labels) = (source(target), &target.labels);
+        let started = Instant::now();
+        let (mut part, mut bytes, mut dropped) = (Vec::new(), 0, 0);
+        let (mut counters, mut counters_bytes) = (Vec::new(), 0);
+        let keep = |part| self.series.scraped(&source, labels, part, now_us);
+        exposition::parse(text, page.format, &mut |sample| {
+            bytes += sample.cost();
+            if sample.name.starts_with(slo::REQUESTS) && counters_bytes < MAX_COUNTERS {
+                counters_bytes += sample.cost();
+                counters.push(sample.clone());
+            }
+            part.push(sample);
+            if bytes >= PART {
+                dropped += keep(std::mem::take(&mut part));
+                bytes = 0;
+            }
+        })?;
+        dropped += keep(part);
+        self.slos.scraped(&source, labels, &counters, now_us);
+        Ok((self.series.forget_unheard(&source, started), dropped))
+    }
+
+    /// What became of a scrape. One that found no room says nothing about the target.
+    fn take(
+        &self,
+        target: &Target,
+        scraped: Result<(u64, u64), Lost>,
+        now_us: u64,
+        state: &mut TargetState,
+    ) {
+        let source = source(target);
+        (state.up, state.series, state.error) = match scraped {
+            Ok((kept, 0)) => (true, kept, None),
+            Ok((kept, dropped)) => (true, kept, Some(format!("{dropped} series found no room"))),
+            Err(Lost::Down(why)) => {
+                self.series.went_down(&source);
+                self.slos.went_down(&source, now_us);
+                (false, 0, Some(why))
+            }
+            Err(Lost::NoRoom) => {
+                self.counters.skipped_scrape();
+                let why = "no room for the page among all requests under way (--memory); what was known stays";
+                state.error = Some(why.to_owned());
+                return;
+            }
+        };
+        let (up, source) = (up_sample(state.up), format!("{source}{UP}"));
+        self.series
+            .replace(&source, &target.labels, vec![up], now_us);
+    }
+}
+
+fn source(target: &Target) -> String {
+    format!("{SOURCE}{}", target.address)
 }
 
 /// `up`, as Prometheus makes it: 1 when the last scrape worked, else 0.
@@ -264,6 +321,7 @@ fn up_sample(up: bool) -> Sample {
         value: f64::from(u8::from(up)),
         timestamp_us: None,
         exemplar: None,
+        begins: true,
     }
 }
 
@@ -284,11 +342,12 @@ async fn page(
     url: &str,
     timeout: Duration,
     account: &mut Account,
-) -> Result<Page, String> {
+) -> Result<Page, Lost> {
+    let down = |why: reqwest::Error| Lost::Down(reason(&why));
     let request = client.get(url).header(ACCEPT, ACCEPTED).timeout(timeout);
-    let mut response = request.send().await.map_err(|why| reason(&why))?;
+    let mut response = request.send().await.map_err(down)?;
     if !response.status().is_success() {
-        return Err(format!("status {}", response.status()));
+        return Err(Lost::Down(format!("status {}", response.status())));
     }
     let content_type = response.headers().get(CONTENT_TYPE);
     let format = Format::of(
@@ -297,52 +356,21 @@ async fn page(
             .unwrap_or_default(),
     );
     let mut text = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|why| reason(&why))? {
+    while let Some(chunk) = response.chunk().await.map_err(down)? {
         let size = text.len() + chunk.len();
         if size > MAX_PAGE {
-            return Err(format!("the page is larger than {MAX_PAGE} bytes"));
+            let why = format!("the page is larger than {MAX_PAGE} bytes");
+            return Err(Lost::Down(why));
         }
         if size > text.capacity() {
             text.reserve_exact(size + size / 8 - text.len());
         }
         if !account.cover(text.capacity()) {
-            return Err("no room for the page among all bodies under way (--memory)".into());
+            return Err(Lost::NoRoom);
         }
         text.extend_from_slice(&chunk);
     }
     Ok(Page { text, format })
-}
-
-/// Keeps what a page says, part by part, if all of it can be read. Returns how many series there are, and how many found no room.
-fn keep(
-    page: &Page,
-    source: &str,
-    labels: &Labels,
-    now_us: u64,
-    series: &SeriesStore,
-    slos: &Slos,
-) -> Result<(u64, u64), String> {
-    let text =
-        std::str::from_utf8(&page.text).map_err(|why| format!("the page is no UTF-8: {why}"))?;
-    exposition::parse(text, page.format, &mut drop)?;
-    let started = Instant::now();
-    let (mut part, mut bytes, mut dropped) = (Vec::new(), 0, 0);
-    let (mut counters, mut counters_bytes) = (Vec::new(), 0);
-    exposition::parse(text, page.format, &mut |sample| {
-        bytes += sample.cost();
-        if sample.name.starts_with(slo::REQUESTS) && counters_bytes < MAX_COUNTERS {
-            counters_bytes += sample.cost();
-            counters.push(sample.clone());
-        }
-        part.push(sample);
-        if bytes >= PART {
-            dropped += series.scraped(source, labels, std::mem::take(&mut part), now_us);
-            bytes = 0;
-        }
-    })?;
-    dropped += series.scraped(source, labels, part, now_us);
-    slos.scraped(source, labels, &counters, now_us);
-    Ok((series.forget_unheard(source, started), dropped))
 }
 
 /// The innermost reason: reqwest's own text is only the outermost.

@@ -18,6 +18,9 @@ const HISTORY: usize = 60;
 const SENT_SHARE: (usize, usize) = (3, 4);
 const SENDER_SHARE: usize = 2;
 
+/// Senders that are told apart, as those of traces are. Those that come when there are so many share what one may take.
+const SENDERS: usize = 32;
+
 /// A series that was sent, not scraped, goes when it is not heard of for so long: Prometheus's look-back.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -48,8 +51,8 @@ pub(crate) struct Found {
 struct State {
     limit: usize,
     bytes: usize,
-    /// Of these the bytes of senders.
-    sent_bytes: usize,
+    /// Of these the bytes of each sender, whatever instances it has.
+    sent: BTreeMap<String, usize>,
     dropped: u64,
     sources: BTreeMap<String, Source>,
 }
@@ -59,8 +62,8 @@ struct State {
 struct Source {
     /// Whether the last scrape worked; what a source that is down once said is no longer true.
     is_live: bool,
-    /// Whether it sends itself, and is not scraped.
-    sends: bool,
+    /// Whose share it takes, if it sends itself and is not scraped.
+    sender: Option<String>,
     bytes: usize,
     metrics: HashMap<String, HashMap<Labels, Series>>,
 }
@@ -96,7 +99,7 @@ impl SeriesStore {
         let state = State {
             limit: usize::try_from(limit_bytes).unwrap_or(usize::MAX),
             bytes: 0,
-            sent_bytes: 0,
+            sent: BTreeMap::new(),
             dropped: 0,
             sources: BTreeMap::new(),
         };
@@ -127,7 +130,7 @@ impl SeriesStore {
         samples: Vec<Sample>,
         now_us: u64,
     ) -> u64 {
-        self.lock().add(source, false, own_labels, samples, now_us)
+        self.lock().add(source, None, own_labels, samples, now_us)
     }
 
     /// What a source has not said since then goes. Returns how many series it has.
@@ -135,16 +138,18 @@ impl SeriesStore {
         self.lock().retain(source, |series| series.heard >= since)
     }
 
-    /// Some of what a sender says. Returns how many series found no room. What is not said for long goes with
+    /// Some of what a sender says. Returns how many data points found no room, or not for all of it. What is not said for long goes with
     /// [`Self::tidy`]: going through all series for each request would take long.
     pub fn merge(
         &self,
         source: &str,
+        sender: &str,
         own_labels: &Labels,
         samples: Vec<Sample>,
         now_us: u64,
     ) -> u64 {
-        self.lock().add(source, true, own_labels, samples, now_us)
+        self.lock()
+            .add(source, Some(sender), own_labels, samples, now_us)
     }
 
     /// The source does not answer: its series are not shown until it does again.
@@ -276,22 +281,23 @@ impl State {
     fn add(
         &mut self,
         name: &str,
-        sends: bool,
+        sender: Option<&str>,
         own_labels: &Labels,
         samples: Vec<Sample>,
         now_us: u64,
     ) -> u64 {
-        let mut dropped = 0;
+        let (mut dropped, mut is_dropped) = (0, false);
         let heard = Instant::now();
         let mut source = match self.sources.remove(name) {
             Some(source) => source,
             None => Source {
-                sends,
+                sender: sender.map(|sender| self.share(sender)),
                 ..Source::default()
             },
         };
         source.is_live = true;
         for sample in samples {
+            is_dropped &= !sample.begins;
             let labels = all_labels(own_labels, sample.labels);
             let at = sample.timestamp_us.unwrap_or(now_us);
             let known = source.metrics.get_mut(&sample.name);
@@ -303,7 +309,9 @@ impl State {
             }
             let cost = Series::cost(&labels) + source.new_cost(name, &sample.name);
             if !self.has_room(&source, cost) {
-                dropped += 1;
+                dropped += u64::from(!is_dropped);
+                is_dropped = true;
+                self.dropped += 1;
                 continue;
             }
             self.charge(&mut source, cost);
@@ -314,22 +322,31 @@ impl State {
         if !source.metrics.is_empty() {
             self.sources.insert(name.to_owned(), source);
         }
-        self.dropped += dropped;
         dropped
+    }
+
+    /// Whose share a sender takes: its own, or that of all that come when there are many.
+    fn share(&self, sender: &str) -> String {
+        let has_own = self.sent.contains_key(sender) || self.sent.len() < SENDERS;
+        if has_own { sender } else { "" }.to_owned()
     }
 
     fn has_room(&self, source: &Source, cost: usize) -> bool {
         let (share, of) = SENT_SHARE;
-        let is_fair = !source.sends
-            || (self.sent_bytes + cost <= self.limit / of * share
-                && source.bytes + cost <= self.limit / SENDER_SHARE);
+        let is_fair = source.sender.as_ref().is_none_or(|sender| {
+            let own = self.sent.get(sender).unwrap_or(&0);
+            self.sent.values().sum::<usize>() + cost <= self.limit / of * share
+                && own + cost <= self.limit / SENDER_SHARE
+        });
         is_fair && self.bytes + cost <= self.limit
     }
 
     fn charge(&mut self, source: &mut Source, cost: usize) {
         self.bytes += cost;
         source.bytes += cost;
-        self.sent_bytes += if source.sends { cost } else { 0 };
+        if let Some(sender) = &source.sender {
+            *self.sent.entry(sender.clone()).or_default() += cost;
+        }
     }
 
     /// Drops the series of a source that are not to stay, then the source if nothing is left. Returns how many stay.
@@ -357,7 +374,12 @@ impl State {
         }
         source.bytes -= freed;
         self.bytes -= freed;
-        self.sent_bytes -= if source.sends { freed } else { 0 };
+        if let Some(sender) = &source.sender {
+            let left = self.sent.remove(sender).unwrap_or_default() - freed;
+            if left > 0 {
+                self.sent.insert(sender.clone(), left);
+            }
+        }
         if kept == 0 {
             self.sources.remove(name);
         }

@@ -1,23 +1,32 @@
 //! Binds, runs and stops the console.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
-use actix_web::dev::{Server, ServerHandle};
+use actix_http::{HttpService, KeepAlive, Protocol, Request};
+use actix_service::{ServiceFactoryExt, map_config};
+use actix_web::body::MessageBody;
+use actix_web::dev::{
+    AppConfig, Server, ServerHandle, ServiceFactory, ServiceResponse, fn_service,
+};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use actix_web::{App, Error, HttpRequest, HttpResponse, web};
 use anyhow::{Context, Result};
 use listen::StopSignals;
 use serde_json::json;
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::answer::Answers;
 use crate::budget::Budget;
+use crate::connection::Connection;
+use crate::connections::Connections;
 use crate::counters::Counters;
 use crate::guard::{Doors, guard};
 use crate::ingest::{Gate, Sink};
-use crate::scrape::Targets;
+use crate::scrape::{Scraper, Targets};
 use crate::series::SeriesStore;
 use crate::settings::Settings;
 use crate::slos::Slos;
@@ -28,8 +37,11 @@ use crate::{answer, log};
 /// Enough for a laptop; decoding and searching have threads of their own.
 const WORKERS: usize = 2;
 
-/// Connections of each worker; each has some buffers. More wait to be accepted.
-const MAX_CONNECTIONS: usize = 1_024;
+/// A head must come within this time, on a new connection and after an answer.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection that ends waits for its client to take the last bytes.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Threads of each worker for decoding and answers, however few processors there are: many wait for their turn.
 const MAX_THREADS: usize = 512;
@@ -91,15 +103,19 @@ pub fn run(settings: Settings) -> Result<()> {
 /// The address cannot be listened on.
 pub fn start(settings: Settings) -> Result<Console> {
     let budget = Budget::new(settings.memory_bytes);
-    let series = SeriesStore::new(budget.series());
-    let store = Store::with_traces_of(budget.store(), budget.trace());
-    let targets = Targets::default();
-    let slos = Slos::new()?;
-    let (server, address) = bind(&settings, &budget, &store, &series, &targets, &slos)?;
+    let scraper = Scraper {
+        interval: settings.scrape_interval,
+        series: SeriesStore::new(budget.series()),
+        targets: Targets::default(),
+        slos: Slos::new()?,
+        counters: Counters::default(),
+        budget,
+    };
+    let (server, address) = bind(&settings, &scraper)?;
     log::info("listening", json!({"http_addr": address.to_string()}));
-    let (file, interval) = (settings.targets_file, settings.scrape_interval);
+    let file = settings.targets_file;
     let scraper = actix_web::rt::spawn(async move {
-        crate::scrape::run(file.as_deref(), interval, series, targets, slos, budget).await;
+        crate::scrape::run(file.as_deref(), scraper).await;
     });
     Ok(Console {
         address,
@@ -109,14 +125,16 @@ pub fn start(settings: Settings) -> Result<Console> {
     })
 }
 
-fn bind(
-    settings: &Settings,
-    budget: &Budget,
-    store: &Store,
-    series: &SeriesStore,
-    targets: &Targets,
-    slos: &Slos,
-) -> Result<(Server, SocketAddr)> {
+fn bind(settings: &Settings, shared: &Scraper) -> Result<(Server, SocketAddr)> {
+    let store = Store::with_traces_of(shared.budget.store(), shared.budget.trace());
+    let Scraper {
+        series,
+        targets,
+        slos,
+        counters,
+        budget,
+        ..
+    } = shared;
     let listener = listen::bind(settings.listen).with_context(|| {
         format!(
             "cannot listen on {}: choose another address with --listen",
@@ -129,7 +147,6 @@ fn bind(
     let address = listener
         .local_addr()
         .context("the listener has no address")?;
-    let counters = Counters::default();
     let sink = web::Data::new(Sink {
         store: store.clone(),
         series: series.clone(),
@@ -155,7 +172,9 @@ fn bind(
         hosts: settings.allowed_hosts.clone(),
         origins: settings.allowed_origins.clone(),
     });
-    let counters = web::Data::new(counters);
+    let counters = web::Data::new(counters.clone());
+    let connections = Connections::new(settings.memory_bytes);
+    let all = web::Data::new(connections.clone());
     let app = move || {
         App::new()
             .app_data(store.clone())
@@ -167,21 +186,61 @@ fn bind(
             .app_data(sink.clone())
             .app_data(sources.clone())
             .app_data(answers.clone())
+            .app_data(all.clone())
             .wrap(from_fn(listen::head_as_get))
             .wrap(from_fn(guard))
             .configure(crate::routes)
             .default_service(web::to(nothing_here))
     };
-    let server = HttpServer::new(app)
+    let server = serve(listener, connections, app).context("the listener cannot be used")?;
+    Ok((server, address))
+}
+
+/// As `HttpServer` of actix-web does it, but for what the server reads: that comes through a [`Connection`].
+fn serve<A, S, B>(
+    listener: TcpListener,
+    connections: Connections,
+    app: impl Fn() -> A + Send + Clone + 'static,
+) -> std::io::Result<Server>
+where
+    A: actix_service::IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig, Response = ServiceResponse<B>, Error = Error>,
+    S: 'static,
+    S::InitError: std::fmt::Debug,
+    B: MessageBody + 'static,
+{
+    let server = Server::build();
+    let stopping = server.graceful_shutdown_signal();
+    let most = connections.most().div_ceil(WORKERS);
+    let service = move || {
+        let (stopping, connections) = (stopping.clone(), connections.clone());
+        let http = HttpService::build()
+            .keep_alive(KeepAlive::Timeout(HEAD_TIMEOUT))
+            .client_request_timeout(HEAD_TIMEOUT)
+            .client_disconnect_timeout(LAST_WORDS)
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .on_connect_ext(|connection: &Connection, data| {
+                data.insert(connection.flow().clone());
+            })
+            .finish(map_config(app(), |()| AppConfig::default()));
+        fn_service(move |io: TcpStream| {
+            let peer = io.peer_addr().ok();
+            let connection = Connection::new(io, &connections);
+            async move { Ok((connection, Protocol::Http1, peer)) }
+        })
+        .and_then(http)
+    };
+    let server = server
         .workers(WORKERS)
-        .max_connections(MAX_CONNECTIONS)
         .worker_max_blocking_threads(MAX_THREADS)
+        .max_concurrent_connections(most)
         .disable_signals()
         .shutdown_timeout(DRAIN_SECONDS)
-        .listen(listener)
-        .context("the listener cannot be used")?
-        .run();
-    Ok((server, address))
+        .listen("console", listener, service)?;
+    Ok(server.run())
 }
 
 /// No such path, or not by this method.

@@ -63,6 +63,7 @@ async fn stats(sources: web::Data<Sources>) -> HttpResponse {
         "rejected_spans": rejected(&counts, Signal::Traces),
         "rejected_logs": rejected(&counts, Signal::Logs),
         "rejected_data_points": rejected(&counts, Signal::Metrics),
+        "skipped_scrapes": counts.skipped_scrapes,
         "requests": Value::Object(requests),
     }))
 }
@@ -92,6 +93,10 @@ async fn metrics(sources: web::Data<Sources>) -> HttpResponse {
             "console_rejected_items_total{{signal=\"{signal}\",reason=\"{reason}\"}} {count}"
         );
     }
+    let name = "console_skipped_scrapes_total";
+    let help = "Scrapes whose page found no room. What was known of the target stays.";
+    family(&mut page, name, "counter", help);
+    let _ = writeln!(page, "{name} {}", counts.skipped_scrapes);
     family(
         &mut page,
         "console_requests_total",

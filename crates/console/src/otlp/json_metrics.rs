@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::each::each;
 use super::json::{KeyValue, attributes, parse};
 use super::lax::{Double, Enum, Id, Integer, List, Names, Text};
+use super::metrics::too_long_name;
 use super::{Refusal, UNDECODABLE};
 
 /// The longest that name and unit of a metric may be together, since every point gets them.
@@ -47,13 +48,13 @@ struct Common<'a> {
 pub(super) fn points(metric: &str, give: &mut dyn FnMut(&str)) -> Result<(), Refusal> {
     let parts: Parts<'_> = parse(metric, "metric")?;
     let text = |part: Option<&RawValue>| part.map_or("null", |part| part.get()).to_owned();
-    let head = format!(
+    let mut head = format!(
         "\"name\":{},\"unit\":{}",
         text(parts.name),
         text(parts.unit)
     );
     if head.len() > MAX_HEAD {
-        return Err(Refusal::too_large("name and unit of a metric", MAX_HEAD));
+        head = format!("\"name\":\"{}\"", too_long_name());
     }
     let kinds = [
         ("gauge", parts.gauge),

@@ -29,11 +29,17 @@ pub(super) fn convert(
         rejected.add_many("metric_without_name", points::count(&data));
         return;
     }
+    if metric.name.len() > MAX_NAME || metric.unit.len() > MAX_NAME {
+        let why = format!("the name or unit of a metric has more than {MAX_NAME} bytes");
+        rejected.refuse_many("name_too_long", points::count(&data), why);
+        return;
+    }
     let form = match &data {
         Data::Gauge(_) => Form::Gauge,
         Data::Sum(sum) if sum.is_monotonic => Form::Counter,
         _ => Form::Other,
     };
+    // They fit, but may hold a secret.
     let (name, unit) = (cut(metric.name, MAX_NAME), cut(metric.unit, MAX_NAME));
     let name = metric_name(&name, &unit, form);
     let refused = match &data {
@@ -60,6 +66,11 @@ pub(super) fn convert(
         Data::Summary(summary) => points::summaries(&name, summary.data_points, &mut out),
         Data::ExponentialHistogram(_) => {}
     }
+}
+
+/// Stands for a name or unit that is too long to be given to every point: so each of them is refused and counted.
+pub(super) fn too_long_name() -> String {
+    "n".repeat(MAX_NAME + 1)
 }
 
 /// Unspecified is taken for cumulative: the mapping to JSON leaves zero out, and senders that mean delta say so.

@@ -13,7 +13,7 @@ use crate::samples::{Exemplar, Labels, Sample, sanitized};
 /// Set on a point that only says that there is no value now.
 const NO_RECORDED_VALUE: u32 = 1;
 
-/// The most buckets of a histogram; none in the field has a tenth of it.
+/// The most buckets of a histogram and quantiles of a summary; none in the field has a tenth of it.
 const MAX_BUCKETS: usize = 512;
 
 /// Where samples and refusals go.
@@ -61,6 +61,7 @@ impl Out<'_> {
             value,
             timestamp_us: point.timestamp_us,
             exemplar: point.exemplar,
+            begins: false,
         });
     }
 }
@@ -170,9 +171,14 @@ pub(super) fn summaries(name: &str, points: Vec<proto::SummaryDataPoint>, out: &
         if point.flags & NO_RECORDED_VALUE != 0 {
             continue;
         }
+        if point.quantile_values.len() > MAX_BUCKETS {
+            let why = format!("a summary has more than {MAX_BUCKETS} quantiles");
+            out.rejected.refuse_many("too_many_quantiles", 1, why);
+            continue;
+        }
         let labels = out.labels(point.attributes);
         let common = at(point.time_unix_nano);
-        for quantile in point.quantile_values.iter().take(MAX_BUCKETS) {
+        for quantile in &point.quantile_values {
             let labels = with(&labels, "quantile", number(quantile.quantile));
             out.push(name.to_owned(), labels, quantile.value, common);
         }

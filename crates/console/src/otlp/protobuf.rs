@@ -9,6 +9,7 @@ use prost::encoding::{
 };
 
 use super::elements::{self, Shape};
+use super::metrics::too_long_name;
 use super::values::scope;
 use super::{Decoder, Origin, Refusal, Signal, UNDECODABLE, origin, resource};
 
@@ -92,20 +93,23 @@ fn one_item(signal: Signal, item: &[u8], origin: &Origin, decoder: &mut Decoder<
 
 /// Hands out a metric as often as it has data points, each time with one of them.
 fn points(metric: &[u8], each: &mut dyn FnMut(&[u8])) -> Result<(), Refusal> {
-    let mut head = Vec::new();
+    let (mut head, mut is_too_long) = (Vec::new(), false);
     let mut data = None;
     let mut rest = metric;
     while !rest.is_empty() {
         let next = Field::next(&mut rest).map_err(undecodable("metric"))?;
         if HEAD.contains(&next.number) {
-            head.extend_from_slice(next.whole);
+            match head.len() + next.whole.len() <= MAX_HEAD {
+                true => head.extend_from_slice(next.whole),
+                false => is_too_long = true,
+            }
         } else if DATA.contains(&next.number) {
             // Of several the last one counts, as with any field of protobuf.
             data = next.content.map(|content| (next.number, content));
         }
-        if head.len() > MAX_HEAD {
-            return Err(Refusal::too_large("name and unit of a metric", MAX_HEAD));
-        }
+    }
+    if is_too_long {
+        head = field(HEAD[0], too_long_name().as_bytes());
     }
     let Some((kind, data)) = data else {
         each(&head);

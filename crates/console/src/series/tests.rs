@@ -11,6 +11,7 @@ fn sample(name: &str, labels: &[(&str, &str)], value: f64) -> Sample {
         value,
         timestamp_us: None,
         exemplar: None,
+        begins: true,
     }
 }
 
@@ -151,14 +152,20 @@ fn senders_leave_room_for_targets_and_each_other() {
             .map(|i| sample(name, &[("x", &i.to_string())], 1.0))
             .collect::<Vec<_>>()
     };
-    assert!(store.merge("loud", &own(), flood("m"), 10) > 0);
+    assert!(store.merge("loud", "loud", &own(), flood("m"), 10) > 0);
     assert!(store.bytes() <= limit / 2);
     assert_eq!(
-        store.merge("quiet", &own(), vec![sample("m", &[], 1.0)], 10),
+        store.merge("quiet", "quiet", &own(), vec![sample("m", &[], 1.0)], 10),
         0
     );
     for sender in 0..100 {
-        store.merge(&format!("{sender}"), &own(), flood("m"), 10);
+        store.merge(
+            &format!("{sender}"),
+            &format!("{sender}"),
+            &own(),
+            flood("m"),
+            10,
+        );
     }
     assert!(store.bytes() <= limit / 4 * 3);
     let (kept, dropped) = store.replace("a:1", &own(), vec![sample("m", &[], 1.0)], 10);

@@ -288,3 +288,57 @@ async fn head_is_get_without_a_body() {
         (405, "GET, HEAD")
     );
 }
+
+#[tokio::test]
+async fn every_path_says_by_which_methods_it_can_be_asked_for() {
+    let console = Running::start();
+    let (read, forms, sent) = ("GET, HEAD", "GET, HEAD, POST", "POST");
+    for (path, allowed) in [
+        ("/", read),
+        ("/trace/1", read),
+        ("/static/app.js", read),
+        ("/ready", read),
+        ("/live", read),
+        ("/metrics", read),
+        ("/api/stats", read),
+        ("/api/logs", read),
+        ("/api/metrics", read),
+        ("/api/targets", read),
+        ("/api/alerts", read),
+        ("/api/services", read),
+        ("/api/services/shop/operations", read),
+        ("/api/operations", read),
+        ("/api/traces", read),
+        ("/api/traces/1", read),
+        ("/api/dependencies", read),
+        ("/api/v3/services", read),
+        ("/api/v3/operations", read),
+        ("/api/v3/traces", read),
+        ("/api/v3/traces/1", read),
+        ("/api/console/traces", read),
+        ("/api/console/traces/1", read),
+        ("/loki/api/v1/query", forms),
+        ("/loki/api/v1/query_range", forms),
+        ("/loki/api/v1/labels", forms),
+        ("/loki/api/v1/label", forms),
+        ("/loki/api/v1/series", forms),
+        ("/loki/api/v1/label/level/values", read),
+        ("/v1/traces", sent),
+        ("/v1/logs", sent),
+        ("/v1/metrics", sent),
+        ("/otlp/v1/logs", sent),
+    ] {
+        for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "TRACE"] {
+            let method: reqwest::Method = method.parse().expect("a method");
+            let is_allowed = allowed.split(", ").any(|known| known == method.as_str());
+            let url = format!("{}{path}", console.url);
+            let reply = Reply::to(console.client.request(method.clone(), url)).await;
+            let expected = if is_allowed { "" } else { allowed };
+            assert_eq!(
+                (reply.status == 405, reply.header("allow")),
+                (!is_allowed, expected),
+                "{method} {path}"
+            );
+        }
+    }
+}

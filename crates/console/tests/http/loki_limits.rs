@@ -187,6 +187,9 @@ async fn a_form_is_bounded_and_charged() {
         waiting.push(stream);
     }
     assert!(waiting.len() >= 64, "{} take no 4 MiB", waiting.len());
+    let spaces = " ".repeat((4 << 20) - 2) + "{}";
+    let sent = console.post("/v1/traces", "application/json", spaces.into_bytes());
+    assert_eq!(Reply::to(sent).await.status, 200, "senders find room");
 }
 
 #[tokio::test]

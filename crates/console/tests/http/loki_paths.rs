@@ -86,7 +86,7 @@ async fn forms_are_read_too() {
     let put = Reply::to(console.client.put(&url)).await;
     assert_eq!(
         (put.status.as_u16(), put.header("allow")),
-        (405, "GET, POST")
+        (405, "GET, HEAD, POST")
     );
     let get = console.get("/otlp/v1/logs").await;
     assert_eq!((get.status.as_u16(), get.header("allow")), (405, "POST"));

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod api;
+mod connections;
 mod guard;
 mod harness;
 mod hostile;
@@ -14,4 +15,5 @@ mod memory;
 mod naming;
 mod payload;
 mod readers;
+mod reported;
 mod scraping;

@@ -1,5 +1,7 @@
 //! The budget.
 
+use serde_json::{Value, json};
+
 use crate::harness::Running;
 use crate::payload::{log, logs, span, trace_id, traces};
 
@@ -150,4 +152,46 @@ async fn the_first_span_too_many_is_told_to_its_sender() {
     let page = console.get("/metrics").await.text();
     let counted = "console_rejected_items_total{signal=\"traces\",reason=\"trace_full\"} 1";
     assert!(page.contains(counted), "{page}");
+}
+
+/// Sends so many gauges; returns whether there was room for all of them.
+async fn gauges(console: &Running, service: &str, instance: usize, count: usize) -> bool {
+    let text = |key: &str, value: &str| json!({"key": key, "value": {"stringValue": value}});
+    let instance = text("service.instance.id", &instance.to_string());
+    let resource = json!({"attributes": [text("service.name", service), instance]});
+    let point = |i: usize| json!({"attributes": [text("i", &i.to_string())], "asInt": "1"});
+    let points: Vec<Value> = (0..count).map(point).collect();
+    let metrics = json!([{"name": "g", "gauge": {"dataPoints": points}}]);
+    let body = json!({"resourceMetrics": [{"resource": resource, "scopeMetrics": [{"metrics": metrics}]}]});
+    let reply = console.send_json("/v1/metrics", &body).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.text() == "{}"
+}
+
+#[tokio::test]
+async fn a_sender_gets_no_more_by_many_instances() {
+    let console = Running::with_memory(BUDGET);
+    let mut taken = 0;
+    for instance in 0..40 {
+        taken += u32::from(gauges(&console, "loud", instance, 50).await);
+    }
+    assert!((1..40).contains(&taken), "{taken} of 40 instances");
+    assert!(gauges(&console, "quiet", 1, 50).await, "half is for others");
+}
+
+#[tokio::test]
+async fn a_flood_of_names_counts_as_one_sender() {
+    let console = Running::with_memory(BUDGET);
+    for known in 0..32 {
+        assert!(gauges(&console, &format!("known{known}"), 1, 1).await);
+    }
+    let mut taken = 0;
+    for name in 0..40 {
+        taken += u32::from(gauges(&console, &format!("flood{name}"), 1, 50).await);
+    }
+    assert!((1..40).contains(&taken), "{taken} of 40 names");
+    assert!(
+        gauges(&console, "known7", 1, 50).await,
+        "half is for others"
+    );
 }

@@ -311,3 +311,63 @@ async fn the_targets_file_is_read_again_and_a_bad_one_changes_nothing() {
         .until("/api/metrics?name=odd", |answer| *answer == json!([]))
         .await;
 }
+
+/// A page of so many bytes.
+fn page(bytes: usize) -> Behaviour {
+    let comment = format!("# {}\n", "c".repeat(bytes));
+    Behaviour::Answers(format!("{comment}{}", exposition(1)))
+}
+
+/// Uploads that do not end, and take all the room that bodies have.
+async fn uploads(console: &Running) -> Vec<tokio::net::TcpStream> {
+    let mut open = Vec::new();
+    for size in [5 << 20, 512 << 10, 256 << 10, 128 << 10, 64 << 10] {
+        let stream = tokio::net::TcpStream::connect(console.address).await;
+        let mut stream = stream.expect("a connection");
+        let head = "POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 6000000\r\n\r\n";
+        let body = [head.as_bytes(), &vec![b' '; size]].concat();
+        stream.write_all(&body).await.expect("room");
+        open.push(stream);
+    }
+    let is_full = |stats: &Value| stats["under_way_bytes"].as_u64() > Some(5_900_000);
+    console.until("/api/stats", is_full).await;
+    open
+}
+
+#[tokio::test]
+async fn uploads_do_not_make_targets_look_down() {
+    let target = Target::start(page(512 << 10)).await;
+    let (_directory, file) = file();
+    write_targets(&file, &json!([group(&[&target.address], "gateway")]));
+    let console = Running::with(Settings {
+        memory_bytes: 8 << 20,
+        max_body_bytes: 8 << 20,
+        targets_file: Some(file),
+        ..settings()
+    });
+    let last = |answer: &Value| answer["targets"][0]["last_scrape_us"].as_u64();
+    let is_up = |answer: &Value| answer["targets"][0]["up"] == true;
+    console.until("/api/targets", is_up).await;
+    let open = uploads(&console).await;
+    for _ in 0..3 {
+        let before = last(&console.json("/api/targets").await);
+        let next = |answer: &Value| last(answer) > before;
+        let after = console.until("/api/targets", next).await;
+        assert!(is_up(&after), "{after}");
+    }
+    // Pages that find no room even so say nothing about the target.
+    target.now(page(6 << 20));
+    let is_skipped = |stats: &Value| stats["skipped_scrapes"].as_u64() > Some(0);
+    console.until("/api/stats", is_skipped).await;
+    let state = console.json("/api/targets").await;
+    let why = state["targets"][0]["error"].as_str().unwrap_or_default();
+    assert!(is_up(&state) && why.contains("no room"), "{state}");
+    let up = "/api/metrics?name=up&label=service_name=gateway";
+    assert_eq!(console.json(up).await[0]["value"].as_f64(), Some(1.0));
+    let page = console.get("/metrics").await.text();
+    assert!(!page.contains("console_skipped_scrapes_total 0"), "{page}");
+    drop(open);
+    target.now(Behaviour::Answers(exposition(1)));
+    let is_well = |answer: &Value| is_up(answer) && answer["targets"][0]["error"].is_null();
+    console.until("/api/targets", is_well).await;
+}

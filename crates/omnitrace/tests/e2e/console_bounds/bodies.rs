@@ -127,11 +127,11 @@ pub fn groups_of_one_sender(count: usize) -> Vec<u8> {
     gzip(&one.repeat(count))
 }
 
-/// Log records without a trace whose resources are large and all different.
-pub fn logs_with_resources(count: usize) -> Vec<u8> {
+/// Log records without a trace whose resources are so large and all different.
+pub fn logs_with_resources(count: usize, bytes: usize) -> Vec<u8> {
     let body = field(2, &field(5, &field(1, b"line")));
     let groups = (0..count).map(|i| {
-        let pod = format!("{i}{}", "x".repeat(1_700));
+        let pod = format!("{i}{}", "x".repeat(bytes));
         group("jobs", &field(1, &attribute("pod", &pod)), &body)
     });
     gzip(&groups.flatten().collect::<Vec<u8>>())
@@ -143,4 +143,33 @@ pub fn long_spans(round: u64, count: u64) -> Vec<u8> {
     let first = round * PER_ROUND;
     let spans = (first..first + count).flat_map(|i| span(i + 1, 1, &text));
     gzip(&group("long", &[], &spans.collect::<Vec<u8>>()))
+}
+
+/// Points of 20 labels each, of which no two points have the same.
+pub fn sets_of_labels(count: usize) -> Vec<u8> {
+    let labels = |i: usize| (0..20).map(move |k| attribute(&format!("k{k}"), &i.to_string()));
+    let value = [&[4 << 3 | 1][..], &1_f64.to_le_bytes()].concat();
+    let point = |i: usize| {
+        let labels = labels(i).flat_map(|label| field(7, &label));
+        field(1, &[labels.collect(), value.clone()].concat())
+    };
+    let points: Vec<u8> = (0..count).flat_map(point).collect();
+    let metric = field(2, &[field(1, b"l"), field(5, &points)].concat());
+    gzip(&group("labels", &[], &metric))
+}
+
+/// Summaries of 512 quantiles, all different.
+pub fn quantiles(count: usize) -> Vec<u8> {
+    let quantile = |i: u32| {
+        let quantile = (f64::from(i) / 512.0).to_le_bytes();
+        field(6, &[&[1 << 3 | 1][..], &quantile].concat())
+    };
+    let quantiles: Vec<u8> = (0..512).flat_map(quantile).collect();
+    let point = |i: usize| {
+        let label = field(7, &attribute("i", &i.to_string()));
+        field(1, &[label, quantiles.clone()].concat())
+    };
+    let points: Vec<u8> = (0..count).flat_map(point).collect();
+    let metric = [field(1, b"q"), field(11, &points)].concat();
+    gzip(&group("quantiles", &[], &field(2, &metric)))
 }

@@ -1,0 +1,88 @@
+//! Connections that cost the console something before there is a request, or behind one.
+
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::{Console, Outcome, Watch, bodies};
+
+/// Just below the largest head that is taken.
+const HEAD: usize = 32_000;
+
+/// How long a connection may take what is sent to it.
+const TAKES: Duration = Duration::from_secs(2);
+
+/// Connects and sends; whoever is hung up on meanwhile has sent enough.
+async fn send(console: &Console, bytes: &[u8]) -> TcpStream {
+    let stream = TcpStream::connect(console.address).await;
+    let mut stream = stream.expect("a connection");
+    let _ = timeout(TAKES, stream.write_all(bytes)).await;
+    stream
+}
+
+/// As many descriptors as the attack needs.
+fn descriptors(count: usize) {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("Linux");
+    let needed = (count as u64 + 200).max(soft);
+    setrlimit(Resource::RLIMIT_NOFILE, needed.min(hard), hard).expect("within the hard limit");
+}
+
+/// Heads of requests that never end: the first on a connection, one behind an answer, and one that is too large.
+pub async fn heads(budget_mib: u64, count: usize) -> Outcome {
+    let console = Console::start(budget_mib).await;
+    descriptors(count);
+    let watch = Watch::start(&console);
+    let request = "GET /ready HTTP/1.1\r\nhost: localhost\r\n";
+    let head = |size: usize| format!("{request}x: {}", "x".repeat(size));
+    let kinds = [
+        head(HEAD),
+        format!("{request}\r\n{}", head(HEAD)),
+        head(125_000),
+    ];
+    let mut open = Vec::new();
+    for kind in kinds.iter().cycle().take(count) {
+        open.push(send(&console, kind.as_bytes()).await);
+    }
+    console
+        .outcome(
+            format!("{count} connections with a head that never ends"),
+            watch,
+        )
+        .await
+}
+
+/// Requests with many headers, as many as fit behind questions that are answered slowly.
+pub async fn followers(budget_mib: u64, count: usize, rounds: usize) -> Outcome {
+    let console = Console::start(budget_mib).await;
+    descriptors(count);
+    let logs = bodies::logs_with_resources(1_000, 1_700);
+    assert_eq!(console.send("/v1/logs", logs).await, 200);
+    let watch = Watch::start(&console);
+    let slow = "GET /loki/api/v1/query_range?step=1&query=sum%20by%20(pod)%20(count_over_time(%7Bservice_name%3D%22jobs%22%7D%5B5m%5D)) HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let headers: String = (10..67).map(|i| format!("{i}:\r\n")).collect();
+    let follower = format!("GET /ready HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
+    let requests = format!("{slow}{}", follower.repeat(120_000 / follower.len()));
+    for _ in 0..rounds {
+        let all = (0..count).map(|_| send(&console, requests.as_bytes()));
+        drop(futures_util::future::join_all(all).await);
+    }
+    console
+        .outcome(
+            format!("400 requests of many headers behind a slow one, on {count} connections"),
+            watch,
+        )
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unfinished_heads_are_in_the_budget_and_keep_nobody_out() {
+    heads(8, 600).await.check();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_a_request_is_in_the_budget() {
+    followers(8, 100, 1).await.check();
+}
