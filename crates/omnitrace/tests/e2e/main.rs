@@ -49,6 +49,7 @@ mod restarts;
 mod silence;
 mod smoke;
 mod stack_alertmanager;
+mod stack_alertmanager_config;
 mod stack_alerts;
 mod stack_causes;
 mod stack_doctor;
