@@ -244,26 +244,45 @@ fn follows(head: &[u8]) -> Option<Follows> {
         Ok(httparse::Status::Partial) => return None,
         Err(_) => return Some(Follows::Nothing),
     }
-    let value = |name: &str| {
-        let mut headers = request.headers.iter();
-        let found = headers.find(|header| header.name.eq_ignore_ascii_case(name));
-        found.map(|header| header.value)
+    let values = |name: &'static str| {
+        let named = move |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case(name);
+        request
+            .headers
+            .iter()
+            .filter(named)
+            .map(|header| header.value)
     };
-    let length = value("content-length").and_then(|value| std::str::from_utf8(value).ok());
-    let length = length.and_then(|length| length.trim().parse().ok());
-    let is_chunked = value("transfer-encoding").is_some();
-    let has_body = is_chunked || length.is_some_and(|length: u64| length > 0);
+    let Some(length) = length(values("content-length")) else {
+        return Some(Follows::Nothing);
+    };
+    let is_chunked = match values("transfer-encoding").collect::<Vec<_>>()[..] {
+        [] => false,
+        [one] if request.version == Some(1) && one.eq_ignore_ascii_case(b"chunked") => true,
+        // The server refuses it, or reads it in a way of its own.
+        _ => return Some(Follows::Nothing),
+    };
+    let has_body = is_chunked || length > 0;
     let is_websocket =
-        value("upgrade").is_some_and(|value| value.to_ascii_lowercase().starts_with(b"websocket"));
+        values("upgrade").any(|value| value.to_ascii_lowercase().starts_with(b"websocket"));
     Some(match request.method.unwrap_or_default() {
         // Nobody reads what follows these.
         "CONNECT" => Follows::Nothing,
         "GET" | "HEAD" if has_body => Follows::Nothing,
         _ if is_websocket => Follows::Nothing,
         _ if is_chunked => Follows::Chunks,
-        _ if has_body => Follows::Bytes(length.unwrap_or_default()),
+        _ if has_body => Follows::Bytes(length),
         _ => Follows::Head,
     })
+}
+
+/// The length of a body, 0 if none is given; `None` for what the server refuses.
+fn length<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<u64> {
+    let Some(value) = values.next() else {
+        return Some(0);
+    };
+    let is_number = values.next().is_none() && value.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(value).ok().filter(|_| is_number)?;
+    text.parse().ok()
 }
 
 impl AsyncRead for Connection {
@@ -281,7 +300,7 @@ impl AsyncRead for Connection {
                 if this.flow.is_held_up(cx) {
                     return Poll::Pending;
                 }
-                if this.place.is_none() {
+                if this.place.is_none() && !this.flow.is_answered() {
                     this.place = Some(this.all.wait(&this.flow));
                 }
             }
@@ -293,7 +312,10 @@ impl AsyncRead for Connection {
             }
             match this.fill(cx)? {
                 Poll::Ready(true) => {}
-                Poll::Pending if !this.flow.is_closed() => return Poll::Pending,
+                // Who has sent a head meanwhile may go on.
+                Poll::Pending if this.stage != Stage::Head || !this.flow.is_closed() => {
+                    return Poll::Pending;
+                }
                 Poll::Ready(false) | Poll::Pending => return Poll::Ready(Ok(())),
             }
         }
@@ -370,6 +392,26 @@ mod tests {
             ),
             ("GET / HTTP/1.1\r\nupgrade: h2c", Some(Follows::Head)),
             ("CONNECT a:1 HTTP/1.1", Some(Follows::Nothing)),
+            (
+                "POST / HTTP/1.1\r\ncontent-length: +7",
+                Some(Follows::Nothing),
+            ),
+            (
+                "POST / HTTP/1.1\r\ncontent-length: 7\r\ncontent-length: 7",
+                Some(Follows::Nothing),
+            ),
+            (
+                "POST / HTTP/1.1\r\ntransfer-encoding: identity\r\ncontent-length: 7",
+                Some(Follows::Nothing),
+            ),
+            (
+                "POST / HTTP/1.1\r\ntransfer-encoding: gzip, chunked",
+                Some(Follows::Nothing),
+            ),
+            (
+                "POST / HTTP/1.0\r\ntransfer-encoding: chunked",
+                Some(Follows::Nothing),
+            ),
             ("\0", Some(Follows::Nothing)),
             ("", None),
         ] {

@@ -55,12 +55,9 @@ impl Connections {
     pub fn open(&self) -> Arc<Flow> {
         let mut waiting = self.waiting();
         waiting.open += 1;
-        let oldest = match waiting.open > self.0.most / 8 * 7 {
-            true => waiting.places.pop_first(),
-            false => None,
-        };
-        drop(waiting);
-        if let Some((_, flow)) = oldest {
+        if waiting.open > self.0.most / 8 * 7
+            && let Some((_, flow)) = waiting.places.pop_first()
+        {
             flow.close();
         }
         Arc::default()
@@ -119,6 +116,8 @@ struct State {
     /// A head was handed on, and its request has not begun: the one before it is still being answered.
     has_next: bool,
     is_too_large: bool,
+    /// The answer to a request is still being worked out or read.
+    is_answered: bool,
     is_closed: bool,
     reader: Option<Waker>,
 }
@@ -135,11 +134,26 @@ impl Flow {
     pub fn begin(&self) -> bool {
         let mut state = self.state();
         state.has_next = false;
+        state.is_answered = true;
         let reader = state.reader.take();
         let is_too_large = state.is_too_large;
         drop(state);
         reader.into_iter().for_each(Waker::wake);
         is_too_large
+    }
+
+    /// Its answer has been read; the reader is woken, to wait for a head.
+    pub fn end(&self) {
+        let mut state = self.state();
+        state.is_answered = false;
+        let reader = state.reader.take();
+        drop(state);
+        reader.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether a request is still being answered.
+    pub fn is_answered(&self) -> bool {
+        self.state().is_answered
     }
 
     /// Whether the next head has to wait; then the reader is woken when it has not any more.
@@ -184,6 +198,15 @@ mod tests {
         let closed: Vec<bool> = flows.iter().map(|flow| flow.is_closed()).collect();
         assert_eq!(closed[..3], [false, true, false], "the first has a request");
         assert_eq!(Connections::new(1 << 40).most(), 768);
+    }
+
+    #[test]
+    fn a_flow_is_answered_until_its_answer_ends() {
+        let flow = Flow::default();
+        flow.handed_on(false);
+        assert!(!flow.begin() && flow.is_answered());
+        flow.end();
+        assert!(!flow.is_answered());
     }
 
     #[test]

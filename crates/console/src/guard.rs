@@ -1,13 +1,16 @@
 //! What stands in front of every handler: counting, whom we answer, security headers.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use actix_web::body::{BoxBody, MessageBody};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{RequestHead, ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
+use actix_web::web::Bytes;
 use actix_web::{Error, HttpResponse, web};
 use listen::{Host, Hosts, Refusal};
 
@@ -48,9 +51,10 @@ pub(crate) async fn guard(
         .as_ref()
         .and_then(|doors| doors.origins.allowed(request.head()));
     let is_api = is_api(request.path());
-    let mut response = match turn(&request) {
+    let mut turn = Turn(request.conn_data::<Arc<Flow>>().cloned(), None);
+    let mut response = match turn.begin(&request) {
         Err((status, why)) => request.into_response(problem(status, &why)),
-        Ok(_turn) => match doors.and_then(|doors| doors.refusal(request.head())) {
+        Ok(()) => match doors.and_then(|doors| doors.refusal(request.head())) {
             Some(refusal) => request.into_response(refusal),
             None if origin.is_some() && cors::is_preflight(request.head()) => {
                 let answer = cors::preflight(request.head());
@@ -66,29 +70,59 @@ pub(crate) async fn guard(
     if let Some(origin) = origin {
         cors::allow(response.headers_mut(), origin);
     }
-    Ok(response)
+    Ok(response.map_body(|_, body| Held { body, _turn: turn }.boxed()))
 }
 
-/// Whether a request may be answered: its head was handed on, and there are not too many others.
-fn turn(request: &ServiceRequest) -> Result<Option<Answering>, (StatusCode, String)> {
-    let is_too_large = request
-        .conn_data::<Arc<Flow>>()
-        .is_some_and(|flow| flow.begin());
-    if is_too_large {
-        let why = format!("the head of the request is larger than {MAX_HEAD} bytes");
-        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        return Err((status, why));
+/// A request's turn, which lasts until its answer has been read.
+struct Turn(Option<Arc<Flow>>, Option<Answering>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(flow) = &self.0 {
+            flow.end();
+        }
     }
-    // Those who ask whether it lives do not count.
-    let all = request.app_data::<web::Data<Connections>>();
-    let Some(all) = all.filter(|_| !matches!(request.path(), "/ready" | "/live")) else {
-        return Ok(None);
-    };
-    let busy = || {
+}
+
+/// An answer that keeps its turn.
+struct Held {
+    body: BoxBody,
+    _turn: Turn,
+}
+
+impl MessageBody for Held {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(cx)
+    }
+}
+
+impl Turn {
+    /// Begins, if the request may be answered: its head was handed on, and there are not too many others.
+    fn begin(&mut self, request: &ServiceRequest) -> Result<(), (StatusCode, String)> {
+        if self.0.as_ref().is_some_and(|flow| flow.begin()) {
+            let why = format!("the head of the request is larger than {MAX_HEAD} bytes");
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            return Err((status, why));
+        }
+        // Those who ask whether it lives do not count.
+        let all = request.app_data::<web::Data<Connections>>();
+        let Some(all) = all.filter(|_| !matches!(request.path(), "/ready" | "/live")) else {
+            return Ok(());
+        };
+        self.1 = all.answer();
         let why = "too many requests at once: try again";
-        (StatusCode::SERVICE_UNAVAILABLE, why.to_owned())
-    };
-    all.answer().map(Some).ok_or_else(busy)
+        let busy = || (StatusCode::SERVICE_UNAVAILABLE, why.to_owned());
+        self.1.is_some().then_some(()).ok_or_else(busy)
+    }
 }
 
 fn is_api(path: &str) -> bool {
@@ -160,6 +194,28 @@ mod tests {
         };
         let request = TestRequest::default().insert_header(("host", host));
         doors.refusal(request.to_http_request().head()).is_none()
+    }
+
+    #[actix_web::test]
+    async fn answers_on_connections_that_are_not_read_count_as_under_way() {
+        let app = actix_web::App::new()
+            .app_data(web::Data::new(Connections::new(8 << 20)))
+            .wrap(actix_web::middleware::from_fn(guard))
+            .default_service(web::to(async || "an answer"));
+        let app = actix_web::test::init_service(app).await;
+        let ask = async |path: &str| {
+            let request = TestRequest::with_uri(path).to_request();
+            actix_web::test::call_service(&app, request).await
+        };
+        let mut unread = Vec::new();
+        for _ in 0..204 {
+            unread.push(ask("/api/stats").await);
+        }
+        assert!(unread.iter().all(|answer| answer.status() == 200));
+        assert_eq!(ask("/api/stats").await.status(), 503);
+        assert_eq!(ask("/ready").await.status(), 200);
+        unread.pop();
+        assert_eq!(ask("/api/stats").await.status(), 200);
     }
 
     #[test]

@@ -164,3 +164,46 @@ async fn what_follows_a_request_that_has_no_body_is_not_read() {
         assert!(answer.starts_with("HTTP/1.1 200 "), "{more}: {answer}");
     }
 }
+
+#[tokio::test]
+async fn no_connection_takes_a_body_for_a_request() {
+    let console = Running::start();
+    let last = "GET /live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let chunks = "2\r\n{}\r\n0\r\n\r\n";
+    for (version, framing, body, answers) in [
+        ("1.1", "content-length: 2", "{}", 2),
+        ("1.1", "transfer-encoding: Chunked", chunks, 2),
+        (
+            "1.1",
+            "content-length: 2\r\ntransfer-encoding: chunked",
+            chunks,
+            1,
+        ),
+        ("1.1", "content-length: +2", "{}", 1),
+        ("1.1", "content-length: 2, 2", "{}", 1),
+        ("1.1", "content-length: 2\r\ncontent-length: 0", "{}", 1),
+        ("1.1", "transfer-encoding: gzip, chunked", chunks, 1),
+        (
+            "1.1",
+            "transfer-encoding: identity\r\ntransfer-encoding: chunked",
+            chunks,
+            1,
+        ),
+        (
+            "1.1",
+            "transfer-encoding: identity\r\ncontent-length: 2",
+            "{}",
+            1,
+        ),
+        ("1.0", "transfer-encoding: chunked", chunks, 1),
+    ] {
+        let head = format!("POST /v1/traces HTTP/{version}\r\nhost: localhost\r\n");
+        let kind = "content-type: application/json\r\nconnection: keep-alive\r\n";
+        let text = format!("{head}{kind}{framing}\r\n\r\n{body}{last}");
+        let mut stream = connect(&console, &text).await;
+        let answer = rest(&mut stream).await;
+        let count = answer.matches("HTTP/1.").count();
+        assert_eq!(count, answers, "{version} {framing}: {answer}");
+        assert!(answers == 2 || !answer.contains(" 200 "), "{answer}");
+    }
+}
