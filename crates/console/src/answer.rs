@@ -1,6 +1,8 @@
 //! Answers that several APIs share, charged to the budget until they are sent.
 
 mod pace;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -17,6 +19,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder, web};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use crate::budget::{Account, Budget, Use};
 use crate::params::BadParameter;
@@ -119,28 +122,28 @@ impl Answers {
     where
         E: From<Refused> + Send + 'static,
     {
-        let pace = Pace::begin(self).await;
-        let mut page = Page {
+        let mut page = self.begin().await;
+        let job = move || {
+            page.pace.start();
+            let page = job(page);
+            page.map(Page::end)
+        };
+        let page = web::block(job).await.map_err(|_| Refused::stopping())??;
+        Ok(HttpResponse::Ok()
+            .content_type("application/json")
+            .body(Sending::new(page)))
+    }
+
+    async fn begin(&self) -> Page {
+        Page {
             pieces: VecDeque::new(),
             last: Vec::new(),
             gathered: 0,
             held: 0,
             account: self.budget.account(Use::Answer),
             most: self.budget.most(Use::Answer),
-            pace,
-        };
-        let job = move || {
-            page.pace.start();
-            let page = job(page);
-            page.map(|mut page| {
-                page.pace.end();
-                page
-            })
-        };
-        let page = web::block(job).await.map_err(|_| Refused::stopping())??;
-        Ok(HttpResponse::Ok()
-            .content_type("application/json")
-            .body(Sending::new(page)))
+            pace: Pace::begin(self).await,
+        }
     }
 }
 
@@ -244,8 +247,19 @@ impl Page {
     }
 
     fn covers(&mut self) -> bool {
-        let written = (self.pieces.len() + usize::from(self.last.capacity() > 0)) * PIECE;
-        self.account.cover(self.gathered + self.held + written)
+        self.account
+            .cover(self.gathered + self.held + self.written())
+    }
+
+    fn written(&self) -> usize {
+        (self.pieces.len() + usize::from(self.last.capacity() > 0)) * PIECE
+    }
+
+    /// Computed: only what is written is left.
+    fn end(mut self) -> Self {
+        self.pace.end();
+        self.account.keep(self.written());
+        self
     }
 }
 
@@ -314,25 +328,30 @@ type Left = Arc<Mutex<Option<(VecDeque<Bytes>, Account)>>>;
 struct Sending {
     left: Left,
     size: u64,
+    /// Ends it when its time is over.
+    end: JoinHandle<()>,
 }
 
 impl Sending {
     fn new(mut page: Page) -> Self {
         page.pieces.push_back(page.last.into());
-        let sizes = page.pieces.iter().map(|piece| piece.len() as u64);
-        let (size, count) = (sizes.sum(), page.pieces.len());
+        let size = page.pieces.iter().map(|piece| piece.len() as u64).sum();
         let left = Arc::new(Mutex::new(Some((page.pieces, page.account))));
-        // A smaller one waits in the buffers of the connection, which ends by itself when nobody reads.
-        if count > 4 {
-            let late = Arc::downgrade(&left);
-            actix_web::rt::spawn(async move {
-                tokio::time::sleep(READ_TIMEOUT).await;
-                if let Some(left) = late.upgrade() {
-                    drop(locked(&left).take());
-                }
-            });
-        }
-        Self { left, size }
+        // The connection does not ask for more while nobody reads, so the answer cannot look at the time itself.
+        let late = Arc::downgrade(&left);
+        let end = actix_web::rt::spawn(async move {
+            tokio::time::sleep(READ_TIMEOUT).await;
+            if let Some(left) = late.upgrade() {
+                drop(locked(&left).take());
+            }
+        });
+        Self { left, size, end }
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.end.abort();
     }
 }
 
@@ -356,31 +375,5 @@ impl MessageBody for Sending {
             return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
         };
         Poll::Ready(pieces.pop_front().map(Ok))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[actix_web::test]
-    async fn too_many_long_answers_are_told_to_come_again() {
-        let answers = Answers::new(Budget::new(64 << 20));
-        let long = |mut page: Page| -> Result<Page, Refused> {
-            while !page.pace.is_long() {
-                page.pass()?;
-            }
-            page.json("done")
-        };
-        let response = answers.compute(long).await.expect("a place");
-        assert_eq!(response.status(), StatusCode::OK);
-        let places = answers.places.clone();
-        let all = places.acquire_many_owned(MAX_LONG as u32).await;
-        let refused = answers.compute(long).await.expect_err("no place");
-        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
-        let short = answers.compute(|page| page.json("short")).await;
-        assert!(short.is_ok());
-        drop(all);
-        assert!(answers.compute(long).await.is_ok());
     }
 }

@@ -128,10 +128,16 @@ impl Account {
         true
     }
 
+    /// Makes it cover no more than so many bytes.
+    pub fn keep(&mut self, bytes: usize) {
+        let less = self.bytes.saturating_sub(bytes as u64);
+        self.budget.used()[self.of as usize] -= less;
+        self.bytes -= less;
+    }
+
     /// Makes it cover nothing again.
     pub fn clear(&mut self) {
-        self.budget.used()[self.of as usize] -= self.bytes;
-        self.bytes = 0;
+        self.keep(0);
     }
 }
 
@@ -160,6 +166,9 @@ mod tests {
         assert!(page.cover(2 << 20) && !page.cover((2 << 20) + 1));
         drop((first, second, page));
         assert!(answer.cover(12 << 20) && !answer.cover((12 << 20) + 1));
+        answer.keep(3 << 20);
+        answer.keep(4 << 20);
+        assert_eq!(budget.under_way(), 3 << 20);
         drop(answer);
         assert_eq!(budget.under_way(), 0);
     }

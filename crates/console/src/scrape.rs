@@ -42,7 +42,7 @@ const MIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the file of targets is looked at.
 const POLL: Duration = Duration::from_millis(500);
 
-/// What became of the last scrape of a target.
+/// What became of the last scrape of a target. One that found no room changes only `error`.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct TargetState {
     /// `host:port`.
@@ -228,9 +228,10 @@ impl Scraper {
             ticks.tick().await;
             let (started, now_us) = (Instant::now(), now_us());
             let scraped = self.scrape(&client, &target, now_us).await;
-            self.take(&target, scraped, now_us, &mut state);
-            state.last_scrape_us = Some(now_us);
-            state.duration_ms = Some(started.elapsed().as_secs_f64() * 1e3);
+            if self.take(&target, scraped, now_us, &mut state) {
+                state.last_scrape_us = Some(now_us);
+                state.duration_ms = Some(started.elapsed().as_secs_f64() * 1e3);
+            }
             self.targets.set(state.clone());
         }
     }
@@ -279,14 +280,14 @@ impl Scraper {
         Ok((self.series.forget_unheard(&source, started), dropped))
     }
 
-    /// What became of a scrape. One that found no room says nothing about the target.
+    /// What became of a scrape. One that found no room says nothing about the target; then `false`.
     fn take(
         &self,
         target: &Target,
         scraped: Result<(u64, u64), Lost>,
         now_us: u64,
         state: &mut TargetState,
-    ) {
+    ) -> bool {
         let source = source(target);
         (state.up, state.series, state.error) = match scraped {
             Ok((kept, 0)) => (true, kept, None),
@@ -300,12 +301,13 @@ impl Scraper {
                 self.counters.skipped_scrape();
                 let why = "no room for the page among all requests under way (--memory); what was known stays";
                 state.error = Some(why.to_owned());
-                return;
+                return false;
             }
         };
         let (up, source) = (up_sample(state.up), format!("{source}{UP}"));
         self.series
             .replace(&source, &target.labels, vec![up], now_us);
+        true
     }
 }
 

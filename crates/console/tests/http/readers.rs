@@ -1,57 +1,14 @@
 //! What one reader asks for, however large, is answered or refused, and holds nobody up.
 
-use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::harness::{Reply, Running};
-use crate::loki::ask;
-use crate::payload::{log, logs, span, span_id, trace_id, traces};
+use crate::harness::Running;
+use crate::payload::{span, span_id, trace_id, traces};
 
 const MIB: u64 = 1 << 20;
 
 /// Services that all call each other.
 const SERVICES: u64 = 40;
-
-/// Questions that take long, at once.
-const LONG: usize = 8;
-
-#[tokio::test(flavor = "multi_thread")]
-async fn short_questions_do_not_wait_for_long_ones() {
-    let console = Running::with_memory(256 * MIB);
-    let line = "abc ".repeat(250);
-    for _ in 0..2 {
-        let records = vec![log(9, &line, Some((1, 1))); 200];
-        console.take("/v1/logs", &logs("shop", records)).await;
-    }
-    let costly = format!(
-        "{{service_name=\"shop\"}}{}",
-        " !~ \"[a-c ]+[0-9]\"".repeat(10)
-    );
-    let url = reqwest::Url::parse_with_params(
-        &format!("{}/loki/api/v1/query_range", console.url),
-        [("query", costly.as_str()), ("start", "0")],
-    );
-    let url = url.expect("a URL");
-    let long: Vec<_> = (0..LONG)
-        .map(|_| tokio::spawn(Reply::to(console.client.get(url.clone()))))
-        .collect();
-    // They have come when they hold memory.
-    let came = |stats: &Value| stats["under_way_bytes"].as_u64() > Some(0);
-    console.until("/api/stats", came).await;
-    for (path, query) in [
-        ("query", "vector(1)"),
-        ("query_range", "{service_name=\"nobody\"}"),
-    ] {
-        assert_eq!(ask(&console, path, &[("query", query)]).await.status, 200);
-    }
-    assert_eq!(console.get("/api/traces?service=shop").await.status, 200);
-    let done = long.iter().filter(|long| long.is_finished()).count();
-    assert!(done <= LONG / 2, "{done} of {LONG} were answered first");
-    for reply in join_all(long).await {
-        let reply = reply.expect("no panic");
-        assert_eq!(reply.status, 200, "{}", reply.text());
-    }
-}
 
 /// Attributes, events and links that take far more as text than in memory, or much in memory.
 fn shapes() -> Vec<Value> {
@@ -109,9 +66,10 @@ async fn the_largest_trace_that_is_kept_can_be_read() {
                     "shape {number} of {memory} at {path}: {kept} spans"
                 );
             }
-            let found = console.get("/api/traces?service=shop%200").await.json();
-            let spans = found["data"][0]["spans"].as_array().map(Vec::len);
-            assert_eq!(spans, Some(kept as usize));
+            // Parsing all of it would take far longer.
+            let found = console.get("/api/traces?service=shop%200").await.text();
+            let spans = found.matches("\"operationName\":").count();
+            assert_eq!(spans, kept as usize);
         }
     }
 }
