@@ -191,6 +191,23 @@ impl Drop for Collector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payload::tests::{example, read};
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_kept_no_more_is_asked_again_while_enough_time_is_left_or_a_minute_later() {
+        let patience = Duration::from_secs(5);
+        let tls = BackendTls::default();
+        let collector = Collector::new(&Sources::default(), &tls, patience).expect("a collector");
+        let (payload, accepted) = (read(&example()).expect("a payload"), Utc::now());
+        collector.recent.add(accepted);
+        assert_eq!(collector.left(accepted), patience);
+        tokio::time::advance(patience * 3 / 4).await;
+        let evidence = collector.evidence(&payload, accepted).await;
+        let reasons = evidence.missing.iter().map(|missing| &*missing.reason);
+        assert_eq!(reasons.collect::<Vec<_>>(), [LATE; 3]);
+        tokio::time::advance(RECENT).await;
+        assert_eq!(collector.left(accepted), patience);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn no_clock_that_is_set_makes_what_was_just_accepted_old_or_late() {
