@@ -315,6 +315,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(4);
 
     fn backend() -> Backend {
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let place = Place {
             name: super::super::LOKI,
             variable: "LOKI_URL",

@@ -195,6 +195,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_kept_no_more_is_asked_again_while_enough_time_is_left_or_a_minute_later() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let patience = Duration::from_secs(5);
         let tls = BackendTls::default();
         let collector = Collector::new(&Sources::default(), &tls, patience).expect("a collector");
