@@ -19,7 +19,7 @@ const BLOCK_LIMIT: usize = 2900;
 /// Slack refuses longer headers.
 const HEADER_LIMIT: usize = 150;
 
-/// Four of them fit into a block.
+/// Four of them fit into a block, as they are sent.
 const LINK_LIMIT: usize = 600;
 
 /// The message.
@@ -109,11 +109,13 @@ fn unmarked(text: &str) -> String {
     out
 }
 
-/// `fire:`, `//evil.example`, behind a colon.
+/// `fire:`, `//evil.example`, behind a colon. Of the names of digits only one is an emoji; the others are times such as `10:30:45`.
 fn begins_emoji_or_address(rest: &[char]) -> bool {
     let in_name = |c: &&char| c.is_alphanumeric() || matches!(c, '_' | '-' | '+' | '\'');
-    let name = rest.iter().take_while(in_name).count();
-    rest.starts_with(&['/', '/']) || (name > 0 && rest.get(name) == Some(&':'))
+    let name: String = rest.iter().take_while(in_name).collect();
+    let closed = rest.get(name.chars().count()) == Some(&':');
+    let is_number = name != "100" && name.chars().all(|c| c.is_ascii_digit());
+    rest.starts_with(&['/', '/']) || (closed && !is_number)
 }
 
 /// At most `limit` characters as Slack counts them; what is cut is marked.
@@ -130,32 +132,42 @@ fn within(text: &str, limit: usize) -> String {
     text.chars().take_while(fits).chain(['…']).collect()
 }
 
-/// Never cuts an escape in two.
+/// Cuts neither an escape nor a link in two.
 fn fitting(text: String) -> String {
     let cut = within(&text, BLOCK_LIMIT);
     if cut == text {
         return text;
     }
-    match cut.rfind('\n') {
-        Some(line) if line > 0 => format!("{}\n…", &cut[..line]),
-        _ => match cut.rfind('&') {
-            Some(start) if cut.len() - start < 8 => format!("{}…", &cut[..start]),
-            _ => cut,
-        },
+    if let Some(line) = cut.rfind('\n').filter(|line| *line > 0) {
+        return format!("{}\n…", &cut[..line]);
     }
+    let open = |start, end| cut.rfind(start).filter(|at| !cut[*at..].contains(end));
+    let whole = [open('<', '>'), open('&', ';')].into_iter().flatten().min();
+    whole.map_or_else(|| cut.clone(), |end| format!("{}…", &cut[..end]))
 }
 
 /// An address that is too long for a block, or is only a path, is no link.
 fn link(url: &str, text: &str) -> String {
-    if !url.starts_with("http") || url.len() > LINK_LIMIT {
+    let address = address(url);
+    if !url.starts_with("http") || address.len() > LINK_LIMIT {
         return format!("{}: {}", escaped(text), escaped(&shortened(url, 200)));
     }
-    // The bar would end the address.
-    format!(
-        "<{}|{}>",
-        url.replace('|', "%7C").replace('&', "&amp;"),
-        escaped(text)
-    )
+    format!("<{address}|{}>", escaped(text))
+}
+
+/// Without what would end the address, or the link.
+fn address(url: &str) -> String {
+    let mut out = String::with_capacity(url.len());
+    for c in url.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            c @ ('<' | '>' | '|' | '\0'..=' ' | '\u{7f}') => {
+                out.push_str(&format!("%{:02X}", u32::from(c)));
+            }
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 fn releases(evidence: &Evidence) -> String {
@@ -259,7 +271,7 @@ fn traces(notification: &Notification<'_>) -> String {
     for (trace, url) in notification.evidence.traces.iter().zip(urls) {
         let id = match url {
             Some(url) => link(url, &trace.trace_id),
-            None => trace.trace_id.clone(),
+            None => escaped(&trace.trace_id),
         };
         let failed = if trace.failed_at.is_empty() {
             String::new()
@@ -317,6 +329,9 @@ fn links(notification: &Notification<'_>) -> String {
 }
 
 #[cfg(test)]
+mod hostile;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -348,6 +363,7 @@ mod tests {
                 ":\u{200b}fire: :\u{200b}+1: :\u{200b}flag-de::\u{200b}100:",
             ),
             ("GET /x: 503, a::b, 10:30", "GET /x: 503, a::b, 10:30"),
+            ("2026-01-01T10:30:45", "2026-01-01T10:30:45"),
             ("&amp; & &lt;", "&amp;amp; &amp; &amp;lt;"),
             (
                 "a\nb\u{2028}> c\u{202e}\u{e0041}\u{200b}\u{1b}[1m",
@@ -361,6 +377,10 @@ mod tests {
             link("https://a.example/?x=1&y=a|b", "a>b"),
             "<https://a.example/?x=1&amp;y=a%7Cb|a&gt;b>"
         );
+        assert_eq!(
+            link("https://x.example/> <!channel>\n", "A"),
+            "<https://x.example/%3E%20%3C!channel%3E%0A|A>"
+        );
     }
 
     #[test]
@@ -369,7 +389,9 @@ mod tests {
             link("docs/runbooks/A.md", "Runbook"),
             "Runbook: docs/runbooks/A.md"
         );
-        assert!(!link(&format!("https://a.example/{}", "x".repeat(900)), "Logs").contains('<'));
+        for long in ["x".repeat(900), "&".repeat(500)] {
+            assert!(!link(&format!("https://a.example/{long}"), "Logs").contains('<'));
+        }
     }
 
     #[test]

@@ -23,6 +23,9 @@ const SMALL: usize = 32 << 10;
 /// So many answers are worked on at a time: each takes a processor, and several times its size in memory.
 static WORK: Semaphore = Semaphore::const_new(1);
 
+/// So many small ones, which wait for no large one.
+static SMALL_WORK: Semaphore = Semaphore::const_new(4);
+
 /// Questions to one backend at a time; a hanging one holds up nobody else's.
 const AT_ONCE: usize = 24;
 
@@ -32,9 +35,11 @@ const IDLE: usize = 2;
 /// How long a backend may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(2);
 
+/// A backend may be blamed when it had this part of the patience.
+const ENOUGH: u32 = 4;
+
 /// Nobody is to blame: herald itself has more to ask than it may.
-pub(super) const CROWDED: &str =
-    "not asked in time: too many questions about other alerts came first";
+pub(super) const CROWDED: &str = "not asked in time: too many other questions came first";
 
 /// Left for putting the answers together, at least.
 const RESERVE: Duration = Duration::from_millis(300);
@@ -158,15 +163,12 @@ impl Backend {
             ));
         }
         let _turn = self.turn(&self.shared.turns).await?;
+        let asked = (Instant::now(), self.answered());
         let body = match timeout_at(self.patience.until, self.fetch(url)).await {
             Ok(body) => self.heard(body)?,
-            Err(_) => {
-                self.shared.silence.noticed();
-                self.count(Question::Unanswered);
-                return Err(self.patience.silent());
-            }
+            Err(_) => return Err(self.unanswered(asked)),
         };
-        self.work(move || {
+        self.work(body.bytes.len(), move || {
             let result = read(&body.bytes);
             drop(body.room);
             result
@@ -179,29 +181,45 @@ impl Backend {
         &self,
         turns: &'a Semaphore,
     ) -> Result<SemaphorePermit<'a>, String> {
-        let before = self.shared.answered.load(Ordering::Relaxed);
+        let before = self.answered();
         if let Ok(Ok(turn)) = timeout_at(self.patience.until, turns.acquire()).await {
             return Ok(turn);
         }
         self.count(Question::NotAsked);
         // Those before have waited for an answer all the time, or they were many.
-        let silent = self.shared.answered.load(Ordering::Relaxed) == before;
-        let questions = || format!("{} to the questions before", self.patience.silent());
-        Err(if silent {
-            questions()
-        } else {
-            CROWDED.to_owned()
-        })
+        Err(self.came_late(self.answered() == before))
     }
 
-    /// What takes a processor, beside the runtime. It is bounded by the size of what was read.
+    fn came_late(&self, behind_silence: bool) -> String {
+        if behind_silence {
+            format!("{} to the questions before", self.patience.silent())
+        } else {
+            CROWDED.to_owned()
+        }
+    }
+
+    /// Whom to blame: one that had little time need not be silent, nor is one that has answered others.
+    fn unanswered(&self, (asked, before): (Instant, u64)) -> String {
+        self.count(Question::Unanswered);
+        if asked.elapsed() < self.patience.limit / ENOUGH {
+            return self.came_late(self.shared.silence.was_noticed());
+        }
+        if self.answered() == before {
+            self.shared.silence.noticed(self.patience.until);
+        }
+        self.patience.silent()
+    }
+
+    /// What takes a processor, beside the runtime. It is bounded by the size of what was read, about so many bytes.
     pub(super) async fn work<T: Send + 'static>(
         &self,
+        bytes: usize,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, String> {
         let until = self.patience.until;
+        let turns = if bytes > SMALL { &WORK } else { &SMALL_WORK };
         let done = async {
-            let turn = WORK.acquire().await.ok()?;
+            let turn = turns.acquire().await.ok()?;
             let work = move || {
                 let _turn = turn;
                 (Instant::now() < until).then(work)
@@ -277,6 +295,10 @@ impl Backend {
         body
     }
 
+    fn answered(&self) -> u64 {
+        self.shared.answered.load(Ordering::Relaxed)
+    }
+
     fn count(&self, question: Question) {
         stats::question(self.shared.name, question);
     }
@@ -284,4 +306,62 @@ impl Backend {
 
 fn problem(error: reqwest::Error) -> String {
     quoted(&service::error::chain(&error.without_url()), 200)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(4);
+
+    fn backend() -> Backend {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let place = Place {
+            name: super::super::LOKI,
+            variable: "LOKI_URL",
+            base: &None,
+        };
+        let patience = Patience {
+            until: Instant::now() + LIMIT,
+            limit: LIMIT,
+            grace: RESERVE,
+        };
+        Backend::new(client().build().expect("a client"), &place, patience)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_who_had_time_and_answered_nobody_is_silent() {
+        let backend = backend();
+        let asked = (Instant::now(), backend.answered());
+        tokio::time::advance(LIMIT / 10).await;
+        assert_eq!(backend.unanswered(asked), CROWDED, "asked too late");
+        tokio::time::advance(LIMIT).await;
+        backend.heard(Err(String::new())).err();
+        assert_eq!(backend.unanswered(asked), "no answer within 4000 ms");
+        assert!(!backend.shared.silence.was_noticed(), "it answered others");
+        let asked = (asked.0, backend.answered());
+        for _ in 0..2 {
+            assert_eq!(backend.unanswered(asked), "no answer within 4000 ms");
+        }
+        assert!(
+            !backend.shared.silence.lasts(),
+            "both were of one gathering"
+        );
+        let late = (Instant::now(), backend.answered());
+        let reason = "no answer within 4000 ms to the questions before";
+        assert_eq!(backend.unanswered(late), reason);
+        let another = backend.with(Patience::of(LIMIT, LIMIT));
+        another.unanswered(asked);
+        assert!(backend.shared.silence.lasts());
+    }
+
+    #[tokio::test]
+    async fn small_answers_wait_for_no_large_one() {
+        let _large = WORK.acquire().await.expect("a turn");
+        let mut backend = backend();
+        assert_eq!(backend.work(SMALL, || 1).await, Ok(1));
+        backend.patience.until = Instant::now();
+        let large = backend.work(SMALL + 1, || 1).await;
+        assert_eq!(large, Err(UNREAD.to_owned()));
+    }
 }

@@ -1,6 +1,7 @@
 //! Gathers evidence in the background, from the moment an alert is accepted, on a runtime of its own.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -28,16 +29,43 @@ const LIMITS: Limits = Limits {
 /// What was accepted longer ago is tried again, not late: it may wait for evidence once more.
 const RECENT: Duration = Duration::from_secs(60);
 
+/// What was gathered has made room for others'.
+const LATE: &str = "not asked again: nothing is kept, and too little time was left";
+
 /// Threads that may look names up or read answers; more of them are waiting than working.
 const THREADS: usize = 64;
+
+/// So many of what was accepted are remembered at most.
+const REMEMBERED: usize = 4096;
+
+/// How long ago something was accepted, whatever the clock says that dated it: it may be set.
+#[derive(Debug, Default)]
+struct Recent(Mutex<VecDeque<(DateTime<Utc>, Instant)>>);
+
+impl Recent {
+    fn add(&self, accepted: DateTime<Utc>) {
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while list.len() >= REMEMBERED || list.front().is_some_and(|(_, at)| at.elapsed() >= RECENT)
+        {
+            list.pop_front();
+        }
+        list.push_back((accepted, Instant::now()));
+    }
+
+    /// How long ago; `None` if that was before this process or longer ago than recent.
+    fn age(&self, accepted: DateTime<Utc>) -> Option<Duration> {
+        let list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, at) = list.iter().rfind(|(name, _)| *name == accepted)?;
+        Some(at.elapsed()).filter(|age| *age < RECENT)
+    }
+}
 
 /// Gathers evidence.
 #[derive(Debug)]
 pub(crate) struct Collector {
     parts: Arc<Parts>,
     patience: Duration,
-    /// What was accepted before was found on disk.
-    opened: DateTime<Utc>,
+    recent: Recent,
     gathered: Arc<Store<Subject, Evidence>>,
     /// Only the end takes it.
     runtime: Option<Runtime>,
@@ -70,7 +98,7 @@ impl Collector {
         Ok(Self {
             parts: Arc::new(parts),
             patience,
-            opened: Utc::now(),
+            recent: Recent::default(),
             gathered: Store::new(LIMITS),
             runtime: Some(runtime.context("no threads to gather evidence")?),
         })
@@ -79,12 +107,13 @@ impl Collector {
     /// Starts to gather for an alert that has just been accepted. Returns at once.
     pub(crate) fn begin(&self, payload: &Payload, accepted: DateTime<Utc>) {
         if payload.status == Status::Firing {
+            self.recent.add(accepted);
             self.gather(payload, accepted, self.patience);
         }
     }
 
     /// What was gathered, at the latest when the patience has passed since it was accepted; since somebody asked, if it
-    /// was found on disk, or is tried again and nothing is left of its evidence.
+    /// was found on disk, or is tried again after more than a minute and nothing is left of its evidence.
     pub(crate) async fn evidence(
         &self,
         payload: &Payload,
@@ -96,6 +125,9 @@ impl Collector {
         let left = self.left(accepted);
         let until = Instant::now() + left;
         let Some(promise) = self.gather(payload, accepted, left) else {
+            if self.is_late(left) {
+                return without(LATE);
+            }
             stats::evidence_refused();
             return without("not asked: more alerts at once than herald gathers evidence for");
         };
@@ -105,11 +137,13 @@ impl Collector {
     }
 
     fn left(&self, accepted: DateTime<Utc>) -> Duration {
-        let age = (Utc::now() - accepted).to_std().unwrap_or_default();
-        if accepted < self.opened || age >= RECENT {
-            return self.patience;
-        }
+        let age = self.recent.age(accepted).unwrap_or_default();
         self.patience.saturating_sub(age)
+    }
+
+    /// Too late to ask.
+    fn is_late(&self, left: Duration) -> bool {
+        left < self.patience / 2
     }
 
     /// What is gathered already, or is now. `None` if too much is under way, or too little time is left to ask.
@@ -126,7 +160,7 @@ impl Collector {
             window: Window::of(started, accepted),
         };
         let handle = self.runtime.as_ref()?.handle();
-        if left < self.patience / 2 {
+        if self.is_late(left) {
             return self.gathered.known(&subject);
         }
         let until = Instant::now() + left;
@@ -151,5 +185,49 @@ impl Drop for Collector {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payload::tests::{example, read};
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_kept_no_more_is_asked_again_while_enough_time_is_left_or_a_minute_later() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let patience = Duration::from_secs(5);
+        let tls = BackendTls::default();
+        let collector = Collector::new(&Sources::default(), &tls, patience).expect("a collector");
+        let (payload, accepted) = (read(&example()).expect("a payload"), Utc::now());
+        collector.recent.add(accepted);
+        assert_eq!(collector.left(accepted), patience);
+        tokio::time::advance(patience * 3 / 4).await;
+        let evidence = collector.evidence(&payload, accepted).await;
+        let reasons = evidence.missing.iter().map(|missing| &*missing.reason);
+        assert_eq!(reasons.collect::<Vec<_>>(), [LATE; 3]);
+        tokio::time::advance(RECENT).await;
+        assert_eq!(collector.left(accepted), patience);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_clock_that_is_set_makes_what_was_just_accepted_old_or_late() {
+        let recent = Recent::default();
+        let (past, future) = (DateTime::UNIX_EPOCH, DateTime::<Utc>::MAX_UTC);
+        assert_eq!(recent.age(past), None, "it was found on disk");
+        recent.add(future);
+        recent.add(past);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        for accepted in [past, future] {
+            assert_eq!(recent.age(accepted), Some(Duration::from_secs(2)));
+        }
+        tokio::time::advance(RECENT).await;
+        assert_eq!(recent.age(past), None, "it is tried again");
+        recent.add(past);
+        assert_eq!(
+            recent.0.lock().unwrap().len(),
+            1,
+            "the old ones are forgotten"
+        );
     }
 }

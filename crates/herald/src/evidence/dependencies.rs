@@ -29,6 +29,9 @@ const WORST: usize = 4000;
 /// How long before the trouble the calls are looked at for comparison, in seconds.
 const BEFORE_S: i64 = 300;
 
+/// How much memory a sample takes, about.
+const SAMPLE: usize = 256;
+
 /// Answers about all calls are large: so many windows are asked about at a time.
 static AT_ONCE: Semaphore = Semaphore::const_new(1);
 
@@ -147,6 +150,12 @@ struct Answers {
     p95_before: Samples,
 }
 
+impl Answers {
+    fn len(&self) -> usize {
+        self.errors.len() + self.errors_before.len() + self.p95.len() + self.p95_before.len()
+    }
+}
+
 impl Weigh for Edge {
     fn bytes(&self) -> usize {
         size_of::<Self>() + self.caller.len() + self.callee.len()
@@ -165,13 +174,14 @@ pub(super) async fn calls(prometheus: &Prometheus, window: Window) -> Part<Vec<E
     for (source, asked) in SOURCES.iter().zip(join_all(asked).await) {
         answers.push((source, part.merge(asked)));
     }
+    let samples: usize = answers.iter().map(|(_, answers)| answers.len()).sum();
     let work = move || {
         let edges = answers
             .into_iter()
             .flat_map(|(source, answers)| edges(source, answers));
         matter(edges.collect())
     };
-    part.value = part.take(prometheus.backend.work(work).await);
+    part.value = part.take(prometheus.backend.work(samples * SAMPLE, work).await);
     part
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// After so many questions without an answer nobody is asked …
+/// After so many gatherings without an answer nobody is asked …
 const NOTICED: u32 = 2;
 
 /// … for so long.
@@ -13,27 +13,43 @@ const LASTS: Duration = Duration::from_secs(10);
 
 /// How often a backend did not answer since it last did.
 #[derive(Debug, Default)]
-pub(super) struct Silence(Mutex<(u32, Option<Instant>)>);
+pub(super) struct Silence(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    gatherings: u32,
+    /// When it was noticed, and until when that gathering had waited.
+    last: Option<(Instant, Instant)>,
+}
 
 impl Silence {
-    /// A question was not answered.
-    pub(super) fn noticed(&self) {
+    /// A question was not answered. Those that waited until the same time belong to one gathering, which may ask several that
+    /// are as heavy.
+    pub(super) fn noticed(&self, until: Instant) {
         let mut state = self.state();
-        *state = (state.0.saturating_add(1), Some(Instant::now()));
+        if state.last.is_none_or(|(_, last)| last != until) {
+            state.gatherings = state.gatherings.saturating_add(1);
+        }
+        state.last = Some((Instant::now(), until));
     }
 
     /// One was.
     pub(super) fn ended(&self) {
-        *self.state() = (0, None);
+        *self.state() = State::default();
     }
 
     /// Whether to ask is a waste of time.
     pub(super) fn lasts(&self) -> bool {
-        let (times, last) = *self.state();
-        times >= NOTICED && last.is_some_and(|last| last.elapsed() < LASTS)
+        self.state().gatherings >= NOTICED && self.was_noticed()
     }
 
-    fn state(&self) -> MutexGuard<'_, (u32, Option<Instant>)> {
+    /// Whether a question has had no answer of late, and none since.
+    pub(super) fn was_noticed(&self) -> bool {
+        let last = self.state().last;
+        last.is_some_and(|(noticed, _)| noticed.elapsed() < LASTS)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -45,13 +61,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_backend_that_is_silent_twice_is_left_alone_for_a_while() {
         let silence = Silence::default();
-        silence.noticed();
-        assert!(!silence.lasts(), "once may be one heavy question");
-        silence.noticed();
+        let (one, another) = (Instant::now(), Instant::now() + Duration::from_millis(1));
+        silence.noticed(one);
+        silence.noticed(one);
+        assert!(!silence.lasts(), "these may be heavy questions");
+        silence.noticed(another);
         assert!(silence.lasts());
         tokio::time::advance(LASTS).await;
         assert!(!silence.lasts(), "it is asked again");
-        silence.noticed();
+        silence.noticed(one);
         silence.ended();
         assert!(!silence.lasts());
     }
