@@ -32,6 +32,8 @@ mod tests {
         assert_eq!(seconds(3, 1.0), 1.0);
         let asked = |seconds| Some(Duration::from_secs(seconds));
         assert_eq!(pause(1, 0.0, asked(30)), Duration::from_secs(30));
-        assert_eq!(pause(1, 0.0, asked(1_000_000)), MOST_ASKED);
+        for much in [1_000_000, u64::MAX] {
+            assert_eq!(pause(1, 0.0, asked(much)), MOST_ASKED);
+        }
     }
 }

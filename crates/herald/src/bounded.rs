@@ -118,7 +118,7 @@ impl<'de> Visitor<'de> for LabelsVisitor {
         while let Some((name, value)) = all.next_entry::<String, String>()? {
             // Redacted before it is cut: half a secret is not recognised.
             let value = cut(&redact_value(&name, &value));
-            let name = cut(&name);
+            let name = cut(&redact(&name));
             let labels = if NEEDED.contains(&name.as_str()) {
                 &mut needed
             } else {
@@ -134,13 +134,13 @@ impl<'de> Visitor<'de> for LabelsVisitor {
     }
 }
 
-/// For a single text.
-pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+/// For what tells groups apart: what is redacted in it may be what differs.
+pub(crate) fn identity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     String::deserialize(deserializer).map(|text| cut(&text))
 }
 
-/// For the address of a page.
-pub(crate) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+/// For any other single text.
+pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     String::deserialize(deserializer).map(|text| cut(&redact(&text)))
 }
 

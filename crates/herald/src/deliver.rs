@@ -38,20 +38,22 @@ pub(crate) struct Deliverer {
 }
 
 impl Deliverer {
-    /// Delivers to one target until `stop` says so. What is not delivered by then stays on disk.
+    /// Delivers to one target until `stop` says so. What is not delivered by then stays on disk; only what its target has
+    /// begun to get is waited for.
     pub(crate) async fn run(self: Arc<Self>, target: Target, mut stop: watch::Receiver<bool>) {
         let room = Arc::new(Semaphore::new(BYTES_AT_ONCE));
-        let mut running = JoinSet::new();
+        let (mut running, stopping) = (JoinSet::new(), stop.clone());
         loop {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
                 Some(_) = running.join_next(), if running.len() >= AT_ONCE => {}
                 work = self.queue.next(target.name), if running.len() < AT_ONCE => {
                     let (deliverer, target, room) = (self.clone(), target.clone(), room.clone());
+                    let stop = stopping.clone();
                     running.spawn(async move {
                         let size = work.size.min(BYTES_AT_ONCE) as u32;
                         let _room = room.acquire_many(size).await;
-                        deliverer.attempt(&target, work).await;
+                        deliverer.attempt(&target, work, stop).await;
                     });
                 }
             }
@@ -60,18 +62,24 @@ impl Deliverer {
         tokio::time::timeout(DRAIN, end).await.ok();
     }
 
-    async fn attempt(&self, target: &Target, work: Work) {
-        if let Some(stored) = self.queue.load(target.name, work.key).await {
-            let attempt = self.deliver(target, &stored).await;
+    async fn attempt(&self, target: &Target, work: Work, stop: watch::Receiver<bool>) {
+        if let Some(stored) = self.queue.load(target.name, work.key).await
+            && let Some(attempt) = self.deliver(target, &stored, stop).await
+        {
             self.settle(target.name, work, &stored, attempt);
         }
     }
 
     /// What panics is repeated without the evidence, which may have been the cause; what panics then too would do so for
-    /// ever, and hold its group up.
-    async fn deliver(&self, target: &Target, stored: &Stored) -> Attempt {
+    /// ever, and hold its group up. `None` at the end of the process.
+    async fn deliver(
+        &self,
+        target: &Target,
+        stored: &Stored,
+        mut stop: watch::Receiver<bool>,
+    ) -> Option<Attempt> {
         for with_evidence in [true, false] {
-            let send = AssertUnwindSafe(self.send(target, stored, with_evidence));
+            let send = AssertUnwindSafe(self.send(target, stored, with_evidence, &mut stop));
             if let Ok(attempt) = send.catch_unwind().await {
                 return attempt;
             }
@@ -79,18 +87,29 @@ impl Deliverer {
             let key = stored.key.as_str();
             tracing::error!(key, to = target.name, with_evidence, "a delivery panicked");
         }
-        Attempt::Refused("its delivery panics, with evidence and without".to_owned())
+        let why = "its delivery panics, with evidence and without".to_owned();
+        Some(Attempt::Refused(why))
     }
 
-    async fn send(&self, target: &Target, stored: &Stored, with_evidence: bool) -> Attempt {
+    async fn send(
+        &self,
+        target: &Target,
+        stored: &Stored,
+        with_evidence: bool,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Option<Attempt> {
         let evidence = if with_evidence {
-            let collector = &self.collector;
-            collector.evidence(&stored.payload, stored.accepted).await
+            tokio::select! {
+                biased;
+                evidence = self.collector.evidence(&stored.payload, stored.accepted) => evidence,
+                // The next start has time for it.
+                _ = stop.wait_for(|stop| *stop) => return None,
+            }
         } else {
             Arc::new(Evidence::none(LEFT_OUT))
         };
         let notification = Notification::new(stored, &evidence, &self.links);
-        target.deliver(&notification).await
+        Some(target.deliver(&notification).await)
     }
 
     fn settle(&self, target: &'static str, work: Work, stored: &Stored, attempt: Attempt) {

@@ -10,8 +10,9 @@ use crate::bounded::{self, Alerts};
 /// The only version there is.
 const VERSION: &str = "4";
 
-/// More text of all alerts together is left out, in bytes: a few of the largest must fit into little memory.
-const MAX_TEXT_OF_ALERTS: usize = 256 << 10;
+/// More alerts are left out, in bytes as they are stored with what they share: a few of the largest groups must fit into
+/// little memory.
+const MAX_SIZE_OF_ALERTS: usize = 256 << 10;
 
 /// What is said of a date that no Alertmanager can send.
 pub(crate) const DATES: &str = "allowed: the years 0 to 9999";
@@ -33,7 +34,7 @@ pub(crate) struct Payload {
     /// Of the format.
     pub(crate) version: String,
     /// What identifies the group.
-    #[serde(deserialize_with = "bounded::text")]
+    #[serde(deserialize_with = "bounded::identity")]
     pub(crate) group_key: String,
     /// How many alerts were left out, by Alertmanager or here.
     #[serde(default)]
@@ -47,7 +48,7 @@ pub(crate) struct Payload {
     pub(crate) common_labels: Labels,
     #[serde(default, deserialize_with = "bounded::labels")]
     pub(crate) common_annotations: Labels,
-    #[serde(default, rename = "externalURL", deserialize_with = "bounded::address")]
+    #[serde(default, rename = "externalURL", deserialize_with = "bounded::text")]
     pub(crate) external_url: String,
     /// At least one.
     pub(crate) alerts: Alerts,
@@ -66,11 +67,7 @@ pub(crate) struct Alert {
     /// The year 1 while it fires.
     #[serde(default)]
     pub(crate) ends_at: DateTime<Utc>,
-    #[serde(
-        default,
-        rename = "generatorURL",
-        deserialize_with = "bounded::address"
-    )]
+    #[serde(default, rename = "generatorURL", deserialize_with = "bounded::text")]
     pub(crate) generator_url: String,
     #[serde(default, deserialize_with = "bounded::text")]
     pub(crate) fingerprint: String,
@@ -108,12 +105,12 @@ impl Payload {
         errors
     }
 
-    /// What was left out is counted; the alerts that remain have so much text at most, but one always remains.
+    /// What was left out is counted; the alerts that remain take so much room at most, but one always remains.
     pub(crate) fn bound(&mut self) {
-        let mut size = 0;
+        let mut size = size(&self.common_labels) + size(&self.common_annotations);
         let fits = |alert: &&Alert| {
-            size += alert.size();
-            size <= MAX_TEXT_OF_ALERTS
+            size += self::size(alert);
+            size <= MAX_SIZE_OF_ALERTS
         };
         let fitting = self.alerts.iter().take_while(fits).count();
         self.alerts.truncate(fitting.max(1));
@@ -172,13 +169,9 @@ impl Payload {
     }
 }
 
-impl Alert {
-    /// Bytes of text.
-    fn size(&self) -> usize {
-        let labels = self.labels.iter().chain(&self.annotations);
-        let labels: usize = labels.map(|(name, value)| name.len() + value.len()).sum();
-        labels + self.generator_url.len() + self.fingerprint.len()
-    }
+/// Bytes on disk: a control character takes six.
+fn size(part: &impl Serialize) -> usize {
+    serde_json::to_vec(part).map_or(0, |json| json.len())
 }
 
 /// Whether others can write it, and a minute can be added.
@@ -291,6 +284,26 @@ pub(crate) mod tests {
             bounded,
             "as it is kept on disk"
         );
+    }
+
+    #[test]
+    fn what_takes_much_room_on_the_disk_leaves_alerts_out_too() {
+        let mut payload = example();
+        for index in 0..60 {
+            payload["alerts"][0]["labels"][format!("a{index}")] = "\u{1}".repeat(400).into();
+        }
+        payload["alerts"] = vec![payload["alerts"][0].clone(); 10].into();
+        let bounded = read(&payload).unwrap();
+        assert_eq!((bounded.alerts.len(), bounded.truncated_alerts), (1, 9));
+        assert!(serde_json::to_vec(&bounded).unwrap().len() <= MAX_SIZE_OF_ALERTS);
+
+        // What they share is a part of it.
+        payload["alerts"] = vec![example()["alerts"][0].clone(); 10].into();
+        for index in 0..60 {
+            payload["commonLabels"][format!("a{index}")] = "\u{1}".repeat(800).into();
+        }
+        let bounded = read(&payload).unwrap();
+        assert_eq!((bounded.alerts.len(), bounded.truncated_alerts), (1, 9));
     }
 
     #[test]

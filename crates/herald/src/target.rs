@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, StatusCode};
 use serde::Serialize;
+use url::Url;
 
 use crate::notification::Notification;
 use crate::settings::{SecretUrl, Targets};
@@ -85,9 +86,17 @@ impl Target {
     pub(crate) async fn deliver(&self, notification: &Notification<'_>) -> Attempt {
         match &self.way {
             Way::Slack(client, url) => {
-                send(client, url, notification.key, &slack::message(notification)).await
+                send(
+                    client,
+                    url.reveal(),
+                    notification.key,
+                    &slack::message(notification),
+                )
+                .await
             }
-            Way::Webhook(client, url) => send(client, url, notification.key, notification).await,
+            Way::Webhook(client, url) => {
+                send(client, url.reveal(), notification.key, notification).await
+            }
             #[cfg(test)]
             Way::Call(call) => call(notification),
             Way::Log => {
@@ -104,13 +113,13 @@ impl Target {
     }
 }
 
-async fn send(client: &Client, url: &SecretUrl, key: &str, body: &impl Serialize) -> Attempt {
-    let request = client
-        .post(url.reveal())
-        .header(IDEMPOTENCY_KEY, key)
-        .json(body);
+async fn send(client: &Client, url: Url, key: &str, body: &impl Serialize) -> Attempt {
+    let request = client.post(url).header(IDEMPOTENCY_KEY, key).json(body);
     match request.send().await {
-        Ok(response) => judge(response.status(), retry_after(&response)),
+        Ok(response) => judge(
+            response.status(),
+            telemetry::retry_after(response.headers()),
+        ),
         // The URL holds a token.
         Err(error) => Attempt::Later(service::error::chain(&error.without_url()), None),
     }
@@ -129,15 +138,48 @@ fn judge(status: StatusCode, asked: Option<Duration>) -> Attempt {
     }
 }
 
-/// Seconds only; nobody sends dates to machines.
-fn retry_after(response: &Response) -> Option<Duration> {
-    let value = response.headers().get("retry-after")?.to_str().ok()?;
-    value.trim().parse().ok().map(Duration::from_secs)
-}
-
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// One attempt to deliver to a target that answers with these lines.
+    async fn answered(lines: &str) -> Attempt {
+        // As the executable does; another test may have.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let answer = async {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\"body\"") {
+                assert_ne!(connection.read_buf(&mut request).await.unwrap(), 0);
+            }
+            connection.write_all(lines.as_bytes()).await.unwrap();
+        };
+        let url = url.parse().unwrap();
+        let client = Client::new();
+        tokio::join!(send(&client, url, "key", &"body"), answer).0
+    }
+
+    #[tokio::test]
+    async fn what_a_target_asks_for_is_understood_as_seconds_as_a_date_and_without_bounds() {
+        for (asked, seconds) in [
+            ("6", 6),
+            ("Sun, 06 Nov 1994 08:50:07 GMT", 30),
+            ("18446744073709551616", u64::MAX),
+        ] {
+            let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+            let head = "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0";
+            let answer = format!("{head}\r\nDate: {date}\r\nRetry-After: {asked}\r\n\r\n");
+            let Attempt::Later(_, pause) = answered(&answer).await else {
+                panic!("{asked}");
+            };
+            assert_eq!(pause, Some(Duration::from_secs(seconds)), "{asked}");
+        }
+    }
 
     #[test]
     fn what_may_pass_is_tried_again_and_what_is_wrong_is_not() {

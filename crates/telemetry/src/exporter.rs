@@ -253,8 +253,9 @@ fn start_of_body(response: reqwest::blocking::Response, time: Duration) -> Bytes
     body.into()
 }
 
-/// In seconds, or until a date: by the backend's own clock, if it shows it.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+/// What an answer asks for with `Retry-After`, in seconds or until a date: by the sender's own clock, if it shows it. Any
+/// length: the caller knows its own ceiling.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: HeaderName| headers.get(name)?.to_str().ok();
     let after = text(RETRY_AFTER)?;
     if !after.is_empty() && after.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -55,6 +55,7 @@ mod spans;
 mod targets;
 pub mod testing;
 
+pub use exporter::retry_after;
 pub use init::{InitError, LogLevel, Metrics, ServiceInfo, Telemetry, init};
 pub use observe::Outcome;
 pub use panics::log_panics;

@@ -41,8 +41,9 @@ impl Case {
 
     async fn attempt(&self, call: fn(&Notification<'_>) -> Attempt) -> Work {
         let work = self.deliverer.queue.next("test").await;
+        let (_running, stop) = watch::channel(false);
         self.deliverer
-            .attempt(&Target::call("test", call), work)
+            .attempt(&Target::call("test", call), work, stop)
             .await;
         work
     }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Herald, alert, arrived};
-use crate::harness::{Capture, eventually};
+use super::{Herald, alert, arrived, queued};
+use crate::harness::{Capture, HANG, eventually};
 
 const SERVICES: usize = 100;
 const SPANS: usize = 14_000;
@@ -93,4 +93,55 @@ async fn the_heaviest_answers_become_small_evidence_and_hold_up_no_end() {
         "{:?}",
         start.elapsed()
     );
+}
+
+#[tokio::test]
+async fn the_end_waits_for_what_is_being_sent_and_not_for_evidence() {
+    let state = tempfile::tempdir().unwrap();
+    let (webhook, backend) = (
+        Capture::answering(&json!({})),
+        Capture::answering(&json!({})),
+    );
+    backend.answer_with(HANG);
+    webhook.answer_after(Duration::from_secs(1));
+    let urls = [&webhook, &backend].map(Capture::url);
+    let settings = [
+        ("HERALD_WEBHOOK_URL", urls[0].as_str()),
+        ("PROMETHEUS_URL", &urls[1]),
+        ("JAEGER_URL", &urls[1]),
+        ("LOKI_URL", &urls[1]),
+        // Less than the end may take: a delivery that waited for it would be seen.
+        ("HERALD_EVIDENCE_TIMEOUT", "4s"),
+    ];
+    let mut herald = Herald::start(state.path(), &settings).await;
+    let mut waiting = Vec::new();
+    for name in ["ServiceDown", "ProbeFailing"] {
+        waiting.push(herald.accepted(&alert(name, "firing")).await);
+    }
+    eventually("it asks", async || {
+        (!backend.take().is_empty()).then_some(())
+    })
+    .await;
+    // The end of an alert needs no evidence.
+    let sent = herald.accepted(&alert("Over", "resolved")).await;
+    let request = arrived(&webhook, 1).await.remove(0);
+    assert_eq!(request.header("idempotency-key"), Some(sent));
+    assert!(herald.child.terminate().await.success());
+    assert_eq!(webhook.take().len(), 0, "the backends still hang");
+    let names = queued(state.path(), "queue", "webhook");
+    let names = names.iter().filter_map(|path| path.file_stem()?.to_str());
+    let mut kept: Vec<String> = names.map(str::to_owned).collect();
+    kept.sort();
+    assert_eq!(kept, waiting, "what was being sent has arrived");
+
+    backend.answer_with(200);
+    let mut herald = Herald::start(state.path(), &settings).await;
+    let again = arrived(&webhook, 2).await;
+    let mut again: Vec<_> = again
+        .iter()
+        .filter_map(|request| request.header("idempotency-key"))
+        .collect();
+    again.sort();
+    assert_eq!(again, waiting, "nothing is lost");
+    assert!(herald.child.terminate().await.success());
 }

@@ -185,6 +185,56 @@ async fn secrets_reach_neither_the_webhook_nor_the_disk_nor_the_log() {
     }
 }
 
+/// Puts a secret into each text there is.
+fn taint(value: &mut Value, secrets: &mut Vec<String>) {
+    match value {
+        Value::String(text) => {
+            let secret = format!("hunter2-{}", secrets.len());
+            *text = format!("{text} password={secret}");
+            secrets.push(secret);
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| taint(value, secrets)),
+        Value::Object(members) => members.values_mut().for_each(|value| taint(value, secrets)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn a_secret_in_any_text_of_a_notification_is_neither_kept_nor_sent() {
+    let state = tempfile::tempdir().unwrap();
+    let webhook = Capture::answering(&json!({}));
+    webhook.answer_with(503);
+    let url = webhook.url();
+    let mut herald = Herald::start(state.path(), &[("HERALD_WEBHOOK_URL", &url)]).await;
+    let (plain, mut secrets) = (alert("Odd", "firing"), Vec::new());
+    let mut tainted = plain.clone();
+    taint(&mut tainted, &mut secrets);
+    // These have few values; another is refused.
+    for member in ["version", "status"] {
+        tainted[member] = plain[member].clone();
+    }
+    for member in ["status", "startsAt", "endsAt"] {
+        tainted["alerts"][0][member] = plain["alerts"][0][member].clone();
+    }
+    for labels in ["labels", "annotations"] {
+        tainted["alerts"][0][labels]["password=hunter2-name"] = json!("x");
+    }
+    herald.accepted(&tainted).await;
+    let sent = arrived(&webhook, 1).await.remove(0).json();
+    let [kept] = queued(state.path(), "queue", "webhook").try_into().unwrap();
+    let mut kept: Value = serde_json::from_slice(&std::fs::read(kept).unwrap()).unwrap();
+    // It tells groups apart.
+    let group = kept["payload"]["groupKey"].take();
+    assert_eq!(group, tainted["groupKey"]);
+    for text in [sent.to_string(), kept.to_string()] {
+        assert!(!text.contains("hunter2"), "{text}");
+        assert!(text.contains("herald password="), "the receiver: {text}");
+    }
+    assert!(secrets.len() > 15, "{secrets:?}");
+    assert!(herald.child.terminate().await.success());
+    assert!(!herald.child.output().contains("hunter2"));
+}
+
 #[tokio::test]
 async fn a_password_in_an_address_is_sent_and_shown_nowhere() {
     let state = tempfile::tempdir().unwrap();
