@@ -32,13 +32,13 @@ const MOST_BYTES: usize = 6 << 20;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Whoever has brought nothing for so long is late: also a slow link has brought something by then.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(80);
 
 /// What a byte gains: 640 bytes per second are quick enough.
 const PER_BYTE: Duration = Duration::from_micros(1_563);
 
 /// The most that bytes gain: whoever has brought many at once may not rest for long.
-const MOST_GAIN: Duration = Duration::from_millis(250);
+const MOST_GAIN: Duration = Duration::from_millis(80);
 
 /// Late is who is not done by then, however quick.
 const GRACE: Duration = Duration::from_secs(1);

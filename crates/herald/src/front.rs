@@ -113,14 +113,10 @@ async fn serve<H>(
         Err(error) => return tracing::error!(%error, "the listener cannot be used"),
     };
     let (handler, tls) = (Rc::new(handler), tls.map(TlsAcceptor::from));
-    let mut patience = interval(Duration::from_secs(1));
+    let patience = spawn(each_second(connections.clone()));
     loop {
         tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => break,
-            _ = patience.tick() => {
-                connections.lose_patience();
-                connections.report();
-            }
             (socket, place) = accept(&listener, connections) => {
                 let connection = place.connection.clone();
                 let task = spawn(one(handler.clone(), tls.clone(), socket, place));
@@ -131,12 +127,23 @@ async fn serve<H>(
         }
     }
     drop(listener);
+    patience.abort();
     let drained = async {
         while !connections.close_idle() {
             sleep(Duration::from_millis(20)).await;
         }
     };
     timeout(DRAIN, drained).await.ok();
+}
+
+/// Apart from the accepting, which would lose the connection that waits for a place.
+async fn each_second(connections: Rc<Connections>) {
+    let mut seconds = interval(Duration::from_secs(1));
+    loop {
+        seconds.tick().await;
+        connections.lose_patience();
+        connections.report();
+    }
 }
 
 async fn accept(listener: &TcpListener, connections: &Rc<Connections>) -> (TcpStream, Place) {
