@@ -170,47 +170,6 @@ async fn connect(from: [u8; 4], address: &str) -> Option<TcpStream> {
     socket.connect(address.parse().ok()?).await.ok()
 }
 
-#[tokio::test]
-async fn answers_that_nobody_reads_fill_no_memory() {
-    let state = tempfile::tempdir().unwrap();
-    let mut herald = Herald::start(state.path(), &[]).await;
-    let address = herald.url.trim_start_matches("http://").to_owned();
-    let at_rest = peak(herald.child.pid());
-    let requests = b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n".repeat(200);
-    let mut unread = Vec::new();
-    for _ in 0..300 {
-        let mut stream = connect([127, 0, 0, 1], &address).await.expect("one more");
-        // Whoever had to give way before it had written everything is no failure.
-        stream.write_all(&requests).await.ok();
-        unread.push(stream);
-    }
-    // They keep nobody out, and their requests are answered one by one to whoever reads.
-    herald.accepted(&alert("ServiceDown", "firing")).await;
-    let mut reader = connect([127, 0, 0, 2], &address).await.expect("one more");
-    reader
-        .write_all(&b"GET /live HTTP/1.1\r\nhost: a\r\n\r\n".repeat(40))
-        .await
-        .unwrap();
-    let mut answers = Vec::new();
-    let mut count = async || {
-        while answers
-            .windows(12)
-            .filter(|part| part == b"HTTP/1.1 200")
-            .count()
-            < 40
-        {
-            assert!(reader.read_buf(&mut answers).await.expect("an answer") > 0);
-        }
-    };
-    timeout(Duration::from_secs(20), count())
-        .await
-        .expect("all of them");
-    let more = peak(herald.child.pid()) - at_rest;
-    assert!(more < MEMORY, "{more} KiB more than {at_rest}");
-    drop(unread);
-    assert!(herald.child.terminate().await.success());
-}
-
 /// Brings a byte each 20 ms, and comes again when it is cut.
 async fn drip_quickly(from: [u8; 4], address: String, opened: Arc<AtomicUsize>) {
     let head = "POST /alerts HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 4000\r\n\r\n";
