@@ -53,14 +53,18 @@ impl Access {
         mut request: ServiceRequest,
         next: Next<BoxBody>,
     ) -> Result<ServiceResponse<BoxBody>, Error> {
-        let certified = connections
-            .of(&request)
+        let connection = connections.of(&request);
+        let certified = connection
+            .as_ref()
             .is_some_and(|connection| connection.is_certified());
         let detail = if self.certificate && !certified {
             "a client certificate is needed: see HERALD_TLS_CLIENT_CA"
         } else if !self.knows(&request) {
             "the secret is needed, as Authorization: Bearer …: see HERALD_SECRET"
         } else {
+            if self.certificate || !self.secrets.is_empty() {
+                connection.iter().for_each(|connection| connection.admit());
+            }
             return next.call(request).await;
         };
         Received::Unauthorized.count();

@@ -1,14 +1,21 @@
 //! HTTPS to backends: whom to trust, and which certificate to show. Read once, before the first question.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use reqwest::{Certificate, Client, ClientBuilder, Identity};
+use rustix::fs::OFlags;
 use service::error::chain;
 use service::settings::{SettingError, wrong};
 
 const TRUSTED: &str = "BACKEND_CERTIFICATE";
 const CERTIFICATE: &str = "BACKEND_CLIENT_CERTIFICATE";
 const KEY: &str = "BACKEND_CLIENT_KEY";
+
+/// The largest file: a bundle of all authorities has a fifth of it.
+const MOST: u64 = 1 << 20;
 
 /// PEM files for backends with an `https://` address.
 #[derive(Debug, Default, Clone)]
@@ -57,8 +64,26 @@ pub(crate) fn half(missing: &str, set: &str) -> SettingError {
 }
 
 pub(crate) fn read(variable: &str, path: &Path) -> Result<Vec<u8>, SettingError> {
-    std::fs::read(path)
+    regular(path)
         .map_err(|error| wrong(variable, format!("cannot read {}: {error}", path.display())))
+}
+
+/// A device may have no end, and a pipe nobody at its other end: neither may hold up the start.
+fn regular(path: &Path) -> io::Result<Vec<u8>> {
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options()
+        .read(true)
+        .custom_flags(nonblocking)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MOST + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 <= MOST {
+        true => Ok(bytes),
+        false => Err(io::Error::other("it is larger than 1 MiB")),
+    }
 }
 
 /// A file without any certificate would be taken for an empty list.

@@ -1,13 +1,15 @@
 //! Connections to the webhook, and who gives way when there are too many of them, or too much is under way in them.
 //!
 //! A connection costs its client nothing, and a head or a body may be sent byte by byte. So that nobody holds a place by
-//! being slow: when there is no room, whoever holds most (by address) loses the connection that has kept us waiting for
-//! longest. Alertmanager tries again.
+//! being slow: when there is no room, whoever holds most (by address) loses the connection that has been late for longest.
+//! Late is who brings bytes too slowly, or is not done after a second. Alertmanager tries again.
 
 use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use actix_web::body::MessageBody;
@@ -29,8 +31,17 @@ const MOST_BYTES: usize = 6 << 20;
 /// Longer than a head, a body or the next request may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// What has come in so short a time is no attack yet: Alertmanager may bring many groups at once.
-const GRACE: Duration = Duration::from_millis(20);
+/// Whoever has brought nothing for so long is late: also a slow link has brought something by then.
+const PAUSE: Duration = Duration::from_millis(80);
+
+/// What a byte gains: 640 bytes per second are quick enough.
+const PER_BYTE: Duration = Duration::from_micros(1_563);
+
+/// The most that bytes gain: whoever has brought many at once may not rest for long.
+const MOST_GAIN: Duration = Duration::from_millis(80);
+
+/// Late is who is not done by then, however quick.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Pause while everything that takes room is being answered, which is soon done.
 const SOON: Duration = Duration::from_millis(5);
@@ -39,6 +50,10 @@ const SOON: Duration = Duration::from_millis(5);
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     open: RefCell<HashMap<SocketAddr, Rc<Connection>>>,
+    /// Closed to make room, since the last report.
+    closed: Cell<u64>,
+    /// Ended without a TLS connection, since the last report.
+    without_tls: Cell<u64>,
 }
 
 /// One connection.
@@ -46,6 +61,14 @@ pub(crate) struct Connections {
 pub(crate) struct Connection {
     /// Since when the client has kept us waiting; `None` while it waits for us.
     waiting_since: Cell<Option<Instant>>,
+    /// It is late from then on, as its bytes come in.
+    due: Cell<Instant>,
+    /// An answer is not written yet.
+    owed: Cell<bool>,
+    /// Waits for its turn.
+    waker: RefCell<Option<Waker>>,
+    /// Has shown that it may bring alerts.
+    admitted: Cell<bool>,
     /// Of the body that is under way.
     bytes: Cell<usize>,
     /// The client has shown a certificate.
@@ -57,6 +80,10 @@ impl Connection {
     fn new() -> Self {
         Self {
             waiting_since: Cell::new(Some(Instant::now())),
+            due: Cell::new(Instant::now() + PAUSE),
+            owed: Cell::new(false),
+            waker: RefCell::new(None),
+            admitted: Cell::new(false),
             bytes: Cell::new(0),
             certified: Cell::new(false),
             task: RefCell::new(None),
@@ -81,11 +108,64 @@ impl Connection {
     /// It is the client's turn.
     fn wait(&self) {
         self.waiting_since.set(Some(Instant::now()));
+        self.due.set(Instant::now() + PAUSE);
+        self.wake();
     }
 
     /// It is our turn.
     fn answer(&self) {
         self.waiting_since.set(None);
+    }
+
+    /// Remembers that the client may bring alerts: it gives way last.
+    pub(crate) fn admit(&self) {
+        self.admitted.set(true);
+    }
+
+    /// The client has brought so many bytes.
+    pub(crate) fn brought(&self, count: usize) {
+        let now = Instant::now();
+        let gain = PER_BYTE * u32::try_from(count).unwrap_or(u32::MAX).min(1 << 10);
+        let due = self.due.get().max(now) + gain;
+        if count > 0 {
+            self.due.set(due.min(now + MOST_GAIN));
+        }
+    }
+
+    /// All that was to be written is.
+    pub(crate) fn written(&self) {
+        if self.owed.replace(false) {
+            self.wake();
+        }
+    }
+
+    /// Ready when it is the client's turn to bring something: it has read what was answered.
+    pub(crate) fn poll_turn(&self, cx: &Context<'_>) -> Poll<()> {
+        let is_ours = self.waiting_since.get().is_none();
+        self.poll_when(!is_ours && !self.owed.get(), cx)
+    }
+
+    /// Resolves when the answer before is written.
+    async fn has_read(&self) {
+        std::future::poll_fn(|cx| self.poll_when(!self.owed.get(), cx)).await;
+    }
+
+    fn poll_when(&self, is_ready: bool, cx: &Context<'_>) -> Poll<()> {
+        if is_ready {
+            return Poll::Ready(());
+        }
+        self.waker.replace(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+
+    fn wake(&self) {
+        self.waker.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Since when it is late; `None` while it is not.
+    fn late_since(&self) -> Option<Instant> {
+        let late = self.due.get().min(self.waiting_since.get()? + GRACE);
+        (late <= Instant::now()).then_some(late)
     }
 
     fn close(&self) {
@@ -106,6 +186,12 @@ impl Place {
     /// The client's.
     pub(crate) fn address(&self) -> IpAddr {
         self.peer.ip()
+    }
+
+    /// Counts it for the next report.
+    pub(crate) fn without_tls(&self) {
+        let count = &self.connections.without_tls;
+        count.set(count.get() + 1);
     }
 }
 
@@ -144,10 +230,14 @@ impl Connections {
         next: Next<B>,
     ) -> Result<ServiceResponse<B>, Error> {
         let connection = self.of(&request);
-        connection.iter().for_each(|connection| connection.answer());
+        if let Some(connection) = &connection {
+            connection.has_read().await;
+            connection.answer();
+        }
         let response = next.call(request).await;
         if let Some(connection) = connection {
             connection.bytes.set(0);
+            connection.owed.set(true);
             connection.wait();
         }
         response
@@ -203,7 +293,7 @@ impl Connections {
         }
     }
 
-    /// Of the address that holds most, closes what has kept us waiting for longest; false when nothing has.
+    /// Of the address that holds most, closes what has been late for longest; false when nothing is. Who may bring alerts gives way last.
     fn give_way(&self, weight: impl Fn(&Connection) -> usize) -> bool {
         let victim = {
             let open = self.open.borrow();
@@ -211,20 +301,33 @@ impl Connections {
             for (peer, connection) in open.iter() {
                 *held.entry(peer.ip()).or_default() += weight(connection);
             }
-            let waiting = open.iter().filter_map(|(peer, connection)| {
-                let since = connection.waiting_since.get()?;
-                let gives = weight(connection) > 0 && since.elapsed() >= GRACE;
-                gives.then_some((held[&peer.ip()], since, *peer, connection))
+            let late = open.iter().filter_map(|(peer, connection)| {
+                let since = connection.late_since()?;
+                let order = (!connection.admitted.get(), held[&peer.ip()], Reverse(since));
+                (weight(connection) > 0).then_some((order, *peer, connection))
             });
-            let most = waiting.max_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
-            most.map(|(_, _, peer, connection)| (peer, connection.clone()))
+            let first = late.max_by_key(|(order, ..)| *order);
+            first.map(|(_, peer, connection)| (peer, connection.clone()))
         };
         let Some((peer, connection)) = victim else {
             return false;
         };
-        tracing::info!(client.address = %peer.ip(), "no room: a connection that is slow is closed");
+        tracing::debug!(client.address = %peer.ip(), "no room: a connection that is slow is closed");
+        self.closed.set(self.closed.get() + 1);
         self.close(peer, &connection);
         true
+    }
+
+    /// Says what strangers did as one line, however often they did it.
+    pub(crate) fn report(&self) {
+        let (closed, without_tls) = (self.closed.take(), self.without_tls.take());
+        if closed + without_tls > 0 {
+            tracing::warn!(
+                closed,
+                without_tls,
+                "slow connections were closed to make room, or ended without TLS; the level debug tells of each"
+            );
+        }
     }
 
     /// Closes what has kept us waiting for too long.

@@ -14,13 +14,13 @@ use actix_web::dev::AppConfig;
 use actix_web::rt::{System, spawn};
 use anyhow::{Context, Result};
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::connections::{Connections, Place};
+use crate::wire::{Watched, Wire};
 
 /// How long a client may take for the TLS handshake, and again for the head of its request.
 const HEAD: Duration = Duration::from_secs(5);
@@ -33,10 +33,6 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// Pause when no connection can be accepted: there are no file descriptors left, for example.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// A plain or an encrypted connection.
-trait Wire: AsyncRead + AsyncWrite + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Unpin> Wire for T {}
 
 /// The running front.
 pub(crate) struct Front {
@@ -117,11 +113,10 @@ async fn serve<H>(
         Err(error) => return tracing::error!(%error, "the listener cannot be used"),
     };
     let (handler, tls) = (Rc::new(handler), tls.map(TlsAcceptor::from));
-    let mut patience = interval(Duration::from_secs(1));
+    let patience = spawn(each_second(connections.clone()));
     loop {
         tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => break,
-            _ = patience.tick() => connections.lose_patience(),
             (socket, place) = accept(&listener, connections) => {
                 let connection = place.connection.clone();
                 let task = spawn(one(handler.clone(), tls.clone(), socket, place));
@@ -132,12 +127,23 @@ async fn serve<H>(
         }
     }
     drop(listener);
+    patience.abort();
     let drained = async {
         while !connections.close_idle() {
             sleep(Duration::from_millis(20)).await;
         }
     };
     timeout(DRAIN, drained).await.ok();
+}
+
+/// Apart from the accepting, which would lose the connection that waits for a place.
+async fn each_second(connections: Rc<Connections>) {
+    let mut seconds = interval(Duration::from_secs(1));
+    loop {
+        seconds.tick().await;
+        connections.lose_patience();
+        connections.report();
+    }
 }
 
 async fn accept(listener: &TcpListener, connections: &Rc<Connections>) -> (TcpStream, Place) {
@@ -158,12 +164,14 @@ where
 {
     socket.set_nodelay(true).ok();
     let peer = socket.peer_addr().ok();
+    let socket = Watched::new(socket, place.connection.clone());
     let wire: Box<dyn Wire> = match tls {
         None => Box::new(socket),
         Some(tls) => match encrypted(&tls, socket, &place).await {
             Ok(wire) => wire,
             Err(error) => {
-                return tracing::info!(client.address = %place.address(), %error, "no TLS connection");
+                tracing::debug!(client.address = %place.address(), %error, "no TLS connection");
+                return place.without_tls();
             }
         },
     };
@@ -171,11 +179,7 @@ where
     handler.call((wire, Protocol::Http1, peer)).await.ok();
 }
 
-async fn encrypted(
-    tls: &TlsAcceptor,
-    socket: TcpStream,
-    place: &Place,
-) -> io::Result<Box<dyn Wire>> {
+async fn encrypted(tls: &TlsAcceptor, socket: Watched, place: &Place) -> io::Result<Box<dyn Wire>> {
     let stream = timeout(HEAD, tls.accept(socket)).await??;
     if stream.get_ref().1.peer_certificates().is_some() {
         place.connection.certify();

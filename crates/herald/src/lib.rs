@@ -33,6 +33,7 @@ mod stats;
 mod stored;
 mod target;
 mod text;
+mod wire;
 
 pub use backend_tls::BackendTls;
 pub use front_tls::FrontTls;

@@ -10,7 +10,7 @@ use service::settings::{SettingError, wrong};
 use url::Url;
 
 use crate::access::Secret;
-use crate::backend_tls::BackendTls;
+use crate::backend_tls::{BackendTls, read};
 use crate::front_tls::FrontTls;
 use crate::links::without_login;
 
@@ -149,17 +149,22 @@ impl Raw {
 }
 
 impl Raw {
-    /// What Alertmanager may send. A file that holds none is an error: the door would stand open.
+    /// What Alertmanager may send. A file or a text that holds none is an error: the door would stand open.
     pub(crate) fn secrets(&self) -> Result<Arc<[Secret]>, SettingError> {
         let from_file = contents("HERALD_SECRET_FILE", self.secret_file.as_ref())?;
         let allowed = "allowed: 16 to 512 letters, digits and signs, without spaces; several are separated by spaces or lines";
-        if from_file
-            .as_deref()
-            .is_some_and(|text| text.trim().is_empty())
-        {
+        let blank =
+            |text: &Option<String>| text.as_deref().is_some_and(|text| text.trim().is_empty());
+        if blank(&from_file) {
             return Err(wrong(
                 "HERALD_SECRET_FILE",
                 format!("the file is empty; {allowed}"),
+            ));
+        }
+        if blank(&self.secret) && self.secret.as_deref() != Some("") {
+            return Err(wrong(
+                "HERALD_SECRET",
+                format!("holds only blanks; {allowed}"),
             ));
         }
         let texts = [
@@ -200,8 +205,9 @@ fn contents(variable: &str, file: Option<&PathBuf>) -> Result<Option<String>, Se
     let Some(path) = file.filter(|path| !path.as_os_str().is_empty()) else {
         return Ok(None);
     };
-    let problem = |error| wrong(variable, format!("cannot read {}: {error}", path.display()));
-    std::fs::read_to_string(path).map(Some).map_err(problem)
+    let text = String::from_utf8(read(variable, path)?);
+    let problem = |_| wrong(variable, format!("{} is not UTF-8", path.display()));
+    text.map(Some).map_err(problem)
 }
 
 fn secret(

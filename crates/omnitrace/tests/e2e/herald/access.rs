@@ -186,12 +186,36 @@ async fn a_door_that_cannot_be_locked_is_not_opened() {
         "absent",
     ]
     .map(file);
+    let pipe = file("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo").success());
     let tls = "HERALD_TLS_CERTIFICATE";
-    let cases: [Case; 9] = [
+    let cases: [Case; 13] = [
         (
             &[("HERALD_SECRET", "short")],
             "HERALD_SECRET: allowed: 16 to 512",
             "",
+        ),
+        (
+            &[("HERALD_SECRET", " ")],
+            "HERALD_SECRET: holds only blanks",
+            "",
+        ),
+        (
+            &[("HERALD_SECRET", "\u{a0}\n")],
+            "HERALD_SECRET: holds only blanks",
+            "",
+        ),
+        // Neither has an end.
+        (
+            &[("HERALD_SECRET_FILE", "/dev/zero")],
+            "HERALD_SECRET_FILE: cannot read /dev/zero",
+            "it is no regular file",
+        ),
+        (
+            &[("HERALD_WEBHOOK_URL_FILE", &pipe)],
+            "HERALD_WEBHOOK_URL_FILE: cannot read",
+            "it is no regular file",
         ),
         (
             &[("HERALD_SECRET_FILE", &empty)],

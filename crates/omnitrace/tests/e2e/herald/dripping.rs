@@ -1,5 +1,6 @@
 //! Clients that hold connections without finishing what they began.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use reqwest::Certificate;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::{Herald, alert, arrived};
@@ -158,5 +159,85 @@ async fn connections_that_drip_lock_nobody_out_and_fill_no_memory() {
     drips.shutdown().await;
     let more = peak(herald.child.pid()) - at_rest;
     assert!(more < MEMORY, "{more} KiB more than {at_rest}");
+    assert!(herald.child.terminate().await.success());
+}
+
+/// From an address of the loopback network, with a small buffer for what comes back.
+async fn connect(from: [u8; 4], address: &str) -> Option<TcpStream> {
+    let socket = TcpSocket::new_v4().ok()?;
+    socket.bind(SocketAddr::from((from, 0))).ok()?;
+    socket.set_recv_buffer_size(2048).ok()?;
+    socket.connect(address.parse().ok()?).await.ok()
+}
+
+/// Brings a byte each 20 ms, and comes again when it is cut.
+async fn drip_quickly(from: [u8; 4], address: String, opened: Arc<AtomicUsize>) {
+    let head = "POST /alerts HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 4000\r\n\r\n";
+    loop {
+        if let Some(mut stream) = connect(from, &address).await
+            && stream.write_all(head.as_bytes()).await.is_ok()
+        {
+            opened.fetch_add(1, Ordering::Relaxed);
+            let mut end = [0; 1024];
+            while stream.write_all(b" ").await.is_ok() {
+                let answer = timeout(Duration::from_millis(20), stream.read(&mut end)).await;
+                if answer.is_ok() {
+                    break;
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Sends an alert in six parts, with a pause before each: as a slow link does.
+async fn send_slowly(from: [u8; 4], address: &str, payload: &[u8]) -> String {
+    let pause = || tokio::time::sleep(Duration::from_millis(40));
+    let mut stream = connect(from, address).await.expect("a connection");
+    let head = format!(
+        "POST /alerts HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        payload.len()
+    );
+    for part in [head.as_bytes()]
+        .into_iter()
+        .chain(payload.chunks(payload.len() / 4))
+    {
+        pause().await;
+        if stream.write_all(part).await.is_err() {
+            break;
+        }
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok();
+    answer
+}
+
+/// The senders' addresses: one for all, and one for each.
+#[tokio::test]
+async fn whoever_drips_quickly_does_not_cut_a_slow_link() {
+    let state = tempfile::tempdir().unwrap();
+    let mut herald = Herald::start(state.path(), &[]).await;
+    let address = herald.url.trim_start_matches("http://").to_owned();
+    let payload = serde_json::to_vec(&alert("ServiceDown", "firing")).unwrap();
+    let from: [fn(u8) -> [u8; 4]; 2] = [|_| [127, 0, 0, 1], |number| [127, 0, 1, number + 1]];
+    for from in from {
+        let opened = Arc::new(AtomicUsize::new(0));
+        let mut drips = tokio::task::JoinSet::new();
+        for number in 0..80 {
+            drips.spawn(drip_quickly(from(number), address.clone(), opened.clone()));
+        }
+        eventually("they are there", async || {
+            (opened.load(Ordering::Relaxed) > 160).then_some(())
+        })
+        .await;
+        let mut accepted = 0;
+        for number in 200..210 {
+            let answer = send_slowly(from(number), &address, &payload).await;
+            accepted += usize::from(answer.starts_with("HTTP/1.1 200 "));
+        }
+        // The machine that runs the tests may pause for longer than a slow link does.
+        assert!(accepted >= 8, "{accepted} of 10 from {:?}", from(200));
+        drips.shutdown().await;
+    }
     assert!(herald.child.terminate().await.success());
 }
