@@ -132,23 +132,16 @@ impl Flow {
 
     /// Its request begins. Returns whether the head was too large.
     pub fn begin(&self) -> bool {
-        let mut state = self.state();
-        state.has_next = false;
-        state.is_answered = true;
-        let reader = state.reader.take();
-        let is_too_large = state.is_too_large;
-        drop(state);
-        reader.into_iter().for_each(Waker::wake);
-        is_too_large
+        self.change(|state| {
+            state.has_next = false;
+            state.is_answered = true;
+            state.is_too_large
+        })
     }
 
-    /// Its answer has been read; the reader is woken, to wait for a head.
+    /// Its answer has been read; the reader may wait for a head.
     pub fn end(&self) {
-        let mut state = self.state();
-        state.is_answered = false;
-        let reader = state.reader.take();
-        drop(state);
-        reader.into_iter().for_each(Waker::wake);
+        self.change(|state| state.is_answered = false);
     }
 
     /// Whether a request is still being answered.
@@ -165,11 +158,17 @@ impl Flow {
 
     /// Nothing more is read.
     fn close(&self) {
+        self.change(|state| state.is_closed = true);
+    }
+
+    /// Changes the state, and wakes the reader to look at it.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state();
-        state.is_closed = true;
+        let result = change(&mut state);
         let reader = state.reader.take();
         drop(state);
         reader.into_iter().for_each(Waker::wake);
+        result
     }
 
     /// Whether nothing more is read.
