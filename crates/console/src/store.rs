@@ -149,6 +149,11 @@ impl Store {
         self.read().trace(id)
     }
 
+    /// How many spans a trace has; `None` if it is not here.
+    pub fn span_count(&self, id: TraceId) -> Option<usize> {
+        self.read().span_count(id)
+    }
+
     /// All traces with spans, the one that began to arrive last first. The store is locked for a part of them at a time: some may be
     /// gone when asked for.
     pub fn traces_newest_first(&self) -> impl Iterator<Item = TraceId> {
@@ -167,7 +172,8 @@ impl Store {
         let mut known = HashSet::new();
         while ids.peek().is_some() {
             let state = self.read();
-            known.extend(ids.by_ref().take(IDS).filter(|id| state.has_spans(*id)));
+            let ids = ids.by_ref().take(IDS);
+            known.extend(ids.filter(|id| state.span_count(*id).is_some()));
         }
         known
     }

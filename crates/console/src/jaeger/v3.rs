@@ -113,7 +113,7 @@ async fn one_trace(
         // Hints for a storage backend, which this is not; still no place for nonsense.
         time(&params, &["startTime", "start_time"])?;
         time(&params, &["endTime", "end_time"])?;
-        if store.trace(id).is_none() {
+        if store.span_count(id).is_none() {
             return Err(Failure::new(StatusCode::NOT_FOUND, NOT_FOUND));
         }
         shown(page, &store, &[id])

@@ -212,9 +212,10 @@ impl State {
         })
     }
 
-    pub fn has_spans(&self, id: TraceId) -> bool {
-        let entry = self.traces.get(&id);
-        entry.is_some_and(|entry| !entry.spans.is_empty())
+    /// How many spans a trace has; `None` if it has none.
+    pub fn span_count(&self, id: TraceId) -> Option<usize> {
+        let spans = self.traces.get(&id)?.spans.len();
+        (spans > 0).then_some(spans)
     }
 
     /// Some of the traces with spans that came before number `before`, newest first, and where to go on.
