@@ -1,5 +1,6 @@
 //! What the console keeps: spans and log records, decoded and flattened.
 
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -34,6 +35,19 @@ pub struct Resource {
     pub service: String,
     /// All resource attributes.
     pub attributes: Attributes,
+}
+
+impl Resource {
+    /// The same for the same content, with one state.
+    pub fn digest(&self, state: &RandomState) -> u64 {
+        let mut hasher = state.build_hasher();
+        self.service.hash(&mut hasher);
+        for (key, value) in &self.attributes {
+            key.hash(&mut hasher);
+            value.to_string().hash(&mut hasher);
+        }
+        hasher.finish()
+    }
 }
 
 /// The library that made an item; shared by all items of one group.

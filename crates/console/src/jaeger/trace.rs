@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::RandomState;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
@@ -132,7 +132,8 @@ impl Processes {
         if let Some(id) = self.by_address.get(&Arc::as_ptr(resource)) {
             return id.clone();
         }
-        let content = self.hash(resource);
+        // The content itself may be large.
+        let content = resource.digest(&self.hasher);
         let next = format!("p{}", self.by_content.len() + 1);
         let id = self
             .by_content
@@ -145,17 +146,6 @@ impl Processes {
             tags: resource.clone(),
         });
         id
-    }
-
-    /// The content itself may be large.
-    fn hash(&self, resource: &Resource) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        resource.service.hash(&mut hasher);
-        for (key, value) in &resource.attributes {
-            key.hash(&mut hasher);
-            value.to_string().hash(&mut hasher);
-        }
-        hasher.finish()
     }
 }
 

@@ -2,7 +2,7 @@
 //! counted, so that it goes with the last item that refers to it.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 
 use super::cost;
@@ -83,7 +83,7 @@ impl Resources {
         if self.by_address.contains_key(&own) {
             return own;
         }
-        let hash = self.hash(resource);
+        let hash = resource.digest(&self.hasher);
         let known = self.by_content.get(&hash).copied();
         let is_equal = |known: &usize| self.by_address[known].resource == *resource;
         if let Some(known) = known.filter(is_equal) {
@@ -108,16 +108,6 @@ impl Resources {
         };
         self.by_address.insert(address, held);
         address
-    }
-
-    fn hash(&self, resource: &Resource) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        resource.service.hash(&mut hasher);
-        for (key, value) in &resource.attributes {
-            key.hash(&mut hasher);
-            value.to_string().hash(&mut hasher);
-        }
-        hasher.finish()
     }
 }
 
