@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use service::settings::{SettingError, wrong};
 
-use crate::backend_tls::{half, read};
+use crate::setting_files::{certificates, half, no_private_key, read};
 
 const CERTIFICATE: &str = "HERALD_TLS_CERTIFICATE";
 const KEY: &str = "HERALD_TLS_KEY";
@@ -72,20 +72,6 @@ fn verifier(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, SettingError> {
     verifier.build().map_err(|error| problem(error.to_string()))
 }
 
-fn certificates(variable: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, SettingError> {
-    let pem = read(variable, path)?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let found = found.unwrap_or_default();
-    if found.is_empty() {
-        let problem = format!("{} holds no certificate; give a PEM file", path.display());
-        return Err(wrong(variable, problem));
-    }
-    Ok(found)
-}
-
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, SettingError> {
-    PrivateKeyDer::from_pem_slice(&read(KEY, path)?).map_err(|_| {
-        let problem = format!("{} holds no private key; give a PEM file", path.display());
-        wrong(KEY, problem)
-    })
+    PrivateKeyDer::from_pem_slice(&read(KEY, path)?).map_err(|_| no_private_key(KEY, path))
 }

@@ -26,6 +26,7 @@ mod notification;
 mod payload;
 mod queue;
 mod server;
+mod setting_files;
 mod settings;
 mod slack;
 mod spool;

@@ -10,9 +10,10 @@ use service::settings::{SettingError, wrong};
 use url::Url;
 
 use crate::access::Secret;
-use crate::backend_tls::{BackendTls, read};
+use crate::backend_tls::BackendTls;
 use crate::front_tls::FrontTls;
 use crate::links::without_login;
+use crate::setting_files::read;
 
 /// Settings as they are written; an empty text is none.
 #[derive(Debug, Default, Clone)]
