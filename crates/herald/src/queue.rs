@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::index::{Entry, Index, Work};
+use crate::index::{Digest, Entry, Index, Work};
 use crate::payload::Payload;
 use crate::spool::Spool;
 use crate::stats::{self, Storage};
@@ -61,6 +61,7 @@ struct Refused {
 #[derive(Debug)]
 struct Plan {
     key: Uuid,
+    digest: Digest,
     lacking: Vec<&'static str>,
 }
 
@@ -220,7 +221,11 @@ impl Queue {
     }
 
     fn take_in(&self, payload: Payload) -> Result<Accepted, Refusal> {
-        let Plan { key, lacking } = self.plan(&payload);
+        let Plan {
+            key,
+            digest,
+            lacking,
+        } = self.plan(&payload);
         if lacking.is_empty() {
             return Ok(Accepted::Pending(key.to_string()));
         }
@@ -241,7 +246,6 @@ impl Queue {
         self.note(&written, content.len());
         written.map_err(Refusal::Disk)?;
         let mut index = self.index();
-        let digest = index.digest(&stored.payload);
         for target in lacking {
             index.push(target, Entry::new(key, digest, accepted, content.len()));
         }
@@ -272,6 +276,7 @@ impl Queue {
         let key = held.filter(|_| before < held);
         Plan {
             key: key.unwrap_or_else(|| self.next_key()),
+            digest,
             lacking,
         }
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::{First, Text, excerpt, head, parse};
 use super::backend::Backend;
 use super::store::Weigh;
+use super::traces::trace_id;
 use super::{Part, Window};
 
 /// So many are shown.
@@ -125,13 +126,12 @@ fn line(labels: &Labels<'_>, nanos: i64, message: &str) -> Line {
         // Redacted as one: the message may say what the error is.
         error => excerpt(&format!("{}: {}", head(message), head(error)), TEXT),
     };
-    let id = &labels.trace_id.0;
-    let hex = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let id = Some(&*labels.trace_id.0).filter(|id| id.len() == 32);
     Line {
         time: DateTime::from_timestamp_nanos(nanos),
         service: excerpt(&labels.service_name.0, 60),
         text,
-        trace_id: if hex { id.to_string() } else { String::new() },
+        trace_id: id.and_then(trace_id).unwrap_or_default(),
     }
 }
 
