@@ -72,18 +72,6 @@ impl Console {
         status
     }
 
-    /// The most memory that the process ever had.
-    fn peak(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.pid()));
-        let status = status.expect("a living process");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        let kib: u64 = kib
-            .and_then(|kib| kib.trim().parse().ok())
-            .expect("a number");
-        kib << 10
-    }
-
     /// Ends it, and says what it cost.
     async fn outcome(self, name: impl Into<String>, watch: Watch) -> Outcome {
         let waits = watch.stop().await;
@@ -92,7 +80,7 @@ impl Console {
         let outcome = Outcome {
             name: name.into(),
             budget_mib: self.budget / MIB,
-            peak_mib: self.peak() / MIB,
+            peak_mib: self.child.peak_kib() / 1024,
             waits,
         };
         println!("{}", outcome.row());

@@ -95,6 +95,15 @@ impl Child {
         self.process.id()
     }
 
+    /// The most memory that the process ever had, in KiB.
+    pub fn peak_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("a living process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        kib.and_then(|kib| kib.parse().ok()).expect("a number")
+    }
+
     /// Lines of stdout so far.
     pub fn stdout(&self) -> Vec<String> {
         self.output.lock().unwrap().stdout.clone()

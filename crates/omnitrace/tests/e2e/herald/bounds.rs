@@ -26,21 +26,6 @@ impl Herald {
         .await;
         assert_eq!(self.ready().await.1, json!({"ready": true, "reasons": []}));
     }
-
-    /// The most memory that the process ever had, in MiB.
-    fn peak(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.pid()))
-            .expect("a living process");
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .expect("Linux");
-        line.trim()
-            .trim_end_matches(" kB")
-            .parse::<u64>()
-            .expect("a number")
-            / 1024
-    }
 }
 
 #[tokio::test]
@@ -185,7 +170,7 @@ async fn a_thousand_groups_that_wait_for_two_targets_fit_into_its_memory_after_a
         })
         .await;
     }
-    let peak = herald.peak();
+    let peak = herald.child.peak_kib() / 1024;
     eprintln!("peak: {peak} MiB");
     assert!(peak <= MEMORY, "{peak} MiB");
     assert!(herald.child.terminate().await.success());

@@ -75,13 +75,13 @@ fn beginnings() -> [(usize, Vec<u8>); 4] {
 async fn a_body_of_labels_alone_fills_no_memory() {
     let state = tempfile::tempdir().unwrap();
     let mut herald = Herald::start(state.path(), &[]).await;
-    let at_rest = peak(herald.child.pid());
+    let at_rest = herald.child.peak_kib();
     let mut payload = alert("ServiceDown", "firing");
     for number in 0..350_000 {
         payload["commonLabels"][format!("{number:x}")] = json!("");
     }
     herald.accepted(&payload).await;
-    let more = peak(herald.child.pid()) - at_rest;
+    let more = herald.child.peak_kib() - at_rest;
     assert!(more < MEMORY, "{more} KiB more than {at_rest}");
     assert!(herald.child.terminate().await.success());
 }
@@ -127,15 +127,6 @@ async fn handshakes_that_drip_lock_nobody_out() {
     assert!(herald.child.terminate().await.success());
 }
 
-fn peak(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    number
-        .and_then(|number| number.parse().ok())
-        .expect("its peak")
-}
-
 // The drips have a thread of their own, so that whoever brings alerts does not wait for them here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn connections_that_drip_lock_nobody_out_and_fill_no_memory() {
@@ -144,7 +135,7 @@ async fn connections_that_drip_lock_nobody_out_and_fill_no_memory() {
     let url = webhook.url();
     let mut herald = Herald::start(state.path(), &[("HERALD_WEBHOOK_URL", &url)]).await;
     let address = herald.url.trim_start_matches("http://").to_owned();
-    let at_rest = peak(herald.child.pid());
+    let at_rest = herald.child.peak_kib();
     let opened = Arc::new(AtomicUsize::new(0));
     let mut drips = tokio::task::JoinSet::new();
     for (count, beginning) in beginnings() {
@@ -173,7 +164,7 @@ async fn connections_that_drip_lock_nobody_out_and_fill_no_memory() {
         20.0
     );
     drips.shutdown().await;
-    let more = peak(herald.child.pid()) - at_rest;
+    let more = herald.child.peak_kib() - at_rest;
     assert!(more < MEMORY, "{more} KiB more than {at_rest}");
     assert!(herald.child.terminate().await.success());
 }
