@@ -122,19 +122,15 @@ impl Answers {
     where
         E: From<Refused> + Send + 'static,
     {
-        let mut page = self.begin().await;
-        let job = move || {
-            page.pace.start();
-            let page = job(page);
-            page.map(Page::end)
-        };
+        let answers = self.clone();
+        let job = move || job(answers.begin()).map(Page::end);
         let page = web::block(job).await.map_err(|_| Refused::stopping())??;
         Ok(HttpResponse::Ok()
             .content_type("application/json")
             .body(Sending::new(page)))
     }
 
-    async fn begin(&self) -> Page {
+    fn begin(&self) -> Page {
         Page {
             pieces: VecDeque::new(),
             last: Vec::new(),
@@ -142,7 +138,7 @@ impl Answers {
             held: 0,
             account: self.budget.account(Use::Answer),
             most: self.budget.most(Use::Answer),
-            pace: Pace::begin(self).await,
+            pace: Pace::begin(self),
         }
     }
 }

@@ -42,7 +42,7 @@ const STEP: usize = 16 << 10;
 /// A body that is larger waits with its like, so that small ones never wait for it.
 const LARGE: usize = 1 << 20;
 
-/// Work goes on for so long before others have their turn.
+/// Work on a body goes on for so long before others have their turn.
 const TURN: Duration = Duration::from_millis(10);
 
 /// Bounds what all requests together may cost.
@@ -84,22 +84,27 @@ pub(crate) struct Turn {
     runtime: Handle,
     permit: Option<OwnedSemaphorePermit>,
     since: Instant,
+    /// It goes on for so long before others have theirs.
+    length: Duration,
 }
 
 impl Turn {
-    pub async fn wait(of: Arc<Semaphore>) -> Self {
-        let permit = of.clone().acquire_owned().await.ok();
-        Self {
+    /// Waits for it. Not to be called on a worker thread, nor before there is a thread: others would wait for that, too.
+    pub fn wait(of: Arc<Semaphore>, length: Duration) -> Self {
+        let mut turn = Self {
             of,
             runtime: Handle::current(),
-            permit,
+            permit: None,
             since: Instant::now(),
-        }
+            length,
+        };
+        turn.next();
+        turn
     }
 
     /// Lets others have their turn if this one has been long enough. Not to be called on a worker thread.
     fn pass(&mut self) {
-        if self.since.elapsed() < TURN {
+        if self.since.elapsed() < self.length {
             return;
         }
         self.next();
@@ -185,8 +190,13 @@ async fn take(
     let mut account = gate.budget.account(Use::Body);
     let body = read_in_time(payload, gate, &mut account).await?;
     let is_large = body.len() > LARGE;
-    let mut turn = Turn::wait(if is_large { &gate.large } else { &gate.small }.clone()).await;
     let job = move || {
+        let turn = if is_large {
+            &sink.gate.large
+        } else {
+            &sink.gate.small
+        };
+        let mut turn = Turn::wait(turn.clone(), TURN);
         let body = match is_gzip {
             true => inflate(body, &sink.gate, &mut account, &mut turn)?,
             false => body,

@@ -9,7 +9,10 @@ use super::Answers;
 use crate::ingest::Turn;
 
 /// An answer that takes longer than this goes on in turns with its like, so that others never wait for it.
-const SHORT: Duration = Duration::from_millis(2);
+const SHORT: Duration = Duration::from_micros(250);
+
+/// How long a long one goes on at a time: all of them that may be under way have had a turn within a tenth of a second.
+const TURN: Duration = Duration::from_millis(1);
 
 /// How fast an answer may go: at once while it is short, then in turns with others.
 #[derive(Debug)]
@@ -24,9 +27,9 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Waits until it may begin.
-    pub async fn begin(answers: &Answers) -> Self {
-        let turn = Turn::wait(answers.beginning.clone()).await;
+    /// Waits until it may begin. Not to be called on a worker thread.
+    pub fn begin(answers: &Answers) -> Self {
+        let turn = Turn::wait(answers.beginning.clone(), TURN);
         Self {
             turn: Some(turn),
             begun: Instant::now(),
@@ -35,11 +38,6 @@ impl Pace {
             place: None,
             waited: Duration::ZERO,
         }
-    }
-
-    /// There is a thread for it.
-    pub fn start(&mut self) {
-        self.begun = Instant::now();
     }
 
     /// Whether it is a long one.

@@ -65,7 +65,8 @@ async fn a_small_answer_ends_too_if_nobody_takes_it() {
 #[actix_web::test]
 async fn the_timer_ends_with_the_answer() {
     let answers = Answers::new(Budget::new(64 << 20));
-    let sending = Sending::new(answers.begin().await);
+    let page = web::block(move || answers.begin()).await;
+    let sending = Sending::new(page.expect("a thread"));
     let end = sending.end.abort_handle();
     tokio::task::yield_now().await;
     assert!(!end.is_finished());
@@ -111,4 +112,26 @@ async fn too_many_long_answers_are_told_to_come_again() {
     assert!(answers.compute(short).await.is_ok());
     drop(all);
     assert!(answers.compute(long).await.is_ok());
+}
+
+#[test]
+fn nobody_has_a_turn_before_there_is_a_thread() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let all = tokio::task::LocalSet::new();
+    all.block_on(&runtime, async {
+        let answers = Answers::new(Budget::new(64 << 20));
+        let (free, is_free) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || is_free.recv().is_ok());
+        let asked = answers.compute(short);
+        tokio::pin!(asked);
+        assert!(futures_util::poll!(&mut asked).is_pending());
+        assert_eq!(answers.beginning.available_permits(), BEGINNING);
+        free.send(()).expect("it waits");
+        assert!(busy.await.expect("no panic"));
+        assert!(asked.await.is_ok());
+    });
 }
