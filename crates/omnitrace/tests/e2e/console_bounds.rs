@@ -357,7 +357,7 @@ async fn attack() {
         readers(256, 40).await,
         heads(8, 3_000).await,
         heads(256, 3_000).await,
-        followers(8, 150, 50).await,
+        followers(8, 150, 20).await,
         queries(64, 10_000, 400).await,
     ];
     outcomes.iter().for_each(Outcome::check);
