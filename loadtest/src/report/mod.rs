@@ -19,11 +19,9 @@ pub fn json(summary: &Summary) -> Result<String> {
 
 /// Checks before the test that reports can be written after it.
 pub fn prepare(directory: &Path) -> Result<()> {
-    std::fs::create_dir_all(directory)
+    owned::Directory::make(directory, 0o755)
         .with_context(|| format!("--report-dir {} cannot be made", directory.display()))?;
-    let trial = directory.join(".loadtest");
-    std::fs::write(&trial, "")
-        .and_then(|()| std::fs::remove_file(&trial))
+    owned::try_output(&directory.join(".loadtest"))
         .with_context(|| format!("--report-dir {} cannot be written to", directory.display()))
 }
 
@@ -35,8 +33,7 @@ pub fn write(directory: &Path, summary: &Summary) -> Result<()> {
         ("report.json", json(summary)?),
     ] {
         let path = directory.join(name);
-        std::fs::write(&path, text)
-            .with_context(|| format!("{} cannot be written", path.display()))?;
+        owned::write_output(&path, text.as_bytes()).context("--report-dir")?;
     }
     Ok(())
 }
