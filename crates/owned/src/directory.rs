@@ -26,6 +26,9 @@ const ENTER: OFlag = OFlag::O_DIRECTORY.union(CAREFULLY);
 /// More in one path are a circle, as they are for the kernel.
 const MOST_LINKS: usize = 40;
 
+/// Of a tree that is removed; each one takes a descriptor and some of the stack, and who made the tree may be another user.
+const MOST_LEVELS: usize = 100;
+
 /// A directory, held open. Whoever owns the directories above it cannot put another one in its place.
 #[derive(Debug)]
 pub struct Directory {
@@ -129,7 +132,7 @@ impl Directory {
         let shown = self.path.join(name);
         CString::new(name.as_encoded_bytes())
             .map_err(io::Error::from)
-            .and_then(|name| Ok(remove_tree(self.as_fd(), &name)?))
+            .and_then(|name| Ok(remove_tree(self.as_fd(), &name, MOST_LEVELS)?))
             .with_context(|| format!("cannot remove {}", shown.display()))
     }
 
@@ -263,19 +266,20 @@ fn names_in(directory: BorrowedFd<'_>) -> nix::Result<Vec<CString>> {
         .collect()
 }
 
-fn remove_tree(directory: BorrowedFd<'_>, name: &CStr) -> nix::Result<()> {
+fn remove_tree(directory: BorrowedFd<'_>, name: &CStr, levels: usize) -> nix::Result<()> {
     match unlinkat(directory, name, UnlinkatFlags::NoRemoveDir) {
         // That it is a directory: as Linux, and as POSIX says it.
         Err(Errno::EISDIR | Errno::EPERM) => {}
         removed => return missing_is_fine(removed),
     }
+    let levels = levels.checked_sub(1).ok_or(Errno::ENAMETOOLONG)?;
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | CAREFULLY;
     let inner = match openat(directory, name, flags, Mode::empty()) {
         Err(Errno::ENOENT) => return Ok(()),
         opened => opened?,
     };
     for name in names_in(inner.as_fd())? {
-        remove_tree(inner.as_fd(), &name)?;
+        remove_tree(inner.as_fd(), &name, levels)?;
     }
     missing_is_fine(unlinkat(directory, name, UnlinkatFlags::RemoveDir))
 }

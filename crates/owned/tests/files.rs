@@ -139,6 +139,11 @@ fn a_tree_is_removed_without_what_its_links_lead_to() {
     let left: Vec<_> = std::fs::read_dir(&root).unwrap().flatten().collect();
     assert_eq!(left.len(), 1, "{left:?}");
     assert!(root.join("kept/file").exists());
+
+    let deep = root.join("deep");
+    std::fs::create_dir_all(deep.join("x/".repeat(200))).unwrap();
+    let error = directory.remove_tree("deep").unwrap_err();
+    assert!(error.to_string().contains("/deep"), "{error}");
 }
 
 #[test]
@@ -241,8 +246,10 @@ fn listing(directory: &Path) -> Vec<(PathBuf, u32, u32, u64)> {
         .flat_map(|entry| {
             let path = entry.unwrap().path();
             let about = path.symlink_metadata().unwrap();
-            let inner = about.is_dir().then(|| listing(&path)).unwrap_or_default();
-            let size = if about.is_dir() { 0 } else { about.len() };
+            let (inner, size) = match about.is_dir() {
+                true => (listing(&path), 0),
+                false => (Vec::new(), about.len()),
+            };
             [(path, about.uid(), about.mode(), size)]
                 .into_iter()
                 .chain(inner)

@@ -143,4 +143,24 @@ mod tests {
         assert_eq!(value["times"]["corrected"]["p95_ms"], 12.5);
         assert_eq!(value["thresholds"][0]["held"], false);
     }
+
+    #[test]
+    fn a_report_is_not_written_where_a_link_leads() {
+        let directory = tempfile::tempdir().unwrap();
+        let (into, kept) = (
+            directory.path().join("new/reports"),
+            directory.path().join("kept"),
+        );
+        std::fs::write(&kept, "precious").unwrap();
+        prepare(&into).unwrap();
+        write(&into, &hostile()).unwrap();
+        assert_eq!(std::fs::read_dir(&into).unwrap().count(), 3);
+        let report = into.join("report.json");
+        std::fs::remove_file(&report).unwrap();
+        std::os::unix::fs::symlink(&kept, &report).unwrap();
+        let error = format!("{:#}", write(&into, &hostile()).unwrap_err());
+        assert!(error.contains("report.json is a symbolic link"), "{error}");
+        assert!(error.contains("--report-dir"), "{error}");
+        assert_eq!(std::fs::read_to_string(&kept).unwrap(), "precious");
+    }
 }
