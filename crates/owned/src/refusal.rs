@@ -1,7 +1,7 @@
 //! What is said when a file is not used: its path, whose it is, and the way out.
 
 use std::fs::Metadata;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
@@ -16,15 +16,13 @@ const UNKNOWN: u32 = 65_534;
 
 /// Why the kernel did not open it: what is there says more than the error's number.
 pub fn refused(path: &Path, why: io::Error) -> anyhow::Error {
+    let wrong_kind = matches!(
+        why.kind(),
+        ErrorKind::NotADirectory | ErrorKind::IsADirectory
+    );
     let shown = path.display();
     match path.symlink_metadata() {
-        Ok(found) if !found.is_file() && !found.is_dir() => anyhow!("{}", refusal(path, &found)),
-        Ok(found)
-            if matches!(
-                why.kind(),
-                io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory
-            ) =>
-        {
+        Ok(found) if wrong_kind || !(found.is_file() || found.is_dir()) => {
             anyhow!("{}", refusal(path, &found))
         }
         _ => anyhow::Error::new(why).context(format!("cannot open {shown}: {ELSEWHERE}")),
