@@ -9,12 +9,13 @@
 //! neither opened nor followed nor removed.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{DirBuilder, DirEntry, File, OpenOptions};
+use std::fs::{DirEntry, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use owned::{Directory, Owner};
 use rustix::fs::OFlags;
 use uuid::Uuid;
 
@@ -36,7 +37,9 @@ pub(crate) struct Listing {
 /// The directory and its lock.
 #[derive(Debug)]
 pub(crate) struct Spool {
+    /// Leads into the directory that is held, whatever is done with those above it.
     root: PathBuf,
+    _held: Directory,
     /// Held for as long as the process lives, however it ends.
     _lock: File,
 }
@@ -49,13 +52,12 @@ impl Spool {
         for target in targets {
             for kind in ["queue", "failed"] {
                 let directory = root.join(kind).join(target);
-                let mut builder = DirBuilder::new();
-                builder.recursive(true).mode(0o700);
-                builder
-                    .create(&directory)
+                Directory::make(&directory, 0o700)
                     .with_context(|| format!("cannot use {}: {hint}", directory.display()))?;
             }
         }
+        let held = hold(root).with_context(|| format!("cannot use {shown}: {hint}"))?;
+        let root = held.bridge();
         let lock = OpenOptions::new()
             .write(true)
             .create(true)
@@ -67,7 +69,8 @@ impl Spool {
         lock.try_lock()
             .with_context(|| format!("another herald uses {shown}: {hint}"))?;
         Ok(Self {
-            root: root.to_owned(),
+            root,
+            _held: held,
             _lock: lock,
         })
     }
@@ -179,6 +182,15 @@ impl Spool {
     /// A name is in its directory only once that is on disk too.
     fn sync(&self, kind: &str, target: &str) -> io::Result<()> {
         File::open(self.root.join(kind).join(target))?.sync_all()
+    }
+}
+
+/// For root it has to be root's own: who could write to it could lead root's hand elsewhere.
+fn hold(root: &Path) -> Result<Directory> {
+    let held = Directory::open(root)?;
+    match Owner::of_this_process() {
+        root @ Owner { uid: 0, .. } => held.check(root),
+        _ => Ok(held),
     }
 }
 

@@ -8,7 +8,6 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::cli::base_url;
-use crate::files;
 
 /// The file with what Alertmanager shows to herald.
 const HERALD_SECRET: &str = "herald_secret";
@@ -120,7 +119,7 @@ pub fn run(args: &AlertmanagerConfigArgs) -> Result<()> {
         return Ok(());
     };
     // Readable for Alertmanager, which is another user; there is no secret in it.
-    files::write_output(path, &text).context("--output")?;
+    owned::write_output(path, text.as_bytes()).context("--output")?;
     let on = secrets.switched_on(args.herald.herald_url.is_some());
     let on = if on.is_empty() {
         "none: alerts are shown, and sent to nobody".to_owned()

@@ -1,17 +1,15 @@
 //! Files that other processes read: complete or absent, never half-written; and locks.
 //!
-//! They are kept in directories of this user's own, which nobody else can write to ([`own_directory`]). No link is followed on
-//! the way to them, and what was opened is checked, not what was there before ([`crate::owned`]).
+//! They are kept in directories of this user's own, which nobody else can write to ([`own_directory`]). What is opened is checked,
+//! not what was there before ([`owned`]).
 
-use std::fs::{File, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{PermissionsExt, fchown};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use nix::fcntl::{Flock, FlockArg, OFlag};
-
-use crate::owned::{self, Owner};
+use owned::{Directory, Owner, Place};
 
 /// Writes a file that only its owner can read, by rename.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<()> {
@@ -20,24 +18,20 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<()> {
 
 /// The same for another user, in a directory of that user's.
 pub fn write_private_for(path: &Path, content: &[u8], owner: Owner) -> Result<()> {
-    let place = owned::Place::of(path, owner)?;
-    let write = || -> io::Result<()> {
-        let staged = format!("{}.{}.new", place.name(), std::process::id());
-        place.remove(&staged)?;
-        let mut file = place.create(&staged)?;
-        file.write_all(content)?;
-        if owner != Owner::of_this_process() {
-            fchown(&file, Some(owner.uid), Some(owner.gid))?;
-        }
-        place.rename(&staged, &place.name())
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
+    let other = (owner != Owner::of_this_process()).then_some(owner);
+    Place::of(path, owner)?
+        .replace(content, 0o600, other)
+        .with_context(|| format!("cannot write {}", path.display()))
 }
+
+/// Far more than any of them has: `owner` may be a user who wants to fill this process's memory.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// Reads a file of `owner`.
 pub fn read_of(path: &Path, owner: Owner) -> Result<String> {
     let mut text = String::new();
     owned::open(path, OFlag::O_RDONLY, owner)?
+        .take(MOST_BYTES)
         .read_to_string(&mut text)
         .with_context(|| format!("cannot read {}", path.display()))?;
     Ok(text)
@@ -48,51 +42,9 @@ pub fn read(path: &Path) -> Result<String> {
     read_of(path, Owner::of_this_process())
 }
 
-/// Writes what somebody asked for, where they asked for it: any directory will do, but no link is followed, and no file is changed
-/// that has a second name.
-pub fn write_output(path: &Path, text: &str) -> Result<()> {
-    let mut file = owned::open_output(path)?;
-    let regular = file.metadata()?.is_file();
-    let mut write = || {
-        if regular {
-            file.set_len(0)?;
-        }
-        file.write_all(text.as_bytes())
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// Creates a directory with its parents, all with `mode` whatever the umask; existing ones are left as they are.
-pub fn create_directory(path: &Path, mode: u32) -> Result<()> {
-    let create = || -> io::Result<()> {
-        let missing = path.ancestors().take_while(|ancestor| {
-            let named = !ancestor.as_os_str().is_empty();
-            named && !ancestor.exists()
-        });
-        let mut missing: Vec<&Path> = missing.collect();
-        missing.reverse();
-        for directory in missing {
-            match std::fs::create_dir(directory) {
-                // Another process was faster.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                result => {
-                    result?;
-                    owned::made(directory)?.set_permissions(Permissions::from_mode(mode))?;
-                }
-            }
-        }
-        // Says what is wrong when something else than a directory is there.
-        std::fs::read_dir(path).map(drop)
-    };
-    create().with_context(|| format!("cannot use the directory {}", path.display()))
-}
-
 /// A directory that is this user's own, made with `mode` if it is missing. Returns where it really is.
 pub fn own_directory(path: &Path, mode: u32) -> Result<PathBuf> {
-    if path.symlink_metadata().is_err() {
-        create_directory(path, mode)?;
-    }
-    owned::directory(path)
+    Ok(Directory::own(path, Some(mode))?.path().to_owned())
 }
 
 /// For root, whose Postgres runs as another user: it has to pass through.
@@ -103,18 +55,10 @@ pub fn data_directory_mode() -> u32 {
     }
 }
 
-/// Removes a directory tree that may be absent.
-pub fn remove_tree(path: &Path) -> Result<()> {
-    std::fs::remove_dir_all(path)
-        .or_else(missing_is_fine)
-        .with_context(|| format!("cannot remove {}", path.display()))
-}
-
 /// Removes a file of `owner`'s directory that may be absent.
 pub fn remove_file(path: &Path, owner: Owner) -> Result<()> {
-    let place = owned::Place::of(path, owner)?;
-    place
-        .remove(&place.name())
+    Place::of(path, owner)?
+        .remove()
         .with_context(|| format!("cannot remove {}", path.display()))
 }
 
@@ -135,35 +79,11 @@ pub fn try_lock(path: &Path) -> Result<Option<Flock<File>>> {
     }
 }
 
-fn missing_is_fine(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::NotFound {
-        Ok(())
-    } else {
-        Err(error)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
-
-    #[test]
-    fn created_directories_have_the_mode_whatever_the_umask_and_existing_ones_keep_theirs() {
-        let root = tempfile::tempdir().unwrap();
-        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
-        std::fs::set_permissions(root.path(), Permissions::from_mode(0o701)).unwrap();
-        create_directory(&root.path().join("a/b"), 0o711).unwrap();
-        create_directory(&root.path().join("a/b"), 0o700).unwrap();
-        assert_eq!(mode(root.path()), 0o701);
-        assert_eq!(
-            (mode(&root.path().join("a")), mode(&root.path().join("a/b"))),
-            (0o711, 0o711)
-        );
-
-        std::fs::write(root.path().join("file"), "").unwrap();
-        let error = create_directory(&root.path().join("file"), 0o700).unwrap_err();
-        assert!(error.to_string().contains("/file"), "{error}");
-    }
 
     #[test]
     fn a_lock_is_held_by_one() {

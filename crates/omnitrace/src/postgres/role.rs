@@ -6,13 +6,14 @@ use std::pin::Pin;
 
 use anyhow::{Context, Result, bail};
 use listen::StopSignals;
+use owned::{Owner, Place};
 use serde_json::{Value, json};
 
 use super::cluster::{self, Cluster};
 use super::identity::Identity;
 use super::server::Server;
 use super::{Installation, Options, external};
-use crate::{environment, files};
+use crate::environment;
 
 /// What the role is started with.
 #[derive(Debug, Clone)]
@@ -77,9 +78,9 @@ async fn serve(settings: &Settings) -> Result<()> {
         None => Ok(()),
     };
     if settings.ephemeral {
-        files::remove_tree(&home)?;
+        Place::of(&home, Owner::of_this_process())?.remove_tree()?;
         // Only if nothing else is in it.
-        std::fs::remove_dir(&settings.data_dir).ok();
+        owned::remove_empty(&settings.data_dir).ok();
     }
     result
 }

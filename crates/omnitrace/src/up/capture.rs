@@ -8,11 +8,10 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use nix::fcntl::OFlag;
+use owned::{Owner, Place};
 use redact::plain;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
-
-use crate::owned::{self, Owner};
 
 /// One file of a role's log; the one before it is kept as `<role>.log.1`.
 const FILE_BYTES: u64 = 8 << 20;
@@ -182,8 +181,7 @@ impl Rotating {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT;
         let old = owned::open(path, flags, Owner::of_this_process())?;
         if old.metadata()?.len() > 0 {
-            let place = owned::Place::of(path, Owner::of_this_process())?;
-            place.rename(&place.name(), &format!("{}.1", place.name()))?;
+            Place::of(path, Owner::of_this_process())?.set_aside(".1")?;
         }
         let file = owned::open(path, flags, Owner::of_this_process())?;
         Ok(Self {

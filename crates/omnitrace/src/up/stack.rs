@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use owned::Owner;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -18,7 +19,6 @@ use super::supervisor::{self, Kept};
 use super::wiring::{self, Peers};
 use super::{inherited, load, ports, probe};
 use crate::cli::UpArgs;
-use crate::owned::Owner;
 use crate::postgres::external;
 use crate::{environment, files};
 

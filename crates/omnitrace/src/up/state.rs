@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::crashed;
-use crate::{files, owned};
+use crate::files;
 
 /// A running stack. Only its owner can read the file: it holds the URL of the private database.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -102,7 +102,8 @@ impl State {
         if !data_dir.is_dir() {
             bail!("no stack runs in {shown}: there is no such directory; {start}");
         }
-        let data_dir = &owned::directory(data_dir)?;
+        let data_dir = owned::Directory::own(data_dir, None)?;
+        let data_dir = data_dir.path();
         if files::try_lock(&lock_path(data_dir))?.is_some() {
             bail!("no stack runs in {shown}; {start}");
         }

@@ -1,15 +1,18 @@
 //! What `up` opens is its own: no link, FIFO or file of another user in its directory is followed, waited for or changed.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::path::Path;
 use std::process::Command;
 
 use nix::unistd::{Uid, mkfifo};
+use serde_json::json;
 
 use crate::cli::run;
-use crate::harness::{Directory, Up, omnitrace};
+use crate::harness::{Child, Directory, Up, binary, omnitrace};
 
 const PRECIOUS: &str = "only its owner may change this\n";
+const STRANGER: Option<u32> = Some(54_321);
+const ALERTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../alerts");
 
 /// `up` where `prepare` was before it: it has to refuse, name the path and the way out, and leave the other file as it is.
 async fn refused(what: &str, prepare: impl FnOnce(&Path, &Path)) -> String {
@@ -87,13 +90,19 @@ async fn directories_that_lead_elsewhere_or_are_open_to_others_are_refused() {
     );
 }
 
+fn is_root() -> bool {
+    let root = Uid::effective().is_root();
+    if !root {
+        eprintln!("not tested: files of another user, which only root can make");
+    }
+    root
+}
+
 #[tokio::test]
 async fn root_uses_nothing_of_another_user() {
-    if !Uid::effective().is_root() {
-        eprintln!("not tested: files of another user, which only root can make");
+    if !is_root() {
         return;
     }
-    const STRANGER: Option<u32> = Some(54_321);
     for name in ["", "logs", "up.lock", "logs/postgres.log"] {
         let said = refused(name, |data, _| {
             let path = data.join(name);
@@ -107,7 +116,18 @@ async fn root_uses_nothing_of_another_user() {
             said.contains("belongs to nobody here (uid 54321)"),
             "{said}"
         );
+        assert!(said.contains("`chown -R 0 "), "{said}");
     }
+    // What a container and NFS show for an owner that they do not know is nobody's to give away.
+    let said = refused("unknown", |data, _| {
+        chown(data, Some(65_534), None).expect("root may");
+    })
+    .await;
+    assert!(
+        said.contains("(uid 65534)") && said.contains("NFS"),
+        "{said}"
+    );
+    assert!(!said.contains("chown"), "{said}");
     // The commands that look at a running stack believe no state of another user either.
     let directory = Directory::new();
     std::fs::create_dir(directory.data()).expect("a directory");
@@ -123,7 +143,6 @@ async fn root_uses_nothing_of_another_user() {
 async fn rendered_rules_replace_no_file_behind_a_link() {
     let directory = Directory::new();
     let precious = directory.path().join("precious");
-    let alerts = concat!(env!("CARGO_MANIFEST_DIR"), "/../../alerts");
     let output = directory.path().join("rules");
     std::fs::create_dir(&output).expect("a directory");
     let links: [fn(&Path, &Path) -> std::io::Result<()>; 2] = [
@@ -133,7 +152,7 @@ async fn rendered_rules_replace_no_file_behind_a_link() {
     for link in links {
         std::fs::write(&precious, PRECIOUS).expect("a file");
         link(&precious, &output.join("demo.yml")).expect("a link");
-        let mut command: Command = omnitrace(["rules", "--profile", "demo", "--input", alerts]);
+        let mut command: Command = omnitrace(["rules", "--profile", "demo", "--input", ALERTS]);
         command.arg("--output").arg(&output);
         let (code, _, said) = run(command, None).await;
         assert_eq!(code, 1, "{said}");
@@ -141,5 +160,165 @@ async fn rendered_rules_replace_no_file_behind_a_link() {
         let kept = std::fs::read_to_string(&precious).expect("it is still there");
         assert_eq!(kept, PRECIOUS);
         std::fs::remove_file(output.join("demo.yml")).expect("the link");
+    }
+}
+
+#[tokio::test]
+async fn root_is_not_led_elsewhere_by_a_link_of_another_user() {
+    if !is_root() {
+        return;
+    }
+    let (directory, private) = (Directory::new(), Directory::new());
+    let link = directory.path().join("link");
+    symlink(private.path(), &link).expect("a link");
+    lchown(&link, STRANGER, STRANGER).expect("root may");
+    let (data, file, new) = (link.join("data"), link.join("file"), link.join("new"));
+    let mut up = Up::command(&directory);
+    up.arg("--data-dir").arg(&data);
+    let mut rules = omnitrace(["rules", "--profile", "demo", "--input", ALERTS, "--output"]);
+    rules.arg(&new);
+    let mut receivers = omnitrace(["alertmanager-config", "--secrets"]);
+    receivers.arg(directory.path()).arg("--output").arg(&file);
+    let mut herald = omnitrace(["herald", "--listen", "127.0.0.1:0", "--state-dir"]);
+    herald.arg(&data).env("OTEL_SDK_DISABLED", "true");
+    for command in [up, rules, receivers, herald] {
+        let shown = format!("{command:?}");
+        let (code, stdout, stderr) = run(command, None).await;
+        let said = format!("{stdout}\n{stderr}");
+        assert_eq!(code, 1, "{shown}: {said}");
+        let link = format!("{} is a symbolic link", link.display());
+        for part in [&link, "nobody here (uid 54321)", "chown -h 0"] {
+            assert!(said.contains(part), "{shown}: {said}");
+        }
+        let made = std::fs::read_dir(private.path())
+            .expect("it is there")
+            .count();
+        assert_eq!(made, 0, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn herald_as_root_keeps_nothing_in_a_directory_of_another_user() {
+    if !is_root() {
+        return;
+    }
+    for (owner, mode, problem) in [
+        (STRANGER, 0o700, "belongs to nobody here (uid 54321)"),
+        (None, 0o777, "can be written by others (mode 777)"),
+    ] {
+        let directory = Directory::new();
+        chown(directory.path(), owner, owner).expect("root may");
+        std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(mode)).expect("mode");
+        let mut herald = omnitrace(["herald", "--listen", "127.0.0.1:0", "--state-dir"]);
+        herald.arg(directory.path());
+        herald.env("OTEL_SDK_DISABLED", "true");
+        let (code, stdout, stderr) = run(herald, None).await;
+        let said = format!("{stdout}\n{stderr}");
+        assert_eq!(code, 1, "{said}");
+        assert!(
+            said.contains(problem) && said.contains("--state-dir"),
+            "{said}"
+        );
+    }
+}
+
+/// The role `postgres` on a server whose `initdb` is this shell script.
+async fn with_initdb(directory: &Directory, initdb: &str) -> String {
+    let version = "echo 'postgres (PostgreSQL) 17.0'";
+    for (name, script) in [("postgres", version), ("initdb", initdb)] {
+        let path = directory.path().join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a program");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("its mode");
+    }
+    let path = format!("{}:/usr/bin:/bin", directory.path().display());
+    let mut command = omnitrace(["postgres", "--port", "0"]);
+    command
+        .env("PATH", path)
+        .env("OMNITRACE_POSTGRES", "system");
+    command.env_remove("DATABASE_URL");
+    let (code, stdout, stderr) = run(command, Some(directory)).await;
+    let said = format!("{stdout}\n{stderr}");
+    assert_eq!(code, 1, "{said}");
+    said
+}
+
+/// Postgres' user owns the directory that `initdb` works in: root moves the password file there, and nowhere else.
+#[tokio::test]
+async fn the_user_of_the_server_cannot_have_roots_files_moved_elsewhere() {
+    if !is_root() {
+        return;
+    }
+    let private = Directory::new();
+    let link = format!("exec ln -s {} \"$2\"", private.path().display());
+    let said = with_initdb(&Directory::new(), &link).await;
+    assert!(said.contains("data.new is a symbolic link"), "{said}");
+    let moved: Vec<_> = std::fs::read_dir(private.path())
+        .expect("it is there")
+        .collect();
+    assert!(moved.is_empty(), "{moved:?}");
+}
+
+#[tokio::test]
+async fn a_fifo_in_place_of_the_servers_pid_makes_no_start_wait() {
+    let directory = Directory::new();
+    let data = directory.data().join("postgres/17/data");
+    std::fs::create_dir_all(&data).expect("directories");
+    std::fs::set_permissions(directory.data(), PermissionsExt::from_mode(0o711)).expect("its mode");
+    mkfifo(&data.join("postmaster.pid"), nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    let mut left_behind = Command::new("sleep");
+    left_behind.arg("600").current_dir(&data);
+    let mut left_behind = Child::spawn("sleep", left_behind);
+    let said = with_initdb(&directory, "echo no room; exit 3").await;
+    assert!(said.contains("no room"), "{said}");
+    left_behind.wait().await;
+}
+
+#[tokio::test]
+async fn a_state_file_that_a_backup_has_linked_is_still_read() {
+    let directory = Directory::new();
+    std::fs::create_dir(directory.data()).expect("a directory");
+    std::fs::set_permissions(directory.data(), PermissionsExt::from_mode(0o700)).expect("its mode");
+    let state = directory.data().join("state.json");
+    let nobody = "http://127.0.0.1:9";
+    let part =
+        json!({"name": "gateway", "pid": 1, "started": null, "url": nobody, "admin_url": nobody});
+    let text = json!({"pid": 1, "ready": true, "parts": [part], "database_url": null}).to_string();
+    std::fs::write(&state, text).expect("a file");
+    std::fs::hard_link(&state, directory.path().join("backup")).expect("a link");
+    let lock = std::fs::File::create(directory.data().join("up.lock")).expect("a file");
+    lock.lock().expect("as `up` holds it");
+    let (code, said, why) = run(omnitrace(["health"]), Some(&directory)).await;
+    assert!(
+        code == 1 && said.contains("gateway     NOT READY"),
+        "{said}{why}"
+    );
+}
+
+#[tokio::test]
+async fn an_output_that_cannot_be_written_to_its_end_leaves_what_was_there() {
+    let directory = Directory::new();
+    let output = directory.path().join("demo.yml");
+    std::fs::write(&output, PRECIOUS).expect("a file");
+    // As on a full disk: the rules are larger than a file may be, by the error and by the signal that kills.
+    for (signal, code, names) in [("trap '' XFSZ;", 1, 1), ("", -1, 2)] {
+        let mut command = Command::new("sh");
+        let limited = format!("{signal} ulimit -f 8; exec \"$0\" \"$@\"");
+        command.arg("-c").arg(limited).arg(binary());
+        command.args(["rules", "--profile", "demo", "--input", ALERTS, "--output"]);
+        command.arg(directory.path());
+        let (ended, _, said) = run(command, None).await;
+        assert_eq!(ended, code, "{said}");
+        assert!(code == -1 || said.contains("demo.yml"), "{said}");
+        assert_eq!(
+            std::fs::read_to_string(&output).expect("it is there"),
+            PRECIOUS
+        );
+        let left = std::fs::read_dir(directory.path())
+            .expect("it is there")
+            .count();
+        assert_eq!(
+            left, names,
+            "what was begun is removed unless the process is killed"
+        );
     }
 }
