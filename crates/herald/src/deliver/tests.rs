@@ -173,3 +173,15 @@ async fn a_delivery_that_always_panics_is_set_aside_and_holds_its_group_up_no_lo
     assert_eq!(work.key.to_string(), next);
     assert_eq!(case.files("queue"), [] as [String; 0]);
 }
+
+#[tokio::test]
+async fn what_has_not_arrived_in_time_is_set_aside() {
+    let mut case = Case::new();
+    let key = case.accept("firing").await;
+    let busy: Call = |_| Attempt::Later("busy".into(), None);
+    case.attempt(busy).await;
+    assert_eq!(case.files("queue").len(), 1, "it has a minute");
+    case.deliverer.give_up_after = Duration::ZERO;
+    case.attempt(busy).await;
+    assert_eq!(case.files("failed"), [format!("{key}.json")]);
+}

@@ -48,7 +48,7 @@ async fn a_full_queue_makes_it_unready_until_there_is_room() {
     let full = json!({"ready": false, "reasons": [why]});
     assert_eq!(herald.ready().await, (503, full));
     let refused = herald.post(&alert("LogStorm", "firing")).await;
-    assert_eq!(refused.problem(503, "unavailable")["detail"], why);
+    assert_eq!(refused.expect(503).json()["detail"], why);
     webhook.answer_with(200);
     herald.until_ready().await;
     assert!(herald.child.terminate().await.success());
@@ -82,7 +82,7 @@ async fn what_the_disk_refuses_leaves_nothing_behind_and_smaller_ones_are_taken(
         large["alerts"][0]["annotations"][format!("a{index}")] = "v".repeat(2000).into();
     }
     for _ in 0..2 {
-        let refused = herald.post(&large).await.problem(503, "unavailable");
+        let refused = herald.post(&large).await.expect(503).json();
         let detail = refused["detail"].as_str().unwrap_or_default();
         assert!(detail.contains("HERALD_STATE_DIR"), "{detail}");
         assert_eq!(
