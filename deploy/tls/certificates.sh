@@ -9,7 +9,7 @@ set -euo pipefail
 
 here="$(cd "$(dirname "$0")" && pwd)"
 out="${1:-$here/generated}"
-parts="gateway data downstream herald doctor load collector jaeger loki grafana prometheus client"
+parts="gateway data downstream herald alertmanager doctor load collector jaeger loki grafana prometheus client"
 month=2592000
 
 command -v openssl >/dev/null || { echo "certificates.sh: needs openssl (apt-get install openssl)" >&2; exit 1; }
@@ -60,7 +60,7 @@ prometheus() {
     # shellcheck disable=SC2016 # awk's variables
     rendered prometheus/prometheus.yml "$here/../prometheus/prometheus.yml" '
         { print }
-        /^  - job_name: (loki|grafana)$/ {
+        /^  - job_name: (loki|grafana|herald)$/ {
             found++
             print "    scheme: https"
             print "    tls_config:"
@@ -68,7 +68,7 @@ prometheus() {
             print "      cert_file: /etc/omnitrace/tls/tls.crt"
             print "      key_file: /etc/omnitrace/tls/tls.key"
         }
-        END { exit found != 2 }'
+        END { exit found != 3 }'
 }
 
 datasources() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use futures_util::FutureExt;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::task::JoinSet;
 
 use crate::evidence::{Collector, Evidence};
@@ -19,6 +19,10 @@ use crate::{backoff, stats};
 
 /// Deliveries to one target at a time: a slow target must not make each notification wait for all before it.
 const AT_ONCE: usize = 4;
+
+/// Notifications that wait for their evidence or for one of these deliveries. More would wait for each other: a backend gets 24
+/// questions at a time, and each of them asks one or two.
+const TAKEN_UP: usize = 32;
 
 /// Bytes of files that these deliveries may read together; a larger file is read alone. Usual ones never wait for it.
 const BYTES_AT_ONCE: usize = 2 << 20;
@@ -37,24 +41,47 @@ pub(crate) struct Deliverer {
     pub(crate) give_up_after: Duration,
 }
 
+/// A target, and what its notifications share.
+struct Lane {
+    target: Target,
+    stop: watch::Receiver<bool>,
+    /// For one at a time: what it is about is read, and forgotten while its evidence is gathered.
+    asking: Semaphore,
+    slots: Semaphore,
+    room: Semaphore,
+}
+
+impl Lane {
+    fn new(target: Target, stop: watch::Receiver<bool>) -> Self {
+        Self {
+            target,
+            stop,
+            asking: Semaphore::new(1),
+            slots: Semaphore::new(AT_ONCE),
+            room: Semaphore::new(BYTES_AT_ONCE),
+        }
+    }
+
+    /// For the content of a file.
+    async fn room(&self, work: Work) -> Option<SemaphorePermit<'_>> {
+        let size = work.size.min(BYTES_AT_ONCE) as u32;
+        self.room.acquire_many(size).await.ok()
+    }
+}
+
 impl Deliverer {
     /// Delivers to one target until `stop` says so. What is not delivered by then stays on disk; only what its target has
     /// begun to get is waited for.
     pub(crate) async fn run(self: Arc<Self>, target: Target, mut stop: watch::Receiver<bool>) {
-        let room = Arc::new(Semaphore::new(BYTES_AT_ONCE));
-        let (mut running, stopping) = (JoinSet::new(), stop.clone());
+        let lane = Arc::new(Lane::new(target, stop.clone()));
+        let mut running = JoinSet::new();
         loop {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
-                Some(_) = running.join_next(), if running.len() >= AT_ONCE => {}
-                work = self.queue.next(target.name), if running.len() < AT_ONCE => {
-                    let (deliverer, target, room) = (self.clone(), target.clone(), room.clone());
-                    let stop = stopping.clone();
-                    running.spawn(async move {
-                        let size = work.size.min(BYTES_AT_ONCE) as u32;
-                        let _room = room.acquire_many(size).await;
-                        deliverer.attempt(&target, work, stop).await;
-                    });
+                Some(_) = running.join_next(), if running.len() >= TAKEN_UP => {}
+                work = self.queue.next(lane.target.name), if running.len() < TAKEN_UP => {
+                    let (deliverer, lane) = (self.clone(), lane.clone());
+                    running.spawn(async move { deliverer.process(&lane, work).await });
                 }
             }
         }
@@ -62,57 +89,69 @@ impl Deliverer {
         tokio::time::timeout(DRAIN, end).await.ok();
     }
 
-    async fn attempt(&self, target: &Target, work: Work, stop: watch::Receiver<bool>) {
-        if let Some(stored) = self.queue.load(target.name, work.key).await
-            && let Some(attempt) = self.deliver(target, &stored, stop).await
-        {
-            self.settle(target.name, work, &stored, attempt);
-        }
-    }
-
     /// What panics is repeated without the evidence, which may have been the cause; what panics then too would do so for
-    /// ever, and hold its group up. `None` at the end of the process.
-    async fn deliver(
-        &self,
-        target: &Target,
-        stored: &Stored,
-        mut stop: watch::Receiver<bool>,
-    ) -> Option<Attempt> {
+    /// ever, and hold its group up.
+    async fn process(&self, lane: &Lane, work: Work) {
+        let (key, to) = (work.key, lane.target.name);
         for with_evidence in [true, false] {
-            let send = AssertUnwindSafe(self.send(target, stored, with_evidence, &mut stop));
-            if let Ok(attempt) = send.catch_unwind().await {
-                return attempt;
+            let attempt = AssertUnwindSafe(self.attempt(lane, work, with_evidence));
+            if attempt.catch_unwind().await.is_ok() {
+                return;
             }
-            stats::panicked(target.name);
-            let key = stored.key.as_str();
-            tracing::error!(key, to = target.name, with_evidence, "a delivery panicked");
+            stats::panicked(to);
+            tracing::error!(%key, to, with_evidence, "a delivery panicked");
         }
-        let why = "its delivery panics, with evidence and without".to_owned();
-        Some(Attempt::Refused(why))
+        let why = "its delivery panics, with evidence and without";
+        tracing::error!(%key, to, why, "a notification cannot be delivered; it is kept in failed/");
+        self.queue.failed(to, key).await;
     }
 
-    async fn send(
+    /// At the end of the process what has not begun is left.
+    async fn attempt(&self, lane: &Lane, work: Work, with_evidence: bool) {
+        let mut stop = lane.stop.clone();
+        let begun = tokio::select! {
+            biased;
+            // The next start has time for it.
+            _ = stop.wait_for(|stop| *stop) => None,
+            begun = self.begin(lane, work, with_evidence) => begun,
+        };
+        let Some((evidence, _place)) = begun else {
+            return;
+        };
+        if let Some(stored) = self.queue.load(lane.target.name, work).await {
+            let notification = Notification::new(&stored, &evidence, &self.links);
+            let attempt = lane.target.deliver(&notification).await;
+            self.settle(lane.target.name, work, &stored, attempt).await;
+        }
+    }
+
+    /// Waits for evidence, and only then for a slot: otherwise slow backends would make one notification wait for the other.
+    async fn begin<'a>(
         &self,
-        target: &Target,
-        stored: &Stored,
+        lane: &'a Lane,
+        work: Work,
         with_evidence: bool,
-        stop: &mut watch::Receiver<bool>,
-    ) -> Option<Attempt> {
+    ) -> Option<(Arc<Evidence>, [SemaphorePermit<'a>; 2])> {
         let evidence = if with_evidence {
-            tokio::select! {
-                biased;
-                evidence = self.collector.evidence(&stored.payload, stored.accepted) => evidence,
-                // The next start has time for it.
-                _ = stop.wait_for(|stop| *stop) => return None,
-            }
+            self.evidence(lane, work).await?
         } else {
             Arc::new(Evidence::none(LEFT_OUT))
         };
-        let notification = Notification::new(stored, &evidence, &self.links);
-        Some(target.deliver(&notification).await)
+        let slot = lane.slots.acquire().await.ok()?;
+        Some((evidence, [slot, lane.room(work).await?]))
     }
 
-    fn settle(&self, target: &'static str, work: Work, stored: &Stored, attempt: Attempt) {
+    /// `None` when there is nothing to deliver.
+    async fn evidence(&self, lane: &Lane, work: Work) -> Option<Arc<Evidence>> {
+        let asked = {
+            let _place = (lane.asking.acquire().await, lane.room(work).await);
+            let stored = self.queue.load(lane.target.name, work).await?;
+            self.collector.evidence(&stored.payload, stored.accepted)
+        };
+        Some(asked.await)
+    }
+
+    async fn settle(&self, target: &'static str, work: Work, stored: &Stored, attempt: Attempt) {
         let (key, alert) = (stored.key.as_str(), stored.payload.name());
         match attempt {
             Attempt::Delivered => {
@@ -123,7 +162,7 @@ impl Deliverer {
                     attempts = work.attempts + 1,
                     "delivered"
                 );
-                self.queue.delivered(target, work.key);
+                self.queue.delivered(target, work.key).await;
             }
             Attempt::Refused(why) => {
                 tracing::error!(
@@ -133,7 +172,7 @@ impl Deliverer {
                     why,
                     "a notification cannot be delivered; it is kept in failed/"
                 );
-                self.queue.failed(target, work.key);
+                self.queue.failed(target, work.key).await;
             }
             Attempt::Later(why, _) if self.is_too_old(stored) => {
                 tracing::error!(
@@ -143,7 +182,7 @@ impl Deliverer {
                     why,
                     "not delivered in time; the notification is kept in failed/"
                 );
-                self.queue.failed(target, work.key);
+                self.queue.failed(target, work.key).await;
             }
             Attempt::Later(why, asked) => {
                 let pause = backoff::pause(work.attempts + 1, rand::random(), asked);

@@ -18,11 +18,16 @@ pub(crate) struct Digest {
     pub(crate) content: u64,
 }
 
+/// Attempts to read a file of which nothing is known, a minute of them at most, during which all wait that came after it:
+/// half a second, doubling, to 32 seconds.
+const HELD_UP: u32 = 8;
+
 /// One notification for one target.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) key: Uuid,
-    pub(crate) digest: Digest,
+    /// Unknown as long as its file cannot be read.
+    pub(crate) digest: Option<Digest>,
     pub(crate) accepted: DateTime<Utc>,
     /// Of its file, in bytes.
     pub(crate) size: usize,
@@ -53,9 +58,22 @@ impl Entry {
     pub(crate) fn new(key: Uuid, digest: Digest, accepted: DateTime<Utc>, size: usize) -> Self {
         Self {
             key,
-            digest,
+            digest: Some(digest),
             accepted,
             size,
+            attempts: 0,
+            due: Instant::now(),
+            in_flight: false,
+        }
+    }
+
+    /// Of a file that could not be read: it may be as large as any, and of any group.
+    pub(crate) fn unread(key: Uuid, accepted: DateTime<Utc>) -> Self {
+        Self {
+            key,
+            digest: None,
+            accepted,
+            size: usize::MAX,
             attempts: 0,
             due: Instant::now(),
             in_flight: false,
@@ -86,8 +104,10 @@ impl Index {
     /// The last of a group that waits for a target: its key and what it says.
     pub(crate) fn newest(&self, target: &str, group: u64) -> Option<(Uuid, Digest)> {
         let mut newest_first = self.entries(target).iter().rev();
-        let newest = newest_first.find(|entry| entry.digest.group == group)?;
-        Some((newest.key, newest.digest))
+        newest_first.find_map(|entry| {
+            let digest = entry.digest.filter(|digest| digest.group == group)?;
+            Some((entry.key, digest))
+        })
     }
 
     /// The last key that was given.
@@ -102,20 +122,32 @@ impl Index {
         let mut groups = HashSet::new();
         let mut soonest: Option<Instant> = None;
         for entry in self.entries_mut(target) {
-            if !groups.insert(entry.digest.group) || entry.in_flight {
-                continue;
+            let known = entry.digest.map(|digest| digest.group);
+            let first = known.is_none_or(|group| groups.insert(group));
+            if first && !entry.in_flight {
+                if entry.due <= now {
+                    entry.in_flight = true;
+                    return Ok(Work {
+                        key: entry.key,
+                        size: entry.size,
+                        attempts: entry.attempts,
+                    });
+                }
+                soonest = Some(soonest.map_or(entry.due, |soonest| soonest.min(entry.due)));
             }
-            if entry.due <= now {
-                entry.in_flight = true;
-                return Ok(Work {
-                    key: entry.key,
-                    size: entry.size,
-                    attempts: entry.attempts,
-                });
+            // What comes after it may be of its group.
+            if known.is_none() && entry.attempts < HELD_UP {
+                break;
             }
-            soonest = Some(soonest.map_or(entry.due, |soonest| soonest.min(entry.due)));
         }
         Err(soonest)
+    }
+
+    /// What a file says that could not be read before; `false` if that was known.
+    pub(crate) fn learn(&mut self, target: &str, key: Uuid, digest: Digest) -> bool {
+        let mut entries = self.entries_mut(target).iter_mut();
+        let unknown = entries.find(|entry| entry.key == key && entry.digest.is_none());
+        unknown.map(|entry| entry.digest = Some(digest)).is_some()
     }
 
     /// No longer in flight; to be tried again after `pause`.
@@ -152,5 +184,72 @@ impl Index {
     fn entries_mut(&mut self, target: &str) -> &mut Vec<Entry> {
         let position = self.targets.iter().position(|(name, _)| *name == target);
         &mut self.targets[position.expect("a target that the queue was opened with")].1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TARGET: &str = "slack";
+    const UNREAD: Uuid = Uuid::from_u128(2);
+
+    /// One before that of which nothing is known, and two after it.
+    fn index() -> Index {
+        let mut index = Index::new(&[TARGET]);
+        for (key, group) in [(1, Some('a')), (2, None), (3, Some('b')), (4, Some('c'))] {
+            let key = Uuid::from_u128(key);
+            index.push(
+                TARGET,
+                match group {
+                    Some(group) => Entry::new(key, digest(group), Utc::now(), 1),
+                    None => Entry::unread(key, Utc::now()),
+                },
+            );
+        }
+        index
+    }
+
+    fn digest(group: char) -> Digest {
+        let group = u64::from(group);
+        Digest { group, content: 0 }
+    }
+
+    /// All that may be taken up now.
+    fn taken(index: &mut Index) -> Vec<u128> {
+        let next = || Some(index.take(TARGET, Instant::now()).ok()?.key.as_u128());
+        std::iter::from_fn(next).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_after_an_unread_file_waits_until_it_is_known_whose_it_is() {
+        let mut index = index();
+        assert_eq!(taken(&mut index), [1, 2]);
+        index.postpone(TARGET, UNREAD, Duration::from_secs(1));
+        assert_eq!(taken(&mut index), [] as [u128; 0]);
+        assert!(index.learn(TARGET, UNREAD, digest('b')));
+        assert!(!index.learn(TARGET, UNREAD, digest('b')), "it is known");
+        assert_eq!(taken(&mut index), [4], "the other is of its group");
+        index.forget(TARGET, UNREAD);
+        assert_eq!(taken(&mut index), [3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_after_an_unread_file_waits_for_about_a_minute() {
+        let (mut index, start) = (index(), Instant::now());
+        let mut all = taken(&mut index);
+        for attempt in 1.. {
+            let pause = crate::backoff::pause(attempt, 0.0, None);
+            index.postpone(TARGET, UNREAD, pause);
+            all.extend(taken(&mut index));
+            if all.contains(&4) {
+                break;
+            }
+            tokio::time::advance(pause).await;
+            all.extend(taken(&mut index));
+        }
+        assert_eq!(start.elapsed(), Duration::from_millis(63_500));
+        all.retain(|key| *key != 2);
+        assert_eq!(all, [1, 3, 4]);
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use service::{ApiError, problem};
 
 use crate::evidence::Collector;
-use crate::queue::{Accepted, Queue, Refusal};
+use crate::queue::{Accepted, Queue, Refusal, no_disk};
 use crate::stats::Received;
 
 /// Largest body that is read. Alertmanager gives up after a 4xx, so this is far beyond any real group.
@@ -36,7 +36,7 @@ pub(crate) async fn alerts(
         }
         Err(reason) => {
             Received::Unavailable.count();
-            Err(unavailable(&reason))
+            Err(unavailable(reason))
         }
     }
 }
@@ -49,7 +49,7 @@ fn read(
     let json = ContentType::json();
     let mime = request.mime_type().ok().flatten();
     if mime.is_none_or(|mime| mime.essence_str() != json.essence_str()) {
-        let detail = "the content type is not application/json";
+        let detail = "the content type is not application/json, which Alertmanager's webhook sends";
         return Err(ApiError::new(problem::BAD_REQUEST, detail));
     }
     body.map_err(|error| {
@@ -66,16 +66,11 @@ fn read(
 }
 
 /// Alertmanager tries again after a 5xx.
-fn unavailable(reason: &Refusal) -> ApiError {
-    let unavailable = |detail: String| ApiError::new(problem::UNAVAILABLE, detail);
-    match reason {
-        Refusal::Full(target) => unavailable(format!(
-            "the queue is full: {target} does not take notifications (see herald_queue_size)"
-        )),
-        Refusal::Disk(error) => {
-            unavailable("the notification cannot be kept: see the log".to_owned())
-                .with_source(error.to_string())
-        }
-        Refusal::Malformed(error) => unavailable(error.detail().to_owned()),
-    }
+fn unavailable(reason: Refusal) -> ApiError {
+    let detail = match reason {
+        Refusal::Full(detail) => detail,
+        Refusal::Disk(error) => no_disk(&error.to_string()),
+        Refusal::Malformed(error) => return error,
+    };
+    ApiError::new(problem::UNAVAILABLE, detail)
 }

@@ -5,9 +5,11 @@ use std::io;
 use uuid::Uuid;
 
 use crate::index::{Entry, Index};
+use crate::key;
 use crate::spool::Spool;
-use crate::stats;
+use crate::stats::{self, Storage};
 use crate::stored::{Stored, Unusable};
+use crate::text::one_line;
 
 /// Adds what waits for a target. Files are read one by one, and only what the order needs is kept.
 pub(crate) fn index(spool: &Spool, target: &'static str, index: &mut Index) -> io::Result<()> {
@@ -19,6 +21,7 @@ pub(crate) fn index(spool: &Spool, target: &'static str, index: &mut Index) -> i
             tracing::error!(
                 directory = format!("{kind}/{target}"),
                 ?name,
+                why = key::ALLOWED,
                 "this is no notification; it is left alone"
             );
         }
@@ -30,34 +33,51 @@ pub(crate) fn index(spool: &Spool, target: &'static str, index: &mut Index) -> i
                 let digest = index.digest(&stored.payload);
                 index.push(target, Entry::new(key, digest, stored.accepted, size));
             }
-            Err(problem) => left_alone += usize::from(!set_aside(spool, target, key, &problem)),
+            Err(Unusable::Gone) => {}
+            Err(Unusable::Unread(error)) => index.push(target, unread(target, key, &error)),
+            Err(Unusable::Wrong(why)) => {
+                left_alone += usize::from(!set_aside(spool, target, key, &why));
+            }
         }
     }
     stats::foreign(target, left_alone);
     Ok(())
 }
 
-/// Whether it is out of the way.
-fn set_aside(spool: &Spool, target: &'static str, key: Uuid, problem: &Unusable) -> bool {
+/// It was accepted, and the disk or its permissions may let it be read later.
+fn unread(target: &'static str, key: Uuid, error: &io::Error) -> Entry {
+    Storage::Read.failed();
     let file = format!("queue/{target}/{key}.json");
-    let done = match problem {
-        Unusable::Gone => return true,
-        Unusable::Unread(_) => false,
-        Unusable::Wrong(_) => spool.set_aside(target, key).is_ok(),
-    };
-    if done {
-        stats::ended(target, false);
-        tracing::error!(
-            file,
-            %problem,
-            "a file of the queue is no notification; it is set aside in failed/"
-        );
-    } else {
-        tracing::error!(
-            file,
-            %problem,
-            "a file of the queue cannot be read; it is left alone"
-        );
+    tracing::error!(
+        file,
+        %error,
+        "a file of the queue cannot be read: it is tried again, and what came after it waits for a minute at most"
+    );
+    Entry::unread(key, key::given(key).unwrap_or_default())
+}
+
+/// Whether it is out of the way.
+fn set_aside(spool: &Spool, target: &'static str, key: Uuid, why: &str) -> bool {
+    let (file, why) = (format!("queue/{target}/{key}.json"), one_line(why));
+    match spool.set_aside(target, key) {
+        Ok(()) => {
+            stats::ended(target, false);
+            tracing::error!(
+                file,
+                why,
+                "a file of the queue is no notification; it is set aside in failed/"
+            );
+            true
+        }
+        Err(error) => {
+            Storage::SetAside.failed();
+            tracing::error!(
+                file,
+                why,
+                %error,
+                "a file of the queue is no notification and cannot be set aside; it is left alone"
+            );
+            false
+        }
     }
-    done
 }

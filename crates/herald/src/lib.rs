@@ -20,6 +20,7 @@ mod front;
 mod front_tls;
 mod index;
 mod intake;
+mod key;
 mod left_behind;
 mod links;
 mod notification;

@@ -13,15 +13,14 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::backoff;
 use crate::index::{Digest, Entry, Index, Work};
+use crate::key;
 use crate::payload::Payload;
 use crate::spool::Spool;
 use crate::stats::{self, Storage};
 pub(crate) use crate::stored::Stored;
 use crate::stored::Unusable;
-
-/// Until a file that could not be read is tried again.
-const READ_AGAIN: Duration = Duration::from_secs(60);
 
 /// How often gauges are brought up to date and, while the disk refuses, the disk is tried.
 const LOOK: Duration = Duration::from_secs(1);
@@ -44,8 +43,8 @@ pub(crate) enum Accepted {
 pub(crate) enum Refusal {
     /// It is none.
     Malformed(ApiError),
-    /// As many wait for this target as may.
-    Full(&'static str),
+    /// As many wait for a target as may; in words.
+    Full(String),
     /// The disk does not take it.
     Disk(io::Error),
 }
@@ -134,31 +133,35 @@ impl Queue {
         }
     }
 
-    /// What [`Self::next`] gave, from disk. `None` when there is nothing to deliver: that is settled here.
-    pub(crate) async fn load(self: &Arc<Self>, target: &'static str, key: Uuid) -> Option<Stored> {
-        let queue = self.clone();
-        let load = move || Stored::load(&queue.spool, target, key);
-        let loaded = spawn_blocking(load).await;
-        let problem = match loaded {
-            Ok(Ok((stored, _))) => return Some(stored),
-            Ok(Err(problem)) => problem,
-            Err(panic) => Unusable::Wrong(panic.to_string()),
+    /// What [`Self::next`] gave, from disk. `None` when there is nothing to deliver now: that is settled here.
+    pub(crate) async fn load(self: &Arc<Self>, target: &'static str, work: Work) -> Option<Stored> {
+        let key = work.key;
+        let loaded = self.on_disk(move |spool| Stored::load(spool, target, key));
+        let problem = match loaded.await {
+            Ok((stored, _)) => {
+                self.learn(target, key, &stored.payload);
+                return Some(stored);
+            }
+            Err(problem) => problem,
         };
-        tracing::error!(%key, to = target, %problem, "a notification cannot be read from the queue");
+        let file = format!("queue/{target}/{key}.json");
+        tracing::error!(file, %problem, attempts = work.attempts + 1, "a notification cannot be read from the queue");
         match problem {
             Unusable::Gone => self.forget(target, key),
-            Unusable::Wrong(_) => self.failed(target, key),
+            Unusable::Wrong(_) => self.failed(target, key).await,
             Unusable::Unread(_) => {
                 Storage::Read.failed();
-                self.postpone(target, key, READ_AGAIN);
+                let pause = backoff::pause(work.attempts + 1, rand::random(), None);
+                self.postpone(target, key, pause);
             }
         }
         None
     }
 
     /// It has arrived.
-    pub(crate) fn delivered(&self, target: &'static str, key: Uuid) {
-        if let Err(error) = self.spool.remove(target, key) {
+    pub(crate) async fn delivered(self: &Arc<Self>, target: &'static str, key: Uuid) {
+        let removed = self.on_disk(move |spool| spool.remove(target, key)).await;
+        if let Err(error) = removed {
             Storage::Remove.failed();
             tracing::error!(%key, to = target, %error, "a delivered notification cannot be removed: it will be sent again after a restart");
         }
@@ -167,8 +170,9 @@ impl Queue {
     }
 
     /// It is given up.
-    pub(crate) fn failed(&self, target: &'static str, key: Uuid) {
-        if let Err(error) = self.spool.set_aside(target, key) {
+    pub(crate) async fn failed(self: &Arc<Self>, target: &'static str, key: Uuid) {
+        let aside = self.on_disk(move |spool| spool.set_aside(target, key));
+        if let Err(error) = aside.await {
             Storage::SetAside.failed();
             tracing::error!(%key, to = target, %error, "a notification cannot be set aside: it will be tried again after a restart");
         }
@@ -185,17 +189,9 @@ impl Queue {
 
     /// Why nothing can be accepted; empty when it can.
     pub(crate) fn reasons(&self) -> Vec<String> {
-        let (index, limit) = (self.index(), self.limit);
-        let full = self
-            .targets
-            .iter()
-            .filter(|target| index.len(target) >= limit);
-        let full =
-            full.map(|target| format!("{limit} notifications wait for {target}: as many as may"));
+        let full = self.targets.iter().filter_map(|target| self.full(target));
         let refused = self.refused();
-        let disk = refused
-            .as_ref()
-            .map(|refused| format!("the disk does not take notifications: {}", refused.why));
+        let disk = refused.as_ref().map(|refused| no_disk(&refused.why));
         full.chain(disk).collect()
     }
 
@@ -220,19 +216,35 @@ impl Queue {
         }
     }
 
+    /// Beside the runtime: a disk may be slow.
+    async fn on_disk<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Spool) -> T + Send + 'static,
+    ) -> T {
+        let queue = self.clone();
+        let done = spawn_blocking(move || work(&queue.spool)).await;
+        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    /// Whose it is, if its file could not be read at the start: nobody else waits for it then.
+    fn learn(&self, target: &'static str, key: Uuid, payload: &Payload) {
+        let mut index = self.index();
+        let digest = index.digest(payload);
+        if index.learn(target, key, digest) {
+            self.changed.notify_waiters();
+        }
+    }
+
     fn take_in(&self, payload: Payload) -> Result<Accepted, Refusal> {
         let Plan {
             key,
             digest,
             lacking,
-        } = self.plan(&payload);
+        } = self.plan(&payload)?;
         if lacking.is_empty() {
             return Ok(Accepted::Pending(key.to_string()));
         }
-        if let Some(full) = lacking
-            .iter()
-            .find(|target| self.index().len(target) >= self.limit)
-        {
+        if let Some(full) = lacking.iter().find_map(|target| self.full(target)) {
             return Err(Refusal::Full(full));
         }
         let (key_text, accepted) = (key.to_string(), Utc::now());
@@ -255,10 +267,21 @@ impl Queue {
         Ok(Accepted::New(Box::new(stored)))
     }
 
+    /// Why a target's queue takes nothing more, if so.
+    fn full(&self, target: &str) -> Option<String> {
+        let limit = self.limit;
+        (self.index().len(target) >= limit).then(|| {
+            format!(
+                "{limit} notifications wait for {target}, as many as HERALD_QUEUE_LIMIT allows: \
+                 herald's log says why {target} does not take them; mend that, or raise the limit"
+            )
+        })
+    }
+
     /// Each target is judged by the last that waits for it of this group: a crash may have come between two targets, and
     /// what waits for one may have reached the other, with more after it. What another target has got keeps its key, if
     /// that is after all that waits here.
-    fn plan(&self, payload: &Payload) -> Plan {
+    fn plan(&self, payload: &Payload) -> Result<Plan, Refusal> {
         let digest = self.index().digest(payload);
         let (mut held, mut before, mut lacking) = (None, None, Vec::new());
         for target in &self.targets {
@@ -273,26 +296,25 @@ impl Queue {
                 }
             }
         }
-        let key = held.filter(|_| before < held);
-        Plan {
-            key: key.unwrap_or_else(|| self.next_key()),
+        let last = self.index().last_key();
+        let key = held.filter(|_| before < held).or_else(|| key::next(last));
+        let none_left = || {
+            let last = last.unwrap_or_default();
+            let problem = format!(
+                "{last}.json has no key after it: move it out of queue/ and restart herald"
+            );
+            Refusal::Disk(io::Error::other(problem))
+        };
+        Ok(Plan {
+            key: key.ok_or_else(none_left)?,
             digest,
             lacking,
-        }
+        })
     }
 
     /// Digests may be the same by chance.
     fn says(&self, target: &str, key: Uuid, payload: &Payload) -> bool {
         Stored::load(&self.spool, target, key).is_ok_and(|(stored, _)| stored.payload == *payload)
-    }
-
-    /// Of version 7: by time, so that the names of the files sort by age; after all that waits, whatever the clock says.
-    fn next_key(&self) -> Uuid {
-        let (key, last) = (Uuid::now_v7(), self.index().last_key());
-        let after = last
-            .filter(|last| *last >= key)
-            .and_then(|last| last.as_u128().checked_add(1));
-        after.map_or(key, Uuid::from_u128)
     }
 
     /// All or nothing: what only some targets got would be sent to them once more when Alertmanager tries again.
@@ -363,6 +385,11 @@ impl Queue {
     fn refused(&self) -> MutexGuard<'_, Option<Refused>> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Why nothing can be kept.
+pub(crate) fn no_disk(why: &str) -> String {
+    format!("the disk does not take notifications: {why}; mend the directory HERALD_STATE_DIR")
 }
 
 #[cfg(test)]

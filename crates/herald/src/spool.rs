@@ -5,7 +5,7 @@
 //! <state>/failed/<target>/<key>.json   given up: to be looked at, and moved back when the cause is mended
 //! ```
 //!
-//! The key is the file's name, and only a UUID is one. Everything else in these directories is somebody else's: it is
+//! The key is the file's name ([`crate::key`]). Everything else in these directories is somebody else's: it is
 //! neither opened nor followed nor removed.
 
 use std::ffi::{OsStr, OsString};
@@ -56,6 +56,7 @@ impl Spool {
                     .with_context(|| format!("cannot use {}: {hint}", directory.display()))?;
             }
         }
+        keep_names(root, targets).with_context(|| format!("cannot use {shown}: {hint}"))?;
         let held = hold(root).with_context(|| format!("cannot use {shown}: {hint}"))?;
         let root = held.bridge();
         let lock = OpenOptions::new()
@@ -90,9 +91,8 @@ impl Spool {
     /// Whether the disk takes so many bytes now.
     pub(crate) fn probe(&self, target: &str, size: usize) -> io::Result<()> {
         let path = self
-            .path("queue", target, Uuid::nil())
+            .path("queue", target, Uuid::now_v7())
             .with_extension("new");
-        std::fs::remove_file(&path).ok();
         let written = write(&path, &vec![b' '; size]);
         std::fs::remove_file(&path).ok();
         written
@@ -114,11 +114,13 @@ impl Spool {
         Ok(content)
     }
 
-    /// Delivered. It may be gone already.
+    /// Delivered, for good when this returns: it would be sent again, perhaps behind what came after it. It may be gone
+    /// already.
     pub(crate) fn remove(&self, target: &str, key: Uuid) -> io::Result<()> {
         match std::fs::remove_file(self.path("queue", target, key)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+            Ok(()) => self.sync("queue", target),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -129,7 +131,9 @@ impl Spool {
             self.path("failed", target, key),
         );
         std::fs::rename(from, to)?;
+        // The new place first: in between it may be in both, but not in none.
         self.sync("failed", target)?;
+        self.sync("queue", target)?;
         let failed = self.list("failed", target)?;
         for key in failed.keys.iter().rev().skip(MAX_FAILED) {
             std::fs::remove_file(self.path("failed", target, *key)).ok();
@@ -181,7 +185,7 @@ impl Spool {
 
     /// A name is in its directory only once that is on disk too.
     fn sync(&self, kind: &str, target: &str) -> io::Result<()> {
-        File::open(self.root.join(kind).join(target))?.sync_all()
+        sync(&self.root.join(kind).join(target))
     }
 }
 
@@ -192,6 +196,29 @@ fn hold(root: &Path) -> Result<Directory> {
         root @ Owner { uid: 0, .. } => held.check(root),
         _ => Ok(held),
     }
+}
+
+/// The directories have to be there after a power cut as well; with those above that were made for them. Of others' we may
+/// not be allowed to open all.
+fn keep_names(root: &Path, targets: &[&str]) -> io::Result<()> {
+    for kind in ["queue", "failed"] {
+        for target in targets {
+            sync(&root.join(kind).join(target))?;
+        }
+        sync(&root.join(kind))?;
+    }
+    let root = root.canonicalize()?;
+    sync(&root)?;
+    for above in root.ancestors().skip(1) {
+        sync(above).ok();
+    }
+    Ok(())
+}
+
+fn sync(directory: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    tests::SYNCED.with_borrow_mut(|all| all.push(directory.to_owned()));
+    File::open(directory)?.sync_all()
 }
 
 /// Neither follows a link nor waits for the other end of a pipe.
@@ -215,16 +242,47 @@ fn key(entry: &DirEntry, extension: &str) -> Option<Uuid> {
     let path = Path::new(&name);
     let stem = path.file_stem().and_then(OsStr::to_str)?;
     let key = Uuid::parse_str(stem).ok()?;
+    crate::key::given(key)?;
     let ours = path.extension()? == extension && key.to_string() == stem;
     (ours && entry.file_type().ok()?.is_file()).then_some(key)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
 
+    thread_local! {
+        /// Directories whose names were brought to the disk.
+        pub(super) static SYNCED: RefCell<Vec<PathBuf>> = RefCell::default();
+    }
+
     fn key(number: u128) -> Uuid {
-        Uuid::from_u128(number)
+        Uuid::from_u128((7 << 76) + (1 << 63) + number)
+    }
+
+    #[test]
+    fn every_name_that_comes_or_goes_is_brought_to_the_disk() {
+        let root = tempfile::tempdir().unwrap();
+        let synced = || SYNCED.take();
+        let new = root.path().join("above/state");
+        let spool = Spool::open(&new, &["slack"]).unwrap();
+        let opened = synced();
+        let made = ["queue/slack", "queue", "failed/slack", "failed", ""];
+        let above = [new.parent().unwrap(), root.path()].map(Path::to_owned);
+        for directory in made.map(|name| new.join(name)).iter().chain(&above) {
+            assert!(opened.contains(directory), "{directory:?} in {opened:?}");
+        }
+        let [queue, failed] = ["queue/slack", "failed/slack"].map(|name| new.join(name));
+        for number in [1, 2] {
+            spool.store("slack", key(number), b"1").unwrap();
+            assert_eq!(synced(), [queue.as_path()]);
+        }
+        spool.remove("slack", key(1)).unwrap();
+        assert_eq!(synced(), [queue.as_path()]);
+        spool.set_aside("slack", key(2)).unwrap();
+        assert_eq!(synced(), [failed, queue]);
     }
 
     #[test]

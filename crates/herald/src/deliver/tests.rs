@@ -1,4 +1,10 @@
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::json;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
 
 use super::*;
 use crate::backend_tls::BackendTls;
@@ -6,6 +12,8 @@ use crate::payload::tests::example;
 use crate::queue::Accepted;
 use crate::settings::{Sites, Sources};
 use crate::spool::Spool;
+
+type Call = fn(&Notification<'_>) -> Attempt;
 
 struct Case {
     root: tempfile::TempDir,
@@ -39,12 +47,11 @@ impl Case {
         }
     }
 
-    async fn attempt(&self, call: fn(&Notification<'_>) -> Attempt) -> Work {
+    async fn attempt(&self, call: Call) -> Work {
         let work = self.deliverer.queue.next("test").await;
         let (_running, stop) = watch::channel(false);
-        self.deliverer
-            .attempt(&Target::call("test", call), work, stop)
-            .await;
+        let lane = Lane::new(Target::call("test", call), stop);
+        self.deliverer.process(&lane, work).await;
         work
     }
 
@@ -52,6 +59,87 @@ impl Case {
         let entries = std::fs::read_dir(self.root.path().join(kind).join("test")).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.collect()
+    }
+}
+
+/// A log that panics, so often, at a line with these words: what may go wrong anywhere but in the delivery itself.
+struct Panicking {
+    words: &'static str,
+    times: AtomicUsize,
+}
+
+impl Panicking {
+    fn at(words: &'static str, times: usize) -> tracing::subscriber::DefaultGuard {
+        let times = AtomicUsize::new(times);
+        tracing::subscriber::set_default(Self { words, times })
+    }
+}
+
+impl Visit for &Panicking {
+    fn record_debug(&mut self, _: &Field, value: &dyn Debug) {
+        let left = |times: usize| times.checked_sub(1);
+        if format!("{value:?}").contains(self.words)
+            && self
+                .times
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left)
+                .is_ok()
+        {
+            panic!("at {value:?}");
+        }
+    }
+}
+
+impl Subscriber for Panicking {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut &*self);
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[tokio::test]
+async fn what_panics_beside_the_delivery_is_repeated_then_set_aside_and_holds_its_group_up_no_longer()
+ {
+    let later: Call = |_| Attempt::Later("busy".into(), None);
+    let cases: [(_, _, Call); 2] = [
+        ("not delivered", "settled", later),
+        ("cannot be read", "loaded", |_| Attempt::Delivered),
+    ];
+    for (words, when, call) in cases {
+        for times in [1, 2] {
+            let case = Case::new();
+            let first = case.accept("firing").await;
+            let next = case.accept("resolved").await;
+            let file = case.root.path().join(format!("queue/test/{first}.json"));
+            if when == "loaded" {
+                // A link is not followed; another time a file may be there.
+                std::fs::rename(&file, case.root.path().join("away")).unwrap();
+                std::os::unix::fs::symlink("away", &file).unwrap();
+            }
+            let log = Panicking::at(words, times);
+            case.attempt(call).await;
+            drop(log);
+            let aside = case.files("failed").contains(&format!("{first}.json"));
+            assert_eq!(aside, times == 2, "{when}, {times} panics");
+            if aside {
+                let work = case.attempt(|_| Attempt::Delivered).await;
+                assert_eq!(work.key.to_string(), next, "{when}");
+            } else {
+                let work = case.deliverer.queue.next("test").await;
+                assert_eq!(work.key.to_string(), first, "{when}: it is tried again");
+            }
+        }
     }
 }
 
@@ -84,4 +172,16 @@ async fn a_delivery_that_always_panics_is_set_aside_and_holds_its_group_up_no_lo
     let work = case.attempt(|_| Attempt::Delivered).await;
     assert_eq!(work.key.to_string(), next);
     assert_eq!(case.files("queue"), [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn what_has_not_arrived_in_time_is_set_aside() {
+    let mut case = Case::new();
+    let key = case.accept("firing").await;
+    let busy: Call = |_| Attempt::Later("busy".into(), None);
+    case.attempt(busy).await;
+    assert_eq!(case.files("queue").len(), 1, "it has a minute");
+    case.deliverer.give_up_after = Duration::ZERO;
+    case.attempt(busy).await;
+    assert_eq!(case.files("failed"), [format!("{key}.json")]);
 }

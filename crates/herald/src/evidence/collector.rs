@@ -1,6 +1,7 @@
 //! Gathers evidence in the background, from the moment an alert is accepted, on a runtime of its own.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -113,27 +114,46 @@ impl Collector {
     }
 
     /// What was gathered, at the latest when the patience has passed since it was accepted; since somebody asked, if it
-    /// was found on disk, or is tried again after more than a minute and nothing is left of its evidence.
-    pub(crate) async fn evidence(
+    /// was found on disk, or is tried again after more than a minute and nothing is left of its evidence. It is asked for
+    /// before this returns; nothing of the payload is kept while it is waited for.
+    pub(crate) fn evidence(
         &self,
         payload: &Payload,
         accepted: DateTime<Utc>,
-    ) -> Arc<Evidence> {
+    ) -> impl Future<Output = Arc<Evidence>> + use<> {
+        let promised = self.promised(payload, accepted);
+        async move {
+            match promised {
+                Ok((promise, until)) => {
+                    let gathered = promise.get(until).await;
+                    gathered.unwrap_or_else(|| without("not put together in time"))
+                }
+                Err(known) => known,
+            }
+        }
+    }
+
+    /// What is to come, and until when; or what is known at once.
+    fn promised(
+        &self,
+        payload: &Payload,
+        accepted: DateTime<Utc>,
+    ) -> Result<(Promise<Evidence>, Instant), Arc<Evidence>> {
         if payload.status == Status::Resolved {
-            return Arc::default();
+            return Err(Arc::default());
         }
         let left = self.left(accepted);
         let until = Instant::now() + left;
-        let Some(promise) = self.gather(payload, accepted, left) else {
-            if self.is_late(left) {
-                return without(LATE);
-            }
-            stats::evidence_refused();
-            return without("not asked: more alerts at once than herald gathers evidence for");
-        };
-        let until = until.min(promise.until);
-        let gathered = promise.get(until).await;
-        gathered.unwrap_or_else(|| without("not put together in time"))
+        if let Some(promise) = self.gather(payload, accepted, left) {
+            let until = until.min(promise.until);
+            return Ok((promise, until));
+        }
+        if self.is_late(left) {
+            return Err(without(LATE));
+        }
+        stats::evidence_refused();
+        let reason = "not asked: more alerts at once than herald gathers evidence for";
+        Err(without(reason))
     }
 
     fn left(&self, accepted: DateTime<Utc>) -> Duration {

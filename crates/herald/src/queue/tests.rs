@@ -37,9 +37,10 @@ async fn pending(queue: &Arc<Queue>, group: &str, status: &str) -> Uuid {
 async fn all(queue: &Arc<Queue>, target: &'static str) -> Vec<(Uuid, Value)> {
     let mut all = Vec::new();
     while queue.len(target) > 0 {
-        let key = queue.next(target).await.key;
-        let stored = queue.load(target, key).await.unwrap();
-        queue.delivered(target, key);
+        let work = queue.next(target).await;
+        let key = work.key;
+        let stored = queue.load(target, work).await.unwrap();
+        queue.delivered(target, key).await;
         all.push((key, serde_json::to_value(stored.payload.status).unwrap()));
     }
     all
@@ -61,13 +62,13 @@ async fn a_restart_finds_everything_that_was_accepted_under_its_key() {
     let queue = open(root.path(), 10);
     let key = accepted(&queue, "a", "firing").await;
     assert_eq!(pending(&queue, "a", "firing").await, key);
-    queue.delivered("slack", key);
+    queue.delivered("slack", key).await;
     drop(queue);
 
     let queue = open(root.path(), 10);
     assert_eq!((queue.len("slack"), queue.len("webhook")), (0, 1));
     assert_eq!(queue.next("webhook").await.key, key);
-    queue.failed("webhook", key);
+    queue.failed("webhook", key).await;
     drop(queue);
     assert_eq!(open(root.path(), 10).len("webhook"), 0);
 }
@@ -109,7 +110,7 @@ async fn a_group_that_fires_again_while_a_target_is_away_reaches_it_three_times(
     for status in ["firing", "resolved", "firing"] {
         let key = accepted(&queue, "a", status).await;
         assert_eq!(pending(&queue, "a", status).await, key);
-        queue.delivered("slack", key);
+        queue.delivered("slack", key).await;
         keys.push(key);
         drop(queue);
         queue = open(root.path(), 10);
@@ -160,7 +161,8 @@ async fn a_clock_that_went_back_does_not_change_the_order() {
     let queue = open(root.path(), 10);
     let key = accepted(&queue, "a", "firing").await;
     drop(queue);
-    let future: Uuid = "ffffffff-ffff-7fff-bfff-fffffffffffe".parse().unwrap();
+    // In the year 9737, the last of its millisecond.
+    let future: Uuid = "dec0de00-0000-7fff-bfff-ffffffffffff".parse().unwrap();
     for target in TARGETS {
         std::fs::rename(
             file(root.path(), target, key),
@@ -169,7 +171,39 @@ async fn a_clock_that_went_back_does_not_change_the_order() {
         .unwrap();
     }
     let queue = open(root.path(), 10);
-    assert!(accepted(&queue, "a", "resolved").await > future);
+    let after = accepted(&queue, "a", "resolved").await;
+    assert!(after > future);
+    drop(queue);
+    let queue = open(root.path(), 10);
+    let keys = all(&queue, "slack").await.into_iter().map(|(key, _)| key);
+    assert_eq!(keys.collect::<Vec<_>>(), [future, after]);
+}
+
+#[tokio::test]
+async fn what_would_be_no_key_at_the_next_start_is_not_accepted() {
+    let root = tempfile::tempdir().unwrap();
+    let queue = open(root.path(), 10);
+    let key = accepted(&queue, "a", "firing").await;
+    drop(queue);
+    let path = |last| file(root.path(), "slack", last);
+    // The last millisecond of the year 9999, and the one behind it.
+    let [last, behind] = ["dbff", "dc00"].map(|end| {
+        let key = format!("e677d21f-{end}-7fff-bfff-ffffffffffff");
+        key.parse().unwrap()
+    });
+    for other in [last, behind] {
+        std::fs::copy(path(key), path(other)).unwrap();
+    }
+    let queue = open(root.path(), 10);
+    assert_eq!(queue.len("slack"), 2, "the other is left alone");
+    let refused = queue.accept(body("b", "firing")).await;
+    assert!(
+        matches!(&refused, Err(Refusal::Disk(error)) if error.to_string().contains(&last.to_string())),
+        "{refused:?}"
+    );
+    drop(queue);
+    std::fs::remove_file(path(last)).unwrap();
+    accepted(&open(root.path(), 10), "b", "firing").await;
 }
 
 #[tokio::test]
@@ -215,7 +249,7 @@ async fn a_group_keeps_its_order_and_holds_no_other_up() {
     let work = queue.next("slack").await;
     assert_eq!((work.key, work.attempts), (firing, 1));
     assert_eq!(start.elapsed().as_secs(), 30);
-    queue.delivered("slack", firing);
+    queue.delivered("slack", firing).await;
     assert_eq!(next().await, resolved);
 }
 
@@ -225,13 +259,16 @@ async fn a_full_queue_takes_nothing_more_and_says_so() {
     let queue = open(root.path(), 1);
     let key = accepted(&queue, "a", "firing").await;
     let refused = queue.accept(body("b", "firing")).await;
-    assert!(matches!(refused, Err(Refusal::Full("slack"))));
-    queue.delivered("slack", key);
+    assert!(matches!(refused, Err(Refusal::Full(why)) if why.contains("wait for slack, ")));
+    queue.delivered("slack", key).await;
     assert_eq!(
         queue.reasons(),
-        ["1 notifications wait for webhook: as many as may"]
+        [
+            "1 notifications wait for webhook, as many as HERALD_QUEUE_LIMIT allows: herald's log says why webhook does \
+             not take them; mend that, or raise the limit"
+        ]
     );
-    queue.delivered("webhook", key);
+    queue.delivered("webhook", key).await;
     assert_eq!(queue.reasons(), [] as [String; 0]);
     accepted(&queue, "b", "firing").await;
 }
@@ -248,8 +285,9 @@ async fn a_file_that_was_changed_or_removed_meanwhile_holds_nothing_up() {
     std::fs::remove_file(file(root.path(), "slack", gone)).unwrap();
     std::fs::write(file(root.path(), "slack", wrong), "{").unwrap();
     for key in [gone, wrong] {
-        assert_eq!(queue.next("slack").await.key, key);
-        assert!(queue.load("slack", key).await.is_none());
+        let work = queue.next("slack").await;
+        assert_eq!(work.key, key);
+        assert!(queue.load("slack", work).await.is_none());
     }
     assert_eq!(queue.next("slack").await.key, last);
     assert!(

@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::backend_tls::Pki;
-use crate::harness::{Capture, Child, Directory, eventually, http, spawn_tool};
+use crate::harness::{Capture, Child, Directory, eventually, http, repository, spawn_tool};
 use crate::herald::{Herald, arrived};
 use crate::stack_alertmanager_config::{render, write};
+use crate::stack_tls::make_certificates;
 
 /// A running Alertmanager that sends to the test.
 struct Alertmanager {
@@ -207,6 +208,53 @@ async fn alertmanager_is_let_in_by_its_secret_and_its_certificate() {
     );
     let alertmanager =
         Alertmanager::sending_to(webhook, &[("herald_secret", secret)], Some(&herald)).await;
+    alertmanager
+        .fire(json!([alert("one", "page", json!({}))]))
+        .await;
+    let notification = arrived(&alertmanager.webhook, 1).await.remove(0).json();
+    assert_eq!(notification["alerts"][0]["labels"]["name"], "one");
+}
+
+/// Lines of compose.tls.yaml that begin so, as they are where `part` finds its certificates.
+fn overlay(beginning: &str, part: &std::path::Path) -> Vec<String> {
+    let text = std::fs::read_to_string(repository("deploy/compose.tls.yaml")).expect("the file");
+    let text = text.replace("/etc/omnitrace/tls", part.to_str().expect("text"));
+    let lines = text.lines().map(str::trim);
+    let found = lines.filter(|line| line.starts_with(beginning));
+    found.map(str::to_owned).collect()
+}
+
+#[tokio::test]
+#[ignore = "needs the programs of deploy/tools/build.sh and openssl: just test-stack"]
+async fn with_the_overlay_tls_alertmanager_brings_alerts_and_who_has_no_certificate_does_not() {
+    let (certificates, state) = (make_certificates(), Directory::new());
+    let webhook = Capture::answering(&json!({}));
+    let url = webhook.url();
+    let lines = overlay("HERALD_TLS_", &certificates.path().join("herald"));
+    let settings = lines.iter().filter_map(|line| line.split_once(": "));
+    let settings: Vec<_> = settings
+        .chain([("HERALD_WEBHOOK_URL", url.as_str())])
+        .collect();
+    assert_eq!(settings.len(), 4, "{settings:?}");
+    let herald = Herald::start(state.path(), &settings).await;
+
+    let url = format!("https://localhost:{}", herald.port());
+    let ca = std::fs::read(certificates.path().join("client/ca.crt")).expect("a file");
+    let ca = reqwest::Certificate::from_pem(&ca).expect("a certificate");
+    let stranger = reqwest::Client::builder().no_proxy().tls_certs_only([ca]);
+    let stranger = stranger.build().expect("a client");
+    let post = stranger.post(format!("{url}/alerts")).json(&json!({}));
+    assert_eq!(post.send().await.expect("an answer").status(), 401);
+    let plain = url.replace("https:", "http:");
+    let plain = http().post(format!("{plain}/alerts")).json(&json!({}));
+    let answered = plain.send().await;
+    assert!(answered.is_err(), "{answered:?}");
+
+    let flags = overlay("- --herald-", &certificates.path().join("alertmanager"));
+    assert_eq!(flags.len(), 3, "{flags:?}");
+    let flags = flags.join(" ").replace("- --", "--");
+    let alertmanager =
+        Alertmanager::sending_to(webhook, &[], Some(&format!("{url} {flags}"))).await;
     alertmanager
         .fire(json!([alert("one", "page", json!({}))]))
         .await;

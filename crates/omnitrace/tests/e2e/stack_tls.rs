@@ -7,7 +7,7 @@ use crate::harness::{Child, Directory, NativeStack, Stack, eventually, repositor
 
 const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
 
-fn make_certificates() -> Directory {
+pub(crate) fn make_certificates() -> Directory {
     let directory = Directory::new();
     let made = Command::new(repository("deploy/tls/certificates.sh"))
         .arg(directory.path())

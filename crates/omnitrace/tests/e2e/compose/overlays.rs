@@ -91,6 +91,7 @@ fn overlays_change_what_they_say_and_can_be_combined() {
         let own = source(&all, reader, "/etc/omnitrace/tls");
         assert_eq!(own, format!("tls/generated/{reader}"));
     }
+    alerts_travel_over_tls(&all);
     let shipped: BTreeSet<_> = all
         .iter()
         .filter(|(_, service)| service["labels"]["omnitrace.logs"] == "stdout")
@@ -114,6 +115,32 @@ fn overlays_change_what_they_say_and_can_be_combined() {
             "prometheus"
         ])
     );
+}
+
+/// Alertmanager shows its own certificate to herald, whose health check and scrape follow.
+fn alerts_travel_over_tls(services: &BTreeMap<String, Value>) {
+    let own = "/etc/omnitrace/tls";
+    for (variable, file) in [
+        ("HERALD_TLS_CERTIFICATE", "tls.crt"),
+        ("HERALD_TLS_KEY", "tls.key"),
+        ("HERALD_TLS_CLIENT_CA", "ca.crt"),
+    ] {
+        let value = &services["herald"]["environment"][variable];
+        assert_eq!(value, &format!("{own}/{file}"), "{variable}");
+    }
+    let config = &services["alertmanager-config"];
+    assert_eq!(config["environment"]["HERALD_URL"], "https://herald:9095");
+    let mounts = list(&services["alertmanager"]["volumes"]);
+    let certificates: Vec<_> = mounts
+        .iter()
+        .filter(|mount| mount["target"] == own)
+        .collect();
+    let [mount] = certificates[..] else {
+        panic!("{mounts:?}");
+    };
+    assert!(text(&mount["source"]).ends_with("tls/generated/alertmanager"));
+    let probe = services["herald"]["healthcheck"]["test"].to_string();
+    assert!(probe.contains("https://127.0.0.1:9095"), "{probe}");
 }
 
 #[test]
@@ -168,7 +195,7 @@ fn the_configurations_of_every_overlay_are_valid() {
         );
         assert!(valid, "{overlay}: {said}");
     }
-    // Prometheus' own, with https for two jobs.
+    // Prometheus' own, with https for three jobs.
     let path = certificates.join("prometheus/prometheus.yml");
     let (valid, said) = run_tool(
         "promtool",

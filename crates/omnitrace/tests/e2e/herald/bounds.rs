@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Herald, alert, queued};
-use crate::harness::{Capture, Child, Reply, Signal, eventually, http};
+use crate::harness::{Capture, Reply, Signal, eventually};
 
 /// What Compose gives it ([`deploy/compose.yaml`]), in MiB.
 const MEMORY: u64 = 48;
@@ -43,9 +43,12 @@ async fn a_full_queue_makes_it_unready_until_there_is_room() {
     herald.accepted(&alert("ServiceDown", "firing")).await;
     herald.until_ready().await;
     herald.accepted(&alert("ProbeFailing", "firing")).await;
-    let full =
-        json!({"ready": false, "reasons": ["2 notifications wait for webhook: as many as may"]});
+    let why = "2 notifications wait for webhook, as many as HERALD_QUEUE_LIMIT allows: herald's log says why webhook \
+               does not take them; mend that, or raise the limit";
+    let full = json!({"ready": false, "reasons": [why]});
     assert_eq!(herald.ready().await, (503, full));
+    let refused = herald.post(&alert("LogStorm", "firing")).await;
+    assert_eq!(refused.expect(503).json()["detail"], why);
     webhook.answer_with(200);
     herald.until_ready().await;
     assert!(herald.child.terminate().await.success());
@@ -69,13 +72,7 @@ async fn what_the_disk_refuses_leaves_nothing_behind_and_smaller_ones_are_taken(
         };
     }
     limited.env("HERALD_WEBHOOK_URL", webhook.url());
-    let mut child = Child::spawn("herald", limited);
-    let url = format!("http://{}", child.listening().await.http_addr);
-    let mut herald = Herald {
-        child,
-        url,
-        client: http(),
-    };
+    let mut herald = Herald::of(limited).await;
     herald.until_ready().await;
 
     let mut large = alert("Large", "firing");
@@ -85,7 +82,9 @@ async fn what_the_disk_refuses_leaves_nothing_behind_and_smaller_ones_are_taken(
         large["alerts"][0]["annotations"][format!("a{index}")] = "v".repeat(2000).into();
     }
     for _ in 0..2 {
-        herald.post(&large).await.expect(503);
+        let refused = herald.post(&large).await.expect(503).json();
+        let detail = refused["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains("HERALD_STATE_DIR"), "{detail}");
         assert_eq!(
             queued(state.path(), "queue", "webhook"),
             [] as [std::path::PathBuf; 0]

@@ -221,11 +221,16 @@ impl Storm {
 async fn send(group: usize, each: usize, address: Arc<Mutex<String>>, accepted: Arc<AtomicUsize>) {
     for step in 0..each {
         let payload = step_of(group, step);
-        let start = Instant::now();
+        let mut progress = (0, Instant::now());
         while !taken(&address, &payload).await {
+            // Whose turn it is among so many is a matter of luck; that somebody's comes is not.
+            let all = accepted.load(Ordering::Acquire);
+            if all != progress.0 {
+                progress = (all, Instant::now());
+            }
             assert!(
-                start.elapsed() < crate::harness::DEADLINE,
-                "group {group}, step {step}"
+                progress.1.elapsed() < crate::harness::DEADLINE,
+                "group {group}, step {step}: {all} are accepted, and no more"
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -3,19 +3,20 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::Mode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Herald, alert, queued};
-use crate::harness::{Capture, Signal};
+use super::{Herald, alert, arrived, queued};
+use crate::harness::{Capture, Signal, eventually};
 
 fn key() -> String {
-    Uuid::new_v4().to_string()
+    Uuid::now_v7().to_string()
 }
 
 fn named(directory: &Path) -> PathBuf {
@@ -36,10 +37,16 @@ fn foreign(directory: &Path, secret: &Path) -> Vec<PathBuf> {
         ["..json", ".json", "notes.txt", "x.json", "UPPER.JSON"].map(|name| directory.join(name));
     let upper = directory.join(format!("{}.json", key().to_uppercase()));
     let bytes = directory.join(OsStr::from_bytes(b"\xff\xfe\x1b[31m.json"));
-    for file in names.iter().chain([&upper, &bytes]) {
+    // Keys that herald gives to nothing; of the last but one there is none to come after it.
+    let others = [Uuid::nil(), Uuid::max(), Uuid::new_v4()].map(|key| key.to_string());
+    let last = "ffffffff-ffff-7fff-bfff-ffffffffffff".to_owned();
+    let others = others.into_iter().chain([last]);
+    let others = others.map(|key| directory.join(format!("{key}.json")));
+    let files = [vec![upper, bytes], others.collect(), names.into()].concat();
+    for file in &files {
         fs::write(file, "{}").unwrap();
     }
-    [new, vec![half, upper, bytes], names.into()].concat()
+    [new, vec![half], files].concat()
 }
 
 /// Files with a right name that hold no notification.
@@ -137,7 +144,7 @@ async fn what_is_no_notification_is_named_and_left_or_set_aside_and_the_rest_is_
             "{shown} is not named"
         );
     }
-    assert!(!log.contains('\u{1b}'));
+    assert!(!log.contains('\u{1b}') && log.contains("UUID of version 7"));
     for file in &set_aside {
         let name = file.file_name().unwrap();
         assert!(!file.exists() && failed.join(name).exists(), "{name:?}");
@@ -158,4 +165,58 @@ async fn what_is_no_notification_is_named_and_left_or_set_aside_and_the_rest_is_
         queued(state.path(), "queue", "webhook").len(),
         left_alone.len() / 2
     );
+}
+
+/// Not as root, to whom modes mean nothing.
+async fn unprivileged(state: &Path, webhook: &Capture) -> Herald {
+    let mut command = Herald::command(state);
+    command.env("HERALD_WEBHOOK_URL", webhook.url());
+    if nix::unistd::geteuid().is_root() {
+        let nobody = 65534;
+        std::os::unix::fs::chown(state, Some(nobody), Some(nobody)).unwrap();
+        command.uid(nobody).gid(nobody);
+    }
+    Herald::of(command).await
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_at_the_start_is_tried_again_and_its_group_waits_behind_it() {
+    let state = tempfile::tempdir().unwrap();
+    let webhook = Capture::answering(&json!({}));
+    webhook.answer_with(503);
+    let mut herald = unprivileged(state.path(), &webhook).await;
+    let firing = herald.accepted(&alert("ServiceDown", "firing")).await;
+    herald.child.signal(Signal::SIGKILL);
+    herald.child.wait().await;
+    webhook.take();
+    webhook.answer_with(200);
+
+    let [file] = queued(state.path(), "queue", "webhook").try_into().unwrap();
+    let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+    mode(0);
+    let mut herald = unprivileged(state.path(), &webhook).await;
+    let resolved = herald.accepted(&alert("ServiceDown", "resolved")).await;
+    let read = [("operation", "read")];
+    eventually("it is tried again", async || {
+        let errors = herald.metric("herald_storage_errors_total", &read).await;
+        (errors >= 3.0).then_some(())
+    })
+    .await;
+    assert_eq!(webhook.take().len(), 0, "nothing comes before it");
+    let log = herald.child.output();
+    assert!(
+        log.contains(&format!("queue/webhook/{firing}.json")),
+        "{log}"
+    );
+
+    mode(0o600);
+    let got = arrived(&webhook, 2).await;
+    let keys = got
+        .iter()
+        .filter_map(|request| request.header("idempotency-key"));
+    assert_eq!(keys.collect::<Vec<_>>(), [firing, resolved]);
+    let target = [("target", "webhook")];
+    assert_eq!(herald.metric("herald_foreign_files", &target).await, 0.0);
+    assert!(herald.child.terminate().await.success());
+    assert_eq!(queued(state.path(), "queue", "webhook"), [] as [PathBuf; 0]);
 }

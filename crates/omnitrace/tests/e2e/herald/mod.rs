@@ -10,6 +10,7 @@ mod kills;
 mod left_behind;
 mod locks;
 mod releases;
+mod restart;
 mod storm;
 mod text;
 
@@ -60,6 +61,10 @@ impl Herald {
     pub async fn start(state: &Path, settings: &[(&str, &str)]) -> Self {
         let mut command = Self::command(state);
         command.envs(settings.iter().copied());
+        Self::of(command).await
+    }
+
+    async fn of(command: Command) -> Self {
         let mut child = Child::spawn("herald", command);
         let listening = child.listening().await;
         Self {
