@@ -20,6 +20,7 @@ mod roles;
 mod rules;
 mod terminal;
 mod up;
+mod values;
 
 use std::process::ExitCode;
 
