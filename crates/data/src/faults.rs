@@ -76,7 +76,7 @@ pub(crate) struct BadRelease {
 impl Parameters for BadRelease {
     const SPEC: Spec = Spec {
         name: "bad_release",
-        description: "Replaces the process by a newer version of it, whose statements that look up an item are slow; \
+        description: "Starts a newer version of the process in its place, whose statements that look up an item are slow; \
                       at the end the old version comes back.",
         signal_service: "self",
         signal: "db_client_operation_duration_seconds{db_operation_name=\"SELECT\",db_collection_name=\"items\"}",

@@ -22,6 +22,7 @@ mod release;
 mod rows;
 mod settings;
 mod store;
+mod successor;
 mod sweeper;
 
 pub use dead_letters::DeadLetters;
@@ -42,13 +43,17 @@ fn routes() -> Routes {
 pub fn run() -> anyhow::Result<()> {
     let env = Env::process();
     let settings = Settings::from_env(&env)?;
-    let own = settings.own;
-    service::run(settings.service, async move || build(own).await)
+    let (service, own) = (settings.service, settings.own);
+    let parent_pipe = service.parent_pipe;
+    let release = release::Running::new(service.version(), own.bad_release.clone());
+    match service::run(service, async || build(own, &release).await)? {
+        Some(sockets) => release.hand_over(&sockets, parent_pipe),
+        None => Ok(()),
+    }
 }
 
-async fn build(settings: settings::Own) -> anyhow::Result<Blueprint> {
+async fn build(settings: settings::Own, release: &release::Running) -> anyhow::Result<Blueprint> {
     let database = database::open(&settings).await?;
-    let release = release::Running::new(&settings);
     let faults = Arc::new(faults::Faults::new(release.is_bad()));
     let switchboard = faults.switchboard();
     release.start(&faults.bad_release, &switchboard)?;
@@ -63,7 +68,7 @@ async fn build(settings: settings::Own) -> anyhow::Result<Blueprint> {
     Ok(Blueprint::new(routes, api::timeouts::DATA_REQUEST)
         .state(orders)
         .faults(switchboard)
-        .replaceable(release.replacement())
+        .hands_over(release.handover())
         .dependency(Dependency::new("database", move || {
             let store = probed.clone();
             async move { store.ping().await.map_err(|error| error.to_string()) }
