@@ -53,12 +53,11 @@ pub fn run() -> anyhow::Result<()> {
 }
 
 async fn build(settings: settings::Own, release: &release::Running) -> anyhow::Result<Blueprint> {
-    let database = database::open(&settings).await?;
     let faults = Arc::new(faults::Faults::new(release.is_bad()));
+    let store = database::open(&settings, faults.clone()).await?;
     let switchboard = faults.switchboard();
     release.start(&faults.bad_release, &switchboard)?;
-    faults.start(&database);
-    let store = store::Store::new(database, faults);
+    faults.start(&store.requests);
     let downstream = DownstreamClient::new(&settings.downstream_url)?;
     let orders = Arc::new(orders::Orders::new(store.clone(), downstream.clone()));
     let sweeping = orders.clone();
