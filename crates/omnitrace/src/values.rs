@@ -4,29 +4,20 @@ use std::time::Duration;
 
 /// `500ms`, `60s`, `5m`, `1h`; a bare number is seconds.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text
-        .find(|character: char| character != '.' && !character.is_ascii_digit())
-        .unwrap_or(text.len());
-    let factor = match text[digits..].trim() {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        _ => f64::NAN,
-    };
-    let seconds = text[..digits].parse().unwrap_or(f64::NAN) * factor;
-    Duration::try_from_secs_f64(seconds)
+    let bare = text
+        .bytes()
+        .all(|byte| byte == b'.' || byte.is_ascii_digit());
+    let unit = if bare { "s" } else { "" };
+    slo::duration::parse_long(&format!("{text}{unit}"))
         .ok()
-        .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| "allowed: a time such as 500ms, 60s, 5m or 1h".to_owned())
+        .filter(|nanoseconds| *nanoseconds > 0)
+        .map(Duration::from_nanos)
+        .ok_or_else(|| "allowed: a time such as 500ms, 60s, 5m or 1h30m".to_owned())
 }
 
 /// `http://host:port`, without a slash at the end.
 pub fn base_url(text: &str) -> Result<String, String> {
-    let url = url::Url::parse(text).ok().filter(|url| {
-        let is_base = url.query().is_none() && url.fragment().is_none();
-        matches!(url.scheme(), "http" | "https") && url.has_host() && is_base
-    });
+    let url = service::settings::base_url(text);
     let url = url.ok_or("allowed: a URL such as http://127.0.0.1:9080")?;
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }

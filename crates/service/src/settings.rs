@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::doors::{Doors, OPEN};
 use telemetry::ServiceInfo;
 pub use telemetry::SettingError;
+use url::Url;
 
 /// Reads one variable; the error says that its value is not text.
 type Lookup = Box<dyn Fn(&str) -> Result<Option<String>, String>>;
@@ -126,16 +127,11 @@ impl Env {
     /// The base URL of another service.
     pub fn base_url(&self, name: &str, default: &str) -> Result<String, SettingError> {
         let text = self.text(name)?.unwrap_or_else(|| default.to_owned());
-        let url = url::Url::parse(&text)
-            .ok()
-            .filter(|url| url.scheme() == "http" && url.has_host());
-        match url {
-            Some(url)
-                if url.path() == "/" && url.query().is_none() && url.username().is_empty() =>
-            {
-                Ok(url.as_str().trim_end_matches('/').to_owned())
-            }
-            _ => {
+        let plain =
+            |url: &Url| url.scheme() == "http" && url.path() == "/" && url.username().is_empty();
+        match base_url(&text).filter(plain) {
+            Some(url) => Ok(url.as_str().trim_end_matches('/').to_owned()),
+            None => {
                 // A URL with a user in it may hold a password too.
                 let got = if text.contains('@') {
                     "a URL with a user".to_owned()
@@ -206,6 +202,13 @@ impl Env {
             None => settings,
         }
     }
+}
+
+/// What paths are appended to: an http(s) URL, perhaps below a path, without query and fragment.
+pub fn base_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let is_base = url.query().is_none() && url.fragment().is_none();
+    (matches!(url.scheme(), "http" | "https") && url.has_host() && is_base).then_some(url)
 }
 
 /// Error for a variable that cannot be used.
@@ -365,6 +368,7 @@ mod tests {
             "data:8081",
             "http://data/v1",
             "http://user@data",
+            "http://data/#x",
             "http://",
         ] {
             let error = read(bad).unwrap_err().to_string();
