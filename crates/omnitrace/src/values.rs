@@ -31,6 +31,7 @@ mod tests {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
         for bad in ["", "s", "5 weeks", "-1s", "0", "1e400"] {
             assert!(duration(bad).is_err(), "{bad}");
         }

@@ -7,6 +7,7 @@
 
 mod admin;
 pub mod background;
+mod backoff;
 mod blueprint;
 pub mod connection;
 mod deadline;
@@ -28,6 +29,7 @@ pub mod settings;
 mod shutdown;
 pub mod upload;
 
+pub use backoff::Backoff;
 pub use blueprint::Blueprint;
 pub use doors::{Doors, enter};
 pub use error::ApiError;
