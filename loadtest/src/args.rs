@@ -84,22 +84,13 @@ pub struct Args {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let split = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let factor = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        _ => 0,
-    };
-    match number.parse::<u64>() {
-        Ok(number) if (1..=86_400).contains(&number.saturating_mul(factor)) => {
-            Ok(Duration::from_secs(number * factor))
-        }
-        _ => Err("give whole seconds, minutes or hours, as 30s, 5m or 1h; at most 24h".to_owned()),
-    }
+    slo::Time::try_from(text.to_owned())
+        .ok()
+        .filter(|time| time.seconds() <= 86_400)
+        .map(|time| Duration::from_secs(time.seconds()))
+        .ok_or_else(|| {
+            "give whole seconds, minutes or hours, as 30s, 5m or 1h30m; at most 24h".to_owned()
+        })
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -16,8 +16,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::web::Bytes;
 use actix_web::{HttpResponse, HttpResponseBuilder, web};
+use problem::{MEDIA_TYPE, Problem};
 use serde::Serialize;
-use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
@@ -50,11 +50,10 @@ pub(crate) fn of_status(status: StatusCode) -> HttpResponseBuilder {
 /// A problem document (RFC 9457).
 pub(crate) fn problem(status: StatusCode, detail: &str) -> HttpResponse {
     let title = status.canonical_reason().unwrap_or_default();
-    let body =
-        json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail});
+    let problem = Problem::untyped(status.as_u16(), title, detail);
     of_status(status)
-        .content_type("application/problem+json")
-        .body(body.to_string())
+        .content_type(MEDIA_TYPE)
+        .body(problem.to_json())
 }
 
 /// 400 that names the parameter.

@@ -8,7 +8,6 @@ mod connections;
 mod cors;
 mod counters;
 mod critical_path;
-mod duration;
 mod exposition;
 mod guard;
 mod inflate;

@@ -5,8 +5,8 @@ use std::fmt;
 use actix_web::web;
 use serde_json::{Map, Value};
 
-use crate::duration;
 use crate::model::TraceId;
+use slo::duration;
 
 /// Tags that one search may ask for.
 const MAX_TAGS: usize = 32;

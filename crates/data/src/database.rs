@@ -1,5 +1,6 @@
 //! Opens the database: waits for the server, migrates the schema, adds the items.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -9,8 +10,9 @@ use telemetry::db::Pool;
 use tokio::time::Instant;
 
 use crate::errors::{is_starting, passes};
+use crate::faults::Faults;
 use crate::settings::{Own, SeedItem};
-use crate::store;
+use crate::store::{self, BACKGROUND_CONNECTIONS, Store};
 
 /// What the server shows as the name of our connections.
 pub(crate) const APPLICATION: &str = "omnitrace-data";
@@ -18,58 +20,8 @@ pub(crate) const APPLICATION: &str = "omnitrace-data";
 /// How long the server may take to accept a connection after we have started.
 const WAIT: Duration = Duration::from_secs(30);
 
-/// Connections for the background. Requests cannot take them away.
-const BACKGROUND_CONNECTIONS: usize = 5;
-
-/// Those of them that the relay and the sweeper leave to the watch for locks and the probe: who waits for a lock must not keep
-/// it from being named.
-const WATCHING_CONNECTIONS: usize = 2;
-
-/// Of five connections for requests one is left to the other kind of them, so that who waits for a lock on orders does not
-/// keep those from the items who do not need any, and the other way round. See docs/adr/0013.
-const SPARED: usize = 5;
-
-/// The open database.
-#[derive(Clone)]
-pub(crate) struct Database {
-    /// For requests that look up an item: most of their connections.
-    pub(crate) items: Pool,
-    /// For requests about orders: most of the same connections.
-    pub(crate) orders: Pool,
-    /// All of them.
-    pub(crate) requests: Pool,
-    /// For the relay and the sweeper.
-    pub(crate) background: Pool,
-    /// For looking whether all is well.
-    pub(crate) watching: Pool,
-}
-
-impl Database {
-    fn new(options: PgConnectOptions, size: usize) -> Self {
-        let pool = |name, size| {
-            Pool::new(
-                name,
-                options.clone(),
-                size,
-                api::timeouts::DATA_POOL_ACQUIRE,
-            )
-        };
-        let requests = pool("requests", size);
-        let watching = pool("background", BACKGROUND_CONNECTIONS);
-        // A pool of one cannot be shared out.
-        let most = size - (size / SPARED).max(1).min(size - 1);
-        Self {
-            items: requests.share(most),
-            orders: requests.share(most),
-            requests,
-            background: watching.share(BACKGROUND_CONNECTIONS - WATCHING_CONNECTIONS),
-            watching,
-        }
-    }
-}
-
 /// Connects, migrates and seeds. Several processes may do it at once.
-pub(crate) async fn open(settings: &Own) -> anyhow::Result<Database> {
+pub(crate) async fn open(settings: &Own, faults: Arc<Faults>) -> anyhow::Result<Store> {
     let options = settings
         .database
         .clone()
@@ -97,8 +49,8 @@ pub(crate) async fn open(settings: &Own) -> anyhow::Result<Database> {
         ("statement_timeout", millis(api::timeouts::DATA_STATEMENT)),
         ("lock_timeout", millis(api::timeouts::DATA_LOCK)),
     ]);
-    let database = Database::new(options, settings.pool_size);
-    for pool in [&database.requests, &database.watching] {
+    let store = Store::new(options, settings.pool_size, faults);
+    for pool in [&store.requests, &store.watching] {
         warm(pool).await.with_context(|| {
             format!(
                 "{server} does not accept {} connections and {BACKGROUND_CONNECTIONS} for the background: lower OMNITRACE_POOL_SIZE, or raise max_connections there",
@@ -106,7 +58,7 @@ pub(crate) async fn open(settings: &Own) -> anyhow::Result<Database> {
             )
         })?;
     }
-    Ok(database)
+    Ok(store)
 }
 
 /// Opens every connection now: a log-in costs many milliseconds of CPU time, which the first burst of requests would

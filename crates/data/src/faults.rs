@@ -1,4 +1,4 @@
-//! The faults of a bad database.
+//! The faults of a bad database, with what they do to statements: the business knows nothing of it.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use service::faults::{Fault, Parameter, Parameters, Spec, Switchboard};
-use sqlx::{Connection, PgConnection};
-use telemetry::db::Pool;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqlSafeStr, SqlStr};
+use telemetry::db::{Pool, Statement};
 
-use crate::database::Database;
-use crate::store;
+/// Not FOR UPDATE: the foreign key of an order's insert would wait too, and hide the reservation's wait.
+const LOCK_ITEMS: &str = "SELECT FROM items ORDER BY sku FOR NO KEY UPDATE";
 
 /// Slow statements.
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -76,7 +76,7 @@ pub(crate) struct BadRelease {
 impl Parameters for BadRelease {
     const SPEC: Spec = Spec {
         name: "bad_release",
-        description: "Replaces the process by a newer version of it, whose statements that look up an item are slow; \
+        description: "Starts a newer version of the process in its place, whose statements that look up an item are slow; \
                       at the end the old version comes back.",
         signal_service: "self",
         signal: "db_client_operation_duration_seconds{db_operation_name=\"SELECT\",db_collection_name=\"items\"}",
@@ -121,8 +121,8 @@ impl Faults {
     }
 
     /// Starts what makes them effective beside the requests; ends with the runtime.
-    pub(crate) fn start(&self, database: &Database) {
-        let (pool, locked) = (database.requests.clone(), database.requests.clone());
+    pub(crate) fn start(&self, requests: &Pool) {
+        let (pool, locked) = (requests.clone(), requests.clone());
         actix_web::rt::spawn(
             self.pool_exhaustion
                 .clone()
@@ -133,14 +133,30 @@ impl Faults {
         }));
     }
 
-    /// How long the server is to sleep within a look-up.
-    pub(crate) fn slow_query(&self) -> Option<Duration> {
+    /// What to send for a statement that looks up an item: it sleeps within when a fault says so.
+    pub(crate) fn look_up(&self, statement: Statement) -> SqlStr {
+        match self.slow_query() {
+            None => SqlStr::from_static(statement.sql),
+            Some(sleep) => slowed(statement.sql, sleep),
+        }
+    }
+
+    fn slow_query(&self) -> Option<Duration> {
         let asked = self.slow_query.active().map(|fault| fault.ms);
         let released = self.bad_release.active().filter(|_| self.is_bad_release);
         asked
             .max(released.map(|fault| fault.ms))
             .map(Duration::from_millis)
     }
+}
+
+/// The same statement, look-up or insert, with a sleep of the server within it.
+fn slowed(sql: &str, sleep: Duration) -> SqlStr {
+    let seconds = sleep.as_secs_f64();
+    AssertSqlSafe(format!(
+        "WITH answer AS ({sql}) SELECT answer.* FROM pg_sleep({seconds}) CROSS JOIN answer"
+    ))
+    .into_sql_str()
 }
 
 /// Past the wrapper that makes spans and metrics: the fault must not give itself away. The connections go back
@@ -170,7 +186,7 @@ async fn hold_rows(pool: &Pool, hold: Duration) -> Result<Infallible, sqlx::Erro
     let mut connection = PgConnection::connect_with(pool.options()).await?;
     loop {
         let mut tx = connection.begin().await?;
-        sqlx::query(store::LOCK_ITEMS).execute(&mut *tx).await?;
+        sqlx::query(LOCK_ITEMS).execute(&mut *tx).await?;
         tokio::time::sleep(hold).await;
         tx.rollback().await?;
         // Lets those that waited have their turn.

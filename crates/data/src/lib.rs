@@ -22,6 +22,7 @@ mod release;
 mod rows;
 mod settings;
 mod store;
+mod successor;
 mod sweeper;
 
 pub use dead_letters::DeadLetters;
@@ -42,18 +43,21 @@ fn routes() -> Routes {
 pub fn run() -> anyhow::Result<()> {
     let env = Env::process();
     let settings = Settings::from_env(&env)?;
-    let own = settings.own;
-    service::run(settings.service, async move || build(own).await)
+    let (service, own) = (settings.service, settings.own);
+    let parent_pipe = service.parent_pipe;
+    let release = release::Running::new(service.version(), own.bad_release.clone());
+    match service::run(service, async || build(own, &release).await)? {
+        Some(sockets) => release.hand_over(&sockets, parent_pipe),
+        None => Ok(()),
+    }
 }
 
-async fn build(settings: settings::Own) -> anyhow::Result<Blueprint> {
-    let database = database::open(&settings).await?;
-    let release = release::Running::new(&settings);
+async fn build(settings: settings::Own, release: &release::Running) -> anyhow::Result<Blueprint> {
     let faults = Arc::new(faults::Faults::new(release.is_bad()));
+    let store = database::open(&settings, faults.clone()).await?;
     let switchboard = faults.switchboard();
     release.start(&faults.bad_release, &switchboard)?;
-    faults.start(&database);
-    let store = store::Store::new(database, faults);
+    faults.start(&store.requests);
     let downstream = DownstreamClient::new(&settings.downstream_url)?;
     let orders = Arc::new(orders::Orders::new(store.clone(), downstream.clone()));
     let sweeping = orders.clone();
@@ -63,7 +67,7 @@ async fn build(settings: settings::Own) -> anyhow::Result<Blueprint> {
     Ok(Blueprint::new(routes, api::timeouts::DATA_REQUEST)
         .state(orders)
         .faults(switchboard)
-        .replaceable(release.replacement())
+        .hands_over(release.handover())
         .dependency(Dependency::new("database", move || {
             let store = probed.clone();
             async move { store.ping().await.map_err(|error| error.to_string()) }

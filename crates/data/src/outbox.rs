@@ -10,7 +10,7 @@ use api::routes::ORDER_EVENTS_DESTINATION;
 use api::timeouts::DATA_TO_DOWNSTREAM;
 use api::{CallError, DownstreamClient};
 use futures_util::StreamExt;
-use service::{Deadline, Shutdown};
+use service::{Backoff, Deadline, Shutdown};
 use telemetry::names;
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -28,10 +28,16 @@ const BATCH: i64 = 32;
 const CONCURRENCY: usize = 8;
 /// Pause between polls, when no notification comes.
 const POLL: Duration = Duration::from_secs(1);
-/// Pauses while downstream or the database is away: from, to.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
-/// Longest pause before an event that downstream refused is tried again.
-const MAX_POSTPONEMENT: Duration = Duration::from_secs(60);
+/// Pauses while downstream or the database is away.
+const BACK_OFF: Backoff = Backoff {
+    first: Duration::from_millis(200),
+    longest: Duration::from_secs(10),
+};
+/// Pauses before an event that downstream refused is tried again.
+const POSTPONEMENT: Backoff = Backoff {
+    first: Duration::from_millis(200),
+    longest: Duration::from_secs(60),
+};
 /// How often old events are deleted.
 const PURGE: Duration = Duration::from_secs(60);
 
@@ -70,28 +76,29 @@ impl Relay {
 
     /// Works until shut-down; a batch under way is finished.
     pub(crate) async fn run(mut self, mut shutdown: Shutdown) {
-        let mut back_off = BACK_OFF.0;
+        let mut failures = 0;
         while !shutdown.begun() {
             match self.round().await {
-                Ok(Batch::Full) => back_off = BACK_OFF.0,
+                Ok(Batch::Full) => failures = 0,
                 Ok(Batch::Drained) => {
-                    back_off = BACK_OFF.0;
+                    failures = 0;
                     tokio::select! {
                         () = self.woken() => {}
                         () = shutdown.wait() => {}
                     }
                 }
                 Err(error) => {
+                    failures += 1;
+                    let pause = BACK_OFF.spread(failures, rand::random());
                     tracing::warn!(
                         error,
-                        pause_ms = back_off.as_millis(),
+                        pause_ms = pause.as_millis(),
                         "order events wait for delivery"
                     );
                     tokio::select! {
-                        () = tokio::time::sleep(jittered(back_off)) => {}
+                        () = tokio::time::sleep(pause) => {}
                         () = shutdown.wait() => {}
                     }
-                    back_off = (back_off * 2).min(BACK_OFF.1);
                 }
             }
         }
@@ -217,13 +224,8 @@ impl Relay {
 
 /// Doubles with each attempt.
 fn postponement(attempts: i32) -> Duration {
-    let doublings = u32::try_from(attempts.clamp(0, 16)).unwrap_or_default();
-    (BACK_OFF.0 * 2_u32.pow(doublings)).min(MAX_POSTPONEMENT)
-}
-
-/// Between half of it and all of it, so that several relays do not come back at once.
-fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(rand::random_range(0.5..1.0))
+    let failures = u32::try_from(attempts).unwrap_or_default();
+    POSTPONEMENT.after(failures.saturating_add(1))
 }
 
 #[cfg(test)]
@@ -234,7 +236,6 @@ mod tests {
     fn pauses_grow_up_to_a_bound() {
         assert_eq!(postponement(1), Duration::from_millis(400));
         assert_eq!(postponement(3), Duration::from_millis(1600));
-        assert_eq!(postponement(i32::MAX), MAX_POSTPONEMENT);
-        assert!((0..100).all(|_| (100..200).contains(&jittered(BACK_OFF.0).as_millis())));
+        assert_eq!(postponement(i32::MAX), Duration::from_secs(60));
     }
 }

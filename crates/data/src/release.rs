@@ -1,16 +1,16 @@
-//! The release that runs: the one that was started, or the newer and slower one that the fault `bad_release` puts in its
-//! place. See docs/adr/0010.
+//! The release that runs: the one that was started, or the newer and slower one that the fault `bad_release` has it start. See
+//! docs/adr/0010.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use service::faults::{Fault, Switchboard};
 use service::settings::wrong;
-use service::{Env, Replacement, SettingError};
+use service::{Env, Handover, SettingError, Sockets};
 
 use crate::faults;
-use crate::settings::Own;
+use crate::successor::{self, End};
 
 /// How the one tells the other.
 const VARIABLE: &str = "OMNITRACE_BAD_RELEASE";
@@ -31,7 +31,7 @@ pub(crate) struct BadRelease {
 }
 
 impl BadRelease {
-    /// Reads what the process before us has left.
+    /// Reads what the process that has started this one says.
     pub(crate) fn from_env(env: &Env) -> Result<Option<Self>, SettingError> {
         let Some(text) = env.text(VARIABLE)? else {
             return Ok(None);
@@ -57,20 +57,23 @@ pub(crate) struct Running {
     /// That of the bad release, which stays the same when this is it.
     next_version: String,
     bad: Option<BadRelease>,
-    replacement: Replacement,
+    handover: Handover,
+    /// What the bad release is told; none when it is not wanted any more.
+    newer: Arc<Mutex<Option<String>>>,
 }
 
 impl Running {
-    pub(crate) fn new(settings: &Own) -> Self {
-        let bad = settings.bad_release.clone();
+    /// The release with this version, or the bad one.
+    pub(crate) fn new(version: &str, bad: Option<BadRelease>) -> Self {
         let next_version = match &bad {
             Some(release) => release.version.clone(),
-            None => next_minor(&settings.version),
+            None => next_minor(version),
         };
         Self {
             next_version,
             bad,
-            replacement: Replacement::default(),
+            handover: Handover::default(),
+            newer: Arc::default(),
         }
     }
 
@@ -78,31 +81,23 @@ impl Running {
         self.bad.is_some()
     }
 
-    /// For the runner, which replaces the process.
-    pub(crate) fn replacement(&self) -> Replacement {
-        self.replacement.clone()
+    /// For the runner, which ends the service.
+    pub(crate) fn handover(&self) -> Handover {
+        self.handover.clone()
     }
 
-    /// Puts the other release in place when the fault says so: the bad one while it is on, the good one when it is over.
+    /// Gives way to the other release when the fault says so: to the bad one when it is on, to the good one when it is over.
     pub(crate) fn start(
         &self,
         fault: &Arc<Fault<faults::BadRelease>>,
         board: &Switchboard,
     ) -> anyhow::Result<()> {
-        let replace = {
-            let (replacement, fault) = (self.replacement.clone(), fault.clone());
-            let version = self.next_version.clone();
-            move || {
-                let (fault, version) = (fault.clone(), version.clone());
-                // Looked at as late as can be: the fault may be switched while requests are finished.
-                replacement.request(move || (VARIABLE, successor(&fault, version)));
-            }
-        };
         match &self.bad {
             None => {
+                let give_way = self.give_way(fault.clone());
                 actix_web::rt::spawn(fault.clone().drive(async move |_| {
                     tokio::time::sleep(GRACE).await;
-                    replace();
+                    give_way();
                 }));
             }
             Some(release) => {
@@ -111,24 +106,52 @@ impl Running {
                 board
                     .switch_on("bad_release", &parameters)
                     .map_err(|error| anyhow::anyhow!("{VARIABLE}: {error}"))?;
-                let fault = fault.clone();
-                actix_web::rt::spawn(async move {
-                    loop {
-                        fault.over().await;
-                        tokio::time::sleep(GRACE).await;
-                        if fault.active().is_none() {
-                            return replace();
-                        }
-                    }
-                });
+                actix_web::rt::spawn(end_with(fault.clone(), self.handover()));
             }
         }
         Ok(())
     }
+
+    fn give_way(&self, fault: Arc<Fault<faults::BadRelease>>) -> impl Fn() + use<> {
+        let (handover, newer) = (self.handover(), self.newer.clone());
+        let version = self.next_version.clone();
+        move || {
+            let (fault, newer, version) = (fault.clone(), newer.clone(), version.clone());
+            // Looked at as late as can be: the fault may be switched while requests are finished.
+            handover.request(move || *lock(&newer) = told(&fault, version));
+        }
+    }
+
+    /// After the service has ended: lets the bad release have its time, and comes back. That one just ends, and who has started it
+    /// comes back.
+    pub(crate) fn hand_over(&self, sockets: &Sockets, parent_pipe: bool) -> anyhow::Result<()> {
+        if self.is_bad() {
+            return Ok(());
+        }
+        let newer = lock(&self.newer).take();
+        if let Some(newer) = newer {
+            let end = successor::supervise(sockets, (VARIABLE, newer), parent_pipe)?;
+            if let End::Asked = end {
+                return Ok(());
+            }
+        }
+        match successor::start_again(sockets)? {}
+    }
 }
 
-/// What the process that comes next is told: nothing when it is to be the good release.
-fn successor(fault: &Fault<faults::BadRelease>, version: String) -> Option<String> {
+/// Ends the bad release when the fault is over.
+async fn end_with(fault: Arc<Fault<faults::BadRelease>>, handover: Handover) {
+    loop {
+        fault.over().await;
+        tokio::time::sleep(GRACE).await;
+        if fault.active().is_none() {
+            return handover.request(|| ());
+        }
+    }
+}
+
+/// What the process of the bad release is told.
+fn told(fault: &Fault<faults::BadRelease>, version: String) -> Option<String> {
     let (parameters, left) = (fault.active()?, fault.time_left()?);
     let release = BadRelease {
         version,
@@ -136,6 +159,10 @@ fn successor(fault: &Fault<faults::BadRelease>, version: String) -> Option<Strin
         until_ms: u64::try_from((since_1970() + left).as_millis()).ok()?,
     };
     serde_json::to_string(&release).ok()
+}
+
+fn lock(newer: &Mutex<Option<String>>) -> MutexGuard<'_, Option<String>> {
+    newer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn since_1970() -> Duration {

@@ -32,9 +32,7 @@ pub(crate) struct Own {
     pub(crate) pool_size: usize,
     /// `OMNITRACE_SWEEP_AFTER_MS` \[5000\]: how old a pending order is when the sweeper takes it up.
     pub(crate) sweep_after: Duration,
-    /// The version that telemetry reports.
-    pub(crate) version: String,
-    /// `OMNITRACE_BAD_RELEASE`: set by the fault `bad_release` for the process that it puts in place of this one.
+    /// `OMNITRACE_BAD_RELEASE`: set by the fault `bad_release` for the process that it has this one start.
     pub(crate) bad_release: Option<BadRelease>,
     /// `OMNITRACE_SEED_ITEMS`: items that are added at start unless they exist.
     pub(crate) items: Vec<SeedItem>,
@@ -64,7 +62,6 @@ impl Settings {
             service.set_version(release.version.clone());
         }
         let own = Own {
-            version: service.version().to_owned(),
             bad_release,
             database: database(env)?,
             downstream_url: env.base_url("DOWNSTREAM_URL", "http://127.0.0.1:8082")?,

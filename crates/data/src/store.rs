@@ -1,4 +1,4 @@
-//! Every SQL statement of the service.
+//! Every SQL statement of the service; those of the faults are in `faults.rs`.
 //!
 //! Statements of requests run through [`Statement::run`] and have spans. Those of the background, in `background.rs`, mostly
 //! have none: a poll a second would bury the traces that matter.
@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use api::types::{NewOrder, Order, OrderEvent, OrderEventKind, OrderStatus};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::types::Json;
 use telemetry::db::{Pool, Statement, Tx};
 use uuid::Uuid;
 
-use crate::database::Database;
 use crate::errors::StoreError;
 use crate::faults::Faults;
 use crate::rows::{CausedRow, Item, KeyedRow, OrderRow, Pending, Placement};
@@ -30,30 +30,12 @@ const GET_ITEM: Statement = Statement::new(
      WHERE sku = coalesce($1, (SELECT min(sku) FROM items))",
 );
 
-/// As [`GET_ITEM`], when the fault `slow_query` is on.
-const GET_ITEM_SLOWLY: Statement = Statement::new(
-    "SELECT",
-    "items",
-    "SELECT i.sku, i.name, i.unit_price_cents, i.stock FROM pg_sleep($2) CROSS JOIN items i \
-     WHERE i.sku = coalesce($1, (SELECT min(sku) FROM items))",
-);
-
 /// No row: the item does not exist, or an order with this key does.
 const INSERT_ORDER: Statement = Statement::new(
     "INSERT",
     "orders",
     "INSERT INTO orders (id, sku, quantity, unit_price_cents, customer_email, idempotency_key, traceparent) \
      SELECT $1, i.sku, $3, i.unit_price_cents, $4, $5, $6 FROM items i WHERE i.sku = $2 \
-     ON CONFLICT (idempotency_key) DO NOTHING \
-     RETURNING id, sku, quantity, status, unit_price_cents, created_at",
-);
-
-/// As [`INSERT_ORDER`], when the fault `slow_query` is on.
-const INSERT_ORDER_SLOWLY: Statement = Statement::new(
-    "INSERT",
-    "orders",
-    "INSERT INTO orders (id, sku, quantity, unit_price_cents, customer_email, idempotency_key, traceparent) \
-     SELECT $1, i.sku, $3, i.unit_price_cents, $4, $5, $6 FROM pg_sleep($7) CROSS JOIN items i WHERE i.sku = $2 \
      ON CONFLICT (idempotency_key) DO NOTHING \
      RETURNING id, sku, quantity, status, unit_price_cents, created_at",
 );
@@ -114,9 +96,7 @@ const LIST_ORDERS: Statement = Statement::new(
 /// All that have a name.
 pub(crate) const STATEMENTS: &[Statement] = &[
     GET_ITEM,
-    GET_ITEM_SLOWLY,
     INSERT_ORDER,
-    INSERT_ORDER_SLOWLY,
     RESERVE_STOCK,
     RELEASE_STOCK,
     ORDER_BY_KEY,
@@ -188,10 +168,6 @@ pub(crate) const LOCK_WAITS: &str = "WITH RECURSIVE edges AS MATERIALIZED ( \
 /// A sign of life.
 pub(crate) const PING: &str = "SELECT 1";
 
-/// For the fault `lock_contention`. Not FOR UPDATE: the foreign key of an order's insert would wait too, and hide the
-/// reservation's wait.
-pub(crate) const LOCK_ITEMS: &str = "SELECT FROM items ORDER BY sku FOR NO KEY UPDATE";
-
 /// Held until the connection is closed; the number is any that nobody else uses.
 pub(crate) const LOCK_SCHEMA: &str = "SELECT pg_advisory_lock(8029479110281224547)";
 
@@ -208,25 +184,55 @@ pub(crate) const SEED: &str = "INSERT INTO items (sku, name, unit_price_cents, i
      FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS seed (sku, stock, price) \
      ON CONFLICT (sku) DO NOTHING";
 
+/// Connections for the background. Requests cannot take them away.
+pub(crate) const BACKGROUND_CONNECTIONS: usize = 5;
+
+/// Those of them that the relay and the sweeper leave to the watch for locks and the probe: who waits for a lock must not keep
+/// it from being named.
+const WATCHING_CONNECTIONS: usize = 2;
+
+/// Of five connections for requests one is left to the other kind of them, so that who waits for a lock on orders does not
+/// keep those from the items who do not need any, and the other way round. See docs/adr/0013.
+const SPARED: usize = 5;
+
 /// The database, as the rest of the service sees it.
 #[derive(Clone)]
 pub(crate) struct Store {
+    /// For requests that look up an item: most of their connections.
     items: Pool,
+    /// For requests about orders: most of the same connections.
     orders: Pool,
+    /// All of them.
+    pub(crate) requests: Pool,
+    /// For the relay and the sweeper.
     pub(crate) background: Pool,
+    /// For looking whether all is well.
     pub(crate) watching: Pool,
     faults: Arc<Faults>,
 }
 
 impl Store {
-    /// Wraps an open database.
-    pub(crate) fn new(database: Database, faults: Arc<Faults>) -> Self {
+    /// On this many connections for requests, which are opened when they are needed.
+    pub(crate) fn new(options: PgConnectOptions, size: usize, faults: Arc<Faults>) -> Self {
         telemetry::db::declare_statements(STATEMENTS);
+        let pool = |name, size| {
+            Pool::new(
+                name,
+                options.clone(),
+                size,
+                api::timeouts::DATA_POOL_ACQUIRE,
+            )
+        };
+        let requests = pool("requests", size);
+        let watching = pool("background", BACKGROUND_CONNECTIONS);
+        // A pool of one cannot be shared out.
+        let most = size - (size / SPARED).max(1).min(size - 1);
         Self {
-            items: database.items,
-            orders: database.orders,
-            background: database.background,
-            watching: database.watching,
+            items: requests.share(most),
+            orders: requests.share(most),
+            requests,
+            background: watching.share(BACKGROUND_CONNECTIONS - WATCHING_CONNECTIONS),
+            watching,
             faults,
         }
     }
@@ -234,17 +240,8 @@ impl Store {
     /// The item, or any when `sku` is not given.
     pub(crate) async fn item(&self, sku: Option<&str>) -> Result<Option<Item>> {
         let mut connection = self.items.acquire().await?;
-        let (statement, sleep) = match self.faults.slow_query() {
-            None => (GET_ITEM, None),
-            Some(sleep) => (GET_ITEM_SLOWLY, Some(sleep.as_secs_f64())),
-        };
-        let mut query = sqlx::query_as(statement.sql).bind(sku);
-        if let Some(seconds) = sleep {
-            query = query.bind(seconds);
-        }
-        Ok(statement
-            .run(query.fetch_optional(&mut *connection))
-            .await?)
+        let query = sqlx::query_as(self.faults.look_up(GET_ITEM)).bind(sku);
+        Ok(GET_ITEM.run(query.fetch_optional(&mut *connection)).await?)
     }
 
     /// Transaction 1: stores the order as pending and reserves its stock, or does neither.
@@ -283,21 +280,14 @@ impl Store {
         key: Option<&str>,
         traceparent: Option<String>,
     ) -> Result<Option<Order>> {
-        let (statement, sleep) = match self.faults.slow_query() {
-            None => (INSERT_ORDER, None),
-            Some(sleep) => (INSERT_ORDER_SLOWLY, Some(sleep.as_secs_f64())),
-        };
-        let mut query = sqlx::query_as(statement.sql)
+        let query = sqlx::query_as(self.faults.look_up(INSERT_ORDER))
             .bind(Uuid::now_v7())
             .bind(&order.sku)
             .bind(i32::try_from(order.quantity).unwrap_or(i32::MAX))
             .bind(order.customer_email.reveal())
             .bind(key)
             .bind(traceparent);
-        if let Some(seconds) = sleep {
-            query = query.bind(seconds);
-        }
-        let row: Option<OrderRow> = statement.run(query.fetch_optional(&mut **tx)).await?;
+        let row: Option<OrderRow> = INSERT_ORDER.run(query.fetch_optional(&mut **tx)).await?;
         Ok(row.map(Order::try_from).transpose()?)
     }
 

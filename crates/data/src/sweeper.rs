@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::timeouts::DATA_REQUEST;
-use service::{Deadline, Shutdown};
+use service::{Backoff, Deadline, Shutdown};
 use tracing::Instrument;
 
 use crate::orders::{Driver, Orders};
@@ -20,25 +20,32 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 pub(crate) async fn run(orders: Arc<Orders>, age: Duration, mut shutdown: Shutdown) {
     // Often enough that an order is not pending for much longer than `age`.
     let normal = (age / 4).clamp(Duration::from_millis(50), Duration::from_secs(1));
-    let mut pause = normal;
+    let back_off = Backoff {
+        first: normal,
+        longest: MAX_PAUSE,
+    };
+    let mut failures = 0;
     while !shutdown.begun() {
-        match sweep(&orders, age, &shutdown).await {
+        let pause = match sweep(&orders, age, &shutdown).await {
             Ok(claimed) => {
-                pause = if claimed < BATCH as usize {
+                failures = 0;
+                if claimed < BATCH as usize {
                     normal
                 } else {
                     Duration::ZERO
                 }
             }
             Err(error) => {
-                pause = (pause * 2).clamp(normal, MAX_PAUSE);
+                failures += 1;
+                let pause = back_off.after(failures);
                 tracing::warn!(
                     error,
                     pause_ms = pause.as_millis(),
                     "pending orders cannot be settled now"
                 );
+                pause
             }
-        }
+        };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = shutdown.wait() => {}

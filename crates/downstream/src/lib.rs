@@ -33,5 +33,6 @@ pub fn run() -> anyhow::Result<()> {
             .state(state)
             .faults(faults)
             .keep_sockets())
-    })
+    })?;
+    Ok(())
 }

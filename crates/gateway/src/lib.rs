@@ -30,5 +30,6 @@ pub fn run() -> anyhow::Result<()> {
     service::run(settings.service, async move || {
         let data = Arc::new(DataClient::new(&data_url)?);
         Ok(Blueprint::new(routes, api::timeouts::GATEWAY_REQUEST).state(data))
-    })
+    })?;
+    Ok(())
 }

@@ -2,20 +2,21 @@
 
 use std::time::Duration;
 
-const FIRST: Duration = Duration::from_millis(500);
-const LONGEST: Duration = Duration::from_secs(60);
+use service::Backoff;
 
-/// A target may ask for more patience than [`LONGEST`], but not for any amount.
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(500),
+    longest: Duration::from_secs(60),
+};
+
+/// A target may ask for more patience than that, but not for any amount.
 const MOST_ASKED: Duration = Duration::from_secs(600);
 
 /// Doubles from half a second to a minute; `luck` (0 to 1) takes away up to half, so that many do not come at once.
 /// What the target asks for (`Retry-After`) is the least.
 pub(crate) fn pause(attempts: u32, luck: f64, asked: Option<Duration>) -> Duration {
-    let doubled = FIRST.saturating_mul(2_u32.saturating_pow(attempts.saturating_sub(1)));
-    let jittered = doubled
-        .min(LONGEST)
-        .mul_f64(1.0 - luck.clamp(0.0, 1.0) / 2.0);
-    jittered.max(asked.unwrap_or_default().min(MOST_ASKED))
+    let own = BACKOFF.spread(attempts, luck);
+    own.max(asked.unwrap_or_default().min(MOST_ASKED))
 }
 
 #[cfg(test)]

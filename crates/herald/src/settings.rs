@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use service::settings::{SettingError, wrong};
+use service::settings::{SettingError, base_url, wrong};
 use url::Url;
 
 use crate::access::Secret;
@@ -184,18 +184,12 @@ fn given(text: Option<&str>) -> Option<&str> {
     text.map(str::trim).filter(|text| !text.is_empty())
 }
 
-fn http(text: &str) -> Option<Url> {
-    let url = Url::parse(text).ok()?;
-    (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
-}
-
 /// The base URL of a backend, perhaps below a path. A user and password in it are sent as basic authentication.
 fn site(variable: &str, text: Option<&str>) -> Result<Option<Url>, SettingError> {
     let Some(text) = given(text) else {
         return Ok(None);
     };
-    let plain = |url: &Url| url.query().is_none() && url.fragment().is_none();
-    http(text).filter(plain).map(Some).ok_or_else(|| {
+    base_url(text).map(Some).ok_or_else(|| {
         let example = "allowed: http(s)://[user:password@]host[:port][/path] without query";
         wrong(variable, example)
     })
@@ -220,7 +214,9 @@ fn secret(
     let text = given(value).or_else(|| given(from_file.as_deref()));
     let Some(text) = text else { return Ok(None) };
     // The value holds a token: it is not repeated.
-    http(text)
+    let url = Url::parse(text).ok();
+    let http = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+    url.filter(http)
         .map(|url| Some(SecretUrl(url)))
         .ok_or_else(|| wrong(variable, "cannot be read; allowed: an http(s) URL"))
 }

@@ -217,7 +217,7 @@ fn keep_names(root: &Path, targets: &[&str]) -> io::Result<()> {
 
 fn sync(directory: &Path) -> io::Result<()> {
     #[cfg(test)]
-    tests::SYNCED.with_borrow_mut(|all| all.push(directory.to_owned()));
+    tests::SYNCED.with_borrow_mut(|all| all.push(directory.canonicalize().unwrap()));
     File::open(directory)?.sync_all()
 }
 

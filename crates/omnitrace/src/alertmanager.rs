@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use crate::cli::base_url;
+use crate::values::base_url;
 
 /// The file with what Alertmanager shows to herald.
 const HERALD_SECRET: &str = "herald_secret";

@@ -9,8 +9,8 @@ use clap::Args;
 use service::Env;
 
 use crate::backend_tls::BackendTlsArgs;
-use crate::cli::duration;
 use crate::environment;
+use crate::values::duration;
 
 /// The long help.
 pub const HELP: &str = "\

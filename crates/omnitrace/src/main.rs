@@ -19,6 +19,7 @@ mod roles;
 mod rules;
 mod terminal;
 mod up;
+mod values;
 
 use std::process::ExitCode;
 

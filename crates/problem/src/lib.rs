@@ -116,6 +116,23 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// One of no type of ours: its title is the status's.
+    pub fn untyped(status: u16, title: &str, detail: &str) -> Self {
+        Self {
+            kind: "about:blank".to_owned(),
+            title: title.to_owned(),
+            status,
+            detail: detail.to_owned(),
+            trace_id: None,
+            errors: Vec::new(),
+        }
+    }
+
+    /// The body of the answer.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
     /// The slug in `type`, when the type is one of ours.
     pub fn slug(&self) -> Option<&str> {
         self.kind.strip_prefix(TYPE_PREFIX)

@@ -20,9 +20,6 @@ use crate::readiness::Readiness;
 use crate::routes::{self, Route, Routes};
 use crate::serving::Connections;
 
-/// What scrapers and probes ask for, by whatever name they have for us. It changes nothing.
-pub(crate) const OPEN: &[&str] = &["/live", "/ready", "/metrics"];
-
 /// How long an operator's request may take to arrive, and to be answered.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -8,7 +8,7 @@ use actix_web::web;
 use crate::background::{Background, Task};
 use crate::dependencies::Dependency;
 use crate::faults::Switchboard;
-use crate::replacement::Replacement;
+use crate::handover::Handover;
 use crate::routes::Routes;
 use crate::shutdown::Shutdown;
 
@@ -24,7 +24,7 @@ pub struct Blueprint {
     pub(crate) faults: Switchboard,
     pub(crate) background: Vec<Task>,
     pub(crate) keep_sockets: bool,
-    pub(crate) replacement: Option<Replacement>,
+    pub(crate) handover: Option<Handover>,
 }
 
 impl Blueprint {
@@ -38,7 +38,7 @@ impl Blueprint {
             faults: Switchboard::default(),
             background: Vec::new(),
             keep_sockets: false,
-            replacement: None,
+            handover: None,
         }
     }
 
@@ -73,9 +73,9 @@ impl Blueprint {
         self
     }
 
-    /// Lets the service replace its process by another release of itself.
-    pub fn replaceable(mut self, replacement: Replacement) -> Self {
-        self.replacement = Some(replacement);
+    /// Lets the service leave its sockets to another process.
+    pub fn hands_over(mut self, handover: Handover) -> Self {
+        self.handover = Some(handover);
         self
     }
 

@@ -9,7 +9,9 @@ use listen::{Hosts, Refusal};
 
 use crate::error::ApiError;
 use crate::problem;
-use crate::settings::{Env, SettingError, wrong};
+
+/// What scrapers and probes ask the private listener for, by whatever name they have for us. It changes nothing.
+pub(crate) const OPEN: &[&str] = &["/live", "/ready", "/metrics"];
 
 /// The names that a listener answers to, and where they are configured. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -29,17 +31,6 @@ impl Doors {
             setting,
             open,
         }
-    }
-
-    /// Reads the names from a variable.
-    pub(crate) fn from_env(
-        env: &Env,
-        setting: &'static str,
-        open: &'static [&'static str],
-    ) -> Result<Self, SettingError> {
-        let hosts = env.text(setting)?.unwrap_or_default().parse();
-        let hosts = hosts.map_err(|problem: String| wrong(setting, problem))?;
-        Ok(Self::new(hosts, setting, open))
     }
 
     /// None when no name is configured: of a public listener, which then answers to any.

@@ -199,7 +199,7 @@ impl ResponseError for ApiError {
             trace_id: inner.trace_id.clone(),
             errors: inner.errors.clone(),
         };
-        let mut response = response.body(serde_json::to_string(&problem).unwrap_or_default());
+        let mut response = response.body(problem.to_json());
         response.extensions_mut().insert(Logged);
         if inner.kind.status == 504 {
             response.extensions_mut().insert(ErrorType("timeout"));

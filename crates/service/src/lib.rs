@@ -7,6 +7,7 @@
 
 mod admin;
 pub mod background;
+mod backoff;
 mod blueprint;
 pub mod connection;
 mod deadline;
@@ -15,12 +16,12 @@ mod doors;
 pub mod error;
 mod extract;
 pub mod faults;
+mod handover;
 pub mod headers;
 mod listener;
 mod middleware;
 mod public;
 mod readiness;
-mod replacement;
 mod routes;
 mod run;
 mod serving;
@@ -28,12 +29,14 @@ pub mod settings;
 mod shutdown;
 pub mod upload;
 
+pub use backoff::Backoff;
 pub use blueprint::Blueprint;
 pub use doors::{Doors, enter};
 pub use error::ApiError;
 pub use extract::{Json, Query, parse as parse_json};
+pub use handover::Handover;
+pub use listener::Sockets;
 pub use problem::{self, FieldError, Problem, ProblemType};
-pub use replacement::Replacement;
 pub use routes::{Route, Routes};
 pub use run::run;
 pub use settings::{Defaults, Env, SettingError, Settings};

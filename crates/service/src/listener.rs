@@ -1,19 +1,62 @@
 //! Sockets: bound before anything else starts, so that the real port is known and a busy one is an early error.
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use anyhow::Context;
+use rustix::io::{FdFlags, fcntl_setfd};
 
-use crate::replacement::{self, Sockets};
-use crate::settings::Settings;
+use crate::settings::{LISTENERS, Settings};
 
-/// Binds both addresses, or takes over the sockets of the process that this one replaces.
-pub(crate) fn open(settings: &Settings) -> anyhow::Result<Sockets> {
-    match settings.inherited {
-        Some(descriptors) => replacement::adopt(descriptors),
-        None => Ok(Sockets {
-            http: bind("OMNITRACE_HTTP_ADDR", settings.http_addr)?,
-            admin: bind("OMNITRACE_ADMIN_ADDR", settings.admin_addr)?,
-        }),
+/// The listening sockets of a service.
+#[derive(Debug)]
+pub struct Sockets {
+    pub(crate) http: TcpListener,
+    pub(crate) admin: TcpListener,
+}
+
+impl Sockets {
+    /// Binds both addresses, or takes over the sockets of the process that has started this one.
+    pub(crate) fn open(settings: &Settings) -> anyhow::Result<Self> {
+        match settings.inherited {
+            Some([http, admin]) => Ok(Self {
+                http: adopt(http)?,
+                admin: adopt(admin)?,
+            }),
+            None => Ok(Self {
+                http: bind("OMNITRACE_HTTP_ADDR", settings.http_addr)?,
+                admin: bind("OMNITRACE_ADMIN_ADDR", settings.admin_addr)?,
+            }),
+        }
+    }
+
+    /// The same sockets once more: they stay open when the servers close theirs.
+    pub(crate) fn keep(&self) -> anyhow::Result<Self> {
+        let keep = |socket: &TcpListener| socket.try_clone().context("cannot keep a socket");
+        Ok(Self {
+            http: keep(&self.http)?,
+            admin: keep(&self.admin)?,
+        })
+    }
+
+    /// Where they listen: public, private.
+    pub(crate) fn addresses(&self) -> anyhow::Result<(SocketAddr, SocketAddr)> {
+        let address =
+            |socket: &TcpListener| socket.local_addr().context("the address of a bound socket");
+        Ok((address(&self.http)?, address(&self.admin)?))
+    }
+
+    /// Lets the processes that this one starts have them; returns the variable that tells a service so.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn hand_on(&self) -> anyhow::Result<(&'static str, String)> {
+        let sockets = [&self.http, &self.admin];
+        for socket in sockets {
+            // Else the kernel closes it.
+            fcntl_setfd(socket, FdFlags::empty()).context("cannot hand a socket on")?;
+        }
+        let numbers = sockets.map(|socket| socket.as_raw_fd().to_string());
+        Ok((LISTENERS, numbers.join(",")))
     }
 }
 
@@ -22,4 +65,21 @@ fn bind(variable: &str, addr: SocketAddr) -> anyhow::Result<TcpListener> {
     listen::bind(addr).with_context(|| {
         format!("{variable}: cannot listen on {addr}; choose another port, or 0 for a free one")
     })
+}
+
+/// Makes a socket of a descriptor again.
+#[allow(
+    unsafe_code,
+    reason = "a descriptor that came through exec has no other way in; nothing else in this process knows its number"
+)]
+fn adopt(descriptor: i32) -> anyhow::Result<TcpListener> {
+    // SAFETY: whoever started us opened it for us, and this runs once, before anything else could open or close it.
+    let owned = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    fcntl_setfd(&owned, FdFlags::CLOEXEC)
+        .with_context(|| format!("{LISTENERS}: {descriptor} is not open"))?;
+    let listener = TcpListener::from(owned);
+    listener
+        .local_addr()
+        .with_context(|| format!("{LISTENERS}: {descriptor} is no socket"))?;
+    Ok(listener)
 }

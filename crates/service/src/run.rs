@@ -16,10 +16,10 @@ use crate::blueprint::Blueprint;
 use crate::dependencies::Dependencies;
 use crate::error::chain;
 use crate::faults::generic::Generic;
-use crate::listener;
+use crate::handover::Handover;
+use crate::listener::Sockets;
 use crate::public::Public;
 use crate::readiness::Readiness;
-use crate::replacement::Successor;
 use crate::serving::{Connections, Serving};
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
@@ -27,18 +27,18 @@ use crate::shutdown::Shutdown;
 /// How long the last batch of telemetry may take to leave.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The same, while clients wait for the other release.
-const REPLACEMENT_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+/// The same, while clients wait for the next process.
+const HANDOVER_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long the private listener's last answers may take before a replacement.
+/// How long the private listener's last answers may take before a handover.
 const ADMIN_LIMIT: Duration = Duration::from_secs(1);
 
 /// Runs a service until a signal asks it to stop (SIGTERM, SIGINT, SIGHUP, SIGQUIT) or its parent ends. `build` runs when telemetry is up and both
-/// ports are bound, and returns when the service can serve.
+/// ports are bound, and returns when the service can serve. Returns the listening sockets when another process is to have them.
 ///
 /// # Errors
 /// When the service cannot start, or when a part that must not end does. Telemetry is flushed in any case.
-pub fn run<B>(settings: Settings, build: B) -> anyhow::Result<()>
+pub fn run<B>(settings: Settings, build: B) -> anyhow::Result<Option<Sockets>>
 where
     B: AsyncFnOnce() -> anyhow::Result<Blueprint>,
 {
@@ -52,31 +52,31 @@ where
         Err(error) => tracing::error!(error = chain(error.as_ref()), "the service failed"),
     }
     let limit = match &result {
-        Ok(End::Replaced(_)) => REPLACEMENT_FLUSH_TIMEOUT,
+        Ok(End::HandedOver(..)) => HANDOVER_FLUSH_TIMEOUT,
         _ => FLUSH_TIMEOUT,
     };
     if !telemetry.shutdown(limit) {
         eprintln!("some telemetry could not be delivered before the exit");
     }
-    match result? {
-        End::Asked(_) => Ok(()),
-        End::Replaced(successor) => Err(successor.take_over()),
-    }
+    Ok(match result? {
+        End::Asked(_) => None,
+        End::HandedOver(_, sockets) => Some(sockets),
+    })
 }
 
 /// Why a service has ended.
 enum End {
     /// Somebody wants it to.
     Asked(&'static str),
-    /// Another release takes its place.
-    Replaced(Successor),
+    /// Another process has its sockets from now on.
+    HandedOver(Handover, Sockets),
 }
 
 impl End {
     fn reason(&self) -> &'static str {
         match self {
             Self::Asked(reason) => reason,
-            Self::Replaced(_) => "replaced by another release",
+            Self::HandedOver(..) => "another process takes over",
         }
     }
 }
@@ -86,7 +86,7 @@ where
     B: AsyncFnOnce() -> anyhow::Result<Blueprint>,
 {
     let mut signals = StopSignals::install(settings.parent_pipe)?;
-    let sockets = listener::open(settings)?;
+    let sockets = Sockets::open(settings)?;
     let (http_addr, admin_addr) = sockets.addresses()?;
     let kept = sockets.keep()?;
     let readiness = Readiness::starting();
@@ -107,7 +107,7 @@ where
     .context("admin listener")?;
     let private_serving = Serving::of(&private, connections);
     let mut private = Some(private);
-    // In place of another process: whoever asks waits for a moment, rather than being told of a start that is none.
+    // After another process: whoever asks waits for a moment, rather than being told of a start that is none.
     if settings.inherited.is_none() {
         private.take().map(actix_web::rt::spawn);
     }
@@ -117,7 +117,7 @@ where
         built = build() => built?,
         reason = signals.next() => return Ok(End::Asked(reason)),
     };
-    let replacement = blueprint.replacement.clone();
+    let handover = blueprint.handover.clone();
     // Before anybody is told that it is ready, so that the first answer knows too.
     admin.dependencies.ask(&blueprint.dependencies).await;
     readiness.started();
@@ -125,14 +125,14 @@ where
     private.take().map(actix_web::rt::spawn);
     tracing::info!(http_addr = %http_addr, admin_addr = %admin_addr, "listening");
 
-    let successor = replacement.map(|replacement| Successor::new(replacement, kept));
-    let mut result = service
-        .until_stopped(&mut signals, settings.drain_timeout, successor)
+    let handover = handover.map(|handover| (handover, kept));
+    let result = service
+        .until_stopped(&mut signals, settings.drain_timeout, handover)
         .await;
-    if let Ok(End::Replaced(successor)) = &mut result {
+    if let Ok(End::HandedOver(handover, _)) = &result {
         private_serving.pause().await;
         private_serving.close(ADMIN_LIMIT).await;
-        successor.decide();
+        handover.finish();
     } else {
         private_serving.stop(false).await;
     }
@@ -199,16 +199,16 @@ impl Running {
         mut self,
         signals: &mut StopSignals,
         limit: Duration,
-        successor: Option<Successor>,
+        handover: Option<(Handover, Sockets)>,
     ) -> anyhow::Result<End> {
         let result = tokio::select! {
             reason = signals.next() => Ok(End::Asked(reason)),
             ended = self.background.first_end() => Err(anyhow::anyhow!(ended)),
-            successor = asked(successor) => Ok(End::Replaced(successor)),
+            end = handed_over(handover) => Ok(end),
         };
-        let replaced = matches!(result, Ok(End::Replaced(_)));
-        // For a replaced process there is always somebody who takes the next request.
-        if !replaced {
+        let handed_over = matches!(result, Ok(End::HandedOver(..)));
+        // After a handover there is always somebody who takes the next request.
+        if !handed_over {
             self.readiness.drain();
         }
         tracing::info!(
@@ -217,10 +217,10 @@ impl Running {
         );
         self.shutdown.begin();
         let end = tokio::select! {
-            () = drain(&self.http, self.background, replaced, limit) => result,
+            () = drain(&self.http, self.background, handed_over, limit) => result,
             reason = signals.next() => {
                 tracing::warn!("second signal: requests under way are dropped");
-                // Who wants the end does not want another release.
+                // Who wants the end does not want another process.
                 result.map(|_| End::Asked(reason))
             }
         };
@@ -230,19 +230,19 @@ impl Running {
 }
 
 /// When it is asked for. Dropped, the kept sockets are closed: a service that ends refuses connections while it drains.
-async fn asked(successor: Option<Successor>) -> Successor {
-    match successor {
-        Some(successor) => {
-            successor.requested().await;
-            successor
+async fn handed_over(handover: Option<(Handover, Sockets)>) -> End {
+    match handover {
+        Some((handover, kept)) => {
+            handover.requested().await;
+            End::HandedOver(handover, kept)
         }
         None => std::future::pending().await,
     }
 }
 
-async fn drain(http: &Serving, background: Background, replaced: bool, limit: Duration) {
+async fn drain(http: &Serving, background: Background, handed_over: bool, limit: Duration) {
     let end = Instant::now() + limit;
-    let in_time = if replaced {
+    let in_time = if handed_over {
         http.pause().await;
         http.close(limit).await
     } else {

@@ -9,9 +9,10 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::doors::Doors;
+use crate::doors::{Doors, OPEN};
 use telemetry::ServiceInfo;
 pub use telemetry::SettingError;
+use url::Url;
 
 /// Reads one variable; the error says that its value is not text.
 type Lookup = Box<dyn Fn(&str) -> Result<Option<String>, String>>;
@@ -126,16 +127,11 @@ impl Env {
     /// The base URL of another service.
     pub fn base_url(&self, name: &str, default: &str) -> Result<String, SettingError> {
         let text = self.text(name)?.unwrap_or_else(|| default.to_owned());
-        let url = url::Url::parse(&text)
-            .ok()
-            .filter(|url| url.scheme() == "http" && url.has_host());
-        match url {
-            Some(url)
-                if url.path() == "/" && url.query().is_none() && url.username().is_empty() =>
-            {
-                Ok(url.as_str().trim_end_matches('/').to_owned())
-            }
-            _ => {
+        let plain =
+            |url: &Url| url.scheme() == "http" && url.path() == "/" && url.username().is_empty();
+        match base_url(&text).filter(plain) {
+            Some(url) => Ok(url.as_str().trim_end_matches('/').to_owned()),
+            None => {
                 // A URL with a user in it may hold a password too.
                 let got = if text.contains('@') {
                     "a URL with a user".to_owned()
@@ -164,6 +160,32 @@ impl Env {
         }
     }
 
+    /// The names that a listener answers to.
+    fn doors(
+        &self,
+        name: &'static str,
+        open: &'static [&'static str],
+    ) -> Result<Doors, SettingError> {
+        let hosts = self.text(name)?.unwrap_or_default().parse();
+        let hosts = hosts.map_err(|problem: String| wrong(name, problem))?;
+        Ok(Doors::new(hosts, name, open))
+    }
+
+    /// The descriptors that [`crate::Sockets::hand_on`] has told of.
+    fn descriptors(&self) -> Result<Option<[i32; 2]>, SettingError> {
+        let Some(text) = self.text(LISTENERS)? else {
+            return Ok(None);
+        };
+        let numbers = text.split(',').filter_map(|number| number.parse().ok());
+        match numbers.collect::<Vec<i32>>()[..] {
+            [http, admin] if http > 2 && admin > 2 => Ok(Some([http, admin])),
+            _ => {
+                let problem = "do not set it: it is between a process and its successor";
+                Err(wrong(LISTENERS, format!("got {text:?}; {problem}")))
+            }
+        }
+    }
+
     /// The settings of the telemetry crate, which never reads the environment itself.
     pub fn telemetry(&self) -> Result<telemetry::Settings, SettingError> {
         let unreadable = RefCell::new(None);
@@ -182,6 +204,13 @@ impl Env {
     }
 }
 
+/// What paths are appended to: an http(s) URL, perhaps below a path, without query and fragment.
+pub fn base_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let is_base = url.query().is_none() && url.fragment().is_none();
+    (matches!(url.scheme(), "http" | "https") && url.has_host() && is_base).then_some(url)
+}
+
 /// Error for a variable that cannot be used.
 pub fn wrong(variable: &str, problem: impl Into<String>) -> SettingError {
     SettingError {
@@ -189,6 +218,9 @@ pub fn wrong(variable: &str, problem: impl Into<String>) -> SettingError {
         problem: problem.into(),
     }
 }
+
+/// Descriptors of the two listening sockets, `7,8`. Set by the process that hands them on.
+pub(crate) const LISTENERS: &str = "OMNITRACE_INHERITED_LISTENERS";
 
 /// Resource attribute of the release.
 const VERSION: &str = "service.version";
@@ -227,7 +259,7 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// `OMNITRACE_PARENT_PIPE`: standard input is a pipe that the parent holds; its end means "stop".
     pub parent_pipe: bool,
-    /// Listening sockets of the process that this one replaces.
+    /// Listening sockets of the process that has started this one.
     pub(crate) inherited: Option<[i32; 2]>,
     /// Everything `OTEL_*`.
     pub telemetry: telemetry::Settings,
@@ -253,7 +285,7 @@ impl Settings {
 
     /// Reads the common settings.
     pub fn from_env(env: &Env, defaults: &Defaults) -> Result<Self, SettingError> {
-        let http_doors = Doors::from_env(env, "OMNITRACE_HTTP_ALLOWED_HOSTS", &[])?;
+        let http_doors = env.doors("OMNITRACE_HTTP_ALLOWED_HOSTS", &[])?;
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Ok(Self {
             info: ServiceInfo {
@@ -266,11 +298,11 @@ impl Settings {
                 true => http_doors.if_named(),
                 false => Some(http_doors),
             },
-            admin_doors: Doors::from_env(env, "OMNITRACE_ADMIN_ALLOWED_HOSTS", crate::admin::OPEN)?,
+            admin_doors: env.doors("OMNITRACE_ADMIN_ALLOWED_HOSTS", OPEN)?,
             workers: env.number("OMNITRACE_WORKERS", 2, 1..=64)?,
             drain_timeout: env.millis("OMNITRACE_DRAIN_TIMEOUT_MS", 10_000, 0..=600_000)?,
             parent_pipe: env.switch("OMNITRACE_PARENT_PIPE")?,
-            inherited: crate::replacement::inherited(env)?,
+            inherited: env.descriptors()?,
             telemetry: env.telemetry()?,
         })
     }
@@ -295,6 +327,17 @@ mod tests {
         Env::of([("SHARE", "NaN")])
             .number("SHARE", 0.0, 0.0..=1.0)
             .unwrap_err();
+    }
+
+    #[test]
+    fn descriptors_are_two_and_none_of_the_standard_ones() {
+        let read = |text| Env::of([(LISTENERS, text)]).descriptors();
+        assert_eq!(read("7,8").unwrap(), Some([7, 8]));
+        assert_eq!(Env::of([]).descriptors().unwrap(), None);
+        for bad in ["7", "0,8", "7,8,9", "a,b", "-1,8"] {
+            let error = read(bad).unwrap_err().to_string();
+            assert!(error.starts_with(LISTENERS), "{error}");
+        }
     }
 
     #[test]
@@ -325,6 +368,7 @@ mod tests {
             "data:8081",
             "http://data/v1",
             "http://user@data",
+            "http://data/#x",
             "http://",
         ] {
             let error = read(bad).unwrap_err().to_string();

@@ -5,7 +5,7 @@
 
 mod cause;
 mod definition;
-mod duration;
+pub mod duration;
 mod engine;
 mod error;
 mod name;

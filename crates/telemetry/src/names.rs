@@ -846,7 +846,11 @@ pub const ATTRIBUTES: &[Attribute] = &[
     ),
     attribute("url.path", Stable, "Requested path, redacted."),
     attribute("url.query", Stable, "Requested query, redacted."),
-    attribute("url.scheme", Stable, "`http`."),
+    attribute(
+        "url.scheme",
+        Stable,
+        "`http`: what the service itself speaks. TLS that ends before it is not seen, and a forwarded scheme is not believed.",
+    ),
     attribute(
         "url.template",
         Development,

@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::duration;
 use crate::params::{BadParameter, Params};
 use crate::search::{DurationOf, Query};
+use slo::duration;
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1500;

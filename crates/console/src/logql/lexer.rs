@@ -3,7 +3,7 @@
 use std::str::Chars;
 
 use super::refusal::{Kind, Refusal};
-use crate::duration;
+use slo::duration;
 
 /// A word, sign or literal.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::ast::{Condition, Joint, LogQuery, Matcher, NumberTest, Stage};
 use super::record;
-use crate::duration;
 use crate::model::LogRecord;
 use crate::samples::sanitized;
+use slo::duration;
 
 /// Says what went wrong with a line; such a line stays.
 pub(super) const ERROR: &str = "__error__";

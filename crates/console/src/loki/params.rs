@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use chrono::{DateTime, Utc};
 
-use crate::duration;
 use crate::logql::Direction;
 use crate::params::{BadParameter, Params};
+use slo::duration;
 
 /// How far queries look back when no `start` is given, in nanoseconds.
 pub(super) const RANGE_DEFAULT: u64 = 3_600 * SECOND;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::backend_tls::BackendTlsArgs;
-use crate::cli::{base_url, duration};
+use crate::values::{base_url, duration};
 
 /// Text of `omnitrace help doctor`.
 pub const ABOUT: &str = "\

@@ -21,7 +21,7 @@ pub async fn wait_for_leftovers(data_dir: &Path, report: &Report) {
     let start = Instant::now();
     let mut told = false;
     loop {
-        let left: Vec<&Part> = state.parts.iter().filter(|part| is_alive(part)).collect();
+        let left: Vec<&Part> = state.parts.iter().filter(|part| part.is_alive()).collect();
         if left.is_empty() {
             return;
         }
@@ -46,42 +46,5 @@ pub async fn wait_for_leftovers(data_dir: &Path, report: &Report) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-/// Start time of a process in clock ticks since boot: field 22 of `/proc/<pid>/stat`.
-pub fn started(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field, the name in parentheses, may hold spaces.
-    let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
-    let state = fields.next()?;
-    if state == "Z" {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
-}
-
-fn is_alive(part: &Part) -> bool {
-    part.started.is_some() && started(part.pid) == part.started
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_later_process_with_the_same_id_is_another_one() {
-        let mut part = Part {
-            name: "data".into(),
-            pid: std::process::id(),
-            started: started(std::process::id()),
-            restarts: 0,
-            url: None,
-            admin_url: None,
-        };
-        assert!(is_alive(&part));
-        part.started = part.started.map(|ticks| ticks - 1);
-        assert!(!is_alive(&part));
     }
 }

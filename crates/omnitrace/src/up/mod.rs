@@ -60,7 +60,7 @@ async fn supervise(args: &UpArgs, report: &Report) -> Result<()> {
     let end = tokio::select! {
         biased;
         reason = signals.next() => End::Asked(reason),
-        Err(error) = stack.run() => End::Failed(error),
+        error = supervisor::run(&stack) => End::Failed(error),
     };
     let result = match end {
         End::Asked(reason) => {

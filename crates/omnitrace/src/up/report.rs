@@ -1,12 +1,12 @@
 //! What `up` says: a line for people, or a JSON object an event with `--json`.
 
 use std::fmt::Display;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use redact::plain;
 use serde_json::{Value, json};
 
-use super::child::Child;
 use crate::terminal::{say_json, say_lines};
 
 /// Says things on stdout, with the time since the start.
@@ -51,14 +51,14 @@ impl Report {
     }
 
     /// A part has ended by itself, and is started again after `pause`.
-    pub fn died(&self, child: &Child, pause: Duration) {
-        let (end, log, pause) = (child.end(), child.log.display(), pause.as_secs_f64());
+    pub fn died(&self, part: &str, how: &str, log: &Path, pause: Duration) {
+        let pause = pause.as_secs_f64();
         self.say(
             "died",
-            json!({"part": child.name, "how": end, "restart_in_seconds": pause, "log": child.log}),
+            json!({"part": part, "how": how, "restart_in_seconds": pause, "log": log}),
             format_args!(
-                "  {:<11} {end}; restart in {pause} s, see {log}",
-                child.name
+                "  {part:<11} {how}; restart in {pause} s, see {}",
+                log.display()
             ),
         );
     }

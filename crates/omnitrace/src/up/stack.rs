@@ -15,7 +15,6 @@ use tokio::sync::mpsc;
 use super::child::{Child, Launch};
 use super::report::Report;
 use super::state::State;
-use super::supervisor::{self, Kept};
 use super::wiring::{self, Peers};
 use super::{inherited, load, ports, probe};
 use crate::cli::UpArgs;
@@ -31,6 +30,16 @@ const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Those that call each other, and send their telemetry to the console.
 const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
+
+/// A child that has listened once, and how it is started again.
+pub struct Kept {
+    /// Its role.
+    pub name: &'static str,
+    /// With the ports that it has got: others know them.
+    pub launch: Launch,
+    /// How long it may take until it listens.
+    pub patience: Duration,
+}
 
 /// Everything that runs. It changes while its children are watched, all in one thread.
 pub struct Stack<'a> {
@@ -71,17 +80,8 @@ impl<'a> Stack<'a> {
         &self.data_dir
     }
 
-    /// Starts everything, sends the probe, and then keeps the load going and the children alive; returns only when
-    /// something fails.
-    pub async fn run(&self) -> Result<Infallible> {
-        let (started, mut children) = mpsc::unbounded_channel();
-        tokio::select! {
-            ended = self.start_all(&started) => ended,
-            error = supervisor::keep_all(self, &mut children) => Err(error),
-        }
-    }
-
-    async fn start_all(&self, kept: &mpsc::UnboundedSender<Kept>) -> Result<Infallible> {
+    /// Starts everything, sends the probe, and then keeps the load going; returns only when something fails.
+    pub async fn start_all(&self, kept: &mpsc::UnboundedSender<Kept>) -> Result<Infallible> {
         let ports = &self.args.ports;
         self.state.borrow().write(&self.data_dir)?;
         let unused = inherited::unused(!self.args.no_console)?;

@@ -6,7 +6,6 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::crashed;
 use crate::files;
 
 /// A running stack. Only its owner can read the file: it holds the URL of the private database.
@@ -40,6 +39,13 @@ pub struct Part {
     pub admin_url: Option<String>,
 }
 
+impl Part {
+    /// True while this very process runs.
+    pub fn is_alive(&self) -> bool {
+        self.started.is_some() && started(self.pid) == self.started
+    }
+}
+
 impl State {
     /// URL of a part.
     pub fn url(&self, name: &str) -> Option<&str> {
@@ -53,7 +59,7 @@ impl State {
 
     /// The process `pid` is the part `name` from now on; where it listens stays.
     pub fn begin(&mut self, name: &str, pid: u32) {
-        let started = crashed::started(pid);
+        let started = started(pid);
         match self.parts.iter_mut().find(|part| part.name == name) {
             Some(part) => {
                 (part.pid, part.started) = (pid, started);
@@ -126,4 +132,37 @@ pub fn targets_path(data_dir: &Path) -> PathBuf {
 /// The state file.
 pub fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("state.json")
+}
+
+/// Start time of a process in clock ticks since boot: field 22 of `/proc/<pid>/stat`.
+fn started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field, the name in parentheses, may hold spaces.
+    let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
+    let state = fields.next()?;
+    if state == "Z" {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_later_process_with_the_same_id_is_another_one() {
+        let mut part = Part {
+            name: "data".into(),
+            pid: std::process::id(),
+            started: started(std::process::id()),
+            restarts: 0,
+            url: None,
+            admin_url: None,
+        };
+        assert!(part.is_alive());
+        part.started = part.started.map(|ticks| ticks - 1);
+        assert!(!part.is_alive());
+    }
 }

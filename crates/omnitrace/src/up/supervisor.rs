@@ -7,8 +7,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
-use super::child::Launch;
-use super::stack::Stack;
+use super::stack::{Kept, Stack};
 
 /// Before each restart, until the child has been steady.
 const PAUSES: [Duration; 5] = [
@@ -22,18 +21,17 @@ const PAUSES: [Duration; 5] = [
 /// A child that has listened for so long does not keep dying.
 const STEADY: Duration = Duration::from_secs(60);
 
-/// A child that has listened once, and how it is started again.
-pub struct Kept {
-    /// Its role.
-    pub name: &'static str,
-    /// With the ports that it has got: others know them.
-    pub launch: Launch,
-    /// How long it may take until it listens.
-    pub patience: Duration,
+/// Starts everything, and keeps the load going and the children alive; returns only when something fails.
+pub async fn run(stack: &Stack<'_>) -> Error {
+    let (started, mut children) = mpsc::unbounded_channel();
+    tokio::select! {
+        Err(error) = stack.start_all(&started) => error,
+        error = keep_all(stack, &mut children) => error,
+    }
 }
 
 /// Keeps every child of `started` alive; resolves when one is given up, with its last lines.
-pub async fn keep_all(stack: &Stack<'_>, started: &mut mpsc::UnboundedReceiver<Kept>) -> Error {
+async fn keep_all(stack: &Stack<'_>, started: &mut mpsc::UnboundedReceiver<Kept>) -> Error {
     let mut kept = FuturesUnordered::new();
     loop {
         tokio::select! {
@@ -62,7 +60,9 @@ async fn keep(stack: &Stack<'_>, kept: Kept) -> Error {
             );
             return child.obituary().await.context(context);
         };
-        stack.report.died(&child, pause);
+        stack
+            .report
+            .died(child.name, &child.end(), &child.log, pause);
         tokio::time::sleep(pause).await;
         let restarted = stack.restart(&kept).await;
         started = restarted.is_ok();

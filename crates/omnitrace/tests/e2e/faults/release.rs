@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use serde_json::json;
 
 use super::faults;
@@ -34,6 +36,27 @@ pub(super) async fn is_back(stack: &Stack) {
     until(stack, VERSION).await;
 }
 
+/// The processes that data has started: the newer release, while it runs.
+fn beside(stack: &Stack) -> Vec<i32> {
+    let pid = stack.pid("data");
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let children = children.expect("data runs");
+    let pids = children.split_whitespace().map(|pid| pid.parse());
+    pids.collect::<Result<_, _>>().expect("process ids")
+}
+
+/// One that nobody has waited for yet has ended all the same.
+fn runs(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+async fn started_at(stack: &Stack) -> f64 {
+    let scrape = stack.scrape("data").await;
+    let seconds = scrape.value("process_start_time_seconds", &[]);
+    seconds.expect("a start time")
+}
+
 /// `GET /api/data`, over and over, until `stop`; how many were answered. None is refused or cut off. On a machine that
 /// is busy with something else the new start can take longer than the gateway waits: that is a 504, and shows nothing here.
 async fn browse(stack: &Stack, stop: &AtomicBool) -> u32 {
@@ -51,7 +74,7 @@ async fn a_newer_version_takes_over_refusing_nobody_and_goes_by_itself() {
     let stack = Arc::new(Stack::start().await);
     let (version, first) = running(&stack).await;
     assert_eq!(version, VERSION);
-    let pid = stack.pid("data");
+    let (pid, first_start) = (stack.pid("data"), started_at(&stack).await);
 
     let stop = Arc::new(AtomicBool::new(false));
     let browsing = {
@@ -65,6 +88,8 @@ async fn a_newer_version_takes_over_refusing_nobody_and_goes_by_itself() {
         .expect(200);
     let second = until(&stack, "0.2.0").await;
     assert_ne!(first, second, "another instance");
+    assert_eq!(beside(&stack).len(), 1, "a process of its own");
+    assert!(started_at(&stack).await > first_start);
     let listed = faults(&stack, "data").await;
     let active = &listed
         .iter()
@@ -101,6 +126,7 @@ async fn a_newer_version_takes_over_refusing_nobody_and_goes_by_itself() {
     let count = browsing.await.expect("nobody was refused");
     assert!(count >= 10, "{count}");
     assert_eq!(stack.pid("data"), pid);
+    assert_eq!(beside(&stack), [] as [i32; 0]);
     let started = stack
         .log_lines("data")
         .iter()
@@ -129,6 +155,35 @@ async fn a_bad_release_can_be_stopped_and_a_real_restart_is_the_old_one() {
     stack.restart("data").await;
     assert_eq!(running(&stack).await.0, VERSION);
     assert_eq!(super::gauge(&stack, "data", "bad_release").await, Some(0.0));
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn neither_release_outlives_the_other() {
+    let mut stack = Stack::start().await;
+    for killed in ["the newer", "the older"] {
+        stack
+            .fault_set("data", "bad_release", json!({}))
+            .await
+            .expect(200);
+        until(&stack, "0.2.0").await;
+        let newer = beside(&stack)[0];
+        if killed == "the newer" {
+            kill(Pid::from_raw(newer), Signal::SIGKILL).expect("it runs");
+            let code = stack.ended("data").await;
+            assert_eq!(code, 1, "{}", stack.output("data"));
+            assert!(stack.output("data").contains("the newer release has ended"));
+        } else {
+            stack.kill("data", Signal::SIGKILL).await;
+        }
+        eventually(&format!("after {killed} was killed both end"), async || {
+            (!runs(newer)).then_some(())
+        })
+        .await;
+        // A rollback.
+        stack.restart("data").await;
+        assert_eq!(running(&stack).await.0, VERSION);
+    }
     stack.stop().await;
 }
 

@@ -152,6 +152,12 @@ impl Stack {
         code(child.wait().await)
     }
 
+    /// The exit code of a service that ends by itself.
+    pub async fn ended(&mut self, service: &str) -> i32 {
+        let running = self.services.get_mut(service).expect("a running service");
+        code(running.child.wait().await)
+    }
+
     /// Starts a service again on the ports it had; stops it first if it runs.
     pub async fn restart(&mut self, service: &str) {
         let mut old = self

@@ -1,0 +1,38 @@
+//! How a service leaves its listening sockets to another process. They stay open, and whoever calls meanwhile waits in their queues:
+//! nobody is refused.
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+type Last = Box<dyn FnOnce() + Send>;
+
+/// Asks a service to end and to leave its sockets to somebody else.
+#[derive(Clone, Default)]
+pub struct Handover {
+    last: Arc<Mutex<Option<Last>>>,
+    asked: Arc<Notify>,
+}
+
+impl Handover {
+    /// Requests under way are finished, `last` is called when nobody can ask the service for anything any more, telemetry is
+    /// flushed; then [`crate::run()`] returns the sockets.
+    pub fn request(&self, last: impl FnOnce() + Send + 'static) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(last));
+        self.asked.notify_one();
+    }
+
+    pub(crate) async fn requested(&self) {
+        self.asked.notified().await;
+    }
+
+    pub(crate) fn finish(&self) {
+        let last = self
+            .last
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(last) = last {
+            last();
+        }
+    }
+}
