@@ -136,3 +136,13 @@ async fn a_soak_that_loses_spans_says_so() {
     let known = number(&report, "lost") + number(&report, "received");
     assert_eq!(known, number(&report, "spans"));
 }
+
+#[tokio::test]
+async fn a_peer_that_does_not_serve_is_named() {
+    let run = loadtest(&["peers", "--peer", "nobody=/bin/true"], &[]).await;
+    assert_eq!(run.code, 2, "{}", run.output);
+    assert!(run.output.contains("peer nobody: "), "{}", run.output);
+    let run = loadtest(&["peers", "--peer", "/bin/true"], &[]).await;
+    assert_eq!(run.code, 2, "{}", run.output);
+    assert!(run.output.contains("NAME=COMMAND"), "{}", run.output);
+}

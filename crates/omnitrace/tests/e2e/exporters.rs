@@ -2,11 +2,15 @@
 
 use crate::harness::{Stack, eventually, traceparent};
 
+/// In place of data: whoever listens at its usual address on this machine is somebody else's.
+const NOBODY: &str = "http://127.0.0.1:1";
+
 #[tokio::test]
 async fn a_signal_that_is_switched_off_is_not_exported_and_the_others_are() {
     for (signal, path) in [("TRACES", "/v1/logs"), ("LOGS", "/v1/traces")] {
         let stack = Stack::builder()
             .only(&["gateway"])
+            .env("gateway", "DATA_URL", NOBODY)
             .env("gateway", &format!("OTEL_{signal}_EXPORTER"), "none")
             .start()
             .await;
@@ -47,6 +51,7 @@ async fn a_signal_that_is_switched_off_is_not_exported_and_the_others_are() {
 async fn everything_can_be_switched_off() {
     let stack = Stack::builder()
         .only(&["gateway"])
+        .env("gateway", "DATA_URL", NOBODY)
         .env("gateway", "OTEL_SDK_DISABLED", "true")
         .env("gateway", "OTEL_METRICS_EXPORTER", "none")
         .env("gateway", "OTEL_PROPAGATORS", "none")

@@ -38,10 +38,20 @@ async fn work(headers: HeaderMap) -> (StatusCode, &'static str) {
     );
     let _ = span.set_parent(TraceContextPropagator::new().extract(&Headers(&headers)));
     let inner = async {
-        tracing::info_span!("look up", otel.kind = "client", db.system.name = "postgresql", db.operation.name = "SELECT")
-            .in_scope(|| {});
-        tracing::info_span!("call", otel.kind = "client", server.address = "127.0.0.1", server.port = 8082)
-            .in_scope(|| {});
+        tracing::info_span!(
+            "look up",
+            otel.kind = "client",
+            db.system.name = "postgresql",
+            db.operation.name = "SELECT"
+        )
+        .in_scope(|| {});
+        tracing::info_span!(
+            "call",
+            otel.kind = "client",
+            server.address = "127.0.0.1",
+            server.port = 8082
+        )
+        .in_scope(|| {});
         tracing::info!(items = 2, "done");
         (StatusCode::OK, "done\n")
     };
@@ -52,7 +62,9 @@ fn telemetry() -> Result<Option<SdkTracerProvider>, Box<dyn Error>> {
     if env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value == "true") {
         return Ok(None);
     }
-    let exporter = opentelemetry_otlp::SpanExporter::builder().with_http().build()?;
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_http()
+        .build()?;
     let resource = Resource::builder().with_service_name("peer-axum").build();
     let provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
