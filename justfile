@@ -29,6 +29,8 @@ features:
         cargo clippy --quiet -p telemetry --no-default-features --features "$features" --all-targets -- -D warnings
     done
     cargo clippy --quiet -p api --all-targets -- -D warnings
+    cargo clippy --quiet -p service --features count-allocations --all-targets -- -D warnings
+    cargo test --quiet -p service --features count-allocations allocations
     cargo test --quiet -p telemetry --test features
     cargo test --quiet -p api --test client
 
@@ -133,6 +135,11 @@ test-load *args:
 overhead *args:
     cargo build --release -p omnitrace
     cargo run --release -p loadtest -- overhead {{ args }}
+
+# the ladder once, with services that count their allocations; their CPU times are those of the counting, too (release build; about 5 min)
+overhead-allocations *args:
+    cargo build --release -p omnitrace --features count-allocations
+    cargo run --release -p loadtest -- overhead --rounds 1 {{ args }}
 
 # the same handler with this crate, axum, Go and Flask, each with and without telemetry (release builds; Go, Python 3)
 peers *args:

@@ -12,7 +12,7 @@ use url::Url;
 use super::args::OverheadArgs;
 use super::generator::{self, Load, Outcome};
 use super::report::{ALL, BACKEND, Export, ROUTES, Report, Sample, machine};
-use super::services::{ITEM, SERVICES, Services, Surroundings};
+use super::services::{Allocated, ITEM, SERVICES, Services, Surroundings};
 use super::steps::{STEPS, Step};
 
 /// Share of the throughput at saturation that is the fixed rate.
@@ -146,9 +146,9 @@ impl Ladder<'_> {
             for load in [rate, Load::Saturation(self.args.connections)] {
                 let request = request(&services.url, route)?;
                 let warm = generator::run(&self.client, &request, load, self.time() / 5).await?;
-                let (outcome, cpu_us) = self.measure(&services, step, &request, load).await?;
+                let (outcome, spent) = self.measure(&services, step, &request, load).await?;
                 *requests.entry(route).or_default() += warm.requests() + outcome.requests();
-                let sample = sample(round, step, route, load, &outcome, cpu_us)?;
+                let sample = sample(round, step, route, load, &outcome, spent)?;
                 self.report.samples.push(sample);
             }
         }
@@ -166,27 +166,41 @@ impl Ladder<'_> {
         Ok(())
     }
 
-    /// What came of the load, and the CPU time of each process per request, in microseconds.
+    /// What came of the load, and what it took.
     async fn measure(
         &self,
         services: &Services,
         step: &Step,
         request: &Request,
         load: Load,
-    ) -> Result<(Outcome, BTreeMap<&'static str, f64>)> {
+    ) -> Result<(Outcome, Spent)> {
         let cpu = || anyhow::Ok((services.cpu()?, self.around.backend_cpu(step)?));
         services.rest().await?;
+        let allocated = services.allocated().await?;
         let (before, backend) = cpu()?;
         let outcome = generator::run(&self.client, request, load, self.time()).await?;
         services.rest().await?;
         let (after, backend_after) = cpu()?;
+        let allocated = allocated.zip(services.allocated().await?);
         let per_request = |spent: Duration| spent.as_secs_f64() * 1e6 / outcome.requests() as f64;
         let spent = [0, 1, 2].map(|index| per_request(after[index] - before[index]));
         let mut cpu_us: BTreeMap<_, _> = SERVICES.into_iter().zip(spent).collect();
         cpu_us.insert(ALL, spent.iter().sum());
         cpu_us.insert(BACKEND, per_request(backend_after - backend));
-        Ok((outcome, cpu_us))
+        let each = |value: fn(&Allocated) -> u64| {
+            let (before, after) = allocated?;
+            Some((value(&after) - value(&before)) as f64 / outcome.requests() as f64)
+        };
+        let allocated = each(|all| all.allocations).zip(each(|all| all.bytes));
+        Ok((outcome, Spent { cpu_us, allocated }))
     }
+}
+
+/// Per request.
+struct Spent {
+    cpu_us: BTreeMap<&'static str, f64>,
+    /// How often, and how much.
+    allocated: Option<(f64, f64)>,
 }
 
 fn sample(
@@ -195,7 +209,7 @@ fn sample(
     route: &'static str,
     load: Load,
     outcome: &Outcome,
-    cpu_us: BTreeMap<&'static str, f64>,
+    spent: Spent,
 ) -> Result<Sample> {
     Ok(Sample {
         round,
@@ -210,7 +224,9 @@ fn sample(
         requests_per_second: outcome.per_second(),
         p50_ms: outcome.percentile_ms(0.5).context("an answer")?,
         p99_ms: outcome.percentile_ms(0.99).context("an answer")?,
-        cpu_us,
+        cpu_us: spent.cpu_us,
+        allocations: spent.allocated.map(|(often, _)| often),
+        allocated_bytes: spent.allocated.map(|(_, bytes)| bytes),
     })
 }
 

@@ -41,6 +41,10 @@ pub struct Sample {
     pub p99_ms: f64,
     /// CPU time per request by process.
     pub cpu_us: BTreeMap<&'static str, f64>,
+    /// Allocations of all services per request, if they count them.
+    pub allocations: Option<f64>,
+    /// Bytes that these were for.
+    pub allocated_bytes: Option<f64>,
 }
 
 /// What was seen of one run of a step, warm-up and everything, once the services had ended.
@@ -111,7 +115,7 @@ impl Report {
     }
 
     fn table(&self, route: &str, load: &str) -> String {
-        let mut text = "| | gateway µs | data µs | downstream µs | services µs | more than nothing, % | backend µs | p50 ms | p99 ms | requests/s | failed |\n|---|---|---|---|---|---|---|---|---|---|---|\n".to_owned();
+        let mut text = "| | gateway µs | data µs | downstream µs | services µs | more than nothing, % | backend µs | p50 ms | p99 ms | requests/s | allocations | bytes | failed |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n".to_owned();
         for step in &STEPS {
             let of = |step: &'static str| {
                 let fits = move |sample: &&Sample| {
@@ -130,11 +134,19 @@ impl Report {
             let [gateway, data, downstream, all, backend] = cpu;
             let _ = writeln!(
                 text,
-                "| {} | {gateway} | {data} | {downstream} | {all} | {more} | {backend} | {} | {} | {} | {failed} |",
+                "| {} | {gateway} | {data} | {downstream} | {all} | {more} | {backend} | {} | {} | {} | {} | {} | {failed} |",
                 step.name,
                 number(spread(&|sample| sample.p50_ms), 2),
                 number(spread(&|sample| sample.p99_ms), 2),
                 number(spread(&|sample| sample.requests_per_second), 0),
+                number(
+                    Spread::of(of(step.name).filter_map(|sample| sample.allocations)),
+                    0
+                ),
+                number(
+                    Spread::of(of(step.name).filter_map(|sample| sample.allocated_bytes)),
+                    0
+                ),
             );
         }
         text

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use serde::Deserialize;
 use url::Url;
 
 use super::process::{self, Process};
@@ -93,7 +94,17 @@ pub struct Services {
     processes: [Process; 3],
     /// The gateway's public listener.
     pub url: Url,
-    metrics: String,
+    /// Admin listeners, in the order of [`SERVICES`].
+    admin_urls: [String; 3],
+}
+
+/// What all services have allocated.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Allocated {
+    /// How often.
+    pub allocations: u64,
+    /// How much.
+    pub bytes: u64,
 }
 
 impl Services {
@@ -109,29 +120,45 @@ impl Services {
         };
         // The latency that downstream simulates takes no CPU, and would hide differences of p99.
         let no_latency = ("OMNITRACE_LATENCY_MEDIAN_MS", "0");
-        let (downstream, downstream_url, _) = start("downstream", &[no_latency])?;
+        let (downstream, downstream_url, downstream_admin) = start("downstream", &[no_latency])?;
         let needed = [
             ("DATABASE_URL", around.database.as_str()),
             ("OMNITRACE_SEED_ITEMS", SEED),
             ("DOWNSTREAM_URL", &downstream_url),
         ];
-        let (data, data_url, _) = start("data", &needed)?;
-        let (gateway, url, admin_url) = start("gateway", &[("DATA_URL", &data_url)])?;
+        let (data, data_url, data_admin) = start("data", &needed)?;
+        let (gateway, url, admin) = start("gateway", &[("DATA_URL", &data_url)])?;
         Ok(Self {
             processes: [gateway, data, downstream],
             url: url.parse()?,
-            metrics: format!("{admin_url}/metrics"),
+            admin_urls: [admin, data_admin, downstream_admin],
         })
     }
 
     /// Requests that the gateway has counted.
     pub async fn counted(&self) -> Result<u64> {
-        let text = reqwest::get(&self.metrics).await?.text().await?;
+        let url = format!("{}/metrics", self.admin_urls[0]);
+        let text = reqwest::get(url).await?.text().await?;
         let counts = text
             .lines()
             .filter(|line| line.starts_with("http_server_request_duration_seconds_count"));
         let counts = counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
         Ok(counts.sum())
+    }
+
+    /// What they have allocated; `None` unless they are built to count it.
+    pub async fn allocated(&self) -> Result<Option<Allocated>> {
+        let (mut allocations, mut bytes) = (0, 0);
+        for url in &self.admin_urls {
+            let answer = reqwest::get(format!("{url}/allocations")).await?;
+            if answer.status() == reqwest::StatusCode::NOT_FOUND {
+                return Ok(None);
+            }
+            let of_one: Allocated = answer.error_for_status()?.json().await?;
+            allocations += of_one.allocations;
+            bytes += of_one.bytes;
+        }
+        Ok(Some(Allocated { allocations, bytes }))
     }
 
     /// CPU time of each.
