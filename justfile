@@ -29,6 +29,8 @@ features:
         cargo clippy --quiet -p telemetry --no-default-features --features "$features" --all-targets -- -D warnings
     done
     cargo clippy --quiet -p api --all-targets -- -D warnings
+    cargo clippy --quiet -p service --features count-allocations --all-targets -- -D warnings
+    cargo test --quiet -p service --features count-allocations allocations
     cargo test --quiet -p telemetry --test features
     cargo test --quiet -p api --test client
 
@@ -128,6 +130,24 @@ load *args:
 test-load *args:
     cargo build -p omnitrace
     cargo test -p loadtest {{ args }}
+
+# what each signal costs, on every route, step by step: docs/OVERHEAD.md (release build; about 25 min; --rounds 3, --json, --quick, …)
+overhead *args:
+    cargo build --release -p omnitrace
+    cargo run --release -p loadtest -- overhead {{ args }}
+
+# the ladder once, with services that count their allocations; their CPU times are those of the counting, too (release build; about 5 min)
+overhead-allocations *args:
+    cargo build --release -p omnitrace --features count-allocations
+    cargo run --release -p loadtest -- overhead --rounds 1 {{ args }}
+
+# the same handler with this crate, axum, Go and Flask, each with and without telemetry (release builds; Go, Python 3)
+peers *args:
+    loadtest/peers/run.sh {{ args }}
+
+# 20,000 spans/s through one process for 10 minutes: what is lost, and its memory (release build; --seconds 60 for less)
+soak *args:
+    cargo run --release -p loadtest -- soak {{ args }}
 
 # a fixed rate, open loop: [rate] requests/s for [time] to a URL on this machine, by oha (built once); more of its options after that
 bench-load rate="200" time="30s" url="http://127.0.0.1:8080/api/data" *args:

@@ -24,8 +24,11 @@ OTEL_EXPORTER_OTLP_ENDPOINT (http://localhost:4318) and the other OTEL_* variabl
 
 /// A load test whose numbers can be compared with the servers' own.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "loadtest", version, after_help = AFTER)]
+#[command(name = "loadtest", version, after_help = AFTER, args_conflicts_with_subcommands = true)]
 pub struct Args {
+    /// Something else than the load test
+    #[command(subcommand)]
+    pub command: Option<crate::cost::args::Command>,
     /// The public API: this machine or a bare service name
     #[arg(
         long,

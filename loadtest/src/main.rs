@@ -4,6 +4,7 @@
 //! here, and the counts are exported, so that what the servers say can be checked against what their users saw.
 
 mod args;
+mod cost;
 mod metrics;
 mod profile;
 mod progress;
@@ -25,14 +26,21 @@ use telemetry::redact::plain;
 const SERVICE_NAME: &str = "load";
 
 fn main() -> ExitCode {
-    let args = args::Args::parse();
-    stdout::log_warnings();
+    let mut args = args::Args::parse();
     telemetry::install_tls();
+    if let Some(command) = args.command.take() {
+        return ended(cost::run(command));
+    }
+    stdout::log_warnings();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),
     };
-    match runtime.block_on(run::run(args)) {
+    ended(runtime.block_on(run::run(args)))
+}
+
+fn ended(result: anyhow::Result<bool>) -> ExitCode {
+    match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => failed(&error),

@@ -34,6 +34,8 @@ pub(crate) struct Admin {
 
 fn routes() -> Routes {
     vec![
+        #[cfg(feature = "count-allocations")]
+        Route::get("/allocations", crate::allocations::total),
         Route::get("/live", live),
         Route::get("/ready", ready),
         Route::get("/metrics", metrics),

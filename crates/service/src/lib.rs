@@ -6,6 +6,8 @@
 //! faults, draining and flushing.
 
 mod admin;
+#[cfg(feature = "count-allocations")]
+mod allocations;
 pub mod background;
 mod backoff;
 mod blueprint;

@@ -101,12 +101,13 @@ where
 {
     let identity = Identity::new(info, settings);
     // First of all, so that every counter below lands in the registry.
-    let metrics = start_metrics(&identity)?;
+    let metrics = start_metrics(&identity, settings.metrics)?;
     // An exemplar that leads to a trace that nobody gets would be a dead link.
     let exemplars = settings
         .traces
         .is_some()
-        .then_some(settings.exemplar_interval);
+        .then_some(settings.exemplar_interval)
+        .filter(|_| settings.metrics);
     observe::configure(exemplars);
     #[cfg(any(feature = "actix", feature = "tower"))]
     crate::http_server::configure(&identity.name);
@@ -126,8 +127,12 @@ where
         output,
         logs.clone().map(|pipeline| log_output(pipeline, &resource)),
     );
+    let trace_layer = match settings.needs_spans() {
+        true => trace_layer(spans.clone(), settings, &resource),
+        false => no_spans(),
+    };
     Registry::default()
-        .with(trace_layer(spans.clone(), settings, &resource))
+        .with(trace_layer)
         .with(log_layer.with_filter(filter))
         .try_init()
         .map_err(|_| InitError::Twice)?;
@@ -202,7 +207,8 @@ impl Identity {
     }
 }
 
-fn start_metrics(identity: &Identity) -> Result<Metrics, InitError> {
+/// The registry; one that stays empty unless `wanted`.
+fn start_metrics(identity: &Identity, wanted: bool) -> Result<Metrics, InitError> {
     let mut builder = PrometheusBuilder::new()
         .add_global_label("service_name", &identity.name)
         .add_global_label("service_version", &identity.version)
@@ -216,6 +222,9 @@ fn start_metrics(identity: &Identity) -> Result<Metrics, InitError> {
     }
     let recorder = builder.build_recorder();
     let handle = recorder.handle();
+    if !wanted {
+        return Ok(Metrics { handle });
+    }
     metrics::set_global_recorder(recorder).map_err(|_| InitError::Twice)?;
     for metric in names::METRICS {
         match metric.kind {
@@ -255,6 +264,11 @@ fn start_propagation(settings: &Settings) {
 fn traced(metadata: &Metadata<'_>) -> bool {
     // Log records have their own way out; as span events they would be sent twice.
     metadata.is_span() && !targets::is_of(metadata.target(), targets::LIBRARIES)
+}
+
+/// In place of [`trace_layer`]: no span is made, for the log's filter neither.
+fn no_spans() -> Box<dyn Layer<Registry> + Send + Sync> {
+    FilterFn::new(|metadata: &Metadata<'_>| metadata.is_event()).boxed()
 }
 
 fn trace_layer<S>(

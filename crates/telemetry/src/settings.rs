@@ -33,6 +33,8 @@ pub struct Settings {
     pub traces: Option<Exporter>,
     /// Where log records go; `None` when `OTEL_LOGS_EXPORTER` is `none`.
     pub logs: Option<Exporter>,
+    /// False when `OTEL_METRICS_EXPORTER` is `none`: nothing is counted.
+    pub metrics: bool,
     /// `OTEL_TRACES_SAMPLER` and `_ARG`.
     pub sampler: Sampler,
     /// `OTEL_BSP_*`.
@@ -118,6 +120,7 @@ impl Settings {
             resource_attributes: vars.pairs("OTEL_RESOURCE_ATTRIBUTES")?,
             traces: signal(&vars, "TRACES", "/v1/traces")?,
             logs: signal(&vars, "LOGS", "/v1/logs")?,
+            metrics: metrics(&vars)?,
             sampler: sampler(&vars)?,
             span_queue: batch(&vars, "OTEL_BSP", Duration::from_secs(5))?,
             log_queue: batch(&vars, "OTEL_BLRP", Duration::from_secs(1))?,
@@ -141,6 +144,12 @@ impl Settings {
             exemplar_interval: vars
                 .millis("OMNITRACE_EXEMPLAR_INTERVAL_MS", Duration::from_secs(15))?,
         })
+    }
+
+    /// Whether anybody could see a span or its ids: an exporter of spans, or whoever is called next.
+    pub(crate) fn needs_spans(&self) -> bool {
+        let exported = self.traces.is_some() && !self.disabled;
+        exported || self.propagate_trace || self.propagate_baggage
     }
 }
 
@@ -323,16 +332,14 @@ fn unsupported(vars: &Vars<'_>) -> Result<(), SettingError> {
             return error(name, format!("is not supported, {reason}; unset it"));
         }
     }
-    const METRICS: &str = "OTEL_METRICS_EXPORTER";
-    match vars.get(METRICS) {
-        Some(value) if value != "prometheus" => error(
-            METRICS,
-            format!(
-                "{value:?} is not supported, metrics are pulled from /metrics and never pushed; give prometheus, or unset it"
-            ),
-        ),
-        _ => Ok(()),
-    }
+    Ok(())
+}
+
+/// Metrics are pulled from `/metrics` and never pushed; `none`: nothing is counted.
+fn metrics(vars: &Vars<'_>) -> Result<bool, SettingError> {
+    let choices = [("prometheus", true), ("none", false)];
+    let wanted = vars.choice("OTEL_METRICS_EXPORTER", &choices)?;
+    Ok(wanted.unwrap_or(true))
 }
 
 /// The signal's exporter, unless it is switched off. A value that cannot be used is an error in any case.
@@ -595,7 +602,7 @@ mod tests {
             ("OTEL_PROPAGATORS", "b3"),
             ("OTEL_TRACES_EXPORTER", "console"),
             ("OTEL_LOGS_EXPORTER", "otlp,console"),
-            ("OTEL_METRICS_EXPORTER", "none"),
+            ("OTEL_METRICS_EXPORTER", "otlp"),
             ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "5"),
             ("OTEL_CONFIG_FILE", "/etc/otel.yaml"),
             ("RUST_LOG", "data=loud"),
@@ -604,6 +611,21 @@ mod tests {
         ] {
             let message = read(&[(name, value)]).expect_err(name).to_string();
             assert!(message.starts_with(&format!("{name}: ")), "{message}");
+        }
+    }
+
+    #[test]
+    fn spans_are_made_for_an_exporter_or_a_propagator() {
+        const OFF: (&str, &str) = ("OTEL_PROPAGATORS", "none");
+        for (vars, needed) in [
+            (&[][..], true),
+            (&[OFF], true),
+            (&[("OTEL_TRACES_EXPORTER", "none")], true),
+            (&[("OTEL_SDK_DISABLED", "true")], true),
+            (&[OFF, ("OTEL_TRACES_EXPORTER", "none")], false),
+            (&[OFF, ("OTEL_SDK_DISABLED", "true")], false),
+        ] {
+            assert_eq!(read(vars).unwrap().needs_spans(), needed, "{vars:?}");
         }
     }
 

@@ -5,4 +5,5 @@ mod harness;
 
 mod agreement;
 mod cli;
+mod cost;
 mod support;

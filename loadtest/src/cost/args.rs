@@ -1,0 +1,139 @@
+//! The command line of the measurements.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, value_parser};
+
+/// Measurements beside the load test.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// What each signal costs: CPU per request, latency and throughput, step by step in turn (docs/OVERHEAD.md). Exit code 1: a request failed
+    Overhead(OverheadArgs),
+    /// The same handler in other frameworks, each with and without telemetry, in pairs
+    Peers(PeersArgs),
+    /// One process that makes spans at a fixed rate: what is lost, and how its memory grows; OTEL_BSP_* say how it queues. Exit code 1: something was lost
+    Soak(SoakArgs),
+    /// The process that `soak` watches
+    #[command(hide = true)]
+    Emit(SoakArgs),
+    /// An OTLP/HTTP receiver that counts and answers 200, until standard input ends
+    #[command(hide = true)]
+    Sink,
+}
+
+/// How long and how often.
+#[derive(Debug, Clone, Args)]
+pub struct Pace {
+    /// How often all steps are measured, there and back in turn
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u32).range(1..=100))]
+    pub rounds: u32,
+    /// Length of one measurement in seconds; a fifth of it comes before, uncounted
+    #[arg(long, value_name = "S", default_value_t = 5, value_parser = value_parser!(u32).range(1..=600))]
+    pub seconds: u32,
+    /// Print JSON instead of Markdown
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `loadtest overhead`.
+#[derive(Debug, Clone, Args)]
+pub struct OverheadArgs {
+    #[command(flatten)]
+    pub pace: Pace,
+    /// Open-loop rate in requests/s, the same for all routes; by default 60 % of what each route does at saturation without telemetry
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=100_000))]
+    pub rate: Option<u32>,
+    /// Connections at saturation
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = value_parser!(u32).range(1..=1000))]
+    pub connections: u32,
+    /// One round of 0.3 s at 50 requests/s with 4 connections: shows that it runs, and nothing about cost
+    #[arg(long, conflicts_with_all = ["rounds", "seconds", "rate", "connections"])]
+    pub quick: bool,
+    /// The executable `omnitrace`; by default the one beside this
+    #[arg(long, value_name = "FILE")]
+    pub omnitrace: Option<PathBuf>,
+}
+
+impl OverheadArgs {
+    /// With what `--quick` stands for.
+    pub fn resolved(mut self) -> Self {
+        if self.quick {
+            (self.pace.rounds, self.pace.seconds) = (1, 1);
+            (self.rate, self.connections) = (Some(50), 4);
+        }
+        self
+    }
+}
+
+/// `loadtest peers`.
+#[derive(Debug, Clone, Args)]
+pub struct PeersArgs {
+    #[command(flatten)]
+    pub pace: Pace,
+    /// Requests/s
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..=100_000))]
+    pub rate: u32,
+    /// A name and the command that serves `GET /work` on the address in LISTEN; repeat it
+    #[arg(long = "peer", value_name = "NAME=COMMAND", required = true, value_parser = peer)]
+    pub peers: Vec<Peer>,
+}
+
+/// Somebody's server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// What the table calls it; `flask/50`: at 50 requests/s, whatever `--rate` says.
+    pub name: String,
+    /// Its own rate.
+    pub rate: Option<u32>,
+    /// Executable and arguments.
+    pub command: Vec<String>,
+}
+
+/// `loadtest soak`.
+#[derive(Debug, Clone, Args)]
+pub struct SoakArgs {
+    /// Spans/s
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = value_parser!(u32).range(1..=1_000_000))]
+    pub rate: u32,
+    /// How long
+    #[arg(long, value_name = "S", default_value_t = 600, value_parser = value_parser!(u32).range(1..=86_400))]
+    pub seconds: u32,
+    /// Print JSON instead of Markdown
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn peer(text: &str) -> Result<Peer, String> {
+    let wrong = || format!("{text:?} is no peer; give NAME=COMMAND, or NAME/RATE=COMMAND");
+    let (name, command) = text.split_once('=').ok_or_else(wrong)?;
+    let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+    let (name, rate) = match name.split_once('/') {
+        Some((name, rate)) => (name, Some(rate.parse().map_err(|_| wrong())?)),
+        None => (name, None),
+    };
+    if name.is_empty() || command.is_empty() || rate == Some(0) {
+        return Err(wrong());
+    }
+    let name = name.to_owned();
+    Ok(Peer {
+        name,
+        rate,
+        command,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_has_a_name_and_a_command_and_may_have_a_rate() {
+        let found = peer("flask/50=python app.py --threads 8").unwrap();
+        assert_eq!((found.name.as_str(), found.rate), ("flask", Some(50)));
+        assert_eq!(found.command, ["python", "app.py", "--threads", "8"]);
+        assert_eq!(peer("go=./go").unwrap().rate, None);
+        for bad in ["go", "=x", "go=", "go/0=x", "go/fast=x"] {
+            assert!(peer(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What telemetry costs: the ladder of docs/OVERHEAD.md, the same handler elsewhere, and an hour's spans in minutes.
+
+pub mod args;
+mod generator;
+mod overhead;
+mod peers;
+mod process;
+mod report;
+mod services;
+mod sink;
+mod soak;
+mod spread;
+mod steps;
+
+use anyhow::Result;
+
+use self::args::Command;
+
+/// Runs a command to its end; true when it found what it promises.
+pub fn run(command: Command) -> Result<bool> {
+    match command {
+        Command::Overhead(args) => overhead::run(&args),
+        Command::Peers(args) => peers::run(&args),
+        Command::Soak(args) => soak::run(&args),
+        Command::Emit(args) => soak::emit(&args),
+        Command::Sink => sink::run(),
+    }
+}

@@ -1,0 +1,156 @@
+//! Processes under measurement: started, waited for, read from outside, ended.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::time::{ClockId, clock_getcpuclockid};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+/// Time for a start (a first one downloads Postgres) and for an end.
+const PATIENCE: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(10);
+
+/// A running process; killed when dropped.
+pub struct Process {
+    name: String,
+    child: Child,
+    output: PathBuf,
+}
+
+impl Process {
+    /// Starts `command`, its output in a file in `directory`. It ends with this process, if it heeds `OMNITRACE_PARENT_PIPE`.
+    pub fn start(name: &str, mut command: Command, directory: &Path) -> Result<Self> {
+        let output = directory.join(format!("{name}.log"));
+        let file = File::create(&output).with_context(|| format!("write {}", output.display()))?;
+        let child = command
+            .env("OMNITRACE_PARENT_PIPE", "1")
+            .stdin(Stdio::piped())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .with_context(|| format!("start {name}: {:?}", command.get_program()))?;
+        let name = name.to_owned();
+        Ok(Self {
+            name,
+            child,
+            output,
+        })
+    }
+
+    /// The line that says where it listens.
+    pub fn listening(&mut self) -> Result<Value> {
+        self.wait_for("its line `listening`", |process| {
+            let text = std::fs::read_to_string(&process.output).ok()?;
+            let mut lines = text
+                .lines()
+                .filter_map(|line| serde_json::from_str(line).ok());
+            lines.find(|line: &Value| line["message"] == "listening")
+        })
+    }
+
+    /// Waits until somebody answers at `address`.
+    pub fn reachable(&mut self, address: SocketAddr) -> Result<()> {
+        self.wait_for(&format!("an answer at {address}"), |_| {
+            std::net::TcpStream::connect(address).ok().map(drop)
+        })
+    }
+
+    /// The last line that it wrote, as JSON.
+    pub fn last_line(&self) -> Result<Value> {
+        let text = std::fs::read_to_string(&self.output)?;
+        let last = text.lines().last().unwrap_or_default();
+        serde_json::from_str(last).with_context(|| format!("{}: {last:?} is no result", self.name))
+    }
+
+    fn wait_for<T>(&mut self, what: &str, probe: impl Fn(&Self) -> Option<T>) -> Result<T> {
+        let start = Instant::now();
+        loop {
+            let ended = self.child.try_wait()?;
+            if let Some(found) = probe(self) {
+                return Ok(found);
+            }
+            if ended.is_some() || start.elapsed() > PATIENCE {
+                let said = std::fs::read_to_string(&self.output).unwrap_or_default();
+                let state = ended.map_or("still runs".to_owned(), |status| status.to_string());
+                bail!(
+                    "{}: {what} did not come ({state}); it said:\n{said}",
+                    self.name
+                );
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    /// CPU time of all its threads, ended ones included, in user and system mode.
+    pub fn cpu(&self) -> Result<Duration> {
+        let time = clock_getcpuclockid(self.pid())
+            .and_then(ClockId::now)
+            .with_context(|| format!("CPU time of {}", self.name))?;
+        Ok(time.into())
+    }
+
+    /// Resident memory in KiB.
+    pub fn resident_kib(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        kib.and_then(|kib| kib.trim().parse().ok())
+            .with_context(|| format!("memory of {}: the process has ended", self.name))
+    }
+
+    /// Waits for its end; an exit code other than 0 is an error.
+    pub fn finished(&mut self) -> Result<()> {
+        let status = self.child.wait()?;
+        if !status.success() {
+            let said = std::fs::read_to_string(&self.output).unwrap_or_default();
+            bail!("{} ended with {status}; it said:\n{said}", self.name);
+        }
+        Ok(())
+    }
+
+    /// SIGTERM, and at last SIGKILL.
+    pub fn stop(&mut self) {
+        let start = Instant::now();
+        // Gone already: nothing to stop.
+        let _ = kill(self.pid(), Signal::SIGTERM);
+        while let Ok(None) = self.child.try_wait() {
+            if start.elapsed() > PATIENCE / 4 {
+                let _ = self.child.kill();
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            self.stop();
+        }
+        let _ = std::fs::remove_file(&self.output);
+    }
+}
+
+/// An executable with an environment free of what the caller set about telemetry.
+pub fn command(executable: &Path) -> Command {
+    let mut command = Command::new(executable);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        let kept = ["OMNITRACE_POSTGRES", "OMNITRACE_CACHE_DIR"].contains(&&*text);
+        let ours = ["OTEL_", "OMNITRACE_", "RUST_LOG", "DATA", "DOWNSTREAM_URL"];
+        if !kept && ours.iter().any(|prefix| text.starts_with(prefix)) {
+            command.env_remove(&name);
+        }
+    }
+    command
+}

@@ -1,0 +1,148 @@
+//! The measurements of docs/OVERHEAD.md: that they measure what they say. What the numbers are is no test's business.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::harness::{Child, POLL, binary};
+use crate::support::{Run, finish};
+
+/// Longer than the harness waits for anything: the ladder starts 24 processes, one after the other.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+async fn loadtest(arguments: &[&str], variables: &[(&str, &str)]) -> Run {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.args(arguments).envs(variables.iter().copied());
+    let mut child = Child::spawn("loadtest", command);
+    let start = Instant::now();
+    while child.try_wait().is_none() && start.elapsed() < PATIENCE {
+        tokio::time::sleep(POLL).await;
+    }
+    finish(child).await
+}
+
+const STEPS: [&str; 7] = [
+    "nothing",
+    "metrics",
+    "+ logs",
+    "+ traces, none sampled",
+    "10 % sampled",
+    "all",
+    "all, to the console",
+];
+
+fn number(value: &Value, name: &str) -> u64 {
+    value[name]
+        .as_u64()
+        .unwrap_or_else(|| panic!("{name}: {value}"))
+}
+
+/// Spans per request: the gateway's, and those of whom it calls.
+const SPANS: [(&str, u64); 2] = [("/health", 1), ("/api/data", 7)];
+
+#[tokio::test]
+async fn each_step_of_the_ladder_adds_what_it_says_and_no_number_is_missing() {
+    let omnitrace = binary();
+    let omnitrace = omnitrace.to_str().expect("UTF-8");
+    let run = loadtest(
+        &["overhead", "--quick", "--json", "--omnitrace", omnitrace],
+        &[],
+    )
+    .await;
+    assert_eq!(run.code, 0, "{}", run.output);
+    let report = run.json();
+    every_number_is_there(&report);
+    let of = |step: &str| {
+        let exports = report["exports"].as_array().expect("exports").iter();
+        let mut of_step = exports.filter(|run| run["step"] == step);
+        of_step.next().unwrap_or_else(|| panic!("{step}")).clone()
+    };
+    let seen = |step: &str| {
+        let run = of(step);
+        ["counted", "logs", "spans"].map(|what| number(&run, what))
+    };
+    let sent = |step: &str| {
+        let requests = of(step)["requests"].clone();
+        ["/health", "/api/data", "/api/orders"].map(|route| number(&requests, route))
+    };
+    let all = |step: &str| sent(step).iter().sum::<u64>();
+    assert_eq!(seen("nothing"), [0, 0, 0]);
+    assert_eq!(seen("metrics"), [all("metrics"), 0, 0]);
+    for step in ["+ logs", "+ traces, none sampled"] {
+        let [counted, logs, spans] = seen(step);
+        assert_eq!((counted, logs > 0, spans), (all(step), true, 0), "{step}");
+    }
+    let least = |step: &str| {
+        let requests = of(step)["requests"].clone();
+        let spans = SPANS.map(|(route, spans)| number(&requests, route) * spans);
+        // An order has the spans of a look at data, and more.
+        spans.iter().sum::<u64>() + number(&requests, "/api/orders") * 7
+    };
+    let [counted, logs, spans] = seen("all");
+    assert_eq!((counted, logs > 0), (all("all"), true));
+    assert!(spans > least("all"), "{spans} of {}", least("all"));
+    let [_, _, some] = seen("10 % sampled");
+    assert!(some > 0 && some < least("10 % sampled"), "{some}");
+    let [counted, logs, spans] = seen("all, to the console");
+    assert_eq!((counted, logs, spans), (all("all, to the console"), 0, 0));
+}
+
+fn every_number_is_there(report: &Value) {
+    let samples = report["samples"].as_array().expect("samples");
+    assert_eq!(samples.len(), STEPS.len() * 3 * 2);
+    for step in STEPS {
+        for route in ["/health", "/api/data", "/api/orders"] {
+            for load in ["rate", "saturation"] {
+                let here = |sample: &&Value| {
+                    sample["step"] == step && sample["route"] == route && sample["load"] == load
+                };
+                let found: Vec<&Value> = samples.iter().filter(here).collect();
+                let [sample] = found[..] else {
+                    panic!("{step}, {route}, {load}: {found:?}");
+                };
+                let positive = |value: &Value| value.as_f64().is_some_and(|number| number > 0.0);
+                for name in ["requests", "requests_per_second", "p50_ms", "p99_ms"] {
+                    assert!(positive(&sample[name]), "{name}: {sample}");
+                }
+                for name in ["gateway", "services"] {
+                    assert!(positive(&sample["cpu_us"][name]), "{name}: {sample}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_soak_counts_what_it_makes_and_what_arrives() {
+    let run = loadtest(&["soak", "--rate", "3000", "--seconds", "3", "--json"], &[]).await;
+    assert_eq!(run.code, 0, "{}", run.output);
+    let report = run.json();
+    assert_eq!(number(&report, "spans"), 9000);
+    assert_eq!(number(&report, "received"), 9000);
+    assert_eq!(number(&report, "lost"), 0);
+    for moment in ["start", "settled", "end"] {
+        assert!(number(&report["resident_kib"], moment) > 1000, "{report}");
+    }
+}
+
+#[tokio::test]
+async fn a_soak_that_loses_spans_says_so() {
+    let arguments = ["soak", "--rate", "3000", "--seconds", "1", "--json"];
+    let run = loadtest(&arguments, &[("OTEL_BSP_MAX_QUEUE_SIZE", "1")]).await;
+    assert_eq!(run.code, 1, "{}", run.output);
+    let report = run.json();
+    assert!(number(&report, "lost") > 0, "{report}");
+    let known = number(&report, "lost") + number(&report, "received");
+    assert_eq!(known, number(&report, "spans"));
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_serve_is_named() {
+    let run = loadtest(&["peers", "--peer", "nobody=/bin/true"], &[]).await;
+    assert_eq!(run.code, 2, "{}", run.output);
+    assert!(run.output.contains("peer nobody: "), "{}", run.output);
+    let run = loadtest(&["peers", "--peer", "/bin/true"], &[]).await;
+    assert_eq!(run.code, 2, "{}", run.output);
+    assert!(run.output.contains("NAME=COMMAND"), "{}", run.output);
+}
