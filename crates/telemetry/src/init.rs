@@ -83,7 +83,7 @@ pub struct Telemetry {
 
 /// Starts tracing, logging and the metrics registry for this process. Call once, outside an async runtime or inside.
 pub fn init(info: ServiceInfo, settings: &Settings) -> Result<Telemetry, InitError> {
-    let output = Some(output(settings.log_format));
+    let output = output(settings.log_format);
     init_with(info, settings, output, exporter::spans, exporter::logs)
 }
 
@@ -91,7 +91,7 @@ pub fn init(info: ServiceInfo, settings: &Settings) -> Result<Telemetry, InitErr
 pub(crate) fn init_with<S, L>(
     info: ServiceInfo,
     settings: &Settings,
-    output: Option<Output>,
+    output: Output,
     spans_exporter: impl FnOnce(&Exporter, &Resource) -> Result<S, InitError>,
     logs_exporter: impl FnOnce(&Exporter, &Resource) -> Result<L, InitError>,
 ) -> Result<Telemetry, InitError>

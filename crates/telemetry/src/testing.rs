@@ -26,6 +26,7 @@ use tracing::Instrument;
 
 use crate::exporter::LogItem;
 use crate::init::init_with;
+use crate::logs::Output;
 use crate::pipeline::Sent;
 use crate::{ServiceInfo, Settings, Telemetry, context, exposition};
 
@@ -122,7 +123,7 @@ impl Recorder {
         let telemetry = init_with(
             info,
             &settings.expect("constant settings"),
-            None,
+            Output::Unwritten,
             |_, _| Ok(keep(&spans, span)),
             |_, _| Ok(keep(&logs, log)),
         );
