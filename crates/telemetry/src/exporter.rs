@@ -4,6 +4,7 @@ use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use opentelemetry::InstrumentationScope;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{
     Compression, LogExporter, Protocol, SpanExporter, WithExportConfig, WithHttpConfig,
@@ -23,9 +24,6 @@ use crate::settings::Exporter;
 
 /// Most of an answer that is read: all it can say is how many items were rejected, and why.
 const MAX_ANSWER: u64 = 64 * 1024;
-
-/// A log record with the scope that emitted it.
-pub(crate) type LogItem = (SdkLogRecord, opentelemetry::InstrumentationScope);
 
 /// Makes the function that exports one batch of spans.
 pub(crate) fn spans(
@@ -49,15 +47,13 @@ pub(crate) fn spans(
 pub(crate) fn logs(
     settings: &Exporter,
     resource: &Resource,
-) -> Result<impl FnMut(&[LogItem]) -> Sent + Send + use<>, InitError> {
+) -> Result<impl FnMut(&[SdkLogRecord]) -> Sent + Send + use<>, InitError> {
     let client = Client::new(settings)?;
     let mut exporter = configured(LogExporter::builder().with_http(), settings, &client).build()?;
     exporter.set_resource(resource);
-    Ok(move |batch: &[LogItem]| {
-        let borrowed: Vec<_> = batch
-            .iter()
-            .map(|(record, scope)| (record, scope))
-            .collect();
+    let scope = InstrumentationScope::builder(crate::SCOPE).build();
+    Ok(move |batch: &[SdkLogRecord]| {
+        let borrowed: Vec<_> = batch.iter().map(|record| (record, &scope)).collect();
         let result =
             futures_util::FutureExt::now_or_never(exporter.export(LogBatch::new(&borrowed)));
         client.verdict(result, |body| {

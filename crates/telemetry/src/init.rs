@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use opentelemetry::logs::LoggerProvider as _;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry::{KeyValue, global};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::logs::SdkLoggerProvider;
+use opentelemetry_sdk::logs::SdkLogRecord;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
 use redact::redact_value;
 use tracing::Metadata;
@@ -20,8 +19,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
-use crate::exporter::LogItem;
-use crate::logs::{LogLayer, Output};
+use crate::logs::{Exported, LogLayer, Output};
 use crate::names::{self, Kind};
 use crate::pipeline::{self, Pipeline, Sent, SignalNames};
 use crate::settings::{Batch, Exporter, LogFormat, Settings};
@@ -76,7 +74,7 @@ pub enum InitError {
 /// Owned handle of the process's telemetry; flushes on drop.
 pub struct Telemetry {
     spans: Option<Pipeline<SpanData>>,
-    logs: Option<Pipeline<LogItem>>,
+    logs: Option<Pipeline<SdkLogRecord>>,
     metrics: Metrics,
     level: LogLevel,
 }
@@ -97,7 +95,7 @@ pub(crate) fn init_with<S, L>(
 ) -> Result<Telemetry, InitError>
 where
     S: FnMut(&[SpanData]) -> Sent + Send + 'static,
-    L: FnMut(&[LogItem]) -> Sent + Send + 'static,
+    L: FnMut(&[SdkLogRecord]) -> Sent + Send + 'static,
 {
     let identity = Identity::new(info, settings);
     // First of all, so that every counter below lands in the registry.
@@ -122,10 +120,7 @@ where
     })?;
     let filter = logs::filter(&settings.log_filter).map_err(InitError::Filter)?;
     let (filter, handle) = reload::Layer::new(filter);
-    let log_layer = LogLayer::new(
-        output,
-        logs.clone().map(|pipeline| log_output(pipeline, &resource)),
-    );
+    let log_layer = LogLayer::new(output, logs.clone().map(Exported::new));
     Registry::default()
         .with(trace_layer(spans.clone(), settings, &resource))
         .with(log_layer.with_filter(filter))
@@ -287,22 +282,9 @@ where
     };
     let provider = provider.build();
     layer
-        .with_tracer(provider.tracer("omnitrace"))
+        .with_tracer(provider.tracer(crate::SCOPE))
         .with_filter(FilterFn::new(traced as fn(&Metadata<'_>) -> bool))
         .boxed()
-}
-
-fn log_output(
-    pipeline: Pipeline<LogItem>,
-    resource: &Resource,
-) -> opentelemetry_sdk::logs::SdkLogger {
-    let processor = logs::Processor { pipeline };
-    let provider = SdkLoggerProvider::builder()
-        .with_log_processor(processor)
-        .with_resource(resource.clone())
-        .build();
-    // The logger keeps the provider alive.
-    provider.logger("omnitrace")
 }
 
 fn output(format: LogFormat) -> Output {

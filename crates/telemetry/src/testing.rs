@@ -21,10 +21,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry::logs::AnyValue;
 use opentelemetry::trace::{SpanKind, Status as SdkStatus};
+use opentelemetry_sdk::logs::SdkLogRecord;
 use opentelemetry_sdk::trace::SpanData;
 use tracing::Instrument;
 
-use crate::exporter::LogItem;
 use crate::init::init_with;
 use crate::logs::Output;
 use crate::pipeline::Sent;
@@ -317,7 +317,7 @@ fn span(data: &SpanData) -> Span {
     }
 }
 
-fn log((record, _): &LogItem) -> Log {
+fn log(record: &SdkLogRecord) -> Log {
     let ids = record.trace_context();
     Log {
         level: record.severity_text().unwrap_or_default(),

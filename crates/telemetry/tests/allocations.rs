@@ -141,7 +141,7 @@ impl Service<Request<String>> for Handler {
 fn a_request_to_a_tower_service() {
     let layer = ServerLayer::new(|_| Some("/orders/{id}".to_owned())).port(8080);
     let mut service = layer.layer(Handler);
-    hold(124, || {
+    hold(90, || {
         let mut request = Request::get("/orders/7?page=2");
         for (name, value) in HEADERS {
             request = request.header(name, value);
@@ -160,7 +160,7 @@ fn a_request_to_actix() {
     let app = App::new().route("/orders/{id}", handler);
     let app = app.wrap(Red).wrap(tracing_logger());
     let service = actix_web::rt::System::new().block_on(init_service(app));
-    hold(141, || {
+    hold(107, || {
         let mut request = TestRequest::get().uri("/orders/7?page=2");
         for header in HEADERS {
             request = request.insert_header(header);
@@ -184,7 +184,7 @@ fn a_span_inside_another() {
 fn a_log_line_inside_a_span() {
     let request = tracing::info_span!("request");
     request.in_scope(|| {
-        hold(36, || {
+        hold(9, || {
             tracing::info!(order.id = 7, customer = "c-42", "stored")
         })
     });
