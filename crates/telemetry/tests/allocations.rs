@@ -141,7 +141,7 @@ impl Service<Request<String>> for Handler {
 fn a_request_to_a_tower_service() {
     let layer = ServerLayer::new(|_| Some("/orders/{id}".to_owned())).port(8080);
     let mut service = layer.layer(Handler);
-    hold(79, || {
+    hold(77, || {
         let mut request = Request::get("/orders/7?page=2");
         for (name, value) in HEADERS {
             request = request.header(name, value);
@@ -160,7 +160,7 @@ fn a_request_to_actix() {
     let app = App::new().route("/orders/{id}", handler);
     let app = app.wrap(Red).wrap(tracing_logger());
     let service = actix_web::rt::System::new().block_on(init_service(app));
-    hold(98, || {
+    hold(96, || {
         let mut request = TestRequest::get().uri("/orders/7?page=2");
         for header in HEADERS {
             request = request.insert_header(header);
@@ -193,7 +193,7 @@ fn a_log_line_inside_a_span() {
 #[test]
 fn a_statement() {
     const ORDERS: Statement = Statement::new("SELECT", "orders", "SELECT * FROM orders");
-    hold(23, || now(ORDERS.run(ready(Ok(())))).expect("an answer"));
+    hold(22, || now(ORDERS.run(ready(Ok(())))).expect("an answer"));
 }
 
 /// With the answer, what `reqwest` and `hyper` allocate for both.
@@ -213,7 +213,7 @@ fn a_call_to_a_peer() {
             .get(&url)
             .with_extension(UrlTemplate("/quotes/{sku}"))
     };
-    hold(107, || {
+    hold(105, || {
         let body = async { call().send().await.expect("an answer").bytes().await };
         assert_eq!(runtime.block_on(body).expect("a body"), "ok");
     });
