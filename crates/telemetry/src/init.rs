@@ -94,8 +94,8 @@ pub(crate) fn init_with<S, L>(
     logs_exporter: impl FnOnce(&Exporter, &Resource) -> Result<L, InitError>,
 ) -> Result<Telemetry, InitError>
 where
-    S: FnMut(&[SpanData]) -> Sent + Send + 'static,
-    L: FnMut(&[SdkLogRecord]) -> Sent + Send + 'static,
+    S: FnMut(&mut Vec<SpanData>) -> Sent + Send + 'static,
+    L: FnMut(&mut Vec<SdkLogRecord>) -> Sent + Send + 'static,
 {
     let identity = Identity::new(info, settings);
     // First of all, so that every counter below lands in the registry.
@@ -135,7 +135,7 @@ where
 }
 
 /// Starts a signal's queue, if it has an exporter.
-fn start<T: Send + 'static, S: FnMut(&[T]) -> Sent + Send + 'static>(
+fn start<T: Send + 'static, S: FnMut(&mut Vec<T>) -> Sent + Send + 'static>(
     queue: Batch,
     names: SignalNames,
     exporter: &Option<Exporter>,

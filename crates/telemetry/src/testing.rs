@@ -269,7 +269,7 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 fn keep<T, K: Send + 'static>(
     store: &Store<K>,
     read: fn(&T) -> K,
-) -> impl FnMut(&[T]) -> Sent + Send + use<T, K> {
+) -> impl FnMut(&mut Vec<T>) -> Sent + Send + use<T, K> {
     let store = Arc::clone(store);
     move |batch| {
         lock(&store).extend(batch.iter().map(read));
