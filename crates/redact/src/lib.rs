@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex::{Captures, Regex, RegexSet};
 
 use rules::Rule;
@@ -52,14 +53,15 @@ pub fn redact_value<'a>(key: &str, value: &'a str) -> Cow<'a, str> {
 /// Whether the value of a key like `db.password` or `http.request.header.authorization` is a secret, whatever it is.
 pub fn is_secret_key(key: &str) -> bool {
     static PATTERN: LazyLock<Regex> = LazyLock::new(|| compiled(&rules::secret_key()));
-    PATTERN.is_match(key)
+    static CONSTANTS: LazyLock<AhoCorasick> = LazyLock::new(|| constants(rules::IN_KEYS));
+    may_hold(&CONSTANTS, key) && PATTERN.is_match(key)
 }
 
 fn redact_plain(text: &str) -> Cow<'_, str> {
     let engine = &*ENGINE;
     let hints = Hints::of(text);
     let mut out = Cow::Borrowed(text);
-    if hints.words {
+    if hints.words && may_hold(&engine.constants, text) {
         for index in &engine.words.matches(text) {
             engine.rules[index].apply(&mut out);
         }
@@ -76,6 +78,7 @@ fn redact_plain(text: &str) -> Cow<'_, str> {
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     let words = rules::words();
     Engine {
+        constants: constants(words.iter().flat_map(|rule| rule.hints)),
         words: RegexSet::new(words.iter().map(|rule| ascii(&rule.find))).expect("constant"),
         rules: words.iter().map(Compiled::from).collect(),
         email: Compiled::from(&rules::email()),
@@ -83,6 +86,8 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
 });
 
 struct Engine {
+    /// The hints of all `rules`.
+    constants: AhoCorasick,
     /// The patterns of `rules` in one automaton: one pass tells which of them have something to do.
     words: RegexSet,
     rules: Vec<Compiled>,
@@ -138,6 +143,20 @@ impl Compiled {
 /// Compiles a pattern as the collector's engine reads it.
 fn compiled(pattern: &str) -> Regex {
     Regex::new(&ascii(pattern)).expect("a constant pattern")
+}
+
+fn constants<'a>(texts: impl IntoIterator<Item = &'a &'static str>) -> AhoCorasick {
+    AhoCorasick::builder()
+        .ascii_case_insensitive(true)
+        .kind(Some(AhoCorasickKind::DFA))
+        .build(texts)
+        .expect("a few constants")
+}
+
+/// Whether one of the constants may be there: they are found faster than a pattern. To a pattern `ſ` is an s as well, and
+/// the sign of the kelvin a k.
+fn may_hold(constants: &AhoCorasick, text: &str) -> bool {
+    constants.is_match(text) || !text.is_ascii()
 }
 
 /// Go's word boundary knows ASCII only; so does ours, and is the faster for it.

@@ -47,7 +47,7 @@ const LONG: &str = "pass(?:words?|wd|phrase|code)|pwd|secret|token|credentials?|
 const SHORT: &str = "pass|sid|sig|session|otp|pin|cvv|cvc|jwt";
 
 /// One of these is in each of them.
-const IN_KEYS: &[&str] = &[
+pub(crate) const IN_KEYS: &[&str] = &[
     "auth",
     "cookie",
     "credential",

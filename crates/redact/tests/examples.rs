@@ -64,3 +64,21 @@ fn keys_tell() {
         assert_eq!(redact_value(&key, "plain"), "plain");
     }
 }
+
+/// The search for constants that comes before the patterns knows ASCII, and a pattern whatever folds into it.
+#[test]
+fn letters_that_fold_into_a_keys_are_seen_through() {
+    for text in ["paſſword=hunter22", "api_\u{212a}ey=hunter22"] {
+        assert!(redact(text).ends_with(MARK), "{text}");
+    }
+    assert!(is_secret_key("acceſſ_\u{212a}ey"));
+}
+
+#[test]
+fn every_rule_names_constants_to_search_for() {
+    for rule in redact::rules::words() {
+        assert!(!rule.hints.is_empty(), "{}", rule.find);
+        let folded = |hint: &&str| hint.to_ascii_lowercase() == **hint;
+        assert!(rule.hints.iter().all(folded), "{:?}", rule.hints);
+    }
+}

@@ -1,9 +1,11 @@
 //! OTLP over HTTP: the client, and what its answers mean for a retry.
 
 use std::io::Read;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use futures_util::FutureExt;
+use opentelemetry::InstrumentationScope;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{
     Compression, LogExporter, Protocol, SpanExporter, WithExportConfig, WithHttpConfig,
@@ -11,7 +13,7 @@ use opentelemetry_otlp::{
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::logs::{LogBatch, LogExporter as _, SdkLogRecord};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use prost::Message;
@@ -24,20 +26,22 @@ use crate::settings::Exporter;
 /// Most of an answer that is read: all it can say is how many items were rejected, and why.
 const MAX_ANSWER: u64 = 64 * 1024;
 
-/// A log record with the scope that emitted it.
-pub(crate) type LogItem = (SdkLogRecord, opentelemetry::InstrumentationScope);
-
 /// Makes the function that exports one batch of spans.
 pub(crate) fn spans(
     settings: &Exporter,
     resource: &Resource,
-) -> Result<impl FnMut(&[SpanData]) -> Sent + Send + use<>, InitError> {
+) -> Result<impl FnMut(&mut Vec<SpanData>) -> Sent + Send + use<>, InitError> {
     let client = Client::new(settings)?;
     let mut exporter =
         configured(SpanExporter::builder().with_http(), settings, &client).build()?;
     exporter.set_resource(resource);
-    Ok(move |batch: &[SpanData]| {
-        let result = futures_util::FutureExt::now_or_never(exporter.export(batch.to_vec()));
+    Ok(move |batch: &mut Vec<SpanData>| {
+        // The exporter takes spans for good. What it has made of them is sent again, if need be.
+        let result = if batch.is_empty() {
+            Some(client.send_again())
+        } else {
+            exporter.export(std::mem::take(batch)).now_or_never()
+        };
         client.verdict(result, |body| {
             let answer = ExportTraceServiceResponse::decode(body).ok()?;
             Some(answer.partial_success?.rejected_spans)
@@ -49,17 +53,14 @@ pub(crate) fn spans(
 pub(crate) fn logs(
     settings: &Exporter,
     resource: &Resource,
-) -> Result<impl FnMut(&[LogItem]) -> Sent + Send + use<>, InitError> {
+) -> Result<impl FnMut(&mut Vec<SdkLogRecord>) -> Sent + Send + use<>, InitError> {
     let client = Client::new(settings)?;
     let mut exporter = configured(LogExporter::builder().with_http(), settings, &client).build()?;
     exporter.set_resource(resource);
-    Ok(move |batch: &[LogItem]| {
-        let borrowed: Vec<_> = batch
-            .iter()
-            .map(|(record, scope)| (record, scope))
-            .collect();
-        let result =
-            futures_util::FutureExt::now_or_never(exporter.export(LogBatch::new(&borrowed)));
+    let scope = InstrumentationScope::builder(crate::SCOPE).build();
+    Ok(move |batch: &mut Vec<SdkLogRecord>| {
+        let borrowed: Vec<_> = batch.iter().map(|record| (record, &scope)).collect();
+        let result = exporter.export(LogBatch::new(&borrowed)).now_or_never();
         client.verdict(result, |body| {
             let answer = ExportLogsServiceResponse::decode(body).ok()?;
             Some(answer.partial_success?.rejected_log_records)
@@ -93,6 +94,7 @@ struct Client {
     http: reqwest::blocking::Client,
     timeout: Duration,
     last: Arc<Mutex<Answer>>,
+    request: Arc<Mutex<Request<Bytes>>>,
 }
 
 #[derive(Debug, Default)]
@@ -121,11 +123,46 @@ impl Client {
             http,
             timeout,
             last: Arc::default(),
+            request: Arc::default(),
         })
     }
 
     fn remember(&self, answer: Answer) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = answer;
+        *lock(&self.last) = answer;
+    }
+
+    /// Sends the last request once more.
+    fn send_again(&self) -> OTelSdkResult {
+        let request = lock(&self.request).clone();
+        let sent = self.send(request).map(|response| response.status());
+        match sent {
+            Ok(status) if status.is_success() => Ok(()),
+            failed => Err(OTelSdkError::InternalFailure(format!("{failed:?}"))),
+        }
+    }
+
+    fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let sent = reqwest::blocking::Request::try_from(request)
+            .and_then(|request| self.http.execute(request));
+        match sent {
+            Ok(response) => {
+                let code = response.status();
+                let retry_after = retry_after(response.headers());
+                let body = start_of_body(response, self.timeout);
+                self.remember(Answer::Status {
+                    code: code.as_u16(),
+                    retry_after,
+                    body: body.clone(),
+                });
+                Ok(Response::builder().status(code).body(body)?)
+            }
+            Err(error) => {
+                self.remember(Answer::Failed {
+                    timed_out: error.is_timeout(),
+                });
+                Err(error.into())
+            }
+        }
     }
 
     /// `rejected` reads the number of items that an accepting backend turned down.
@@ -134,7 +171,7 @@ impl Client {
         result: Option<OTelSdkResult>,
         rejected: impl Fn(&[u8]) -> Option<i64>,
     ) -> Sent {
-        let last = std::mem::take(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner));
+        let last = std::mem::take(&mut *lock(&self.last));
         match (last, result) {
             (Answer::Status { body, .. }, Some(Ok(()))) => Sent::Accepted {
                 rejected: rejected(&body)
@@ -159,6 +196,10 @@ impl Client {
             _ => Sent::Refused { error_type: "http" },
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn build(settings: &Exporter) -> Result<reqwest::blocking::Client, InitError> {
@@ -211,27 +252,8 @@ fn read(variable: &'static str, path: &std::path::Path) -> Result<Vec<u8>, InitE
 #[async_trait::async_trait]
 impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let sent = reqwest::blocking::Request::try_from(request)
-            .and_then(|request| self.http.execute(request));
-        match sent {
-            Ok(response) => {
-                let code = response.status();
-                let retry_after = retry_after(response.headers());
-                let body = start_of_body(response, self.timeout);
-                self.remember(Answer::Status {
-                    code: code.as_u16(),
-                    retry_after,
-                    body: body.clone(),
-                });
-                Ok(Response::builder().status(code).body(body)?)
-            }
-            Err(error) => {
-                self.remember(Answer::Failed {
-                    timed_out: error.is_timeout(),
-                });
-                Err(error.into())
-            }
-        }
+        lock(&self.request).clone_from(&request);
+        self.send(request)
     }
 }
 

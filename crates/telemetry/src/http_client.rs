@@ -1,5 +1,6 @@
 //! Outgoing HTTP: client span, context injection, client RED.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context as TaskContext, Poll};
@@ -8,8 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use metrics::Label;
-use redact::redact;
-use reqwest::{Body, Request, Response, ResponseBuilderExt};
+use reqwest::{Body, Request, Response, ResponseBuilderExt, Url};
 use reqwest_middleware::{
     ClientBuilder, ClientWithMiddleware, Error, Extension, Middleware, Next, Result,
 };
@@ -67,13 +67,10 @@ impl ReqwestOtelSpanBackend for ClientSpan {
     fn on_request_start(request: &Request, extensions: &mut http::Extensions) -> Span {
         let method = method_name(request.method().as_str());
         let template = extensions.get::<UrlTemplate>().map(|template| template.0);
-        let name = template.map_or_else(
-            || method.to_owned(),
-            |template| format!("{method} {template}"),
-        );
+        let name = template.map(|template| [method, " ", template].concat());
         tracing::info_span!(
             "http.client",
-            otel.name = name,
+            otel.name = name.as_deref().unwrap_or(method),
             otel.kind = "client",
             otel.status_code = Empty,
             error.type = Empty,
@@ -82,7 +79,8 @@ impl ReqwestOtelSpanBackend for ClientSpan {
                 .get::<ResendCount>()
                 .map(|count| i64::from(count.0)),
             http.response.status_code = Empty,
-            url.full = redact(&without_credentials(request.url())).as_ref(),
+            // The rest of it is redacted when the span ends.
+            url.full = without_credentials(request.url()).as_ref(),
             url.template = template,
             server.address = request.url().host_str(),
             server.port = request.url().port_or_known_default().map(i64::from),
@@ -99,11 +97,14 @@ impl ReqwestOtelSpanBackend for ClientSpan {
     }
 }
 
-fn without_credentials(url: &reqwest::Url) -> String {
+fn without_credentials(url: &Url) -> Cow<'_, str> {
+    if url.username().is_empty() && url.password().is_none() {
+        return url.as_str().into();
+    }
     let mut url = url.clone();
     let _ = url.set_username("");
     let _ = url.set_password(None);
-    url.into()
+    String::from(url).into()
 }
 
 /// Counts each attempt once, however it and its body end; runs inside the client span.

@@ -16,6 +16,7 @@
 //!     .layer(telemetry::http_server::ServerLayer::axum()) // outermost: last
 //! ```
 
+use std::borrow::Cow;
 use std::fmt::{Debug, Display};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +31,6 @@ use crate::error_type;
 use crate::names;
 use crate::observe::{Outcome, method_name, observe};
 use crate::propagation::{self, Headers};
-use crate::spans::cleaned;
 
 #[cfg(feature = "actix")]
 mod actix;
@@ -130,7 +130,7 @@ fn active(method: &'static str, route: &str) -> Gauge {
 /// What a framework knows of a request when it arrives.
 struct Facts<'a, H> {
     method: &'a str,
-    route: Option<String>,
+    route: Option<&'a str>,
     path: &'a str,
     query: Option<&'a str>,
     /// Of the request's URI.
@@ -146,15 +146,15 @@ impl<H: Headers> Facts<'_, H> {
     /// The server span, in the stable HTTP semantic conventions, with the caller's W3C context for a parent.
     fn span(self) -> Span {
         let method = method_name(self.method);
-        let name = span_name(method, self.route.as_deref());
+        let name = span_name(method, self.route);
         let header = |name| self.headers.all(name).next().flatten();
         let (address, port) = address::asked_for(self.authority.or(header("host")), self.port);
-        // Numbers as i64: tracing-opentelemetry makes text of every other integer.
+        // Texts as they came: every attribute is redacted when the span ends. Numbers as i64: tracing-opentelemetry makes text of every other integer.
         // The scheme is what is spoken here: a forwarded one must not choose what telemetry says.
         let span = tracing::info_span!(
             parent: None,
             "http.server",
-            otel.name = name,
+            otel.name = name.as_ref(),
             otel.kind = "server",
             otel.status_code = Empty,
             error.type = Empty,
@@ -162,30 +162,25 @@ impl<H: Headers> Facts<'_, H> {
             http.route = self.route,
             http.response.status_code = Empty,
             url.scheme = "http",
-            url.path = clean(self.path),
-            url.query = self.query.filter(|query| !query.is_empty()).map(clean),
+            url.path = self.path,
+            url.query = self.query.filter(|query| !query.is_empty()),
             server.address = address,
             server.port = port.map(i64::from),
-            client.address = self.client.map(|address| address.to_string()),
+            client.address = self.client.map(tracing::field::display),
             network.protocol.version = self.protocol,
-            user_agent.original = header("user-agent").map(clean),
+            user_agent.original = header("user-agent"),
         );
         propagation::continue_trace(&span, self.headers);
         span
     }
 }
 
-fn span_name(method: &str, route: Option<&str>) -> String {
-    match (method, route) {
-        ("_OTHER", Some(route)) => format!("HTTP {route}"),
-        ("_OTHER", None) => "HTTP".to_owned(),
-        (method, Some(route)) => format!("{method} {route}"),
-        (method, None) => method.to_owned(),
+fn span_name<'a>(method: &'a str, route: Option<&str>) -> Cow<'a, str> {
+    let method = if method == "_OTHER" { "HTTP" } else { method };
+    match route {
+        Some(route) => [method, " ", route].concat().into(),
+        None => method.into(),
     }
-}
-
-fn clean(text: &str) -> String {
-    cleaned(text).unwrap_or_else(|| text.to_owned())
 }
 
 /// Counts its request when dropped. Until a status is known, a drop means that the caller went away.

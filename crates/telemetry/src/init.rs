@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use opentelemetry::logs::LoggerProvider as _;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry::{KeyValue, global};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::logs::SdkLoggerProvider;
+use opentelemetry_sdk::logs::SdkLogRecord;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
 use redact::redact_value;
 use tracing::Metadata;
@@ -20,8 +19,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
-use crate::exporter::LogItem;
-use crate::logs::{LogLayer, Output};
+use crate::logs::{Exported, LogLayer, Output};
 use crate::names::{self, Kind};
 use crate::pipeline::{self, Pipeline, Sent, SignalNames};
 use crate::settings::{Batch, Exporter, LogFormat, Settings};
@@ -76,14 +74,14 @@ pub enum InitError {
 /// Owned handle of the process's telemetry; flushes on drop.
 pub struct Telemetry {
     spans: Option<Pipeline<SpanData>>,
-    logs: Option<Pipeline<LogItem>>,
+    logs: Option<Pipeline<SdkLogRecord>>,
     metrics: Metrics,
     level: LogLevel,
 }
 
 /// Starts tracing, logging and the metrics registry for this process. Call once, outside an async runtime or inside.
 pub fn init(info: ServiceInfo, settings: &Settings) -> Result<Telemetry, InitError> {
-    let output = Some(output(settings.log_format));
+    let output = output(settings.log_format);
     init_with(info, settings, output, exporter::spans, exporter::logs)
 }
 
@@ -91,13 +89,13 @@ pub fn init(info: ServiceInfo, settings: &Settings) -> Result<Telemetry, InitErr
 pub(crate) fn init_with<S, L>(
     info: ServiceInfo,
     settings: &Settings,
-    output: Option<Output>,
+    output: Output,
     spans_exporter: impl FnOnce(&Exporter, &Resource) -> Result<S, InitError>,
     logs_exporter: impl FnOnce(&Exporter, &Resource) -> Result<L, InitError>,
 ) -> Result<Telemetry, InitError>
 where
-    S: FnMut(&[SpanData]) -> Sent + Send + 'static,
-    L: FnMut(&[LogItem]) -> Sent + Send + 'static,
+    S: FnMut(&mut Vec<SpanData>) -> Sent + Send + 'static,
+    L: FnMut(&mut Vec<SdkLogRecord>) -> Sent + Send + 'static,
 {
     let identity = Identity::new(info, settings);
     // First of all, so that every counter below lands in the registry.
@@ -123,10 +121,7 @@ where
     })?;
     let filter = logs::filter(&settings.log_filter).map_err(InitError::Filter)?;
     let (filter, handle) = reload::Layer::new(filter);
-    let log_layer = LogLayer::new(
-        output,
-        logs.clone().map(|pipeline| log_output(pipeline, &resource)),
-    );
+    let log_layer = LogLayer::new(output, logs.clone().map(Exported::new));
     let trace_layer = match settings.needs_spans() {
         true => trace_layer(spans.clone(), settings, &resource),
         false => no_spans(),
@@ -145,7 +140,7 @@ where
 }
 
 /// Starts a signal's queue, if it has an exporter.
-fn start<T: Send + 'static, S: FnMut(&[T]) -> Sent + Send + 'static>(
+fn start<T: Send + 'static, S: FnMut(&mut Vec<T>) -> Sent + Send + 'static>(
     queue: Batch,
     names: SignalNames,
     exporter: &Option<Exporter>,
@@ -301,22 +296,9 @@ where
     };
     let provider = provider.build();
     layer
-        .with_tracer(provider.tracer("omnitrace"))
+        .with_tracer(provider.tracer(crate::SCOPE))
         .with_filter(FilterFn::new(traced as fn(&Metadata<'_>) -> bool))
         .boxed()
-}
-
-fn log_output(
-    pipeline: Pipeline<LogItem>,
-    resource: &Resource,
-) -> opentelemetry_sdk::logs::SdkLogger {
-    let processor = logs::Processor { pipeline };
-    let provider = SdkLoggerProvider::builder()
-        .with_log_processor(processor)
-        .with_resource(resource.clone())
-        .build();
-    // The logger keeps the provider alive.
-    provider.logger("omnitrace")
 }
 
 fn output(format: LogFormat) -> Output {

@@ -62,6 +62,9 @@ pub use panics::log_panics;
 pub use redact;
 pub use settings::{SettingError, Settings};
 
+/// The instrumentation scope of all that is exported.
+const SCOPE: &str = "omnitrace";
+
 /// Chooses ring as the process's TLS library, unless another is chosen already. The HTTP clients need one.
 pub fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -3,29 +3,32 @@
 //! Both outputs come from the same [`Record`], so they cannot disagree. Trace and span id are those of the span that is
 //! entered when the event happens.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use metrics::counter;
-use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, Severity};
+use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity};
 use opentelemetry::trace::TraceContextExt;
-use opentelemetry::{Context, InstrumentationScope, SpanId, TraceFlags, TraceId};
-use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord, SdkLogger};
+use opentelemetry::{Context, SpanId, TraceFlags, TraceId};
+use opentelemetry_sdk::logs::{SdkLogRecord, SdkLogger, SdkLoggerProvider};
 use redact::{MARK, is_secret_key, plain};
-use serde_json::{Map, Value};
+use serde::ser::{Serialize, SerializeMap};
+use serde_json::{Serializer, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::Context as LayerContext;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::exporter::LogItem;
 use crate::flood::{Flood, Verdict};
 use crate::pipeline::Pipeline;
 use crate::spans::cleaned_value;
 use crate::{LogLevel, names, targets};
+
+/// Room that most lines have enough of.
+const USUAL_LINE: usize = 512;
 
 /// Says what is wrong with filter directives.
 pub(crate) fn check_filter(directives: &str) -> Result<(), String> {
@@ -63,23 +66,17 @@ pub(crate) fn filter(directives: &str) -> Result<EnvFilter, String> {
     Ok(filter)
 }
 
-/// Queues exported log records.
-#[derive(Debug)]
-pub(crate) struct Processor {
-    pub(crate) pipeline: Pipeline<LogItem>,
+/// Where exported log records go. Not through the SDK's processors: they are lent a record, and would have to copy it.
+pub(crate) struct Exported {
+    /// Only a logger can make a record.
+    logger: SdkLogger,
+    pipeline: Pipeline<SdkLogRecord>,
 }
 
-impl LogProcessor for Processor {
-    fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
-        self.pipeline.push((record.clone(), scope.clone()));
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        Ok(())
-    }
-
-    fn shutdown_with_timeout(&self, _timeout: std::time::Duration) -> OTelSdkResult {
-        Ok(())
+impl Exported {
+    pub(crate) fn new(pipeline: Pipeline<SdkLogRecord>) -> Self {
+        let logger = SdkLoggerProvider::builder().build().logger("");
+        Self { logger, pipeline }
     }
 }
 
@@ -88,18 +85,19 @@ impl LogProcessor for Processor {
 pub(crate) enum Output {
     Json,
     Text,
+    /// The same line as JSON, thrown away: tests count what it costs.
+    Unwritten,
 }
 
 /// The layer that turns events into log records.
 pub(crate) struct LogLayer {
-    /// `None`: no lines.
-    output: Option<Output>,
-    exported: Option<SdkLogger>,
+    output: Output,
+    exported: Option<Exported>,
     flood: Flood,
 }
 
 impl LogLayer {
-    pub(crate) fn new(output: Option<Output>, exported: Option<SdkLogger>) -> Self {
+    pub(crate) fn new(output: Output, exported: Option<Exported>) -> Self {
         for level in ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"] {
             counter!(names::LOG_RECORDS, "level" => level).absolute(0);
             counter!(names::LOG_SUPPRESSED, "level" => level).absolute(0);
@@ -126,14 +124,15 @@ impl<S: Subscriber> Layer<S> for LogLayer {
         counter!(names::LOG_RECORDS, "level" => level).increment(1);
         let record = Record::new(event, suppressed);
         match self.output {
-            Some(Output::Json) => write_line(&record.json()),
-            Some(Output::Text) => write_line(&record.text()),
-            None => {}
+            Output::Json => write_line(&record.json()),
+            Output::Text => write_line(&record.text()),
+            Output::Unwritten => drop(record.json()),
         }
-        if let Some(logger) = &self.exported
+        if let Some(exported) = &self.exported
             && !targets::is_of(metadata.target(), targets::EXPORT_PATH)
+            && !Context::is_current_telemetry_suppressed()
         {
-            record.export(logger);
+            record.export(exported);
         }
     }
 }
@@ -149,7 +148,7 @@ struct Record {
     time: SystemTime,
     metadata: &'static Metadata<'static>,
     message: String,
-    fields: Map<String, Value>,
+    fields: Fields,
     trace: Option<(TraceId, SpanId, TraceFlags)>,
 }
 
@@ -160,15 +159,11 @@ impl Record {
         let metadata = event.metadata();
         let mut fields = visitor.fields;
         if suppressed > 0 {
-            fields.insert("suppressed".into(), suppressed.into());
+            fields.insert("suppressed", suppressed.into());
         }
         if *metadata.level() == Level::ERROR {
-            fields
-                .entry("code.file.path")
-                .or_insert_with(|| metadata.file().unwrap_or_default().into());
-            fields
-                .entry("code.line.number")
-                .or_insert_with(|| metadata.line().unwrap_or_default().into());
+            fields.default("code.file.path", metadata.file().unwrap_or_default());
+            fields.default("code.line.number", metadata.line().unwrap_or_default());
         }
         let trace = Context::map_current(|context| {
             let span = context.span();
@@ -190,27 +185,24 @@ impl Record {
     }
 
     fn json(&self) -> String {
-        let mut line = Map::new();
-        line.insert("timestamp".into(), self.timestamp().into());
-        line.insert("level".into(), self.metadata.level().as_str().into());
-        line.insert("target".into(), self.metadata.target().into());
-        line.insert("message".into(), self.message.clone().into());
-        if let Some((trace, span, _)) = self.trace {
-            line.insert("trace_id".into(), trace.to_string().into());
-            line.insert("span_id".into(), span.to_string().into());
+        let mut line = Vec::with_capacity(USUAL_LINE);
+        self.serialize(&mut Serializer::new(&mut line))
+            .expect("a map with texts for keys, in memory");
+        line.push(b'\n');
+        let line = String::from_utf8(line).expect("JSON is UTF-8");
+        match plain::json(&line) {
+            Cow::Owned(shown) => shown,
+            Cow::Borrowed(_) => line,
         }
-        for (key, value) in &self.fields {
-            // A field cannot take the place of what was written above.
-            let key = if line.contains_key(key) {
-                format!("fields.{key}")
-            } else {
-                key.clone()
-            };
-            line.insert(key, value.clone());
+    }
+
+    /// Whether a field would take the place of what stands in every line.
+    fn is_taken(&self, key: &str) -> bool {
+        match key {
+            "timestamp" | "level" | "target" | "message" => true,
+            "trace_id" | "span_id" => self.trace.is_some(),
+            _ => false,
         }
-        let mut line = plain::json(&Value::Object(line).to_string()).into_owned();
-        line.push('\n');
-        line
     }
 
     fn text(&self) -> String {
@@ -227,7 +219,7 @@ impl Record {
             self.metadata.target(),
             escape(&self.message)
         );
-        for (key, value) in &self.fields {
+        for (key, value) in &self.fields.0 {
             let _ = write!(line, " {key}={}", escape(&value.to_string()));
         }
         if let Some((trace, _, _)) = self.trace {
@@ -237,7 +229,7 @@ impl Record {
         line
     }
 
-    fn export(self, logger: &SdkLogger) {
+    fn export(self, Exported { logger, pipeline }: &Exported) {
         let mut record = logger.create_log_record();
         record.set_timestamp(self.time);
         record.set_observed_timestamp(self.time);
@@ -245,27 +237,70 @@ impl Record {
         record.set_severity_text(self.metadata.level().as_str());
         record.set_severity_number(severity(*self.metadata.level()));
         record.set_body(AnyValue::from(self.message));
-        for (key, value) in self.fields {
+        for (key, value) in self.fields.0 {
             record.add_attribute(key, any_value(value));
         }
         if let Some((trace, span, flags)) = self.trace {
             record.set_trace_context(trace, span, Some(flags));
         }
-        logger.emit(record);
+        pipeline.push(record);
+    }
+}
+
+/// Written straight into the line: most of what a record costs would be the copies that lead there.
+impl Serialize for Record {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut line = serializer.serialize_map(None)?;
+        line.serialize_entry("timestamp", &self.timestamp())?;
+        line.serialize_entry("level", self.metadata.level().as_str())?;
+        line.serialize_entry("target", self.metadata.target())?;
+        line.serialize_entry("message", &self.message)?;
+        if let Some((trace, span, _)) = &self.trace {
+            line.serialize_entry("trace_id", &format_args!("{trace}"))?;
+            line.serialize_entry("span_id", &format_args!("{span}"))?;
+        }
+        for (key, value) in &self.fields.0 {
+            if self.is_taken(key) {
+                line.serialize_entry(&format_args!("fields.{key}"), value)?;
+            } else {
+                line.serialize_entry(key, value)?;
+            }
+        }
+        line.end()
+    }
+}
+
+/// A record's fields, in the order in which they were named. They are few.
+#[derive(Default)]
+struct Fields(Vec<(&'static str, Value)>);
+
+impl Fields {
+    /// Of two with the same name, the last counts.
+    fn insert(&mut self, key: &'static str, value: Value) {
+        match self.0.iter_mut().find(|(name, _)| *name == key) {
+            Some((_, there)) => *there = value,
+            None => self.0.push((key, value)),
+        }
+    }
+
+    fn default(&mut self, key: &'static str, value: impl Into<Value>) {
+        if !self.0.iter().any(|(name, _)| *name == key) {
+            self.0.push((key, value.into()));
+        }
     }
 }
 
 /// Characters that cannot be seen could rewrite a person's terminal.
 fn escape(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            if plain::is_hidden(c) {
-                c.escape_default().collect::<Vec<_>>()
-            } else {
-                vec![c]
-            }
-        })
-        .collect()
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if plain::is_hidden(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 fn severity(level: Level) -> Severity {
@@ -294,7 +329,7 @@ fn any_value(value: Value) -> AnyValue {
 #[derive(Default)]
 struct Visitor {
     message: String,
-    fields: Map<String, Value>,
+    fields: Fields,
 }
 
 impl Visitor {
@@ -303,7 +338,7 @@ impl Visitor {
         if field.name() == "message" {
             self.message = text;
         } else {
-            self.fields.insert(field.name().to_owned(), text.into());
+            self.fields.insert(field.name(), text.into());
         }
     }
 
@@ -313,7 +348,7 @@ impl Visitor {
         } else {
             number
         };
-        self.fields.insert(field.name().to_owned(), value);
+        self.fields.insert(field.name(), value);
     }
 }
 
@@ -325,7 +360,7 @@ impl Visit for Visitor {
         self.text(field, value.to_owned());
     }
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.fields.insert(field.name().to_owned(), value.into());
+        self.fields.insert(field.name(), value.into());
     }
     fn record_i64(&mut self, field: &Field, value: i64) {
         self.number(field, value.into());

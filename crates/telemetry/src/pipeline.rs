@@ -96,11 +96,12 @@ struct State<T> {
 }
 
 impl<T: Send + 'static> Pipeline<T> {
-    /// Starts the thread; `send` makes one attempt to export a batch.
+    /// Starts the thread; `send` makes one attempt to export a batch. It may take the items, and must then remember what
+    /// it makes of them: another attempt finds the batch as the last one left it.
     pub(crate) fn start(
         settings: Batch,
         names: SignalNames,
-        send: impl FnMut(&[T]) -> Sent + Send + 'static,
+        send: impl FnMut(&mut Vec<T>) -> Sent + Send + 'static,
     ) -> std::io::Result<Self> {
         gauge!(names.capacity).set(settings.max_queue as f64);
         gauge!(names.size).set(0.0);
@@ -142,7 +143,8 @@ impl<T: Send + 'static> Pipeline<T> {
             return;
         }
         state.queue.push_back(item);
-        let full = state.queue.len() >= self.shared.settings.max_batch;
+        // One waking is enough: who is awake looks at the queue before it waits.
+        let full = state.queue.len() == self.shared.settings.max_batch;
         drop(state);
         self.shared.accepted.increment(1);
         if full {
@@ -229,10 +231,10 @@ impl<T: Send + 'static> Shared<T> {
             .0
     }
 
-    fn run(&self, mut send: impl FnMut(&[T]) -> Sent) {
+    fn run(&self, mut send: impl FnMut(&mut Vec<T>) -> Sent) {
         let mut pace = Pace::new();
         while let Some(batch) = self.next_batch() {
-            self.export(&batch, &mut send, &mut pace);
+            self.export(batch, &mut send, &mut pace);
             let mut state = self.lock();
             state.in_flight = 0;
             gauge!(self.names.size).set(state.queue.len() as f64);
@@ -273,13 +275,18 @@ impl<T: Send + 'static> Shared<T> {
         }
     }
 
-    fn export(&self, batch: &[T], send: &mut impl FnMut(&[T]) -> Sent, pace: &mut Pace) {
+    fn export(
+        &self,
+        mut batch: Vec<T>,
+        send: &mut impl FnMut(&mut Vec<T>) -> Sent,
+        pace: &mut Pace,
+    ) {
         let count = batch.len() as u64;
         let mut reason = "shutdown";
         // What is left of the last batch's pause is not this one's time.
         let give_up = pace.not_before.max(Instant::now()) + self.settings.timeout;
         while self.wait_until(pace.not_before) {
-            match send(batch) {
+            match send(&mut batch) {
                 Sent::Accepted { rejected } => {
                     pace.answered();
                     let rejected = rejected.min(count);

@@ -4,6 +4,7 @@
 //! higher version is read as version 00; an invalid `tracestate` or `baggage` is dropped alone. What goes out is not written
 //! by the SDK's propagators: they forget the random flag, and do not encode a `%` that they have decoded.
 
+use std::fmt::Write as _;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
@@ -22,6 +23,8 @@ use crate::baggage;
 /// Longest `tracestate` read; the specification asks for at least 512 characters to be passed on.
 const MAX_TRACESTATE: usize = 1024;
 const MAX_TRACESTATE_MEMBERS: usize = 32;
+/// Of version 00.
+const TRACEPARENT_LENGTH: usize = 55;
 /// The flag that says that the trace id is random (Trace Context Level 2).
 const RANDOM: TraceFlags = TraceFlags::new(0x02);
 
@@ -161,8 +164,12 @@ pub(crate) fn traceparent(context: &Context) -> Option<String> {
     if context.get() == Some(&RandomId(trace_id)) {
         flags = flags | RANDOM;
     }
-    span.is_valid()
-        .then(|| format!("00-{trace_id}-{span_id}-{flags:02x}"))
+    if !span.is_valid() {
+        return None;
+    }
+    let mut text = String::with_capacity(TRACEPARENT_LENGTH);
+    let _ = write!(text, "00-{trace_id}-{span_id}-{flags:02x}");
+    Some(text)
 }
 
 /// The flags that mean something; the others must not be passed on.

@@ -21,11 +21,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry::logs::AnyValue;
 use opentelemetry::trace::{SpanKind, Status as SdkStatus};
+use opentelemetry_sdk::logs::SdkLogRecord;
 use opentelemetry_sdk::trace::SpanData;
 use tracing::Instrument;
 
-use crate::exporter::LogItem;
 use crate::init::init_with;
+use crate::logs::Output;
 use crate::pipeline::Sent;
 use crate::{ServiceInfo, Settings, Telemetry, context, exposition};
 
@@ -122,7 +123,7 @@ impl Recorder {
         let telemetry = init_with(
             info,
             &settings.expect("constant settings"),
-            None,
+            Output::Unwritten,
             |_, _| Ok(keep(&spans, span)),
             |_, _| Ok(keep(&logs, log)),
         );
@@ -268,7 +269,7 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 fn keep<T, K: Send + 'static>(
     store: &Store<K>,
     read: fn(&T) -> K,
-) -> impl FnMut(&[T]) -> Sent + Send + use<T, K> {
+) -> impl FnMut(&mut Vec<T>) -> Sent + Send + use<T, K> {
     let store = Arc::clone(store);
     move |batch| {
         lock(&store).extend(batch.iter().map(read));
@@ -316,7 +317,7 @@ fn span(data: &SpanData) -> Span {
     }
 }
 
-fn log((record, _): &LogItem) -> Log {
+fn log(record: &SdkLogRecord) -> Log {
     let ids = record.trace_context();
     Log {
         level: record.severity_text().unwrap_or_default(),

@@ -69,9 +69,10 @@ pub struct RootSpan;
 impl tracing_actix_web::RootSpanBuilder for RootSpan {
     fn on_request_start(request: &ServiceRequest) -> Span {
         // The URI and the socket, not `connection_info`: what is forwarded must not choose what telemetry says.
+        let route = request.match_pattern();
         let facts = Facts {
             method: request.method().as_str(),
-            route: request.match_pattern(),
+            route: route.as_deref(),
             path: request.path(),
             query: Some(request.query_string()),
             authority: request.uri().authority().map(|of_uri| of_uri.as_str()),

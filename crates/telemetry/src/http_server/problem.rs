@@ -8,7 +8,8 @@ use crate::context;
 pub(super) const SERVER_TIMING: &str = "server-timing";
 
 pub(super) fn server_timing(span: &Span) -> Option<String> {
-    context::traceparent_of(span).map(|parent| format!("traceparent;desc=\"{parent}\""))
+    let parent = context::traceparent_of(span)?;
+    Some(["traceparent;desc=\"", &parent, "\""].concat())
 }
 
 pub(super) const PROBLEM: &str = "application/problem+json";

@@ -10,7 +10,7 @@ use std::task::{Context as TaskContext, Poll, ready};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -78,7 +78,7 @@ impl ServerLayer {
         let route = (self.route)(request);
         let facts = Facts {
             method,
-            route: route.clone(),
+            route: route.as_deref(),
             path: request.uri.path(),
             query: request.uri.query(),
             authority: request.uri.authority().map(|of_uri| of_uri.as_str()),
@@ -220,10 +220,12 @@ fn panicked<B>(mut guard: Guard) -> Response<Measured<B>> {
     })
 }
 
+const SERVER_TIMING: HeaderName = HeaderName::from_static(problem::SERVER_TIMING);
+
 fn name_trace(headers: &mut HeaderMap, span: &Span) {
     let timing = problem::server_timing(span).and_then(|timing| timing.try_into().ok());
     if let Some(timing) = timing {
-        headers.insert(problem::SERVER_TIMING, timing);
+        headers.insert(SERVER_TIMING, timing);
     }
 }
 

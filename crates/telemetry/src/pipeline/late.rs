@@ -14,8 +14,8 @@ fn what_comes_while_the_last_batch_is_being_sent_is_sent_too() {
         max_batch: 2,
         timeout: Duration::from_secs(9),
     };
-    let pipeline = Pipeline::start(settings, SPANS, move |batch: &[u8]| {
-        sent.send(batch.to_vec()).unwrap();
+    let pipeline = Pipeline::start(settings, SPANS, move |batch: &mut Vec<u8>| {
+        sent.send(batch.clone()).unwrap();
         let _ = gate.recv();
         Sent::Accepted { rejected: 0 }
     })

@@ -19,8 +19,8 @@ fn a_full_queue_drops_and_a_flush_sends_the_rest() {
     let pipeline = Pipeline::start(
         settings(2, Duration::from_secs(9)),
         SPANS,
-        move |batch: &[u8]| {
-            sent.send(batch.to_vec()).unwrap();
+        move |batch: &mut Vec<u8>| {
+            sent.send(batch.clone()).unwrap();
             let _ = gate.recv();
             Sent::Accepted { rejected: 0 }
         },
@@ -56,7 +56,7 @@ fn a_failure_is_retried_and_a_refusal_is_not() {
     let pipeline = Pipeline::start(
         settings(2, Duration::from_secs(9)),
         SPANS,
-        move |_: &[u8]| answers.pop().unwrap(),
+        move |_: &mut Vec<u8>| answers.pop().unwrap(),
     )
     .unwrap();
     pipeline.push(1);
@@ -76,7 +76,7 @@ fn shutdown_with_a_dead_backend_keeps_its_deadline_and_counts() {
     let pipeline = Pipeline::start(
         settings(10, Duration::from_secs(3600)),
         SPANS,
-        |_: &[u8]| Sent::Retry {
+        |_: &mut Vec<u8>| Sent::Retry {
             after: Some(Duration::from_secs(3600)),
             error_type: "connection",
         },
@@ -91,7 +91,7 @@ fn shutdown_with_a_dead_backend_keeps_its_deadline_and_counts() {
 /// A pipeline whose backend gives these answers, last first, and the times at which it was asked.
 fn answering(timeout: Duration, mut answers: Vec<Sent>) -> (Pipeline<u8>, mpsc::Receiver<Instant>) {
     let (asked, times) = mpsc::channel();
-    let pipeline = Pipeline::start(settings(10, timeout), SPANS, move |_: &[u8]| {
+    let pipeline = Pipeline::start(settings(10, timeout), SPANS, move |_: &mut Vec<u8>| {
         asked.send(Instant::now()).unwrap();
         answers.pop().unwrap()
     });
