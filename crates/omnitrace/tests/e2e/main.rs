@@ -46,6 +46,7 @@ mod propagation;
 mod red;
 mod repository;
 mod restarts;
+mod scraped;
 mod silence;
 mod smoke;
 mod stack_alertmanager;
