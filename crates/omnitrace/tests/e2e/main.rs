@@ -6,6 +6,7 @@
 mod harness;
 
 mod adopt;
+mod adopt_guide;
 mod attributes;
 mod backend_tls;
 mod baggage;
