@@ -76,6 +76,7 @@ async fn the_example_gives_a_trace_a_log_line_and_metrics() {
     let trace_id = hello.trace_id();
     let spans = receiver.trace(&trace_id);
     assert_eq!(tree(&spans), TREE);
+    assert_eq!(receiver.spans().len(), spans.len(), "a scrape is no trace");
     assert!(
         spans.iter().all(|span| span.status == Status::Unset),
         "{spans:#?}"
