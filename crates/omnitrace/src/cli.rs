@@ -9,7 +9,10 @@ use clap::{Args, Parser, Subcommand};
 use crate::alertmanager::{self, AlertmanagerConfigArgs};
 use crate::backend_tls::BackendTlsArgs;
 use crate::doctor::{self, args::DoctorArgs};
+use crate::new::{self, NewArgs};
 use crate::outbox::{self, OutboxAction};
+use crate::rules::RulesArgs;
+use crate::up::scrape::ScrapeArgs;
 use crate::values::{base_url, duration};
 
 /// Three services whose traces, metrics and logs lead to each other, with everything they need.
@@ -27,7 +30,8 @@ Examples:
   omnitrace                                             start everything; Ctrl-C stops it
   omnitrace up --load 5                                 … with 5 requests/s, so that pages are not empty
   omnitrace fault set downstream latency ms=400 --for 60s
-  omnitrace health"
+  omnitrace health
+  omnitrace new shop --framework axum                   a service of your own; docs/ADOPT.md"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -49,6 +53,9 @@ pub enum Command {
     /// Start Postgres, the console and the three services, and stop them with Ctrl-C.
     #[command(long_about = UP_HELP, after_help = UP_EXAMPLES, args_override_self = true)]
     Up(Box<UpArgs>),
+    /// Write a service of your own that is scraped, alerted, drawn and found.
+    #[command(long_about = new::HELP, after_help = new::EXAMPLES)]
+    New(NewArgs),
     /// Switch faults on and off in a running service.
     Fault {
         #[command(subcommand)]
@@ -104,6 +111,9 @@ OTEL_EXPORTER_OTLP_*, OTEL_BSP_*, OTEL_BLRP_*, and OTEL_PROPAGATORS or OTEL_TRAC
 trace) are not used, and `up` says so; with --no-console they are. RUST_LOG makes the services quieter, but for the \
 lines that `up` itself waits for. OMNITRACE_TRUST_CALLERS is for the gateway: the services trust each other.
 
+--scrape names services of yours: the console scrapes them, judges their routes by the objectives for any service, and \
+`omnitrace health` asks them. They send traces and logs themselves, to the console's address. DIR/scrape.json remembers them.
+
 Postgres is the server that DATABASE_URL names (only its schema `omnitrace` is touched), else server binaries found \
 on this machine, else a pinned PostgreSQL that is downloaded once. See `omnitrace help postgres`.";
 
@@ -111,6 +121,7 @@ const UP_EXAMPLES: &str = "\
 Examples:
   omnitrace up --load 5
   omnitrace up --gateway-port 18080 --strict-ports
+  omnitrace up --scrape shop=http://127.0.0.1:8090
   DATABASE_URL=postgres://me:secret@db.example/shop omnitrace up
   OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318 omnitrace up --no-console
   omnitrace up --json | jq -r 'select(.event == \"ready\").gateway_url'";
@@ -168,6 +179,8 @@ pub struct UpArgs {
     /// Print one JSON object for each event
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub scrape: ScrapeArgs,
     #[command(flatten)]
     pub ports: Ports,
 }
@@ -330,23 +343,6 @@ pub struct HealthArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-}
-
-/// `omnitrace rules`.
-#[derive(Debug, Args)]
-pub struct RulesArgs {
-    /// One profile only, as `slo.toml` names it (default: all)
-    #[arg(long, value_name = "NAME")]
-    pub profile: Option<String>,
-    /// Directory of slo.toml and causes.toml
-    #[arg(long, value_name = "DIR", default_value = "alerts")]
-    pub input: PathBuf,
-    /// Where `PROFILE.yml` is written
-    #[arg(long, value_name = "DIR", default_value = "alerts/rules")]
-    pub output: PathBuf,
-    /// Write nothing; fail if a file is not up to date
-    #[arg(long)]
-    pub check: bool,
 }
 
 /// An amount of memory, and how it was written.

@@ -91,11 +91,13 @@ fn targets(args: &HealthArgs) -> Result<Vec<Target>> {
         url: format!("{url}/ready"),
         restarts: state.part(name).map_or(0, |part| part.restarts),
     };
-    Ok(console
-        .into_iter()
-        .chain(state.services())
-        .map(target)
-        .collect())
+    let scraped = state.scraped.iter().map(|scraped| Target {
+        name: scraped.name.clone(),
+        url: scraped.url.to_string(),
+        restarts: 0,
+    });
+    let own = console.into_iter().chain(state.services()).map(target);
+    Ok(own.chain(scraped).collect())
 }
 
 async fn check_all(targets: Vec<Target>, client: &reqwest::Client) -> Result<Vec<Check>> {

@@ -12,6 +12,7 @@ mod fault;
 mod files;
 mod health;
 mod herald;
+mod new;
 mod orphan;
 mod outbox;
 mod postgres;

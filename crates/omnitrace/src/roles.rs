@@ -6,12 +6,13 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 
 use crate::cli::{Command as Role, ConsoleArgs};
-use crate::{alertmanager, doctor, environment, fault, health, outbox, postgres, rules, up};
+use crate::{alertmanager, doctor, environment, fault, health, new, outbox, postgres, rules, up};
 
 /// Runs a command to its end.
 pub fn run(command: Role) -> Result<ExitCode> {
     match command {
         Role::Up(args) => return up::run(&args),
+        Role::New(args) => return new::run(&args),
         Role::Fault { action } => return fault::run(action),
         Role::Outbox { action } => return outbox::run(action),
         Role::Health(args) => return health::run(&args),

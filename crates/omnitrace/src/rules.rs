@@ -1,11 +1,28 @@
 //! `omnitrace rules`: renders the alerting rules from their definitions.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
+use clap::Args;
 
-use crate::cli::RulesArgs;
+
+/// `omnitrace rules`.
+#[derive(Debug, Args)]
+pub struct RulesArgs {
+    /// One profile only, as `slo.toml` names it (default: all)
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Directory of slo.toml and causes.toml
+    #[arg(long, value_name = "DIR", default_value = "alerts")]
+    pub input: PathBuf,
+    /// Where `PROFILE.yml` is written
+    #[arg(long, value_name = "DIR", default_value = "alerts/rules")]
+    pub output: PathBuf,
+    /// Write nothing; fail if a file is not up to date
+    #[arg(long)]
+    pub check: bool,
+}
 
 /// Writes the rules of each profile, or with `--check` says which files differ.
 pub fn run(args: &RulesArgs) -> Result<ExitCode> {

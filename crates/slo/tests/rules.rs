@@ -37,6 +37,21 @@ fn value<'a>(rule: &'a str, key: &str) -> &'a str {
         .trim_matches('\'')
 }
 
+/// A service that nobody has heard of has the alerts of any service: only what `slo.toml` names is treated apart.
+#[test]
+fn no_rule_is_for_a_list_of_services() {
+    let matcher = |rest: &'static str| {
+        let value = rest.trim_start_matches(['=', '!', '~']).strip_prefix('"')?;
+        value.split('"').next()
+    };
+    for (_, rules) in rendered() {
+        let rules: &str = rules.leak();
+        let named: BTreeSet<&str> = rules.split("service_name").filter_map(matcher).collect();
+        assert_eq!(named, BTreeSet::from(["", "%s", "gateway"]));
+        assert!(rules.contains("service_name!~\"gateway\""), "all others");
+    }
+}
+
 #[test]
 fn the_committed_rules_are_what_the_definitions_say() {
     for (name, rules) in rendered() {

@@ -50,11 +50,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         metrics.respond(&request)
     };
     let app = move || {
+        let traced = web::scope("").wrap(http_server::Red);
+        let traced = traced.wrap(http_server::tracing_logger()); // outermost, so last
+        let traced = traced.route("/hello", web::get().to(hello));
         let app = App::new().app_data(shop.clone()).app_data(metrics.clone());
-        app.wrap(http_server::Red)
-            .wrap(http_server::tracing_logger()) // outermost, so last
-            .route("/hello", web::get().to(hello))
-            .route("/metrics", web::get().to(scrape))
+        app.route("/metrics", web::get().to(scrape)).service(traced)
     };
     let server = HttpServer::new(app).workers(1).bind(env::var("LISTEN")?)?;
     tracing::info!(http_addr = %server.addrs()[0], "listening");

@@ -13,6 +13,7 @@ mod load;
 pub mod ports;
 pub mod probe;
 mod report;
+pub mod scrape;
 mod stack;
 pub mod state;
 mod supervisor;

@@ -16,7 +16,7 @@ use super::child::{Child, Launch};
 use super::report::Report;
 use super::state::State;
 use super::wiring::{self, Peers};
-use super::{inherited, load, ports, probe};
+use super::{inherited, load, ports, probe, scrape};
 use crate::cli::UpArgs;
 use crate::postgres::external;
 use crate::{environment, files};
@@ -61,8 +61,14 @@ impl<'a> Stack<'a> {
             .no_proxy()
             .timeout(Duration::from_secs(10))
             .build()?;
+        let remembered = scrape::remember(&args.scrape, &data_dir)?;
         let state = State {
             pid: std::process::id(),
+            // Without the console nobody does.
+            scraped: match args.no_console {
+                true => Vec::new(),
+                false => remembered,
+            },
             ..State::default()
         };
         Ok(Self {
@@ -171,6 +177,7 @@ impl<'a> Stack<'a> {
         self.listens("console", address, None)?;
         self.keep(kept, "console", launch(address), PATIENCE);
         self.report_part("console", choice.moved.as_slice());
+        self.report_scraped();
         Ok(Some(url(address)))
     }
 
@@ -292,6 +299,14 @@ impl<'a> Stack<'a> {
         let fields = json!({"url": url, "admin_url": part.admin_url, "pid": part.pid, "moved": moved, "restarts": part.restarts});
         self.report
             .started(name, &format!("{url}{admin}{why}"), fields);
+    }
+
+    fn report_scraped(&self) {
+        for scraped in &self.state.borrow().scraped {
+            let (name, url) = (&scraped.name, &scraped.url);
+            let message = format!("{name} at {url} (remembered; --no-scrape {name} forgets it)");
+            self.report.progress("scrape", &message);
+        }
     }
 
     fn announce(

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::scrape::Scraped;
 use crate::files;
 
 /// A running stack. Only its owner can read the file: it holds the URL of the private database.
@@ -19,6 +20,9 @@ pub struct State {
     pub parts: Vec<Part>,
     /// Private database, unless `DATABASE_URL` named one.
     pub database_url: Option<String>,
+    /// Services of others that are scraped.
+    #[serde(default)]
+    pub scraped: Vec<Scraped>,
 }
 
 /// One child process.
@@ -89,6 +93,7 @@ impl State {
         let targets: Vec<_> = self
             .services()
             .map(|(name, url)| json!({"targets": [url.trim_start_matches("http://")], "labels": {"service_name": name}}))
+            .chain(self.scraped.iter().map(Scraped::target))
             .collect();
         files::write_private(
             &targets_path(data_dir),

@@ -1,4 +1,4 @@
-//! The example of `docs/ADOPT.md` runs, and its telemetry is what the guide promises.
+//! The example of `docs/ADOPT.md`, "Calls" and "Queries", runs, and its telemetry is what the guide promises.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -16,16 +16,17 @@ shop Server GET /hello
   shop Client GET /peer";
 
 /// target/debug/deps/e2e-0123 -> target/debug/examples/adopt
-fn example() -> PathBuf {
+pub fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("path of this test");
     let built = test
         .ancestors()
         .nth(2)
         .expect("target directory")
-        .join("examples/adopt");
+        .join("examples")
+        .join(name);
     assert!(
         built.is_file(),
-        "no {}: run `cargo test` for the whole workspace, or `cargo build -p telemetry --example adopt --features actix,reqwest,sqlx`",
+        "no {}: run `cargo test` for the whole workspace, or `cargo build -p telemetry --examples --features actix,axum,reqwest,sqlx`",
         built.display()
     );
     built
@@ -50,7 +51,7 @@ async fn the_example_gives_a_trace_a_log_line_and_metrics() {
         Capture::answering(&json!("hi")),
         database().await,
     );
-    let mut command = Command::new(example());
+    let mut command = Command::new(example("adopt"));
     command
         .env_clear()
         .env("DATABASE_URL", &database.url)
@@ -75,6 +76,7 @@ async fn the_example_gives_a_trace_a_log_line_and_metrics() {
     let trace_id = hello.trace_id();
     let spans = receiver.trace(&trace_id);
     assert_eq!(tree(&spans), TREE);
+    assert_eq!(receiver.spans().len(), spans.len(), "a scrape is no trace");
     assert!(
         spans.iter().all(|span| span.status == Status::Unset),
         "{spans:#?}"
@@ -137,7 +139,7 @@ async fn the_example_gives_a_trace_a_log_line_and_metrics() {
 #[tokio::test]
 async fn a_request_that_fails_logs_its_cause_once() {
     let (receiver, database) = (Receiver::start(), database().await);
-    let mut command = Command::new(example());
+    let mut command = Command::new(example("adopt"));
     command
         .env_clear()
         .env("DATABASE_URL", &database.url)

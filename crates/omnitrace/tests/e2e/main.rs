@@ -6,6 +6,7 @@
 mod harness;
 
 mod adopt;
+mod adopt_guide;
 mod attributes;
 mod backend_tls;
 mod baggage;
@@ -46,6 +47,7 @@ mod propagation;
 mod red;
 mod repository;
 mod restarts;
+mod scraped;
 mod silence;
 mod smoke;
 mod stack_alertmanager;

@@ -1,0 +1,168 @@
+//! `--scrape NAME=URL`: services of others that the console scrapes, too. `scrape.json` remembers them for the next start.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::values::base_url;
+use crate::files;
+use crate::terminal::quoted;
+
+/// Whom to scrape beside the stack's own services.
+#[derive(Debug, Args)]
+pub struct ScrapeArgs {
+    /// Scrape a service of yours, too: its own name, and its address (/metrics, unless it has a path); remembered; may be repeated
+    #[arg(long, value_name = "NAME=URL", value_parser = named, conflicts_with = "no_console")]
+    pub scrape: Vec<Scraped>,
+    /// Forget a service that --scrape has named, in this start or before; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub no_scrape: Vec<String>,
+}
+
+/// One page of metrics.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Scraped {
+    /// `service.name`.
+    pub name: String,
+    /// Of the page.
+    pub url: Url,
+}
+
+impl TryFrom<String> for Scraped {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        named(&text)
+    }
+}
+
+impl From<Scraped> for String {
+    fn from(scraped: Scraped) -> Self {
+        format!("{}={}", scraped.name, scraped.url)
+    }
+}
+
+impl Scraped {
+    /// As `file_sd` has it.
+    pub fn target(&self) -> Value {
+        let port = self.url.port_or_known_default().unwrap_or(80);
+        let address = format!("{}:{port}", self.url.host_str().unwrap_or_default());
+        json!({"targets": [address], "labels": {"service_name": self.name, "__metrics_path__": self.url.path()}})
+    }
+}
+
+/// The parts of `up`.
+const PARTS: [&str; 5] = ["postgres", "console", "downstream", "data", "gateway"];
+
+/// A name that no part of `up` has.
+pub fn free(name: &str) -> Result<&str, String> {
+    match PARTS.contains(&name) {
+        true => Err(format!(
+            "{name} is a part of `omnitrace up`: choose another name"
+        )),
+        false => Ok(name),
+    }
+}
+
+fn named(text: &str) -> Result<Scraped, String> {
+    let example = "allowed: NAME=URL, such as shop=http://127.0.0.1:8090";
+    let (name, url) = text.split_once('=').ok_or(example)?;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if !begins || name.len() > 64 || !name.chars().all(allowed) {
+        return Err(format!(
+            "the name {:?}: allowed are up to 64 letters, digits, `.`, `-` and `_`, of which a letter or digit is the first",
+            quoted(name)
+        ));
+    }
+    let mut url = Url::parse(&base_url(url)?).map_err(|_| example)?;
+    if url.scheme() != "http" || !url.username().is_empty() || url.password().is_some() {
+        return Err("the console scrapes http:// only, without a user".to_owned());
+    }
+    if url.path() == "/" {
+        url.set_path("/metrics");
+    }
+    Ok(Scraped {
+        name: free(name)?.to_owned(),
+        url,
+    })
+}
+
+/// Those of this start: remembered ones and given ones. What is given about a name or an address replaces what was remembered.
+pub fn remember(args: &ScrapeArgs, data_dir: &Path) -> Result<Vec<Scraped>> {
+    let path = data_dir.join("scrape.json");
+    let mut all: Vec<Scraped> = match path.symlink_metadata() {
+        Ok(_) => serde_json::from_str(&files::read(&path)?)
+            .with_context(|| format!("{}: mend or remove it", path.display()))?,
+        Err(_) => Vec::new(),
+    };
+    let given = |old: &Scraped| {
+        args.scrape
+            .iter()
+            .any(|new| new.name == old.name || new.url == old.url)
+    };
+    all.retain(|old| !given(old));
+    all.extend(args.scrape.iter().cloned());
+    for name in &args.no_scrape {
+        if !all.iter().any(|one| one.name == *name) {
+            let known: Vec<&str> = all.iter().map(|one| one.name.as_str()).collect();
+            bail!(
+                "--no-scrape: {} is not scraped; those that are: {known:?}",
+                quoted(name)
+            );
+        }
+        all.retain(|one| one.name != *name);
+    }
+    if !args.scrape.is_empty() || !args.no_scrape.is_empty() {
+        files::write_private(&path, &serde_json::to_vec_pretty(&all)?)?;
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_and_an_address_are_read() {
+        for (text, address, path) in [
+            ("shop=http://127.0.0.1:8090", "127.0.0.1:8090", "/metrics"),
+            ("a.b-c_1=http://[::1]:1/", "[::1]:1", "/metrics"),
+            (
+                "shop=http://h/stats/prometheus",
+                "h:80",
+                "/stats/prometheus",
+            ),
+        ] {
+            let target = named(text).unwrap().target();
+            assert_eq!(target["targets"], json!([address]), "{text}");
+            assert_eq!(target["labels"]["__metrics_path__"], path, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_or_no_address_is_explained() {
+        for (text, why) in [
+            ("", "NAME=URL"),
+            ("shop", "NAME=URL"),
+            ("=http://h", "the name"),
+            ("a b=http://h", "the name"),
+            ("-a=http://h", "the name"),
+            ("a\u{202e}=http://h", "the name"),
+            ("shop=h:1", "a URL such as"),
+            ("shop=ftp://h", "a URL such as"),
+            ("shop=http://h?x=1", "a URL such as"),
+            ("shop=https://h", "http:// only"),
+            ("shop=http://ada:secret@h", "without a user"),
+            ("data=http://h", "is a part of"),
+        ] {
+            let said = named(text).unwrap_err();
+            assert!(said.contains(why), "{text}: {said}");
+        }
+    }
+}
