@@ -2,10 +2,10 @@
 //!
 //! So nobody is kept out by those who send nothing, or half a head; and requests that are answered leave some connections to others.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use listen::Flow;
 
 /// What a connection may take: a head, decoded and as it came, and the buffers of the server.
 const OF_ONE: u64 = 128 << 10;
@@ -24,15 +24,7 @@ pub(crate) struct Connections(Arc<All>);
 struct All {
     most: usize,
     answering: AtomicUsize,
-    waiting: Mutex<Waiting>,
-}
-
-/// Those without a request, longest first.
-#[derive(Debug, Default)]
-struct Waiting {
-    open: usize,
-    next: u64,
-    places: BTreeMap<u64, Arc<Flow>>,
+    open: Mutex<Vec<Weak<Flow>>>,
 }
 
 impl Connections {
@@ -42,7 +34,7 @@ impl Connections {
         Self(Arc::new(All {
             most: usize::try_from(most).unwrap_or(usize::MAX),
             answering: AtomicUsize::new(0),
-            waiting: Mutex::default(),
+            open: Mutex::default(),
         }))
     }
 
@@ -51,35 +43,19 @@ impl Connections {
         self.0.most
     }
 
-    /// One more. Before there are too many, the one that has waited longest ends.
-    pub fn open(&self) -> Arc<Flow> {
-        let mut waiting = self.waiting();
-        waiting.open += 1;
-        if waiting.open > self.0.most / 8 * 7
-            && let Some((_, flow)) = waiting.places.pop_first()
-        {
-            flow.close();
+    /// One more. Before there are too many, the one that has waited longest makes room.
+    pub fn add(&self, flow: &Arc<Flow>) {
+        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|other| other.strong_count() > 0);
+        if open.len() >= self.0.most / 8 * 7 {
+            let waiting = open.iter().filter_map(|other| {
+                let other = other.upgrade()?;
+                Some((other.waiting_since()?, other))
+            });
+            let longest = waiting.min_by_key(|(since, _)| *since);
+            longest.into_iter().for_each(|(_, flow)| flow.make_room());
         }
-        Arc::default()
-    }
-
-    /// One less.
-    pub fn closed(&self) {
-        self.waiting().open -= 1;
-    }
-
-    /// Waits for a head from now on.
-    pub fn wait(&self, flow: &Arc<Flow>) -> u64 {
-        let mut waiting = self.waiting();
-        waiting.next += 1;
-        let place = waiting.next;
-        waiting.places.insert(place, flow.clone());
-        place
-    }
-
-    /// Waits no more.
-    pub fn leave(&self, place: u64) {
-        self.waiting().places.remove(&place);
+        open.push(Arc::downgrade(flow));
     }
 
     /// The right to be answered, until it is dropped; `None` if too many others are.
@@ -87,13 +63,6 @@ impl Connections {
         let answering = Answering(self.clone());
         let others = self.0.answering.fetch_add(1, Ordering::Relaxed);
         (others < self.0.most / 4 * 3).then_some(answering)
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.0
-            .waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -107,80 +76,6 @@ impl Drop for Answering {
     }
 }
 
-/// What a connection and its requests tell each other.
-#[derive(Debug, Default)]
-pub(crate) struct Flow(Mutex<State>);
-
-#[derive(Debug, Default)]
-struct State {
-    /// A head was handed on, and its request has not begun: the one before it is still being answered.
-    has_next: bool,
-    is_too_large: bool,
-    /// The answer to a request is still being worked out or read.
-    is_answered: bool,
-    is_closed: bool,
-    reader: Option<Waker>,
-}
-
-impl Flow {
-    /// A head goes to the server, or what stands in for one that is too large.
-    pub fn handed_on(&self, is_too_large: bool) {
-        let mut state = self.state();
-        state.has_next = true;
-        state.is_too_large = is_too_large;
-    }
-
-    /// Its request begins. Returns whether the head was too large.
-    pub fn begin(&self) -> bool {
-        self.change(|state| {
-            state.has_next = false;
-            state.is_answered = true;
-            state.is_too_large
-        })
-    }
-
-    /// Its answer has been read; the reader may wait for a head.
-    pub fn end(&self) {
-        self.change(|state| state.is_answered = false);
-    }
-
-    /// Whether a request is still being answered.
-    pub fn is_answered(&self) -> bool {
-        self.state().is_answered
-    }
-
-    /// Whether the next head has to wait; then the reader is woken when it has not any more.
-    pub fn is_held_up(&self, cx: &Context<'_>) -> bool {
-        let mut state = self.state();
-        state.reader = Some(cx.waker().clone());
-        state.has_next
-    }
-
-    /// Nothing more is read.
-    fn close(&self) {
-        self.change(|state| state.is_closed = true);
-    }
-
-    /// Changes the state, and wakes the reader to look at it.
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let mut state = self.state();
-        let result = change(&mut state);
-        let reader = state.reader.take();
-        drop(state);
-        reader.into_iter().for_each(Waker::wake);
-        result
-    }
-
-    /// Whether nothing more is read.
-    pub fn is_closed(&self) -> bool {
-        self.state().is_closed
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,23 +84,20 @@ mod tests {
     fn who_waited_longest_makes_room() {
         let all = Connections::new(8 << 20);
         assert_eq!(all.most(), 272);
-        let flows: Vec<Arc<Flow>> = (0..238).map(|_| all.open()).collect();
-        let places: Vec<u64> = flows.iter().map(|flow| all.wait(flow)).collect();
-        all.leave(places[0]);
-        assert!(flows.iter().all(|flow| !flow.is_closed()));
-        all.open();
-        let closed: Vec<bool> = flows.iter().map(|flow| flow.is_closed()).collect();
-        assert_eq!(closed[..3], [false, true, false], "the first has a request");
+        let mut flows: Vec<Arc<Flow>> = Vec::new();
+        let mut add = || {
+            let flow = Arc::default();
+            all.add(&flow);
+            flows.push(flow);
+            let makes_room = |flow: &Arc<Flow>| flow.waiting_since().is_none();
+            flows.iter().filter(|flow| makes_room(flow)).count()
+        };
+        assert!((0..238).all(|_| add() == 0));
+        assert_eq!((add(), add()), (1, 2));
+        assert!(flows[..2].iter().all(|flow| flow.waiting_since().is_none()));
+        drop(flows);
+        all.add(&Arc::default());
         assert_eq!(Connections::new(1 << 40).most(), 768);
-    }
-
-    #[test]
-    fn a_flow_is_answered_until_its_answer_ends() {
-        let flow = Flow::default();
-        flow.handed_on(false);
-        assert!(!flow.begin() && flow.is_answered());
-        flow.end();
-        assert!(!flow.is_answered());
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
@@ -15,8 +14,7 @@ use actix_web::{Error, HttpResponse, web};
 use listen::{Host, Hosts, Refusal};
 
 use crate::answer::problem;
-use crate::connection::MAX_HEAD;
-use crate::connections::{Answering, Connections, Flow};
+use crate::connections::{Answering, Connections};
 use crate::cors::{self, Origins};
 use crate::counters::Counters;
 
@@ -51,10 +49,13 @@ pub(crate) async fn guard(
         .as_ref()
         .and_then(|doors| doors.origins.allowed(request.head()));
     let is_api = is_api(request.path());
-    let mut turn = Turn(request.conn_data::<Arc<Flow>>().cloned(), None);
-    let mut response = match turn.begin(&request) {
-        Err((status, why)) => request.into_response(problem(status, &why)),
-        Ok(()) => match doors.and_then(|doors| doors.refusal(request.head())) {
+    let answering = answering(&request);
+    let mut response = match &answering {
+        Err(Busy) => request.into_response(problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many requests at once: try again",
+        )),
+        Ok(_) => match doors.and_then(|doors| doors.refusal(request.head())) {
             Some(refusal) => request.into_response(refusal),
             None if origin.is_some() && cors::is_preflight(request.head()) => {
                 let answer = cors::preflight(request.head());
@@ -70,24 +71,30 @@ pub(crate) async fn guard(
     if let Some(origin) = origin {
         cors::allow(response.headers_mut(), origin);
     }
-    Ok(response.map_body(|_, body| Held { body, _turn: turn }.boxed()))
-}
-
-/// A request's turn, which lasts until its answer has been read.
-struct Turn(Option<Arc<Flow>>, Option<Answering>);
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        if let Some(flow) = &self.0 {
-            flow.end();
+    let answering = answering.unwrap_or_default();
+    Ok(response.map_body(|_, body| {
+        Held {
+            body,
+            _answering: answering,
         }
-    }
+        .boxed()
+    }))
 }
 
-/// An answer that keeps its turn.
+/// Too many requests are being answered.
+struct Busy;
+
+/// The right to be answered. Those who ask whether it lives do not count.
+fn answering(request: &ServiceRequest) -> Result<Option<Answering>, Busy> {
+    let all = request.app_data::<web::Data<Connections>>();
+    let all = all.filter(|_| !matches!(request.path(), "/ready" | "/live"));
+    all.map(|all| all.answer().ok_or(Busy)).transpose()
+}
+
+/// An answer that counts until it has been read.
 struct Held {
     body: BoxBody,
-    _turn: Turn,
+    _answering: Option<Answering>,
 }
 
 impl MessageBody for Held {
@@ -102,26 +109,6 @@ impl MessageBody for Held {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         Pin::new(&mut self.body).poll_next(cx)
-    }
-}
-
-impl Turn {
-    /// Begins, if the request may be answered: its head was handed on, and there are not too many others.
-    fn begin(&mut self, request: &ServiceRequest) -> Result<(), (StatusCode, String)> {
-        if self.0.as_ref().is_some_and(|flow| flow.begin()) {
-            let why = format!("the head of the request is larger than {MAX_HEAD} bytes");
-            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            return Err((status, why));
-        }
-        // Those who ask whether it lives do not count.
-        let all = request.app_data::<web::Data<Connections>>();
-        let Some(all) = all.filter(|_| !matches!(request.path(), "/ready" | "/live")) else {
-            return Ok(());
-        };
-        self.1 = all.answer();
-        let why = "too many requests at once: try again";
-        let busy = || (StatusCode::SERVICE_UNAVAILABLE, why.to_owned());
-        self.1.is_some().then_some(()).ok_or_else(busy)
     }
 }
 

@@ -3,7 +3,6 @@
 mod answer;
 mod body;
 mod budget;
-mod connection;
 mod connections;
 mod cors;
 mod counters;

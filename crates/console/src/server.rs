@@ -1,31 +1,25 @@
 //! Binds, runs and stops the console.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use actix_http::{HttpService, KeepAlive, Protocol, Request};
-use actix_service::{ServiceFactoryExt, map_config};
-use actix_web::body::MessageBody;
-use actix_web::dev::{
-    AppConfig, Server, ServerHandle, ServiceFactory, ServiceResponse, fn_service,
-};
-use actix_web::http::StatusCode;
+use actix_web::dev::{Server, ServerHandle};
 use actix_web::http::header::{ALLOW, HeaderValue};
+use actix_web::http::{KeepAlive, StatusCode};
 use actix_web::middleware::from_fn;
-use actix_web::{App, Error, HttpRequest, HttpResponse, web};
+use actix_web::{App, HttpRequest, HttpResponse, web};
 use anyhow::{Context, Result};
-use listen::StopSignals;
+use listen::{Gate, Http, StopSignals};
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::answer::Answers;
 use crate::budget::Budget;
-use crate::connection::Connection;
 use crate::connections::Connections;
 use crate::counters::Counters;
 use crate::guard::{Doors, guard};
-use crate::ingest::{Gate, Sink};
+use crate::ingest::{self, Sink};
 use crate::scrape::{Scraper, Targets};
 use crate::series::SeriesStore;
 use crate::settings::Settings;
@@ -43,11 +37,15 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection that ends waits for its client to take the last bytes.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+const HTTP: Http = Http {
+    keep_alive: KeepAlive::Timeout(HEAD_TIMEOUT),
+    head_timeout: HEAD_TIMEOUT,
+    last_words: LAST_WORDS,
+    half_closed: true,
+};
+
 /// Threads of each worker for decoding and answers, however few processors there are: many wait for their turn.
 const MAX_THREADS: usize = 512;
-
-/// A connection ends when its reader has taken nothing for so long, and with it the answer that waits.
-const READER_GONE_MS: u32 = 10_000;
 
 /// How long requests may go on after the end is called for.
 const DRAIN_SECONDS: u64 = 2;
@@ -141,9 +139,6 @@ fn bind(settings: &Settings, shared: &Scraper) -> Result<(Server, SocketAddr)> {
             settings.listen
         )
     })?;
-    // Accepted connections inherit it.
-    rustix::net::sockopt::set_tcp_user_timeout(&listener, READER_GONE_MS)
-        .context("the listener takes no time-out")?;
     let address = listener
         .local_addr()
         .context("the listener has no address")?;
@@ -151,7 +146,7 @@ fn bind(settings: &Settings, shared: &Scraper) -> Result<(Server, SocketAddr)> {
         store: store.clone(),
         series: series.clone(),
         counters: counters.clone(),
-        gate: Gate::new(budget.clone(), settings.max_body_bytes),
+        gate: ingest::Gate::new(budget.clone(), settings.max_body_bytes),
     });
     let sources = web::Data::new(Sources {
         store: store.clone(),
@@ -192,55 +187,16 @@ fn bind(settings: &Settings, shared: &Scraper) -> Result<(Server, SocketAddr)> {
             .configure(crate::routes)
             .default_service(web::to(nothing_here))
     };
-    let server = serve(listener, connections, app).context("the listener cannot be used")?;
-    Ok((server, address))
-}
-
-/// As `HttpServer` of actix-web does it, but for what the server reads: that comes through a [`Connection`].
-fn serve<A, S, B>(
-    listener: TcpListener,
-    connections: Connections,
-    app: impl Fn() -> A + Send + Clone + 'static,
-) -> std::io::Result<Server>
-where
-    A: actix_service::IntoServiceFactory<S, Request>,
-    S: ServiceFactory<Request, Config = AppConfig, Response = ServiceResponse<B>, Error = Error>,
-    S: 'static,
-    S::InitError: std::fmt::Debug,
-    B: MessageBody + 'static,
-{
-    let server = Server::build();
-    let stopping = server.graceful_shutdown_signal();
-    let most = connections.most().div_ceil(WORKERS);
-    let service = move || {
-        let (stopping, connections) = (stopping.clone(), connections.clone());
-        let http = HttpService::build()
-            .keep_alive(KeepAlive::Timeout(HEAD_TIMEOUT))
-            .client_request_timeout(HEAD_TIMEOUT)
-            .client_disconnect_timeout(LAST_WORDS)
-            .graceful_shutdown_signal(move || {
-                let stopping = stopping.clone();
-                async move { stopping.notified().await }
-            })
-            .on_connect_ext(|connection: &Connection, data| {
-                data.insert(connection.flow().clone());
-            })
-            .finish(map_config(app(), |()| AppConfig::default()));
-        fn_service(move |io: TcpStream| {
-            let peer = io.peer_addr().ok();
-            let connection = Connection::new(io, &connections);
-            async move { Ok((connection, Protocol::Http1, peer)) }
-        })
-        .and_then(http)
-    };
-    let server = server
+    let server = Server::build()
         .workers(WORKERS)
         .worker_max_blocking_threads(MAX_THREADS)
-        .max_concurrent_connections(most)
+        .max_concurrent_connections(connections.most().div_ceil(WORKERS))
         .disable_signals()
-        .shutdown_timeout(DRAIN_SECONDS)
-        .listen("console", listener, service)?;
-    Ok(server.run())
+        .shutdown_timeout(DRAIN_SECONDS);
+    let connected = move |gate: &Gate<TcpStream>, _: &mut _| connections.add(gate.flow());
+    let server = listen::serve(server, HTTP, listener, connected, app);
+    let server = server.context("the listener cannot be used")?;
+    Ok((server, address))
 }
 
 /// No such path, or not by this method.

@@ -9,7 +9,6 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use actix_web::body::MessageBody;
@@ -63,10 +62,6 @@ pub(crate) struct Connection {
     waiting_since: Cell<Option<Instant>>,
     /// It is late from then on, as its bytes come in.
     due: Cell<Instant>,
-    /// An answer is not written yet.
-    owed: Cell<bool>,
-    /// Waits for its turn.
-    waker: RefCell<Option<Waker>>,
     /// Has shown that it may bring alerts.
     admitted: Cell<bool>,
     /// Of the body that is under way.
@@ -81,8 +76,6 @@ impl Connection {
         Self {
             waiting_since: Cell::new(Some(Instant::now())),
             due: Cell::new(Instant::now() + PAUSE),
-            owed: Cell::new(false),
-            waker: RefCell::new(None),
             admitted: Cell::new(false),
             bytes: Cell::new(0),
             certified: Cell::new(false),
@@ -109,7 +102,6 @@ impl Connection {
     fn wait(&self) {
         self.waiting_since.set(Some(Instant::now()));
         self.due.set(Instant::now() + PAUSE);
-        self.wake();
     }
 
     /// It is our turn.
@@ -130,36 +122,6 @@ impl Connection {
         if count > 0 {
             self.due.set(due.min(now + MOST_GAIN));
         }
-    }
-
-    /// All that was to be written is.
-    pub(crate) fn written(&self) {
-        if self.owed.replace(false) {
-            self.wake();
-        }
-    }
-
-    /// Ready when it is the client's turn to bring something: it has read what was answered.
-    pub(crate) fn poll_turn(&self, cx: &Context<'_>) -> Poll<()> {
-        let is_ours = self.waiting_since.get().is_none();
-        self.poll_when(!is_ours && !self.owed.get(), cx)
-    }
-
-    /// Resolves when the answer before is written.
-    async fn has_read(&self) {
-        std::future::poll_fn(|cx| self.poll_when(!self.owed.get(), cx)).await;
-    }
-
-    fn poll_when(&self, is_ready: bool, cx: &Context<'_>) -> Poll<()> {
-        if is_ready {
-            return Poll::Ready(());
-        }
-        self.waker.replace(Some(cx.waker().clone()));
-        Poll::Pending
-    }
-
-    fn wake(&self) {
-        self.waker.take().into_iter().for_each(Waker::wake);
     }
 
     /// Since when it is late; `None` while it is not.
@@ -231,13 +193,11 @@ impl Connections {
     ) -> Result<ServiceResponse<B>, Error> {
         let connection = self.of(&request);
         if let Some(connection) = &connection {
-            connection.has_read().await;
             connection.answer();
         }
         let response = next.call(request).await;
         if let Some(connection) = connection {
             connection.bytes.set(0);
-            connection.owed.set(true);
             connection.wait();
         }
         response

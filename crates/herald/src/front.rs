@@ -13,6 +13,7 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::AppConfig;
 use actix_web::rt::{System, spawn};
 use anyhow::{Context, Result};
+use listen::Gate;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
@@ -30,6 +31,10 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// How long requests under way may take at the end.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// The kernel would keep megabytes of what a client does not read, which count as memory of the container; and each answer
+/// among them would be made before anybody else has a turn.
+const UNREAD: usize = 64 << 10;
 
 /// Pause when no connection can be accepted: there are no file descriptors left, for example.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -74,16 +79,23 @@ where
     listener
         .set_nonblocking(true)
         .context("the listener cannot be used")?;
+    // Accepted connections inherit it.
+    rustix::net::sockopt::set_socket_send_buffer_size(&listener, UNREAD)
+        .context("the listener takes no buffer size")?;
     let (stop, stopping) = watch::channel(false);
     let (end, ended) = oneshot::channel();
     let serve = move || {
         System::new().block_on(async {
             let connections = Rc::new(Connections::default());
-            let app = map_config(app(connections.clone()), |()| AppConfig::default())
+            let app = listen::in_turn(app(connections.clone()));
+            let app = map_config(app, |()| AppConfig::default())
                 .map_err(|error| Response::<BoxBody>::from(error.into()));
             let service = HttpService::build()
                 .client_request_timeout(HEAD)
                 .client_disconnect_timeout(LINGER)
+                .on_connect_ext(|gate: &Gate<Box<dyn Wire>>, data| {
+                    data.insert(gate.flow().clone());
+                })
                 .finish(app);
             match service.new_service(()).await {
                 Ok(handler) => serve(listener, tls, handler, &connections, stopping).await,
@@ -106,7 +118,7 @@ async fn serve<H>(
     connections: &Rc<Connections>,
     mut stopping: watch::Receiver<bool>,
 ) where
-    H: Service<(Box<dyn Wire>, Protocol, Option<SocketAddr>)> + 'static,
+    H: Service<(Gate<Box<dyn Wire>>, Protocol, Option<SocketAddr>)> + 'static,
 {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
@@ -160,7 +172,7 @@ async fn accept(listener: &TcpListener, connections: &Rc<Connections>) -> (TcpSt
 
 async fn one<H>(handler: Rc<H>, tls: Option<TlsAcceptor>, socket: TcpStream, place: Place)
 where
-    H: Service<(Box<dyn Wire>, Protocol, Option<SocketAddr>)>,
+    H: Service<(Gate<Box<dyn Wire>>, Protocol, Option<SocketAddr>)>,
 {
     socket.set_nodelay(true).ok();
     let peer = socket.peer_addr().ok();
@@ -176,7 +188,8 @@ where
         },
     };
     // How a connection ends is its client's affair.
-    handler.call((wire, Protocol::Http1, peer)).await.ok();
+    let gate = Gate::new(wire);
+    handler.call((gate, Protocol::Http1, peer)).await.ok();
 }
 
 async fn encrypted(tls: &TlsAcceptor, socket: Watched, place: &Place) -> io::Result<Box<dyn Wire>> {

@@ -1,12 +1,21 @@
-//! What every listener has in common, in services, herald and console: how long its queue is, whom it answers, `HEAD`,
-//! and when its process stops.
+//! What every listener has in common, in services, herald and console: how long its queue is, how much it reads ahead, whom it
+//! answers, `HEAD`, and when its process stops.
 
+mod flow;
+mod gate;
+mod head;
 mod hosts;
 mod method;
+mod serve;
 mod socket;
 mod stop;
+mod turns;
 
+pub use flow::Flow;
+pub use gate::Gate;
 pub use hosts::{Host, Hosts, Refusal};
 pub use method::head_as_get;
+pub use serve::{Http, serve};
 pub use socket::bind;
 pub use stop::StopSignals;
+pub use turns::in_turn;

@@ -3,10 +3,12 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_web::dev::{Extensions, Server};
 use actix_web::http::KeepAlive;
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Responder, web};
+use actix_web::rt::net::TcpStream;
+use actix_web::{App, HttpRequest, HttpResponse, Responder, web};
+use listen::{Gate, Http};
 use serde_json::json;
 use telemetry::{LogLevel, Metrics};
 use tokio::sync::OnceCell;
@@ -22,6 +24,15 @@ use crate::serving::Connections;
 
 /// How long an operator's request may take to arrive, and to be answered.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One request per connection: a scraper that sends its next one just as an idle connection is closed, because the process is
+/// replaced, would get no answer. In the queue of new connections it waits for one.
+const HTTP: Http = Http {
+    keep_alive: KeepAlive::Disabled,
+    head_timeout: Duration::from_secs(5),
+    last_words: Duration::from_secs(1),
+    half_closed: true,
+};
 
 /// What the private listener shows. The faults follow once the service is built.
 pub(crate) struct Admin {
@@ -56,7 +67,7 @@ pub(crate) fn serve(
     connections: Connections,
 ) -> std::io::Result<Server> {
     let admin = web::Data::from(admin);
-    let server = HttpServer::new(move || {
+    let app = move || {
         let doors = doors.clone();
         let mut app = App::new()
             .app_data(admin.clone())
@@ -69,18 +80,14 @@ pub(crate) fn serve(
             .wrap(from_fn(move |request, next| {
                 doors::enter(Some(doors.clone()), request, next)
             }))
-    });
-    Ok(server
-        .on_connect(move |_, data| connections.count(data))
+    };
+    let connected = move |_: &Gate<TcpStream>, data: &mut Extensions| connections.count(data);
+    let server = Server::build()
         .workers(1)
-        .max_connections(256)
-        // One request per connection: a scraper that sends its next one just as an idle connection is closed, because the
-        // process is replaced, would get no answer. In the queue of new connections it waits for one.
-        .keep_alive(KeepAlive::Disabled)
+        .max_concurrent_connections(256)
         .disable_signals()
-        .shutdown_timeout(1)
-        .listen(listener)?
-        .run())
+        .shutdown_timeout(1);
+    listen::serve(server, HTTP, listener, connected, app)
 }
 
 async fn live() -> impl Responder {

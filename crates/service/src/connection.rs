@@ -1,5 +1,4 @@
 //! The socket below a request, for faults that happen below HTTP.
-use std::any::Any;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -28,10 +27,7 @@ impl Socket {
 }
 
 /// Keeps a second descriptor of each connection; it is closed together with the connection.
-pub(crate) fn keep(connection: &dyn Any, data: &mut Extensions) {
-    let Some(stream) = connection.downcast_ref::<TcpStream>() else {
-        return;
-    };
+pub(crate) fn keep(stream: &TcpStream, data: &mut Extensions) {
     match stream.as_fd().try_clone_to_owned() {
         Ok(descriptor) => {
             data.insert(Socket(Arc::new(descriptor)));

@@ -2,8 +2,10 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use actix_web::HttpServer;
-use actix_web::dev::Server;
+use actix_web::dev::{Extensions, Server};
+use actix_web::http::KeepAlive;
+use actix_web::rt::net::TcpStream;
+use listen::{Gate, Http};
 
 use crate::blueprint::Configure;
 use crate::routes::{self, Routes};
@@ -11,11 +13,14 @@ use crate::serving::Connections;
 use crate::settings::Settings;
 use crate::{connection, middleware};
 
-/// How long an idle connection is kept. Clients should close theirs earlier, so as not to send into a closed one.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
-/// How long a client may take to send the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// An idle connection is kept for long: clients should close theirs earlier, so as not to send into a closed one. A client
+/// that hangs up cancels its request, instead of being served for nothing.
+const HTTP: Http = Http {
+    keep_alive: KeepAlive::Timeout(Duration::from_secs(75)),
+    head_timeout: Duration::from_secs(5),
+    last_words: Duration::from_secs(1),
+    half_closed: false,
+};
 
 /// Connections that one worker holds before it stops accepting.
 const MAX_CONNECTIONS: usize = 4096;
@@ -44,26 +49,20 @@ impl Public {
         } = self;
         routes::declare(&routes());
         let doors = settings.http_doors.clone();
-        let server = HttpServer::new(move || {
-            middleware::application(routes(), &configure, request_timeout, doors.clone())
-        });
-        Ok(server
-            .on_connect(move |socket, data| {
-                connections.count(data);
-                if keep_sockets {
-                    connection::keep(socket, data);
-                }
-            })
+        let app =
+            move || middleware::application(routes(), &configure, request_timeout, doors.clone());
+        let connected = move |gate: &Gate<TcpStream>, data: &mut Extensions| {
+            connections.count(data);
+            if keep_sockets {
+                connection::keep(gate.io(), data);
+            }
+        };
+        let server = Server::build()
             .workers(settings.workers)
-            .max_connections(MAX_CONNECTIONS)
-            .keep_alive(KEEP_ALIVE)
-            .client_request_timeout(HEAD_TIMEOUT)
-            // A client that hangs up cancels its request, instead of being served for nothing.
-            .h1_allow_half_closed(false)
+            .max_concurrent_connections(MAX_CONNECTIONS)
             // Signals are ours; the drain deadline is enforced in `run`, this is only not to cut it short.
             .disable_signals()
-            .shutdown_timeout(settings.drain_timeout.as_secs() + 1)
-            .listen(listener)?
-            .run())
+            .shutdown_timeout(settings.drain_timeout.as_secs() + 1);
+        listen::serve(server, HTTP, listener, connected, app)
     }
 }

@@ -102,6 +102,46 @@ async fn requests_leave_some_connections_to_others() {
     }
 }
 
+/// Opens connections that send nothing, and waits until both workers know that there are too many.
+async fn crowd(console: &Running) -> Vec<TcpStream> {
+    let mut others = Vec::new();
+    for _ in 0..38 {
+        others.push(connect(console, "").await);
+    }
+    for _ in 0..2 {
+        let mut known = connect(console, READY).await;
+        known.read_exact(&mut [0; 15]).await.expect("an answer");
+        others.push(known);
+    }
+    others
+}
+
+#[tokio::test]
+async fn who_has_just_connected_does_not_make_room_at_once() {
+    let console = small();
+    let head = "POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{";
+    let mut busy = Vec::new();
+    for _ in 0..MANY {
+        busy.push(connect(&console, head).await);
+    }
+    let start = Instant::now();
+    loop {
+        let mut late = connect(&console, "").await;
+        let connected = Instant::now();
+        let _others = crowd(&console).await;
+        let sent = late.write_all(READY.as_bytes()).await;
+        // Where the machine pauses for longer than a client is given, it says nothing.
+        let is_soon = connected.elapsed() < Duration::from_millis(80);
+        let answer = timeout(PATIENCE, late.read(&mut [0; 15])).await;
+        if is_soon {
+            sent.expect("room");
+            assert_eq!(answer.expect("in time").expect("no reset"), 15);
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "it was never soon enough");
+    }
+}
+
 #[tokio::test]
 async fn a_large_head_is_431_and_says_how_large_it_may_be() {
     let console = Running::start();

@@ -1,11 +1,12 @@
 //! What ends a request from outside: uploads that do not end, bursts, signals.
 
 use serde_json::json;
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::{SERVER, raw, role, status_of};
 use crate::harness::{
-    Capture, Child, HANG, Receiver, Signal, Stack, Status, database, eventually, omnitrace,
+    Capture, Child, HANG, Receiver, Signal, Stack, Status, database, eventually, http, omnitrace,
 };
 
 #[tokio::test]
@@ -106,6 +107,43 @@ async fn a_burst_waits_in_the_queue_of_connections() {
         reply.status().is_success().then_some(())
     })
     .await;
+    stack.stop().await;
+}
+
+/// Asks for much in one go, with a small buffer for what comes back, and reads nothing.
+async fn read_nothing(address: &str, path: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(2048).expect("a small buffer");
+    let address = address.parse().expect("an address");
+    let mut stream = socket.connect(address).await.expect("accepted");
+    let requests = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").repeat(2000);
+    stream.write_all(requests.as_bytes()).await.expect("room");
+    stream
+}
+
+/// Of a service that takes 35 MiB at rest, in a build for tests.
+#[tokio::test]
+async fn answers_that_nobody_reads_fill_no_memory_of_a_service() {
+    let stack = Stack::builder().only(&["downstream"]).start().await;
+    let at_rest = stack.peak_kib("downstream");
+    let doors = [
+        (stack.url("downstream"), "/nowhere"),
+        (stack.admin_url("downstream"), "/metrics"),
+    ];
+    let mut silent = Vec::new();
+    for (url, path) in &doors {
+        for _ in 0..60 {
+            silent.push(read_nothing(url.trim_start_matches("http://"), path).await);
+        }
+    }
+    // Others are answered beside them.
+    for (url, path) in doors.iter().cycle().take(20) {
+        let answer = http().get(format!("{url}{path}")).send().await;
+        answer.expect("an answer");
+    }
+    let more = stack.peak_kib("downstream") - at_rest;
+    assert!(more < 24 << 10, "{more} KiB more than {at_rest}");
+    drop(silent);
     stack.stop().await;
 }
 

@@ -121,6 +121,11 @@ impl Stack {
         self.service(service).child.pid()
     }
 
+    /// The most memory that a service has had, in KiB.
+    pub fn peak_kib(&self, service: &str) -> u64 {
+        self.service(service).child.peak_kib()
+    }
+
     /// A service's log so far: the JSON lines of its stdout.
     pub fn log_lines(&self, service: &str) -> Vec<serde_json::Value> {
         self.service(service).child.json_lines()

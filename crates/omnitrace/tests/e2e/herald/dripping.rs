@@ -169,6 +169,47 @@ async fn connections_that_drip_lock_nobody_out_and_fill_no_memory() {
     assert!(herald.child.terminate().await.success());
 }
 
+/// Asks for much in one go and reads nothing; comes again when it is cut.
+async fn read_nothing(address: String, asked: Arc<AtomicUsize>) {
+    let requests = "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(400);
+    loop {
+        if let Some(mut stream) = connect([127, 0, 0, 1], &address).await
+            && stream.write_all(requests.as_bytes()).await.is_ok()
+        {
+            asked.fetch_add(1, Ordering::Relaxed);
+            while stream.try_write(b"\n").is_ok() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn answers_that_nobody_reads_fill_no_memory() {
+    let state = tempfile::tempdir().unwrap();
+    let mut herald = Herald::start(state.path(), &[]).await;
+    let address = herald.url.trim_start_matches("http://").to_owned();
+    let at_rest = herald.child.peak_kib();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let mut readers = tokio::task::JoinSet::new();
+    for _ in 0..128 {
+        readers.spawn(read_nothing(address.clone(), asked.clone()));
+    }
+    eventually("they are there", async || {
+        (asked.load(Ordering::Relaxed) > 256).then_some(())
+    })
+    .await;
+    for number in 0..10 {
+        let payload = alert(&format!("Alert{number}"), "firing");
+        bring(&http(), &herald.url, &payload).await;
+    }
+    readers.shutdown().await;
+    let more = herald.child.peak_kib() - at_rest;
+    assert!(more < MEMORY, "{more} KiB more than {at_rest}");
+    assert!(herald.child.terminate().await.success());
+}
+
 /// From an address of the loopback network, with a small buffer for what comes back.
 async fn connect(from: [u8; 4], address: &str) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().ok()?;

@@ -1,0 +1,292 @@
+//! What lies between a connection and the HTTP server: a request's head is gathered here and handed on whole, and only when
+//! the answer to the one before is written.
+//!
+//! Left to itself the server keeps 128 KiB of an unfinished head for each connection, parses it again for each packet, and decodes
+//! whatever requests came behind one that is not answered yet: 128 KiB of them take 20 MiB. What it answers without a body it
+//! writes into memory, however much of that is unread.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use actix_web::web::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep_until};
+
+use crate::flow::Flow;
+use crate::head::{Follows, end_of_head, follows};
+
+/// The largest head.
+pub(crate) const MAX_HEAD: usize = 32 << 10;
+
+/// The longest line that tells the size of a chunk.
+const MAX_CHUNK_LINE: usize = 1 << 10;
+
+/// What is read at once, and handed on before other connections have their turn.
+const PIECE: usize = 16 << 10;
+
+/// Handed on in place of a head that is too large; see [`crate::in_turn`].
+const STAND_IN: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
+
+/// What comes next.
+#[derive(Debug, PartialEq, Eq)]
+enum Stage {
+    Head,
+    /// Of a body in chunks: the size of one.
+    Chunk,
+    /// The lines behind the last chunk.
+    Trailer,
+    /// Nothing that is read.
+    Over,
+}
+
+/// A connection as the server sees it.
+#[derive(Debug)]
+pub struct Gate<T> {
+    io: T,
+    flow: Arc<Flow>,
+    /// Of what the server wrote last, something waits for the client to read.
+    is_unread: bool,
+    /// Fires when the connection has to make room.
+    end: Option<Pin<Box<Sleep>>>,
+    stage: Stage,
+    /// What came and is not handed on yet, and how much of it cannot end a head.
+    came: BytesMut,
+    searched: usize,
+    /// So many of the next bytes are handed on as they come.
+    open: u64,
+    /// Handed on in this turn.
+    given: usize,
+}
+
+impl<T> Gate<T> {
+    /// In front of `io`.
+    pub fn new(io: T) -> Self {
+        Self {
+            io,
+            flow: Arc::default(),
+            is_unread: false,
+            end: None,
+            stage: Stage::Head,
+            came: BytesMut::new(),
+            searched: 0,
+            open: 0,
+            given: 0,
+        }
+    }
+
+    /// What its requests know of it: the data of the connection have to hold this.
+    pub fn flow(&self) -> &Arc<Flow> {
+        &self.flow
+    }
+
+    /// What lies behind it.
+    pub fn io(&self) -> &T {
+        &self.io
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Gate<T> {
+    /// Hands on what may be.
+    fn hand_on(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.given >= PIECE {
+            self.given = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let open = usize::try_from(self.open).unwrap_or(usize::MAX);
+        let most = open.min(PIECE).min(out.remaining());
+        let count = match self.came.is_empty() {
+            false => {
+                let count = most.min(self.came.len());
+                out.put_slice(&self.came[..count]);
+                self.came.advance(count);
+                count
+            }
+            true => {
+                let mut part = ReadBuf::new(out.initialize_unfilled_to(most));
+                if Pin::new(&mut self.io)
+                    .poll_read(cx, &mut part)?
+                    .is_pending()
+                {
+                    return self.wait(cx);
+                }
+                let count = part.filled().len();
+                out.advance(count);
+                count
+            }
+        };
+        if self.came.is_empty() {
+            self.came = BytesMut::new();
+        }
+        self.open -= count as u64;
+        self.given += count;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads some more; `false` at the end.
+    fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut room = [0; 4 << 10];
+        let mut part = ReadBuf::new(&mut room);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut part))?;
+        self.came.extend_from_slice(part.filled());
+        Poll::Ready(Ok(!part.filled().is_empty()))
+    }
+
+    /// Finds out what may be handed on next; `false` if more has to come first.
+    fn proceed(&mut self) -> bool {
+        match self.stage {
+            Stage::Head => self.head(),
+            Stage::Chunk => self.chunk(),
+            Stage::Trailer => self.trailer(),
+            Stage::Over => false,
+        }
+    }
+
+    fn head(&mut self) -> bool {
+        while let Some(end) = end_of_head(&self.came, self.searched) {
+            self.searched = end;
+            if end > MAX_HEAD {
+                break;
+            }
+            if let Some(follows) = follows(&self.came[..end]) {
+                self.open = end as u64;
+                match follows {
+                    Follows::Head => {}
+                    Follows::Bytes(count) => self.open = self.open.saturating_add(count),
+                    Follows::Chunks => self.stage = Stage::Chunk,
+                    Follows::Nothing => self.stage = Stage::Over,
+                }
+                self.head_is_there(false);
+                return true;
+            }
+        }
+        self.searched = self.searched.max(self.came.len().saturating_sub(2));
+        if self.came.len() <= MAX_HEAD {
+            return false;
+        }
+        self.came = STAND_IN.into();
+        self.open = STAND_IN.len() as u64;
+        self.stage = Stage::Over;
+        self.head_is_there(true);
+        true
+    }
+
+    fn head_is_there(&mut self, is_too_large: bool) {
+        self.searched = 0;
+        self.flow.handed_on(is_too_large);
+    }
+
+    fn chunk(&mut self) -> bool {
+        let line = &self.came[..self.came.len().min(MAX_CHUNK_LINE)];
+        match httparse::parse_chunk_size(line) {
+            Ok(httparse::Status::Complete((end, 0))) => {
+                self.open = end as u64;
+                self.stage = Stage::Trailer;
+            }
+            Ok(httparse::Status::Complete((end, size))) => {
+                self.open = size.saturating_add(end as u64 + 2);
+            }
+            Ok(httparse::Status::Partial) if line.len() < MAX_CHUNK_LINE => return false,
+            // The server says what is wrong with it.
+            Ok(httparse::Status::Partial) | Err(_) => self.give_up(),
+        }
+        true
+    }
+
+    fn trailer(&mut self) -> bool {
+        match self.came.iter().position(|byte| *byte == b'\n') {
+            Some(end) => {
+                self.open = end as u64 + 1;
+                if matches!(self.came[..end], [] | [b'\r']) {
+                    self.stage = Stage::Head;
+                }
+                true
+            }
+            None if self.came.len() < MAX_CHUNK_LINE => false,
+            None => {
+                self.give_up();
+                true
+            }
+        }
+    }
+
+    fn give_up(&mut self) {
+        self.open = self.came.len() as u64;
+        self.stage = Stage::Over;
+    }
+
+    /// Reads nothing now; ends when the connection has to make room.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(ends_at) = self.flow.ends_at() else {
+            return Poll::Pending;
+        };
+        let end = self
+            .end
+            .get_or_insert_with(|| Box::pin(sleep_until(ends_at)));
+        end.as_mut().reset(ends_at);
+        end.as_mut().poll(cx).map(Ok)
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            if this.open > 0 {
+                return this.hand_on(cx, out);
+            }
+            this.flow.watch(cx);
+            let is_held_up = this.is_unread || this.flow.is_answered();
+            match this.stage {
+                // Whoever hangs up is only noticed by reading.
+                Stage::Head if is_held_up && !this.came.is_empty() => return this.wait(cx),
+                Stage::Head if is_held_up => {}
+                // An end would end the request.
+                Stage::Over if is_held_up => return Poll::Pending,
+                Stage::Over => return Poll::Ready(Ok(())),
+                _ => {
+                    if this.proceed() {
+                        continue;
+                    }
+                }
+            }
+            match this.fill(cx)? {
+                Poll::Ready(true) => {}
+                Poll::Ready(false) => return Poll::Ready(Ok(())),
+                Poll::Pending => return this.wait(cx),
+            }
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.is_unread |= written.is_pending();
+        written
+    }
+
+    /// The server does this when it has written all that it has.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        if std::mem::replace(&mut self.is_unread, flushed.is_pending()) && flushed.is_ready() {
+            // The next head may go on.
+            cx.waker().wake_by_ref();
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
