@@ -16,6 +16,7 @@ mod faults;
 mod handlers;
 mod listener;
 mod locks;
+mod metrics;
 mod orders;
 mod outbox;
 mod release;
@@ -25,6 +26,7 @@ mod store;
 mod sweeper;
 
 pub use dead_letters::DeadLetters;
+pub use metrics::METRICS;
 pub use rows::DeadLetter;
 pub use settings::Settings;
 
@@ -43,7 +45,7 @@ pub fn run() -> anyhow::Result<()> {
     let env = Env::process();
     let settings = Settings::from_env(&env)?;
     let own = settings.own;
-    service::run(settings.service, async move || build(own).await)
+    service::run(settings.service, METRICS, async move || build(own).await)
 }
 
 async fn build(settings: settings::Own) -> anyhow::Result<Blueprint> {

@@ -22,6 +22,7 @@ mod index;
 mod intake;
 mod left_behind;
 mod links;
+mod metrics;
 mod notification;
 mod payload;
 mod queue;
@@ -38,5 +39,6 @@ mod wire;
 
 pub use backend_tls::BackendTls;
 pub use front_tls::FrontTls;
+pub use metrics::METRICS;
 pub use server::run;
 pub use settings::{Raw, Settings};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use listen::StopSignals;
-use telemetry::Telemetry;
+use telemetry::{Metric, Telemetry};
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -17,6 +17,7 @@ use crate::dependencies::Dependencies;
 use crate::error::chain;
 use crate::faults::generic::Generic;
 use crate::listener;
+use crate::metrics::METRICS;
 use crate::public::Public;
 use crate::readiness::Readiness;
 use crate::replacement::Successor;
@@ -33,17 +34,19 @@ const REPLACEMENT_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the private listener's last answers may take before a replacement.
 const ADMIN_LIMIT: Duration = Duration::from_secs(1);
 
-/// Runs a service until a signal asks it to stop (SIGTERM, SIGINT, SIGHUP, SIGQUIT) or its parent ends. `build` runs when telemetry is up and both
-/// ports are bound, and returns when the service can serve.
+/// Runs a service until a signal asks it to stop (SIGTERM, SIGINT, SIGHUP, SIGQUIT) or its parent ends. `metrics` are
+/// those that the service declares. `build` runs when telemetry is up and both ports are bound, and returns when the
+/// service can serve.
 ///
 /// # Errors
 /// When the service cannot start, or when a part that must not end does. Telemetry is flushed in any case.
-pub fn run<B>(settings: Settings, build: B) -> anyhow::Result<()>
+pub fn run<B>(settings: Settings, metrics: &[Metric], build: B) -> anyhow::Result<()>
 where
     B: AsyncFnOnce() -> anyhow::Result<Blueprint>,
 {
     // Before the runtime exists: the exporter's blocking HTTP client may neither be made nor dropped inside one.
-    let telemetry = telemetry::init(settings.info.clone(), &settings.telemetry)
+    let metrics = [METRICS, metrics];
+    let telemetry = telemetry::init(settings.info.clone(), &settings.telemetry, &metrics)
         .context("telemetry cannot start")?;
     telemetry::log_panics();
     let result = actix_web::rt::System::new().block_on(serve(&settings, &telemetry, build));

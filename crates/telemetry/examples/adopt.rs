@@ -10,6 +10,11 @@ use telemetry::{Metrics, ServiceInfo, Settings, http_server};
 
 const TABLES: Statement = Statement::new("SELECT", "pg_tables", "SELECT count(*) FROM pg_tables");
 
+telemetry::metrics! {
+    /// How many tables a visitor was told of.
+    TABLES_SHOWN: Histogram = "shop_shown_tables", unit "{table}", buckets &[10.0, 100.0];
+}
+
 struct Shop {
     db: Pool,
     http: ClientWithMiddleware,
@@ -25,6 +30,7 @@ async fn hello(shop: web::Data<Shop>) -> Result<String> {
         .get(format!("{}/peer", shop.peer))
         .with_extension(UrlTemplate("/peer"));
     let answer = call.send().await.map_err(ErrorBadGateway)?.status();
+    TABLES_SHOWN.record(tables as f64);
     tracing::info!(tables, "said hello");
     Ok(format!("{tables} tables, the peer answered {answer}\n"))
 }
@@ -36,7 +42,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         name: "shop".into(),
         version: "1.0.0".into(),
     };
-    let telemetry = telemetry::init(info, &settings)?;
+    let telemetry = telemetry::init(info, &settings, &[METRICS])?;
     http_server::declare_route("GET", "/hello", &[200, 502]);
     let database = env::var("DATABASE_URL")?.parse()?;
     let http = http_client::client("peer", Duration::from_secs(2))?;

@@ -8,7 +8,6 @@ use std::io::Write as _;
 use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use metrics::counter;
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, Severity};
 use opentelemetry::trace::TraceContextExt;
 use opentelemetry::{Context, InstrumentationScope, SpanId, TraceFlags, TraceId};
@@ -23,9 +22,11 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::exporter::LogItem;
 use crate::flood::{Flood, Verdict};
+use crate::names::labels;
+use crate::names::process::{LOG_RECORDS, LOG_SUPPRESSED};
 use crate::pipeline::Pipeline;
 use crate::spans::cleaned_value;
-use crate::{LogLevel, names, targets};
+use crate::{LogLevel, targets};
 
 /// Says what is wrong with filter directives.
 pub(crate) fn check_filter(directives: &str) -> Result<(), String> {
@@ -101,8 +102,8 @@ pub(crate) struct LogLayer {
 impl LogLayer {
     pub(crate) fn new(output: Option<Output>, exported: Option<SdkLogger>) -> Self {
         for level in ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"] {
-            counter!(names::LOG_RECORDS, "level" => level).absolute(0);
-            counter!(names::LOG_SUPPRESSED, "level" => level).absolute(0);
+            LOG_RECORDS.with(labels::Level(level)).absolute(0);
+            LOG_SUPPRESSED.with(labels::Level(level)).absolute(0);
         }
         Self {
             output,
@@ -118,12 +119,12 @@ impl<S: Subscriber> Layer<S> for LogLayer {
         let level = metadata.level().as_str();
         let suppressed = match self.flood.admit(metadata.callsite()) {
             Verdict::Suppress => {
-                counter!(names::LOG_SUPPRESSED, "level" => level).increment(1);
+                LOG_SUPPRESSED.with(labels::Level(level)).increment(1);
                 return;
             }
             Verdict::Admit { suppressed } => suppressed,
         };
-        counter!(names::LOG_RECORDS, "level" => level).increment(1);
+        LOG_RECORDS.with(labels::Level(level)).increment(1);
         let record = Record::new(event, suppressed);
         match self.output {
             Some(Output::Json) => write_line(&record.json()),

@@ -122,6 +122,7 @@ impl Recorder {
         let telemetry = init_with(
             info,
             &settings.expect("constant settings"),
+            &[],
             None,
             |_, _| Ok(keep(&spans, span)),
             |_, _| Ok(keep(&logs, log)),
