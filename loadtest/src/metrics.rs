@@ -97,3 +97,38 @@ async fn scrape(metrics: web::Data<ClientMetrics>) -> HttpResponse {
         .content_type("text/plain; version=0.0.4; charset=utf-8")
         .body(metrics.render())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GUIDE: &str = include_str!("../../docs/LOADTEST.md");
+
+    #[test]
+    fn the_guide_and_the_page_know_every_metric() {
+        let metrics = ClientMetrics::new("1").unwrap();
+        metrics.users(1.0);
+        let labels = (
+            Method("GET"),
+            Route("/health".to_owned()),
+            Status("200".to_owned()),
+            Outcome::Ok,
+        );
+        metrics.request(labels, 0.3);
+        let page = metrics.render();
+        for metric in METRICS {
+            let (name, kind) = (metric.name, metric.kind.as_str());
+            assert!(page.contains(&format!("# HELP {name} {}", metric.help)));
+            assert!(page.contains(&format!("# TYPE {name} {kind}")), "{page}");
+            let mut rows = GUIDE.lines();
+            let row = rows.find(|line| line.starts_with(&format!("| `{name}` | {kind}")));
+            let row = row.expect(name);
+            let known = |label: &&str| row.contains(&format!("`{label}`"));
+            assert!(metric.labels.iter().all(known), "{row}");
+        }
+        assert!(
+            page.contains("le=\"0.25\"} 0") && page.contains("le=\"0.5\"} 1"),
+            "{page}"
+        );
+    }
+}

@@ -45,7 +45,6 @@
 //! ORDERS.with("accepted").increment(1);
 //! ```
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -60,6 +59,12 @@ use tracing::Span;
 
 use crate::names;
 use crate::observe::observe;
+
+mod checked;
+mod labels;
+mod macros;
+
+pub use self::labels::{LabelValue, Labels};
 
 /// What the semantic conventions promise about a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +107,17 @@ pub struct Metric {
     pub stability: Stability,
 }
 
+impl Kind {
+    /// As the exposition formats call it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
 impl Metric {
     /// Tells the recorder the help text; [`init`](crate::init()) does it for what it is given.
     pub fn describe(&self) {
@@ -111,123 +127,6 @@ impl Metric {
             Kind::Histogram => describe_histogram!(self.name, self.help),
         }
     }
-
-    /// Refuses at compile time what Prometheus's naming rules refuse.
-    const fn checked(self) -> Self {
-        let total = ends_with(self.name, "_total");
-        assert!(!self.help.is_empty(), "the doc comment is the help text");
-        assert!(is_name(self.name), "a name is made of a-z, 0-9 and _");
-        assert!(
-            total == matches!(self.kind, Kind::Counter),
-            "the names of counters, and only theirs, end in _total"
-        );
-        assert!(
-            has_suffix_of_unit(self, "s", "_seconds") && has_suffix_of_unit(self, "By", "_bytes"),
-            "a name ends in _seconds if the unit is s, in _bytes if it is By, and only then"
-        );
-        assert!(
-            self.buckets.is_empty() != matches!(self.kind, Kind::Histogram),
-            "histograms, and only they, have buckets"
-        );
-        assert!(rises(self.buckets), "each bucket is above the one before");
-        self
-    }
-}
-
-const fn has_suffix_of_unit(metric: Metric, unit: &str, suffix: &str) -> bool {
-    let name = metric.name.as_bytes();
-    let counter = matches!(metric.kind, Kind::Counter);
-    let end = name.len() - if counter { "_total".len() } else { 0 };
-    let has = is_end(name.split_at(end).0, suffix.as_bytes());
-    has == (metric.unit.len() == unit.len() && ends_with(metric.unit, unit))
-}
-
-const fn ends_with(text: &str, end: &str) -> bool {
-    is_end(text.as_bytes(), end.as_bytes())
-}
-
-const fn is_end(text: &[u8], end: &[u8]) -> bool {
-    if text.len() < end.len() {
-        return false;
-    }
-    let mut at = 0;
-    while at < end.len() {
-        if text[text.len() - end.len() + at] != end[at] {
-            return false;
-        }
-        at += 1;
-    }
-    true
-}
-
-const fn is_name(name: &str) -> bool {
-    let name = name.as_bytes();
-    let mut at = 0;
-    while at < name.len() {
-        match name[at] {
-            b'a'..=b'z' | b'_' => at += 1,
-            b'0'..=b'9' if at > 0 => at += 1,
-            _ => return false,
-        }
-    }
-    !name.is_empty()
-}
-
-const fn rises(buckets: &[f64]) -> bool {
-    let mut at = 1;
-    while at < buckets.len() {
-        if buckets[at - 1] >= buckets[at] {
-            return false;
-        }
-        at += 1;
-    }
-    true
-}
-
-/// The value of a label. Each value is a series: make it an enum, or a newtype of what is bounded ([`label!`](crate::label!)).
-pub trait LabelValue {
-    /// As the series shows it.
-    fn value(self) -> Cow<'static, str>;
-}
-
-/// A label, or a tuple of labels.
-pub trait Labels {
-    /// Their values, in the order of the declaration.
-    fn values(self) -> Vec<Cow<'static, str>>;
-}
-
-impl Labels for () {
-    fn values(self) -> Vec<Cow<'static, str>> {
-        Vec::new()
-    }
-}
-
-impl<T: LabelValue> Labels for T {
-    fn values(self) -> Vec<Cow<'static, str>> {
-        vec![self.value()]
-    }
-}
-
-macro_rules! tuples {
-    ($($($label:ident)+;)+) => {$(
-        impl<$($label: LabelValue),+> Labels for ($($label,)+) {
-            fn values(self) -> Vec<Cow<'static, str>> {
-                #[allow(non_snake_case, reason = "a type and its value share the name")]
-                let ($($label,)+) = self;
-                vec![$($label.value()),+]
-            }
-        }
-    )+};
-}
-
-tuples! {
-    A B;
-    A B C;
-    A B C D;
-    A B C D E;
-    A B C D E F;
-    A B C D E F G;
-    A B C D E F G H;
 }
 
 /// What records: a counter, gauge or histogram of the crate `metrics`.
@@ -369,107 +268,4 @@ pub(crate) fn find(name: &str) -> Option<&'static Metric> {
 #[doc(hidden)]
 pub mod instrument {
     pub use metrics::{Counter, Gauge, Histogram};
-}
-
-/// Declares metrics: a constant for each, and `METRICS`, the list of them for [`init`](crate::init()).
-///
-/// ```text
-/// /// The help text.
-/// pub NAME: Kind { label: Type, … } = "name_total", unit "{thing}";
-/// ```
-///
-/// `Kind` is `Counter`, `Gauge` or `Histogram`; a histogram has `, buckets BOUNDS`. See [`metric`](crate::metric).
-#[macro_export]
-macro_rules! metrics {
-    ($(
-        $(#[doc = $help:literal])+
-        $vis:vis $name:ident: $kind:ident $({ $($label:ident: $type:ty),+ $(,)? })? = $prometheus:literal,
-        unit $unit:literal $(, buckets $buckets:expr)? $(, stability $stability:ident)?;
-    )+) => {
-        $(
-            $(#[doc = $help])+
-            #[allow(unused_parens, reason = "a type alone or a tuple of them")]
-            $vis const $name: $crate::metric::$kind<($($($type),+)?)> = {
-                static KEPT: ::std::sync::OnceLock<$crate::metric::instrument::$kind> =
-                    ::std::sync::OnceLock::new();
-                #[allow(unused_mut, unused_assignments)]
-                let mut metric = $crate::metric::Metric {
-                    name: $prometheus,
-                    kind: $crate::metric::Kind::$kind,
-                    unit: $unit,
-                    help: ::std::concat!($($help),+).trim_ascii_start(),
-                    labels: &[$($(::std::stringify!($label)),+)?],
-                    buckets: &[],
-                    stability: $crate::metric::Stability::Own,
-                };
-                $(metric.buckets = $buckets;)?
-                $(metric.stability = $crate::metric::Stability::$stability;)?
-                $crate::metric::Declared::new(metric, &KEPT)
-            };
-        )+
-
-        /// Every metric that is declared here, for `telemetry::init`.
-        pub const METRICS: &[$crate::metric::Metric] = &[$($name.metric()),+];
-    };
-    ($($other:tt)*) => {
-        ::std::compile_error!(
-            "a declaration is: /// help text, then pub NAME: Counter { label: Type } = \"name_total\", unit \"{thing}\"; a histogram has buckets after its unit"
-        );
-    };
-}
-
-/// Makes the type of a label: an enum of all its values, or a newtype around a text whose values are bounded otherwise.
-///
-/// ```
-/// telemetry::label! {
-///     /// How a payment was made.
-///     pub enum Method { Card = "card", Invoice = "invoice" }
-/// }
-/// telemetry::label! {
-///     /// One of the few banks that we know.
-///     pub struct Bank(&'static str);
-/// }
-/// assert_eq!(Method::ALL.map(Method::as_str), ["card", "invoice"]);
-/// ```
-#[macro_export]
-macro_rules! label {
-    ($(#[$attribute:meta])* $vis:vis enum $name:ident {
-        $($(#[$about:meta])* $value:ident = $text:literal),+ $(,)?
-    }) => {
-        $(#[$attribute])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        $vis enum $name {
-            $($(#[$about])* $value),+
-        }
-
-        #[allow(dead_code, reason = "not every label needs all of it")]
-        impl $name {
-            /// Every value, in the order of the declaration.
-            $vis const ALL: [Self; [$($text),+].len()] = [$(Self::$value),+];
-
-            /// As the series shows it.
-            $vis const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$value => $text),+
-                }
-            }
-        }
-
-        impl $crate::metric::LabelValue for $name {
-            fn value(self) -> ::std::borrow::Cow<'static, str> {
-                ::std::borrow::Cow::Borrowed(self.as_str())
-            }
-        }
-    };
-    ($(#[$attribute:meta])* $vis:vis struct $name:ident($text:ty);) => {
-        $(#[$attribute])*
-        #[derive(Debug, Clone)]
-        $vis struct $name($vis $text);
-
-        impl $crate::metric::LabelValue for $name {
-            fn value(self) -> ::std::borrow::Cow<'static, str> {
-                self.0.into()
-            }
-        }
-    };
 }
