@@ -63,7 +63,7 @@ attack:
 
 # rewrite the generated parts of docs/TELEMETRY.md and deploy/collector/collector.yaml
 docs:
-    UPDATE_DOCS=1 cargo test -p telemetry --test docs
+    UPDATE_DOCS=1 cargo test -p omnitrace --test e2e docs::
     UPDATE_DOCS=1 cargo test -p redact --test collector
 
 # the programs of the standard stack, for test-stack: built or downloaded once (Go, apt-get; about 10 min cold)

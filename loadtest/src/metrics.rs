@@ -7,53 +7,45 @@ use std::net::SocketAddr;
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use anyhow::{Context, Result};
-use metrics::{Key, KeyName, Label, Level, Metadata, Recorder};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics::with_local_recorder;
+use metrics_exporter_prometheus::{
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
+use telemetry::names::HTTP_SECONDS;
+use telemetry::names::labels::{Method, Route, Status};
+use telemetry::{Metric, Outcome};
 
-/// Histogram: from before sending to the last byte of the answer. Its `_count` is the number of requests really sent:
-/// what coordinated-omission mitigation adds is in the reports only.
-pub const REQUEST_DURATION: &str = "loadtest_request_duration_seconds";
-/// Gauge: users running now.
-pub const USERS: &str = "loadtest_users";
-
-/// Label: `GET`, `POST`.
-pub const METHOD: &str = "http_request_method";
-/// Label: route pattern, as `/api/orders/{id}`.
-pub const ROUTE: &str = "http_route";
-/// Label: status of the answer; empty when none came.
-pub const STATUS: &str = "http_response_status_code";
-/// Label: `error` for 5xx, no answer and half an answer; `ok` otherwise, 4xx included, as the server counts.
-pub const OUTCOME: &str = "outcome";
-
-const METADATA: Metadata<'static> =
-    Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+telemetry::metrics! {
+    // Its `_count` is the number of requests really sent: what coordinated-omission mitigation adds is in the reports only.
+    /// Time from before sending a request to the last byte of its answer.
+    pub REQUEST_DURATION: Histogram {
+        http_request_method: Method,
+        http_route: Route,
+        http_response_status_code: Status,
+        outcome: Outcome,
+    } = "loadtest_request_duration_seconds", unit "s", buckets HTTP_SECONDS;
+    /// Users running now.
+    pub USERS: Gauge = "loadtest_users", unit "{user}";
+}
 
 /// The registry. Cheap to clone.
 #[derive(Clone)]
 pub struct ClientMetrics {
-    recorder: std::sync::Arc<metrics_exporter_prometheus::PrometheusRecorder>,
+    recorder: std::sync::Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
 }
 
 impl ClientMetrics {
     /// An empty registry.
     pub fn new(version: &str) -> Result<Self> {
-        let buckets = telemetry::names::find(telemetry::names::HTTP_SERVER_DURATION)
-            .context("the catalogue has no http_server_request_duration_seconds")?
-            .buckets;
+        let duration = REQUEST_DURATION.metric();
         let recorder = PrometheusBuilder::new()
             .add_global_label("service_name", crate::SERVICE_NAME)
             .add_global_label("service_version", version)
-            .set_buckets_for_metric(Matcher::Full(REQUEST_DURATION.to_owned()), buckets)?
+            .set_buckets_for_metric(Matcher::Full(duration.name.to_owned()), duration.buckets)?
             .build_recorder();
         let handle = recorder.handle();
-        let describe = |name: &'static str| KeyName::from_const_str(name);
-        recorder.describe_histogram(
-            describe(REQUEST_DURATION),
-            None,
-            "Time from before sending a request to the last byte of its answer.".into(),
-        );
-        recorder.describe_gauge(describe(USERS), None, "Users running now.".into());
+        with_local_recorder(&recorder, || METRICS.iter().for_each(Metric::describe));
         Ok(Self {
             recorder: std::sync::Arc::new(recorder),
             handle,
@@ -61,17 +53,15 @@ impl ClientMetrics {
     }
 
     /// One request.
-    pub fn request(&self, labels: Vec<Label>, seconds: f64) {
-        self.recorder
-            .register_histogram(&Key::from_parts(REQUEST_DURATION, labels), &METADATA)
-            .record(seconds);
+    pub fn request(&self, labels: (Method, Route, Status, Outcome), seconds: f64) {
+        with_local_recorder(&*self.recorder, || {
+            REQUEST_DURATION.with(labels).record(seconds);
+        });
     }
 
     /// A user came (1) or went (-1).
     pub fn users(&self, change: f64) {
-        self.recorder
-            .register_gauge(&Key::from_name(USERS), &METADATA)
-            .increment(change);
+        with_local_recorder(&*self.recorder, || USERS.with(()).increment(change));
     }
 
     /// Prometheus text.
@@ -106,4 +96,39 @@ async fn scrape(metrics: web::Data<ClientMetrics>) -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")
         .body(metrics.render())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GUIDE: &str = include_str!("../../docs/LOADTEST.md");
+
+    #[test]
+    fn the_guide_and_the_page_know_every_metric() {
+        let metrics = ClientMetrics::new("1").unwrap();
+        metrics.users(1.0);
+        let labels = (
+            Method("GET"),
+            Route("/health".to_owned()),
+            Status("200".to_owned()),
+            Outcome::Ok,
+        );
+        metrics.request(labels, 0.3);
+        let page = metrics.render();
+        for metric in METRICS {
+            let (name, kind) = (metric.name, metric.kind.as_str());
+            assert!(page.contains(&format!("# HELP {name} {}", metric.help)));
+            assert!(page.contains(&format!("# TYPE {name} {kind}")), "{page}");
+            let mut rows = GUIDE.lines();
+            let row = rows.find(|line| line.starts_with(&format!("| `{name}` | {kind}")));
+            let row = row.expect(name);
+            let known = |label: &&str| row.contains(&format!("`{label}`"));
+            assert!(metric.labels.iter().all(known), "{row}");
+        }
+        assert!(
+            page.contains("le=\"0.25\"} 0") && page.contains("le=\"0.5\"} 1"),
+            "{page}"
+        );
+    }
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use metrics::Label;
 use serde::Serialize;
 use telemetry::Outcome;
+use telemetry::names::labels::{Method, Route, Status};
 
-use crate::metrics::{self as names, ClientMetrics};
+use crate::metrics::ClientMetrics;
 
 /// One request, ended.
 #[derive(Debug, Clone)]
@@ -119,12 +119,12 @@ impl Truth {
                 .unwrap_or_default(),
             outcome: seen.outcome().as_str(),
         };
-        let labels = vec![
-            Label::new(names::METHOD, series.method),
-            Label::new(names::ROUTE, series.route),
-            Label::new(names::STATUS, series.status.clone()),
-            Label::new(names::OUTCOME, series.outcome),
-        ];
+        let labels = (
+            Method(series.method),
+            Route(series.route.to_owned()),
+            Status(series.status.clone()),
+            seen.outcome(),
+        );
         self.metrics.request(labels, seen.elapsed.as_secs_f64());
         let mut state = self.state();
         *state.counts.requests.entry(series).or_default() += 1;

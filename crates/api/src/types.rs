@@ -65,6 +65,12 @@ impl OrderStatus {
     }
 }
 
+impl telemetry::LabelValue for OrderStatus {
+    fn value(self) -> std::borrow::Cow<'static, str> {
+        self.as_str().into()
+    }
+}
+
 /// An order as callers see it: without the e-mail address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {

@@ -16,6 +16,7 @@ mod log;
 pub mod logql;
 mod logs_api;
 mod loki;
+mod metrics;
 mod metrics_api;
 pub mod model;
 mod otlp;
@@ -38,6 +39,7 @@ mod view;
 use actix_web::web::ServiceConfig;
 
 pub use cors::Origins;
+pub use metrics::METRICS;
 pub use server::{Console, run, start};
 pub use settings::{Settings, parse_memory, parse_size};
 

@@ -4,9 +4,15 @@ use std::fmt::Write;
 
 use actix_web::{HttpResponse, web};
 use serde_json::{Map, Value, json};
+use telemetry::metric::{Declared, Labels};
 
 use crate::budget::Budget;
 use crate::counters::{Counters, Counts};
+use crate::metrics::{
+    DROPPED_LOGS, DROPPED_SAMPLES, DROPPED_SPANS, EVICTED_LOGS, EVICTED_TRACES, LOGS, Path,
+    REJECTED, REQUESTS, Reason, SKIPPED_SCRAPES, SPANS, STORE, STORE_LIMIT, Status, TRACES,
+    UNDER_WAY,
+};
 use crate::otlp::Signal;
 use crate::series::SeriesStore;
 use crate::store::{Stats, Store};
@@ -77,104 +83,62 @@ fn rejected(counts: &Counts, signal: Signal) -> u64 {
 }
 
 async fn metrics(sources: web::Data<Sources>) -> HttpResponse {
-    let counts = sources.counters.snapshot();
     let mut page = String::new();
     write_store(&mut page, &sources.store.stats(), &sources);
-    family(
-        &mut page,
-        "console_rejected_items_total",
-        "counter",
-        "Items of OTLP requests that were not taken.",
-    );
-    for ((signal, reason), count) in &counts.rejected {
-        let signal = signal.as_str();
-        let _ = writeln!(
-            page,
-            "console_rejected_items_total{{signal=\"{signal}\",reason=\"{reason}\"}} {count}"
-        );
-    }
-    let name = "console_skipped_scrapes_total";
-    let help = "Scrapes whose page found no room. What was known of the target stays.";
-    family(&mut page, name, "counter", help);
-    let _ = writeln!(page, "{name} {}", counts.skipped_scrapes);
-    family(
-        &mut page,
-        "console_requests_total",
-        "counter",
-        "HTTP requests by route and status.",
-    );
-    for ((path, status), count) in &counts.requests {
-        let _ = writeln!(
-            page,
-            "console_requests_total{{path=\"{path}\",status=\"{status}\"}} {count}"
-        );
-    }
+    write_counts(&mut page, &sources.counters.snapshot());
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")
         .body(page)
 }
 
 fn write_store(page: &mut String, stats: &Stats, sources: &Sources) {
-    let rows = [
-        (
-            "console_store_bytes",
-            "gauge",
-            "Estimated bytes of traces, logs and metrics held.",
-            stats.bytes + sources.series.bytes(),
-        ),
-        (
-            "console_under_way_bytes",
-            "gauge",
-            "Bytes of bodies and answers under way.",
-            sources.budget.under_way(),
-        ),
-        (
-            "console_store_limit_bytes",
-            "gauge",
-            "Budget for what is held and what is under way.",
-            sources.limit_bytes,
-        ),
-        ("console_traces", "gauge", "Traces held.", stats.traces),
-        ("console_spans", "gauge", "Spans held.", stats.spans),
-        ("console_logs", "gauge", "Log records held.", stats.logs),
-        (
-            "console_evicted_traces_total",
-            "counter",
-            "Traces that made room for newer ones.",
-            stats.evicted_traces,
-        ),
-        (
-            "console_evicted_logs_total",
-            "counter",
-            "Log records without a trace that made room for newer items.",
-            stats.evicted_logs,
-        ),
-        (
-            "console_dropped_spans_total",
-            "counter",
-            "Spans that did not fit into their trace.",
-            stats.dropped_spans,
-        ),
-        (
-            "console_dropped_logs_total",
-            "counter",
-            "Log records that did not fit into their trace.",
-            stats.dropped_logs,
-        ),
-        (
-            "console_dropped_samples_total",
-            "counter",
-            "Samples of series that found no room.",
-            sources.series.dropped(),
-        ),
-    ];
-    for (name, kind, help, value) in rows {
-        family(page, name, kind, help);
-        let _ = writeln!(page, "{name} {value}");
-    }
+    let series = &sources.series;
+    single(page, &STORE, stats.bytes + series.bytes());
+    single(page, &UNDER_WAY, sources.budget.under_way());
+    single(page, &STORE_LIMIT, sources.limit_bytes);
+    single(page, &TRACES, stats.traces);
+    single(page, &SPANS, stats.spans);
+    single(page, &LOGS, stats.logs);
+    single(page, &EVICTED_TRACES, stats.evicted_traces);
+    single(page, &EVICTED_LOGS, stats.evicted_logs);
+    single(page, &DROPPED_SPANS, stats.dropped_spans);
+    single(page, &DROPPED_LOGS, stats.dropped_logs);
+    single(page, &DROPPED_SAMPLES, series.dropped());
+}
+
+fn write_counts(page: &mut String, counts: &Counts) {
+    let rejected = counts.rejected.iter();
+    let rejected = rejected.map(|((signal, reason), count)| ((*signal, Reason(reason)), *count));
+    family(page, &REJECTED, rejected);
+    single(page, &SKIPPED_SCRAPES, counts.skipped_scrapes);
+    let requests = counts.requests.iter().map(|((path, status), count)| {
+        let labels = (Path(path.clone()), Status(status.clone()));
+        (labels, *count)
+    });
+    family(page, &REQUESTS, requests);
+}
+
+fn single<I>(page: &mut String, metric: &Declared<I, ()>, value: u64) {
+    family(page, metric, [((), value)].into_iter());
 }
 
 // Writing to a string cannot fail.
-fn family(page: &mut String, name: &str, kind: &str, help: &str) {
-    let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
+fn family<I, L: Labels>(
+    page: &mut String,
+    metric: &Declared<I, L>,
+    series: impl Iterator<Item = (L, u64)>,
+) {
+    let metric = metric.metric();
+    let (name, kind) = (metric.name, metric.kind.as_str());
+    let _ = writeln!(page, "# HELP {name} {}\n# TYPE {name} {kind}", metric.help);
+    for (labels, value) in series {
+        let pairs = metric.labels.iter().zip(labels.values());
+        let labels: Vec<_> = pairs
+            .map(|(name, value)| format!("{name}=\"{value}\""))
+            .collect();
+        let _ = match labels.as_slice() {
+            [] => writeln!(page, "{name} {value}"),
+            labels => writeln!(page, "{name}{{{}}} {value}", labels.join(",")),
+        };
+    }
 }

@@ -16,6 +16,7 @@ mod faults;
 mod handlers;
 mod listener;
 mod locks;
+mod metrics;
 mod orders;
 mod outbox;
 mod release;
@@ -26,6 +27,7 @@ mod successor;
 mod sweeper;
 
 pub use dead_letters::DeadLetters;
+pub use metrics::METRICS;
 pub use rows::DeadLetter;
 pub use settings::Settings;
 
@@ -46,7 +48,7 @@ pub fn run() -> anyhow::Result<()> {
     let (service, own) = (settings.service, settings.own);
     let parent_pipe = service.parent_pipe;
     let release = release::Running::new(service.version(), own.bad_release.clone());
-    match service::run(service, async || build(own, &release).await)? {
+    match service::run(service, METRICS, async || build(own, &release).await)? {
         Some(sockets) => release.hand_over(&sockets, parent_pipe),
         None => Ok(()),
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use service::Shutdown;
-use telemetry::names;
+use telemetry::names::db::DB_LOCK_WAITS;
+use telemetry::names::labels::{Collection, LockHolder, Operation};
 use telemetry::redact::redact;
 
 use crate::database::APPLICATION;
@@ -71,13 +72,10 @@ impl Waiting {
                 .or_default() += 1.0;
         }
         for ((operation, collection, holder), count) in &self.series {
-            metrics::gauge!(
-                names::DB_LOCK_WAITS,
-                "db_operation_name" => *operation,
-                "db_collection_name" => *collection,
-                "lock_holder" => holder.clone()
-            )
-            .set(*count);
+            let holder = LockHolder(holder.clone());
+            DB_LOCK_WAITS
+                .with((Operation(operation), Collection(collection), holder))
+                .set(*count);
         }
     }
 

@@ -6,30 +6,12 @@ use api::types::{
     NewOrder, Order, OrderPage, OrderStatus, PageQuery, PaymentRequest, PaymentStatus, QuotedItem,
 };
 use service::{ApiError, Deadline};
-use telemetry::names;
 use uuid::Uuid;
 
 use crate::cursor;
+use crate::metrics::{Driver, ORDERS_SETTLED};
 use crate::rows::Placement;
 use crate::store::Store;
-
-/// Who drives an order on.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Driver {
-    /// The request that placed it, or one with the same key.
-    Request,
-    /// The sweeper.
-    Sweeper,
-}
-
-impl Driver {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Request => "request",
-            Self::Sweeper => "sweeper",
-        }
-    }
-}
 
 /// Places and settles orders.
 pub(crate) struct Orders {
@@ -40,9 +22,9 @@ pub(crate) struct Orders {
 impl Orders {
     /// Orders in `store`, paid through `downstream`.
     pub(crate) fn new(store: Store, downstream: DownstreamClient) -> Self {
-        for driver in [Driver::Request, Driver::Sweeper] {
+        for driver in Driver::ALL {
             for status in [OrderStatus::Confirmed, OrderStatus::Declined] {
-                counter(status, driver).absolute(0);
+                ORDERS_SETTLED.with((status, driver)).absolute(0);
             }
         }
         Self { store, downstream }
@@ -169,7 +151,7 @@ impl Orders {
 }
 
 fn record(order: &Order, driver: Driver) {
-    counter(order.status, driver).increment(1);
+    ORDERS_SETTLED.with((order.status, driver)).increment(1);
     let settled_by = driver.as_str();
     match order.status {
         OrderStatus::Confirmed => {
@@ -177,10 +159,6 @@ fn record(order: &Order, driver: Driver) {
         }
         _ => tracing::info!(order_id = %order.id, sku = order.sku, settled_by, "order declined"),
     }
-}
-
-fn counter(status: OrderStatus, driver: Driver) -> metrics::Counter {
-    metrics::counter!(names::ORDERS_SETTLED, "status" => status.as_str(), "settled_by" => driver.as_str())
 }
 
 fn unknown_sku() -> ApiError {

@@ -11,7 +11,7 @@ use api::timeouts::DATA_TO_DOWNSTREAM;
 use api::{CallError, DownstreamClient};
 use futures_util::StreamExt;
 use service::{Backoff, Deadline, Shutdown};
-use telemetry::names;
+use telemetry::Outcome;
 use tokio::time::Instant;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::background::PURGE_BATCH;
 use crate::errors::StoreError;
 use crate::listener::Listener;
+use crate::metrics::{OUTBOX_DEAD_LETTERS, OUTBOX_DELIVERIES, OUTBOX_OLDEST, OUTBOX_PENDING};
 use crate::rows::Claimed;
 use crate::store::Store;
 
@@ -60,11 +61,11 @@ enum Batch {
 impl Relay {
     /// A relay from `store` to `downstream`.
     pub(crate) fn new(store: Store, downstream: DownstreamClient) -> Self {
-        metrics::gauge!(names::OUTBOX_PENDING).set(0.0);
-        metrics::gauge!(names::OUTBOX_OLDEST).set(0.0);
-        metrics::gauge!(names::OUTBOX_DEAD_LETTERS).set(0.0);
-        for outcome in ["ok", "error"] {
-            metrics::counter!(names::OUTBOX_DELIVERIES, "outcome" => outcome).absolute(0);
+        OUTBOX_PENDING.set(0.0);
+        OUTBOX_OLDEST.set(0.0);
+        OUTBOX_DEAD_LETTERS.set(0.0);
+        for outcome in [Outcome::Ok, Outcome::Error] {
+            OUTBOX_DELIVERIES.with(outcome).absolute(0);
         }
         Self {
             store,
@@ -127,9 +128,9 @@ impl Relay {
 
     async fn keep_house(&mut self) -> Result<(), StoreError> {
         let backlog = self.store.backlog().await?;
-        metrics::gauge!(names::OUTBOX_PENDING).set(backlog.pending as f64);
-        metrics::gauge!(names::OUTBOX_OLDEST).set(backlog.oldest_s);
-        metrics::gauge!(names::OUTBOX_DEAD_LETTERS).set(backlog.set_aside as f64);
+        OUTBOX_PENDING.set(backlog.pending as f64);
+        OUTBOX_OLDEST.set(backlog.oldest_s);
+        OUTBOX_DEAD_LETTERS.set(backlog.set_aside as f64);
         if Instant::now() < self.purge_at {
             return Ok(());
         }
@@ -171,8 +172,11 @@ impl Relay {
         async {
             let deadline = Deadline::after(DATA_TO_DOWNSTREAM);
             let sent = self.downstream.deliver(claimed.event, deadline).await;
-            let outcome = if sent.is_ok() { "ok" } else { "error" };
-            metrics::counter!(names::OUTBOX_DELIVERIES, "outcome" => outcome).increment(1);
+            let outcome = match &sent {
+                Ok(_) => Outcome::Ok,
+                Err(_) => Outcome::Error,
+            };
+            OUTBOX_DELIVERIES.with(outcome).increment(1);
             let ended = match sent {
                 Ok(_) => self.store.mark_delivered(id).await,
                 Err(error) => {

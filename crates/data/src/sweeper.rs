@@ -7,7 +7,8 @@ use api::timeouts::DATA_REQUEST;
 use service::{Backoff, Deadline, Shutdown};
 use tracing::Instrument;
 
-use crate::orders::{Driver, Orders};
+use crate::metrics::Driver;
+use crate::orders::Orders;
 use crate::rows::Pending;
 
 /// Orders claimed at once.

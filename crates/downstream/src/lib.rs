@@ -26,7 +26,7 @@ fn routes() -> Routes {
 pub fn run() -> anyhow::Result<()> {
     let settings = Settings::from_env(&Env::process())?;
     let model = settings.model;
-    service::run(settings.service, async move || {
+    service::run(settings.service, &[], async move || {
         let state = Arc::new(handlers::State::new(model));
         let faults = state.faults.switchboard();
         Ok(Blueprint::new(routes, api::timeouts::DOWNSTREAM_REQUEST)

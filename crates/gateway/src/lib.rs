@@ -27,7 +27,7 @@ fn routes() -> Routes {
 pub fn run() -> anyhow::Result<()> {
     let settings = Settings::from_env(&Env::process())?;
     let data_url = settings.data_url;
-    service::run(settings.service, async move || {
+    service::run(settings.service, &[], async move || {
         let data = Arc::new(DataClient::new(&data_url)?);
         Ok(Blueprint::new(routes, api::timeouts::GATEWAY_REQUEST).state(data))
     })?;

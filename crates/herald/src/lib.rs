@@ -23,6 +23,7 @@ mod intake;
 mod key;
 mod left_behind;
 mod links;
+mod metrics;
 mod notification;
 mod payload;
 mod queue;
@@ -39,5 +40,6 @@ mod wire;
 
 pub use backend_tls::BackendTls;
 pub use front_tls::FrontTls;
+pub use metrics::METRICS;
 pub use server::run;
 pub use settings::{Raw, Settings};

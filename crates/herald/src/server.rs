@@ -21,6 +21,7 @@ use crate::deliver::Deliverer;
 use crate::evidence::{self, Collector};
 use crate::intake::{self, BODY_LIMIT};
 use crate::links::Links;
+use crate::metrics::METRICS;
 use crate::queue::Queue;
 use crate::settings::Settings;
 use crate::spool::Spool;
@@ -44,7 +45,8 @@ pub fn run(settings: Settings) -> Result<()> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     // Before the runtime exists: the exporter's blocking HTTP client may neither be made nor dropped inside one.
-    let telemetry = telemetry::init(info, &settings.telemetry).context("telemetry cannot start")?;
+    let telemetry =
+        telemetry::init(info, &settings.telemetry, &[METRICS]).context("telemetry cannot start")?;
     telemetry::log_panics();
     let result = actix_web::rt::System::new().block_on(serve(&settings, telemetry.metrics()));
     match &result {

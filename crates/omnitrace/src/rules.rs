@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
-
 /// `omnitrace rules`.
 #[derive(Debug, Args)]
 pub struct RulesArgs {

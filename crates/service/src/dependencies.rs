@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
-use telemetry::names;
+
+use crate::metrics::{self, DEPENDENCY_UP};
 
 /// How long one may take to answer.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -39,7 +40,9 @@ impl Dependency {
         let answer = tokio::time::timeout(LIMIT, (self.probe)()).await;
         let problem = answer.unwrap_or_else(|_| late()).err();
         let up = problem.is_none();
-        metrics::gauge!(names::DEPENDENCY_UP, "dependency" => self.name).set(u8::from(up));
+        DEPENDENCY_UP
+            .with(metrics::Dependency(self.name))
+            .set(u8::from(up));
         Health {
             name: self.name,
             up,

@@ -1,6 +1,6 @@
 //! How any OmniTrace service runs.
 //!
-//! A service gives [`run()`] its [`Settings`] and an async function that builds a [`Blueprint`]: route table,
+//! A service gives [`run()`] its [`Settings`], the metrics that it declares and an async function that builds a [`Blueprint`]: route table,
 //! shared state, dependencies, faults and background tasks. Everything else is the same for all of them
 //! and lives here: settings from the environment, two listeners, the middleware order, error responses,
 //! faults, draining and flushing.
@@ -21,6 +21,7 @@ pub mod faults;
 mod handover;
 pub mod headers;
 mod listener;
+mod metrics;
 mod middleware;
 mod public;
 mod readiness;
@@ -38,6 +39,7 @@ pub use error::ApiError;
 pub use extract::{Json, Query, parse as parse_json};
 pub use handover::Handover;
 pub use listener::Sockets;
+pub use metrics::METRICS;
 pub use problem::{self, FieldError, Problem, ProblemType};
 pub use routes::{Route, Routes};
 pub use run::run;

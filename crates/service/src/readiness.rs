@@ -2,7 +2,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use telemetry::names;
+use crate::metrics::{READINESS_CHANGES, SERVICE_READY};
 
 /// The state behind `/ready`.
 pub(crate) struct Readiness {
@@ -16,8 +16,8 @@ pub(crate) struct Readiness {
 impl Readiness {
     /// A service that is still starting.
     pub(crate) fn starting() -> Arc<Self> {
-        metrics::gauge!(names::SERVICE_READY).set(0.0);
-        metrics::counter!(names::READINESS_CHANGES).absolute(0);
+        SERVICE_READY.set(0.0);
+        READINESS_CHANGES.absolute(0);
         Arc::new(Self {
             starting: AtomicBool::new(true),
             draining: AtomicBool::new(false),
@@ -60,8 +60,8 @@ impl Readiness {
     fn record(&self) {
         let ready = self.reasons().is_empty();
         if self.was_ready.swap(ready, Ordering::AcqRel) != ready {
-            metrics::counter!(names::READINESS_CHANGES).increment(1);
+            READINESS_CHANGES.increment(1);
         }
-        metrics::gauge!(names::SERVICE_READY).set(u8::from(ready));
+        SERVICE_READY.set(u8::from(ready));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use listen::StopSignals;
-use telemetry::Telemetry;
+use telemetry::{Metric, Telemetry};
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -18,6 +18,7 @@ use crate::error::chain;
 use crate::faults::generic::Generic;
 use crate::handover::Handover;
 use crate::listener::Sockets;
+use crate::metrics::METRICS;
 use crate::public::Public;
 use crate::readiness::Readiness;
 use crate::serving::{Connections, Serving};
@@ -33,17 +34,19 @@ const HANDOVER_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the private listener's last answers may take before a handover.
 const ADMIN_LIMIT: Duration = Duration::from_secs(1);
 
-/// Runs a service until a signal asks it to stop (SIGTERM, SIGINT, SIGHUP, SIGQUIT) or its parent ends. `build` runs when telemetry is up and both
-/// ports are bound, and returns when the service can serve. Returns the listening sockets when another process is to have them.
+/// Runs a service until a signal asks it to stop (SIGTERM, SIGINT, SIGHUP, SIGQUIT) or its parent ends. `metrics` are
+/// those that the service declares. `build` runs when telemetry is up and both ports are bound, and returns when the
+/// service can serve. Returns the listening sockets when another process is to have them.
 ///
 /// # Errors
 /// When the service cannot start, or when a part that must not end does. Telemetry is flushed in any case.
-pub fn run<B>(settings: Settings, build: B) -> anyhow::Result<Option<Sockets>>
+pub fn run<B>(settings: Settings, metrics: &[Metric], build: B) -> anyhow::Result<Option<Sockets>>
 where
     B: AsyncFnOnce() -> anyhow::Result<Blueprint>,
 {
     // Before the runtime exists: the exporter's blocking HTTP client may neither be made nor dropped inside one.
-    let telemetry = telemetry::init(settings.info.clone(), &settings.telemetry)
+    let metrics = [METRICS, metrics];
+    let telemetry = telemetry::init(settings.info.clone(), &settings.telemetry, &metrics)
         .context("telemetry cannot start")?;
     telemetry::log_panics();
     let result = actix_web::rt::System::new().block_on(serve(&settings, &telemetry, build));

@@ -24,14 +24,13 @@ pub use objective::{Indicator, Names, Objective, Scope};
 pub use profile::{Pair, Profile};
 pub use render::{release, rules};
 
-/// Latency and number of requests of every service; the indicators count nothing else.
-pub const REQUESTS: &str = "http_server_request_duration_seconds";
+use telemetry::names::http_server::HTTP_SERVER_DURATION;
 
-/// Its bucket bounds, in seconds: a latency objective is one of them, so that it is counted and not interpolated. A test holds them
-/// equal to the catalogue of `telemetry`.
-pub const BOUNDS: &[f64] = &[
-    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
-];
+/// Latency and number of requests of every service; the indicators count nothing else.
+pub const REQUESTS: &str = HTTP_SERVER_DURATION.name();
+
+/// Its bucket bounds, in seconds: a latency objective is one of them, so that it is counted and not interpolated.
+pub const BOUNDS: &[f64] = HTTP_SERVER_DURATION.metric().buckets;
 
 /// The committed definitions of this repository, for those who carry them inside.
 pub mod embedded {

@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         name: env!("CARGO_PKG_NAME").into(),
         version: env!("CARGO_PKG_VERSION").into(),
     };
-    let telemetry = telemetry::init(info, &settings)?;
+    let telemetry = telemetry::init(info, &settings, &[])?;
     declare_route("GET", "/hello/{name}", &[200]);
     let metrics = web::Data::new(telemetry.metrics());
     let app = move || {

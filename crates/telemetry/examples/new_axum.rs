@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         name: env!("CARGO_PKG_NAME").into(),
         version: env!("CARGO_PKG_VERSION").into(),
     };
-    let telemetry = telemetry::init(info, &settings)?;
+    let telemetry = telemetry::init(info, &settings, &[])?;
     declare_route("GET", "/hello/{name}", &[200]);
     let app = Router::new()
         .route("/hello/{name}", get(hello))

@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         name: "three-spans".into(),
         version: "1.0.0".into(),
     };
-    let telemetry = telemetry::init(info, &settings)?;
+    let telemetry = telemetry::init(info, &settings, &[])?;
     let app = Router::new().route("/work", get(work));
     // Without any telemetry there is no layer either, as in the peers.
     let app = match settings.disabled {

@@ -16,7 +16,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         name: env!("CARGO_PKG_NAME").into(),
         version: env!("CARGO_PKG_VERSION").into(),
     };
-    let telemetry = telemetry::init(info, &settings)?;
+    let telemetry = telemetry::init(info, &settings, &[])?;
     let mut terminated = signal(SignalKind::terminate())?;
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     for round in 0.. {

@@ -7,15 +7,15 @@ use std::io::ErrorKind;
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use metrics::{Label, histogram};
 use sqlx::postgres::PgConnectOptions;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::deadline::abandoned;
 use crate::error_type::{CANCELLED, TIMEOUT};
-use crate::names;
-use crate::observe::{Outcome, observe};
+use crate::names::db::DB_DURATION;
+use crate::names::labels::{Collection, ErrorType, Operation, System};
+use crate::observe::Outcome;
 
 pub use crate::db_pool::{Connection, Pool, Tx};
 
@@ -87,14 +87,18 @@ impl Statement {
         result
     }
 
-    fn labels(&self, error_type: String, outcome: Outcome) -> Vec<Label> {
-        vec![
-            Label::new("db_system_name", SYSTEM),
-            Label::new("db_operation_name", self.operation),
-            Label::new("db_collection_name", self.collection),
-            Label::new("error_type", error_type),
-            Label::new("outcome", outcome.as_str()),
-        ]
+    fn labels(
+        &self,
+        error_type: String,
+        outcome: Outcome,
+    ) -> (System, Operation, Collection, ErrorType, Outcome) {
+        (
+            System(SYSTEM),
+            Operation(self.operation),
+            Collection(self.collection),
+            ErrorType(error_type),
+            outcome,
+        )
     }
 
     fn span(&self) -> Span {
@@ -164,8 +168,7 @@ impl Drop for Guard {
             self.span.record("db.response.status_code", code);
         }
         let outcome = record_end(&self.span, &error_type);
-        observe(
-            names::DB_DURATION,
+        DB_DURATION.observe(
             self.statement.labels(error_type, outcome),
             self.started.elapsed(),
             &self.span,
@@ -192,10 +195,8 @@ pub(crate) fn record_end(span: &Span, error_type: &str) -> Outcome {
 /// Makes the series of these statements exist at zero.
 pub fn declare_statements(statements: &[Statement]) {
     for statement in statements.iter().chain(&[BEGIN, COMMIT, ROLLBACK]) {
-        histogram!(
-            names::DB_DURATION,
-            statement.labels(String::new(), Outcome::Ok)
-        )
-        .record_many(0.0, 0);
+        DB_DURATION
+            .with(statement.labels(String::new(), Outcome::Ok))
+            .record_many(0.0, 0);
     }
 }

@@ -12,7 +12,6 @@ use deadpool::Runtime;
 use deadpool::managed::{
     self, Metrics, Object, PoolError, QueueMode, RecycleError, RecycleResult, TimeoutType, Timeouts,
 };
-use metrics::{Label, counter, gauge, histogram};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -22,8 +21,9 @@ use tracing::{Instrument, Span};
 
 use crate::db::{BEGIN, COMMIT, POOL_TIMEOUT, ROLLBACK, SYSTEM, Target, classify, record_end};
 use crate::deadline::abandoned;
-use crate::names;
-use crate::observe::{Outcome, observe};
+use crate::names::db::{DB_CONNECTIONS, DB_CONNECTIONS_MAX, DB_PENDING, DB_TIMEOUTS, DB_WAIT};
+use crate::names::labels::{ConnectionState, ErrorType, PoolName};
+use crate::observe::Outcome;
 
 /// How long an idle connection may take to answer before it is used.
 const PING: Duration = Duration::from_millis(500);
@@ -123,13 +123,11 @@ impl Pool {
             patience,
             name,
         };
-        counter!(names::DB_TIMEOUTS, "db_client_connection_pool_name" => name).absolute(0);
-        gauge!(names::DB_PENDING, "db_client_connection_pool_name" => name).set(0.0);
-        histogram!(
-            names::DB_WAIT,
-            wait_labels(name, String::new(), Outcome::Ok)
-        )
-        .record_many(0.0, 0);
+        DB_TIMEOUTS.with(PoolName(name)).absolute(0);
+        DB_PENDING.with(PoolName(name)).set(0.0);
+        DB_WAIT
+            .with((PoolName(name), ErrorType(String::new()), Outcome::Ok))
+            .record_many(0.0, 0);
         let gauged = pool.clone();
         crate::process::on_scrape(move || gauged.gauge());
         pool
@@ -208,15 +206,16 @@ impl Pool {
     fn gauge(&self) {
         let status = self.inner.status();
         let used = status.size.saturating_sub(status.available);
-        for (state, value) in [("idle", status.available), ("used", used)] {
-            gauge!(
-                names::DB_CONNECTIONS,
-                "db_client_connection_pool_name" => self.name,
-                "db_client_connection_state" => state
-            )
-            .set(value as f64);
+        for (state, value) in [
+            (ConnectionState::Idle, status.available),
+            (ConnectionState::Used, used),
+        ] {
+            DB_CONNECTIONS
+                .with((PoolName(self.name), state))
+                .set(value as f64);
         }
-        gauge!(names::DB_CONNECTIONS_MAX, "db_client_connection_pool_name" => self.name)
+        DB_CONNECTIONS_MAX
+            .with(PoolName(self.name))
             .set(status.max_size as f64);
     }
 }
@@ -242,14 +241,6 @@ fn error_type(error: &sqlx::Error) -> String {
     }
 }
 
-fn wait_labels(name: &'static str, error_type: String, outcome: Outcome) -> Vec<Label> {
-    vec![
-        Label::new("db_client_connection_pool_name", name),
-        Label::new("error_type", error_type),
-        Label::new("outcome", outcome.as_str()),
-    ]
-}
-
 /// Counts a wait for a connection, also one that was given up.
 struct Wait {
     name: &'static str,
@@ -272,7 +263,7 @@ impl Wait {
             server.address = target.map(|target| target.address.as_str()),
             server.port = target.map(|target| i64::from(target.port)),
         );
-        gauge!(names::DB_PENDING, "db_client_connection_pool_name" => name).increment(1.0);
+        DB_PENDING.with(PoolName(name)).increment(1.0);
         Self {
             name,
             span,
@@ -284,15 +275,14 @@ impl Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        gauge!(names::DB_PENDING, "db_client_connection_pool_name" => self.name).decrement(1.0);
+        DB_PENDING.with(PoolName(self.name)).decrement(1.0);
         let error_type = self.end.take().unwrap_or_else(|| abandoned().to_owned());
         if error_type == POOL_TIMEOUT {
-            counter!(names::DB_TIMEOUTS, "db_client_connection_pool_name" => self.name)
-                .increment(1);
+            DB_TIMEOUTS.with(PoolName(self.name)).increment(1);
         }
         let outcome = record_end(&self.span, &error_type);
-        let labels = wait_labels(self.name, error_type, outcome);
-        observe(names::DB_WAIT, labels, self.started.elapsed(), &self.span);
+        let labels = (PoolName(self.name), ErrorType(error_type), outcome);
+        DB_WAIT.observe(labels, self.started.elapsed(), &self.span);
     }
 }
 

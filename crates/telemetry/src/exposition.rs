@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::UNIX_EPOCH;
 
-use crate::names;
+use crate::metric;
 use crate::observe::{Exemplar, exemplar, series_key};
 
 pub(crate) const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -53,7 +53,7 @@ pub(crate) fn openmetrics(text: &str) -> String {
                 let _ = writeln!(out, "# HELP {family} {}", text.replace('"', "\\\""));
             }
             buckets = (kind == "histogram")
-                .then(|| names::find(name))
+                .then(|| metric::find(name))
                 .flatten()
                 .map(|metric| (metric.name, metric.buckets));
         } else if !line.trim().is_empty() {

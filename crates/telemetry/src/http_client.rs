@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use metrics::Label;
 use reqwest::{Body, Request, Response, ResponseBuilderExt, Url};
 use reqwest_middleware::{
     ClientBuilder, ClientWithMiddleware, Error, Extension, Middleware, Next, Result,
@@ -19,8 +18,9 @@ use tracing::field::Empty;
 
 use crate::deadline::abandoned;
 use crate::error_type::{BODY, CANCELLED, TIMEOUT};
-use crate::names;
-use crate::observe::{Outcome, method_name, observe};
+use crate::names::http_client::HTTP_CLIENT_DURATION;
+use crate::names::labels;
+use crate::observe::{Outcome, method_name};
 
 /// `error.type` of a call whose answer came whole and is not what it should be.
 pub const DECODE: &str = "decode";
@@ -213,11 +213,21 @@ impl http_body::Body for Measured {
     }
 }
 
+/// What is called.
+#[derive(Debug, Default)]
+struct Callee {
+    method: &'static str,
+    template: &'static str,
+    peer: &'static str,
+    address: String,
+    port: String,
+}
+
 /// Counts its call when dropped. Until the response is there, a drop means that the caller gave up.
 #[derive(Debug)]
 struct Guard {
     span: Span,
-    labels: Vec<Label>,
+    callee: Callee,
     started: Instant,
     status: Option<u16>,
     failure: Option<&'static str>,
@@ -229,35 +239,18 @@ struct Guard {
 impl Guard {
     fn new(request: &Request, extensions: &http::Extensions) -> Self {
         let url = request.url();
-        let labels = vec![
-            Label::new(
-                "http_request_method",
-                method_name(request.method().as_str()),
-            ),
-            Label::new(
-                "url_template",
-                extensions
-                    .get::<UrlTemplate>()
-                    .map_or("", |template| template.0),
-            ),
-            Label::new(
-                "peer_service",
-                extensions.get::<Peer>().map_or("", |peer| peer.0),
-            ),
-            Label::new(
-                "server_address",
-                url.host_str().unwrap_or_default().to_owned(),
-            ),
-            Label::new(
-                "server_port",
-                url.port_or_known_default()
-                    .map(|port| port.to_string())
-                    .unwrap_or_default(),
-            ),
-        ];
+        let template = extensions.get::<UrlTemplate>();
+        let port = url.port_or_known_default();
+        let callee = Callee {
+            method: method_name(request.method().as_str()),
+            template: template.map_or("", |template| template.0),
+            peer: extensions.get::<Peer>().map_or("", |peer| peer.0),
+            address: url.host_str().unwrap_or_default().to_owned(),
+            port: port.map(|port| port.to_string()).unwrap_or_default(),
+        };
         Self {
             span: Span::current(),
-            labels,
+            callee,
             started: Instant::now(),
             status: None,
             failure: None,
@@ -312,18 +305,18 @@ impl Drop for Guard {
                 self.span.record("otel.status_code", "ERROR");
             }
         }
-        let mut labels = std::mem::take(&mut self.labels);
-        labels.push(Label::new(
-            "http_response_status_code",
-            status.map(|status| status.to_string()).unwrap_or_default(),
-        ));
-        labels.push(Label::new("error_type", error_type));
-        labels.push(Label::new("outcome", outcome.as_str()));
-        observe(
-            names::HTTP_CLIENT_DURATION,
-            labels,
-            self.started.elapsed(),
-            &self.span,
+        let callee = std::mem::take(&mut self.callee);
+        let status = status.map(|status| status.to_string()).unwrap_or_default();
+        let labels = (
+            labels::Method(callee.method),
+            labels::UrlTemplate(callee.template),
+            labels::PeerService(callee.peer),
+            labels::ServerAddress(callee.address),
+            labels::ServerPort(callee.port),
+            labels::Status(status),
+            labels::ErrorType(error_type),
+            outcome,
         );
+        HTTP_CLIENT_DURATION.observe(labels, self.started.elapsed(), &self.span);
     }
 }

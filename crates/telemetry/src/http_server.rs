@@ -23,13 +23,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use http::StatusCode;
-use metrics::{Gauge, Label, gauge, histogram};
+use metrics::Gauge;
 use tracing::Span;
 use tracing::field::Empty;
 
 use crate::error_type;
-use crate::names;
-use crate::observe::{Outcome, method_name, observe};
+use crate::names::http_server::{HTTP_SERVER_ACTIVE, HTTP_SERVER_DURATION};
+use crate::names::labels::{self, Method, Route, Status};
+use crate::observe::{Outcome, method_name};
 use crate::propagation::{self, Headers};
 
 #[cfg(feature = "actix")]
@@ -75,11 +76,15 @@ pub fn declare_route(method: &str, pattern: &'static str, statuses: &[u16]) {
     let method = method_name(method);
     let declare = |status: Option<u16>, error_type: &str, outcome| {
         let status = status.map(|status| status.to_string()).unwrap_or_default();
-        histogram!(
-            names::HTTP_SERVER_DURATION,
-            labels(method, pattern, status, error_type.to_owned(), outcome)
-        )
-        .record_many(0.0, 0);
+        HTTP_SERVER_DURATION
+            .with(labels(
+                method,
+                pattern,
+                status,
+                error_type.to_owned(),
+                outcome,
+            ))
+            .record_many(0.0, 0);
     };
     for status in statuses {
         let error_type = default_error_type(*status);
@@ -113,18 +118,14 @@ fn labels(
     status: String,
     error_type: String,
     outcome: Outcome,
-) -> Vec<Label> {
-    vec![
-        Label::new("http_request_method", method),
-        Label::new("http_route", route.to_owned()),
-        Label::new("http_response_status_code", status),
-        Label::new("error_type", error_type),
-        Label::new("outcome", outcome.as_str()),
-    ]
+) -> (Method, Route, Status, labels::ErrorType, Outcome) {
+    let (method, route) = (Method(method), Route(route.to_owned()));
+    let error_type = labels::ErrorType(error_type);
+    (method, route, Status(status), error_type, outcome)
 }
 
 fn active(method: &'static str, route: &str) -> Gauge {
-    gauge!(names::HTTP_SERVER_ACTIVE, "http_request_method" => method, "http_route" => route.to_owned())
+    HTTP_SERVER_ACTIVE.with((Method(method), Route(route.to_owned())))
 }
 
 /// What a framework knows of a request when it arrives.
@@ -289,11 +290,6 @@ impl Drop for Guard {
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        observe(
-            names::HTTP_SERVER_DURATION,
-            labels,
-            arrival.elapsed(),
-            &self.span,
-        );
+        HTTP_SERVER_DURATION.observe(labels, arrival.elapsed(), &self.span);
     }
 }

@@ -4,7 +4,6 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry::{KeyValue, global};
@@ -20,7 +19,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::logs::{Exported, LogLayer, Output};
-use crate::names::{self, Kind};
+use crate::metric::{self, Kind, Metric};
+use crate::names::SEMCONV_VERSION;
+use crate::names::labels::{SemconvVersion, Version};
+use crate::names::process::BUILD_INFO;
 use crate::pipeline::{self, Pipeline, Sent, SignalNames};
 use crate::settings::{Batch, Exporter, LogFormat, Settings};
 use crate::{exporter, exposition, logs, observe, process, propagation, spans, targets};
@@ -63,6 +65,11 @@ pub enum InitError {
     /// The metrics registry cannot be built.
     #[error("the metrics registry cannot be built: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    /// Two owners, or one twice, declare the same metric.
+    #[error(
+        "the metric {0} is declared twice: give each list to init once, and each name to one owner"
+    )]
+    MetricTwice(&'static str),
     /// `init` was called before in this process.
     #[error("telemetry is already running in this process: call init once")]
     Twice,
@@ -80,15 +87,28 @@ pub struct Telemetry {
 }
 
 /// Starts tracing, logging and the metrics registry for this process. Call once, outside an async runtime or inside.
-pub fn init(info: ServiceInfo, settings: &Settings) -> Result<Telemetry, InitError> {
+/// `metrics` are what the parts of the process declare with [`metrics!`](crate::metrics!); those of this crate are known.
+pub fn init(
+    info: ServiceInfo,
+    settings: &Settings,
+    metrics: &[&[Metric]],
+) -> Result<Telemetry, InitError> {
     let output = output(settings.log_format);
-    init_with(info, settings, output, exporter::spans, exporter::logs)
+    init_with(
+        info,
+        settings,
+        metrics,
+        output,
+        exporter::spans,
+        exporter::logs,
+    )
 }
 
 /// [`init()`] with ways out of one's own: stdout for log lines, and what sends spans and log records.
 pub(crate) fn init_with<S, L>(
     info: ServiceInfo,
     settings: &Settings,
+    metrics: &[&[Metric]],
     output: Output,
     spans_exporter: impl FnOnce(&Exporter, &Resource) -> Result<S, InitError>,
     logs_exporter: impl FnOnce(&Exporter, &Resource) -> Result<L, InitError>,
@@ -99,7 +119,7 @@ where
 {
     let identity = Identity::new(info, settings);
     // First of all, so that every counter below lands in the registry.
-    let metrics = start_metrics(&identity, settings.metrics)?;
+    let metrics = start_metrics(&identity, metrics, settings.metrics)?;
     // An exemplar that leads to a trace that nobody gets would be a dead link.
     let exemplars = settings
         .traces
@@ -203,15 +223,17 @@ impl Identity {
 }
 
 /// The registry; one that stays empty unless `wanted`.
-fn start_metrics(identity: &Identity, wanted: bool) -> Result<Metrics, InitError> {
+fn start_metrics(
+    identity: &Identity,
+    metrics: &[&[Metric]],
+    wanted: bool,
+) -> Result<Metrics, InitError> {
+    let catalogue = metric::catalogue(metrics).map_err(InitError::MetricTwice)?;
     let mut builder = PrometheusBuilder::new()
         .add_global_label("service_name", &identity.name)
         .add_global_label("service_version", &identity.version)
         .add_global_label("service_instance_id", &identity.instance);
-    for metric in names::METRICS
-        .iter()
-        .filter(|metric| metric.kind == Kind::Histogram)
-    {
+    for metric in catalogue.values().filter(|one| one.kind == Kind::Histogram) {
         builder = builder
             .set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), metric.buckets)?;
     }
@@ -221,14 +243,12 @@ fn start_metrics(identity: &Identity, wanted: bool) -> Result<Metrics, InitError
         return Ok(Metrics { handle });
     }
     metrics::set_global_recorder(recorder).map_err(|_| InitError::Twice)?;
-    for metric in names::METRICS {
-        match metric.kind {
-            Kind::Counter => describe_counter!(metric.name, metric.help),
-            Kind::Gauge => describe_gauge!(metric.name, metric.help),
-            Kind::Histogram => describe_histogram!(metric.name, metric.help),
-        }
-    }
-    gauge!(names::BUILD_INFO, "version" => identity.version.clone(), "semconv_version" => names::SEMCONV_VERSION).set(1.0);
+    catalogue.values().for_each(Metric::describe);
+    metric::started(catalogue);
+    let version = Version(identity.version.clone());
+    BUILD_INFO
+        .with((version, SemconvVersion(SEMCONV_VERSION)))
+        .set(1.0);
     // Samples wait in memory until they are drained: without a scraper nobody else would.
     let upkeep = handle.clone();
     std::thread::Builder::new()

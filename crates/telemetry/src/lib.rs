@@ -43,6 +43,7 @@ pub mod http_server;
 pub mod init;
 mod logs;
 pub mod messaging;
+pub mod metric;
 pub mod names;
 mod observe;
 mod pace;
@@ -57,6 +58,7 @@ pub mod testing;
 
 pub use exporter::retry_after;
 pub use init::{InitError, LogLevel, Metrics, ServiceInfo, Telemetry, init};
+pub use metric::{Counter, Gauge, Histogram, LabelValue, Metric};
 pub use observe::Outcome;
 pub use panics::log_panics;
 pub use redact;

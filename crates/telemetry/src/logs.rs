@@ -9,7 +9,6 @@ use std::io::Write as _;
 use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use metrics::counter;
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity};
 use opentelemetry::trace::TraceContextExt;
 use opentelemetry::{Context, SpanId, TraceFlags, TraceId};
@@ -23,9 +22,11 @@ use tracing_subscriber::layer::Context as LayerContext;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::flood::{Flood, Verdict};
+use crate::names::labels;
+use crate::names::process::{LOG_RECORDS, LOG_SUPPRESSED};
 use crate::pipeline::Pipeline;
 use crate::spans::cleaned_value;
-use crate::{LogLevel, names, targets};
+use crate::{LogLevel, targets};
 
 /// Room that most lines have enough of.
 const USUAL_LINE: usize = 512;
@@ -99,8 +100,8 @@ pub(crate) struct LogLayer {
 impl LogLayer {
     pub(crate) fn new(output: Output, exported: Option<Exported>) -> Self {
         for level in ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"] {
-            counter!(names::LOG_RECORDS, "level" => level).absolute(0);
-            counter!(names::LOG_SUPPRESSED, "level" => level).absolute(0);
+            LOG_RECORDS.with(labels::Level(level)).absolute(0);
+            LOG_SUPPRESSED.with(labels::Level(level)).absolute(0);
         }
         Self {
             output,
@@ -116,12 +117,12 @@ impl<S: Subscriber> Layer<S> for LogLayer {
         let level = metadata.level().as_str();
         let suppressed = match self.flood.admit(metadata.callsite()) {
             Verdict::Suppress => {
-                counter!(names::LOG_SUPPRESSED, "level" => level).increment(1);
+                LOG_SUPPRESSED.with(labels::Level(level)).increment(1);
                 return;
             }
             Verdict::Admit { suppressed } => suppressed,
         };
-        counter!(names::LOG_RECORDS, "level" => level).increment(1);
+        LOG_RECORDS.with(labels::Level(level)).increment(1);
         let record = Record::new(event, suppressed);
         match self.output {
             Output::Json => write_line(&record.json()),

@@ -9,27 +9,17 @@ use opentelemetry::trace::TraceContextExt;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::names;
+use crate::{Metric, names};
 
-/// How an operation ended; the `outcome` label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Success, and every 4xx: the caller's mistake is not ours.
-    Ok,
-    /// 5xx, error, panic, time-out.
-    Error,
-    /// The caller went away first.
-    Cancelled,
-}
-
-impl Outcome {
-    /// The label's value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Error => "error",
-            Self::Cancelled => "cancelled",
-        }
+crate::label! {
+    /// How an operation ended; the `outcome` label.
+    pub enum Outcome {
+        /// Success, and every 4xx: the caller's mistake is not ours.
+        Ok = "ok",
+        /// 5xx, error, panic, time-out.
+        Error = "error",
+        /// The caller went away first.
+        Cancelled = "cancelled",
     }
 }
 
@@ -74,19 +64,17 @@ fn table() -> MutexGuard<'static, HashMap<String, Vec<Option<Slot>>>> {
 /// Records `elapsed` and, when `span` is sampled and the bucket's slot is free, makes it the bucket's exemplar.
 ///
 /// The span is marked then, before it ends, so that tail sampling keeps the trace and the link is never dead.
-pub(crate) fn observe(metric: &'static str, labels: Vec<Label>, elapsed: Duration, span: &Span) {
+pub(crate) fn observe(metric: &Metric, labels: Vec<Label>, elapsed: Duration, span: &Span) {
     let seconds = elapsed.as_secs_f64();
     let key = series_key(
-        metric,
+        metric.name,
         labels.iter().map(|label| (label.key(), label.value())),
     );
-    histogram!(metric, labels).record(seconds);
-    let interval = INTERVAL.get().copied().flatten();
-    let buckets = names::find(metric).map(|metric| metric.buckets);
-    let (Some(interval), Some(buckets)) = (interval, buckets) else {
+    histogram!(metric.name, labels).record(seconds);
+    let Some(interval) = INTERVAL.get().copied().flatten() else {
         return;
     };
-    let bucket = buckets.partition_point(|bound| *bound < seconds);
+    let bucket = metric.buckets.partition_point(|bound| *bound < seconds);
     let now = Instant::now();
     let free = |slots: &Vec<Option<Slot>>| {
         slots[bucket]
@@ -113,7 +101,7 @@ pub(crate) fn observe(metric: &'static str, labels: Vec<Label>, elapsed: Duratio
     let mut table = table();
     let slots = table
         .entry(key)
-        .or_insert_with(|| (0..=buckets.len()).map(|_| None).collect());
+        .or_insert_with(|| (0..=metric.buckets.len()).map(|_| None).collect());
     if free(slots) {
         slots[bucket] = Some(Slot {
             exemplar,

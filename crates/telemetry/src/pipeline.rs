@@ -9,9 +9,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use metrics::{Counter, counter, gauge};
-
-use crate::names;
+use crate::metric::{Counter, Gauge, instrument};
+use crate::names::labels::ErrorType;
+use crate::names::process::{
+    LOG_EXPORTED, LOG_PROCESSED, LOG_QUEUE, LOG_QUEUE_MAX, SPAN_EXPORTED, SPAN_PROCESSED,
+    SPAN_QUEUE, SPAN_QUEUE_MAX,
+};
 use crate::pace::Pace;
 use crate::settings::Batch;
 
@@ -29,28 +32,28 @@ pub(crate) enum Sent {
     Refused { error_type: &'static str },
 }
 
-/// Metric names of one signal.
+/// Metrics of one signal, and its thread's name.
 pub(crate) struct SignalNames {
-    processed: &'static str,
-    exported: &'static str,
-    size: &'static str,
-    capacity: &'static str,
+    processed: Counter<ErrorType>,
+    exported: Counter<ErrorType>,
+    size: Gauge,
+    capacity: Gauge,
     thread: &'static str,
 }
 
 pub(crate) const SPANS: SignalNames = SignalNames {
-    processed: names::SPAN_PROCESSED,
-    exported: names::SPAN_EXPORTED,
-    size: names::SPAN_QUEUE,
-    capacity: names::SPAN_QUEUE_MAX,
+    processed: SPAN_PROCESSED,
+    exported: SPAN_EXPORTED,
+    size: SPAN_QUEUE,
+    capacity: SPAN_QUEUE_MAX,
     thread: "export-spans",
 };
 
 pub(crate) const LOGS: SignalNames = SignalNames {
-    processed: names::LOG_PROCESSED,
-    exported: names::LOG_EXPORTED,
-    size: names::LOG_QUEUE,
-    capacity: names::LOG_QUEUE_MAX,
+    processed: LOG_PROCESSED,
+    exported: LOG_EXPORTED,
+    size: LOG_QUEUE,
+    capacity: LOG_QUEUE_MAX,
     thread: "export-logs",
 };
 
@@ -77,8 +80,8 @@ struct Shared<T> {
     settings: Batch,
     state: Mutex<State<T>>,
     wake: Condvar,
-    accepted: Counter,
-    queue_full: Counter,
+    accepted: instrument::Counter,
+    queue_full: instrument::Counter,
     names: SignalNames,
 }
 
@@ -103,15 +106,15 @@ impl<T: Send + 'static> Pipeline<T> {
         names: SignalNames,
         send: impl FnMut(&mut Vec<T>) -> Sent + Send + 'static,
     ) -> std::io::Result<Self> {
-        gauge!(names.capacity).set(settings.max_queue as f64);
-        gauge!(names.size).set(0.0);
+        names.capacity.set(settings.max_queue as f64);
+        names.size.set(0.0);
         for error_type in ["", "rejected", "timeout", "connection", "http", "shutdown"] {
-            counter!(names.exported, "error_type" => error_type).absolute(0);
+            names.exported.with(error(error_type)).absolute(0);
         }
         let shared = Arc::new(Shared {
             settings,
-            accepted: counter!(names.processed, "error_type" => ""),
-            queue_full: counter!(names.processed, "error_type" => "queue_full"),
+            accepted: names.processed.with(error("")),
+            queue_full: names.processed.with(error("queue_full")),
             state: Mutex::new(State {
                 queue: VecDeque::new(),
                 in_flight: 0,
@@ -237,7 +240,7 @@ impl<T: Send + 'static> Shared<T> {
             self.export(batch, &mut send, &mut pace);
             let mut state = self.lock();
             state.in_flight = 0;
-            gauge!(self.names.size).set(state.queue.len() as f64);
+            self.names.size.set(state.queue.len() as f64);
             drop(state);
             self.wake.notify_all();
         }
@@ -249,7 +252,7 @@ impl<T: Send + 'static> Shared<T> {
         let mut state = self.lock();
         let mut due = Instant::now() + self.settings.delay;
         loop {
-            gauge!(self.names.size).set(state.queue.len() as f64);
+            self.names.size.set(state.queue.len() as f64);
             let full = state.queue.len() >= self.settings.max_batch;
             let now = Instant::now();
             if !state.queue.is_empty()
@@ -326,12 +329,16 @@ impl<T: Send + 'static> Shared<T> {
     }
 
     fn ended(&self, accepted: u64, lost: u64, error_type: &'static str) {
-        counter!(self.names.exported, "error_type" => "").increment(accepted);
+        self.names.exported.with(error("")).increment(accepted);
         if lost > 0 {
-            counter!(self.names.exported, "error_type" => error_type).increment(lost);
+            self.names.exported.with(error(error_type)).increment(lost);
             self.lock().lost += lost;
         }
     }
+}
+
+fn error(error_type: &str) -> ErrorType {
+    ErrorType(error_type.to_owned())
 }
 
 #[cfg(test)]

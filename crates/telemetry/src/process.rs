@@ -2,9 +2,7 @@
 
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use metrics::gauge;
-
-use crate::names;
+use crate::names::process::{TOKIO_QUEUE, TOKIO_TASKS, TOKIO_WORKERS};
 
 type Hook = Box<dyn Fn() + Send>;
 
@@ -23,9 +21,9 @@ pub(crate) fn refresh() {
     metrics_process::Collector::default().collect();
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         let metrics = runtime.metrics();
-        gauge!(names::TOKIO_WORKERS).set(metrics.num_workers() as f64);
-        gauge!(names::TOKIO_TASKS).set(metrics.num_alive_tasks() as f64);
-        gauge!(names::TOKIO_QUEUE).set(metrics.global_queue_depth() as f64);
+        TOKIO_WORKERS.set(metrics.num_workers() as f64);
+        TOKIO_TASKS.set(metrics.num_alive_tasks() as f64);
+        TOKIO_QUEUE.set(metrics.global_queue_depth() as f64);
     }
     for hook in HOOKS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         hook();

@@ -1,10 +1,16 @@
 //! For tests: what a block emits, as it would leave the process, redacted.
 //!
 //! ```
+//! telemetry::label! { enum Method { Card = "card", Invoice = "invoice" } }
+//! telemetry::metrics! {
+//!     /// Payments, by how they were made.
+//!     PAYMENTS: Counter { method: Method } = "payments_total", unit "{payment}";
+//! }
+//!
 //! let ((), seen) = telemetry::testing::capture(|| {
 //!     let _span = tracing::info_span!("payment", order.id = 7).entered();
 //!     tracing::info!(customer = "ada@example.com", "paid");
-//!     metrics::counter!("payments_total", "method" => "card").increment(1);
+//!     PAYMENTS.with(Method::Card).increment(1);
 //! });
 //! assert_eq!(seen.spans()[0].attributes["order.id"], "7");
 //! assert_eq!(seen.logs()[0].span_id, seen.spans()[0].span_id);
@@ -123,6 +129,7 @@ impl Recorder {
         let telemetry = init_with(
             info,
             &settings.expect("constant settings"),
+            &[],
             Output::Unwritten,
             |_, _| Ok(keep(&spans, span)),
             |_, _| Ok(keep(&logs, log)),

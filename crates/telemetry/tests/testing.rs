@@ -1,8 +1,12 @@
 //! What `telemetry::testing` captures, and what the core does without any feature.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 use telemetry::context::{begin_trace, continue_trace, traceparent};
+use telemetry::metric::Kind;
 use telemetry::testing::{Status, capture, capture_async, recorder};
+use telemetry::{ServiceInfo, Settings};
 use tracing::Instrument;
 
 fn names(seen: &telemetry::testing::Capture) -> Vec<String> {
@@ -56,9 +60,83 @@ async fn a_future_is_followed_into_its_tasks_and_into_traces_linked_to_it() {
     assert_ne!(span.links[0].0, span.trace_id, "a trace of its own");
 }
 
+telemetry::label! {
+    enum Of { This = "this", That = "that" }
+}
+
+telemetry::metrics! {
+    /// What a test does.
+    CAPTURES: Counter { of: Of } = "captures_total", unit "{capture}";
+    /// What it has not done yet.
+    WAITING: Gauge = "waiting_captures", unit "{capture}";
+    /// How long each took.
+    TIME: Histogram { of: Of } = "capture_time_seconds", unit "s", buckets &[1.0];
+}
+
+#[test]
+fn a_declaration_says_what_stands_there() {
+    let [captures, waiting, time] = METRICS else {
+        panic!("{METRICS:#?}")
+    };
+    assert_eq!(captures.help, "What a test does.");
+    assert_eq!(
+        (captures.name, captures.labels),
+        (CAPTURES.name(), &["of"][..])
+    );
+    assert_eq!((waiting.labels, waiting.unit), (&[][..], "{capture}"));
+    assert_eq!((time.kind, time.buckets), (Kind::Histogram, &[1.0][..]));
+    assert_eq!(Of::ALL.map(Of::as_str), ["this", "that"]);
+}
+
+#[test]
+fn a_metric_without_labels_may_be_touched_before_there_is_a_registry() {
+    // Nothing yet, or the registry of another test: neither may be remembered for ever.
+    WAITING.increment(1.0);
+    recorder();
+    WAITING.set(3.0);
+    let samples = recorder().metrics();
+    let mut found = samples.iter().filter(|one| one.name == "waiting_captures");
+    assert_eq!(found.next().map(|one| one.value), Some(3.0));
+}
+
+#[test]
+fn a_time_lands_in_the_series_of_its_labels() {
+    let ((), seen) = capture(|| {
+        let span = tracing::Span::current();
+        TIME.observe(Of::This, Duration::from_millis(250), &span);
+        TIME.with(Of::That).record(0.5);
+    });
+    for (of, sum) in [("this", 0.25), ("that", 0.5)] {
+        assert_eq!(
+            seen.metric("capture_time_seconds_count", &[("of", of)]),
+            1.0
+        );
+        assert_eq!(seen.metric("capture_time_seconds_sum", &[("of", of)]), sum);
+    }
+}
+
+#[test]
+fn a_name_with_two_owners_stops_the_start() {
+    let info = ServiceInfo {
+        name: "twice".to_owned(),
+        version: "0".to_owned(),
+    };
+    let settings = Settings::from_lookup(&|_| None).expect("constant settings");
+    let standard = telemetry::names::db::METRICS;
+    for (lists, name) in [
+        ([METRICS, METRICS], "captures_total"),
+        ([METRICS, standard], standard[0].name),
+    ] {
+        let error = telemetry::init(info.clone(), &settings, &lists);
+        let error = error.err().expect("a name with two owners").to_string();
+        let want = format!("the metric {name} is declared twice");
+        assert!(error.starts_with(&want), "{error}");
+    }
+}
+
 #[test]
 fn a_metric_counts_from_the_beginning_of_the_block() {
-    let add = |count| metrics::counter!("captures_total", "of" => "this").increment(count);
+    let add = |count| CAPTURES.with(Of::This).increment(count);
     add(40);
     let ((), seen) = capture(|| add(2));
     assert_eq!(seen.metric("captures_total", &[("of", "this")]), 2.0);

@@ -133,6 +133,7 @@ fn a_client_certificate_is_presented_and_its_absence_is_counted() {
             version: "1".into(),
         },
         &settings,
+        &[],
     )
     .unwrap();
     tracing::info_span!(target: "telemetry_test", "work").in_scope(|| tracing::info!("inside"));

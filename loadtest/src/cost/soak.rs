@@ -113,7 +113,7 @@ fn start_telemetry() -> Result<Telemetry> {
         name: "soak".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    Ok(telemetry::init(info, &settings)?)
+    Ok(telemetry::init(info, &settings, &[])?)
 }
 
 /// One request's worth, with texts that redaction looks at.

@@ -266,14 +266,29 @@ async fn the_console_counts_itself() {
         (Some(2.0), Some(4.0), Some(1.0)),
         "{text}"
     );
-    let samples = text
-        .lines()
-        .filter(|line| !line.starts_with('#') && !line.is_empty());
-    for line in samples {
+    let said: Vec<&str> = text.lines().filter(|line| line.starts_with('#')).collect();
+    let declared: Vec<String> = console::METRICS
+        .iter()
+        .flat_map(|metric| {
+            let (name, kind) = (metric.name, metric.kind.as_str());
+            [
+                format!("# HELP {name} {}", metric.help),
+                format!("# TYPE {name} {kind}"),
+            ]
+        })
+        .collect();
+    assert_eq!(said, declared);
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
         let name = line.split(['{', ' ']).next().unwrap_or_default();
+        let metric = console::METRICS.iter().find(|metric| metric.name == name);
+        let labels = metric.expect(line).labels;
+        let found = line.matches("=\"").count();
         assert!(
-            text.contains(&format!("# TYPE {name} ")) && text.contains(&format!("# HELP {name} ")),
-            "{name} is not declared"
+            found == labels.len()
+                && labels
+                    .iter()
+                    .all(|label| line.contains(&format!("{label}=\""))),
+            "{line}"
         );
     }
     assert_eq!(console.get("/ready").await.status, 200);

@@ -85,17 +85,17 @@ struct Source {
 const SOURCES: [Source; 3] = [
     Source {
         kind: Kind::Http,
-        metric: telemetry::names::HTTP_CLIENT_DURATION,
+        metric: telemetry::names::http_client::HTTP_CLIENT_DURATION.name(),
         callee: &["peer_service"],
     },
     Source {
         kind: Kind::Database,
-        metric: telemetry::names::DB_DURATION,
+        metric: telemetry::names::db::DB_DURATION.name(),
         callee: &["db_system_name", "db_operation_name", "db_collection_name"],
     },
     Source {
         kind: Kind::Pool,
-        metric: telemetry::names::DB_WAIT,
+        metric: telemetry::names::db::DB_WAIT.name(),
         callee: &["db_client_connection_pool_name"],
     },
 ];

@@ -1,7 +1,7 @@
 //! Who waited for whom in a database: a lock looks like slow statements, and like a pool without connections.
 
 use serde::Serialize;
-use telemetry::names::DB_LOCK_WAITS;
+use telemetry::names::db::DB_LOCK_WAITS;
 
 use super::answer::excerpt;
 use super::prometheus::{Prometheus, Series};
@@ -33,7 +33,8 @@ impl Weigh for Lock {
 pub(super) async fn collect(prometheus: &Prometheus, window: Window) -> Part<Vec<Lock>> {
     let query = format!(
         "topk({SHOWN}, max by (service_name, db_operation_name, db_collection_name, lock_holder) \
-         (max_over_time({DB_LOCK_WAITS}[{}s])) > 0)",
+         (max_over_time({}[{}s])) > 0)",
+        DB_LOCK_WAITS.name(),
         window.seconds()
     );
     let mut part = Part::default();

@@ -96,7 +96,7 @@ pub(super) async fn collect(prometheus: &Prometheus, end: DateTime<Utc>) -> Part
     let start = end - Duration::hours(LOOKBACK_H);
     let query = format!(
         "count by (service_name, service_version) ({})",
-        telemetry::names::BUILD_INFO
+        telemetry::names::process::BUILD_INFO.name()
     );
     let reduce = move |times| find(times, end);
     let found = prometheus.times(&query, (start, end), STEP_S, reduce).await;
@@ -232,7 +232,7 @@ async fn figures(
     window: i64,
     time: DateTime<Utc>,
 ) -> Result<Figures, String> {
-    let metric = telemetry::names::HTTP_SERVER_DURATION;
+    let metric = telemetry::names::http_server::HTTP_SERVER_DURATION.name();
     let of = format!(
         "service_name={}, service_version={}",
         literal(service),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use telemetry::names::http_server::HTTP_SERVER_DURATION;
 
 use super::answer::{excerpt, head};
 use super::backend::Backend;
@@ -50,7 +51,7 @@ pub(super) async fn exemplars(
     let of = service.map_or_else(String::new, |service| {
         format!("{{service_name={}}}", literal(service))
     });
-    let query = format!("{}_bucket{of}", telemetry::names::HTTP_SERVER_DURATION);
+    let query = format!("{}_bucket{of}", HTTP_SERVER_DURATION.name());
     let range = (window.start, window.end);
     let mut part = Part::default();
     part.value = part.take(prometheus.exemplars(&query, range, worst_exemplars).await);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use serde_json::Value;
+use telemetry::names::http_server::HTTP_SERVER_DURATION;
 
 use super::client::Client;
 
@@ -85,7 +86,8 @@ pub async fn logs(client: &Client, loki: &str, trace_id: &str) -> Result<String>
 /// How often the gateway has answered a route, as Prometheus knows it; 0 when it knows nothing.
 pub async fn count(client: &Client, prometheus: &str, route: &str) -> Result<f64> {
     let query = format!(
-        "sum(http_server_request_duration_seconds_count{{service_name=\"gateway\",http_route=\"{route}\"}})"
+        "sum({}_count{{service_name=\"gateway\",http_route=\"{route}\"}})",
+        HTTP_SERVER_DURATION.name()
     );
     let samples = instant(client, prometheus, &query).await?;
     Ok(samples.first().map_or(0.0, |(_, value)| *value))
@@ -103,12 +105,15 @@ pub async fn counted(client: &Client, prometheus: &str, probe: &Probe) -> Result
 /// A point of the gateway's latency that names a trace which Jaeger has.
 pub async fn exemplar(client: &Client, prometheus: &str, jaeger: &str) -> Result<String> {
     let now = chrono::Utc::now().timestamp();
-    let metric = "http_server_request_duration_seconds_bucket{service_name=\"gateway\"}";
+    let metric = format!(
+        "{}_bucket{{service_name=\"gateway\"}}",
+        HTTP_SERVER_DURATION.name()
+    );
     let answer = client
         .json(
             &format!("{prometheus}/api/v1/query_exemplars"),
             &[
-                ("query", metric),
+                ("query", &metric),
                 ("start", &(now - 900).to_string()),
                 ("end", &(now + 60).to_string()),
             ],

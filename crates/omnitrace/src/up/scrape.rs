@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::values::base_url;
 use crate::files;
 use crate::terminal::quoted;
+use crate::values::base_url;
 
 /// Whom to scrape beside the stack's own services.
 #[derive(Debug, Args)]

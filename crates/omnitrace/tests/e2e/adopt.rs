@@ -5,7 +5,9 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{Capture, Child, Receiver, Reply, Scrape, Status, database, http, tree};
+use crate::harness::{
+    Capture, Child, Receiver, Reply, Scrape, Status, database, http, openmetrics, tree,
+};
 
 const SOURCE: &str = include_str!("../../../telemetry/examples/adopt.rs");
 
@@ -129,6 +131,18 @@ async fn the_example_gives_a_trace_a_log_line_and_metrics() {
     ] {
         assert_eq!(scrape.value(metric, &labels), Some(1.0), "{metric}");
     }
+    let family = openmetrics(&exposition.body)
+        .into_iter()
+        .find(|family| family.name == "shop_shown_tables")
+        .expect("the metric that the example declares");
+    assert_eq!(family.kind, "histogram");
+    assert_eq!(family.help, "How many tables each visitor was told of.");
+    let buckets: Vec<(&str, f64)> = family
+        .samples
+        .iter()
+        .filter_map(|sample| Some((sample.labels.get("le")?.as_str(), sample.value)))
+        .collect();
+    assert_eq!(buckets, [("10", 0.0), ("1000", 1.0), ("+Inf", 1.0)]);
     let exemplar = format!("trace_id=\"{trace_id}\",span_id=\"{}\"", spans[0].span_id);
     assert!(
         exposition.body.contains(&exemplar),

@@ -19,6 +19,8 @@ mod compose;
 mod console_bounds;
 mod contention;
 mod dead_letters;
+mod declared;
+mod docs;
 mod doctor;
 mod doors;
 mod ends;

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use reqwest::Method;
-use telemetry::names::{GLOBAL_LABELS, Kind, METRICS, Metric};
+use telemetry::metric::Kind;
+use telemetry::names::GLOBAL_LABELS;
 
+use crate::declared;
 use crate::harness::{
     Family, Sample, Scrape, Stack, exemplar_of, histograms, openmetrics, traceparent,
 };
@@ -117,7 +119,7 @@ async fn every_route_and_status_is_at_zero_before_the_first_request() {
 }
 
 #[tokio::test]
-async fn text_and_openmetrics_say_the_same_and_what_the_catalogue_says() {
+async fn text_and_openmetrics_say_the_same_and_what_is_declared() {
     let stack = Stack::start().await;
     let sku = stack.sku().await;
     let order = stack.order(&sku, 1).await.expect(201);
@@ -138,7 +140,7 @@ async fn text_and_openmetrics_say_the_same_and_what_the_catalogue_says() {
             "application/openmetrics-text; version=1.0.0; charset=utf-8"
         );
         let families = openmetrics(&open.text);
-        is_the_catalogue(service, &families);
+        is_what_is_declared(service, &families);
         let plain: BTreeSet<(String, String)> = text
             .text
             .lines()
@@ -199,29 +201,25 @@ async fn pair(stack: &Stack, service: &str) -> (Scrape, Scrape) {
     )
 }
 
-fn is_the_catalogue(service: &str, families: &[Family]) {
+fn is_what_is_declared(service: &str, families: &[Family]) {
     let full_name = |family: &Family| match family.kind.as_str() {
         "counter" => format!("{}_total", family.name),
         _ => family.name.clone(),
     };
     let found: BTreeSet<String> = families.iter().map(full_name).collect();
-    let here = |metric: &&Metric| metric.services.is_empty() || metric.services.contains(&service);
-    let want: BTreeSet<String> = METRICS
+    let declared = declared::of(service);
+    let want: BTreeSet<String> = declared
         .iter()
-        .filter(here)
         .map(|metric| metric.name.to_owned())
         .collect();
     assert_eq!(found, want, "{service}");
     for family in families {
-        let metric = telemetry::names::find(&full_name(family)).expect("catalogued");
-        let kind = match metric.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-        };
+        let name = full_name(family);
+        let metric = declared.iter().find(|metric| metric.name == name);
+        let metric = metric.expect("declared");
         assert_eq!(
             (family.kind.as_str(), family.help.as_str()),
-            (kind, metric.help),
+            (metric.kind.as_str(), metric.help),
             "{}",
             family.name
         );

@@ -153,14 +153,8 @@ fn only_the_store_holds_sql() {
 fn files_stay_small() {
     let large: Vec<String> = files("crates", "rs")
         .into_iter()
-        // The catalogue is a table, the settings one list of variables: splitting either would hide it.
-        .filter(|(name, _)| {
-            ![
-                "crates/telemetry/src/names.rs",
-                "crates/telemetry/src/settings.rs",
-            ]
-            .contains(&name.as_str())
-        })
+        // One list of variables: splitting it would hide it.
+        .filter(|(name, _)| name != "crates/telemetry/src/settings.rs")
         .filter(|(_, text)| text.lines().count() > 450)
         .map(|(name, text)| format!("{name}: {} lines", text.lines().count()))
         .collect();

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::spec::Parameters;
 use crate::error::ApiError;
+use crate::metrics::{self, FAULT_ACTIVE};
 
 /// A fault that is on.
 #[derive(Clone, Copy)]
@@ -26,7 +27,7 @@ pub struct Fault<T> {
 
 impl<T: Parameters> Default for Fault<T> {
     fn default() -> Self {
-        metrics::gauge!(telemetry::names::FAULT_ACTIVE, "fault" => T::SPEC.name).set(0.0);
+        FAULT_ACTIVE.with(metrics::Fault(T::SPEC.name)).set(0.0);
         Self {
             on: AtomicBool::new(false),
             state: watch::Sender::new(None),
@@ -80,7 +81,8 @@ impl<T: Parameters> Fault<T> {
 
     fn put(&self, armed: Option<Armed<T>>) {
         self.on.store(armed.is_some(), Ordering::Release);
-        metrics::gauge!(telemetry::names::FAULT_ACTIVE, "fault" => T::SPEC.name)
+        FAULT_ACTIVE
+            .with(metrics::Fault(T::SPEC.name))
             .set(if armed.is_some() { 1.0 } else { 0.0 });
         self.state.send_replace(armed);
     }

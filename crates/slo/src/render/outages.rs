@@ -1,5 +1,7 @@
 //! What shows without any request: services that are gone, probes that fail, and the alert that always fires.
 
+use telemetry::names::process::BUILD_INFO;
+
 use super::notification::{Notification, labels};
 use crate::promql::{any_of, quoted};
 use crate::yaml::Rule;
@@ -41,7 +43,8 @@ fn service_down(
     team: &str,
 ) -> Rule {
     let memory = profile.memory();
-    let selector = format!("build_info{{job!=\"loadtest\",service_name!=\"\",{which}}}");
+    let running = BUILD_INFO.name();
+    let selector = format!("{running}{{job!=\"loadtest\",service_name!=\"\",{which}}}");
     let expr = format!(
         "group by (service_name) (last_over_time({selector}[{memory}]))\nunless on (service_name)\ngroup by (service_name) ({selector})"
     );

@@ -2,6 +2,8 @@
 //!
 //! Whether to roll back is decided here and nowhere else: the alerts' texts and herald ask for the recorded result.
 
+use telemetry::names::process::PROCESS_START;
+
 use crate::yaml::Rule;
 use crate::{Profile, REQUESTS};
 
@@ -40,7 +42,8 @@ fn versions(profile: &Profile) -> Vec<Rule> {
         Rule::record(
             "release:started:seconds",
             format!(
-                "min by ({VERSION}) (process_start_time_seconds{{job!=\"loadtest\",service_version!=\"\"}})"
+                "min by ({VERSION}) ({}{{job!=\"loadtest\",service_version!=\"\"}})",
+                PROCESS_START.name()
             ),
         ),
         Rule::record(

@@ -1,10 +1,12 @@
-//! What may be named: the services' catalogue, the listed metrics of other programs, the recording rules.
+//! What may be named: the declared metrics, the listed metrics of other programs, the recording rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use telemetry::names::{GLOBAL_LABELS, Kind, METRICS};
+use telemetry::metric::Kind;
+use telemetry::names::GLOBAL_LABELS;
 
 use super::{promql, rules};
+use crate::declared;
 use crate::harness::repository;
 
 /// Label names.
@@ -19,7 +21,7 @@ pub struct Known {
 }
 
 impl Known {
-    /// Reads `names.rs`, `dashboards/third-party.toml` and `alerts/rules`.
+    /// Reads what is declared, `dashboards/third-party.toml` and `alerts/rules`.
     pub fn read() -> Self {
         let file = third_party_file();
         let target = labels(&file["target_labels"]);
@@ -95,10 +97,12 @@ fn labels(value: &toml::Value) -> Labels {
         .collect()
 }
 
-/// The catalogue, as Prometheus stores it.
+/// What is declared, as Prometheus stores it.
 fn services(target: &Labels) -> BTreeMap<String, Labels> {
     let mut series = BTreeMap::new();
-    for metric in METRICS {
+    // The console's own carry no labels of a service, and no dashboard asks for them.
+    let of_services = declared::all().filter(|metric| !metric.name.starts_with("console_"));
+    for metric in of_services {
         let mut labels = target.clone();
         let own = GLOBAL_LABELS.iter().chain(metric.labels);
         labels.extend(own.map(|label| (*label).to_owned()));

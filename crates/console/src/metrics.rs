@@ -1,0 +1,55 @@
+//! What the console measures of itself. It keeps the counts and writes the page: it has no other telemetry.
+
+use crate::otlp::Signal;
+
+telemetry::label! {
+    /// Why items were not taken.
+    pub(crate) struct Reason(&'static str);
+}
+telemetry::label! {
+    /// Template of a route.
+    pub(crate) struct Path(String);
+}
+telemetry::label! {
+    /// Status of an answer, or `aborted`.
+    pub(crate) struct Status(String);
+}
+
+impl telemetry::LabelValue for Signal {
+    fn value(self) -> std::borrow::Cow<'static, str> {
+        self.as_str().into()
+    }
+}
+
+telemetry::metrics! {
+    /// Estimated bytes of traces, logs and metrics held.
+    pub(crate) STORE: Gauge = "console_store_bytes", unit "By";
+    /// Bytes of bodies and answers under way.
+    pub(crate) UNDER_WAY: Gauge = "console_under_way_bytes", unit "By";
+    /// Budget for what is held and what is under way.
+    pub(crate) STORE_LIMIT: Gauge = "console_store_limit_bytes", unit "By";
+    /// Traces held.
+    pub(crate) TRACES: Gauge = "console_traces", unit "{trace}";
+    /// Spans held.
+    pub(crate) SPANS: Gauge = "console_spans", unit "{span}";
+    /// Log records held.
+    pub(crate) LOGS: Gauge = "console_logs", unit "{log_record}";
+    /// Traces that made room for newer ones.
+    pub(crate) EVICTED_TRACES: Counter = "console_evicted_traces_total", unit "{trace}";
+    /// Log records without a trace that made room for newer items.
+    pub(crate) EVICTED_LOGS: Counter = "console_evicted_logs_total", unit "{log_record}";
+    /// Spans that did not fit into their trace.
+    pub(crate) DROPPED_SPANS: Counter = "console_dropped_spans_total", unit "{span}";
+    /// Log records that did not fit into their trace.
+    pub(crate) DROPPED_LOGS: Counter = "console_dropped_logs_total", unit "{log_record}";
+    /// Samples of series that found no room.
+    pub(crate) DROPPED_SAMPLES: Counter = "console_dropped_samples_total", unit "{sample}";
+    /// Items of OTLP requests that were not taken.
+    pub(crate) REJECTED: Counter { signal: Signal, reason: Reason }
+        = "console_rejected_items_total", unit "{item}";
+    /// Scrapes whose page found no room. What was known of the target stays.
+    pub(crate) SKIPPED_SCRAPES: Counter = "console_skipped_scrapes_total", unit "{scrape}";
+    /// HTTP requests by route and status.
+    pub(crate) REQUESTS: Counter { path: Path, status: Status }
+        = "console_requests_total", unit "{request}";
+}

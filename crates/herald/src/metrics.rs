@@ -1,0 +1,105 @@
+//! What herald measures besides its telemetry.
+
+telemetry::label! {
+    /// What became of a request to take an alert.
+    pub(crate) enum Received {
+        /// On disk.
+        Accepted = "accepted",
+        /// The same is pending already.
+        Duplicate = "duplicate",
+        /// Whoever brought it may not.
+        Unauthorized = "unauthorized",
+        /// It could not be understood.
+        Refused = "refused",
+        /// The queue is full, or the disk does not take it.
+        Unavailable = "unavailable",
+    }
+}
+
+telemetry::label! {
+    /// How a delivery ends.
+    pub(crate) enum Ended {
+        /// The target has it.
+        Delivered = "delivered",
+        /// Given up.
+        Failed = "failed",
+    }
+}
+
+telemetry::label! {
+    /// What was done with the files of the queue.
+    pub(crate) enum Storage {
+        /// A notification that came in, or a test of the disk.
+        Write = "write",
+        /// One that is to be delivered.
+        Read = "read",
+        /// One that has arrived.
+        Remove = "remove",
+        /// One that is given up.
+        SetAside = "set_aside",
+    }
+}
+
+telemetry::label! {
+    /// What became of a question to a backend.
+    pub(crate) enum Question {
+        /// It was answered.
+        Answered = "answered",
+        /// With an error, or with what cannot be read.
+        Failed = "failed",
+        /// Not in time.
+        Unanswered = "unanswered",
+        /// Others came first, or the backend is silent.
+        NotAsked = "not_asked",
+    }
+}
+
+telemetry::label! {
+    /// Where notifications go: `slack`, `webhook`, `log`.
+    pub(crate) struct Target(&'static str);
+}
+
+telemetry::label! {
+    /// Where evidence comes from: `prometheus`, `loki`, `jaeger`.
+    pub(crate) struct Backend(&'static str);
+}
+
+telemetry::metrics! {
+    /// Notifications from Alertmanager, by outcome (accepted, duplicate, unauthorized, refused or unavailable).
+    pub(crate) HERALD_RECEIVED: Counter { outcome: Received }
+        = "herald_notifications_received_total", unit "{notification}";
+    /// Notifications whose delivery has ended, by outcome (delivered or failed).
+    pub(crate) HERALD_NOTIFICATIONS: Counter { target: Target, outcome: Ended }
+        = "herald_notifications_total", unit "{notification}";
+    /// Attempts at a delivery that failed and are repeated.
+    pub(crate) HERALD_RETRIES: Counter { target: Target }
+        = "herald_delivery_retries_total", unit "{attempt}";
+    /// Notifications that wait for delivery.
+    pub(crate) HERALD_QUEUE: Gauge { target: Target } = "herald_queue_size", unit "{notification}";
+    /// Age of the oldest notification that waits for delivery, in seconds.
+    pub(crate) HERALD_QUEUE_AGE: Gauge { target: Target }
+        = "herald_queue_oldest_age_seconds", unit "s";
+    /// Notifications kept aside because the target refused them or was away for too long.
+    pub(crate) HERALD_FAILED: Gauge { target: Target }
+        = "herald_failed_notifications", unit "{notification}";
+    /// Notifications that went without the evidence of a backend.
+    pub(crate) HERALD_EVIDENCE_MISSING: Counter { backend: Backend }
+        = "herald_evidence_missing_total", unit "{notification}";
+    /// Evidence that is being gathered; alerts of the same service and minute share it.
+    pub(crate) HERALD_EVIDENCE_IN_PROGRESS: Gauge
+        = "herald_evidence_gatherings_in_progress", unit "{gathering}";
+    /// Operations on the files of the queue that failed (write, read, remove or set_aside).
+    pub(crate) HERALD_STORAGE_ERRORS: Counter { operation: Storage }
+        = "herald_storage_errors_total", unit "{operation}";
+    /// Files and directories that herald found beside its notifications when it started, and left alone.
+    pub(crate) HERALD_FOREIGN: Gauge { target: Target } = "herald_foreign_files", unit "{file}";
+    /// Questions to the backends: answered, failed, unanswered, or not_asked since others came first or it is silent.
+    pub(crate) HERALD_EVIDENCE_QUESTIONS: Counter { backend: Backend, outcome: Question }
+        = "herald_evidence_questions_total", unit "{question}";
+    /// Attempts at a delivery without any evidence, since herald gathers for so many alerts at once only.
+    pub(crate) HERALD_EVIDENCE_REFUSED: Counter
+        = "herald_evidence_refused_total", unit "{notification}";
+    /// Deliveries that panicked: repeated without evidence, and set aside when that panics too.
+    pub(crate) HERALD_PANICS: Counter { target: Target }
+        = "herald_delivery_panics_total", unit "{attempt}";
+}
