@@ -154,7 +154,7 @@ async fn a_large_head_is_431_and_says_how_large_it_may_be() {
     let mut stream = connect(&console, &head(33_000)).await;
     let answer = rest(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 431 ") || answer.starts_with("HTTP/1.0 431 "));
-    assert!(answer.contains("32768 bytes"), "{answer}");
+    assert!(answer.contains("32768 bytes: send fewer"), "{answer}");
 }
 
 #[tokio::test]
