@@ -192,7 +192,7 @@ where
         },
     };
     // How a connection ends is its client's affair.
-    let gate = Gate::new(wire);
+    let gate = Gate::new(wire, HEAD);
     handler.call((gate, Protocol::Http1, peer)).await.ok();
 }
 

@@ -16,7 +16,7 @@ pub struct Flow(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// Since when a head is awaited; `None` while a request is answered.
+    /// Since when no request is answered: a head is awaited, or the rest of a body. `None` while one is.
     waiting_since: Option<Instant>,
     is_too_large: bool,
     /// When it makes room, unless a head is there by then.
@@ -65,7 +65,12 @@ impl Flow {
 
     /// Whether a request is still being answered.
     pub(crate) fn is_answered(&self) -> bool {
-        self.state().waiting_since.is_none()
+        self.answered_at().is_none()
+    }
+
+    /// When the last answer ended, or the connection began; `None` while a request is answered.
+    pub(crate) fn answered_at(&self) -> Option<Instant> {
+        self.state().waiting_since
     }
 
     pub(crate) fn is_too_large(&self) -> bool {

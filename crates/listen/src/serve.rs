@@ -28,7 +28,7 @@ const UNREAD: usize = 256 << 10;
 pub struct Http {
     /// How long an idle connection is kept.
     pub keep_alive: KeepAlive,
-    /// How long the first head of a connection may take.
+    /// How long a head may take: of the first one of a connection all of it, of later ones what follows the first byte.
     pub head_timeout: Duration,
     /// How long a connection that ends waits for its client to take the last bytes.
     pub last_words: Duration,
@@ -65,6 +65,7 @@ where
     rustix::net::sockopt::set_socket_send_buffer_size(&listener, UNREAD)?;
     let address = listener.local_addr()?;
     let stopping = server.graceful_shutdown_signal();
+    let head_timeout = http.head_timeout;
     let service = move || {
         let (stopping, connected) = (stopping.clone(), connected.clone());
         let own_config = move |()| reached_at(address, false);
@@ -82,9 +83,10 @@ where
                 connected(gate, data);
             })
             .finish(map_config(in_turn(app()), own_config));
-        fn_service(|io: TcpStream| {
+        fn_service(move |io: TcpStream| {
             let peer = io.peer_addr().ok();
-            async move { Ok((Gate::new(io), Protocol::Http1, peer)) }
+            let gate = Gate::new(io, head_timeout);
+            async move { Ok((gate, Protocol::Http1, peer)) }
         })
         .and_then(http)
     };
