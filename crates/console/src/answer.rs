@@ -15,13 +15,14 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::web::Bytes;
-use actix_web::{HttpResponse, HttpResponseBuilder, web};
+use actix_web::{HttpResponse, HttpResponseBuilder};
 use problem::{MEDIA_TYPE, Problem};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::budget::{Account, Budget, Use};
+use crate::connections::off_worker;
 use crate::params::BadParameter;
 use pace::Pace;
 
@@ -123,7 +124,7 @@ impl Answers {
     {
         let answers = self.clone();
         let job = move || job(answers.begin()).map(Page::end);
-        let page = web::block(job).await.map_err(|_| Refused::stopping())??;
+        let page = off_worker(job).await.map_err(|_| Refused::stopping())??;
         Ok(HttpResponse::Ok()
             .content_type("application/json")
             .body(Sending::new(page)))

@@ -5,6 +5,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use actix_web::error::BlockingError;
+use actix_web::web;
 use listen::Flow;
 
 /// What a connection may take: a head, decoded and as it came, and the buffers of the server.
@@ -64,6 +66,28 @@ impl Connections {
         let others = self.0.answering.fetch_add(1, Ordering::Relaxed);
         (others < self.0.most / 4 * 3).then_some(answering)
     }
+
+    #[cfg(test)]
+    pub fn under_way(&self) -> usize {
+        self.0.answering.load(Ordering::Relaxed)
+    }
+}
+
+tokio::task_local! {
+    /// That of the request whose handler runs.
+    pub(crate) static ANSWERING: Option<Arc<Answering>>;
+}
+
+/// Does a handler's work off the worker thread. It goes on when the client has gone, so its request counts until it is done.
+pub(crate) async fn off_worker<T: Send + 'static>(
+    job: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, BlockingError> {
+    let answering = ANSWERING.try_with(Clone::clone).ok();
+    let job = move || {
+        let _answering = answering;
+        job()
+    };
+    web::block(job).await
 }
 
 /// A request that is being answered.

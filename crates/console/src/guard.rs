@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
@@ -14,7 +15,7 @@ use actix_web::{Error, HttpResponse, web};
 use listen::{Host, Hosts, Refusal};
 
 use crate::answer::problem;
-use crate::connections::{Answering, Connections};
+use crate::connections::{ANSWERING, Answering, Connections};
 use crate::cors::{self, Origins};
 use crate::counters::Counters;
 
@@ -55,13 +56,19 @@ pub(crate) async fn guard(
             StatusCode::SERVICE_UNAVAILABLE,
             "too many requests at once: try again",
         )),
-        Ok(_) => match doors.and_then(|doors| doors.refusal(request.head())) {
+        Ok(answering) => match doors.and_then(|doors| doors.refusal(request.head())) {
             Some(refusal) => request.into_response(refusal),
             None if origin.is_some() && cors::is_preflight(request.head()) => {
                 let answer = cors::preflight(request.head());
                 request.into_response(answer)
             }
-            None => next.call(request).await?.map_into_boxed_body(),
+            None => {
+                let handler = next.call(request);
+                ANSWERING
+                    .scope(answering.clone(), handler)
+                    .await?
+                    .map_into_boxed_body()
+            }
         },
     };
     if let Some(mut counting) = counting {
@@ -85,16 +92,17 @@ pub(crate) async fn guard(
 struct Busy;
 
 /// The right to be answered. Those who ask whether it lives do not count.
-fn answering(request: &ServiceRequest) -> Result<Option<Answering>, Busy> {
+fn answering(request: &ServiceRequest) -> Result<Option<Arc<Answering>>, Busy> {
     let all = request.app_data::<web::Data<Connections>>();
     let all = all.filter(|_| !matches!(request.path(), "/ready" | "/live"));
-    all.map(|all| all.answer().ok_or(Busy)).transpose()
+    all.map(|all| all.answer().map(Arc::new).ok_or(Busy))
+        .transpose()
 }
 
 /// An answer that counts until it has been read.
 struct Held {
     body: BoxBody,
-    _answering: Option<Answering>,
+    _answering: Option<Arc<Answering>>,
 }
 
 impl MessageBody for Held {
@@ -203,6 +211,35 @@ mod tests {
         assert_eq!(ask("/ready").await.status(), 200);
         unread.pop();
         assert_eq!(ask("/api/stats").await.status(), 200);
+    }
+
+    #[actix_web::test]
+    async fn work_of_a_client_that_has_gone_counts_until_it_is_done() {
+        let all = web::Data::new(Connections::new(8 << 20));
+        let end = web::Data::new(std::sync::Barrier::new(2));
+        let work = async |end: web::Data<std::sync::Barrier>| {
+            let work = move || end.wait().is_leader();
+            crate::connections::off_worker(work).await.map(|_| "done")
+        };
+        let app = actix_web::App::new()
+            .app_data(all.clone())
+            .app_data(end.clone())
+            .wrap(actix_web::middleware::from_fn(guard))
+            .default_service(web::to(work));
+        let app = actix_web::test::init_service(app).await;
+        let request = TestRequest::with_uri("/api/stats").to_request();
+        let mut call = Box::pin(actix_web::test::call_service(&app, request));
+        assert!(futures_util::poll!(&mut call).is_pending());
+        drop(call);
+        assert_eq!(all.under_way(), 1);
+        web::block(move || end.wait()).await.expect("a thread");
+        let done = async {
+            while all.under_way() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let patience = std::time::Duration::from_secs(20);
+        tokio::time::timeout(patience, done).await.expect("an end");
     }
 
     #[test]

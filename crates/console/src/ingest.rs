@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body::Body;
 use crate::budget::{Account, Budget, Use};
+use crate::connections::off_worker;
 use crate::counters::Counters;
 use crate::inflate::{InflateError, gunzip};
 use crate::model::Resource;
@@ -211,7 +212,7 @@ async fn take(
         sink.counters.rejected(signal, &rejected);
         Ok(rejected)
     };
-    web::block(job).await.unwrap_or_else(|_| Err(busy()))
+    off_worker(job).await.unwrap_or_else(|_| Err(busy()))
 }
 
 fn busy() -> Failure {

@@ -21,7 +21,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
-/// Open connections. Each may take 128 KiB for an unfinished head, and Compose gives herald 48 MiB in all.
+/// Open connections. Each may take 32 KiB for an unfinished head, and 4 KiB behind it; Compose gives herald 48 MiB in all.
 const MOST: usize = 64;
 
 /// Bytes of all bodies together; a body is 4 MiB at most.

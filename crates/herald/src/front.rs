@@ -82,13 +82,17 @@ where
     // Accepted connections inherit it.
     rustix::net::sockopt::set_socket_send_buffer_size(&listener, UNREAD)
         .context("the listener takes no buffer size")?;
+    let address = listener
+        .local_addr()
+        .context("the listener has no address")?;
+    let with_tls = tls.is_some();
     let (stop, stopping) = watch::channel(false);
     let (end, ended) = oneshot::channel();
     let serve = move || {
         System::new().block_on(async {
             let connections = Rc::new(Connections::default());
             let app = listen::in_turn(app(connections.clone()));
-            let app = map_config(app, |()| AppConfig::default())
+            let app = map_config(app, move |()| listen::reached_at(address, with_tls))
                 .map_err(|error| Response::<BoxBody>::from(error.into()));
             let service = HttpService::build()
                 .client_request_timeout(HEAD)
@@ -188,7 +192,7 @@ where
         },
     };
     // How a connection ends is its client's affair.
-    let gate = Gate::new(wire);
+    let gate = Gate::new(wire, HEAD);
     handler.call((gate, Protocol::Http1, peer)).await.ok();
 }
 

@@ -3,16 +3,18 @@
 //!
 //! Left to itself the server keeps 128 KiB of an unfinished head for each connection, parses it again for each packet, and decodes
 //! whatever requests came behind one that is not answered yet: 128 KiB of them take 20 MiB. What it answers without a body it
-//! writes into memory, however much of that is unread.
+//! writes into memory, however much of that is unread. It gives a head its time again with each byte, but for the first one, and
+//! reads the rest of a body that is answered already for as long as it comes.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use actix_web::web::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::flow::Flow;
 use crate::head::{Follows, end_of_head, follows};
@@ -25,6 +27,9 @@ const MAX_CHUNK_LINE: usize = 1 << 10;
 
 /// What is read at once, and handed on before other connections have their turn.
 const PIECE: usize = 16 << 10;
+
+/// A body may go on for so long when its answer has ended: the server reads what nobody wants, so that the client gets the answer.
+const REST: Duration = Duration::from_secs(10);
 
 /// Handed on in place of a head that is too large; see [`crate::in_turn`].
 const STAND_IN: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
@@ -48,9 +53,14 @@ pub struct Gate<T> {
     flow: Arc<Flow>,
     /// Of what the server wrote last, something waits for the client to read.
     is_unread: bool,
-    /// Fires when the connection has to make room.
+    /// Fires when the connection has to make room, or its client has taken too long.
     end: Option<Pin<Box<Sleep>>>,
     stage: Stage,
+    /// How long a head may take. The server itself sees to that of a connection's first one, which it answers with 408.
+    head_timeout: Duration,
+    is_first: bool,
+    /// When the head that has begun has to be there.
+    head_due: Option<Instant>,
     /// What came and is not handed on yet, and how much of it cannot end a head.
     came: BytesMut,
     searched: usize,
@@ -61,14 +71,17 @@ pub struct Gate<T> {
 }
 
 impl<T> Gate<T> {
-    /// In front of `io`.
-    pub fn new(io: T) -> Self {
+    /// In front of `io`; a head takes `head_timeout` at most.
+    pub fn new(io: T, head_timeout: Duration) -> Self {
         Self {
             io,
             flow: Arc::default(),
             is_unread: false,
             end: None,
             stage: Stage::Head,
+            head_timeout,
+            is_first: true,
+            head_due: None,
             came: BytesMut::new(),
             searched: 0,
             open: 0,
@@ -93,7 +106,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Gate<T> {
         if self.given >= PIECE {
             self.given = 0;
             cx.waker().wake_by_ref();
-            return Poll::Pending;
+            return self.wait(cx);
         }
         let open = usize::try_from(self.open).unwrap_or(usize::MAX);
         let most = open.min(PIECE).min(out.remaining());
@@ -163,6 +176,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Gate<T> {
             }
         }
         self.searched = self.searched.max(self.came.len().saturating_sub(2));
+        if !self.is_first && !self.came.is_empty() {
+            let due = || Instant::now() + self.head_timeout;
+            self.head_due.get_or_insert_with(due);
+        }
         if self.came.len() <= MAX_HEAD {
             return false;
         }
@@ -175,6 +192,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Gate<T> {
 
     fn head_is_there(&mut self, is_too_large: bool) {
         self.searched = 0;
+        self.is_first = false;
+        self.head_due = None;
         self.flow.handed_on(is_too_large);
     }
 
@@ -217,9 +236,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Gate<T> {
         self.stage = Stage::Over;
     }
 
-    /// Reads nothing now; ends when the connection has to make room.
+    /// When what is awaited has to be there.
+    fn due(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Head if self.open == 0 => self.head_due,
+            // The client has the answer to read.
+            Stage::Over => None,
+            _ => self.flow.answered_at().map(|end| end + REST),
+        }
+    }
+
+    /// Reads nothing now; ends when the connection has to make room, or what is awaited is late.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(ends_at) = self.flow.ends_at() else {
+        let ends = self.flow.ends_at().into_iter().chain(self.due());
+        let Some(ends_at) = ends.min() else {
             return Poll::Pending;
         };
         let end = self
@@ -238,17 +268,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<T> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         loop {
+            this.flow.watch(cx);
             if this.open > 0 {
                 return this.hand_on(cx, out);
             }
-            this.flow.watch(cx);
             let is_held_up = this.is_unread || this.flow.is_answered();
             match this.stage {
                 // Whoever hangs up is only noticed by reading.
                 Stage::Head if is_held_up && !this.came.is_empty() => return this.wait(cx),
                 Stage::Head if is_held_up => {}
                 // An end would end the request.
-                Stage::Over if is_held_up => return Poll::Pending,
+                Stage::Over if is_held_up => return this.wait(cx),
                 Stage::Over => return Poll::Ready(Ok(())),
                 _ => {
                     if this.proceed() {
@@ -290,3 +320,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<T> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ pub use flow::Flow;
 pub use gate::Gate;
 pub use hosts::{Host, Hosts, Refusal};
 pub use method::head_as_get;
-pub use serve::{Http, serve};
+pub use serve::{Http, reached_at, serve};
 pub use socket::bind;
 pub use stop::StopSignals;
 pub use turns::in_turn;

@@ -1,6 +1,6 @@
 //! A server of which every connection has a gate.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use actix_http::{Extensions, HttpService, KeepAlive, Protocol, Request};
@@ -19,17 +19,27 @@ use crate::turns::in_turn;
 /// A connection ends when its client has taken nothing of what is sent for so long, and with it the answer that waits.
 const READER_GONE_MS: u32 = 10_000;
 
+/// What the kernel keeps of an answer that is not read: left to itself, megabytes for each connection. A reader at 100 ms still gets
+/// 2.5 MB per second.
+const UNREAD: usize = 256 << 10;
+
 /// How its connections speak HTTP.
 #[derive(Debug, Clone, Copy)]
 pub struct Http {
     /// How long an idle connection is kept.
     pub keep_alive: KeepAlive,
-    /// How long the first head of a connection may take.
+    /// How long a head may take: of the first one of a connection all of it, of later ones what follows the first byte.
     pub head_timeout: Duration,
     /// How long a connection that ends waits for its client to take the last bytes.
     pub last_words: Duration,
     /// Whether a client that has closed its side is still answered.
     pub half_closed: bool,
+}
+
+/// Tells an application where it is reached: the port of requests that do not say whom they are for.
+pub fn reached_at(address: SocketAddr, with_tls: bool) -> AppConfig {
+    // Nothing else makes one outside of actix-web; its default says 127.0.0.1:8080.
+    AppConfig::__priv_test_new(with_tls, address.to_string(), address)
 }
 
 /// As `HttpServer` of actix-web does it, but for what the server reads: that comes through a [`Gate`]. `connected` is told of each.
@@ -52,9 +62,13 @@ where
 {
     // Accepted connections inherit it.
     rustix::net::sockopt::set_tcp_user_timeout(&listener, READER_GONE_MS)?;
+    rustix::net::sockopt::set_socket_send_buffer_size(&listener, UNREAD)?;
+    let address = listener.local_addr()?;
     let stopping = server.graceful_shutdown_signal();
+    let head_timeout = http.head_timeout;
     let service = move || {
         let (stopping, connected) = (stopping.clone(), connected.clone());
+        let own_config = move |()| reached_at(address, false);
         let http = HttpService::build()
             .keep_alive(http.keep_alive)
             .client_request_timeout(http.head_timeout)
@@ -68,12 +82,55 @@ where
                 data.insert(gate.flow().clone());
                 connected(gate, data);
             })
-            .finish(map_config(in_turn(app()), |()| AppConfig::default()));
-        fn_service(|io: TcpStream| {
+            .finish(map_config(in_turn(app()), own_config));
+        fn_service(move |io: TcpStream| {
             let peer = io.peer_addr().ok();
-            async move { Ok((Gate::new(io), Protocol::Http1, peer)) }
+            let gate = Gate::new(io, head_timeout);
+            async move { Ok((gate, Protocol::Http1, peer)) }
         })
         .and_then(http)
     };
     Ok(server.listen("http", listener, service)?.run())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use actix_web::{App, HttpRequest, web};
+
+    use super::*;
+
+    const HTTP: Http = Http {
+        keep_alive: KeepAlive::Disabled,
+        head_timeout: Duration::from_secs(5),
+        last_words: Duration::from_secs(1),
+        half_closed: true,
+    };
+
+    async fn own_address(request: HttpRequest) -> String {
+        request.app_config().local_addr().to_string()
+    }
+
+    #[actix_web::test]
+    async fn an_application_knows_where_it_listens() {
+        let listener = crate::bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let app = || App::new().default_service(web::to(own_address));
+        let builder = Server::build().workers(1).disable_signals();
+        let server = serve(builder, HTTP, listener, |_, _| {}, app).expect("a server");
+        let (handle, running) = (server.handle(), actix_web::rt::spawn(server));
+        let ask = move || {
+            let mut stream = std::net::TcpStream::connect(address)?;
+            stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+            stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            std::io::Result::Ok(answer)
+        };
+        let answer = web::block(ask).await.expect("a thread").expect("an answer");
+        assert!(answer.ends_with(&address.to_string()), "{answer}");
+        handle.stop(false).await;
+        running.await.expect("a task").expect("an end");
+    }
 }

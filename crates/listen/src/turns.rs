@@ -71,7 +71,9 @@ where
 }
 
 fn too_large() -> Response<BoxBody> {
-    let why = format!("the head of the request is larger than {MAX_HEAD} bytes\n");
+    let why = format!(
+        "the head of the request is larger than {MAX_HEAD} bytes: send fewer or smaller headers, such as cookies\n"
+    );
     let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
     let mut response = Response::with_body(status, BoxBody::new(why));
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");

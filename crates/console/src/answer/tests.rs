@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 
 use actix_web::body::BoxBody;
+use actix_web::web;
 
 use super::*;
 
