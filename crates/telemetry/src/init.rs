@@ -94,14 +94,17 @@ pub fn init(
     metrics: &[&[Metric]],
 ) -> Result<Telemetry, InitError> {
     let output = output(settings.log_format);
-    init_with(
+    let telemetry = init_with(
         info,
         settings,
         metrics,
         output,
         exporter::spans,
         exporter::logs,
-    )
+    )?;
+    // Now a log line has its way out. Tests may hand over nothing.
+    metric::complain();
+    Ok(telemetry)
 }
 
 /// [`init()`] with ways out of one's own: stdout for log lines, and what sends spans and log records.

@@ -45,10 +45,10 @@
 //! ORDERS.with("accepted").increment(1);
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use metrics::{
@@ -221,6 +221,9 @@ impl<L: Labels> Histogram<L> {
 impl<I: Instrument, L> Declared<I, L> {
     fn register(&self, labels: Vec<Label>) -> I {
         let key = Key::from_parts(self.metric.name, labels);
+        if find(key.name()).is_none() {
+            missing(self.metric.name);
+        }
         with_recorder(|recorder| I::register(recorder, &key))
     }
 }
@@ -257,6 +260,25 @@ pub(crate) fn catalogue(lists: &[&[Metric]]) -> Result<Catalogue, &'static str> 
 /// From now on there is a recorder.
 pub(crate) fn started(catalogue: Catalogue) {
     let _ = GIVEN.set(catalogue);
+}
+
+/// Names that were observed and not handed over; before [`complain`] nobody asks.
+static MISSED: OnceLock<Mutex<BTreeSet<&'static str>>> = OnceLock::new();
+
+/// From now on what was not handed over is logged.
+pub(crate) fn complain() {
+    MISSED.get_or_init(Mutex::default);
+}
+
+/// Without its declaration the registry has no help text, no buckets, no exemplars: said once per name.
+fn missing(name: &'static str) {
+    let Some(missed) = MISSED.get() else { return };
+    let mut missed = missed.lock().unwrap_or_else(PoisonError::into_inner);
+    let first = missed.insert(name);
+    drop(missed);
+    if first {
+        tracing::error!("declared but not handed to init: {name}; give init the list METRICS that holds it");
+    }
 }
 
 /// The declaration of a name.
