@@ -65,6 +65,9 @@ pub enum InitError {
     /// The metrics registry cannot be built.
     #[error("the metrics registry cannot be built: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    /// A metric that [`metrics!`](crate::metrics!) would not have let through.
+    #[error("the metric {0:?} cannot be: {1}; declare it with telemetry::metrics!")]
+    Metric(&'static str, &'static str),
     /// Two owners, or one twice, declare the same metric.
     #[error(
         "the metric {0} is declared twice: give each list to init once, and each name to one owner"
@@ -231,7 +234,7 @@ fn start_metrics(
     metrics: &[&[Metric]],
     wanted: bool,
 ) -> Result<Metrics, InitError> {
-    let catalogue = metric::catalogue(metrics).map_err(InitError::MetricTwice)?;
+    let catalogue = metric::catalogue(metrics)?;
     let mut builder = PrometheusBuilder::new()
         .add_global_label("service_name", &identity.name)
         .add_global_label("service_version", &identity.version)

@@ -57,6 +57,7 @@ use metrics::{
 };
 use tracing::Span;
 
+use crate::init::InitError;
 use crate::names;
 use crate::observe::observe;
 
@@ -246,12 +247,15 @@ pub(crate) type Catalogue = HashMap<&'static str, Metric>;
 /// What [`init`](crate::init()) was given.
 static GIVEN: OnceLock<Catalogue> = OnceLock::new();
 
-/// All declarations, or the name that has two.
-pub(crate) fn catalogue(lists: &[&[Metric]]) -> Result<Catalogue, &'static str> {
+/// All declarations, or what is wrong with one: that has two owners, or that no macro has checked.
+pub(crate) fn catalogue(lists: &[&[Metric]]) -> Result<Catalogue, InitError> {
     let mut all = Catalogue::new();
     for metric in names::METRICS.iter().chain(lists).copied().flatten() {
+        if let Some(fault) = metric.fault() {
+            return Err(InitError::Metric(metric.name, fault));
+        }
         if all.insert(metric.name, *metric).is_some() {
-            return Err(metric.name);
+            return Err(InitError::MetricTwice(metric.name));
         }
     }
     Ok(all)
@@ -277,7 +281,9 @@ fn missing(name: &'static str) {
     let first = missed.insert(name);
     drop(missed);
     if first {
-        tracing::error!("declared but not handed to init: {name}; give init the list METRICS that holds it");
+        tracing::error!(
+            "declared but not handed to init: {name}; give init the list METRICS that holds it"
+        );
     }
 }
 

@@ -147,6 +147,24 @@ fn a_name_with_two_owners_stops_the_start() {
 }
 
 #[test]
+fn a_metric_that_the_macro_did_not_check_is_checked_at_the_start() {
+    let info = ServiceInfo {
+        name: "unchecked".to_owned(),
+        version: "0".to_owned(),
+    };
+    let settings = Settings::from_lookup(&|_| None).expect("constant settings");
+    let mut time = TIME.metric();
+    (time.name, time.buckets) = ("own_time_seconds", &[]);
+    let error = telemetry::init(info, &settings, &[&[time]]);
+    let error = error
+        .err()
+        .expect("a histogram without buckets")
+        .to_string();
+    let want = "the metric \"own_time_seconds\" cannot be: histograms";
+    assert!(error.starts_with(want), "{error}");
+}
+
+#[test]
 fn a_metric_counts_from_the_beginning_of_the_block() {
     let add = |count| CAPTURES.with(Of::This).increment(count);
     add(40);
