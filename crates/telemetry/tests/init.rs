@@ -1,5 +1,6 @@
 //! What `init` does once per process.
 
+use std::fs;
 use std::sync::LazyLock;
 
 use telemetry::{ServiceInfo, Settings, Telemetry};
@@ -47,4 +48,19 @@ fn a_metric_that_was_not_handed_over_is_logged_once() {
     FORGOTTEN.with(()).increment(1);
     assert_eq!(errors(), "1");
     assert_eq!(METRICS.len(), 1);
+}
+
+#[test]
+fn the_second_start_is_refused_before_it_starts_anything() {
+    LazyLock::force(&TELEMETRY);
+    let without_metrics = settings(&[("OTEL_METRICS_EXPORTER", "none")]);
+    let second = telemetry::init(info(), &without_metrics, &[]).err();
+    let second = second.expect("one per process").to_string();
+    assert!(second.contains("call init once"), "{second}");
+    for task in fs::read_dir("/proc/self/task").expect("the threads") {
+        let name = fs::read_to_string(task.expect("a thread").path().join("comm"));
+        // One that has ended meanwhile has none.
+        let name = name.unwrap_or_default();
+        assert!(!name.starts_with("export-"), "{name}");
+    }
 }
