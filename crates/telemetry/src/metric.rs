@@ -58,8 +58,7 @@ use metrics::{
 use tracing::Span;
 
 use crate::init::InitError;
-use crate::names;
-use crate::observe::observe;
+use crate::{names, observe};
 
 mod checked;
 mod labels;
@@ -200,32 +199,36 @@ impl<I, L> Declared<I, L> {
 impl<I: Instrument, L: Labels> Declared<I, L> {
     /// The series with these labels. Keep it where it is needed often.
     pub fn with(&self, labels: L) -> I {
-        self.register(self.labels(labels))
+        self.register(&self.key(labels))
     }
 
-    pub(crate) fn labels(&self, labels: L) -> Vec<Label> {
+    fn key(&self, labels: L) -> Key {
         let names = self.metric.labels.iter().copied();
         let pairs = names.zip(labels.values());
-        pairs
-            .map(|(name, value)| Label::new(name, SharedString::from(value)))
-            .collect()
+        let labels = pairs.map(|(name, value)| Label::new(name, SharedString::from(value)));
+        Key::from_parts(self.metric.name, labels.collect::<Vec<_>>())
     }
 }
 
 impl<L: Labels> Histogram<L> {
     /// Records a time. `span`, if it is sampled, may become the exemplar of the bucket: from the metric to a trace.
+    /// Before [`init`](crate::init()), or without metrics, nothing is recorded.
     pub fn observe(&self, labels: L, time: Duration, span: &Span) {
-        observe(&self.metric, self.labels(labels), time, span);
+        if GIVEN.get().is_none() {
+            return;
+        }
+        let key = self.key(labels);
+        self.register(&key).record(time.as_secs_f64());
+        observe::offer(&self.metric, &key, time, span);
     }
 }
 
 impl<I: Instrument, L> Declared<I, L> {
-    fn register(&self, labels: Vec<Label>) -> I {
-        let key = Key::from_parts(self.metric.name, labels);
-        if find(key.name()).is_none() {
+    fn register(&self, key: &Key) -> I {
+        if find(self.metric.name).is_none() {
             missing(self.metric.name);
         }
-        with_recorder(|recorder| I::register(recorder, &key))
+        with_recorder(|recorder| I::register(recorder, key))
     }
 }
 
@@ -235,7 +238,9 @@ impl<I: Instrument> Deref for Declared<I, ()> {
 
     fn deref(&self) -> &I {
         match GIVEN.get() {
-            Some(_) => self.kept.get_or_init(|| self.register(Vec::new())),
+            Some(_) => self
+                .kept
+                .get_or_init(|| self.register(&Key::from_static_name(self.metric.name))),
             None => I::NOOP,
         }
     }
