@@ -197,9 +197,9 @@ impl Record {
         }
     }
 
-    /// Whether a field would take the place of what stands in every line.
+    /// Whether a field would take the place of what stands in every line, or of a field that was renamed for that.
     fn is_taken(&self, key: &str) -> bool {
-        match key {
+        match key.trim_start_matches("fields.") {
             "timestamp" | "level" | "target" | "message" => true,
             "trace_id" | "span_id" => self.trace.is_some(),
             _ => false,
@@ -424,6 +424,34 @@ mod tests {
             tracing::error!(target: "actix_https::h1", "");
         });
         std::mem::take(&mut *seen.0.lock().unwrap())
+    }
+
+    /// JSON lines of the events.
+    #[derive(Default, Clone)]
+    struct Lines(Arc<Mutex<Vec<String>>>);
+
+    impl<S: Subscriber> Layer<S> for Lines {
+        fn on_event(&self, event: &Event<'_>, _context: LayerContext<'_, S>) {
+            self.0.lock().unwrap().push(Record::new(event, 0).json());
+        }
+    }
+
+    #[test]
+    fn no_key_stands_in_a_line_twice() {
+        let lines = Lines::default();
+        let subscriber = tracing_subscriber::registry().with(lines.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(timestamp = 1, fields.timestamp = 2, fields.order = 3, "taken");
+        });
+        let line = lines.0.lock().unwrap().concat();
+        for field in [
+            r#""fields.timestamp":1"#,
+            r#""fields.fields.timestamp":2"#,
+            r#""fields.order":3"#,
+        ] {
+            assert!(line.contains(field), "{line}");
+        }
+        assert_eq!(line.matches(r#""fields.timestamp""#).count(), 1, "{line}");
     }
 
     #[test]
