@@ -197,7 +197,7 @@ impl<I, L> Declared<I, L> {
 }
 
 impl<I: Instrument, L: Labels> Declared<I, L> {
-    /// The series with these labels. Keep it where it is needed often.
+    /// The series with these labels. Keep it where it is needed often; one taken before [`init`](crate::init()) records nothing, ever.
     pub fn with(&self, labels: L) -> I {
         self.register(&self.key(labels))
     }
@@ -232,7 +232,8 @@ impl<I: Instrument, L> Declared<I, L> {
     }
 }
 
-/// Before [`init`](crate::init()) there is nothing to record on.
+/// Before [`init`](crate::init()) there is nothing to record on; afterwards the first registry that is met is remembered, so under
+/// a local recorder write `.with(())`.
 impl<I: Instrument> Deref for Declared<I, ()> {
     type Target = I;
 
