@@ -74,7 +74,7 @@ pub enum InitError {
         "the metric {0} is declared twice: give each list to init once, and each name to one owner"
     )]
     MetricTwice(&'static str),
-    /// `init` was called before in this process.
+    /// `init` was called before in this process, even if it failed then.
     #[error("telemetry is already running in this process: call init once")]
     Twice,
     /// The log filter cannot be used.
