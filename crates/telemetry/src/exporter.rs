@@ -31,7 +31,10 @@ pub(crate) fn spans(
     settings: &Exporter,
     resource: &Resource,
 ) -> Result<impl FnMut(&mut Vec<SpanData>) -> Sent + Send + use<>, InitError> {
-    let client = Client::new(settings)?;
+    let client = Client {
+        again: Some(Arc::default()),
+        ..Client::new(settings)?
+    };
     let mut exporter =
         configured(SpanExporter::builder().with_http(), settings, &client).build()?;
     exporter.set_resource(resource);
@@ -94,7 +97,8 @@ struct Client {
     http: reqwest::blocking::Client,
     timeout: Duration,
     last: Arc<Mutex<Answer>>,
-    request: Arc<Mutex<Request<Bytes>>>,
+    /// The request that may have to be sent again, where the batch cannot be.
+    again: Option<Arc<Mutex<Request<Bytes>>>>,
 }
 
 #[derive(Debug, Default)]
@@ -123,7 +127,7 @@ impl Client {
             http,
             timeout,
             last: Arc::default(),
-            request: Arc::default(),
+            again: None,
         })
     }
 
@@ -133,7 +137,8 @@ impl Client {
 
     /// Sends the last request once more.
     fn send_again(&self) -> OTelSdkResult {
-        let request = lock(&self.request).clone();
+        let again = self.again.as_deref();
+        let request = again.map_or_else(Request::default, |request| lock(request).clone());
         let sent = self.send(request).map(|response| response.status());
         match sent {
             Ok(status) if status.is_success() => Ok(()),
@@ -172,29 +177,42 @@ impl Client {
         rejected: impl Fn(&[u8]) -> Option<i64>,
     ) -> Sent {
         let last = std::mem::take(&mut *lock(&self.last));
-        match (last, result) {
-            (Answer::Status { body, .. }, Some(Ok(()))) => Sent::Accepted {
-                rejected: rejected(&body)
-                    .and_then(|count| count.try_into().ok())
-                    .unwrap_or(0),
-            },
-            (
-                Answer::Status {
-                    code: 429 | 502 | 503 | 504,
-                    retry_after,
-                    ..
-                },
-                _,
-            ) => Sent::Retry {
-                after: retry_after,
-                error_type: "http",
-            },
-            (Answer::Failed { timed_out }, _) => Sent::Retry {
-                after: None,
-                error_type: if timed_out { "timeout" } else { "connection" },
-            },
-            _ => Sent::Refused { error_type: "http" },
+        let sent = judge(last, result, rejected);
+        if let (Some(request), false) = (&self.again, matches!(sent, Sent::Retry { .. })) {
+            // Megabytes, perhaps, and an idle process sends nothing that would take their place.
+            *lock(request) = Request::default();
         }
+        sent
+    }
+}
+
+fn judge(
+    last: Answer,
+    result: Option<OTelSdkResult>,
+    rejected: impl Fn(&[u8]) -> Option<i64>,
+) -> Sent {
+    match (last, result) {
+        (Answer::Status { body, .. }, Some(Ok(()))) => Sent::Accepted {
+            rejected: rejected(&body)
+                .and_then(|count| count.try_into().ok())
+                .unwrap_or(0),
+        },
+        (
+            Answer::Status {
+                code: 429 | 502 | 503 | 504,
+                retry_after,
+                ..
+            },
+            _,
+        ) => Sent::Retry {
+            after: retry_after,
+            error_type: "http",
+        },
+        (Answer::Failed { timed_out }, _) => Sent::Retry {
+            after: None,
+            error_type: if timed_out { "timeout" } else { "connection" },
+        },
+        _ => Sent::Refused { error_type: "http" },
     }
 }
 
@@ -252,7 +270,9 @@ fn read(variable: &'static str, path: &std::path::Path) -> Result<Vec<u8>, InitE
 #[async_trait::async_trait]
 impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        lock(&self.request).clone_from(&request);
+        if let Some(again) = &self.again {
+            lock(again).clone_from(&request);
+        }
         self.send(request)
     }
 }
@@ -293,6 +313,38 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_is_kept_until_it_need_not_be_sent_again() {
+        let settings = Exporter {
+            endpoint: String::new(),
+            headers: Vec::new(),
+            timeout: Duration::from_secs(5),
+            gzip: false,
+            certificate: None,
+            client_identity: None,
+        };
+        let client = Client {
+            again: Some(Arc::default()),
+            ..Client::new(&settings).unwrap()
+        };
+        let kept = || lock(client.again.as_deref().unwrap()).body().len();
+        let request = Request::post("http://127.0.0.1:1/").body(Bytes::from_static(b"batch"));
+        let sent = client.send_bytes(request.unwrap()).now_or_never().unwrap();
+        sent.expect_err("nobody listens on port 1");
+        let unreachable = Some(Err(OTelSdkError::AlreadyShutdown));
+        let sent = client.verdict(unreachable, |_| None);
+        assert!(matches!(sent, Sent::Retry { .. }), "{sent:?}");
+        assert_eq!(kept(), 5);
+        client.remember(Answer::Status {
+            code: 200,
+            retry_after: None,
+            body: Bytes::new(),
+        });
+        let sent = client.verdict(Some(Ok(())), |_| None);
+        assert!(matches!(sent, Sent::Accepted { .. }), "{sent:?}");
+        assert_eq!(kept(), 0);
+    }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -19,7 +20,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::logs::{Exported, LogLayer, Output};
-use crate::metric::{self, Kind, Metric};
+use crate::metric::{self, Catalogue, Kind, Metric};
 use crate::names::SEMCONV_VERSION;
 use crate::names::labels::{SemconvVersion, Version};
 use crate::names::process::BUILD_INFO;
@@ -65,18 +66,24 @@ pub enum InitError {
     /// The metrics registry cannot be built.
     #[error("the metrics registry cannot be built: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    /// A metric that [`metrics!`](crate::metrics!) would not have let through.
+    #[error("the metric {0:?} cannot be: {1}; declare it with telemetry::metrics!")]
+    Metric(&'static str, &'static str),
     /// Two owners, or one twice, declare the same metric.
     #[error(
         "the metric {0} is declared twice: give each list to init once, and each name to one owner"
     )]
     MetricTwice(&'static str),
-    /// `init` was called before in this process.
+    /// `init` was called before in this process, even if it failed then.
     #[error("telemetry is already running in this process: call init once")]
     Twice,
     /// The log filter cannot be used.
     #[error("the log filter cannot be used: {0}")]
     Filter(String),
 }
+
+/// That [`init_with`] has begun once. Without metrics only its end would find out.
+static STARTED: AtomicBool = AtomicBool::new(false);
 
 /// Owned handle of the process's telemetry; flushes on drop.
 pub struct Telemetry {
@@ -94,14 +101,17 @@ pub fn init(
     metrics: &[&[Metric]],
 ) -> Result<Telemetry, InitError> {
     let output = output(settings.log_format);
-    init_with(
+    let telemetry = init_with(
         info,
         settings,
         metrics,
         output,
         exporter::spans,
         exporter::logs,
-    )
+    )?;
+    // Now a log line has its way out. Tests may hand over nothing.
+    metric::complain();
+    Ok(telemetry)
 }
 
 /// [`init()`] with ways out of one's own: stdout for log lines, and what sends spans and log records.
@@ -117,9 +127,14 @@ where
     S: FnMut(&mut Vec<SpanData>) -> Sent + Send + 'static,
     L: FnMut(&mut Vec<SdkLogRecord>) -> Sent + Send + 'static,
 {
+    let catalogue = metric::catalogue(metrics)?;
+    // Before anything of the process's is started or replaced.
+    if STARTED.swap(true, Ordering::Relaxed) {
+        return Err(InitError::Twice);
+    }
     let identity = Identity::new(info, settings);
     // First of all, so that every counter below lands in the registry.
-    let metrics = start_metrics(&identity, metrics, settings.metrics)?;
+    let metrics = start_metrics(&identity, catalogue, settings.metrics)?;
     // An exemplar that leads to a trace that nobody gets would be a dead link.
     let exemplars = settings
         .traces
@@ -225,10 +240,9 @@ impl Identity {
 /// The registry; one that stays empty unless `wanted`.
 fn start_metrics(
     identity: &Identity,
-    metrics: &[&[Metric]],
+    catalogue: Catalogue,
     wanted: bool,
 ) -> Result<Metrics, InitError> {
-    let catalogue = metric::catalogue(metrics).map_err(InitError::MetricTwice)?;
     let mut builder = PrometheusBuilder::new()
         .add_global_label("service_name", &identity.name)
         .add_global_label("service_version", &identity.version)

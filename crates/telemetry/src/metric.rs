@@ -45,10 +45,10 @@
 //! ORDERS.with("accepted").increment(1);
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use metrics::{
@@ -57,8 +57,8 @@ use metrics::{
 };
 use tracing::Span;
 
-use crate::names;
-use crate::observe::observe;
+use crate::init::InitError;
+use crate::{names, observe};
 
 mod checked;
 mod labels;
@@ -197,41 +197,51 @@ impl<I, L> Declared<I, L> {
 }
 
 impl<I: Instrument, L: Labels> Declared<I, L> {
-    /// The series with these labels. Keep it where it is needed often.
+    /// The series with these labels. Keep it where it is needed often; one taken before [`init`](crate::init()) records nothing, ever.
     pub fn with(&self, labels: L) -> I {
-        self.register(self.labels(labels))
+        self.register(&self.key(labels))
     }
 
-    pub(crate) fn labels(&self, labels: L) -> Vec<Label> {
+    fn key(&self, labels: L) -> Key {
         let names = self.metric.labels.iter().copied();
         let pairs = names.zip(labels.values());
-        pairs
-            .map(|(name, value)| Label::new(name, SharedString::from(value)))
-            .collect()
+        let labels = pairs.map(|(name, value)| Label::new(name, SharedString::from(value)));
+        Key::from_parts(self.metric.name, labels.collect::<Vec<_>>())
     }
 }
 
 impl<L: Labels> Histogram<L> {
     /// Records a time. `span`, if it is sampled, may become the exemplar of the bucket: from the metric to a trace.
+    /// Before [`init`](crate::init()), or without metrics, nothing is recorded.
     pub fn observe(&self, labels: L, time: Duration, span: &Span) {
-        observe(&self.metric, self.labels(labels), time, span);
+        if GIVEN.get().is_none() {
+            return;
+        }
+        let key = self.key(labels);
+        self.register(&key).record(time.as_secs_f64());
+        observe::offer(&self.metric, &key, time, span);
     }
 }
 
 impl<I: Instrument, L> Declared<I, L> {
-    fn register(&self, labels: Vec<Label>) -> I {
-        let key = Key::from_parts(self.metric.name, labels);
-        with_recorder(|recorder| I::register(recorder, &key))
+    fn register(&self, key: &Key) -> I {
+        if find(self.metric.name).is_none() {
+            missing(self.metric.name);
+        }
+        with_recorder(|recorder| I::register(recorder, key))
     }
 }
 
-/// Before [`init`](crate::init()) there is nothing to record on.
+/// Before [`init`](crate::init()) there is nothing to record on; afterwards the first registry that is met is remembered, so under
+/// a local recorder write `.with(())`.
 impl<I: Instrument> Deref for Declared<I, ()> {
     type Target = I;
 
     fn deref(&self) -> &I {
         match GIVEN.get() {
-            Some(_) => self.kept.get_or_init(|| self.register(Vec::new())),
+            Some(_) => self
+                .kept
+                .get_or_init(|| self.register(&Key::from_static_name(self.metric.name))),
             None => I::NOOP,
         }
     }
@@ -243,12 +253,15 @@ pub(crate) type Catalogue = HashMap<&'static str, Metric>;
 /// What [`init`](crate::init()) was given.
 static GIVEN: OnceLock<Catalogue> = OnceLock::new();
 
-/// All declarations, or the name that has two.
-pub(crate) fn catalogue(lists: &[&[Metric]]) -> Result<Catalogue, &'static str> {
+/// All declarations, or what is wrong with one: that has two owners, or that no macro has checked.
+pub(crate) fn catalogue(lists: &[&[Metric]]) -> Result<Catalogue, InitError> {
     let mut all = Catalogue::new();
     for metric in names::METRICS.iter().chain(lists).copied().flatten() {
+        if let Some(fault) = metric.fault() {
+            return Err(InitError::Metric(metric.name, fault));
+        }
         if all.insert(metric.name, *metric).is_some() {
-            return Err(metric.name);
+            return Err(InitError::MetricTwice(metric.name));
         }
     }
     Ok(all)
@@ -257,6 +270,27 @@ pub(crate) fn catalogue(lists: &[&[Metric]]) -> Result<Catalogue, &'static str> 
 /// From now on there is a recorder.
 pub(crate) fn started(catalogue: Catalogue) {
     let _ = GIVEN.set(catalogue);
+}
+
+/// Names that were observed and not handed over; before [`complain`] nobody asks.
+static MISSED: OnceLock<Mutex<BTreeSet<&'static str>>> = OnceLock::new();
+
+/// From now on what was not handed over is logged.
+pub(crate) fn complain() {
+    MISSED.get_or_init(Mutex::default);
+}
+
+/// Without its declaration the registry has no help text, no buckets, no exemplars: said once per name.
+fn missing(name: &'static str) {
+    let Some(missed) = MISSED.get() else { return };
+    let mut missed = missed.lock().unwrap_or_else(PoisonError::into_inner);
+    let first = missed.insert(name);
+    drop(missed);
+    if first {
+        tracing::error!(
+            "declared but not handed to init: {name}; give init the list METRICS that holds it"
+        );
+    }
 }
 
 /// The declaration of a name.

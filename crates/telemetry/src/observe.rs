@@ -1,10 +1,10 @@
-//! One observation: a histogram sample, and perhaps the exemplar that leads from it to a trace.
+//! Beside a histogram sample: the exemplar that leads from it to a trace.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use metrics::{Label, histogram};
+use metrics::Key;
 use opentelemetry::trace::TraceContextExt;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -61,19 +61,16 @@ fn table() -> MutexGuard<'static, HashMap<String, Vec<Option<Slot>>>> {
     TABLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Records `elapsed` and, when `span` is sampled and the bucket's slot is free, makes it the bucket's exemplar.
+/// When `span` is sampled and the slot of `elapsed`'s bucket is free, makes it the bucket's exemplar.
 ///
 /// The span is marked then, before it ends, so that tail sampling keeps the trace and the link is never dead.
-pub(crate) fn observe(metric: &Metric, labels: Vec<Label>, elapsed: Duration, span: &Span) {
-    let seconds = elapsed.as_secs_f64();
-    let key = series_key(
-        metric.name,
-        labels.iter().map(|label| (label.key(), label.value())),
-    );
-    histogram!(metric.name, labels).record(seconds);
+pub(crate) fn offer(metric: &Metric, series: &Key, elapsed: Duration, span: &Span) {
     let Some(interval) = INTERVAL.get().copied().flatten() else {
         return;
     };
+    let seconds = elapsed.as_secs_f64();
+    let labels = series.labels().map(|label| (label.key(), label.value()));
+    let key = series_key(metric.name, labels);
     let bucket = metric.buckets.partition_point(|bound| *bound < seconds);
     let now = Instant::now();
     let free = |slots: &Vec<Option<Slot>>| {

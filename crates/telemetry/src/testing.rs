@@ -18,11 +18,13 @@
 //! assert_eq!(seen.metric("payments_total", &[("method", "card")]), 1.0);
 //! ```
 //!
+//! A histogram of your own has buckets only if its list is handed over, as to `init`: [`recorder_with`].
+//!
 //! Telemetry is one a process, so the tests of a binary share it, and none of them may call [`init()`](crate::init()). Tests that
 //! run side by side do not see each other's spans and log records. They do see each other's metrics: give each a label of its own.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry::logs::AnyValue;
@@ -34,7 +36,7 @@ use tracing::Instrument;
 use crate::init::init_with;
 use crate::logs::Output;
 use crate::pipeline::Sent;
-use crate::{ServiceInfo, Settings, Telemetry, context, exposition};
+use crate::{Metric, ServiceInfo, Settings, Telemetry, context, exposition, metric};
 
 /// `service.name` of what is recorded.
 pub const SERVICE: &str = "test";
@@ -110,12 +112,28 @@ pub struct Recorder {
 /// # Panics
 /// When telemetry is running already.
 pub fn recorder() -> &'static Recorder {
-    static RECORDER: LazyLock<Recorder> = LazyLock::new(Recorder::start);
-    &RECORDER
+    recorder_with(&[])
+}
+
+/// The same, with the lists that [`init()`](crate::init()) would be given: only then their histograms have buckets. The
+/// registry is made by the first call, so every test of the binary begins with this one.
+///
+/// # Panics
+/// When telemetry is running already, without these lists.
+pub fn recorder_with(metrics: &[&[Metric]]) -> &'static Recorder {
+    static RECORDER: OnceLock<Recorder> = OnceLock::new();
+    let recorder = RECORDER.get_or_init(|| Recorder::start(metrics));
+    for Metric { name, .. } in metrics.iter().copied().flatten() {
+        assert!(
+            metric::find(name).is_some(),
+            "the first test of this process did not hand over {name}: begin each with recorder_with and the same lists"
+        );
+    }
+    recorder
 }
 
 impl Recorder {
-    fn start() -> Self {
+    fn start(metrics: &[&[Metric]]) -> Self {
         let (spans, logs) = (Store::default(), Store::default());
         // No queue of a test is ever full.
         let settings = Settings::from_lookup(&|name| {
@@ -129,7 +147,7 @@ impl Recorder {
         let telemetry = init_with(
             info,
             &settings.expect("constant settings"),
-            &[],
+            metrics,
             Output::Unwritten,
             |_, _| Ok(keep(&spans, span)),
             |_, _| Ok(keep(&logs, log)),

@@ -5,9 +5,19 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use telemetry::context::{begin_trace, continue_trace, traceparent};
 use telemetry::metric::Kind;
-use telemetry::testing::{Status, capture, capture_async, recorder};
+use telemetry::testing::{Status, recorder_with};
 use telemetry::{ServiceInfo, Settings};
 use tracing::Instrument;
+
+fn capture<T>(block: impl FnOnce() -> T) -> (T, telemetry::testing::Capture) {
+    recorder_with(&[METRICS]);
+    telemetry::testing::capture(block)
+}
+
+async fn capture_async<F: Future>(block: F) -> (F::Output, telemetry::testing::Capture) {
+    recorder_with(&[METRICS]);
+    telemetry::testing::capture_async(block).await
+}
 
 fn names(seen: &telemetry::testing::Capture) -> Vec<String> {
     seen.spans().into_iter().map(|span| span.name).collect()
@@ -92,9 +102,9 @@ fn a_declaration_says_what_stands_there() {
 fn a_metric_without_labels_may_be_touched_before_there_is_a_registry() {
     // Nothing yet, or the registry of another test: neither may be remembered for ever.
     WAITING.increment(1.0);
-    recorder();
+    recorder_with(&[METRICS]);
     WAITING.set(3.0);
-    let samples = recorder().metrics();
+    let samples = recorder_with(&[METRICS]).metrics();
     let mut found = samples.iter().filter(|one| one.name == "waiting_captures");
     assert_eq!(found.next().map(|one| one.value), Some(3.0));
 }
@@ -112,6 +122,8 @@ fn a_time_lands_in_the_series_of_its_labels() {
             1.0
         );
         assert_eq!(seen.metric("capture_time_seconds_sum", &[("of", of)]), sum);
+        let bucket = [("of", of), ("le", "1")];
+        assert_eq!(seen.metric("capture_time_seconds_bucket", &bucket), 1.0);
     }
 }
 
@@ -135,6 +147,24 @@ fn a_name_with_two_owners_stops_the_start() {
 }
 
 #[test]
+fn a_metric_that_the_macro_did_not_check_is_checked_at_the_start() {
+    let info = ServiceInfo {
+        name: "unchecked".to_owned(),
+        version: "0".to_owned(),
+    };
+    let settings = Settings::from_lookup(&|_| None).expect("constant settings");
+    let mut time = TIME.metric();
+    (time.name, time.buckets) = ("own_time_seconds", &[]);
+    let error = telemetry::init(info, &settings, &[&[time]]);
+    let error = error
+        .err()
+        .expect("a histogram without buckets")
+        .to_string();
+    let want = "the metric \"own_time_seconds\" cannot be: histograms";
+    assert!(error.starts_with(want), "{error}");
+}
+
+#[test]
 fn a_metric_counts_from_the_beginning_of_the_block() {
     let add = |count| CAPTURES.with(Of::This).increment(count);
     add(40);
@@ -145,13 +175,13 @@ fn a_metric_counts_from_the_beginning_of_the_block() {
 
 #[test]
 fn a_worker_takes_up_a_trace_from_headers() {
-    recorder();
+    recorder_with(&[METRICS]);
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let headers = headers("traceparent", parent);
     let span = tracing::info_span!("job");
     continue_trace(&span, &headers);
     drop(span);
-    let mut spans = recorder().spans();
+    let mut spans = recorder_with(&[METRICS]).spans();
     spans.retain(|span| span.name == "job");
     assert_eq!(spans[0].parent_span_id, parent[36..52]);
     assert_eq!(spans[0].trace_id, parent[3..35]);
@@ -159,7 +189,7 @@ fn a_worker_takes_up_a_trace_from_headers() {
 
 #[test]
 fn a_scrape_is_answered_as_its_headers_ask() {
-    let metrics = recorder().telemetry().metrics();
+    let metrics = recorder_with(&[METRICS]).telemetry().metrics();
     let plain = metrics.answer(&HeaderMap::new());
     assert_eq!(plain.status(), 200);
     assert!(!plain.body().contains("# EOF"), "{plain:?}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
+use telemetry::names::http_server::HTTP_SERVER_DURATION;
 use url::Url;
 
 use super::process::{self, Process};
@@ -139,9 +140,8 @@ impl Services {
     pub async fn counted(&self) -> Result<u64> {
         let url = format!("{}/metrics", self.admin_urls[0]);
         let text = reqwest::get(url).await?.text().await?;
-        let counts = text
-            .lines()
-            .filter(|line| line.starts_with("http_server_request_duration_seconds_count"));
+        let count = format!("{}_count", HTTP_SERVER_DURATION.name());
+        let counts = text.lines().filter(|line| line.starts_with(&count));
         let counts = counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
         Ok(counts.sum())
     }

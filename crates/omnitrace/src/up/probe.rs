@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
+use telemetry::names::http_server::HTTP_SERVER_DURATION;
 
 use crate::answer;
 use crate::terminal::quoted;
@@ -110,7 +111,10 @@ impl Sign {
         let path = match self {
             Self::Trace => format!("/api/console/traces/{trace_id}"),
             Self::Logs => format!("/api/logs?trace_id={trace_id}"),
-            Self::Count => "/api/metrics?name=http_server_request_duration_seconds_count&label=service_name=gateway".to_owned(),
+            Self::Count => {
+                let name = HTTP_SERVER_DURATION.name();
+                format!("/api/metrics?name={name}_count&label=service_name=gateway")
+            }
         };
         let Ok(response) = client.get(format!("{console}{path}")).send().await else {
             return false;

@@ -90,7 +90,7 @@ fn series<'a>(
 fn some<T>(found: Vec<T>, name: &str) -> Result<Vec<T>, String> {
     match found.is_empty() {
         true => Err(format!(
-            "no metric {name:?} in names.rs, dashboards/third-party.toml or the recording rules"
+            "no owner declares {name:?} (`telemetry::metrics!`), nor do dashboards/third-party.toml or the recording rules"
         )),
         false => Ok(found),
     }

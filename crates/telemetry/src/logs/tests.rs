@@ -1,0 +1,73 @@
+use std::sync::{Arc, Mutex};
+
+use tracing_subscriber::layer::SubscriberExt;
+
+use super::*;
+
+#[derive(Default, Clone)]
+struct Seen(Arc<Mutex<Vec<&'static str>>>);
+
+impl<S: Subscriber> Layer<S> for Seen {
+    fn on_event(&self, event: &Event<'_>, _context: LayerContext<'_, S>) {
+        self.0.lock().unwrap().push(event.metadata().target());
+    }
+}
+
+/// Targets of the events that pass.
+fn passing(directives: &str) -> Vec<&'static str> {
+    let seen = Seen::default();
+    let layer = seen.clone().with_filter(filter(directives).unwrap());
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        tracing::error!(target: "sqlx::query", "");
+        tracing::error!(target: "sqlx_core::pool", "");
+        tracing::error!(target: "sqlx_foo::query", "");
+        tracing::info!(target: "actix_server::worker", "");
+        tracing::info!(target: "actix_server_side", "");
+        tracing::error!(target: "actix_http::h1", "");
+        tracing::error!(target: "actix_https::h1", "");
+    });
+    std::mem::take(&mut *seen.0.lock().unwrap())
+}
+
+/// JSON lines of the events.
+#[derive(Default, Clone)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _context: LayerContext<'_, S>) {
+        self.0.lock().unwrap().push(Record::new(event, 0).json());
+    }
+}
+
+#[test]
+fn no_key_stands_in_a_line_twice() {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::registry().with(lines.clone());
+    tracing::subscriber::with_default(subscriber, || {
+        tracing::info!(
+            timestamp = 1,
+            fields.timestamp = 2,
+            fields.order = 3,
+            "taken"
+        );
+    });
+    let line = lines.0.lock().unwrap().concat();
+    for field in [
+        r#""fields.timestamp":1"#,
+        r#""fields.fields.timestamp":2"#,
+        r#""fields.order":3"#,
+    ] {
+        assert!(line.contains(field), "{line}");
+    }
+    assert_eq!(line.matches(r#""fields.timestamp""#).count(), 1, "{line}");
+}
+
+#[test]
+fn libraries_are_quiet_and_not_whoever_begins_like_them() {
+    let others = ["sqlx_foo::query", "actix_server_side", "actix_https::h1"];
+    assert_eq!(passing("info"), others);
+    assert_eq!(passing("info,sqlx_foo=debug"), others, "that names another");
+    let with_sqlx = passing("info,sqlx=debug");
+    assert_eq!(with_sqlx[..2], ["sqlx::query", "sqlx_core::pool"]);
+    assert_eq!(with_sqlx[2..], others);
+}
