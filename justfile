@@ -135,12 +135,12 @@ test-load *args:
     cargo build -p omnitrace
     cargo test -p loadtest {{ args }}
 
-# what each signal costs, on every route, step by step: docs/OVERHEAD.md (release build; about 25 min; --rounds 3, --json, --quick, …)
+# what each signal costs, on every route, step by step: docs/OVERHEAD.md (release build; about 30 min; --rounds 3 --seconds 2: 9 min; --route, --json, …)
 overhead *args:
     cargo build --release -p omnitrace
     cargo run --release -p loadtest -- overhead {{ args }}
 
-# the ladder once, with services that count their allocations; their CPU times are those of the counting, too (release build; about 5 min)
+# the ladder once, with services that count their allocations; their CPU times are those of the counting, too (release build; about 6 min)
 overhead-allocations *args:
     cargo build --release -p omnitrace --features count-allocations
     cargo run --release -p loadtest -- overhead --rounds 1 {{ args }}

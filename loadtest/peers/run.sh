@@ -7,7 +7,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-built="$PWD/target/peers"
+# Relative: a command of a peer is split at blanks, and this directory's path may have some.
+built=target/peers
 mkdir -p "$built"
 options=()
 
@@ -22,17 +23,22 @@ axum() {
 }
 
 go_() {
-    (cd loadtest/peers/go && CGO_ENABLED=0 go build -mod=readonly -o "$built/peer-go" .)
+    (cd loadtest/peers/go && CGO_ENABLED=0 go build -mod=readonly -o "../../../$built/peer-go" .)
     options+=(--peer "go-otelhttp=$built/peer-go")
 }
 
 # At a rate that one interpreter can serve.
 flask() {
-    if [ ! -x "$built/flask/bin/waitress-serve" ]; then
-        python3 -m venv "$built/flask"
-        "$built/flask/bin/pip" install --quiet --disable-pip-version-check -r loadtest/peers/flask/requirements.txt
+    local requirements=loadtest/peers/flask/requirements.txt venv
+    # Another one for other versions; finished when the mark is there.
+    venv="$built/flask-$(cksum <"$requirements" | cut -d ' ' -f 1)"
+    if [ ! -e "$venv/finished" ]; then
+        rm -rf "$built"/flask*
+        python3 -m venv "$venv"
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements"
+        touch "$venv/finished"
     fi
-    options+=(--peer "flask/200=$built/flask/bin/python loadtest/peers/flask/app.py")
+    options+=(--peer "flask/200=$venv/bin/python loadtest/peers/flask/app.py")
 }
 
 for peer in ${PEERS:-ours axum go flask}; do

@@ -16,6 +16,21 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(10);
 
+/// Less CPU than this in a [`LOOK`] is rest.
+const REST: Duration = Duration::from_millis(12);
+/// Longer than [`DELAY_MS`], so that no export is still to come after a quiet one.
+const LOOK: Duration = Duration::from_millis(250);
+/// Looks at the most.
+const LOOKS: usize = 60;
+
+/// How long a span or log record waits for others at the most; by default it is seconds.
+const DELAY_MS: &str = "200";
+/// Tells a process under measurement so.
+pub const DELAYS: [(&str, &str); 2] = [
+    ("OTEL_BSP_SCHEDULE_DELAY", DELAY_MS),
+    ("OTEL_BLRP_SCHEDULE_DELAY", DELAY_MS),
+];
+
 /// A running process; killed when dropped.
 pub struct Process {
     name: String,
@@ -52,6 +67,12 @@ impl Process {
                 .filter_map(|line| serde_json::from_str(line).ok());
             lines.find(|line: &Value| line["message"] == "listening")
         })
+    }
+
+    /// Lines that it has written.
+    pub fn lines(&self) -> Result<u64> {
+        let text = std::fs::read(&self.output)?;
+        Ok(text.iter().filter(|byte| **byte == b'\n').count() as u64)
     }
 
     /// Waits until somebody answers at `address`.
@@ -139,6 +160,20 @@ impl Drop for Process {
         }
         let _ = std::fs::remove_file(&self.output);
     }
+}
+
+/// Waits until they rest: deliveries of orders and exports go on after the last answer, and belong to the requests.
+/// False when they did not come to rest in time.
+pub async fn rest(processes: &[Process]) -> Result<bool> {
+    let total = || processes.iter().map(Process::cpu).sum::<Result<Duration>>();
+    for _ in 0..LOOKS {
+        let before = total()?;
+        tokio::time::sleep(LOOK).await;
+        if total()? - before < REST {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// An executable with an environment free of what the caller set about telemetry.

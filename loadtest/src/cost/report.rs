@@ -29,10 +29,12 @@ pub struct Sample {
     pub route: &'static str,
     /// `rate` or `saturation`.
     pub load: &'static str,
-    /// Requests sent, and those that failed.
+    /// Requests sent.
     pub requests: u64,
-    /// Not answered with 2xx.
+    /// Not answered with 2xx, those of the warm-up included.
     pub failed: u64,
+    /// Whether the services rested before and after. If not, their CPU time is in part that of other requests, or incomplete.
+    pub rested: bool,
     /// Answered.
     pub requests_per_second: f64,
     /// Latency; of a rate from when a request was due.
@@ -45,22 +47,18 @@ pub struct Sample {
     pub allocations: Option<f64>,
     /// Bytes that these were for.
     pub allocated_bytes: Option<f64>,
-}
-
-/// What was seen of one run of a step, warm-up and everything, once the services had ended.
-#[derive(Debug, Serialize)]
-pub struct Export {
-    /// From 1.
-    pub round: u32,
-    /// Name of the step.
-    pub step: &'static str,
-    /// By route.
-    pub requests: BTreeMap<&'static str, u64>,
     /// Requests in the gateway's `/metrics`.
     pub counted: u64,
     /// What arrived at the sink.
     #[serde(flatten)]
     pub received: Received,
+}
+
+impl Sample {
+    /// Whether its numbers are those of answered requests, and of nothing else.
+    pub fn sound(&self) -> bool {
+        self.failed == 0 && self.rested
+    }
 }
 
 /// The whole run.
@@ -80,8 +78,6 @@ pub struct Report {
     pub rates: BTreeMap<&'static str, u32>,
     /// Every measurement.
     pub samples: Vec<Sample>,
-    /// Every run of a step.
-    pub exports: Vec<Export>,
 }
 
 impl Report {
@@ -97,7 +93,9 @@ impl Report {
             self.machine, self.load_before, self.rounds, self.seconds, self.connections
         );
         for route in ROUTES {
-            let rate = self.rates[route];
+            let Some(rate) = self.rates.get(route) else {
+                continue;
+            };
             for load in ["rate", "saturation"] {
                 let at = match load {
                     "rate" => format!("{rate} requests/s, open loop"),
@@ -105,24 +103,25 @@ impl Report {
                 };
                 let _ = write!(text, "\n### `{route}`, {at}\n\n{}", self.table(route, load));
             }
+            let _ = write!(
+                text,
+                "\n### `{route}`, {rate} requests/s: what is seen of a request, in `/metrics` and at the sink\n\n{}",
+                self.arrived(route)
+            );
         }
-        let _ = write!(
-            text,
-            "\n### What is seen of a request, in `/metrics` and at the sink\n\n{}",
-            self.arrived()
-        );
         text
     }
 
+    fn of(&self, step: &str, route: &str, load: &str) -> impl Iterator<Item = &Sample> {
+        let fits =
+            move |sample: &&Sample| (sample.step, sample.route, sample.load) == (step, route, load);
+        self.samples.iter().filter(fits)
+    }
+
     fn table(&self, route: &str, load: &str) -> String {
-        let mut text = "| | gateway µs | data µs | downstream µs | services µs | more than nothing, % | backend µs | p50 ms | p99 ms | requests/s | allocations | bytes | failed |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n".to_owned();
+        let mut text = "| | gateway µs | data µs | downstream µs | services µs | more than nothing, % | backend µs | p50 ms | p99 ms | requests/s | allocations | bytes | faults |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n".to_owned();
         for step in &STEPS {
-            let of = |step: &'static str| {
-                let fits = move |sample: &&Sample| {
-                    (sample.step, sample.route, sample.load) == (step, route, load)
-                };
-                self.samples.iter().filter(fits)
-            };
+            let of = |step: &'static str| self.of(step, route, load);
             let spread = |value: &dyn Fn(&Sample) -> f64| Spread::of(of(step.name).map(value));
             let cpu = COLUMNS.map(|name| number(spread(&|sample| sample.cpu_us[name]), 0));
             let more = of(step.name).flat_map(|sample| {
@@ -130,11 +129,11 @@ impl Report {
                 Some((sample.cpu_us[ALL] / same_round.cpu_us[ALL] - 1.0) * 100.0)
             });
             let more = Spread::of(more).map_or("-".to_owned(), |more| format!("{more:+.0}"));
-            let failed: u64 = of(step.name).map(|sample| sample.failed).sum();
+            let faults = faults(of(step.name));
             let [gateway, data, downstream, all, backend] = cpu;
             let _ = writeln!(
                 text,
-                "| {} | {gateway} | {data} | {downstream} | {all} | {more} | {backend} | {} | {} | {} | {} | {} | {failed} |",
+                "| {} | {gateway} | {data} | {downstream} | {all} | {more} | {backend} | {} | {} | {} | {} | {} | {faults} |",
                 step.name,
                 number(spread(&|sample| sample.p50_ms), 2),
                 number(spread(&|sample| sample.p99_ms), 2),
@@ -152,29 +151,42 @@ impl Report {
         text
     }
 
-    fn arrived(&self) -> String {
+    /// At the rate only: at saturation the log is cut short, at each step from another rate.
+    fn arrived(&self, route: &str) -> String {
         let mut text =
             "| | counted | spans | log records | bytes |\n|---|---|---|---|---|\n".to_owned();
         for step in &STEPS {
-            let per_request = |value: fn(&Export) -> u64| {
-                let of_step = self.exports.iter().filter(|run| run.step == step.name);
-                let values = of_step.map(|run| {
-                    let requests: u64 = run.requests.values().sum();
-                    value(run) as f64 / requests as f64
-                });
-                number(Spread::of(values), 2)
+            let per_request = |value: fn(&Sample) -> u64, digits| {
+                let samples = self.of(step.name, route, "rate");
+                let values = samples.map(|sample| value(sample) as f64 / sample.requests as f64);
+                number(Spread::of(values), digits)
             };
             let _ = writeln!(
                 text,
                 "| {} | {} | {} | {} | {} |",
                 step.name,
-                per_request(|run| run.counted),
-                per_request(|run| run.received.spans),
-                per_request(|run| run.received.logs),
-                per_request(|run| run.received.bytes)
+                per_request(|sample| sample.counted, 2),
+                per_request(|sample| sample.received.spans, 2),
+                per_request(|sample| sample.received.logs, 2),
+                per_request(|sample| sample.received.bytes, 0)
             );
         }
         text
+    }
+}
+
+/// Why a row is not to be believed.
+fn faults<'a>(samples: impl Iterator<Item = &'a Sample>) -> String {
+    let (mut failed, mut restless) = (0, 0);
+    for sample in samples {
+        failed += sample.failed;
+        restless += u32::from(!sample.rested);
+    }
+    match (failed, restless) {
+        (0, 0) => "none".to_owned(),
+        (_, 0) => format!("requests failed: {failed}"),
+        (0, _) => format!("rounds without rest: {restless}"),
+        _ => format!("requests failed: {failed}; rounds without rest: {restless}"),
     }
 }
 
@@ -200,4 +212,64 @@ pub fn machine() -> (String, f64) {
         format!("{cores} cores, {model}"),
         average.unwrap_or(f64::NAN),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(failed: u64, rested: bool) -> Sample {
+        Sample {
+            round: 1,
+            step: STEPS[0].name,
+            route: "/health",
+            load: "rate",
+            requests: 10,
+            failed,
+            rested,
+            requests_per_second: 10.0,
+            p50_ms: 1.0,
+            p99_ms: 1.0,
+            cpu_us: COLUMNS.map(|name| (name, 1.0)).into(),
+            allocations: None,
+            allocated_bytes: None,
+            counted: 10,
+            received: Received::default(),
+        }
+    }
+
+    #[test]
+    fn a_row_says_what_is_wrong_with_it() {
+        let text = |samples: &[Sample]| faults(samples.iter());
+        assert_eq!(text(&[sample(0, true)]), "none");
+        let both = [sample(3, true), sample(0, false)];
+        assert_eq!(text(&both), "requests failed: 3; rounds without rest: 1");
+        assert_eq!(text(&both[..1]), "requests failed: 3");
+        assert_eq!(text(&both[1..]), "rounds without rest: 1");
+        assert!(sample(0, true).sound());
+        assert!(both.iter().all(|sample| !sample.sound()));
+    }
+
+    #[test]
+    fn a_route_that_was_not_measured_has_no_table() {
+        let report = Report {
+            machine: "2 cores".to_owned(),
+            load_before: 0.0,
+            rounds: 1,
+            seconds: 1,
+            connections: 4,
+            rates: [("/health", 50)].into(),
+            samples: vec![sample(0, true)],
+        };
+        let text = report.markdown();
+        assert!(
+            text.contains("### `/health`, 50 requests/s: what is seen"),
+            "{text}"
+        );
+        assert!(
+            text.contains("| nothing | 1.00 | 0.00 | 0.00 | 0 |"),
+            "{text}"
+        );
+        assert!(!text.contains("/api/"), "{text}");
+    }
 }

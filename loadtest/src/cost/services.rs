@@ -20,12 +20,6 @@ pub const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
 pub const ITEM: &str = "omni-mug";
 const SEED: &str = "omni-mug:2000000000:1250";
 
-/// Less CPU than this in a [`LOOK`] is rest.
-const REST: Duration = Duration::from_millis(12);
-const LOOK: Duration = Duration::from_millis(250);
-/// Looks at the most.
-const LOOKS: usize = 60;
-
 /// What outlives the steps: Postgres and both backends.
 pub struct Surroundings {
     omnitrace: PathBuf,
@@ -84,6 +78,7 @@ impl Surroundings {
             .env("OMNITRACE_ADMIN_ADDR", "127.0.0.1:0")
             .env("OMNITRACE_LOG_FORMAT", "json")
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", backend)
+            .envs(process::DELAYS)
             .envs(step.variables.iter().copied());
         command
     }
@@ -167,21 +162,9 @@ impl Services {
         Ok([gateway.cpu()?, data.cpu()?, downstream.cpu()?])
     }
 
-    /// Waits until they rest: deliveries of orders and exports go on after the last answer, and belong to the requests.
-    pub async fn rest(&self) -> Result<()> {
-        let total = || anyhow::Ok(self.cpu()?.iter().sum::<Duration>());
-        for _ in 0..LOOKS {
-            let before = total()?;
-            tokio::time::sleep(LOOK).await;
-            if total()? - before < REST {
-                return Ok(());
-            }
-        }
-        eprintln!(
-            "the services did not come to rest within {:?}",
-            LOOK * LOOKS as u32
-        );
-        Ok(())
+    /// Waits until they rest; false when they did not.
+    pub async fn rest(&self) -> Result<bool> {
+        process::rest(&self.processes).await
     }
 
     /// Ends them, callers first; what they still hold is sent.

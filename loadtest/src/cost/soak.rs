@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use telemetry::names::process::{SPAN_EXPORTED, SPAN_PROCESSED};
 use telemetry::{ServiceInfo, Settings, Telemetry};
 
 use super::args::SoakArgs;
@@ -18,8 +19,10 @@ const SETTLED: Duration = Duration::from_secs(60);
 const FLUSH: Duration = Duration::from_secs(30);
 /// A server span with two children.
 const SPANS: u32 = 3;
+/// Share of the rate that has to be made: spans that were not made cannot be lost.
+const KEPT: f64 = 0.99;
 
-/// Watches a process that makes spans; true when none was lost.
+/// Watches a process that makes spans; true when none was lost and the rate was kept.
 pub fn run(args: &SoakArgs) -> Result<bool> {
     let directory = tempfile::tempdir()?;
     let sink = Sink::start(directory.path())?;
@@ -35,12 +38,16 @@ pub fn run(args: &SoakArgs) -> Result<bool> {
     let made = emitter.last_line()?;
     let received = tokio::runtime::Runtime::new()?.block_on(sink.received())?;
     let spans = made["spans"].as_u64().context("how many spans it made")?;
+    let seconds = made["seconds"].as_f64().context("how long it took")?;
+    let per_second = spans as f64 / seconds;
     let report = json!({
         "machine": machine().0,
-        "seconds": made["seconds"],
+        "seconds": seconds,
         "spans": spans,
-        "spans_per_second": spans as f64 / made["seconds"].as_f64().context("how long it took")?,
+        "asked_per_second": args.rate,
+        "spans_per_second": per_second,
         "received": received.spans,
+        "dropped": made["dropped"],
         "lost": spans.saturating_sub(received.spans),
         "cpu_us_per_span": made["cpu_us_per_span"],
         "resident_kib": memory,
@@ -49,7 +56,18 @@ pub fn run(args: &SoakArgs) -> Result<bool> {
         true => println!("{report:#}"),
         false => println!("{}", markdown(&report)),
     }
-    Ok(received.spans == spans && made["delivered"] == true)
+    let kept = keeps(per_second, args.rate);
+    if !kept {
+        eprintln!(
+            "made {per_second:.0} spans per second of {}: this machine cannot, or not now; give a lower --rate",
+            args.rate
+        );
+    }
+    Ok(received.spans == spans && made["delivered"] == true && kept)
+}
+
+fn keeps(per_second: f64, asked: u32) -> bool {
+    per_second >= f64::from(asked) * KEPT
 }
 
 /// Resident memory at the start, after a minute (or half of the time) and at the end.
@@ -71,10 +89,11 @@ fn markdown(report: &Value) -> String {
         format!("{:.1} MiB", kib / 1024.0)
     };
     format!(
-        "{}\n\n| spans | per second | for | lost | CPU per span | RSS at the start | after a minute, or half of the time | at the end |\n|---|---|---|---|---|---|---|---|\n| {} | {:.0} | {:.0} s | {} | {:.1} µs | {} | {} | {} |",
+        "{}\n\n| spans | per second | asked for | for | lost | CPU per span | RSS at the start | after a minute, or half of the time | at the end |\n|---|---|---|---|---|---|---|---|---|\n| {} | {:.0} | {} | {:.0} s | {} | {:.1} µs | {} | {} | {} |",
         report["machine"].as_str().unwrap_or_default(),
         report["spans"],
         report["spans_per_second"].as_f64().unwrap_or(f64::NAN),
+        report["asked_per_second"],
         report["seconds"].as_f64().unwrap_or(f64::NAN),
         report["lost"],
         report["cpu_us_per_span"].as_f64().unwrap_or(f64::NAN),
@@ -87,7 +106,8 @@ fn markdown(report: &Value) -> String {
 /// Makes spans at the rate, and says how many.
 pub fn emit(args: &SoakArgs) -> Result<bool> {
     let telemetry = start_telemetry()?;
-    let total = u64::from(args.rate) * u64::from(args.seconds) / u64::from(SPANS);
+    let metrics = telemetry.metrics();
+    let total = (u64::from(args.rate) * u64::from(args.seconds)).div_ceil(SPANS.into());
     let every = f64::from(SPANS) / f64::from(args.rate);
     let begun = Instant::now();
     for number in 0..total {
@@ -102,9 +122,26 @@ pub fn emit(args: &SoakArgs) -> Result<bool> {
     let spans = total * u64::from(SPANS);
     let cpu = nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID.now()?;
     let cpu_us = Duration::from(cpu).as_secs_f64() * 1e6 / spans as f64;
-    let result = json!({"spans": spans, "seconds": seconds, "delivered": delivered, "cpu_us_per_span": cpu_us});
+    let result = json!({
+        "spans": spans,
+        "seconds": seconds,
+        "delivered": delivered,
+        "dropped": dropped(&metrics.render(None).body),
+        "cpu_us_per_span": cpu_us,
+    });
     println!("{result}");
     Ok(true)
+}
+
+/// Spans that the process itself knows to be lost: no room in the queue, or never accepted.
+fn dropped(exposition: &str) -> u64 {
+    let names = [SPAN_PROCESSED.name(), SPAN_EXPORTED.name()].map(|name| format!("{name}{{"));
+    let of_spans = |line: &&str| names.iter().any(|name| line.starts_with(name));
+    let failed = |line: &&str| !line.contains(r#"error_type="""#);
+    let lines = exposition.lines().filter(of_spans).filter(failed);
+    lines
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum()
 }
 
 fn start_telemetry() -> Result<Telemetry> {
@@ -142,4 +179,15 @@ fn handle(number: u64) {
         http.response.status_code = 200
     )
     .in_scope(|| {});
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_kept_to_99_percent() {
+        assert!(keeps(20_000.0, 20_000) && keeps(19_801.0, 20_000));
+        assert!(!keeps(19_799.0, 20_000) && !keeps(0.0, 1));
+    }
 }
