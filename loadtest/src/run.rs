@@ -81,7 +81,11 @@ fn start_telemetry() -> Result<telemetry::Telemetry> {
         name: crate::SERVICE_NAME.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    Ok(telemetry::init(info, &settings, &[crate::metrics::METRICS])?)
+    Ok(telemetry::init(
+        info,
+        &settings,
+        &[crate::metrics::METRICS],
+    )?)
 }
 
 async fn attack(args: &Args, target: &str, shop: &Arc<Shop>) -> Result<GooseMetrics> {
