@@ -24,7 +24,8 @@ const AT_ONCE: usize = 4;
 /// questions at a time, and each of them asks one or two.
 const TAKEN_UP: usize = 32;
 
-/// Bytes of files that these deliveries may read together; a larger file is read alone. Usual ones never wait for it.
+/// Bytes of files that these deliveries may read together; a larger file is read alone. Usual ones never wait for it, and
+/// who asks for evidence not for a target that hangs.
 const BYTES_AT_ONCE: usize = 2 << 20;
 
 /// What takes the place of evidence that may have made a delivery panic.
@@ -41,11 +42,28 @@ pub(crate) struct Deliverer {
     pub(crate) give_up_after: Duration,
 }
 
+/// What was taken up. When even what settles it panics, it is given back: its group would wait for the next start.
+struct TakenUp<'a> {
+    queue: &'a Queue,
+    target: &'static str,
+    work: Work,
+}
+
+impl Drop for TakenUp<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let pause = backoff::pause(self.work.attempts + 1, rand::random(), None);
+            self.queue.postpone(self.target, self.work.key, pause);
+        }
+    }
+}
+
 /// A target, and what its notifications share.
 struct Lane {
     target: Target,
     stop: watch::Receiver<bool>,
-    /// For one at a time: what it is about is read, and forgotten while its evidence is gathered.
+    /// For one at a time, which is all the room it needs: what it is about is read, and forgotten while its evidence is
+    /// gathered.
     asking: Semaphore,
     slots: Semaphore,
     room: Semaphore,
@@ -59,6 +77,14 @@ impl Lane {
             asking: Semaphore::new(1),
             slots: Semaphore::new(AT_ONCE),
             room: Semaphore::new(BYTES_AT_ONCE),
+        }
+    }
+
+    /// For the content of a file that is read alone, whoever reads it.
+    async fn room_alone(&self, work: Work) -> Option<SemaphorePermit<'_>> {
+        match work.size > BYTES_AT_ONCE {
+            true => self.room(work).await,
+            false => None,
         }
     }
 
@@ -93,6 +119,11 @@ impl Deliverer {
     /// ever, and hold its group up.
     async fn process(&self, lane: &Lane, work: Work) {
         let (key, to) = (work.key, lane.target.name);
+        let _taken_up = TakenUp {
+            queue: &self.queue,
+            target: to,
+            work,
+        };
         for with_evidence in [true, false] {
             let attempt = AssertUnwindSafe(self.attempt(lane, work, with_evidence));
             if attempt.catch_unwind().await.is_ok() {
@@ -118,7 +149,7 @@ impl Deliverer {
         let Some((evidence, _place)) = begun else {
             return;
         };
-        if let Some(stored) = self.queue.load(lane.target.name, work).await {
+        if let Some(stored) = self.load(lane, work).await {
             let notification = Notification::new(&stored, &evidence, &self.links);
             let attempt = lane.target.deliver(&notification).await;
             self.settle(lane.target.name, work, &stored, attempt).await;
@@ -144,11 +175,17 @@ impl Deliverer {
     /// `None` when there is nothing to deliver.
     async fn evidence(&self, lane: &Lane, work: Work) -> Option<Arc<Evidence>> {
         let asked = {
-            let _place = (lane.asking.acquire().await, lane.room(work).await);
-            let stored = self.queue.load(lane.target.name, work).await?;
+            // In this order: nobody waits for room while others wait for it.
+            let _place = (lane.room_alone(work).await, lane.asking.acquire().await);
+            let stored = self.load(lane, work).await?;
             self.collector.evidence(&stored.payload, stored.accepted)
         };
         Some(asked.await)
+    }
+
+    async fn load(&self, lane: &Lane, work: Work) -> Option<Stored> {
+        let patience = self.give_up_after;
+        self.queue.load(lane.target.name, work, patience).await
     }
 
     async fn settle(&self, target: &'static str, work: Work, stored: &Stored, attempt: Attempt) {

@@ -18,8 +18,8 @@ pub(crate) struct Digest {
     pub(crate) content: u64,
 }
 
-/// Attempts to read a file of which nothing is known, a minute of them at most, during which all wait that came after it:
-/// half a second, doubling, to 32 seconds.
+/// Attempts to read a file of which nothing is known, a minute of them at most, during which all wait that came after it,
+/// but for other such files: half a second, doubling, to 32 seconds.
 const HELD_UP: u32 = 8;
 
 /// One notification for one target.
@@ -110,10 +110,11 @@ impl Index {
         })
     }
 
-    /// The last key that was given.
-    pub(crate) fn last_key(&self) -> Option<Uuid> {
-        let all = self.targets.iter().flat_map(|(_, entries)| entries);
-        all.map(|entry| entry.key).max()
+    /// The last key that was given, and a target that it waits for.
+    pub(crate) fn last_key(&self) -> Option<(Uuid, &'static str)> {
+        let all = self.targets.iter();
+        all.flat_map(|(target, entries)| entries.iter().map(|entry| (entry.key, *target)))
+            .max()
     }
 
     /// The first that is due, and from now on in flight; of each group the oldest only, so that "resolved" never overtakes
@@ -121,9 +122,10 @@ impl Index {
     pub(crate) fn take(&mut self, target: &str, now: Instant) -> Result<Work, Option<Instant>> {
         let mut groups = HashSet::new();
         let mut soonest: Option<Instant> = None;
+        let mut held_up = false;
         for entry in self.entries_mut(target) {
             let known = entry.digest.map(|digest| digest.group);
-            let first = known.is_none_or(|group| groups.insert(group));
+            let first = known.is_none_or(|group| !held_up && groups.insert(group));
             if first && !entry.in_flight {
                 if entry.due <= now {
                     entry.in_flight = true;
@@ -136,18 +138,17 @@ impl Index {
                 soonest = Some(soonest.map_or(entry.due, |soonest| soonest.min(entry.due)));
             }
             // What comes after it may be of its group.
-            if known.is_none() && entry.attempts < HELD_UP {
-                break;
-            }
+            held_up |= known.is_none() && entry.attempts < HELD_UP;
         }
         Err(soonest)
     }
 
-    /// What a file says that could not be read before; `false` if that was known.
-    pub(crate) fn learn(&mut self, target: &str, key: Uuid, digest: Digest) -> bool {
+    /// What a file says that could not be read before, and its size; `false` if that was known.
+    pub(crate) fn learn(&mut self, target: &str, key: Uuid, digest: Digest, size: usize) -> bool {
         let mut entries = self.entries_mut(target).iter_mut();
         let unknown = entries.find(|entry| entry.key == key && entry.digest.is_none());
-        unknown.map(|entry| entry.digest = Some(digest)).is_some()
+        let learned = unknown.map(|entry| (entry.digest, entry.size) = (Some(digest), size));
+        learned.is_some()
     }
 
     /// No longer in flight; to be tried again after `pause`.
@@ -227,11 +228,42 @@ mod tests {
         assert_eq!(taken(&mut index), [1, 2]);
         index.postpone(TARGET, UNREAD, Duration::from_secs(1));
         assert_eq!(taken(&mut index), [] as [u128; 0]);
-        assert!(index.learn(TARGET, UNREAD, digest('b')));
-        assert!(!index.learn(TARGET, UNREAD, digest('b')), "it is known");
+        assert!(index.learn(TARGET, UNREAD, digest('b'), 7));
+        assert!(!index.learn(TARGET, UNREAD, digest('b'), 7), "it is known");
         assert_eq!(taken(&mut index), [4], "the other is of its group");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let again = index.take(TARGET, Instant::now()).unwrap();
+        assert_eq!(
+            (again.key, again.size),
+            (UNREAD, 7),
+            "it takes no more room than it needs"
+        );
         index.forget(TARGET, UNREAD);
         assert_eq!(taken(&mut index), [3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_after_unread_files_waits_for_about_a_minute_however_many_they_are() {
+        let mut index = Index::new(&[TARGET]);
+        let unread = [1, 2, 3].map(Uuid::from_u128);
+        for key in unread {
+            index.push(TARGET, Entry::unread(key, Utc::now()));
+        }
+        let after = Entry::new(Uuid::from_u128(4), digest('a'), Utc::now(), 1);
+        index.push(TARGET, after);
+        let start = Instant::now();
+        for attempt in 1.. {
+            assert_eq!(taken(&mut index), [1, 2, 3], "attempt {attempt}");
+            let pause = crate::backoff::pause(attempt, 0.0, None);
+            for key in unread {
+                index.postpone(TARGET, key, pause);
+            }
+            if taken(&mut index) == [4] {
+                break;
+            }
+            tokio::time::advance(pause).await;
+        }
+        assert_eq!(start.elapsed(), Duration::from_millis(63_500));
     }
 
     #[tokio::test(start_paused = true)]

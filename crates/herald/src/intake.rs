@@ -68,7 +68,7 @@ fn read(
 /// Alertmanager tries again after a 5xx.
 fn unavailable(reason: Refusal) -> ApiError {
     let detail = match reason {
-        Refusal::Full(detail) => detail,
+        Refusal::Full(detail) | Refusal::NoKey(detail) => detail,
         Refusal::Disk(error) => no_disk(&error.to_string()),
         Refusal::Malformed(error) => return error,
     };

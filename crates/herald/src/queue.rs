@@ -45,6 +45,8 @@ pub(crate) enum Refusal {
     Malformed(ApiError),
     /// As many wait for a target as may; in words.
     Full(String),
+    /// What waits leaves no key for it; in words.
+    NoKey(String),
     /// The disk does not take it.
     Disk(io::Error),
 }
@@ -133,27 +135,39 @@ impl Queue {
         }
     }
 
-    /// What [`Self::next`] gave, from disk. `None` when there is nothing to deliver now: that is settled here.
-    pub(crate) async fn load(self: &Arc<Self>, target: &'static str, work: Work) -> Option<Stored> {
+    /// What [`Self::next`] gave, from disk. `None` when there is nothing to deliver now: that is settled here. What cannot be
+    /// read is tried again for so long after it was accepted.
+    pub(crate) async fn load(
+        self: &Arc<Self>,
+        target: &'static str,
+        work: Work,
+        patience: Duration,
+    ) -> Option<Stored> {
         let key = work.key;
         let loaded = self.on_disk(move |spool| Stored::load(spool, target, key));
         let problem = match loaded.await {
-            Ok((stored, _)) => {
-                self.learn(target, key, &stored.payload);
+            Ok((stored, size)) => {
+                self.learn(target, key, &stored.payload, size);
                 return Some(stored);
             }
             Err(problem) => problem,
         };
         let file = format!("queue/{target}/{key}.json");
-        tracing::error!(file, %problem, attempts = work.attempts + 1, "a notification cannot be read from the queue");
+        let (attempts, unread) = (work.attempts + 1, matches!(problem, Unusable::Unread(_)));
+        let later = unread && key::age(key) <= patience;
+        // What is tried for a day has a dozen lines, not one each minute.
+        if !later || attempts.is_power_of_two() {
+            tracing::error!(file, %problem, attempts, tried_again = later, "a notification cannot be read from the queue");
+        }
+        if unread {
+            Storage::Read.failed();
+        }
         match problem {
             Unusable::Gone => self.forget(target, key),
-            Unusable::Wrong(_) => self.failed(target, key).await,
-            Unusable::Unread(_) => {
-                Storage::Read.failed();
-                let pause = backoff::pause(work.attempts + 1, rand::random(), None);
-                self.postpone(target, key, pause);
+            Unusable::Unread(_) if later => {
+                self.postpone(target, key, backoff::pause(attempts, rand::random(), None));
             }
+            Unusable::Unread(_) | Unusable::Wrong(_) => self.failed(target, key).await,
         }
         None
     }
@@ -200,7 +214,8 @@ impl Queue {
         let mut probed = Instant::now();
         loop {
             self.report();
-            self.count_failed();
+            let queue = self.clone();
+            self.on_disk(move |_| queue.count_failed()).await;
             let refused = self.refused().as_ref().map(|refused| refused.size);
             let usual = (probed.elapsed() >= PROBE).then_some(PROBE_SIZE);
             if let Some(size) = refused.or(usual) {
@@ -227,10 +242,10 @@ impl Queue {
     }
 
     /// Whose it is, if its file could not be read at the start: nobody else waits for it then.
-    fn learn(&self, target: &'static str, key: Uuid, payload: &Payload) {
+    fn learn(&self, target: &'static str, key: Uuid, payload: &Payload, size: usize) {
         let mut index = self.index();
         let digest = index.digest(payload);
-        if index.learn(target, key, digest) {
+        if index.learn(target, key, digest, size) {
             self.changed.notify_waiters();
         }
     }
@@ -297,13 +312,15 @@ impl Queue {
             }
         }
         let last = self.index().last_key();
-        let key = held.filter(|_| before < held).or_else(|| key::next(last));
+        let key = held
+            .filter(|_| before < held)
+            .or_else(|| key::next(last.map(|(key, _)| key)));
         let none_left = || {
-            let last = last.unwrap_or_default();
-            let problem = format!(
-                "{last}.json has no key after it: move it out of queue/ and restart herald"
-            );
-            Refusal::Disk(io::Error::other(problem))
+            let file = last.map(|(key, target)| format!("queue/{target}/{key}.json"));
+            Refusal::NoKey(format!(
+                "no key comes after that of {} in the directory HERALD_STATE_DIR: stop herald, move the file elsewhere, start herald",
+                file.unwrap_or_default()
+            ))
         };
         Ok(Plan {
             key: key.ok_or_else(none_left)?,

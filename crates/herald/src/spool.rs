@@ -19,11 +19,16 @@ use owned::{Directory, Owner};
 use rustix::fs::OFlags;
 use uuid::Uuid;
 
+use crate::stats::Storage;
+
 /// More are not kept; the oldest go.
 const MAX_FAILED: usize = 1000;
 
 /// Far more than any notification takes ([`crate::intake::BODY_LIMIT`]).
 const MAX_FILE: u64 = 16 << 20;
+
+/// Of each directory that is made.
+const MODE: u32 = 0o700;
 
 /// What is in a directory.
 #[derive(Debug, Default)]
@@ -45,19 +50,14 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
-    /// Creates what is missing; the error names the directory. Two processes on one directory would deliver all twice.
+    /// Creates what is missing, but nothing where it is not used; the error names the directory. Two processes on one directory
+    /// would deliver all twice.
     pub(crate) fn open(root: &Path, targets: &[&str]) -> Result<Self> {
         let shown = root.display();
         let hint = "choose another directory with --state-dir";
-        for target in targets {
-            for kind in ["queue", "failed"] {
-                let directory = root.join(kind).join(target);
-                Directory::make(&directory, 0o700)
-                    .with_context(|| format!("cannot use {}: {hint}", directory.display()))?;
-            }
-        }
-        keep_names(root, targets).with_context(|| format!("cannot use {shown}: {hint}"))?;
-        let held = hold(root).with_context(|| format!("cannot use {shown}: {hint}"))?;
+        let cannot_use = || format!("cannot use {shown}: {hint}");
+        let held = hold(root, targets).with_context(cannot_use)?;
+        keep_names(held.path(), targets).with_context(cannot_use)?;
         let root = held.bridge();
         let lock = OpenOptions::new()
             .write(true)
@@ -124,13 +124,22 @@ impl Spool {
         }
     }
 
-    /// Given up.
+    /// Given up. Once it has moved this is no error, whatever the disk says then.
     pub(crate) fn set_aside(&self, target: &str, key: Uuid) -> io::Result<()> {
         let (from, to) = (
             self.path("queue", target, key),
             self.path("failed", target, key),
         );
         std::fs::rename(from, to)?;
+        if let Err(error) = self.keep_aside(target) {
+            Storage::SetAside.failed();
+            tracing::error!(%key, to = target, %error, "what was set aside in failed/ may be back in queue/ after a power cut");
+        }
+        Ok(())
+    }
+
+    /// What was set aside stays there, the newest only.
+    fn keep_aside(&self, target: &str) -> io::Result<()> {
         // The new place first: in between it may be in both, but not in none.
         self.sync("failed", target)?;
         self.sync("queue", target)?;
@@ -189,12 +198,23 @@ impl Spool {
     }
 }
 
+/// Each directory is looked at before anything is made in it.
+fn hold(root: &Path, targets: &[&str]) -> Result<Directory> {
+    let held = trusted(Directory::make(root, MODE)?)?;
+    for kind in ["queue", "failed"] {
+        let kind = trusted(held.child(kind, Some(MODE))?)?;
+        for target in targets {
+            trusted(kind.child(target, Some(MODE))?)?;
+        }
+    }
+    Ok(held)
+}
+
 /// For root it has to be root's own: who could write to it could lead root's hand elsewhere.
-fn hold(root: &Path) -> Result<Directory> {
-    let held = Directory::open(root)?;
+fn trusted(directory: Directory) -> Result<Directory> {
     match Owner::of_this_process() {
-        root @ Owner { uid: 0, .. } => held.check(root),
-        _ => Ok(held),
+        root @ Owner { uid: 0, .. } => directory.check(root),
+        _ => Ok(directory),
     }
 }
 
@@ -217,7 +237,7 @@ fn keep_names(root: &Path, targets: &[&str]) -> io::Result<()> {
 
 fn sync(directory: &Path) -> io::Result<()> {
     #[cfg(test)]
-    tests::SYNCED.with_borrow_mut(|all| all.push(directory.canonicalize().unwrap()));
+    tests::note_sync(directory)?;
     File::open(directory)?.sync_all()
 }
 
@@ -249,13 +269,23 @@ fn key(entry: &DirEntry, extension: &str) -> Option<Uuid> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
 
     use super::*;
 
     thread_local! {
         /// Directories whose names were brought to the disk.
-        pub(super) static SYNCED: RefCell<Vec<PathBuf>> = RefCell::default();
+        static SYNCED: RefCell<Vec<PathBuf>> = RefCell::default();
+        /// Whether the disk refuses to.
+        static REFUSED: Cell<bool> = const { Cell::new(false) };
+    }
+
+    pub(super) fn note_sync(directory: &Path) -> io::Result<()> {
+        SYNCED.with_borrow_mut(|all| all.push(directory.canonicalize().unwrap()));
+        match REFUSED.get() {
+            true => Err(io::Error::other("refused")),
+            false => Ok(()),
+        }
     }
 
     fn key(number: u128) -> Uuid {
@@ -264,13 +294,15 @@ mod tests {
 
     #[test]
     fn every_name_that_comes_or_goes_is_brought_to_the_disk() {
-        let root = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        // As they are noted: without links, which a temporary directory may lie behind.
+        let root = directory.path().canonicalize().unwrap();
         let synced = || SYNCED.take();
-        let new = root.path().join("above/state");
+        let new = root.join("above/state");
         let spool = Spool::open(&new, &["slack"]).unwrap();
         let opened = synced();
         let made = ["queue/slack", "queue", "failed/slack", "failed", ""];
-        let above = [new.parent().unwrap(), root.path()].map(Path::to_owned);
+        let above = [new.parent().unwrap(), &root].map(Path::to_owned);
         for directory in made.map(|name| new.join(name)).iter().chain(&above) {
             assert!(opened.contains(directory), "{directory:?} in {opened:?}");
         }
@@ -283,6 +315,18 @@ mod tests {
         assert_eq!(synced(), [queue.as_path()]);
         spool.set_aside("slack", key(2)).unwrap();
         assert_eq!(synced(), [failed, queue]);
+    }
+
+    #[test]
+    fn what_has_moved_is_set_aside_though_the_disk_does_not_confirm_it() {
+        let root = tempfile::tempdir().unwrap();
+        let spool = Spool::open(root.path(), &["slack"]).unwrap();
+        spool.store("slack", key(1), b"1").unwrap();
+        REFUSED.set(true);
+        let aside = spool.set_aside("slack", key(1));
+        REFUSED.set(false);
+        aside.unwrap();
+        assert_eq!(spool.failed("slack"), 1);
     }
 
     #[test]
@@ -333,7 +377,7 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         let error = format!("{:#}", Spool::open(&file, &["log"]).unwrap_err());
         assert!(
-            error.contains("/file/queue/log") && error.contains("--state-dir"),
+            error.contains("/file is a file") && error.contains("--state-dir"),
             "{error}"
         );
         let lock = root.path().join("lock");

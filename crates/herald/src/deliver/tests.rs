@@ -175,6 +175,33 @@ async fn a_delivery_that_always_panics_is_set_aside_and_holds_its_group_up_no_lo
 }
 
 #[tokio::test]
+async fn what_panics_even_when_it_is_set_aside_is_tried_again() {
+    let case = Case::new();
+    let key = case.accept("firing").await;
+    let log = Panicking::at("it is kept in failed/", 1);
+    let attempt = case.attempt(|_| panic!("whatever it is sent with"));
+    AssertUnwindSafe(attempt).catch_unwind().await.unwrap_err();
+    drop(log);
+    let again = case.attempt(|_| Attempt::Delivered);
+    let again = tokio::time::timeout(Duration::from_secs(10), again).await;
+    assert_eq!(again.expect("it waits for no restart").key.to_string(), key);
+    assert_eq!(case.files("queue"), [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn evidence_does_not_wait_for_a_target_that_hangs_with_large_notifications() {
+    let case = Case::new();
+    case.accept("firing").await;
+    let work = case.deliverer.queue.next("test").await;
+    let (_running, stop) = watch::channel(false);
+    let lane = Lane::new(Target::call("test", |_| Attempt::Delivered), stop);
+    let _hanging = lane.room.acquire_many(BYTES_AT_ONCE as u32).await.unwrap();
+    let evidence = case.deliverer.evidence(&lane, work);
+    let evidence = tokio::time::timeout(Duration::from_secs(10), evidence).await;
+    assert!(evidence.expect("it is not held up").is_some());
+}
+
+#[tokio::test]
 async fn what_has_not_arrived_in_time_is_set_aside() {
     let mut case = Case::new();
     let key = case.accept("firing").await;

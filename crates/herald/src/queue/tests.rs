@@ -6,6 +6,7 @@ use super::*;
 use crate::payload::tests::example;
 
 const TARGETS: [&str; 2] = ["slack", "webhook"];
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn open(root: &Path, limit: usize) -> Arc<Queue> {
     let spool = Spool::open(root, &TARGETS).unwrap();
@@ -39,7 +40,7 @@ async fn all(queue: &Arc<Queue>, target: &'static str) -> Vec<(Uuid, Value)> {
     while queue.len(target) > 0 {
         let work = queue.next(target).await;
         let key = work.key;
-        let stored = queue.load(target, work).await.unwrap();
+        let stored = queue.load(target, work, DAY).await.unwrap();
         queue.delivered(target, key).await;
         all.push((key, serde_json::to_value(stored.payload.status).unwrap()));
     }
@@ -197,8 +198,9 @@ async fn what_would_be_no_key_at_the_next_start_is_not_accepted() {
     let queue = open(root.path(), 10);
     assert_eq!(queue.len("slack"), 2, "the other is left alone");
     let refused = queue.accept(body("b", "firing")).await;
+    let named = format!("queue/slack/{last}.json in the directory HERALD_STATE_DIR");
     assert!(
-        matches!(&refused, Err(Refusal::Disk(error)) if error.to_string().contains(&last.to_string())),
+        matches!(&refused, Err(Refusal::NoKey(why)) if why.contains(&named)),
         "{refused:?}"
     );
     drop(queue);
@@ -287,7 +289,7 @@ async fn a_file_that_was_changed_or_removed_meanwhile_holds_nothing_up() {
     for key in [gone, wrong] {
         let work = queue.next("slack").await;
         assert_eq!(work.key, key);
-        assert!(queue.load("slack", work).await.is_none());
+        assert!(queue.load("slack", work, DAY).await.is_none());
     }
     assert_eq!(queue.next("slack").await.key, last);
     assert!(
@@ -295,4 +297,21 @@ async fn a_file_that_was_changed_or_removed_meanwhile_holds_nothing_up() {
             .join(format!("failed/slack/{wrong}.json"))
             .exists()
     );
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_given_up_as_late_as_what_does_not_arrive() {
+    let root = tempfile::tempdir().unwrap();
+    let queue = open(root.path(), 1);
+    let key = accepted(&queue, "a", "firing").await;
+    let path = file(root.path(), "slack", key);
+    std::fs::rename(&path, root.path().join("away")).unwrap();
+    // A link is not followed; another time a file may be there.
+    std::os::unix::fs::symlink("away", &path).unwrap();
+    for (patience, waits) in [(DAY, 1), (Duration::ZERO, 0)] {
+        let work = queue.next("slack").await;
+        assert!(queue.load("slack", work, patience).await.is_none());
+        assert_eq!(queue.len("slack"), waits, "{patience:?}");
+    }
+    assert!(std::fs::symlink_metadata(&path).is_err(), "it is set aside");
 }

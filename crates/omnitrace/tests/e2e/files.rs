@@ -209,17 +209,35 @@ async fn herald_as_root_keeps_nothing_in_a_directory_of_another_user() {
         let directory = Directory::new();
         chown(directory.path(), owner, owner).expect("root may");
         std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(mode)).expect("mode");
-        let mut herald = omnitrace(["herald", "--listen", "127.0.0.1:0", "--state-dir"]);
-        herald.arg(directory.path());
-        herald.env("OTEL_SDK_DISABLED", "true");
-        let (code, stdout, stderr) = run(herald, None).await;
-        let said = format!("{stdout}\n{stderr}");
-        assert_eq!(code, 1, "{said}");
-        assert!(
-            said.contains(problem) && said.contains("--state-dir"),
-            "{said}"
-        );
+        let said = herald_refuses(directory.path()).await;
+        assert!(said.contains(problem), "{said}");
+        let made = std::fs::read_dir(directory.path()).expect("it is there");
+        assert_eq!(made.count(), 0, "what is in it belongs to its owner");
     }
+    for inner in ["queue", "queue/log", "failed", "failed/log"] {
+        let directory = Directory::new();
+        let state = directory.path().join("state");
+        std::fs::create_dir_all(state.join(inner)).expect("directories");
+        for made in [state.as_path(), &state.join("queue"), &state.join("failed")] {
+            let private = PermissionsExt::from_mode(0o700);
+            std::fs::set_permissions(made, private).ok();
+        }
+        chown(state.join(inner), STRANGER, STRANGER).expect("root may");
+        let said = herald_refuses(&state).await;
+        let problem = format!("state/{inner} belongs to nobody here (uid 54321)");
+        assert!(said.contains(&problem), "{said}");
+    }
+}
+
+/// What it says.
+async fn herald_refuses(state: &Path) -> String {
+    let mut herald = omnitrace(["herald", "--listen", "127.0.0.1:0", "--state-dir"]);
+    herald.arg(state).env("OTEL_SDK_DISABLED", "true");
+    let (code, stdout, stderr) = run(herald, None).await;
+    let said = format!("{stdout}\n{stderr}");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("--state-dir"), "{said}");
+    said
 }
 
 /// The role `postgres` on a server whose `initdb` is this shell script.
