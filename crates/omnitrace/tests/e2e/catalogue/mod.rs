@@ -97,8 +97,8 @@ fn every_third_party_metric_is_used() {
 fn a_wrong_name_or_label_is_found() {
     let known = Known::read();
     let wrong = [
-        ("http_server_request_duration_second_count", "no metric"),
-        ("http_server_request_duration_seconds", "no metric"),
+        ("http_server_request_duration_second_count", "no owner declares"),
+        ("http_server_request_duration_seconds", "no owner declares"),
         ("up{jobs=\"services\"}", "label \"jobs\""),
         (
             "sum by (route) (http_server_request_duration_seconds_count)",
@@ -121,8 +121,8 @@ fn a_wrong_name_or_label_is_found() {
             "label_replace(up, \"x\", \"$1\", \"source\", \"(.*)\")",
             "label \"source\"",
         ),
-        ("{__name__=~\"otelcol_nothing.*\"}", "no metric"),
-        ("{colour=\"red\"}", "no metric"),
+        ("{__name__=~\"otelcol_nothing.*\"}", "no owner declares"),
+        ("{colour=\"red\"}", "no owner declares"),
         ("sum by (job (up)", "not PromQL"),
     ];
     for (text, why) in wrong {
