@@ -1,11 +1,11 @@
 //! `omnitrace new`: a service of one's own that is scraped, alerted, drawn and found without a further edit.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use owned::{Directory, Owner};
 
 use crate::terminal::{quoted, say_lines};
 
@@ -88,8 +88,13 @@ pub fn run(args: &NewArgs) -> Result<ExitCode> {
          # On its own. As a member of your workspace, it needs neither this line nor Cargo.lock.\n[workspace]\n",
         args.name
     );
-    let directory = Path::new(&args.name);
-    write(directory, &manifest, main)?;
+    let files = [
+        ("Cargo.toml", manifest.as_str()),
+        ("Cargo.lock", LOCK),
+        (".gitignore", "/target\n"),
+        ("src/main.rs", main),
+    ];
+    write_into(&Directory::open(Path::new("."))?, &args.name, &files)?;
     say_lines(&next(&args.name));
     Ok(ExitCode::SUCCESS)
 }
@@ -104,32 +109,27 @@ fn next(name: &str) -> String {
     )
 }
 
-/// Nothing that exists is touched, and nothing incomplete stays.
-fn write(directory: &Path, manifest: &str, main: &str) -> Result<()> {
-    let shown = directory.display();
-    match std::fs::create_dir(directory) {
-        Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {
-            bail!(
-                "{shown} exists already, and is left as it is: choose another name, or move it away"
-            )
-        }
-        made => made.with_context(|| format!("cannot make the directory {shown}"))?,
+/// Of the directories that are made.
+const MODE: u32 = 0o755;
+
+/// Nothing that exists is touched, and nothing incomplete stays. What is written lies in a directory that is held: who exchanges it
+/// for a link meanwhile leads nobody elsewhere.
+fn write_into(here: &Directory, name: &str, files: &[(&str, &str)]) -> Result<()> {
+    if here.has(name) {
+        bail!("{name} exists already, and is left as it is: choose another name, or move it away");
     }
-    let files = [
-        ("Cargo.toml", manifest),
-        ("Cargo.lock", LOCK),
-        (".gitignore", "/target\n"),
-        ("src/main.rs", main),
-    ];
-    let write = || -> io::Result<()> {
-        std::fs::create_dir(directory.join("src"))?;
-        files
-            .iter()
-            .try_for_each(|(name, text)| std::fs::write(directory.join(name), text))
+    let made = here.child(name, Some(MODE))?;
+    let made = made.check(Owner::of_this_process())?;
+    let write = || -> Result<()> {
+        made.child("src", Some(MODE))?;
+        for (file, text) in files {
+            std::fs::write(made.bridge().join(file), text)?;
+        }
+        Ok(())
     };
     write()
-        .inspect_err(|_| drop(std::fs::remove_dir_all(directory)))
-        .with_context(|| format!("cannot write into {shown}"))
+        .inspect_err(|_| drop(here.remove_tree(name)))
+        .with_context(|| format!("cannot write into {name}"))
 }
 
 /// Where the crate is.
@@ -232,6 +232,20 @@ mod tests {
             let said = package(bad).unwrap_err();
             assert!(said.contains(why), "{bad}: {said}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_nothing() {
+        let here = tempfile::tempdir().unwrap();
+        let here = Directory::open(here.path()).unwrap();
+        // The length of a name is bounded, so that the second file cannot be made.
+        let long = "x".repeat(300);
+        write_into(&here, "shop", &[("Cargo.toml", ""), (&long, "")]).unwrap_err();
+        assert!(!here.has("shop"));
+        write_into(&here, "shop", &[("src/main.rs", "")]).unwrap();
+        let said = write_into(&here, "shop", &[]).unwrap_err().to_string();
+        assert!(said.contains("exists already"), "{said}");
+        assert!(here.has("shop/src/main.rs"));
     }
 
     #[test]

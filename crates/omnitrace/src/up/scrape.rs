@@ -1,5 +1,6 @@
 //! `--scrape NAME=URL`: services of others that the console scrapes, too. `scrape.json` remembers them for the next start.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -93,14 +94,35 @@ fn named(text: &str) -> Result<Scraped, String> {
     })
 }
 
+fn no_two(given: &[Scraped]) -> Result<()> {
+    for (at, new) in given.iter().enumerate() {
+        let earlier = &given[..at];
+        if let Some(old) = earlier
+            .iter()
+            .find(|old| old.name == new.name || old.url == new.url)
+        {
+            bail!(
+                "--scrape: {} is {}, and {} is {}: give each name and each address once",
+                old.name,
+                old.url,
+                new.name,
+                new.url
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Those of this start: remembered ones and given ones. What is given about a name or an address replaces what was remembered.
 pub fn remember(args: &ScrapeArgs, data_dir: &Path) -> Result<Vec<Scraped>> {
     let path = data_dir.join("scrape.json");
     let mut all: Vec<Scraped> = match path.symlink_metadata() {
         Ok(_) => serde_json::from_str(&files::read(&path)?)
             .with_context(|| format!("{}: mend or remove it", path.display()))?,
-        Err(_) => Vec::new(),
+        Err(why) if why.kind() == ErrorKind::NotFound => Vec::new(),
+        Err(why) => return Err(why).with_context(|| format!("cannot read {}", path.display())),
     };
+    no_two(&args.scrape)?;
     let given = |old: &Scraped| {
         args.scrape
             .iter()

@@ -97,7 +97,10 @@ fn every_third_party_metric_is_used() {
 fn a_wrong_name_or_label_is_found() {
     let known = Known::read();
     let wrong = [
-        ("http_server_request_duration_second_count", "no owner declares"),
+        (
+            "http_server_request_duration_second_count",
+            "no owner declares",
+        ),
         ("http_server_request_duration_seconds", "no owner declares"),
         ("up{jobs=\"services\"}", "label \"jobs\""),
         (
