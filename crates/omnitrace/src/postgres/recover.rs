@@ -21,16 +21,15 @@ const WAYS: [(Signal, Duration); 3] = [
     (Signal::SIGKILL, Duration::from_secs(5)),
 ];
 
-/// Stops every process that still works in the directory `name`. What is none of `owner`'s, such as a link, is left to those who
-/// open it: where a link leads, others work.
+/// Stops every process that still works in the directory `name`, whose files are `owner`'s. What is none, such as a link, is left to
+/// those who open it: where a link leads, others work.
 pub async fn stop_orphans(
     private: &Directory,
     name: &str,
     owner: Owner,
     progress: Progress<'_>,
 ) -> Result<()> {
-    let held = private.child(name, None);
-    let Ok(held) = held.and_then(|held| held.check(owner)) else {
+    let Ok(held) = private.child(name, None) else {
         return Ok(());
     };
     let data = held.path();
