@@ -81,7 +81,12 @@ impl Directory {
             (Err(Errno::ENOENT), Some(mode)) => self.add(name, mode),
             (result, _) => result.map_err(io::Error::from),
         };
-        made.map_err(|why| refused(&self.path.join(name), why))
+        let attempt = if make.is_some() {
+            "make or open"
+        } else {
+            "open"
+        };
+        made.map_err(|why| refused(attempt, &self.path.join(name), why))
     }
 
     /// Refuses a directory that is not `owner`'s, or that others can write to.
@@ -167,20 +172,31 @@ impl Directory {
 
     /// Of a directory that was made a moment ago. One that was put in its place keeps its own, or is as empty.
     fn set_mode(&self, mode: u32) -> io::Result<()> {
-        let opened = File::from(reopen(self)?);
-        let ours = opened.metadata()?.uid() == Owner::of_this_process().uid;
-        if ours && names_in(opened.as_fd())?.is_empty() {
-            opened.set_permissions(Permissions::from_mode(mode))?;
+        if !self.is_ours()? {
+            return Ok(());
         }
-        Ok(())
+        let mode = Permissions::from_mode(mode);
+        match reopen(self) {
+            Ok(opened) if names_in(opened.as_fd())?.is_empty() => {
+                File::from(opened).set_permissions(mode)
+            }
+            Ok(_) => Ok(()),
+            // The umask has taken its owner's own rights.
+            Err(Errno::EACCES) => std::fs::set_permissions(self.bridge(), mode),
+            Err(why) => Err(why.into()),
+        }
+    }
+
+    fn is_ours(&self) -> io::Result<bool> {
+        Ok(about(self)?.uid() == Owner::of_this_process().uid)
     }
 
     /// Where a link leads, if root or this process's user made it.
     fn link(&self, name: &OsStr) -> Result<PathBuf> {
         let path = self.path.join(name);
-        let (found, target) = look(self, name).map_err(|why| refused(&path, why))?;
+        let (found, target) = look(self, name).map_err(|why| refused("open", &path, why))?;
         let Some(target) = target else {
-            return Err(refused(&path, Errno::ENOTDIR.into()));
+            return Err(refused("open", &path, Errno::ENOTDIR.into()));
         };
         if ![0, Owner::of_this_process().uid].contains(&found.uid()) {
             bail!("{}", strange_link(&path, found.uid()));

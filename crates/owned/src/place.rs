@@ -77,7 +77,7 @@ impl Place {
         let path = self.path();
         let file = self
             .file(&self.name, flags)
-            .map_err(|why| refused(&path, why))?;
+            .map_err(|why| refused(attempt(flags), &path, why))?;
         let found = file.metadata()?;
         if !found.is_file() {
             bail!("{}", refusal(&path, &found));
@@ -101,6 +101,13 @@ impl Place {
         let mut name = self.name.clone();
         name.push(ending);
         name
+    }
+}
+
+fn attempt(flags: OFlag) -> &'static str {
+    match flags.contains(OFlag::O_CREAT) {
+        true => "make or open",
+        false => "open",
     }
 }
 

@@ -1,7 +1,9 @@
 //! Whose links are followed, what is made, replaced and removed; and all of it while another user exchanges directories.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, renameat2};
@@ -43,6 +45,44 @@ fn made_directories_have_the_mode_whatever_the_umask_and_existing_ones_keep_thei
     std::fs::write(root.join("file"), "").unwrap();
     let error = Directory::make(&root.join("file/x"), 0o700).unwrap_err();
     assert!(error.to_string().contains("/file is a file"), "{error}");
+    let error = Directory::make(&root.join("x".repeat(300)), 0o700).unwrap_err();
+    let said = error.to_string();
+    assert!(said.starts_with("cannot make or open /"), "{said}");
+}
+
+/// Where [`under_a_umask_that_takes_all`] works.
+const MAKE_IN: &str = "OWNED_TEST_MAKE_IN";
+
+/// In a process of its own, since a umask is the whole process's, and that of an ordinary user, since root can read everything.
+#[test]
+fn a_umask_that_takes_the_owners_rights_is_no_obstacle() {
+    let (_kept, root) = root();
+    set_mode(&root, 0o755);
+    let test = root.join("test");
+    std::fs::copy(std::env::current_exe().unwrap(), &test).unwrap();
+    let work = root.join("work");
+    std::fs::create_dir(&work).unwrap();
+    let mut shell = Command::new("sh");
+    if Owner::of_this_process().uid == 0 {
+        std::os::unix::fs::chown(&work, STRANGER, STRANGER).unwrap();
+        shell.uid(54_321).gid(54_321);
+    }
+    let arguments = "--ignored --exact under_a_umask_that_takes_all";
+    shell.args(["-c", &format!("umask 777; exec ./test {arguments}")]);
+    let output = shell.current_dir(&root).env(MAKE_IN, &work).output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("1 passed"), "{said}");
+    assert_eq!([mode(&work.join("a")), mode(&work.join("a/b"))], [0o750; 2]);
+}
+
+#[ignore = "the test above starts it"]
+#[test]
+fn under_a_umask_that_takes_all() {
+    if let Some(work) = std::env::var_os(MAKE_IN) {
+        Directory::make(&Path::new(&work).join("a/b"), 0o750).unwrap();
+    }
 }
 
 #[test]
