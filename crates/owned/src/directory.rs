@@ -106,6 +106,13 @@ impl Directory {
         fchown(reopen(&self.descriptor)?, Some(owner.uid), Some(owner.gid))
     }
 
+    /// Whether a path leads to this very directory.
+    pub fn is_at(&self, path: &Path) -> bool {
+        let id = |found: Metadata| (found.dev(), found.ino());
+        let there = path.metadata().map(id).ok();
+        there.is_some() && there == about(self).map(id).ok()
+    }
+
     /// Whether there is such a file in it or below it.
     pub fn has(&self, name: impl AsRef<OsStr>) -> bool {
         fstatat(self, name.as_ref(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()

@@ -74,8 +74,9 @@ pub async fn open(
             .with_context(|| format!("cannot give {shown} to the server's user"))?;
     }
     let data = private.path().join(DATA);
-    recover::stop_orphans(&data, owner, progress).await?;
-    recover::stop_orphans(&private.path().join(UNFINISHED), owner, progress).await?;
+    for name in [DATA, UNFINISHED] {
+        recover::stop_orphans(&private, name, owner, progress).await?;
+    }
     private.remove_tree(UNFINISHED)?;
     if private.has(Path::new(DATA).join("PG_VERSION")) {
         // Postgres itself takes it for valid when *any* process has that id by now, and would refuse to start.

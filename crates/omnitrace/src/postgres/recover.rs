@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use owned::Owner;
+use owned::{Directory, Owner};
 
 use super::Progress;
 use crate::files;
@@ -20,11 +20,18 @@ const WAYS: [(Signal, Duration); 3] = [
     (Signal::SIGKILL, Duration::from_secs(5)),
 ];
 
-/// Stops every process that still works in `data`, which is `owner`'s.
-pub async fn stop_orphans(data: &Path, owner: Owner, progress: Progress<'_>) -> Result<()> {
-    if !data.is_dir() {
+/// Stops every process that still works in a directory of `owner`'s in `private`, where it may be absent. It is held open: by a
+/// link in its place `owner`, whom root has given `private` to, could name processes of others.
+pub async fn stop_orphans(
+    private: &Directory,
+    name: &str,
+    owner: Owner,
+    progress: Progress<'_>,
+) -> Result<()> {
+    if !private.has(name) {
         return Ok(());
     }
+    let data = &private.child(name, None)?.check(owner)?;
     for (signal, patience) in WAYS {
         let orphans = processes_in(data);
         if orphans.is_empty() {
@@ -32,10 +39,10 @@ pub async fn stop_orphans(data: &Path, owner: Owner, progress: Progress<'_>) -> 
         }
         progress(&format!(
             "stopping what a crashed run left in {}: {orphans:?} ({signal})",
-            data.display()
+            data.path().display()
         ));
         // The postmaster tells its own children; only what has lost its postmaster is told directly.
-        let postmaster = postmaster_pid(data, owner).filter(|pid| orphans.contains(pid));
+        let postmaster = postmaster_pid(data.path(), owner).filter(|pid| orphans.contains(pid));
         let told = postmaster
             .filter(|_| signal != Signal::SIGKILL)
             .map_or(orphans, |pid| vec![pid]);
@@ -48,13 +55,13 @@ pub async fn stop_orphans(data: &Path, owner: Owner, progress: Progress<'_>) -> 
     if !left.is_empty() {
         bail!(
             "the processes {left:?} still use {} and cannot be stopped",
-            data.display()
+            data.path().display()
         );
     }
     Ok(())
 }
 
-async fn wait_until_gone(data: &Path, patience: Duration) {
+async fn wait_until_gone(data: &Directory, patience: Duration) {
     let start = Instant::now();
     while start.elapsed() < patience && !processes_in(data).is_empty() {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -73,15 +80,66 @@ fn postmaster_pid(data: &Path, owner: Owner) -> Option<i32> {
 
 /// Postmaster and backends all have the data directory as their working directory. Seeing that takes the
 /// rights of the same user, or root's: the ones under which the server was started.
-fn processes_in(data: &Path) -> Vec<i32> {
-    let Ok(data) = data.canonicalize() else {
-        return Vec::new();
-    };
+fn processes_in(data: &Directory) -> Vec<i32> {
     std::fs::read_dir("/proc")
         .into_iter()
         .flatten()
         .flatten()
-        .filter(|entry| std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == data))
+        .filter(|entry| data.is_at(&entry.path().join("cwd")))
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    fn working_in(directory: &Path) -> Child {
+        let mut sleep = Command::new("sleep");
+        sleep.arg("600").current_dir(directory).spawn().unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_works_where_a_link_leads_is_not_stopped() {
+        let root = tempfile::tempdir().unwrap();
+        let private = Directory::own(root.path(), None).unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        symlink(elsewhere.path(), root.path().join("data")).unwrap();
+        let mut stranger = working_in(elsewhere.path());
+        let stopped = stop_orphans(&private, "data", Owner::of_this_process(), &|_| {}).await;
+        let ended = stranger.try_wait().unwrap();
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+        assert_eq!(ended, None);
+        let said = stopped.unwrap_err().to_string();
+        assert!(said.contains("/data is a symbolic link"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn what_a_crashed_run_left_is_stopped_where_it_is_not_where_it_was() {
+        let root = tempfile::tempdir().unwrap();
+        let private = Directory::own(root.path(), None).unwrap();
+        let (old, data) = (root.path().join("old"), root.path().join("data"));
+        let owner = Owner::of_this_process();
+        stop_orphans(&private, "data", owner, &|_| {})
+            .await
+            .unwrap();
+
+        for path in [&old, &data] {
+            std::fs::create_dir(path).unwrap();
+            std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).unwrap();
+        }
+        let (mut orphan, mut other) = (working_in(&data), working_in(&old));
+        stop_orphans(&private, "data", owner, &|_| {})
+            .await
+            .unwrap();
+        assert!(!orphan.wait().unwrap().success());
+        let ended = other.try_wait().unwrap();
+        other.kill().unwrap();
+        other.wait().unwrap();
+        assert_eq!(ended, None);
+    }
 }
