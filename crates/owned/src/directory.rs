@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::{File, Metadata, Permissions};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Component, Path, PathBuf};
@@ -87,6 +87,13 @@ impl Directory {
             "open"
         };
         made.map_err(|why| refused(attempt, &self.path.join(name), why))
+    }
+
+    /// Writes a file that is not there yet.
+    pub fn write_new(&self, name: impl AsRef<OsStr>, content: &[u8]) -> io::Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | CAREFULLY;
+        let mode = Mode::from_bits_truncate(0o666);
+        File::from(openat(self, name.as_ref(), flags, mode)?).write_all(content)
     }
 
     /// Refuses a directory that is not `owner`'s, or that others can write to.

@@ -86,6 +86,24 @@ fn under_a_umask_that_takes_all() {
 }
 
 #[test]
+fn an_attempt_to_write_touches_nothing_that_is_there() {
+    let (_kept, root) = root();
+    let names = [
+        ".loadtest".to_owned(),
+        format!(".try.{}", std::process::id()),
+    ];
+    std::fs::write(root.join(&names[0]), "kept").unwrap();
+    owned::try_output(&root).unwrap();
+    std::fs::write(root.join(&names[1]), "kept").unwrap();
+    let error = owned::try_output(&root).unwrap_err();
+    assert!(error.to_string().contains(&names[1]), "{error}");
+    for name in &names {
+        assert_eq!(std::fs::read(root.join(name)).unwrap(), b"kept", "{name}");
+    }
+    assert!(owned::try_output(&root.join("absent")).is_err());
+}
+
+#[test]
 fn links_of_the_user_are_followed_on_the_way() {
     let (_kept, root) = root();
     std::fs::create_dir_all(root.join("real/deep")).unwrap();
@@ -215,7 +233,7 @@ fn as_stranger(work: impl FnOnce() + Send) {
 }
 
 /// What root does below a directory, each step with the path anew.
-const STEPS: [fn(&Path, Owner) -> anyhow::Result<()>; 9] = [
+const STEPS: [fn(&Path, Owner) -> anyhow::Result<()>; 10] = [
     |way, _| owned::write_output(&way.join("out"), b"overwritten"),
     |way, _| Directory::make(&way.join("made/deep"), 0o755).map(drop),
     |way, _| owned::remove_empty(&way.join("made/deep")),
@@ -225,6 +243,7 @@ const STEPS: [fn(&Path, Owner) -> anyhow::Result<()>; 9] = [
     |way, us| owned::open(&way.join("own/lock"), OFlag::O_RDWR | OFlag::O_CREAT, us).map(drop),
     |way, _| Directory::make(&way.join("tree/inner"), 0o700).map(drop),
     |way, _| Directory::open(way)?.remove_tree("tree"),
+    |way, _| owned::try_output(way),
 ];
 
 /// `way` is a directory of another user at one moment, and that user's link to a directory of root's at the next.
