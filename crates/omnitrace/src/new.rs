@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use owned::Directory;
 
 use crate::terminal::{quoted, say_lines};
 
@@ -88,8 +89,12 @@ pub fn run(args: &NewArgs) -> Result<ExitCode> {
          # On its own. As a member of your workspace, it needs neither this line nor Cargo.lock.\n[workspace]\n",
         args.name
     );
-    let directory = Path::new(&args.name);
-    write(directory, &manifest, main)?;
+    write(
+        &Directory::open(Path::new("."))?,
+        &args.name,
+        &manifest,
+        main,
+    )?;
     say_lines(&next(&args.name));
     Ok(ExitCode::SUCCESS)
 }
@@ -105,31 +110,27 @@ fn next(name: &str) -> String {
 }
 
 /// Nothing that exists is touched, and nothing incomplete stays.
-fn write(directory: &Path, manifest: &str, main: &str) -> Result<()> {
-    let shown = directory.display();
-    match std::fs::create_dir(directory) {
+fn write(parent: &Directory, name: &str, manifest: &str, main: &str) -> Result<()> {
+    let made = match parent.create(name, 0o777) {
         Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {
             bail!(
-                "{shown} exists already, and is left as it is: choose another name, or move it away"
+                "{name} exists already, and is left as it is: choose another name, or move it away"
             )
         }
-        made => made.with_context(|| format!("cannot make the directory {shown}"))?,
-    }
-    let files = [
-        ("Cargo.toml", manifest),
-        ("Cargo.lock", LOCK),
-        (".gitignore", "/target\n"),
-        ("src/main.rs", main),
-    ];
-    let write = || -> io::Result<()> {
-        std::fs::create_dir(directory.join("src"))?;
-        files
-            .iter()
-            .try_for_each(|(name, text)| std::fs::write(directory.join(name), text))
+        made => made.with_context(|| format!("cannot make the directory {name}"))?,
     };
+    let write = || -> io::Result<()> {
+        made.write_new("Cargo.toml", manifest.as_bytes())?;
+        made.write_new("Cargo.lock", LOCK.as_bytes())?;
+        made.write_new(".gitignore", b"/target\n")?;
+        made.create("src", 0o777)?
+            .write_new("main.rs", main.as_bytes())
+    };
+    // Of what has the name by now, only an empty directory.
+    let undo = || made.clear().and_then(|()| parent.remove_empty(name));
     write()
-        .inspect_err(|_| drop(std::fs::remove_dir_all(directory)))
-        .with_context(|| format!("cannot write into {shown}"))
+        .inspect_err(|_| drop(undo()))
+        .with_context(|| format!("cannot write into {name}"))
 }
 
 /// Where the crate is.

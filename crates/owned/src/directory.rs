@@ -89,11 +89,31 @@ impl Directory {
         made.map_err(|why| refused(attempt, &self.path.join(name), why))
     }
 
+    /// Makes a directory that is not there yet, with what the umask leaves of `mode`.
+    pub fn create(&self, name: impl AsRef<OsStr>, mode: u32) -> io::Result<Self> {
+        let name = name.as_ref();
+        mkdirat(self, name, Mode::from_bits_truncate(mode))?;
+        let made = self.enter(name)?;
+        // Whoever owns this one can have put another in its place.
+        match made.is_ours()? && names_in(made.as_fd())?.is_empty() {
+            true => Ok(made),
+            false => Err(Errno::EEXIST.into()),
+        }
+    }
+
     /// Writes a file that is not there yet.
     pub fn write_new(&self, name: impl AsRef<OsStr>, content: &[u8]) -> io::Result<()> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | CAREFULLY;
         let mode = Mode::from_bits_truncate(0o666);
         File::from(openat(self, name.as_ref(), flags, mode)?).write_all(content)
+    }
+
+    /// Removes all that is in it.
+    pub fn clear(&self) -> io::Result<()> {
+        for name in names_in(self.as_fd())? {
+            remove_tree(self.as_fd(), &name, MOST_LEVELS)?;
+        }
+        Ok(())
     }
 
     /// Refuses a directory that is not `owner`'s, or that others can write to.
@@ -141,7 +161,8 @@ impl Directory {
         Ok(missing_is_fine(removed)?)
     }
 
-    pub(crate) fn remove_empty(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+    /// Removes a directory if nothing is in it.
+    pub fn remove_empty(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         Ok(unlinkat(self, name.as_ref(), UnlinkatFlags::RemoveDir)?)
     }
 

@@ -1,5 +1,6 @@
 //! Whose links are followed, what is made, replaced and removed; and all of it while another user exchanges directories.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -83,6 +84,28 @@ fn under_a_umask_that_takes_all() {
     if let Some(work) = std::env::var_os(MAKE_IN) {
         Directory::make(&Path::new(&work).join("a/b"), 0o750).unwrap();
     }
+}
+
+#[test]
+fn what_is_made_anew_takes_nothings_place() {
+    let (_kept, root) = root();
+    let directory = Directory::open(&root).unwrap();
+    let made = directory.create("new", 0o700).unwrap();
+    made.write_new("file", b"first").unwrap();
+    let again = made.write_new("file", b"second").unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+    assert_eq!(std::fs::read(root.join("new/file")).unwrap(), b"first");
+    let again = directory.create("new", 0o700).unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+
+    // What has its name by now is not what was made.
+    std::fs::rename(root.join("new"), root.join("moved")).unwrap();
+    std::fs::create_dir(root.join("new")).unwrap();
+    std::fs::write(root.join("new/foreign"), "").unwrap();
+    made.clear().unwrap();
+    directory.remove_empty("new").unwrap_err();
+    assert!(root.join("new/foreign").exists());
+    assert_eq!(std::fs::read_dir(root.join("moved")).unwrap().count(), 0);
 }
 
 #[test]
@@ -233,7 +256,7 @@ fn as_stranger(work: impl FnOnce() + Send) {
 }
 
 /// What root does below a directory, each step with the path anew.
-const STEPS: [fn(&Path, Owner) -> anyhow::Result<()>; 10] = [
+const STEPS: [fn(&Path, Owner) -> anyhow::Result<()>; 11] = [
     |way, _| owned::write_output(&way.join("out"), b"overwritten"),
     |way, _| Directory::make(&way.join("made/deep"), 0o755).map(drop),
     |way, _| owned::remove_empty(&way.join("made/deep")),
@@ -244,6 +267,13 @@ const STEPS: [fn(&Path, Owner) -> anyhow::Result<()>; 10] = [
     |way, _| Directory::make(&way.join("tree/inner"), 0o700).map(drop),
     |way, _| Directory::open(way)?.remove_tree("tree"),
     |way, _| owned::try_output(way),
+    |way, _| {
+        let parent = Directory::open(way)?;
+        let made = parent.create("new", 0o777)?;
+        made.create("src", 0o777)?.write_new("main.rs", b"")?;
+        made.clear()?;
+        Ok(parent.remove_empty("new")?)
+    },
 ];
 
 /// `way` is a directory of another user at one moment, and that user's link to a directory of root's at the next.

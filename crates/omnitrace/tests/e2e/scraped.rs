@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use crate::adopt::example;
 use crate::cli::run;
-use crate::harness::{Child, Directory, Reply, Up, database, eventually, http, omnitrace};
+use crate::harness::{
+    Child, Directory, Reply, Up, binary, database, eventually, http, omnitrace,
+};
 
 /// What `omnitrace new` writes for a framework, started as the service `name`.
 async fn service(framework: &str, name: &str, console: &str) -> (Child, String) {
@@ -242,4 +244,21 @@ async fn new_writes_a_directory_once() {
         )),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn new_leaves_nothing_when_it_cannot_write_all() {
+    let directory = Directory::new();
+    std::fs::create_dir(directory.path().join("mine")).unwrap();
+    // As on a full disk: Cargo.lock is larger than a file may be.
+    let limited = "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\"";
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(limited).arg(binary());
+    command.args(["new", "shop", "--framework", "axum"]);
+    let (code, _, said) = run(command, Some(&directory)).await;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("cannot write into shop"), "{said}");
+    let left = std::fs::read_dir(directory.path()).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["mine"]);
 }
