@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::adopt::example;
 use crate::cli::run;
 use crate::harness::{
-    Child, Directory, Reply, Up, binary, database, eventually, http, omnitrace,
+    Child, Directory, Reply, Up, binary, database, eventually, free_port, http, omnitrace,
 };
 
 /// What `omnitrace new` writes for a framework, started as the service `name`.
@@ -106,12 +106,10 @@ async fn stopped(mut up: Up) -> Directory {
 #[tokio::test]
 async fn a_service_of_ones_own_is_scraped_alerted_drawn_and_found() {
     // The services start first, so that `up` can be told of them: where the console will be is known before it is there.
-    let free = |listener: std::net::TcpListener| listener.local_addr().unwrap();
-    let address = free(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    let console = format!("http://{address}");
+    let port = free_port();
+    let console = format!("http://127.0.0.1:{port}");
     let (_shop, shop) = service("axum", "shop", &console).await;
     let (_orders, orders) = service("actix", "orders", &console).await;
-    let port = address.port();
     let console_port = format!("--console-port={port}");
     let (of_shop, of_orders) = (format!("shop={shop}"), format!("orders={orders}/metrics"));
     let arguments = [
