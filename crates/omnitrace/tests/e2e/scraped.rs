@@ -191,6 +191,23 @@ async fn what_is_scraped_is_remembered_until_it_is_forgotten() {
 }
 
 #[tokio::test]
+async fn a_part_of_up_is_not_scraped_twice() {
+    let port = free_port();
+    let own = format!("shop=http://localhost:{port}");
+    let gateway_port = format!("--gateway-port={port}");
+    let arguments = [&*gateway_port, "--strict-ports", "--scrape", &own];
+    let mut up = start(Directory::new(), &arguments).await;
+    assert_eq!(up.child.wait().await.code(), Some(1));
+    let said = up.child.stderr().join("\n");
+    let whose = format!("http://localhost:{port}/metrics of shop is gateway's address");
+    assert!(
+        said.contains(&whose) && said.contains("--no-scrape shop"),
+        "{said}"
+    );
+    up.directory.deserted().await;
+}
+
+#[tokio::test]
 async fn new_writes_a_directory_once() {
     let directory = Directory::new();
     let new = |arguments: &[&str]| {
