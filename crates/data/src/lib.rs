@@ -46,10 +46,9 @@ pub fn run() -> anyhow::Result<()> {
     let env = Env::process();
     let settings = Settings::from_env(&env)?;
     let (service, own) = (settings.service, settings.own);
-    let parent_pipe = service.parent_pipe;
     let release = release::Running::new(service.version(), own.bad_release.clone());
     match service::run(service, METRICS, async || build(own, &release).await)? {
-        Some(sockets) => release.hand_over(&sockets, parent_pipe),
+        Some((sockets, signals)) => release.hand_over(&sockets, signals),
         None => Ok(()),
     }
 }

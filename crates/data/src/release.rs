@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use listen::StopSignals;
 use serde::{Deserialize, Serialize};
 use service::faults::{Fault, Switchboard};
 use service::settings::wrong;
@@ -124,16 +125,23 @@ impl Running {
 
     /// After the service has ended: lets the bad release have its time, and comes back. That one just ends, and who has started it
     /// comes back.
-    pub(crate) fn hand_over(&self, sockets: &Sockets, parent_pipe: bool) -> anyhow::Result<()> {
+    pub(crate) fn hand_over(
+        &self,
+        sockets: &Sockets,
+        mut signals: StopSignals,
+    ) -> anyhow::Result<()> {
         if self.is_bad() {
             return Ok(());
         }
         let newer = lock(&self.newer).take();
-        if let Some(newer) = newer {
-            let end = successor::supervise(sockets, (VARIABLE, newer), parent_pipe)?;
-            if let End::Asked = end {
-                return Ok(());
-            }
+        // While telemetry was flushed.
+        let mut asked = successor::asked(&mut signals)?;
+        if let (Some(newer), false) = (newer, asked) {
+            let end = successor::supervise(sockets, (VARIABLE, newer), &mut signals)?;
+            asked = matches!(end, End::Asked) || successor::asked(&mut signals)?;
+        }
+        if asked {
+            return Ok(());
         }
         match successor::start_again(sockets)? {}
     }

@@ -4,10 +4,12 @@
 use std::convert::Infallible;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use listen::StopSignals;
 use service::Sockets;
+use tokio::runtime::{Builder, Runtime};
 
 /// Runs the newer release, which `variable` tells what it is, until its time is over.
 ///
@@ -16,7 +18,7 @@ use service::Sockets;
 pub(crate) fn supervise(
     sockets: &Sockets,
     variable: (&str, String),
-    parent_pipe: bool,
+    signals: &mut StopSignals,
 ) -> anyhow::Result<End> {
     let mut newer = another(sockets)?;
     newer
@@ -25,10 +27,7 @@ pub(crate) fn supervise(
         .stdin(Stdio::piped())
         // A Ctrl-C on the terminal reaches this process alone, which passes it on.
         .process_group(0);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let (end, status) = runtime.block_on(run(newer, parent_pipe))?;
+    let (end, status) = runtime()?.block_on(run(newer, signals))?;
     if !status.success() {
         bail!("the newer release has ended with {status}");
     }
@@ -43,8 +42,18 @@ pub(crate) enum End {
     Asked,
 }
 
-async fn run(newer: Command, parent_pipe: bool) -> anyhow::Result<(End, ExitStatus)> {
-    let mut signals = StopSignals::install(parent_pipe)?;
+fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// Whether there has been a reason to stop. A signal that came when no runtime ran is known when this one has waited once.
+pub(crate) fn asked(signals: &mut StopSignals) -> std::io::Result<bool> {
+    const ONE_LOOK: Duration = Duration::from_millis(10);
+    let look = async { tokio::time::timeout(ONE_LOOK, signals.next()).await };
+    Ok(runtime()?.block_on(look).is_ok())
+}
+
+async fn run(newer: Command, signals: &mut StopSignals) -> anyhow::Result<(End, ExitStatus)> {
     let mut newer = tokio::process::Command::from(newer)
         .spawn()
         .context("cannot start the newer release")?;
@@ -56,7 +65,7 @@ async fn run(newer: Command, parent_pipe: bool) -> anyhow::Result<(End, ExitStat
     }
     tokio::select! {
         status = newer.wait() => Ok((End::Asked, status?)),
-        _ = signals.next() => {
+        _ = signals.hurry() => {
             newer.kill().await?;
             bail!("second signal: the newer release was killed")
         }

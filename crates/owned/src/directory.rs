@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::{File, Metadata, Permissions};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Component, Path, PathBuf};
@@ -81,7 +81,39 @@ impl Directory {
             (Err(Errno::ENOENT), Some(mode)) => self.add(name, mode),
             (result, _) => result.map_err(io::Error::from),
         };
-        made.map_err(|why| refused(&self.path.join(name), why))
+        let attempt = if make.is_some() {
+            "make or open"
+        } else {
+            "open"
+        };
+        made.map_err(|why| refused(attempt, &self.path.join(name), why))
+    }
+
+    /// Makes a directory that is not there yet, with what the umask leaves of `mode`.
+    pub fn create(&self, name: impl AsRef<OsStr>, mode: u32) -> io::Result<Self> {
+        let name = name.as_ref();
+        mkdirat(self, name, Mode::from_bits_truncate(mode))?;
+        let made = self.enter(name)?;
+        // Whoever owns this one can have put another in its place.
+        match made.is_ours()? && names_in(made.as_fd())?.is_empty() {
+            true => Ok(made),
+            false => Err(Errno::EEXIST.into()),
+        }
+    }
+
+    /// Writes a file that is not there yet.
+    pub fn write_new(&self, name: impl AsRef<OsStr>, content: &[u8]) -> io::Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | CAREFULLY;
+        let mode = Mode::from_bits_truncate(0o666);
+        File::from(openat(self, name.as_ref(), flags, mode)?).write_all(content)
+    }
+
+    /// Removes all that is in it.
+    pub fn clear(&self) -> io::Result<()> {
+        for name in names_in(self.as_fd())? {
+            remove_tree(self.as_fd(), &name, MOST_LEVELS)?;
+        }
+        Ok(())
     }
 
     /// Refuses a directory that is not `owner`'s, or that others can write to.
@@ -99,6 +131,13 @@ impl Directory {
     /// Gives it to another user.
     pub fn give_to(&self, owner: Owner) -> io::Result<()> {
         fchown(reopen(&self.descriptor)?, Some(owner.uid), Some(owner.gid))
+    }
+
+    /// Whether a path leads to this very directory.
+    pub fn is_at(&self, path: &Path) -> bool {
+        let id = |found: Metadata| (found.dev(), found.ino());
+        let there = path.metadata().map(id).ok();
+        there.is_some() && there == about(self).map(id).ok()
     }
 
     /// Whether there is such a file in it or below it.
@@ -122,7 +161,8 @@ impl Directory {
         Ok(missing_is_fine(removed)?)
     }
 
-    pub(crate) fn remove_empty(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+    /// Removes a directory if nothing is in it.
+    pub fn remove_empty(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         Ok(unlinkat(self, name.as_ref(), UnlinkatFlags::RemoveDir)?)
     }
 
@@ -167,20 +207,31 @@ impl Directory {
 
     /// Of a directory that was made a moment ago. One that was put in its place keeps its own, or is as empty.
     fn set_mode(&self, mode: u32) -> io::Result<()> {
-        let opened = File::from(reopen(self)?);
-        let ours = opened.metadata()?.uid() == Owner::of_this_process().uid;
-        if ours && names_in(opened.as_fd())?.is_empty() {
-            opened.set_permissions(Permissions::from_mode(mode))?;
+        if !self.is_ours()? {
+            return Ok(());
         }
-        Ok(())
+        let mode = Permissions::from_mode(mode);
+        match reopen(self) {
+            Ok(opened) if names_in(opened.as_fd())?.is_empty() => {
+                File::from(opened).set_permissions(mode)
+            }
+            Ok(_) => Ok(()),
+            // The umask has taken its owner's own rights.
+            Err(Errno::EACCES) => std::fs::set_permissions(self.bridge(), mode),
+            Err(why) => Err(why.into()),
+        }
+    }
+
+    fn is_ours(&self) -> io::Result<bool> {
+        Ok(about(self)?.uid() == Owner::of_this_process().uid)
     }
 
     /// Where a link leads, if root or this process's user made it.
     fn link(&self, name: &OsStr) -> Result<PathBuf> {
         let path = self.path.join(name);
-        let (found, target) = look(self, name).map_err(|why| refused(&path, why))?;
+        let (found, target) = look(self, name).map_err(|why| refused("open", &path, why))?;
         let Some(target) = target else {
-            return Err(refused(&path, Errno::ENOTDIR.into()));
+            return Err(refused("open", &path, Errno::ENOTDIR.into()));
         };
         if ![0, Owner::of_this_process().uid].contains(&found.uid()) {
             bail!("{}", strange_link(&path, found.uid()));

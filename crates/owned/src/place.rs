@@ -77,7 +77,7 @@ impl Place {
         let path = self.path();
         let file = self
             .file(&self.name, flags)
-            .map_err(|why| refused(&path, why))?;
+            .map_err(|why| refused(attempt(flags), &path, why))?;
         let found = file.metadata()?;
         if !found.is_file() {
             bail!("{}", refusal(&path, &found));
@@ -101,6 +101,13 @@ impl Place {
         let mut name = self.name.clone();
         name.push(ending);
         name
+    }
+}
+
+fn attempt(flags: OFlag) -> &'static str {
+    match flags.contains(OFlag::O_CREAT) {
+        true => "make or open",
+        false => "open",
     }
 }
 
@@ -139,11 +146,14 @@ pub fn write_output(path: &Path, content: &[u8]) -> Result<()> {
     put(&place, existing, content).with_context(shown)
 }
 
-/// Whether [`write_output`] can make such a file, which is not there.
-pub fn try_output(path: &Path) -> Result<()> {
-    let place = Place::anywhere(path)?;
-    place.replace(b"", 0o600, None)?;
-    Ok(place.remove()?)
+/// Whether [`write_output`] can make a file in this directory. Nothing that is there is touched.
+pub fn try_output(directory: &Path) -> Result<()> {
+    let directory = Directory::open(directory)?;
+    let name = format!(".try.{}", std::process::id());
+    let written = directory.write_new(&name, b"");
+    let shown = || format!("cannot make {}", directory.path().join(&name).display());
+    written.with_context(shown)?;
+    Ok(directory.remove(&name)?)
 }
 
 fn put(place: &Place, existing: Option<File>, content: &[u8]) -> io::Result<()> {

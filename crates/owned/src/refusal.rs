@@ -14,8 +14,8 @@ const ELSEWHERE: &str =
 /// What Linux shows for owners that have no id in this user namespace, and NFS for a root that it does not trust.
 const UNKNOWN: u32 = 65_534;
 
-/// Why the kernel did not open it: what is there says more than the error's number.
-pub fn refused(path: &Path, why: io::Error) -> anyhow::Error {
+/// Why the kernel refused the `attempt`: what is there says more than the error's number.
+pub fn refused(attempt: &str, path: &Path, why: io::Error) -> anyhow::Error {
     let wrong_kind = matches!(
         why.kind(),
         ErrorKind::NotADirectory | ErrorKind::IsADirectory
@@ -25,7 +25,7 @@ pub fn refused(path: &Path, why: io::Error) -> anyhow::Error {
         Ok(found) if wrong_kind || !(found.is_file() || found.is_dir()) => {
             anyhow!("{}", refusal(path, &found))
         }
-        _ => anyhow::Error::new(why).context(format!("cannot open {shown}: {ELSEWHERE}")),
+        _ => anyhow::Error::new(why).context(format!("cannot {attempt} {shown}: {ELSEWHERE}")),
     }
 }
 

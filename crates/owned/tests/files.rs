@@ -1,7 +1,10 @@
 //! Whose links are followed, what is made, replaced and removed; and all of it while another user exchanges directories.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, renameat2};
@@ -43,6 +46,84 @@ fn made_directories_have_the_mode_whatever_the_umask_and_existing_ones_keep_thei
     std::fs::write(root.join("file"), "").unwrap();
     let error = Directory::make(&root.join("file/x"), 0o700).unwrap_err();
     assert!(error.to_string().contains("/file is a file"), "{error}");
+    let error = Directory::make(&root.join("x".repeat(300)), 0o700).unwrap_err();
+    let said = error.to_string();
+    assert!(said.starts_with("cannot make or open /"), "{said}");
+}
+
+/// Where [`under_a_umask_that_takes_all`] works.
+const MAKE_IN: &str = "OWNED_TEST_MAKE_IN";
+
+/// In a process of its own, since a umask is the whole process's, and that of an ordinary user, since root can read everything.
+#[test]
+fn a_umask_that_takes_the_owners_rights_is_no_obstacle() {
+    let (_kept, root) = root();
+    set_mode(&root, 0o755);
+    let test = root.join("test");
+    std::fs::copy(std::env::current_exe().unwrap(), &test).unwrap();
+    let work = root.join("work");
+    std::fs::create_dir(&work).unwrap();
+    let mut shell = Command::new("sh");
+    if Owner::of_this_process().uid == 0 {
+        std::os::unix::fs::chown(&work, STRANGER, STRANGER).unwrap();
+        shell.uid(54_321).gid(54_321);
+    }
+    let arguments = "--ignored --exact under_a_umask_that_takes_all";
+    shell.args(["-c", &format!("umask 777; exec ./test {arguments}")]);
+    let output = shell.current_dir(&root).env(MAKE_IN, &work).output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("1 passed"), "{said}");
+    assert_eq!([mode(&work.join("a")), mode(&work.join("a/b"))], [0o750; 2]);
+}
+
+#[ignore = "the test above starts it"]
+#[test]
+fn under_a_umask_that_takes_all() {
+    if let Some(work) = std::env::var_os(MAKE_IN) {
+        Directory::make(&Path::new(&work).join("a/b"), 0o750).unwrap();
+    }
+}
+
+#[test]
+fn what_is_made_anew_takes_nothings_place() {
+    let (_kept, root) = root();
+    let directory = Directory::open(&root).unwrap();
+    let made = directory.create("new", 0o700).unwrap();
+    made.write_new("file", b"first").unwrap();
+    let again = made.write_new("file", b"second").unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+    assert_eq!(std::fs::read(root.join("new/file")).unwrap(), b"first");
+    let again = directory.create("new", 0o700).unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+
+    // What has its name by now is not what was made.
+    std::fs::rename(root.join("new"), root.join("moved")).unwrap();
+    std::fs::create_dir(root.join("new")).unwrap();
+    std::fs::write(root.join("new/foreign"), "").unwrap();
+    made.clear().unwrap();
+    directory.remove_empty("new").unwrap_err();
+    assert!(root.join("new/foreign").exists());
+    assert_eq!(std::fs::read_dir(root.join("moved")).unwrap().count(), 0);
+}
+
+#[test]
+fn an_attempt_to_write_touches_nothing_that_is_there() {
+    let (_kept, root) = root();
+    let names = [
+        ".loadtest".to_owned(),
+        format!(".try.{}", std::process::id()),
+    ];
+    std::fs::write(root.join(&names[0]), "kept").unwrap();
+    owned::try_output(&root).unwrap();
+    std::fs::write(root.join(&names[1]), "kept").unwrap();
+    let error = owned::try_output(&root).unwrap_err();
+    assert!(error.to_string().contains(&names[1]), "{error}");
+    for name in &names {
+        assert_eq!(std::fs::read(root.join(name)).unwrap(), b"kept", "{name}");
+    }
+    assert!(owned::try_output(&root.join("absent")).is_err());
 }
 
 #[test]
@@ -175,7 +256,7 @@ fn as_stranger(work: impl FnOnce() + Send) {
 }
 
 /// What root does below a directory, each step with the path anew.
-const STEPS: [fn(&Path, Owner) -> anyhow::Result<()>; 9] = [
+const STEPS: [fn(&Path, Owner) -> anyhow::Result<()>; 11] = [
     |way, _| owned::write_output(&way.join("out"), b"overwritten"),
     |way, _| Directory::make(&way.join("made/deep"), 0o755).map(drop),
     |way, _| owned::remove_empty(&way.join("made/deep")),
@@ -185,6 +266,14 @@ const STEPS: [fn(&Path, Owner) -> anyhow::Result<()>; 9] = [
     |way, us| owned::open(&way.join("own/lock"), OFlag::O_RDWR | OFlag::O_CREAT, us).map(drop),
     |way, _| Directory::make(&way.join("tree/inner"), 0o700).map(drop),
     |way, _| Directory::open(way)?.remove_tree("tree"),
+    |way, _| owned::try_output(way),
+    |way, _| {
+        let parent = Directory::open(way)?;
+        let made = parent.create("new", 0o777)?;
+        made.create("src", 0o777)?.write_new("main.rs", b"")?;
+        made.clear()?;
+        Ok(parent.remove_empty("new")?)
+    },
 ];
 
 /// `way` is a directory of another user at one moment, and that user's link to a directory of root's at the next.

@@ -36,11 +36,15 @@ const ADMIN_LIMIT: Duration = Duration::from_secs(1);
 
 /// Runs a service until a signal asks it to stop (SIGTERM, SIGINT, SIGHUP, SIGQUIT) or its parent ends. `metrics` are
 /// those that the service declares. `build` runs when telemetry is up and both ports are bound, and returns when the
-/// service can serve. Returns the listening sockets when another process is to have them.
+/// service can serve. Returns the listening sockets when another process is to have them, and what asks to stop meanwhile.
 ///
 /// # Errors
 /// When the service cannot start, or when a part that must not end does. Telemetry is flushed in any case.
-pub fn run<B>(settings: Settings, metrics: &[Metric], build: B) -> anyhow::Result<Option<Sockets>>
+pub fn run<B>(
+    settings: Settings,
+    metrics: &[Metric],
+    build: B,
+) -> anyhow::Result<Option<(Sockets, StopSignals)>>
 where
     B: AsyncFnOnce() -> anyhow::Result<Blueprint>,
 {
@@ -49,21 +53,25 @@ where
     let telemetry = telemetry::init(settings.info.clone(), &settings.telemetry, &metrics)
         .context("telemetry cannot start")?;
     telemetry::log_panics();
-    let result = actix_web::rt::System::new().block_on(serve(&settings, &telemetry, build));
+    let result = actix_web::rt::System::new().block_on(async {
+        let mut signals = StopSignals::install(settings.parent_pipe)?;
+        let end = serve(&settings, &telemetry, build, &mut signals).await?;
+        anyhow::Ok((end, signals))
+    });
     match &result {
-        Ok(end) => tracing::info!(reason = end.reason(), "stopped"),
+        Ok((end, _)) => tracing::info!(reason = end.reason(), "stopped"),
         Err(error) => tracing::error!(error = chain(error.as_ref()), "the service failed"),
     }
     let limit = match &result {
-        Ok(End::HandedOver(..)) => HANDOVER_FLUSH_TIMEOUT,
+        Ok((End::HandedOver(..), _)) => HANDOVER_FLUSH_TIMEOUT,
         _ => FLUSH_TIMEOUT,
     };
     if !telemetry.shutdown(limit) {
         eprintln!("some telemetry could not be delivered before the exit");
     }
     Ok(match result? {
-        End::Asked(_) => None,
-        End::HandedOver(_, sockets) => Some(sockets),
+        (End::Asked(_), _) => None,
+        (End::HandedOver(_, sockets), signals) => Some((sockets, signals)),
     })
 }
 
@@ -84,11 +92,15 @@ impl End {
     }
 }
 
-async fn serve<B>(settings: &Settings, telemetry: &Telemetry, build: B) -> anyhow::Result<End>
+async fn serve<B>(
+    settings: &Settings,
+    telemetry: &Telemetry,
+    build: B,
+    signals: &mut StopSignals,
+) -> anyhow::Result<End>
 where
     B: AsyncFnOnce() -> anyhow::Result<Blueprint>,
 {
-    let mut signals = StopSignals::install(settings.parent_pipe)?;
     let sockets = Sockets::open(settings)?;
     let (http_addr, admin_addr) = sockets.addresses()?;
     let kept = sockets.keep()?;
@@ -130,7 +142,7 @@ where
 
     let handover = handover.map(|handover| (handover, kept));
     let result = service
-        .until_stopped(&mut signals, settings.drain_timeout, handover)
+        .until_stopped(signals, settings.drain_timeout, handover)
         .await;
     if let Ok(End::HandedOver(handover, _)) = &result {
         private_serving.pause().await;
@@ -221,7 +233,7 @@ impl Running {
         self.shutdown.begin();
         let end = tokio::select! {
             () = drain(&self.http, self.background, handed_over, limit) => result,
-            reason = signals.next() => {
+            reason = signals.hurry() => {
                 tracing::warn!("second signal: requests under way are dropped");
                 // Who wants the end does not want another process.
                 result.map(|_| End::Asked(reason))

@@ -21,7 +21,7 @@ pub fn json(summary: &Summary) -> Result<String> {
 pub fn prepare(directory: &Path) -> Result<()> {
     owned::Directory::make(directory, 0o755)
         .with_context(|| format!("--report-dir {} cannot be made", directory.display()))?;
-    owned::try_output(&directory.join(".loadtest"))
+    owned::try_output(directory)
         .with_context(|| format!("--report-dir {} cannot be written to", directory.display()))
 }
 

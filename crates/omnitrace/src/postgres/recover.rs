@@ -2,7 +2,6 @@
 //!
 //! Called with the directory's lock held: whatever still runs there belongs to nobody.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -21,42 +20,42 @@ const WAYS: [(Signal, Duration); 3] = [
     (Signal::SIGKILL, Duration::from_secs(5)),
 ];
 
-/// Stops every process that still works in the directory `name`, whose files are `owner`'s. What is none, such as a link, is left to
-/// those who open it: where a link leads, others work.
+/// Stops every process that still works in a directory of `owner`'s in `private`, where it may be absent. It is held open: by a
+/// link in its place `owner`, whom root has given `private` to, could name processes of others.
 pub async fn stop_orphans(
     private: &Directory,
     name: &str,
     owner: Owner,
     progress: Progress<'_>,
 ) -> Result<()> {
-    let Ok(held) = private.child(name, None) else {
+    if !private.has(name) {
         return Ok(());
-    };
-    let data = held.path();
+    }
+    let data = &private.child(name, None)?.check(owner)?;
     for (signal, patience) in WAYS {
-        let orphans = processes_in(&held);
+        let orphans = processes_in(data);
         if orphans.is_empty() {
             break;
         }
         progress(&format!(
             "stopping what a crashed run left in {}: {orphans:?} ({signal})",
-            data.display()
+            data.path().display()
         ));
         // The postmaster tells its own children; only what has lost its postmaster is told directly.
-        let postmaster = postmaster_pid(data, owner).filter(|pid| orphans.contains(pid));
+        let postmaster = postmaster_pid(data.path(), owner).filter(|pid| orphans.contains(pid));
         let told = postmaster
             .filter(|_| signal != Signal::SIGKILL)
             .map_or(orphans, |pid| vec![pid]);
         for pid in told {
             kill(Pid::from_raw(pid), signal).ok();
         }
-        wait_until_gone(&held, patience).await;
+        wait_until_gone(data, patience).await;
     }
-    let left = processes_in(&held);
+    let left = processes_in(data);
     if !left.is_empty() {
         bail!(
             "the processes {left:?} still use {} and cannot be stopped",
-            data.display()
+            data.path().display()
         );
     }
     Ok(())
@@ -82,53 +81,65 @@ fn postmaster_pid(data: &Path, owner: Owner) -> Option<i32> {
 /// Postmaster and backends all have the data directory as their working directory. Seeing that takes the
 /// rights of the same user, or root's: the ones under which the server was started.
 fn processes_in(data: &Directory) -> Vec<i32> {
-    let identity = |path: &Path| {
-        let found = std::fs::metadata(path).ok()?;
-        Some((found.dev(), found.ino()))
-    };
-    let Some(data) = identity(&data.bridge()) else {
-        return Vec::new();
-    };
     std::fs::read_dir("/proc")
         .into_iter()
         .flatten()
         .flatten()
-        .filter(|entry| identity(&entry.path().join("cwd")) == Some(data))
+        .filter(|entry| data.is_at(&entry.path().join("cwd")))
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
     use std::process::{Child, Command};
 
     use super::*;
 
-    fn works_in(directory: &Path) -> Child {
+    fn working_in(directory: &Path) -> Child {
         let mut sleep = Command::new("sleep");
-        sleep.arg("60").current_dir(directory);
-        sleep.spawn().expect("sleep")
+        sleep.arg("600").current_dir(directory).spawn().unwrap()
     }
 
     #[tokio::test]
-    async fn who_works_in_the_directory_is_stopped_and_who_works_where_a_link_leads_is_not() {
+    async fn what_works_where_a_link_leads_is_not_stopped() {
         let root = tempfile::tempdir().unwrap();
-        let [private, elsewhere] = ["private", "elsewhere"].map(|name| root.path().join(name));
-        for directory in [&private, &elsewhere, &private.join("data")] {
-            std::fs::create_dir(directory).unwrap();
-        }
-        std::os::unix::fs::symlink(&elsewhere, private.join("data.new")).unwrap();
-        let (mut orphan, mut stranger) = (works_in(&private.join("data")), works_in(&elsewhere));
-        let private = Directory::open(&private).unwrap();
-        // Else it stays in the list of processes as one that has ended.
-        let reaped = std::thread::spawn(move || orphan.wait().unwrap());
-        for name in ["data", "data.new", "absent"] {
-            let owner = Owner::of_this_process();
-            stop_orphans(&private, name, owner, &|_| {}).await.unwrap();
-        }
-        assert!(!reaped.join().unwrap().success());
-        assert!(stranger.try_wait().unwrap().is_none());
+        let private = Directory::own(root.path(), None).unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        symlink(elsewhere.path(), root.path().join("data")).unwrap();
+        let mut stranger = working_in(elsewhere.path());
+        let stopped = stop_orphans(&private, "data", Owner::of_this_process(), &|_| {}).await;
+        let ended = stranger.try_wait().unwrap();
         stranger.kill().unwrap();
         stranger.wait().unwrap();
+        assert_eq!(ended, None);
+        let said = stopped.unwrap_err().to_string();
+        assert!(said.contains("/data is a symbolic link"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn what_a_crashed_run_left_is_stopped_where_it_is_not_where_it_was() {
+        let root = tempfile::tempdir().unwrap();
+        let private = Directory::own(root.path(), None).unwrap();
+        let (old, data) = (root.path().join("old"), root.path().join("data"));
+        let owner = Owner::of_this_process();
+        stop_orphans(&private, "data", owner, &|_| {})
+            .await
+            .unwrap();
+
+        for path in [&old, &data] {
+            std::fs::create_dir(path).unwrap();
+            std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).unwrap();
+        }
+        let (mut orphan, mut other) = (working_in(&data), working_in(&old));
+        stop_orphans(&private, "data", owner, &|_| {})
+            .await
+            .unwrap();
+        assert!(!orphan.wait().unwrap().success());
+        let ended = other.try_wait().unwrap();
+        other.kill().unwrap();
+        other.wait().unwrap();
+        assert_eq!(ended, None);
     }
 }

@@ -77,7 +77,7 @@ async fn supervise(args: &UpArgs, report: &Report) -> Result<()> {
     };
     tokio::select! {
         () = stack.stop() => {}
-        _ = signals.next() => {
+        _ = signals.hurry() => {
             report.stopping("at once");
             stack.kill().await;
         }

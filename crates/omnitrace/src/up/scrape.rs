@@ -1,13 +1,14 @@
 //! `--scrape NAME=URL`: services of others that the console scrapes, too. `scrape.json` remembers them for the next start.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use url::Url;
+use url::{Host, Url};
 
 use crate::files;
 use crate::terminal::quoted;
@@ -94,35 +95,16 @@ fn named(text: &str) -> Result<Scraped, String> {
     })
 }
 
-fn no_two(given: &[Scraped]) -> Result<()> {
-    for (at, new) in given.iter().enumerate() {
-        let earlier = &given[..at];
-        if let Some(old) = earlier
-            .iter()
-            .find(|old| old.name == new.name || old.url == new.url)
-        {
-            bail!(
-                "--scrape: {} is {}, and {} is {}: give each name and each address once",
-                old.name,
-                old.url,
-                new.name,
-                new.url
-            );
-        }
-    }
-    Ok(())
-}
-
 /// Those of this start: remembered ones and given ones. What is given about a name or an address replaces what was remembered.
 pub fn remember(args: &ScrapeArgs, data_dir: &Path) -> Result<Vec<Scraped>> {
     let path = data_dir.join("scrape.json");
     let mut all: Vec<Scraped> = match path.symlink_metadata() {
-        Ok(_) => serde_json::from_str(&files::read(&path)?)
-            .with_context(|| format!("{}: mend or remove it", path.display()))?,
         Err(why) if why.kind() == ErrorKind::NotFound => Vec::new(),
-        Err(why) => return Err(why).with_context(|| format!("cannot read {}", path.display())),
+        // Another error is one of reading, too, and is said there.
+        _ => serde_json::from_str(&files::read(&path)?)
+            .with_context(|| format!("{}: mend or remove it", path.display()))?,
     };
-    no_two(&args.scrape)?;
+    given_once(&args.scrape)?;
     let given = |old: &Scraped| {
         args.scrape
             .iter()
@@ -144,6 +126,38 @@ pub fn remember(args: &ScrapeArgs, data_dir: &Path) -> Result<Vec<Scraped>> {
         files::write_private(&path, &serde_json::to_vec_pretty(&all)?)?;
     }
     Ok(all)
+}
+
+fn given_once(all: &[Scraped]) -> Result<()> {
+    for (count, one) in all.iter().enumerate() {
+        let same = |other: &&Scraped| other.name == one.name || other.url == one.url;
+        if let Some(other) = all[..count].iter().find(same) {
+            let (one, other) = (String::from(one.clone()), String::from(other.clone()));
+            bail!(
+                "--scrape: {other} and {one}: one service has one name and one address; leave one of the two out"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Refuses the address of a part of `up`, which is scraped under its own name.
+pub fn refuse_own(scraped: &[Scraped], part: &str, own: SocketAddr) -> Result<()> {
+    let is_own = |one: &&Scraped| {
+        let here = match one.url.host() {
+            Some(Host::Ipv4(ip)) => own.ip() == ip || ip.is_unspecified(),
+            Some(Host::Domain(name)) => name == "localhost",
+            _ => false,
+        };
+        here && one.url.port_or_known_default() == Some(own.port())
+    };
+    if let Some(Scraped { name, url }) = scraped.iter().find(is_own) {
+        bail!(
+            "--scrape: {url} of {name} is {part}'s address, a part of `omnitrace up`, which the console needs not be told of: \
+             name another address with --scrape {name}=URL, or forget it with --no-scrape {name}"
+        );
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -185,6 +199,64 @@ mod tests {
         ] {
             let said = named(text).unwrap_err();
             assert!(said.contains(why), "{text}: {said}");
+        }
+    }
+
+    fn args(given: &[&str]) -> ScrapeArgs {
+        ScrapeArgs {
+            scrape: given.iter().map(|text| named(text).unwrap()).collect(),
+            no_scrape: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn only_an_absent_list_is_an_empty_one() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().canonicalize().unwrap();
+        assert_eq!(remember(&args(&[]), &directory).unwrap(), []);
+        let all = remember(&args(&["shop=http://h"]), &directory).unwrap();
+        assert_eq!(remember(&args(&[]), &directory).unwrap(), all);
+        let why = remember(&args(&[]), &directory.join("scrape.json")).unwrap_err();
+        assert!(format!("{why:#}").contains("scrape.json"), "{why:#}");
+    }
+
+    #[test]
+    fn a_name_or_an_address_is_given_once() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().canonicalize().unwrap();
+        for given in [
+            ["shop=http://a", "shop=http://b"],
+            ["shop=http://a", "orders=http://a/metrics"],
+        ] {
+            let why = remember(&args(&given), &directory).unwrap_err().to_string();
+            for part in ["--scrape: shop=http://a/metrics and ", "leave one"] {
+                assert!(why.contains(part), "{why}");
+            }
+            assert!(!directory.join("scrape.json").exists());
+        }
+        remember(&args(&["shop=http://a", "orders=http://b"]), &directory).unwrap();
+    }
+
+    #[test]
+    fn the_address_of_a_part_is_refused() {
+        let own = "127.0.0.1:8080".parse().unwrap();
+        for (text, refused) in [
+            ("shop=http://127.0.0.1:8080", true),
+            ("shop=http://localhost:8080/other", true),
+            ("shop=http://0.0.0.0:8080", true),
+            ("shop=http://127.0.0.1:8081", false),
+            ("shop=http://192.0.2.1:8080", false),
+            ("shop=http://shop:8080", false),
+        ] {
+            let result = refuse_own(&args(&[text]).scrape, "gateway", own);
+            assert_eq!(result.is_err(), refused, "{text}");
+            if let Err(why) = result {
+                let why = why.to_string();
+                assert!(
+                    why.contains("gateway's address") && why.contains("--no-scrape shop"),
+                    "{why}"
+                );
+            }
         }
     }
 }

@@ -273,6 +273,9 @@ impl<'a> Stack<'a> {
     }
 
     fn listens(&self, name: &str, address: SocketAddr, admin: Option<SocketAddr>) -> Result<()> {
+        for own in [Some(address), admin].into_iter().flatten() {
+            scrape::refuse_own(&self.state.borrow().scraped, name, own)?;
+        }
         self.change(|state| {
             let mut parts = state.parts.iter_mut();
             if let Some(part) = parts.find(|part| part.name == name) {

@@ -1,5 +1,6 @@
 //! How a stack ends, and how the next one begins after a bad end.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -230,7 +231,10 @@ async fn what_a_crash_leaves_in_the_data_directory_is_cleared_away() {
     )
     .unwrap();
     // An initdb that was killed half-way.
-    std::fs::create_dir_all(data.with_file_name("data.new").join("base")).unwrap();
+    let half = data.with_file_name("data.new");
+    std::fs::create_dir_all(half.join("base")).unwrap();
+    let owner = data.metadata().unwrap();
+    std::os::unix::fs::chown(half, Some(owner.uid()), Some(owner.gid())).unwrap();
     let (mut second, _) = postgres_in(&directory).await;
     assert!(!data.with_file_name("data.new").exists());
     second.terminate().await;
@@ -261,7 +265,6 @@ async fn postgres_in(directory: &Directory) -> (Child, Value) {
 }
 
 fn orphan(line: &Value, data: &Path) -> std::process::Command {
-    use std::os::unix::fs::MetadataExt;
     use std::os::unix::process::CommandExt;
     let owner = std::fs::metadata(data).unwrap();
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());

@@ -276,12 +276,38 @@ async fn the_user_of_the_server_cannot_have_roots_files_moved_elsewhere() {
     assert!(moved.is_empty(), "{moved:?}");
 }
 
+/// As root has it: Postgres runs as another user.
+fn belongs_to_server(data: &Path) {
+    if Uid::effective().is_root() {
+        let known = |name| nix::unistd::User::from_name(name).expect("users");
+        let user = known("postgres").or_else(|| known("nobody")).expect("one");
+        chown(data, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root may");
+    }
+}
+
+/// The user whose link it is could otherwise have root end anything, by what it works in.
+#[tokio::test]
+async fn nothing_is_stopped_where_a_link_in_place_of_the_servers_data_leads() {
+    let (directory, elsewhere) = (Directory::new(), Directory::new());
+    let parent = directory.data().join("postgres/17");
+    std::fs::create_dir_all(&parent).expect("directories");
+    std::fs::set_permissions(directory.data(), PermissionsExt::from_mode(0o711)).expect("its mode");
+    symlink(elsewhere.path(), parent.join("data")).expect("a link");
+    let mut stranger = Command::new("sleep");
+    stranger.arg("600").current_dir(elsewhere.path());
+    let mut stranger = Child::spawn("sleep", stranger);
+    let said = with_initdb(&directory, "echo no room; exit 3").await;
+    assert!(said.contains("17/data is a symbolic link"), "{said}");
+    assert!(stranger.try_wait().is_none(), "it was stopped");
+}
+
 #[tokio::test]
 async fn a_fifo_in_place_of_the_servers_pid_makes_no_start_wait() {
     let directory = Directory::new();
     let data = directory.data().join("postgres/17/data");
     std::fs::create_dir_all(&data).expect("directories");
     std::fs::set_permissions(directory.data(), PermissionsExt::from_mode(0o711)).expect("its mode");
+    belongs_to_server(&data);
     mkfifo(&data.join("postmaster.pid"), nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
     let mut left_behind = Command::new("sleep");
     left_behind.arg("600").current_dir(&data);

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use crate::adopt::example;
 use crate::cli::run;
-use crate::harness::{Child, Directory, Reply, Up, database, eventually, http, omnitrace};
+use crate::harness::{
+    Child, Directory, Reply, Up, binary, database, eventually, free_port, http, omnitrace,
+};
 
 /// What `omnitrace new` writes for a framework, started as the service `name`.
 async fn service(framework: &str, name: &str, console: &str) -> (Child, String) {
@@ -104,12 +106,10 @@ async fn stopped(mut up: Up) -> Directory {
 #[tokio::test]
 async fn a_service_of_ones_own_is_scraped_alerted_drawn_and_found() {
     // The services start first, so that `up` can be told of them: where the console will be is known before it is there.
-    let free = |listener: std::net::TcpListener| listener.local_addr().unwrap();
-    let address = free(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    let console = format!("http://{address}");
+    let port = free_port();
+    let console = format!("http://127.0.0.1:{port}");
     let (_shop, shop) = service("axum", "shop", &console).await;
     let (_orders, orders) = service("actix", "orders", &console).await;
-    let port = address.port();
     let console_port = format!("--console-port={port}");
     let (of_shop, of_orders) = (format!("shop={shop}"), format!("orders={orders}/metrics"));
     let arguments = [
@@ -191,6 +191,23 @@ async fn what_is_scraped_is_remembered_until_it_is_forgotten() {
 }
 
 #[tokio::test]
+async fn a_part_of_up_is_not_scraped_twice() {
+    let port = free_port();
+    let own = format!("shop=http://localhost:{port}");
+    let gateway_port = format!("--gateway-port={port}");
+    let arguments = [&*gateway_port, "--strict-ports", "--scrape", &own];
+    let mut up = start(Directory::new(), &arguments).await;
+    assert_eq!(up.child.wait().await.code(), Some(1));
+    let said = up.child.stderr().join("\n");
+    let whose = format!("http://localhost:{port}/metrics of shop is gateway's address");
+    assert!(
+        said.contains(&whose) && said.contains("--no-scrape shop"),
+        "{said}"
+    );
+    up.directory.deserted().await;
+}
+
+#[tokio::test]
 async fn new_writes_a_directory_once() {
     let directory = Directory::new();
     let new = |arguments: &[&str]| {
@@ -242,4 +259,21 @@ async fn new_writes_a_directory_once() {
         )),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn new_leaves_nothing_when_it_cannot_write_all() {
+    let directory = Directory::new();
+    std::fs::create_dir(directory.path().join("mine")).unwrap();
+    // As on a full disk: Cargo.lock is larger than a file may be.
+    let limited = "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\"";
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(limited).arg(binary());
+    command.args(["new", "shop", "--framework", "axum"]);
+    let (code, _, said) = run(command, Some(&directory)).await;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("cannot write into shop"), "{said}");
+    let left = std::fs::read_dir(directory.path()).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["mine"]);
 }

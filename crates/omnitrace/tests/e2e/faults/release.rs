@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
@@ -185,6 +186,69 @@ async fn neither_release_outlives_the_other() {
         assert_eq!(running(&stack).await.0, VERSION);
     }
     stack.stop().await;
+}
+
+/// Waits for a line of data's log, after `before` of them.
+async fn says(stack: &Stack, message: &str, before: usize) {
+    eventually(&format!("data says {message:?}"), async || {
+        let lines = stack.log_lines("data");
+        let said = lines[before..]
+            .iter()
+            .any(|line| line["message"] == message);
+        said.then_some(())
+    })
+    .await;
+}
+
+/// As systemd stops a service: every process of it gets the signal, and the newer one learns of the older one's stop, too.
+#[tokio::test]
+async fn a_stop_of_both_at_once_drops_no_request() {
+    let mut stack = Stack::start().await;
+    for newer_first in [true, false] {
+        let slow = json!({"ms": 2000});
+        stack
+            .fault_set("data", "bad_release", slow)
+            .await
+            .expect(200);
+        until(&stack, "0.2.0").await;
+        let request = tokio::spawn(stack.request(reqwest::Method::GET, "/api/data").send());
+        stack
+            .wait_for_metric("data", "http_server_active_requests", &[], |active| {
+                active >= 1.0
+            })
+            .await;
+        let older = i32::try_from(stack.pid("data")).expect("a process id");
+        let mut both = [beside(&stack)[0], older];
+        if !newer_first {
+            both.reverse();
+        }
+        let before = stack.log_lines("data").len();
+        kill(Pid::from_raw(both[0]), Signal::SIGTERM).expect("it runs");
+        says(&stack, "draining", before).await;
+        kill(Pid::from_raw(both[1]), Signal::SIGTERM).expect("it runs");
+        let answer = request.await.expect("a task").expect("an answer");
+        assert_eq!(answer.status(), 200, "{}", stack.output("data"));
+        assert_eq!(stack.ended("data").await, 0, "{}", stack.output("data"));
+        stack.restart("data").await;
+    }
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_while_one_release_gives_way_to_the_other_is_not_lost() {
+    let mut stack = Stack::start().await;
+    // As long as it gets, telemetry is flushed.
+    stack.receiver.delay(Duration::from_secs(3600));
+    stack.get_data().await.expect(200);
+    stack
+        .fault_set("data", "bad_release", json!({}))
+        .await
+        .expect(200);
+    says(&stack, "stopped", 0).await;
+    assert_eq!(stack.kill("data", Signal::SIGTERM).await, 0);
+    let lines = stack.log_lines("data");
+    let started = lines.iter().filter(|line| line["message"] == "listening");
+    assert_eq!(started.count(), 1, "{}", stack.output("data"));
 }
 
 #[tokio::test]

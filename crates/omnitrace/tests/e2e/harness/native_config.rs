@@ -34,10 +34,10 @@ const ADDRESSES: [&str; 23] = [
     "postgres:5432",
 ];
 
-/// Below the range from which the kernel takes ports for outgoing connections: one that was free stays free.
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
 
-fn free_port() -> u16 {
+/// Below the range from which the kernel takes ports for outgoing connections: one that was free stays free.
+pub fn free_port() -> u16 {
     const FIRST: u16 = 20_000;
     const COUNT: u16 = 10_000;
     let start = (std::process::id() % u32::from(COUNT)) as u16;
