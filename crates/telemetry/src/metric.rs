@@ -45,10 +45,11 @@
 //! ORDERS.with("accepted").increment(1);
 //! ```
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use metrics::{
@@ -163,9 +164,28 @@ instruments! {
 #[derive(Debug)]
 pub struct Declared<I: 'static, L> {
     metric: Metric,
-    /// The only series of a metric without labels.
-    kept: &'static OnceLock<I>,
+    state: &'static State<I>,
     labels: PhantomData<fn(L)>,
+}
+
+/// What a declaration, which is a constant, remembers.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct State<I> {
+    /// The only series of a metric without labels.
+    kept: OnceLock<I>,
+    /// Whether it has been asked if [`init`](crate::init()) knows it: once, not for every observation.
+    asked: AtomicBool,
+}
+
+impl<I> State<I> {
+    #[allow(clippy::new_without_default, reason = "a constant")]
+    pub const fn new() -> Self {
+        Self {
+            kept: OnceLock::new(),
+            asked: AtomicBool::new(false),
+        }
+    }
 }
 
 /// `X.with(labels).increment(1)`; without labels `X.increment(1)`.
@@ -177,10 +197,10 @@ pub type Histogram<L = ()> = Declared<metrics::Histogram, L>;
 
 impl<I, L> Declared<I, L> {
     #[doc(hidden)]
-    pub const fn new(metric: Metric, kept: &'static OnceLock<I>) -> Self {
+    pub const fn new(metric: Metric, state: &'static State<I>) -> Self {
         Self {
             metric: metric.checked(),
-            kept,
+            state,
             labels: PhantomData,
         }
     }
@@ -225,10 +245,22 @@ impl<L: Labels> Histogram<L> {
 
 impl<I: Instrument, L> Declared<I, L> {
     fn register(&self, key: &Key) -> I {
-        if find(self.metric.name).is_none() {
-            missing(self.metric.name);
-        }
+        self.complain_if_missing();
         with_recorder(|recorder| I::register(recorder, key))
+    }
+
+    /// Without its declaration the registry has no help text, no buckets, no exemplars.
+    fn complain_if_missing(&self) {
+        let asked = &self.state.asked;
+        if asked.load(Relaxed) || !COMPLAINING.load(Relaxed) || asked.swap(true, Relaxed) {
+            return;
+        }
+        let name = self.metric.name;
+        if find(name).is_none() {
+            tracing::error!(
+                "declared but not handed to init: {name}; give init the list METRICS that holds it"
+            );
+        }
     }
 }
 
@@ -240,6 +272,7 @@ impl<I: Instrument> Deref for Declared<I, ()> {
     fn deref(&self) -> &I {
         match GIVEN.get() {
             Some(_) => self
+                .state
                 .kept
                 .get_or_init(|| self.register(&Key::from_static_name(self.metric.name))),
             None => I::NOOP,
@@ -272,25 +305,12 @@ pub(crate) fn started(catalogue: Catalogue) {
     let _ = GIVEN.set(catalogue);
 }
 
-/// Names that were observed and not handed over; before [`complain`] nobody asks.
-static MISSED: OnceLock<Mutex<BTreeSet<&'static str>>> = OnceLock::new();
+/// Whether what was not handed over is logged.
+static COMPLAINING: AtomicBool = AtomicBool::new(false);
 
-/// From now on what was not handed over is logged.
+/// From now on it is.
 pub(crate) fn complain() {
-    MISSED.get_or_init(Mutex::default);
-}
-
-/// Without its declaration the registry has no help text, no buckets, no exemplars: said once per name.
-fn missing(name: &'static str) {
-    let Some(missed) = MISSED.get() else { return };
-    let mut missed = missed.lock().unwrap_or_else(PoisonError::into_inner);
-    let first = missed.insert(name);
-    drop(missed);
-    if first {
-        tracing::error!(
-            "declared but not handed to init: {name}; give init the list METRICS that holds it"
-        );
-    }
+    COMPLAINING.store(true, Relaxed);
 }
 
 /// The declaration of a name.

@@ -19,8 +19,8 @@ macro_rules! metrics {
             $(#[doc = $help])+
             #[allow(unused_parens, reason = "a type alone or a tuple of them")]
             $vis const $name: $crate::metric::$kind<($($($type),+)?)> = {
-                static KEPT: ::std::sync::OnceLock<$crate::metric::instrument::$kind> =
-                    ::std::sync::OnceLock::new();
+                static STATE: $crate::metric::State<$crate::metric::instrument::$kind> =
+                    $crate::metric::State::new();
                 #[allow(unused_mut, unused_assignments)]
                 let mut metric = $crate::metric::Metric {
                     name: $prometheus,
@@ -33,7 +33,7 @@ macro_rules! metrics {
                 };
                 $(metric.buckets = $buckets;)?
                 $(metric.stability = $crate::metric::Stability::$stability;)?
-                $crate::metric::Declared::new(metric, &KEPT)
+                $crate::metric::Declared::new(metric, &STATE)
             };
         )+
 
