@@ -8,8 +8,7 @@ use serde_json::Value;
 use telemetry::names::http_server::HTTP_SERVER_DURATION;
 
 use super::client::Client;
-
-const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
+use crate::up::probe::SERVICES;
 
 /// What was sent: its trace, and the route that was called.
 #[derive(Debug, Clone)]

@@ -12,7 +12,8 @@ use crate::terminal::quoted;
 const PATIENCE: Duration = Duration::from_secs(60);
 const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
-const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
+/// Those that call each other, and send their telemetry to the console.
+pub const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
 
 /// The probe went through.
 #[derive(Debug, Clone)]

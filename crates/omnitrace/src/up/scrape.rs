@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::{Host, Url};
 
+use super::probe::SERVICES;
 use crate::files;
 use crate::terminal::quoted;
 use crate::values::base_url;
@@ -58,12 +59,12 @@ impl Scraped {
     }
 }
 
-/// The parts of `up`.
-const PARTS: [&str; 5] = ["postgres", "console", "downstream", "data", "gateway"];
+/// The parts of `up` beside the services.
+const OTHER_PARTS: [&str; 2] = ["postgres", "console"];
 
 /// A name that no part of `up` has.
 pub fn free(name: &str) -> Result<&str, String> {
-    match PARTS.contains(&name) {
+    match SERVICES.contains(&name) || OTHER_PARTS.contains(&name) {
         true => Err(format!(
             "{name} is a part of `omnitrace up`: choose another name"
         )),

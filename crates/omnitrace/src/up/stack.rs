@@ -28,9 +28,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Per child: longer than a service drains (10 s) and flushes (5 s); Postgres writes a checkpoint.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Those that call each other, and send their telemetry to the console.
-const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
-
 /// A child that has listened once, and how it is started again.
 pub struct Kept {
     /// Its role.
@@ -340,7 +337,7 @@ impl<'a> Stack<'a> {
     /// for it at the same time and not one after the other.
     pub async fn stop(&self) {
         let children = self.last_first();
-        let is_service = |child: &&Rc<Child>| SERVICES.contains(&child.name);
+        let is_service = |child: &&Rc<Child>| probe::SERVICES.contains(&child.name);
         for service in children.iter().filter(is_service) {
             service.drain(STOP_PATIENCE).await;
         }
