@@ -145,10 +145,15 @@ impl Index {
 
     /// What a file says that could not be read before, and its size; `false` if that was known.
     pub(crate) fn learn(&mut self, target: &str, key: Uuid, digest: Digest, size: usize) -> bool {
-        let mut entries = self.entries_mut(target).iter_mut();
-        let unknown = entries.find(|entry| entry.key == key && entry.digest.is_none());
+        let unknown = self.unknown(target, key);
         let learned = unknown.map(|entry| (entry.digest, entry.size) = (Some(digest), size));
         learned.is_some()
+    }
+
+    /// One whose file could not be read before.
+    pub(crate) fn unknown(&mut self, target: &str, key: Uuid) -> Option<&mut Entry> {
+        let mut entries = self.entries_mut(target).iter_mut();
+        entries.find(|entry| entry.key == key && entry.digest.is_none())
     }
 
     /// No longer in flight; to be tried again after `pause`.

@@ -244,10 +244,12 @@ impl Queue {
     /// Whose it is, if its file could not be read at the start: nobody else waits for it then.
     fn learn(&self, target: &'static str, key: Uuid, payload: &Payload, size: usize) {
         let mut index = self.index();
-        let digest = index.digest(payload);
-        if index.learn(target, key, digest, size) {
-            self.changed.notify_waiters();
+        if index.unknown(target, key).is_none() {
+            return;
         }
+        let digest = index.digest(payload);
+        index.learn(target, key, digest, size);
+        self.changed.notify_waiters();
     }
 
     fn take_in(&self, payload: Payload) -> Result<Accepted, Refusal> {
