@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use reqwest::{Client, Method, Request};
 use serde_json::json;
+use tempfile::TempDir;
 use url::Url;
 
 use super::args::OverheadArgs;
@@ -30,7 +31,7 @@ pub fn run(args: &OverheadArgs) -> Result<bool> {
     let directory = directory()?;
     let runtime = tokio::runtime::Runtime::new()?;
     let report = runtime.block_on(async {
-        let around = Surroundings::start(&executable(&args)?, &directory)?;
+        let around = Surroundings::start(&executable(&args)?, directory.path())?;
         let client = generator::client()?;
         let mut ladder = Ladder {
             report: Report {
@@ -50,9 +51,7 @@ pub fn run(args: &OverheadArgs) -> Result<bool> {
         ladder.rates().await?;
         ladder.rounds().await?;
         anyhow::Ok(ladder.report)
-    });
-    let _ = std::fs::remove_dir_all(&directory);
-    let report = report?;
+    })?;
     let text = match args.pace.json {
         true => report.json()?,
         false => report.markdown(),
@@ -75,12 +74,10 @@ fn executable(args: &OverheadArgs) -> Result<PathBuf> {
 }
 
 /// Open to others, whatever the umask: where this runs as root, Postgres runs as somebody else.
-fn directory() -> Result<PathBuf> {
-    let name = format!("omnitrace-overhead-{}", uuid::Uuid::new_v4().simple());
-    let path = std::env::temp_dir().join(name);
-    std::fs::create_dir(&path).with_context(|| format!("create {}", path.display()))?;
-    std::fs::set_permissions(&path, Permissions::from_mode(0o755))?;
-    Ok(path)
+fn directory() -> Result<TempDir> {
+    let directory = tempfile::tempdir()?;
+    std::fs::set_permissions(directory.path(), Permissions::from_mode(0o755))?;
+    Ok(directory)
 }
 
 struct Ladder<'a> {

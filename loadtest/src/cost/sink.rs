@@ -1,12 +1,12 @@
 //! A backend that costs next to nothing: reads OTLP/HTTP, counts, answers 200.
 
-use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use anyhow::Result;
+use listen::StopSignals;
 use prost::Message;
 use prost::bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -86,18 +86,14 @@ impl Counters {
     }
 }
 
-/// Runs the sink until standard input ends.
+/// Runs the sink until standard input ends, or a signal comes.
 pub fn run() -> Result<bool> {
-    std::thread::spawn(|| {
-        // Whatever comes, the end is meant.
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        std::process::exit(0);
-    });
     actix_web::rt::System::new().block_on(serve())?;
     Ok(true)
 }
 
 async fn serve() -> Result<()> {
+    let mut signals = StopSignals::install(true)?;
     let counters = web::Data::new(Counters::default());
     let app = move || {
         App::new()
@@ -113,7 +109,10 @@ async fn serve() -> Result<()> {
         .bind("127.0.0.1:0")?;
     let address = server.addrs()[0].to_string();
     println!("{}", json!({"message": "listening", "http_addr": address}));
-    Ok(server.run().await?)
+    tokio::select! {
+        ended = server.run() => Ok(ended?),
+        _ = signals.next() => Ok(()),
+    }
 }
 
 async fn spans(counters: web::Data<Counters>, body: web::Bytes) -> HttpResponse {
