@@ -46,7 +46,7 @@ pub(crate) fn parsed(text: &str) -> Result<(Expr, usize), Error> {
     for literal in &scan.regexes {
         // A literal that cannot be read is for the parser to complain about.
         if let Ok(pattern) = unquote_string(literal) {
-            matcher::anchored(&pattern, scan.patterns)?;
+            matcher::check(&pattern, scan.patterns)?;
         }
     }
     match (parser::parse(text), scan.refused) {
