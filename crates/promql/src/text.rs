@@ -25,6 +25,8 @@ pub(crate) struct Scan<'a> {
     /// Those and the ones of `label_replace`.
     patterns: usize,
     in_range: bool,
+    /// A number of seconds with which the parser would panic.
+    impossible: Option<&'a str>,
     refused: Option<&'static str>,
 }
 
@@ -41,6 +43,11 @@ pub(crate) fn parsed(text: &str) -> Result<(Expr, usize), Error> {
         return Err(Error::TooLarge(format!(
             "an expression of {} words and {} brackets inside each other; {MAX_TOKENS} and {MAX_BRACKETS} are allowed",
             scan.tokens, scan.deepest
+        )));
+    }
+    if let Some(duration) = scan.impossible {
+        return Err(Error::Syntax(format!(
+            "the duration {duration} is out of range"
         )));
     }
     for literal in &scan.regexes {
@@ -90,6 +97,9 @@ impl<'a> Scan<'a> {
             _ => {}
         }
         self.deepest = self.deepest.max(self.brackets);
+        if (self.in_range || before == "offset") && !token.split(':').all(is_possible_duration) {
+            self.impossible = Some(token);
+        }
         let refused = match self.in_range {
             true if "(+-*/%^".contains(token) => Some(CALCULATED),
             _ => refused(before, token),
@@ -97,6 +107,12 @@ impl<'a> Scan<'a> {
         self.refused = self.refused.or(refused);
         self.in_range = token == "[" || (self.in_range && token != "]");
     }
+}
+
+fn is_possible_duration(piece: &str) -> bool {
+    piece
+        .parse::<f64>()
+        .map_or(true, |seconds| (0.0..1e10).contains(&seconds))
 }
 
 /// What the parser does not read, and refuses without naming it.
@@ -119,9 +135,7 @@ fn token(text: &str, first: char) -> usize {
         '#' => until(|c| c == '\n'),
         '"' | '\'' | '`' => quoted(text, first),
         c if c.is_whitespace() => until(|c| !c.is_whitespace()),
-        c if c.is_alphanumeric() || c == '_' => {
-            until(|c| !(c.is_alphanumeric() || matches!(c, '_' | ':' | '.')))
-        }
+        c if c.is_alphanumeric() || c == '_' => word(text),
         c => c.len_utf8(),
     }
 }
@@ -137,4 +151,16 @@ fn quoted(text: &str, quote: char) -> usize {
         }
     }
     text.len()
+}
+
+/// A name, or a number with its exponent.
+fn word(text: &str) -> usize {
+    let is_number = text.starts_with(|c: char| c.is_ascii_digit()) && !text.starts_with("0x");
+    let mut before = ' ';
+    let end = text.find(|c: char| {
+        let is_exponent = is_number && matches!(before, 'e' | 'E') && matches!(c, '+' | '-');
+        before = c;
+        !(is_exponent || c.is_alphanumeric() || matches!(c, '_' | ':' | '.'))
+    });
+    end.unwrap_or(text.len())
 }
