@@ -28,6 +28,16 @@ pub(crate) struct Element {
     pub drop_name: bool,
 }
 
+impl Element {
+    pub fn new(labels: Labels, value: f64) -> Self {
+        Self {
+            labels,
+            value,
+            drop_name: false,
+        }
+    }
+}
+
 /// The value of an expression at one time.
 #[derive(Clone, Debug)]
 pub(crate) enum Out {
@@ -40,11 +50,7 @@ impl Out {
     pub fn into_vector(self) -> Vec<Element> {
         match self {
             Out::Vector(elements) => elements,
-            Out::Scalar(value) => vec![Element {
-                labels: Labels::default(),
-                value,
-                drop_name: false,
-            }],
+            Out::Scalar(value) => vec![Element::new(Labels::default(), value)],
             Out::Text(_) => Vec::new(),
         }
     }
@@ -94,19 +100,13 @@ impl Line {
     /// How many samples are not after a time, if it was about so many for the step before.
     fn count(&self, before: usize, until_ms: i64) -> usize {
         let is_in = |sample: &Sample| sample.at_ms <= until_ms;
-        match before
-            .checked_sub(1)
-            .is_none_or(|last| is_in(&self.samples[last]))
-        {
-            true => {
-                before
-                    + self.samples[before..]
-                        .iter()
-                        .take_while(|sample| is_in(sample))
-                        .count()
-            }
-            false => self.samples.partition_point(is_in),
+        if before > 0 && !is_in(&self.samples[before - 1]) {
+            return self.samples.partition_point(is_in);
         }
+        let further = self.samples[before..]
+            .iter()
+            .take_while(|sample| is_in(sample));
+        before + further.count()
     }
 }
 
@@ -176,11 +176,7 @@ impl<'a> Pass<'a> {
                 function(values.collect::<Result<_, _>>()?, at_ms)
             }
             Node::Absent(labels, of) => match self.at(of, at_ms)?.into_vector().is_empty() {
-                true => Ok(Out::Vector(vec![Element {
-                    labels: labels.clone(),
-                    value: 1.0,
-                    drop_name: false,
-                }])),
+                true => Ok(Out::Vector(vec![Element::new(labels.clone(), 1.0)])),
                 false => Ok(Out::Vector(Vec::new())),
             },
             Node::Relabel(rule, of) => rule

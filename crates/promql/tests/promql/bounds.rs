@@ -89,6 +89,15 @@ fn regular_expressions_share_a_bound() {
         promql::parse(&format!("up{{{many}}}")).is_err(),
         "fifty are not"
     );
+    // Where a comment or a string ends is for the parser to say.
+    for hidden in ["# \r", r"b=`\``,"] {
+        let text = format!("up{{{hidden} {many}, c=`\\``}}");
+        let outcome = promql::parse(&text);
+        assert!(
+            matches!(&outcome, Err(Error::Syntax(why)) if why.contains("cannot be used")),
+            "{outcome:?}"
+        );
+    }
 }
 
 #[test]
@@ -157,6 +166,10 @@ fn numbers_and_durations_at_their_ends_are_no_panic() {
         "temperature[.5e300 # ]\n]",
         "temperature[5m:inf]",
         "temperature offset 1e+300",
+        "temperature OFFSET -1e300",
+        "temperature offset.5e300",
+        "temperature offset # \r NaN",
+        "temperature[5m # ]\r:1e300]",
         "temperature[5m] offset - NaN",
         "temperature[292y]",
         "temperature[300y]",
