@@ -1,0 +1,37 @@
+//! Evaluates PromQL over any [`Source`] of series, as Prometheus 3 does.
+//!
+//! [`parse`] once, then ask [`instant`] or [`range`]. What is not covered (native histograms, annotations, experimental
+//! functions, fill modifiers) is [`Error::NotCovered`] with its name; `docs/CONFORMANCE.md` says how much of Prometheus's own tests is right.
+
+mod aggregate;
+mod binary;
+mod compile;
+mod dates;
+mod error;
+mod functions;
+mod histogram;
+mod labels;
+mod limits;
+mod matcher;
+mod model;
+mod numbers;
+mod over_time;
+mod pass;
+mod plan;
+mod query;
+mod reads;
+mod relabel;
+mod source;
+mod steps;
+mod text;
+
+pub use error::Error;
+pub use labels::{Labels, NAME};
+pub use limits::Limits;
+pub use matcher::{Matcher, Test};
+pub use model::{STALE_NAN, Sample, Series, Value, is_stale};
+pub use numbers::format_value;
+pub use query::{Expression, instant, parse, range, selector};
+pub use reads::Reads;
+pub use source::{Select, Source};
+pub use steps::Steps;
