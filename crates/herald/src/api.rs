@@ -5,9 +5,9 @@ use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, Resource, web};
 use chrono::Utc;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use service::{ApiError, FieldError, Json, ProblemType, Query, problem};
-use telemetry::http_server;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::history::{Record, Unchanged, Verdict};
@@ -22,44 +22,30 @@ const BODY_LIMIT: usize = 64 << 10;
 
 const MAX_LISTED: usize = 100;
 
+/// Questions whose answer is read from files at a time. More would hold places that whoever brings an alert needs.
+const AT_ONCE: usize = 4;
+
+static READING: Semaphore = Semaphore::const_new(AT_ONCE);
+
 const CONFLICT: ProblemType = ProblemType::new("conflict", 409, "Not possible as it stands");
 
-/// What any request may get, beside what its handler adds.
-const USUAL: &[u16] = &[200, 401, 403, 500];
+const BUSY: ProblemType = ProblemType::new("busy", 429, "Too much at once");
 
 /// All paths.
 pub(crate) fn resources() -> [Resource; 6] {
     [
-        resource("/api/alerts", "GET", &[400, 422]).route(web::get().to(list)),
-        resource("/api/alerts/{id}", "GET", &[404]).route(web::get().to(show)),
-        resource(
-            "/api/alerts/{id}/acknowledge",
-            "POST",
-            &[400, 404, 408, 409, 413, 422, 503],
-        )
-        .route(body(web::post().to(acknowledge))),
-        resource(
-            "/api/alerts/{id}/verdict",
-            "POST",
-            &[400, 404, 408, 413, 422, 503],
-        )
-        .route(body(web::post().to(judge))),
-        resource(
-            "/api/silences",
-            "GET, POST",
-            &[201, 400, 408, 409, 413, 422, 503],
-        )
-        .route(web::get().to(silences))
-        .route(body(web::post().to(silence))),
-        resource("/api/silences/{id}", "DELETE", &[204, 404, 503]).route(web::delete().to(expire)),
+        resource("/api/alerts", "GET").route(web::get().to(list)),
+        resource("/api/alerts/{id}", "GET").route(web::get().to(show)),
+        resource("/api/alerts/{id}/acknowledge", "POST").route(body(web::post().to(acknowledge))),
+        resource("/api/alerts/{id}/verdict", "POST").route(body(web::post().to(judge))),
+        resource("/api/silences", "GET, POST")
+            .route(web::get().to(silences))
+            .route(body(web::post().to(silence))),
+        resource("/api/silences/{id}", "DELETE").route(web::delete().to(expire)),
     ]
 }
 
-fn resource(path: &'static str, methods: &'static str, answers: &[u16]) -> Resource {
-    let all: Vec<u16> = [USUAL, answers].concat();
-    for method in methods.split(", ") {
-        http_server::declare_route(method, path, &all);
-    }
+fn resource(path: &str, methods: &'static str) -> Resource {
     let other =
         move || async move { Err::<HttpResponse, _>(ApiError::method_not_allowed(methods)) };
     web::resource(path)
@@ -101,9 +87,8 @@ async fn list(queue: web::Data<Queue>, wanted: Query<Wanted>) -> Result<HttpResp
         let allowed = format!("allowed: 1 to {MAX_LISTED}");
         return Err(ApiError::invalid(vec![FieldError::new("limit", allowed)]));
     }
-    let listed = beside(move || {
-        let (records, more) = queue.history.list(over, limit);
-        let alerts: Vec<Value> = records.iter().map(view::summary).collect();
+    let listed = read(move || {
+        let (alerts, more) = queue.history.list(over, limit, view::summary);
         json!({"alerts": alerts, "more": more})
     });
     Ok(HttpResponse::Ok().json(listed.await?))
@@ -111,7 +96,7 @@ async fn list(queue: web::Data<Queue>, wanted: Query<Wanted>) -> Result<HttpResp
 
 async fn show(queue: web::Data<Queue>, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
     let id = parsed(&id)?;
-    let shown = beside(move || queue.history.get(id).as_ref().map(view::whole));
+    let shown = read(move || queue.history.get(id, view::whole));
     let shown = shown.await?.ok_or_else(unknown)?;
     Ok(HttpResponse::Ok().json(shown))
 }
@@ -250,4 +235,21 @@ async fn beside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ApiError> {
     web::block(work).await.map_err(ApiError::internal)
+}
+
+/// The same, unless many do it already.
+async fn read<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+    let busy = |_| {
+        ApiError::new(
+            BUSY,
+            "herald answers as many such questions as it may; ask again",
+        )
+    };
+    let one = READING.try_acquire().map_err(busy)?;
+    beside(move || {
+        // To the end, also when nobody waits for the answer.
+        let _one = one;
+        work()
+    })
+    .await
 }

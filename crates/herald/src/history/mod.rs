@@ -52,6 +52,8 @@ pub(crate) struct History {
     hasher: RandomState,
     /// Locked while a file is changed.
     known: Mutex<Vec<Known>>,
+    /// Locked while a file is shown.
+    reading: Mutex<()>,
     /// What the folders lead through.
     _spool: Arc<Spool>,
 }
@@ -75,6 +77,7 @@ impl History {
             unreadable: spool.folder("history", "unreadable"),
             hasher: RandomState::new(),
             known: Mutex::default(),
+            reading: Mutex::default(),
             _spool: spool,
         };
         history.attempt(HistoryFile::Read, |known| {
@@ -131,8 +134,14 @@ impl History {
         )
     }
 
-    /// Of those that are over, or fire, or all: the newest, and how many more there are.
-    pub(crate) fn list(&self, over: Option<bool>, limit: usize) -> (Vec<Record>, usize) {
+    /// Of those that are over, or fire, or all: the newest, as `view` shows them, and how many more there are. One file of all
+    /// that are asked for at the same time is in memory.
+    pub(crate) fn list<T>(
+        &self,
+        over: Option<bool>,
+        limit: usize,
+        view: impl Fn(&Record) -> T,
+    ) -> (Vec<T>, usize) {
         let chosen: Vec<Uuid> = {
             let known = self.lock();
             let chosen = known.iter().rev();
@@ -141,16 +150,20 @@ impl History {
         };
         let listed = chosen.iter().take(limit);
         // It may have changed or gone meanwhile.
-        let records = listed.filter_map(|id| self.parse(*id).ok().map(|(record, _)| record));
-        (records.collect(), chosen.len().saturating_sub(limit))
+        let shown = listed.filter_map(|id| self.show(*id, &view)).collect();
+        (shown, chosen.len().saturating_sub(limit))
     }
 
-    /// One of them.
-    pub(crate) fn get(&self, id: Uuid) -> Option<Record> {
+    /// One of them, if it is known.
+    pub(crate) fn get<T>(&self, id: Uuid, view: impl Fn(&Record) -> T) -> Option<T> {
         let known = self.lock().iter().any(|known| known.id == id);
-        known
-            .then(|| self.parse(id).ok())?
-            .map(|(record, _)| record)
+        known.then(|| self.show(id, view))?
+    }
+
+    fn show<T>(&self, id: Uuid, view: impl Fn(&Record) -> T) -> Option<T> {
+        let _one = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let (record, _) = self.parse(id).ok()?;
+        Some(view(&record))
     }
 
     /// Changes one, if `edit` agrees.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Herald, alert};
+use super::Herald;
 use crate::backend_tls::Pki;
 use crate::cli::run;
 use crate::harness::{Capture, eventually, omnitrace};

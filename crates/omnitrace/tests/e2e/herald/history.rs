@@ -255,6 +255,9 @@ async fn the_history_keeps_a_thousand_and_forgets_what_is_over_first() {
     assert!(herald.child.terminate().await.success());
 }
 
+/// Method, path, a header, body and status.
+type Case<'a> = (Method, &'a str, (&'a str, &'a str), &'a str, u16);
+
 #[tokio::test]
 async fn the_api_answers_whom_the_webhook_answers_and_names_what_is_wrong() {
     let state = tempfile::tempdir().unwrap();
@@ -283,7 +286,7 @@ async fn the_api_answers_whom_the_webhook_answers_and_names_what_is_wrong() {
     let huge = format!("{{\"by\": \"{}\"}}", "a".repeat(70 << 10));
     let deep = "[".repeat(60_000);
     let acknowledge = format!("/api/alerts/{id}/acknowledge");
-    let cases: [(Method, &str, (&str, &str), &str, u16); 14] = [
+    let cases: [Case; 14] = [
         (Method::GET, "/api/alerts?limit=0", plain, "", 422),
         (Method::GET, "/api/alerts?limit=101", plain, "", 422),
         (Method::GET, "/api/alerts?limit=x", plain, "", 422),
