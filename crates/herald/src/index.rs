@@ -37,6 +37,8 @@ pub(crate) struct Entry {
     in_flight: bool,
     /// A silence holds it back: neither due nor in the way of what came after it.
     held: bool,
+    /// A silence has held it back: what comes after it takes its place.
+    was_held: bool,
 }
 
 /// What a delivery takes up.
@@ -72,6 +74,7 @@ impl Entry {
             due: Instant::now(),
             in_flight: false,
             held: false,
+            was_held: false,
         }
     }
 
@@ -86,6 +89,7 @@ impl Entry {
             due: Instant::now(),
             in_flight: false,
             held: false,
+            was_held: false,
         }
     }
 }
@@ -197,7 +201,8 @@ impl Index {
         let held = self.releases == seen;
         let mut entries = self.entries_mut(target).iter_mut();
         if let Some(entry) = entries.find(|entry| entry.key == key) {
-            (entry.in_flight, entry.held, entry.due) = (false, held, Instant::now());
+            (entry.in_flight, entry.due) = (false, Instant::now());
+            (entry.held, entry.was_held) = (held, true);
         }
         true
     }
@@ -212,7 +217,7 @@ impl Index {
         }
     }
 
-    /// Forgets what came before it of its group: that was held back, and is out of date.
+    /// Forgets what was held back of its group and came before it: that is out of date.
     pub(crate) fn supersede(&mut self, target: &str, key: Uuid) -> Vec<Uuid> {
         let entries = self.entries_mut(target);
         let this = entries.iter().find(|entry| entry.key == key);
@@ -220,7 +225,9 @@ impl Index {
             return Vec::new();
         };
         let of_group = |entry: &Entry| entry.digest.is_some_and(|digest| digest.group == group);
-        let before = entries.extract_if(.., |entry| entry.key < key && of_group(entry));
+        let before = entries.extract_if(.., |entry| {
+            entry.key < key && entry.was_held && !entry.in_flight && of_group(entry)
+        });
         before.map(|entry| entry.key).collect()
     }
 
@@ -379,6 +386,14 @@ mod tests {
         assert_eq!(index.supersede(TARGET, second), [first]);
         index.forget(TARGET, second);
         assert_eq!(taken(&mut index), [] as [u128; 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_never_held_back_has_nothing_take_its_place() {
+        let mut index = index();
+        index.postpone(TARGET, UNREAD, Duration::from_secs(1));
+        index.learn(TARGET, UNREAD, digest('b'), 7);
+        assert!(index.supersede(TARGET, Uuid::from_u128(3)).is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -83,8 +83,9 @@ impl History {
         history.attempt(HistoryFile::Read, |known| {
             history.alerts.clean()?;
             for id in history.alerts.list()?.keys {
-                if let Some((record, size)) = history.read(id) {
-                    known.push(history.known(&record, size));
+                match history.parse(id) {
+                    Ok((record, size)) => known.push(history.known(&record, size)),
+                    Err(why) => history.set_aside(id, &why),
                 }
             }
             history.bound(known, None);
@@ -176,13 +177,12 @@ impl History {
         if !known.iter().any(|known| known.id == id) {
             return Err(Unchanged::Unknown);
         }
-        let (mut record, _) = self.parse(id).map_err(Unchanged::Disk)?;
+        let disk = |error: io::Error| Unchanged::Disk(error.to_string());
+        let (mut record, _) = self.parse(id).map_err(disk)?;
         edit(&mut record).map_err(Unchanged::Refused)?;
-        let written = self.write(&mut known, &record);
-        written.map_err(|error| {
-            HistoryFile::Write.failed();
-            Unchanged::Disk(error.to_string())
-        })?;
+        self.write(&mut known, &record)
+            .inspect_err(|_| HistoryFile::Write.failed())
+            .map_err(disk)?;
         Ok(record)
     }
 
@@ -208,20 +208,36 @@ impl History {
             return;
         };
         self.attempt(HistoryFile::Write, |known| {
-            let before = self.episode(known, stored);
-            let before = before.and_then(|at| {
-                self.read(known[at].id).or_else(|| {
-                    known.remove(at);
-                    None
-                })
-            });
-            let mut record = before.map_or_else(|| Record::new(key, stored), |(record, _)| record);
+            let before = self.before(known, stored)?;
+            let mut record = before.unwrap_or_else(|| Record::new(key, stored));
             record.take(key, stored);
             edit(&mut record);
             self.write(known, &record)?;
             self.bound(known, Some(record.id));
             Ok(())
         });
+    }
+
+    /// The episode that a notification belongs to. What cannot be read now may be read another time; what is none is out of the
+    /// way after this.
+    fn before(&self, known: &mut Vec<Known>, stored: &Stored) -> io::Result<Option<Record>> {
+        let Some(at) = self.episode(known, stored) else {
+            return Ok(None);
+        };
+        let id = known[at].id;
+        match self.parse(id) {
+            Ok((record, _)) => Ok(Some(record)),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                self.set_aside(id, &error);
+                known.remove(at);
+                Ok(None)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                known.remove(at);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Where the episode is that a notification belongs to, in the order of keys: what fires after an end is a new one.
@@ -262,21 +278,17 @@ impl History {
         Ok(())
     }
 
-    /// What cannot be read is out of the way after this.
-    fn read(&self, id: Uuid) -> Option<(Record, usize)> {
-        self.parse(id)
-            .inspect_err(|why| self.set_aside(id, why))
-            .ok()
+    /// What is no record is `InvalidData`.
+    fn parse(&self, id: Uuid) -> io::Result<(Record, usize)> {
+        let content = self.alerts.read(id)?;
+        let wrong = |why| io::Error::new(io::ErrorKind::InvalidData, why);
+        Ok((Record::parse(id, &content).map_err(wrong)?, content.len()))
     }
 
-    fn parse(&self, id: Uuid) -> Result<(Record, usize), String> {
-        let content = self.alerts.read(id).map_err(|error| error.to_string())?;
-        Ok((Record::parse(id, &content)?, content.len()))
-    }
-
-    fn set_aside(&self, id: Uuid, why: &str) {
+    fn set_aside(&self, id: Uuid, why: &io::Error) {
         HistoryFile::Read.failed();
-        let why = crate::text::one_line(why);
+        // It may quote what is in the file.
+        let why = crate::text::one_line(&why.to_string());
         let file = format!("history/alerts/{id}.json");
         tracing::error!(
             file,

@@ -1,6 +1,6 @@
 //! The history of alerts: what became of each, through kills, damage and too much.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -47,10 +47,12 @@ pub fn path(alert: &Value, action: &str) -> String {
     )
 }
 
-pub fn files(state: &Path, kind: &str) -> Vec<std::path::PathBuf> {
+/// Not what is being written.
+pub fn files(state: &Path, kind: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(state.join("history").join(kind)).expect("a directory");
-    entries
-        .map(|entry| entry.expect("an entry").path())
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths
+        .filter(|path| path.extension().is_some_and(|end| end == "json"))
         .collect()
 }
 
