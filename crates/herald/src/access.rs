@@ -13,6 +13,7 @@ use service::{ApiError, problem, upload};
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::connections::Connections;
+use crate::server::ALERTS;
 use crate::stats::Received;
 
 /// What a client must show. Cheap to clone.
@@ -34,6 +35,11 @@ impl Secret {
             (16..=512).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
         allowed.then(|| Self(text.to_owned()))
     }
+
+    /// For the header of a request.
+    pub(crate) fn reveal(&self) -> String {
+        self.0.clone()
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -43,7 +49,7 @@ impl fmt::Debug for Secret {
 }
 
 impl Access {
-    /// Middleware of the webhook, before the body is read.
+    /// Middleware of the webhook and of the API, before the body is read.
     ///
     /// # Errors
     /// 401, or those of the handler.
@@ -67,7 +73,9 @@ impl Access {
             }
             return next.call(request).await;
         };
-        Received::Unauthorized.count();
+        if request.path() == ALERTS {
+            Received::Unauthorized.count();
+        }
         upload::hold(request.take_payload());
         Ok(request.error_response(ApiError::new(problem::UNAUTHORIZED, detail)))
     }

@@ -53,6 +53,10 @@ impl Alerts {
         self.kept.truncate(most);
     }
 
+    pub(crate) fn iter_mut(&mut self) -> std::slice::IterMut<'_, Alert> {
+        self.kept.iter_mut()
+    }
+
     /// How many were left out since this was asked.
     pub(crate) fn take_left_out(&mut self) -> u64 {
         std::mem::take(&mut self.left_out)
@@ -97,6 +101,11 @@ impl<'de> Visitor<'de> for AlertsVisitor {
         firing.truncate(MAX_ALERTS);
         Ok(firing)
     }
+}
+
+/// Drops what the notification is not made from.
+pub(crate) fn keep_needed(labels: &mut Labels) {
+    labels.retain(|name, _| NEEDED.contains(&name.as_str()));
 }
 
 /// For labels and annotations.

@@ -152,6 +152,10 @@ impl Deliverer {
         if let Some(stored) = self.load(lane, work).await {
             let notification = Notification::new(&stored, &evidence, &self.links);
             let attempt = lane.target.deliver(&notification).await;
+            let stored = Arc::new(stored);
+            if attempt == Attempt::Delivered {
+                self.queue.told(lane.target.name, &stored, evidence).await;
+            }
             self.settle(lane.target.name, work, &stored, attempt).await;
         }
     }
@@ -177,7 +181,10 @@ impl Deliverer {
         let asked = {
             // In this order: nobody waits for room while others wait for it.
             let _place = (lane.room_alone(work).await, lane.asking.acquire().await);
-            let stored = self.load(lane, work).await?;
+            let stored = Arc::new(self.load(lane, work).await?);
+            if self.queue.withholds(lane.target.name, work, &stored).await {
+                return None;
+            }
             self.collector.evidence(&stored.payload, stored.accepted)
         };
         Some(asked.await)
@@ -211,7 +218,7 @@ impl Deliverer {
                 );
                 self.queue.failed(target, work.key).await;
             }
-            Attempt::Later(why, _) if self.is_too_old(stored) => {
+            Attempt::Later(why, _) if self.is_too_old(work) => {
                 tracing::error!(
                     key,
                     to = target,
@@ -237,8 +244,8 @@ impl Deliverer {
         }
     }
 
-    fn is_too_old(&self, stored: &Stored) -> bool {
-        let age = (Utc::now() - stored.accepted).to_std();
+    fn is_too_old(&self, work: Work) -> bool {
+        let age = (Utc::now() - work.since).to_std();
         age.unwrap_or_default() > self.give_up_after
     }
 }

@@ -28,12 +28,17 @@ pub(crate) struct Entry {
     pub(crate) key: Uuid,
     /// Unknown as long as its file cannot be read.
     pub(crate) digest: Option<Digest>,
+    /// Or when a silence last let go of it.
     pub(crate) accepted: DateTime<Utc>,
     /// Of its file, in bytes.
     pub(crate) size: usize,
     attempts: u32,
     due: Instant,
     in_flight: bool,
+    /// A silence holds it back: neither due nor in the way of what came after it.
+    held: bool,
+    /// A silence has held it back: what comes after it takes its place.
+    was_held: bool,
 }
 
 /// What a delivery takes up.
@@ -45,6 +50,8 @@ pub(crate) struct Work {
     pub(crate) size: usize,
     /// How often it was tried before.
     pub(crate) attempts: u32,
+    /// Since when it might be delivered.
+    pub(crate) since: DateTime<Utc>,
 }
 
 /// All that waits, oldest first.
@@ -52,6 +59,8 @@ pub(crate) struct Work {
 pub(crate) struct Index {
     hasher: RandomState,
     targets: Vec<(&'static str, Vec<Entry>)>,
+    /// How often silences have changed.
+    releases: u64,
 }
 
 impl Entry {
@@ -64,6 +73,8 @@ impl Entry {
             attempts: 0,
             due: Instant::now(),
             in_flight: false,
+            held: false,
+            was_held: false,
         }
     }
 
@@ -77,6 +88,8 @@ impl Entry {
             attempts: 0,
             due: Instant::now(),
             in_flight: false,
+            held: false,
+            was_held: false,
         }
     }
 }
@@ -87,6 +100,7 @@ impl Index {
             // With a secret of this process: nobody can send two groups that it takes for one.
             hasher: RandomState::new(),
             targets: targets.iter().map(|name| (*name, Vec::new())).collect(),
+            releases: 0,
         }
     }
 
@@ -120,10 +134,16 @@ impl Index {
     /// The first that is due, and from now on in flight; of each group the oldest only, so that "resolved" never overtakes
     /// "firing". Without one: when the next is due.
     pub(crate) fn take(&mut self, target: &str, now: Instant) -> Result<Work, Option<Instant>> {
-        let mut groups = HashSet::new();
+        let entries = self.entries(target).iter();
+        let in_flight = entries.filter(|entry| entry.in_flight);
+        // Also what came before it: a silence may have let go of it meanwhile.
+        let mut groups: HashSet<u64> = in_flight
+            .filter_map(|entry| Some(entry.digest?.group))
+            .collect();
         let mut soonest: Option<Instant> = None;
         let mut held_up = false;
-        for entry in self.entries_mut(target) {
+        let waiting = self.entries_mut(target).iter_mut();
+        for entry in waiting.filter(|entry| !entry.held) {
             let known = entry.digest.map(|digest| digest.group);
             let first = known.is_none_or(|group| !held_up && groups.insert(group));
             if first && !entry.in_flight {
@@ -133,6 +153,7 @@ impl Index {
                         key: entry.key,
                         size: entry.size,
                         attempts: entry.attempts,
+                        since: entry.accepted,
                     });
                 }
                 soonest = Some(soonest.map_or(entry.due, |soonest| soonest.min(entry.due)));
@@ -166,18 +187,70 @@ impl Index {
         }
     }
 
+    /// How often [`Self::release`] was called.
+    pub(crate) fn releases(&self) -> u64 {
+        self.releases
+    }
+
+    /// No longer in flight, and to wait for the next release after the one that was `seen`. `false` if as many as may be are held
+    /// already.
+    pub(crate) fn hold(&mut self, target: &str, key: Uuid, seen: u64, most: usize) -> bool {
+        if self.held(target) >= most {
+            return false;
+        }
+        let held = self.releases == seen;
+        let mut entries = self.entries_mut(target).iter_mut();
+        if let Some(entry) = entries.find(|entry| entry.key == key) {
+            (entry.in_flight, entry.due) = (false, Instant::now());
+            (entry.held, entry.was_held) = (held, true);
+        }
+        true
+    }
+
+    /// Silences have changed: what is held is looked at again.
+    pub(crate) fn release(&mut self) {
+        self.releases += 1;
+        let entries = self.targets.iter_mut().flat_map(|(_, entries)| entries);
+        for entry in entries.filter(|entry| entry.held) {
+            (entry.held, entry.due) = (false, Instant::now());
+            (entry.attempts, entry.accepted) = (0, Utc::now());
+        }
+    }
+
+    /// Forgets what was held back of its group and came before it: that is out of date.
+    pub(crate) fn supersede(&mut self, target: &str, key: Uuid) -> Vec<Uuid> {
+        let entries = self.entries_mut(target);
+        let this = entries.iter().find(|entry| entry.key == key);
+        let Some(group) = this.and_then(|entry| Some(entry.digest?.group)) else {
+            return Vec::new();
+        };
+        let of_group = |entry: &Entry| entry.digest.is_some_and(|digest| digest.group == group);
+        let before = entries.extract_if(.., |entry| {
+            entry.key < key && entry.was_held && !entry.in_flight && of_group(entry)
+        });
+        before.map(|entry| entry.key).collect()
+    }
+
     pub(crate) fn forget(&mut self, target: &str, key: Uuid) {
         self.entries_mut(target).retain(|entry| entry.key != key);
     }
 
+    /// What waits for the target.
     pub(crate) fn len(&self, target: &str) -> usize {
-        self.entries(target).len()
+        self.entries(target).len() - self.held(target)
+    }
+
+    /// What waits for the end of a silence.
+    pub(crate) fn held(&self, target: &str) -> usize {
+        let entries = self.entries(target).iter();
+        entries.filter(|entry| entry.held).count()
     }
 
     /// When the oldest was accepted.
     pub(crate) fn oldest(&self, target: &str) -> Option<DateTime<Utc>> {
         let entries = self.entries(target).iter();
-        entries.map(|entry| entry.accepted).min()
+        let waiting = entries.filter(|entry| !entry.held);
+        waiting.map(|entry| entry.accepted).min()
     }
 
     fn entries(&self, target: &str) -> &[Entry] {
@@ -288,5 +361,50 @@ mod tests {
         assert_eq!(start.elapsed(), Duration::from_millis(63_500));
         all.retain(|key| *key != 2);
         assert_eq!(all, [1, 3, 4]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_held_waits_for_a_release_and_holds_up_nothing_of_its_group() {
+        let mut index = Index::new(&[TARGET]);
+        for key in [1, 2] {
+            let entry = Entry::new(Uuid::from_u128(key), digest('a'), Utc::now(), 1);
+            index.push(TARGET, entry);
+        }
+        let [first, second] = [1, 2].map(Uuid::from_u128);
+        assert_eq!(taken(&mut index), [1]);
+        let seen = index.releases();
+        assert!(index.hold(TARGET, first, seen, 1));
+        assert_eq!((index.len(TARGET), index.held(TARGET)), (1, 1));
+        assert_eq!(
+            taken(&mut index),
+            [2],
+            "it is held, and the next one is not"
+        );
+        // It is let go of while the next one is in flight: that is the order.
+        index.release();
+        assert_eq!(taken(&mut index), [] as [u128; 0]);
+        assert_eq!(index.supersede(TARGET, second), [first]);
+        index.forget(TARGET, second);
+        assert_eq!(taken(&mut index), [] as [u128; 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_never_held_back_has_nothing_take_its_place() {
+        let mut index = index();
+        index.postpone(TARGET, UNREAD, Duration::from_secs(1));
+        index.learn(TARGET, UNREAD, digest('b'), 7);
+        assert!(index.supersede(TARGET, Uuid::from_u128(3)).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silence_that_ends_while_it_is_looked_at_is_not_missed() {
+        let mut index = Index::new(&[TARGET]);
+        let key = Uuid::from_u128(1);
+        index.push(TARGET, Entry::new(key, digest('a'), Utc::now(), 1));
+        assert_eq!(taken(&mut index), [1]);
+        let seen = index.releases();
+        index.release();
+        assert!(index.hold(TARGET, key, seen, 1));
+        assert_eq!(taken(&mut index), [1], "it is looked at again");
     }
 }

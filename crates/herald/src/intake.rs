@@ -20,10 +20,14 @@ pub(crate) async fn alerts(
     collector: web::Data<Collector>,
 ) -> Result<HttpResponse, ApiError> {
     let body = read(&request, body).inspect_err(|_| Received::Refused.count())?;
-    match queue.into_inner().accept(body).await {
+    let queue = queue.into_inner();
+    match queue.accept(body).await {
         Ok(Accepted::New(stored)) => {
             Received::Accepted.count();
-            collector.begin(&stored.payload, stored.accepted);
+            // What is held back takes no evidence from others.
+            if queue.silences.covering(&stored.payload).is_none() {
+                collector.begin(&stored.payload, stored.accepted);
+            }
             Ok(HttpResponse::Ok().json(json!({"key": stored.key})))
         }
         Ok(Accepted::Pending(key)) => {

@@ -8,6 +8,7 @@
 //! answer key of the game day, and no production system has one.
 
 mod access;
+mod api;
 mod backend_tls;
 mod backoff;
 mod bounded;
@@ -16,30 +17,36 @@ mod deliver;
 mod evidence;
 #[cfg(test)]
 mod extremes;
+mod folder;
 mod front;
 mod front_tls;
+mod history;
 mod index;
 mod intake;
 mod key;
 mod left_behind;
 mod links;
+mod matcher;
 mod metrics;
 mod notification;
 mod payload;
 mod queue;
+mod said;
 mod server;
 mod setting_files;
 mod settings;
+mod silences;
 mod slack;
 mod spool;
 mod stats;
 mod stored;
 mod target;
 mod text;
+mod view;
 mod wire;
 
 pub use backend_tls::BackendTls;
 pub use front_tls::FrontTls;
 pub use metrics::METRICS;
 pub use server::run;
-pub use settings::{Raw, Settings};
+pub use settings::{Raw, Settings, secret_to_show};

@@ -23,6 +23,8 @@ telemetry::label! {
         Delivered = "delivered",
         /// Given up.
         Failed = "failed",
+        /// Not told: silenced until it was out of date, or a repeat of what somebody has acknowledged.
+        Suppressed = "suppressed",
     }
 }
 
@@ -37,6 +39,28 @@ telemetry::label! {
         Remove = "remove",
         /// One that is given up.
         SetAside = "set_aside",
+    }
+}
+
+telemetry::label! {
+    /// What was done with the files of the history and of silences.
+    pub(crate) enum HistoryFile {
+        /// A change.
+        Write = "write",
+        /// What was there at the start, or is changed.
+        Read = "read",
+        /// What is too old.
+        Remove = "remove",
+    }
+}
+
+telemetry::label! {
+    /// Whether a group of alerts fires.
+    pub(crate) enum Episode {
+        /// It does.
+        Firing = "firing",
+        /// It is over.
+        Resolved = "resolved",
     }
 }
 
@@ -68,7 +92,7 @@ telemetry::metrics! {
     /// Notifications from Alertmanager, by outcome (accepted, duplicate, unauthorized, refused or unavailable).
     pub(crate) HERALD_RECEIVED: Counter { outcome: Received }
         = "herald_notifications_received_total", unit "{notification}";
-    /// Notifications whose delivery has ended, by outcome (delivered or failed).
+    /// Notifications whose delivery has ended, by outcome (delivered, failed, or suppressed by a silence or an acknowledgement).
     pub(crate) HERALD_NOTIFICATIONS: Counter { target: Target, outcome: Ended }
         = "herald_notifications_total", unit "{notification}";
     /// Attempts at a delivery that failed and are repeated.
@@ -102,4 +126,18 @@ telemetry::metrics! {
     /// Deliveries that panicked: repeated without evidence, and set aside when that panics too.
     pub(crate) HERALD_PANICS: Counter { target: Target }
         = "herald_delivery_panics_total", unit "{attempt}";
+    /// Notifications that a silence holds back; they are delivered when it ends, if their group still fires.
+    pub(crate) HERALD_SILENCED: Gauge { target: Target }
+        = "herald_silenced_notifications", unit "{notification}";
+    /// Silences that are active.
+    pub(crate) HERALD_SILENCES: Gauge = "herald_active_silences", unit "{silence}";
+    /// Groups of alerts in the history, by state (firing or resolved).
+    pub(crate) HERALD_HISTORY: Gauge { state: Episode } = "herald_history_alerts", unit "{alert}";
+    /// Size of the history's files.
+    pub(crate) HERALD_HISTORY_SIZE: Gauge = "herald_history_size_bytes", unit "By";
+    /// Groups of alerts that the history has forgotten to stay within its bounds.
+    pub(crate) HERALD_HISTORY_DROPPED: Counter = "herald_history_dropped_total", unit "{alert}";
+    /// Operations on the files of the history and of silences that failed (write, read or remove). Alerts are delivered all the same.
+    pub(crate) HERALD_HISTORY_ERRORS: Counter { operation: HistoryFile }
+        = "herald_history_errors_total", unit "{operation}";
 }

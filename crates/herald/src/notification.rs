@@ -8,7 +8,7 @@ use telemetry::redact::redact;
 
 use crate::evidence::Evidence;
 use crate::links::{self, Links};
-use crate::payload::{Alert, Labels, Status};
+use crate::payload::{Alert, Labels, Payload, Status};
 use crate::queue::Stored;
 use crate::text::{one_line, shortened};
 
@@ -78,7 +78,7 @@ impl<'a> Notification<'a> {
             version: VERSION,
             key: &stored.key,
             status: payload.status,
-            title: title(stored),
+            title: title(payload),
             summary: one_line(payload.annotation("summary").unwrap_or_default()),
             severity: label("severity"),
             service: payload.service().unwrap_or_default(),
@@ -97,7 +97,7 @@ impl<'a> Notification<'a> {
 }
 
 impl<'a> OneAlert<'a> {
-    fn new(alert: &'a Alert) -> Self {
+    pub(crate) fn new(alert: &'a Alert) -> Self {
         Self {
             status: alert.status,
             labels: &alert.labels,
@@ -135,8 +135,7 @@ impl LinkList {
 }
 
 /// `[page] AvailabilityBurnRate: gateway /api/data`, `resolved: …`.
-fn title(stored: &Stored) -> String {
-    let payload = &stored.payload;
+pub(crate) fn title(payload: &Payload) -> String {
     let severity = payload
         .label("severity")
         .map(|severity| format!("[{severity}] "));

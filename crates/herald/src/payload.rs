@@ -107,10 +107,25 @@ impl Payload {
 
     /// What was left out is counted; the alerts that remain take so much room at most, but one always remains.
     pub(crate) fn bound(&mut self) {
+        self.bound_to(MAX_SIZE_OF_ALERTS);
+    }
+
+    /// The same in so many bytes. What even one alert exceeds loses what is not needed to name it.
+    pub(crate) fn shrink(&mut self, most: usize) {
+        self.bound_to(most);
+        if size(self) > 2 * most {
+            let alerts = self.alerts.iter_mut();
+            let each = alerts.flat_map(|alert| [&mut alert.labels, &mut alert.annotations]);
+            let shared = [&mut self.common_labels, &mut self.common_annotations];
+            each.chain(shared).for_each(bounded::keep_needed);
+        }
+    }
+
+    fn bound_to(&mut self, most: usize) {
         let mut size = size(&self.common_labels) + size(&self.common_annotations);
         let fits = |alert: &&Alert| {
             size += self::size(alert);
-            size <= MAX_SIZE_OF_ALERTS
+            size <= most
         };
         let fitting = self.alerts.iter().take_while(fits).count();
         self.alerts.truncate(fitting.max(1));

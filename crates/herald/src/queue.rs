@@ -14,11 +14,13 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::backoff;
+use crate::history::History;
 use crate::index::{Digest, Entry, Index, Work};
 use crate::key;
 use crate::payload::Payload;
+use crate::silences::Silences;
 use crate::spool::Spool;
-use crate::stats::{self, Storage};
+use crate::stats::{self, Ended, Storage};
 pub(crate) use crate::stored::Stored;
 use crate::stored::Unusable;
 
@@ -69,7 +71,10 @@ struct Plan {
 /// All that waits.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    spool: Spool,
+    spool: Arc<Spool>,
+    /// What became of alerts, and what people say of them.
+    pub(crate) history: History,
+    pub(crate) silences: Silences,
     targets: Vec<&'static str>,
     limit: usize,
     index: Mutex<Index>,
@@ -82,12 +87,14 @@ pub(crate) struct Queue {
 impl Queue {
     /// With everything that an earlier process left. What is no notification is named in the log and stops nothing.
     pub(crate) fn open(spool: Spool, targets: Vec<&'static str>, limit: usize) -> Result<Self> {
-        let mut index = Index::new(&targets);
+        let (mut index, spool) = (Index::new(&targets), Arc::new(spool));
         for target in &targets {
             crate::left_behind::index(&spool, target, &mut index)
                 .with_context(|| format!("cannot read the queue of {target}"))?;
         }
         let queue = Self {
+            history: History::open(spool.clone()),
+            silences: Silences::open(spool.clone()),
             spool,
             targets,
             limit,
@@ -174,13 +181,18 @@ impl Queue {
 
     /// It has arrived.
     pub(crate) async fn delivered(self: &Arc<Self>, target: &'static str, key: Uuid) {
+        self.end(target, key, Ended::Delivered).await;
+    }
+
+    /// It is not to be sent again, since it was delivered or nobody is to be told.
+    async fn end(self: &Arc<Self>, target: &'static str, key: Uuid, outcome: Ended) {
         let removed = self.on_disk(move |spool| spool.remove(target, key)).await;
         if let Err(error) = removed {
             Storage::Remove.failed();
-            tracing::error!(%key, to = target, %error, "a delivered notification cannot be removed: it will be sent again after a restart");
+            tracing::error!(%key, to = target, %error, "a notification that is done with cannot be removed: it will be looked at again after a restart");
         }
         self.forget(target, key);
-        stats::ended(target, true);
+        stats::ended(target, outcome);
     }
 
     /// It is given up.
@@ -191,7 +203,7 @@ impl Queue {
             tracing::error!(%key, to = target, %error, "a notification cannot be set aside: it will be tried again after a restart");
         }
         self.forget(target, key);
-        stats::ended(target, false);
+        stats::ended(target, Ended::Failed);
     }
 
     /// To be tried again after `pause`.
@@ -215,7 +227,13 @@ impl Queue {
         loop {
             self.report();
             let queue = self.clone();
-            self.on_disk(move |_| queue.count_failed()).await;
+            let look = move |_: &Spool| {
+                queue.count_failed();
+                queue.silences.changed()
+            };
+            if self.on_disk(look).await {
+                self.release();
+            }
             let refused = self.refused().as_ref().map(|refused| refused.size);
             let usual = (probed.elapsed() >= PROBE).then_some(PROBE_SIZE);
             if let Some(size) = refused.or(usual) {
@@ -258,20 +276,24 @@ impl Queue {
             digest,
             lacking,
         } = self.plan(&payload)?;
-        if lacking.is_empty() {
-            return Ok(Accepted::Pending(key.to_string()));
-        }
-        if let Some(full) = lacking.iter().find_map(|target| self.full(target)) {
-            return Err(Refusal::Full(full));
-        }
         let (key_text, accepted) = (key.to_string(), Utc::now());
         let stored = Stored {
             key: key_text,
             accepted,
             payload,
         };
+        if lacking.is_empty() {
+            self.history.took(&stored);
+            return Ok(Accepted::Pending(stored.key));
+        }
+        if let Some(full) = lacking.iter().find_map(|target| self.full(target)) {
+            return Err(Refusal::Full(full));
+        }
         let content = serde_json::to_vec(&stored).map_err(|error| Refusal::Disk(error.into()))?;
-        let written = self.write(&lacking, key, &content);
+        let mut written = self.write(&lacking, key, &content);
+        if written.is_err() && self.history.make_room(content.len() * lacking.len()) {
+            written = self.write(&lacking, key, &content);
+        }
         self.note(&written, content.len());
         written.map_err(Refusal::Disk)?;
         let mut index = self.index();
@@ -281,6 +303,7 @@ impl Queue {
         drop(index);
         self.report();
         self.changed.notify_waiters();
+        self.history.took(&stored);
         Ok(Accepted::New(Box::new(stored)))
     }
 
@@ -379,14 +402,15 @@ impl Queue {
     /// Updates the gauges of what waits.
     fn report(&self) {
         for target in &self.targets {
-            let (size, oldest) = {
+            let (size, held, oldest) = {
                 let index = self.index();
-                (index.len(target), index.oldest(target))
+                (index.len(target), index.held(target), index.oldest(target))
             };
             let age = oldest.map_or(0.0, |oldest| {
                 (Utc::now() - oldest).num_milliseconds() as f64 / 1000.0
             });
             stats::queue(target, size, age.max(0.0));
+            stats::silenced(target, held);
         }
     }
 
@@ -410,6 +434,8 @@ impl Queue {
 pub(crate) fn no_disk(why: &str) -> String {
     format!("the disk does not take notifications: {why}; mend the directory HERALD_STATE_DIR")
 }
+
+mod withhold;
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpRequest, HttpResponse, Responder, web};
+use actix_web::{App, HttpRequest, HttpResponse, Resource, Responder, web};
 use anyhow::{Context, Result};
 use serde_json::json;
 use service::{ApiError, Doors, problem};
@@ -16,6 +16,7 @@ use telemetry::{Metrics, ServiceInfo, http_server};
 use tokio::sync::watch;
 
 use crate::access::Access;
+use crate::api;
 use crate::connections::Connections;
 use crate::deliver::Deliverer;
 use crate::evidence::{self, Collector};
@@ -28,10 +29,10 @@ use crate::spool::Spool;
 use crate::{front, stats, target};
 
 /// Path of the webhook.
-const ALERTS: &str = "/alerts";
+pub(crate) const ALERTS: &str = "/alerts";
 
 /// How long Alertmanager may take to send a notification.
-const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -141,10 +142,54 @@ fn app(
     let receive = from_fn(|request, next| {
         service::upload::receive(BODY_LIMIT, RECEIVE_TIMEOUT, request, next)
     });
-    let [charge, admit, serve] = [(); 3].map(|()| connections.clone());
+    let serve = connections.clone();
+    let guarded = |resource: Resource| guard(resource, &connections, &doors, &access);
     let alerts = web::resource(ALERTS)
         .route(web::post().to(intake::alerts).wrap(receive))
-        .default_service(web::to(only_post))
+        .default_service(web::to(only_post));
+    let mut app = App::new()
+        .app_data(queue)
+        .app_data(collector)
+        .app_data(web::Data::new(metrics))
+        .app_data(web::PayloadConfig::new(BODY_LIMIT))
+        .service(
+            guarded(alerts)
+                .wrap(http_server::Red)
+                .wrap(http_server::tracing_logger()),
+        )
+        .route("/metrics", web::get().to(exposition))
+        .route("/live", web::get().to(live))
+        .route("/ready", web::get().to(ready));
+    for resource in api::resources() {
+        // Not measured by route and status: that would make each answer to a scrape seven times as large, and many may be
+        // under way.
+        app = app.service(guarded(resource).wrap(http_server::tracing_logger()));
+    }
+    app.default_service(web::to(nowhere))
+        .wrap(from_fn(listen::head_as_get))
+        .wrap(from_fn(move |request, next| {
+            serve.clone().serve(request, next)
+        }))
+}
+
+/// Whoever comes: by a name that is ours, admitted, and charged for what is sent.
+fn guard(
+    resource: Resource,
+    connections: &Rc<Connections>,
+    doors: &Doors,
+    access: &Access,
+) -> Resource<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody + use<>>,
+        Error = actix_web::Error,
+        InitError = (),
+    > + use<>,
+> {
+    let [charge, admit] = [(); 2].map(|()| connections.clone());
+    let (doors, access) = (doors.clone(), access.clone());
+    resource
         .wrap(from_fn(move |request, next| {
             charge.clone().charge(request, next)
         }))
@@ -153,22 +198,6 @@ fn app(
         }))
         .wrap(from_fn(move |request, next| {
             service::enter(Some(doors.clone()), request, next)
-        }))
-        .wrap(http_server::Red)
-        .wrap(http_server::tracing_logger());
-    App::new()
-        .app_data(queue)
-        .app_data(collector)
-        .app_data(web::Data::new(metrics))
-        .app_data(web::PayloadConfig::new(BODY_LIMIT))
-        .service(alerts)
-        .route("/metrics", web::get().to(exposition))
-        .route("/live", web::get().to(live))
-        .route("/ready", web::get().to(ready))
-        .default_service(web::to(nowhere))
-        .wrap(from_fn(listen::head_as_get))
-        .wrap(from_fn(move |request, next| {
-            serve.clone().serve(request, next)
         }))
 }
 
@@ -197,6 +226,6 @@ async fn only_post() -> Result<HttpResponse, ApiError> {
 async fn nowhere() -> Result<HttpResponse, ApiError> {
     Err(ApiError::new(
         problem::NOT_FOUND,
-        "no such path; Alertmanager's webhook is POST /alerts",
+        "no such path; Alertmanager's webhook is POST /alerts, the history GET /api/alerts",
     ))
 }

@@ -180,6 +180,22 @@ impl Raw {
     }
 }
 
+/// What who asks herald shows: the first of the secrets, from the same variable or file.
+///
+/// # Errors
+/// When herald could not use them either.
+pub fn secret_to_show(
+    secret: Option<String>,
+    secret_file: Option<PathBuf>,
+) -> Result<Option<String>, SettingError> {
+    let raw = Raw {
+        secret,
+        secret_file,
+        ..Raw::default()
+    };
+    Ok(raw.secrets()?.first().map(Secret::reveal))
+}
+
 fn given(text: Option<&str>) -> Option<&str> {
     text.map(str::trim).filter(|text| !text.is_empty())
 }

@@ -3,41 +3,29 @@
 //! ```text
 //! <state>/queue/<target>/<key>.json    accepted, not delivered yet
 //! <state>/failed/<target>/<key>.json   given up: to be looked at, and moved back when the cause is mended
+//! <state>/history/<what>/<key>.json    what became of alerts, and silences
 //! ```
-//!
-//! The key is the file's name ([`crate::key`]). Everything else in these directories is somebody else's: it is
-//! neither opened nor followed nor removed.
 
-use std::ffi::{OsStr, OsString};
-use std::fs::{DirEntry, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{File, OpenOptions};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use owned::{Directory, Owner};
-use rustix::fs::OFlags;
 use uuid::Uuid;
 
+use crate::folder::{Folder, Listing, careful, sync};
 use crate::stats::Storage;
 
 /// More are not kept; the oldest go.
 const MAX_FAILED: usize = 1000;
 
-/// Far more than any notification takes ([`crate::intake::BODY_LIMIT`]).
-const MAX_FILE: u64 = 16 << 20;
-
 /// Of each directory that is made.
 const MODE: u32 = 0o700;
 
-/// What is in a directory.
-#[derive(Debug, Default)]
-pub(crate) struct Listing {
-    /// Of notifications, oldest first.
-    pub(crate) keys: Vec<Uuid>,
-    /// Names of everything else.
-    pub(crate) foreign: Vec<OsString>,
-}
+/// What is kept of alerts and silences ([`crate::history`], [`crate::silences`]), and what could not be read of it.
+const HISTORY: [&str; 3] = ["alerts", "silences", "unreadable"];
 
 /// The directory and its lock.
 #[derive(Debug)]
@@ -76,61 +64,31 @@ impl Spool {
         })
     }
 
-    /// On disk for good when this returns, file and name. When it fails, nothing is left of it: a partial file would
-    /// keep the room that the next notification needs.
+    /// On disk for good when this returns.
     pub(crate) fn store(&self, target: &str, key: Uuid, content: &[u8]) -> io::Result<()> {
-        let path = self.path("queue", target, key);
-        let staged = path.with_extension("new");
-        let remove = |path: &Path| drop(std::fs::remove_file(path));
-        write(&staged, content)
-            .and_then(|()| std::fs::rename(&staged, &path))
-            .inspect_err(|_| remove(&staged))?;
-        self.sync("queue", target).inspect_err(|_| remove(&path))
+        self.folder("queue", target).store(key, content)
     }
 
     /// Whether the disk takes so many bytes now.
     pub(crate) fn probe(&self, target: &str, size: usize) -> io::Result<()> {
-        let path = self
-            .path("queue", target, Uuid::now_v7())
-            .with_extension("new");
-        let written = write(&path, &vec![b' '; size]);
-        std::fs::remove_file(&path).ok();
-        written
+        self.folder("queue", target).probe(size)
     }
 
-    /// The content of a file. One that was put in its place may be anything.
+    /// The content of a file.
     pub(crate) fn read(&self, target: &str, key: Uuid) -> io::Result<Vec<u8>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(careful())
-            .open(self.path("queue", target, key))?;
-        let about = file.metadata()?;
-        if !about.is_file() || about.len() > MAX_FILE {
-            let problem = format!("allowed: a regular file of at most {MAX_FILE} bytes");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
-        }
-        let mut content = Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0));
-        file.take(MAX_FILE).read_to_end(&mut content)?;
-        Ok(content)
+        self.folder("queue", target).read(key)
     }
 
     /// Delivered, for good when this returns: it would be sent again, perhaps behind what came after it. It may be gone
     /// already.
     pub(crate) fn remove(&self, target: &str, key: Uuid) -> io::Result<()> {
-        match std::fs::remove_file(self.path("queue", target, key)) {
-            Ok(()) => self.sync("queue", target),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
+        self.folder("queue", target).remove(key)
     }
 
     /// Given up. Once it has moved this is no error, whatever the disk says then.
     pub(crate) fn set_aside(&self, target: &str, key: Uuid) -> io::Result<()> {
-        let (from, to) = (
-            self.path("queue", target, key),
-            self.path("failed", target, key),
-        );
-        std::fs::rename(from, to)?;
+        self.folder("queue", target)
+            .hand_over(key, &self.folder("failed", target))?;
         if let Err(error) = self.keep_aside(target) {
             Storage::SetAside.failed();
             tracing::error!(%key, to = target, %error, "what was set aside in failed/ may be back in queue/ after a power cut");
@@ -141,13 +99,9 @@ impl Spool {
     /// What was set aside stays there, the newest only.
     fn keep_aside(&self, target: &str) -> io::Result<()> {
         // The new place first: in between it may be in both, but not in none.
-        self.sync("failed", target)?;
-        self.sync("queue", target)?;
-        let failed = self.list("failed", target)?;
-        for key in failed.keys.iter().rev().skip(MAX_FAILED) {
-            std::fs::remove_file(self.path("failed", target, *key)).ok();
-        }
-        Ok(())
+        self.folder("failed", target).sync()?;
+        self.folder("queue", target).sync()?;
+        self.folder("failed", target).keep_newest(MAX_FAILED)
     }
 
     /// How many were set aside.
@@ -158,53 +112,35 @@ impl Spool {
 
     /// Removes what was written only in part: it was never accepted.
     pub(crate) fn clean(&self, target: &str) -> io::Result<()> {
-        for entry in std::fs::read_dir(self.root.join("queue").join(target))? {
-            let entry = entry?;
-            if key(&entry, "new").is_some() {
-                // What stays is neither read nor in the way.
-                std::fs::remove_file(entry.path()).ok();
-            }
-        }
-        Ok(())
+        self.folder("queue", target).clean()
     }
 
     /// What is in `queue` or `failed`.
     pub(crate) fn list(&self, kind: &str, target: &str) -> io::Result<Listing> {
-        let mut listing = Listing::default();
-        for entry in std::fs::read_dir(self.root.join(kind).join(target))? {
-            let entry = entry?;
-            match key(&entry, "json") {
-                Some(key) => listing.keys.push(key),
-                // It is written at this moment.
-                None if key(&entry, "new").is_some() => {}
-                None => listing.foreign.push(entry.file_name()),
-            }
-        }
-        listing.keys.sort_unstable();
-        listing.foreign.sort_unstable();
-        Ok(listing)
+        self.folder(kind, target).list()
     }
 
-    fn path(&self, kind: &str, target: &str, key: Uuid) -> PathBuf {
-        self.root
-            .join(kind)
-            .join(target)
-            .join(format!("{key}.json"))
+    /// One of the directories, for as long as this lives.
+    pub(crate) fn folder(&self, kind: &str, target: &str) -> Folder {
+        Folder::new(self.root.join(kind).join(target))
     }
+}
 
-    /// A name is in its directory only once that is on disk too.
-    fn sync(&self, kind: &str, target: &str) -> io::Result<()> {
-        sync(&self.root.join(kind).join(target))
-    }
+fn directories<'a>(targets: &'a [&'a str]) -> [(&'static str, &'a [&'a str]); 3] {
+    [
+        ("queue", targets),
+        ("failed", targets),
+        ("history", &HISTORY),
+    ]
 }
 
 /// Each directory is looked at before anything is made in it.
 fn hold(root: &Path, targets: &[&str]) -> Result<Directory> {
     let held = trusted(Directory::make(root, MODE)?)?;
-    for kind in ["queue", "failed"] {
+    for (kind, names) in directories(targets) {
         let kind = trusted(held.child(kind, Some(MODE))?)?;
-        for target in targets {
-            trusted(kind.child(target, Some(MODE))?)?;
+        for name in names {
+            trusted(kind.child(name, Some(MODE))?)?;
         }
     }
     Ok(held)
@@ -221,9 +157,9 @@ fn trusted(directory: Directory) -> Result<Directory> {
 /// The directories have to be there after a power cut as well; with those above that were made for them. Of others' we may
 /// not be allowed to open all.
 fn keep_names(root: &Path, targets: &[&str]) -> io::Result<()> {
-    for kind in ["queue", "failed"] {
-        for target in targets {
-            sync(&root.join(kind).join(target))?;
+    for (kind, names) in directories(targets) {
+        for name in names {
+            sync(&root.join(kind).join(name))?;
         }
         sync(&root.join(kind))?;
     }
@@ -235,40 +171,8 @@ fn keep_names(root: &Path, targets: &[&str]) -> io::Result<()> {
     Ok(())
 }
 
-fn sync(directory: &Path) -> io::Result<()> {
-    #[cfg(test)]
-    tests::note_sync(directory)?;
-    File::open(directory)?.sync_all()
-}
-
-/// Neither follows a link nor waits for the other end of a pipe.
-fn careful() -> i32 {
-    (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
-}
-
-fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(content)?;
-    file.sync_all()
-}
-
-/// The key of a regular file whose name is one, as herald writes it.
-fn key(entry: &DirEntry, extension: &str) -> Option<Uuid> {
-    let name = entry.file_name();
-    let path = Path::new(&name);
-    let stem = path.file_stem().and_then(OsStr::to_str)?;
-    let key = Uuid::parse_str(stem).ok()?;
-    crate::key::given(key)?;
-    let ours = path.extension()? == extension && key.to_string() == stem;
-    (ours && entry.file_type().ok()?.is_file()).then_some(key)
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::cell::{Cell, RefCell};
 
     use super::*;
@@ -280,8 +184,16 @@ mod tests {
         static REFUSED: Cell<bool> = const { Cell::new(false) };
     }
 
-    pub(super) fn note_sync(directory: &Path) -> io::Result<()> {
+    /// From now on, on this thread, the disk is full: it refuses until something of the history is removed.
+    pub(crate) fn refuse() {
+        REFUSED.set(true);
+    }
+
+    pub(crate) fn note_sync(directory: &Path) -> io::Result<()> {
         SYNCED.with_borrow_mut(|all| all.push(directory.canonicalize().unwrap()));
+        if directory.ends_with("history/alerts") {
+            REFUSED.set(false);
+        }
         match REFUSED.get() {
             true => Err(io::Error::other("refused")),
             false => Ok(()),
@@ -361,7 +273,7 @@ mod tests {
     fn what_cannot_be_stored_leaves_nothing_behind() {
         let root = tempfile::tempdir().unwrap();
         let spool = Spool::open(root.path(), &["slack"]).unwrap();
-        let path = spool.path("queue", "slack", key(1));
+        let path = spool.folder("queue", "slack").path(key(1));
         // The last step but one, the rename, fails: what it would replace is a directory.
         std::fs::create_dir(&path).unwrap();
         spool.store("slack", key(1), b"1").unwrap_err();

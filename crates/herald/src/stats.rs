@@ -1,12 +1,13 @@
 //! Counts what herald does.
 
 use crate::metrics::{
-    Backend, Ended, HERALD_EVIDENCE_IN_PROGRESS, HERALD_EVIDENCE_MISSING,
+    Backend, Episode, HERALD_EVIDENCE_IN_PROGRESS, HERALD_EVIDENCE_MISSING,
     HERALD_EVIDENCE_QUESTIONS, HERALD_EVIDENCE_REFUSED, HERALD_FAILED, HERALD_FOREIGN,
+    HERALD_HISTORY, HERALD_HISTORY_DROPPED, HERALD_HISTORY_ERRORS, HERALD_HISTORY_SIZE,
     HERALD_NOTIFICATIONS, HERALD_PANICS, HERALD_QUEUE, HERALD_QUEUE_AGE, HERALD_RECEIVED,
-    HERALD_RETRIES, HERALD_STORAGE_ERRORS, Target,
+    HERALD_RETRIES, HERALD_SILENCED, HERALD_SILENCES, HERALD_STORAGE_ERRORS, Target,
 };
-pub(crate) use crate::metrics::{Question, Received, Storage};
+pub(crate) use crate::metrics::{Ended, HistoryFile, Question, Received, Storage};
 
 impl Received {
     /// Counts it.
@@ -40,6 +41,13 @@ impl Storage {
     }
 }
 
+impl HistoryFile {
+    /// Counts that it failed.
+    pub(crate) fn failed(self) {
+        HERALD_HISTORY_ERRORS.with(self).increment(1);
+    }
+}
+
 /// Makes every series exist from the start.
 pub(crate) fn declare(targets: &[&'static str], backends: &[&'static str]) {
     for received in Received::ALL {
@@ -56,6 +64,7 @@ pub(crate) fn declare(targets: &[&'static str], backends: &[&'static str]) {
         }
         HERALD_RETRIES.with(Target(target)).absolute(0);
         queue(target, 0, 0.0);
+        silenced(target, 0);
         failed_kept(target, 0);
         foreign(target, 0);
     }
@@ -66,16 +75,18 @@ pub(crate) fn declare(targets: &[&'static str], backends: &[&'static str]) {
             HERALD_EVIDENCE_QUESTIONS.with(labels).absolute(0);
         }
     }
+    for operation in HistoryFile::ALL {
+        HERALD_HISTORY_ERRORS.with(operation).absolute(0);
+    }
+    HERALD_HISTORY_DROPPED.absolute(0);
+    history(0, 0, 0);
+    silences(0);
     HERALD_EVIDENCE_IN_PROGRESS.set(0.0);
     HERALD_EVIDENCE_REFUSED.absolute(0);
 }
 
 /// A notification's end.
-pub(crate) fn ended(target: &'static str, delivered: bool) {
-    let outcome = match delivered {
-        true => Ended::Delivered,
-        false => Ended::Failed,
-    };
+pub(crate) fn ended(target: &'static str, outcome: Ended) {
     HERALD_NOTIFICATIONS
         .with((Target(target), outcome))
         .increment(1);
@@ -122,4 +133,26 @@ pub(crate) fn foreign(target: &'static str, count: usize) {
 /// A delivery that panicked.
 pub(crate) fn panicked(target: &'static str) {
     HERALD_PANICS.with(Target(target)).increment(1);
+}
+
+/// What silences hold back.
+pub(crate) fn silenced(target: &'static str, count: usize) {
+    HERALD_SILENCED.with(Target(target)).set(count as f64);
+}
+
+/// How many silences are active.
+pub(crate) fn silences(count: usize) {
+    HERALD_SILENCES.set(count as f64);
+}
+
+/// What the history holds.
+pub(crate) fn history(firing: usize, resolved: usize, bytes: usize) {
+    HERALD_HISTORY.with(Episode::Firing).set(firing as f64);
+    HERALD_HISTORY.with(Episode::Resolved).set(resolved as f64);
+    HERALD_HISTORY_SIZE.set(bytes as f64);
+}
+
+/// What the history has forgotten.
+pub(crate) fn history_dropped() {
+    HERALD_HISTORY_DROPPED.increment(1);
 }

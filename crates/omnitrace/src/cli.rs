@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::alertmanager::{self, AlertmanagerConfigArgs};
+use crate::alerts::args::{self as alerts, AlertsArgs};
 use crate::backend_tls::BackendTlsArgs;
 use crate::doctor::{self, args::DoctorArgs};
 use crate::new::{self, NewArgs};
@@ -93,6 +94,9 @@ pub enum Command {
     /// Take Alertmanager's webhook, add evidence, and deliver to Slack or any webhook.
     #[command(long_about = crate::herald::HELP)]
     Herald(Box<crate::herald::HeraldArgs>),
+    /// Show what herald knows of alerts, acknowledge them, silence them, judge them.
+    #[command(long_about = alerts::HELP, after_help = alerts::EXAMPLES)]
+    Alerts(Box<AlertsArgs>),
     /// Run a private Postgres until SIGTERM, and print its URL.
     #[command(long_about = POSTGRES_HELP)]
     Postgres(PostgresArgs),

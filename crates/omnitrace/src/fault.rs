@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 
 use crate::answer;
 use crate::cli::{FaultAction, Target};
-use crate::terminal::{quoted, say, say_json};
+use crate::problem;
+use crate::terminal::{say, say_json};
 use crate::up::state::State;
 
 /// The name in [`Service`] when only `--admin` is known.
@@ -179,24 +180,9 @@ impl Service {
         if status.is_success() {
             Ok(answer)
         } else {
-            Err(anyhow!("{}: {}", self.name, problem(&answer)))
+            Err(anyhow!("{}: {}", self.name, problem::in_words(&answer)))
         }
     }
-}
-
-/// An RFC 9457 problem document in words: what is wrong with which field, and what is allowed.
-fn problem(document: &Value) -> String {
-    let parts = [text(&document["title"]), text(&document["detail"])];
-    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    let mut lines = vec![quoted(&parts.join(": "))];
-    for error in document["errors"].as_array().into_iter().flatten() {
-        lines.push(quoted(&format!(
-            "  {}: {}",
-            text(&error["field"]),
-            text(&error["message"])
-        )));
-    }
-    lines.join("\n")
 }
 
 /// Part of a path: names are lower case letters, digits and underscores, so nothing needs escaping.

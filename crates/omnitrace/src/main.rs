@@ -3,6 +3,7 @@
 //! One process has one `service.name`, so `omnitrace up` starts this same executable once for every role.
 
 mod alertmanager;
+mod alerts;
 mod answer;
 mod backend_tls;
 mod cli;
@@ -16,6 +17,7 @@ mod new;
 mod orphan;
 mod outbox;
 mod postgres;
+mod problem;
 mod roles;
 mod rules;
 mod terminal;

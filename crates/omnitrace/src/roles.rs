@@ -6,7 +6,9 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 
 use crate::cli::{Command as Role, ConsoleArgs};
-use crate::{alertmanager, doctor, environment, fault, health, new, outbox, postgres, rules, up};
+use crate::{
+    alertmanager, alerts, doctor, environment, fault, health, new, outbox, postgres, rules, up,
+};
 
 /// Runs a command to its end.
 pub fn run(command: Role) -> Result<ExitCode> {
@@ -16,6 +18,7 @@ pub fn run(command: Role) -> Result<ExitCode> {
         Role::Fault { action } => return fault::run(action),
         Role::Outbox { action } => return outbox::run(action),
         Role::Health(args) => return health::run(&args),
+        Role::Alerts(args) => return alerts::run(*args),
         Role::Rules(args) => return rules::run(&args),
         Role::Doctor(args) => return doctor::run(&args),
         Role::AlertmanagerConfig(args) => alertmanager::run(&args)?,

@@ -184,8 +184,8 @@ impl ResponseError for ApiError {
         if inner.kind.status == 401 {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
         }
-        if inner.kind.status == 408 {
-            // The rest of the body may still come: it is no next request.
+        if matches!(inner.kind.status, 408 | 429) {
+            // The rest of the body may still come: it is no next request. Nor is there one of who asks too much.
             response.force_close();
         }
         if let Some(allow) = &inner.allow {

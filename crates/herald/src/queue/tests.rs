@@ -315,3 +315,25 @@ async fn a_file_that_cannot_be_read_is_given_up_as_late_as_what_does_not_arrive(
     }
     assert!(std::fs::symlink_metadata(&path).is_err(), "it is set aside");
 }
+
+#[test]
+fn on_a_full_disk_the_history_gives_way_to_the_queue() {
+    let root = tempfile::tempdir().unwrap();
+    let queue = open(root.path(), 10);
+    let take = |group, status| queue.take_in(Payload::read(&body(group, status)).unwrap());
+    for status in ["firing", "resolved"] {
+        take("old", status).unwrap();
+    }
+    let groups = || {
+        let (groups, _) = queue
+            .history
+            .list(None, 10, |r| r.payload.group_key.clone());
+        groups
+    };
+    assert_eq!(groups(), ["old"]);
+    crate::spool::tests::refuse();
+    let taken = take("new", "firing");
+    assert!(matches!(taken, Ok(Accepted::New(_))), "{taken:?}");
+    assert_eq!(queue.len("slack"), 3);
+    assert_eq!(groups(), ["new"], "the old one made room");
+}

@@ -15,7 +15,7 @@ use crate::harness::{Capture, Child, omnitrace};
 const SECRET: &str = "correct-horse-battery-staple";
 
 impl Herald {
-    async fn post_as(&self, authorization: &str) -> reqwest::Response {
+    pub async fn post_as(&self, authorization: &str) -> reqwest::Response {
         let mut request = self.client.post(format!("{}/alerts", self.url));
         if !authorization.is_empty() {
             request = request.header("authorization", authorization);

@@ -1,0 +1,255 @@
+//! What people and pages ask of alerts, and say of them: history, acknowledgement, verdict, silences.
+
+use actix_web::http::StatusCode;
+use actix_web::middleware::from_fn;
+use actix_web::{HttpResponse, Resource, web};
+use chrono::Utc;
+use serde::Deserialize;
+use serde_json::json;
+use service::{ApiError, FieldError, Json, ProblemType, Query, problem};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use crate::history::{Record, Unchanged, Verdict};
+use crate::queue::{Queue, no_disk};
+use crate::said::{self, said};
+use crate::server::RECEIVE_TIMEOUT;
+use crate::silences::{Asked, MAX_SILENCES, NoSilence};
+use crate::view;
+
+/// Largest body that is read.
+const BODY_LIMIT: usize = 64 << 10;
+
+const MAX_LISTED: usize = 100;
+
+/// Questions whose answer is read from files at a time. More would hold places that whoever brings an alert needs.
+const AT_ONCE: usize = 4;
+
+static READING: Semaphore = Semaphore::const_new(AT_ONCE);
+
+const CONFLICT: ProblemType = ProblemType::new("conflict", 409, "Not possible as it stands");
+
+const BUSY: ProblemType = ProblemType::new("busy", 429, "Too much at once");
+
+/// All paths.
+pub(crate) fn resources() -> [Resource; 6] {
+    [
+        resource("/api/alerts", "GET").route(web::get().to(list)),
+        resource("/api/alerts/{id}", "GET").route(web::get().to(show)),
+        resource("/api/alerts/{id}/acknowledge", "POST").route(body(web::post().to(acknowledge))),
+        resource("/api/alerts/{id}/verdict", "POST").route(body(web::post().to(judge))),
+        resource("/api/silences", "GET, POST")
+            .route(web::get().to(silences))
+            .route(body(web::post().to(silence))),
+        resource("/api/silences/{id}", "DELETE").route(web::delete().to(expire)),
+    ]
+}
+
+fn resource(path: &str, methods: &'static str) -> Resource {
+    let other =
+        move || async move { Err::<HttpResponse, _>(ApiError::method_not_allowed(methods)) };
+    web::resource(path)
+        .app_data(web::PayloadConfig::new(BODY_LIMIT))
+        .default_service(web::to(other))
+}
+
+fn body(route: actix_web::Route) -> actix_web::Route {
+    route.wrap(from_fn(|request, next| {
+        service::upload::receive(BODY_LIMIT, RECEIVE_TIMEOUT, request, next)
+    }))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Firing,
+    Resolved,
+    #[default]
+    All,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    #[serde(default)]
+    state: State,
+    limit: Option<usize>,
+}
+
+async fn list(queue: web::Data<Queue>, wanted: Query<Wanted>) -> Result<HttpResponse, ApiError> {
+    let over = match wanted.0.state {
+        State::Firing => Some(false),
+        State::Resolved => Some(true),
+        State::All => None,
+    };
+    let limit = wanted.0.limit.unwrap_or(50);
+    if !(1..=MAX_LISTED).contains(&limit) {
+        let allowed = format!("allowed: 1 to {MAX_LISTED}");
+        return Err(ApiError::invalid(vec![FieldError::new("limit", allowed)]));
+    }
+    let listed = read(move || {
+        let (alerts, more) = queue.history.list(over, limit, view::summary);
+        json!({"alerts": alerts, "more": more})
+    });
+    Ok(HttpResponse::Ok().json(listed.await?))
+}
+
+async fn show(queue: web::Data<Queue>, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    let id = parsed(&id)?;
+    let shown = read(move || queue.history.get(id, view::whole));
+    let shown = shown.await?.ok_or_else(unknown)?;
+    Ok(HttpResponse::Ok().json(shown))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Acknowledgement {
+    by: String,
+    #[serde(default)]
+    note: String,
+}
+
+async fn acknowledge(
+    queue: web::Data<Queue>,
+    id: web::Path<String>,
+    asked: Json<Acknowledgement>,
+) -> Result<HttpResponse, ApiError> {
+    let mut errors = Vec::new();
+    let by = said("by", &asked.0.by, said::NAME, &mut errors);
+    let note = said("note", &asked.0.note, said::OPTIONAL_NOTE, &mut errors);
+    valid(errors)?;
+    edited(queue, &id, move |record| {
+        if record.resolved.is_some() {
+            return Err("the alert is over".to_owned());
+        }
+        match record.acknowledged_by().filter(|before| before.by != by) {
+            Some(before) => Err(format!(
+                "{} has acknowledged it at {}",
+                before.by, before.at
+            )),
+            None => {
+                record.acknowledge(by, note);
+                Ok(())
+            }
+        }
+    })
+    .await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Judgement {
+    true_alarm: bool,
+    by: String,
+}
+
+async fn judge(
+    queue: web::Data<Queue>,
+    id: web::Path<String>,
+    asked: Json<Judgement>,
+) -> Result<HttpResponse, ApiError> {
+    let mut errors = Vec::new();
+    let by = said("by", &asked.0.by, said::NAME, &mut errors);
+    valid(errors)?;
+    edited(queue, &id, move |record| {
+        record.verdict = Some(Verdict {
+            true_alarm: asked.0.true_alarm,
+            by,
+            at: Utc::now(),
+        });
+        Ok(())
+    })
+    .await
+}
+
+/// Changes an alert, and answers with all that is known of it then.
+async fn edited(
+    queue: web::Data<Queue>,
+    id: &str,
+    edit: impl FnOnce(&mut Record) -> Result<(), String> + Send + 'static,
+) -> Result<HttpResponse, ApiError> {
+    let id = parsed(id)?;
+    match beside(move || queue.history.edit(id, edit)).await? {
+        Ok(record) => Ok(HttpResponse::Ok().json(view::whole(&record))),
+        Err(Unchanged::Unknown) => Err(unknown()),
+        Err(Unchanged::Refused(why)) => Err(ApiError::new(CONFLICT, why)),
+        Err(Unchanged::Disk(why)) => Err(ApiError::new(problem::UNAVAILABLE, no_disk(&why))),
+    }
+}
+
+async fn silences(queue: web::Data<Queue>) -> HttpResponse {
+    HttpResponse::Ok().json(json!({"silences": queue.silences.list()}))
+}
+
+async fn silence(queue: web::Data<Queue>, asked: Json<Asked>) -> Result<HttpResponse, ApiError> {
+    match beside(move || queue.silences.add(asked.0)).await? {
+        Ok(silence) => Ok(HttpResponse::build(StatusCode::CREATED).json(silence)),
+        Err(NoSilence::Invalid(errors)) => Err(ApiError::invalid(errors)),
+        Err(NoSilence::TooMany) => {
+            let detail =
+                format!("there are {MAX_SILENCES} silences, as many as may be: expire one");
+            Err(ApiError::new(CONFLICT, detail))
+        }
+        Err(NoSilence::Disk(error)) => Err(ApiError::new(
+            problem::UNAVAILABLE,
+            no_disk(&error.to_string()),
+        )),
+    }
+}
+
+async fn expire(queue: web::Data<Queue>, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    let id = parsed(&id)?;
+    match beside(move || queue.silences.expire(id)).await? {
+        Ok(true) => Ok(HttpResponse::NoContent().finish()),
+        Ok(false) => Err(ApiError::new(
+            problem::NOT_FOUND,
+            "no silence has this id; GET /api/silences lists them",
+        )),
+        Err(error) => Err(ApiError::new(
+            problem::UNAVAILABLE,
+            no_disk(&error.to_string()),
+        )),
+    }
+}
+
+fn parsed(id: &str) -> Result<Uuid, ApiError> {
+    id.parse().map_err(|_| unknown())
+}
+
+fn unknown() -> ApiError {
+    ApiError::new(
+        problem::NOT_FOUND,
+        "no such id; GET /api/alerts and GET /api/silences list them",
+    )
+}
+
+fn valid(errors: Vec<FieldError>) -> Result<(), ApiError> {
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(ApiError::invalid(errors)),
+    }
+}
+
+/// On a thread that may wait for the disk.
+async fn beside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    web::block(work).await.map_err(ApiError::internal)
+}
+
+/// The same, unless many do it already.
+async fn read<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+    let busy = |_| {
+        ApiError::new(
+            BUSY,
+            "herald answers as many such questions as it may; ask again",
+        )
+    };
+    let one = READING.try_acquire().map_err(busy)?;
+    beside(move || {
+        // To the end, also when nobody waits for the answer.
+        let _one = one;
+        work()
+    })
+    .await
+}

@@ -1,0 +1,343 @@
+//! What became of alerts: one file per episode, the newest thousand. It observes; whatever happens to it, alerts are delivered.
+//!
+//! All of it reads and writes files: to be called beside the runtime.
+
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+use uuid::Uuid;
+
+pub(crate) use self::record::{Record, Silenced, Told, Verdict};
+use crate::folder::Folder;
+use crate::payload::Status;
+use crate::queue::Stored;
+use crate::spool::Spool;
+use crate::stats::{self, HistoryFile};
+
+/// More episodes are forgotten, the oldest that is over first, …
+const MAX_RECORDS: usize = 1000;
+
+/// … and so are more bytes of files.
+const MAX_BYTES: usize = 64 << 20;
+
+/// What could not be read is kept to be looked at; of more the oldest go.
+const MAX_UNREADABLE: usize = 100;
+
+/// An episode, in memory: what a delivery asks for.
+#[derive(Debug)]
+struct Known {
+    id: Uuid,
+    last: Uuid,
+    /// Digest of the group's key.
+    group: u64,
+    over: bool,
+    size: usize,
+    told: Vec<(String, Told)>,
+    silenced: bool,
+}
+
+/// All episodes, oldest first.
+#[derive(Debug)]
+pub(crate) struct History {
+    alerts: Folder,
+    unreadable: Folder,
+    /// With a secret of this process: nobody can send two groups that it takes for one.
+    hasher: RandomState,
+    /// Locked while a file is changed.
+    known: Mutex<Vec<Known>>,
+    /// Locked while a file is shown.
+    reading: Mutex<()>,
+    /// What the folders lead through.
+    _spool: Arc<Spool>,
+}
+
+/// Why an episode is not changed.
+#[derive(Debug)]
+pub(crate) enum Unchanged<E> {
+    /// There is none.
+    Unknown,
+    /// It may not be.
+    Refused(E),
+    /// The disk does not take it, or does not give it.
+    Disk(String),
+}
+
+impl History {
+    /// With everything that an earlier process left. What cannot be read is set aside, named in the log, and stops nothing.
+    pub(crate) fn open(spool: Arc<Spool>) -> Self {
+        let history = Self {
+            alerts: spool.folder("history", "alerts"),
+            unreadable: spool.folder("history", "unreadable"),
+            hasher: RandomState::new(),
+            known: Mutex::default(),
+            reading: Mutex::default(),
+            _spool: spool,
+        };
+        history.attempt(HistoryFile::Read, |known| {
+            history.alerts.clean()?;
+            for id in history.alerts.list()?.keys {
+                match history.parse(id) {
+                    Ok((record, size)) => known.push(history.known(&record, size)),
+                    Err(why) => history.set_aside(id, &why),
+                }
+            }
+            history.bound(known, None);
+            Ok(())
+        });
+        history
+    }
+
+    /// Herald has taken a notification.
+    pub(crate) fn took(&self, stored: &Stored) {
+        let Ok(key) = stored.key.parse::<Uuid>() else {
+            return;
+        };
+        let group = self.hasher.hash_one(&stored.payload.group_key);
+        if !self
+            .lock()
+            .iter()
+            .any(|k| k.group == group && k.last >= key)
+        {
+            self.change(stored, |_| ());
+        }
+    }
+
+    /// A notification is held back.
+    pub(crate) fn silenced(&self, stored: &Stored, silence: &Silenced) {
+        self.change(stored, |record| record.silenced = Some(silence.clone()));
+    }
+
+    /// A target has got a notification.
+    pub(crate) fn delivered(&self, target: &str, stored: &Stored, evidence: Option<Value>) {
+        self.change(stored, |record| {
+            record.deliver(target, &stored.payload, evidence);
+        });
+    }
+
+    /// What a target was told of the episode that a notification belongs to; nothing, if none is known.
+    pub(crate) fn told(&self, target: &str, stored: &Stored) -> Told {
+        let known = self.lock();
+        let episode = self.episode(&known, stored).map(|at| &known[at]);
+        let Some(episode) = episode else {
+            return Told::default();
+        };
+        let told = episode.told.iter().find(|(name, _)| name == target);
+        told.map_or_else(
+            || Told::silenced(episode.silenced),
+            |(_, told)| told.clone(),
+        )
+    }
+
+    /// Of those that are over, or fire, or all: the newest, as `view` shows them, and how many more there are. One file of all
+    /// that are asked for at the same time is in memory.
+    pub(crate) fn list<T>(
+        &self,
+        over: Option<bool>,
+        limit: usize,
+        view: impl Fn(&Record) -> T,
+    ) -> (Vec<T>, usize) {
+        let chosen: Vec<Uuid> = {
+            let known = self.lock();
+            let chosen = known.iter().rev();
+            let chosen = chosen.filter(|known| over.is_none_or(|over| over == known.over));
+            chosen.map(|known| known.id).collect()
+        };
+        let listed = chosen.iter().take(limit);
+        // It may have changed or gone meanwhile.
+        let shown = listed.filter_map(|id| self.show(*id, &view)).collect();
+        (shown, chosen.len().saturating_sub(limit))
+    }
+
+    /// One of them, if it is known.
+    pub(crate) fn get<T>(&self, id: Uuid, view: impl Fn(&Record) -> T) -> Option<T> {
+        let known = self.lock().iter().any(|known| known.id == id);
+        known.then(|| self.show(id, view))?
+    }
+
+    fn show<T>(&self, id: Uuid, view: impl Fn(&Record) -> T) -> Option<T> {
+        let _one = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let (record, _) = self.parse(id).ok()?;
+        Some(view(&record))
+    }
+
+    /// Changes one, if `edit` agrees.
+    pub(crate) fn edit<E>(
+        &self,
+        id: Uuid,
+        edit: impl FnOnce(&mut Record) -> Result<(), E>,
+    ) -> Result<Record, Unchanged<E>> {
+        let mut known = self.lock();
+        if !known.iter().any(|known| known.id == id) {
+            return Err(Unchanged::Unknown);
+        }
+        let disk = |error: io::Error| Unchanged::Disk(error.to_string());
+        let (mut record, _) = self.parse(id).map_err(disk)?;
+        edit(&mut record).map_err(Unchanged::Refused)?;
+        self.write(&mut known, &record)
+            .inspect_err(|_| HistoryFile::Write.failed())
+            .map_err(disk)?;
+        Ok(record)
+    }
+
+    /// Forgets episodes that are over, the oldest first, until their files took so many bytes: the queue needs the room.
+    /// Whether there were any.
+    pub(crate) fn make_room(&self, bytes: usize) -> bool {
+        let mut freed = 0;
+        self.attempt(HistoryFile::Remove, |known| {
+            while let Some(at) = known.iter().position(|known| known.over) {
+                freed += known[at].size;
+                self.forget(known, at);
+                if freed >= bytes {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        freed > 0
+    }
+
+    fn change(&self, stored: &Stored, edit: impl FnOnce(&mut Record)) {
+        let Ok(key) = stored.key.parse::<Uuid>() else {
+            return;
+        };
+        self.attempt(HistoryFile::Write, |known| {
+            let before = self.before(known, stored)?;
+            let mut record = before.unwrap_or_else(|| Record::new(key, stored));
+            record.take(key, stored);
+            edit(&mut record);
+            self.write(known, &record)?;
+            self.bound(known, Some(record.id));
+            Ok(())
+        });
+    }
+
+    /// The episode that a notification belongs to. What cannot be read now may be read another time; what is none is out of the
+    /// way after this.
+    fn before(&self, known: &mut Vec<Known>, stored: &Stored) -> io::Result<Option<Record>> {
+        let Some(at) = self.episode(known, stored) else {
+            return Ok(None);
+        };
+        let id = known[at].id;
+        match self.parse(id) {
+            Ok((record, _)) => Ok(Some(record)),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                self.set_aside(id, &error);
+                known.remove(at);
+                Ok(None)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                known.remove(at);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where the episode is that a notification belongs to, in the order of keys: what fires after an end is a new one.
+    fn episode(&self, known: &[Known], stored: &Stored) -> Option<usize> {
+        let key: Uuid = stored.key.parse().ok()?;
+        let group = self.hasher.hash_one(&stored.payload.group_key);
+        let at = known
+            .iter()
+            .rposition(|known| known.group == group && known.id <= key)?;
+        let fires_again =
+            known[at].over && known[at].last < key && stored.payload.status == Status::Firing;
+        (!fires_again).then_some(at)
+    }
+
+    fn known(&self, record: &Record, size: usize) -> Known {
+        let targets = record.delivered.keys();
+        Known {
+            id: record.id,
+            last: record.last,
+            group: self.hasher.hash_one(&record.payload.group_key),
+            over: record.resolved.is_some(),
+            size,
+            told: targets
+                .map(|target| (target.clone(), record.told(target)))
+                .collect(),
+            silenced: record.silenced.is_some(),
+        }
+    }
+
+    fn write(&self, known: &mut Vec<Known>, record: &Record) -> io::Result<()> {
+        let content = serde_json::to_vec(record)?;
+        self.alerts.store(record.id, &content)?;
+        let entry = self.known(record, content.len());
+        match known.binary_search_by_key(&record.id, |known| known.id) {
+            Ok(at) => known[at] = entry,
+            Err(at) => known.insert(at, entry),
+        }
+        Ok(())
+    }
+
+    /// What is no record is `InvalidData`.
+    fn parse(&self, id: Uuid) -> io::Result<(Record, usize)> {
+        let content = self.alerts.read(id)?;
+        let wrong = |why| io::Error::new(io::ErrorKind::InvalidData, why);
+        Ok((Record::parse(id, &content).map_err(wrong)?, content.len()))
+    }
+
+    fn set_aside(&self, id: Uuid, why: &io::Error) {
+        HistoryFile::Read.failed();
+        // It may quote what is in the file.
+        let why = crate::text::one_line(&why.to_string());
+        let file = format!("history/alerts/{id}.json");
+        tracing::error!(
+            file,
+            why,
+            "what is known of an alert cannot be read: it is set aside in history/unreadable/"
+        );
+        let aside = self.alerts.hand_over(id, &self.unreadable);
+        let aside = aside.and_then(|()| self.unreadable.keep_newest(MAX_UNREADABLE));
+        if let Err(error) = aside {
+            tracing::error!(file, %error, "it cannot be set aside either: it is left alone");
+        }
+    }
+
+    /// Forgets what is too much, but not what was written just now.
+    fn bound(&self, known: &mut Vec<Known>, newest: Option<Uuid>) {
+        let bytes = |known: &[Known]| known.iter().map(|known| known.size).sum::<usize>();
+        while known.len() > MAX_RECORDS || bytes(known) > MAX_BYTES {
+            let others = |k: &Known| Some(k.id) != newest;
+            let over = known.iter().position(|known| known.over && others(known));
+            let Some(at) = over.or_else(|| known.iter().position(others)) else {
+                break;
+            };
+            self.forget(known, at);
+        }
+        let firing = known.iter().filter(|known| !known.over).count();
+        stats::history(firing, known.len() - firing, bytes(known));
+    }
+
+    fn forget(&self, known: &mut Vec<Known>, at: usize) {
+        let id = known.remove(at).id;
+        stats::history_dropped();
+        if let Err(error) = self.alerts.remove(id) {
+            HistoryFile::Remove.failed();
+            tracing::error!(%id, %error, "what is known of an old alert cannot be removed");
+        }
+    }
+
+    /// Does it, or counts and logs why not. A panic, too, is nobody else's affair.
+    fn attempt(&self, what: HistoryFile, work: impl FnOnce(&mut Vec<Known>) -> io::Result<()>) {
+        let mut known = self.lock();
+        let done = catch_unwind(AssertUnwindSafe(|| work(&mut known)));
+        let done = done.unwrap_or_else(|_| Err(io::Error::other("it panicked")));
+        if let Err(error) = done {
+            what.failed();
+            tracing::error!(%error, "the history of alerts is not up to date; alerts are delivered all the same");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,246 @@
+//! What is remembered of an episode: a group of alerts from the notification that it fires to the one that it is over.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::payload::{self, Payload, Status};
+use crate::queue::Stored;
+
+/// Of the file's format. What has another one is not read.
+const SCHEMA: u32 = 1;
+
+/// What is kept of a notification, in bytes: a thousand of them must fit on a small disk, and a few dozen into answers.
+const MAX_PAYLOAD: usize = 64 << 10;
+
+/// An episode, as it is kept on disk.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Record {
+    schema: u32,
+    /// Key of the episode's first notification, and the file's name.
+    #[serde(skip_deserializing)]
+    pub(crate) id: Uuid,
+    /// Key of the last one.
+    pub(crate) last: Uuid,
+    /// When herald took the first one.
+    pub(crate) accepted: DateTime<Utc>,
+    /// When herald took the last one.
+    pub(crate) updated: DateTime<Utc>,
+    /// When herald took the one that says it is over.
+    pub(crate) resolved: Option<DateTime<Utc>>,
+    /// How many there were.
+    pub(crate) notifications: u64,
+    /// The last one; cut, if it is large.
+    pub(crate) payload: Payload,
+    /// All alerts that fire in it.
+    pub(crate) firing: Alerts,
+    pub(crate) delivered: BTreeMap<String, Delivered>,
+    pub(crate) silenced: Option<Silenced>,
+    pub(crate) acknowledged: Option<Acknowledged>,
+    pub(crate) verdict: Option<Verdict>,
+    /// As it was delivered last.
+    pub(crate) evidence: Option<Value>,
+}
+
+/// Which alerts: the group has grown when there is one more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Alerts {
+    /// Digests of labels and start. Another build of herald may find others: then a repeat is told once more.
+    digests: Vec<u64>,
+    /// Those that Alertmanager or herald left out.
+    left_out: u64,
+}
+
+/// A target has got it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Delivered {
+    pub(crate) first: DateTime<Utc>,
+    pub(crate) last: DateTime<Utc>,
+    /// What fired in the last one that it got.
+    alerts: Alerts,
+}
+
+/// It was held back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Silenced {
+    /// The silence.
+    pub(crate) id: Uuid,
+    pub(crate) by: String,
+    pub(crate) comment: String,
+    pub(crate) until: DateTime<Utc>,
+}
+
+/// Somebody knows, so that nobody needs to be told again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Acknowledged {
+    pub(crate) by: String,
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) note: String,
+    alerts: Alerts,
+}
+
+/// Whether the alert was right.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Verdict {
+    pub(crate) true_alarm: bool,
+    pub(crate) by: String,
+    pub(crate) at: DateTime<Utc>,
+}
+
+/// What decides whether a notification is told to a target.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Told {
+    delivered: Option<Alerts>,
+    acknowledged: Option<Alerts>,
+    silenced: bool,
+}
+
+impl Alerts {
+    pub(crate) fn of(payload: &Payload) -> Self {
+        let firing = payload.alerts.iter();
+        let firing = firing.filter(|alert| alert.status == Status::Firing);
+        let digest = |alert: &payload::Alert| {
+            let mut hasher = DefaultHasher::new();
+            (&alert.labels, alert.starts_at).hash(&mut hasher);
+            hasher.finish()
+        };
+        Self {
+            digests: firing.map(digest).collect(),
+            left_out: payload.truncated_alerts,
+        }
+    }
+
+    fn cover(&self, others: &Self) -> bool {
+        let known = |digest| self.digests.contains(digest);
+        others.left_out <= self.left_out && others.digests.iter().all(known)
+    }
+}
+
+impl Told {
+    /// Of a target that has got nothing.
+    pub(crate) fn silenced(silenced: bool) -> Self {
+        Self {
+            silenced,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the target has got anything of the episode.
+    pub(crate) fn is_delivered(&self) -> bool {
+        self.delivered.is_some()
+    }
+
+    /// Whether all that it has not got was held back.
+    pub(crate) fn is_only_silenced(&self) -> bool {
+        self.silenced && self.delivered.is_none()
+    }
+
+    /// Whether all that fires is known to who acknowledged it, and was told.
+    pub(crate) fn is_acknowledged(&self, payload: &Payload) -> bool {
+        let alerts = Alerts::of(payload);
+        let covered = |known: &Option<Alerts>| known.as_ref().is_some_and(|k| k.cover(&alerts));
+        covered(&self.acknowledged) && covered(&self.delivered)
+    }
+}
+
+impl Record {
+    pub(crate) fn new(key: Uuid, stored: &Stored) -> Self {
+        Self {
+            schema: SCHEMA,
+            id: key,
+            last: Uuid::nil(),
+            accepted: stored.accepted,
+            updated: stored.accepted,
+            resolved: None,
+            notifications: 0,
+            payload: stored.payload.clone(),
+            firing: Alerts::default(),
+            delivered: BTreeMap::new(),
+            silenced: None,
+            acknowledged: None,
+            verdict: None,
+            evidence: None,
+        }
+    }
+
+    /// Nothing may come from a file that would have been refused at the door.
+    pub(crate) fn parse(id: Uuid, content: &[u8]) -> Result<Self, String> {
+        let mut record: Self =
+            serde_json::from_slice(content).map_err(|error| error.to_string())?;
+        if record.schema != SCHEMA {
+            return Err(format!("schema: {}; allowed: {SCHEMA}", record.schema));
+        }
+        if let Some(error) = record.payload.errors().first() {
+            return Err(format!("payload.{}: {}", error.field, error.message));
+        }
+        if ![record.accepted, record.updated]
+            .iter()
+            .all(payload::is_date)
+        {
+            return Err(format!("accepted, updated: {}", payload::DATES));
+        }
+        record.payload.bound();
+        record.id = id;
+        Ok(record)
+    }
+
+    /// A notification of the episode, unless it is known.
+    pub(crate) fn take(&mut self, key: Uuid, stored: &Stored) {
+        if key <= self.last {
+            return;
+        }
+        self.last = key;
+        self.updated = stored.accepted;
+        self.notifications += 1;
+        self.firing = Alerts::of(&stored.payload);
+        self.payload = stored.payload.clone();
+        self.payload.shrink(MAX_PAYLOAD);
+        if stored.payload.status == Status::Resolved {
+            self.resolved.get_or_insert(stored.accepted);
+        }
+    }
+
+    /// A target has got a notification of the episode, with this evidence.
+    pub(crate) fn deliver(&mut self, target: &str, payload: &Payload, evidence: Option<Value>) {
+        let now = Utc::now();
+        let alerts = Alerts::of(payload);
+        let first = self.delivered.get(target).map_or(now, |told| told.first);
+        let delivered = Delivered {
+            first,
+            last: now,
+            alerts,
+        };
+        self.delivered.insert(target.to_owned(), delivered);
+        if evidence.is_some() {
+            self.evidence = evidence;
+        }
+    }
+
+    /// Acknowledges all that fires now. What comes later is not covered.
+    pub(crate) fn acknowledge(&mut self, by: String, note: String) {
+        self.acknowledged = Some(Acknowledged {
+            by,
+            at: Utc::now(),
+            note,
+            alerts: self.firing.clone(),
+        });
+    }
+
+    /// Who has acknowledged all that fires now.
+    pub(crate) fn acknowledged_by(&self) -> Option<&Acknowledged> {
+        let acknowledged = self.acknowledged.as_ref();
+        acknowledged.filter(|acknowledged| acknowledged.alerts.cover(&self.firing))
+    }
+
+    pub(crate) fn told(&self, target: &str) -> Told {
+        Told {
+            delivered: self.delivered.get(target).map(|told| told.alerts.clone()),
+            acknowledged: self.acknowledged.as_ref().map(|known| known.alerts.clone()),
+            silenced: self.silenced.is_some(),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+use serde_json::json;
+
+use super::*;
+use crate::payload::Payload;
+use crate::payload::tests::example;
+
+fn key(number: u128) -> Uuid {
+    Uuid::from_u128((7 << 76) + (1 << 63) + number)
+}
+
+fn stored(number: u128, status: &str) -> Stored {
+    let mut payload = example();
+    payload["status"] = status.into();
+    payload["alerts"][0]["status"] = status.into();
+    Stored {
+        key: key(number).to_string(),
+        accepted: chrono::Utc::now(),
+        payload: Payload::read(payload.to_string().as_bytes()).unwrap(),
+    }
+}
+
+struct Case {
+    root: tempfile::TempDir,
+    history: History,
+}
+
+impl Case {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let spool = Arc::new(Spool::open(root.path(), &["slack"]).unwrap());
+        let history = History::open(spool);
+        Self { root, history }
+    }
+
+    /// As the next process finds it.
+    fn again(self) -> Self {
+        let Self { root, history } = self;
+        drop(history);
+        let spool = Arc::new(Spool::open(root.path(), &["slack"]).unwrap());
+        let history = History::open(spool);
+        Self { root, history }
+    }
+
+    fn ids(&self) -> Vec<Uuid> {
+        self.history.list(None, 100, |record| record.id).0
+    }
+
+    fn files(&self) -> usize {
+        self.history.alerts.list().unwrap().keys.len()
+    }
+}
+
+#[test]
+fn what_a_target_got_late_is_told_of_the_episode_it_belongs_to() {
+    let mut case = Case::new();
+    let all = ["firing", "resolved", "firing", "resolved"];
+    let all: Vec<Stored> = (1..)
+        .zip(all)
+        .map(|(n, status)| stored(n, status))
+        .collect();
+    all.iter().for_each(|stored| case.history.took(stored));
+    assert_eq!(case.ids(), [key(3), key(1)]);
+    // The target was away.
+    for told in [false, true] {
+        for (first, last) in [(0, 1), (2, 3)] {
+            let is_delivered = |n: usize| case.history.told("slack", &all[n]).is_delivered();
+            assert_eq!((is_delivered(first), is_delivered(last)), (told, told));
+            case.history.delivered("slack", &all[first], None);
+        }
+        case = case.again();
+    }
+    let (counts, _) = case
+        .history
+        .list(Some(true), 100, |record| record.notifications);
+    assert_eq!(counts, [2, 2], "none is counted twice");
+}
+
+#[test]
+fn what_is_delivered_is_in_the_history_though_its_acceptance_was_not_written() {
+    let case = Case::new();
+    case.history
+        .delivered("slack", &stored(1, "firing"), Some(json!({"traces": []})));
+    let case = case.again();
+    let evidence = case.history.get(key(1), |record| record.evidence.clone());
+    assert_eq!(evidence, Some(Some(json!({"traces": []}))));
+    assert!(
+        case.history
+            .told("slack", &stored(2, "resolved"))
+            .is_delivered()
+    );
+    assert!(
+        !case
+            .history
+            .told("webhook", &stored(2, "resolved"))
+            .is_delivered()
+    );
+}
+
+#[test]
+fn a_file_that_was_damaged_meanwhile_is_set_aside_and_the_alert_begins_anew() {
+    let case = Case::new();
+    case.history.took(&stored(1, "firing"));
+    std::fs::write(case.history.alerts.path(key(1)), "{").unwrap();
+    case.history.took(&stored(2, "firing"));
+    assert_eq!(case.ids(), [key(2)]);
+    assert_eq!(case.history.unreadable.list().unwrap().keys, [key(1)]);
+}
+
+#[test]
+fn what_is_over_makes_room_for_the_queue_and_what_fires_stays() {
+    let case = Case::new();
+    for (number, status) in [(1, "firing"), (2, "resolved"), (3, "firing")] {
+        case.history.took(&stored(number, status));
+    }
+    assert!(case.history.make_room(1));
+    assert_eq!((case.ids(), case.files()), (vec![key(3)], 1));
+    assert!(!case.history.make_room(1), "nothing more");
+}
+
+#[test]
+fn a_large_notification_is_kept_small_and_still_told_apart() {
+    let case = Case::new();
+    let mut large = stored(1, "firing");
+    let mut payload = example();
+    for index in 0..60 {
+        for place in ["labels", "annotations"] {
+            payload["alerts"][0][place][format!("a{index}")] = "\u{1}".repeat(2000).into();
+        }
+        payload["commonLabels"][format!("a{index}")] = "\u{1}".repeat(2000).into();
+    }
+    large.payload = Payload::read(payload.to_string().as_bytes()).unwrap();
+    case.history.took(&large);
+    let size = case.history.alerts.read(key(1)).unwrap().len();
+    assert!(size < 128 << 10, "{size}");
+    let acknowledged = case.history.edit(key(1), |record| {
+        record.acknowledge("ada".to_owned(), String::new());
+        Ok::<_, ()>(())
+    });
+    assert!(acknowledged.is_ok());
+    case.history.delivered("slack", &large, None);
+    let told = case.history.told("slack", &large);
+    assert!(told.is_acknowledged(&large.payload));
+    large.payload.truncated_alerts += 1;
+    assert!(!told.is_acknowledged(&large.payload), "it has grown");
+}
+
+#[test]
+fn a_panic_while_it_is_written_is_nobody_elses() {
+    let case = Case::new();
+    case.history
+        .change(&stored(1, "firing"), |_| panic!("it happens"));
+    case.history.took(&stored(1, "firing"));
+    assert_eq!(case.ids(), [key(1)]);
+    drop(case.root);
+}

@@ -1,0 +1,108 @@
+//! Whether a target is told at all: silences and acknowledgements. What is in doubt is told.
+
+use std::sync::Arc;
+
+use tokio::task::spawn_blocking;
+use uuid::Uuid;
+
+use super::Queue;
+use crate::evidence::Evidence;
+use crate::index::Work;
+use crate::payload::Status;
+use crate::stats::Ended;
+use crate::stored::Stored;
+
+/// What to do with a notification.
+enum Decision {
+    Tell,
+    /// A silence holds it back.
+    Hold,
+    /// Never; in words why.
+    Drop(&'static str),
+}
+
+impl Queue {
+    /// Whether a target is not told now; that is settled here. What it was not told before of this group is out of date.
+    pub(crate) async fn withholds(
+        self: &Arc<Self>,
+        target: &'static str,
+        work: Work,
+        stored: &Arc<Stored>,
+    ) -> bool {
+        self.supersede(target, work.key).await;
+        let seen = self.index().releases();
+        let (queue, judged) = (self.clone(), stored.clone());
+        let decision = spawn_blocking(move || queue.decide(target, &judged)).await;
+        match decision.unwrap_or(Decision::Tell) {
+            Decision::Tell => false,
+            Decision::Hold => self.hold(target, work.key, seen),
+            Decision::Drop(why) => {
+                tracing::info!(key = stored.key, to = target, why, "not delivered");
+                self.end(target, work.key, Ended::Suppressed).await;
+                true
+            }
+        }
+    }
+
+    /// Remembers that a target has been told. On disk when this returns, so that it is known whatever happens next.
+    pub(crate) async fn told(
+        self: &Arc<Self>,
+        target: &'static str,
+        stored: &Arc<Stored>,
+        evidence: Arc<Evidence>,
+    ) {
+        let (queue, stored) = (self.clone(), stored.clone());
+        let remember = move || {
+            let fires = stored.payload.status == Status::Firing;
+            let evidence = fires.then(|| serde_json::to_value(&*evidence).unwrap_or_default());
+            queue.history.delivered(target, &stored, evidence);
+        };
+        spawn_blocking(remember).await.ok();
+    }
+
+    /// Silences have changed.
+    pub(crate) fn release(&self) {
+        self.index().release();
+        self.changed.notify_waiters();
+    }
+
+    fn decide(&self, target: &'static str, stored: &Stored) -> Decision {
+        let (payload, told) = (&stored.payload, self.history.told(target, stored));
+        if payload.status == Status::Resolved {
+            return match told.is_only_silenced() {
+                true => Decision::Drop("it is over, and was silenced from its beginning"),
+                false => Decision::Tell,
+            };
+        }
+        let ends = |status: &Status| *status == Status::Resolved;
+        let tells_of_an_end = payload.alerts.iter().any(|alert| ends(&alert.status));
+        if tells_of_an_end && told.is_delivered() {
+            return Decision::Tell;
+        }
+        if let Some(silence) = self.silences.covering(payload) {
+            self.history.silenced(stored, &silence);
+            return Decision::Hold;
+        }
+        match told.is_acknowledged(payload) {
+            true => Decision::Drop("it repeats what was acknowledged"),
+            false => Decision::Tell,
+        }
+    }
+
+    fn hold(&self, target: &'static str, key: Uuid, seen: u64) -> bool {
+        let held = self.index().hold(target, key, seen, self.limit);
+        if !held {
+            tracing::warn!(%key, to = target, "as many notifications are silenced as HERALD_QUEUE_LIMIT allows: this one is delivered");
+        }
+        self.report();
+        self.changed.notify_waiters();
+        held
+    }
+
+    async fn supersede(self: &Arc<Self>, target: &'static str, key: Uuid) {
+        let before = self.index().supersede(target, key);
+        for key in before {
+            self.end(target, key, Ended::Suppressed).await;
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Silences: for whom nothing is to be told for a while. On disk for good before they hold anything back.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use service::FieldError;
+use uuid::Uuid;
+
+use crate::folder::Folder;
+use crate::history::Silenced;
+use crate::matcher::{self, Matcher};
+use crate::payload::Payload;
+use crate::said::{self, said};
+use crate::spool::Spool;
+use crate::stats::{self, HistoryFile};
+
+/// More at a time are nobody's plan.
+pub(crate) const MAX_SILENCES: usize = 100;
+
+const MAX_MATCHERS: usize = 8;
+
+/// Of the files' format. What has another one is not read.
+const SCHEMA: u32 = 1;
+
+/// From now to the end of a silence, in days.
+const MAX_DAYS: i64 = 30;
+
+/// What somebody asks for.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Asked {
+    matchers: Vec<matcher::Text>,
+    starts_at: Option<DateTime<Utc>>,
+    ends_at: DateTime<Utc>,
+    by: String,
+    comment: String,
+}
+
+/// As it is kept and shown.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Shown {
+    pub(crate) id: Uuid,
+    pub(crate) matchers: Vec<matcher::Text>,
+    pub(crate) starts_at: DateTime<Utc>,
+    pub(crate) ends_at: DateTime<Utc>,
+    pub(crate) by: String,
+    pub(crate) comment: String,
+}
+
+/// What a file holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    schema: u32,
+    #[serde(flatten)]
+    silence: Shown,
+}
+
+#[derive(Debug, Clone)]
+struct Silence {
+    shown: Shown,
+    matchers: Vec<Matcher>,
+}
+
+/// Why there is no new silence.
+#[derive(Debug)]
+pub(crate) enum NoSilence {
+    Invalid(Vec<FieldError>),
+    /// There are as many as may be.
+    TooMany,
+    Disk(io::Error),
+}
+
+/// All that have not ended.
+#[derive(Debug)]
+pub(crate) struct Silences {
+    folder: Folder,
+    all: Mutex<Vec<Silence>>,
+    /// Those that were active at the last look.
+    active: Mutex<Vec<Uuid>>,
+    /// What the folder leads through.
+    _spool: Arc<Spool>,
+}
+
+impl Silences {
+    /// With what an earlier process left. What cannot be read holds nothing back.
+    pub(crate) fn open(spool: Arc<Spool>) -> Self {
+        let folder = spool.folder("history", "silences");
+        let unreadable = spool.folder("history", "unreadable");
+        let keys = folder.clean().and_then(|()| folder.list());
+        let keys = keys.inspect_err(|error| failed(HistoryFile::Read, error));
+        let mut all = Vec::new();
+        for key in keys.map(|listing| listing.keys).unwrap_or_default() {
+            match read(&folder, key) {
+                Ok(silence) => all.push(silence),
+                Err(error) => {
+                    failed(HistoryFile::Read, &error);
+                    folder.hand_over(key, &unreadable).ok();
+                }
+            }
+        }
+        Self {
+            folder,
+            all: Mutex::new(all),
+            active: Mutex::default(),
+            _spool: spool,
+        }
+    }
+
+    /// On disk when this returns.
+    pub(crate) fn add(&self, asked: Asked) -> Result<Shown, NoSilence> {
+        let silence = Silence::new(asked, Utc::now()).map_err(NoSilence::Invalid)?;
+        let mut all = self.all();
+        if all.len() >= MAX_SILENCES {
+            return Err(NoSilence::TooMany);
+        }
+        let kept = Kept {
+            schema: SCHEMA,
+            silence: silence.shown.clone(),
+        };
+        let content = serde_json::to_vec(&kept).map_err(io::Error::from);
+        content
+            .and_then(|content| self.folder.store(silence.shown.id, &content))
+            .inspect_err(|_| HistoryFile::Write.failed())
+            .map_err(NoSilence::Disk)?;
+        all.push(silence);
+        Ok(kept.silence)
+    }
+
+    /// Ends one; `false` if there is none.
+    pub(crate) fn expire(&self, id: Uuid) -> io::Result<bool> {
+        let mut all = self.all();
+        let Some(at) = all.iter().position(|silence| silence.shown.id == id) else {
+            return Ok(false);
+        };
+        let removed = self.folder.remove(id);
+        removed.inspect_err(|_| HistoryFile::Remove.failed())?;
+        all.remove(at);
+        Ok(true)
+    }
+
+    /// Those that have not ended.
+    pub(crate) fn list(&self) -> Vec<Shown> {
+        let now = Utc::now();
+        let all = self.all();
+        let left = all.iter().filter(|silence| silence.shown.ends_at > now);
+        left.map(|silence| silence.shown.clone()).collect()
+    }
+
+    /// By what a notification is to be held back now: of the silences that hold it, the one that ends last.
+    pub(crate) fn covering(&self, payload: &Payload) -> Option<Silenced> {
+        let now = Utc::now();
+        let all = self.all();
+        let active: Vec<&Silence> = all.iter().filter(|s| s.is_active(now)).collect();
+        let matchers: Vec<&[Matcher]> = active.iter().map(|s| s.matchers.as_slice()).collect();
+        if active.is_empty() || !matcher::cover(&matchers, payload) {
+            return None;
+        }
+        // Not all of them may be needed; one that is not concerned is not named.
+        let concerned = active
+            .iter()
+            .filter(|silence| matcher::concern(&silence.matchers, payload));
+        let last = concerned.max_by_key(|silence| silence.shown.ends_at)?;
+        Some(Silenced {
+            id: last.shown.id,
+            by: last.shown.by.clone(),
+            comment: last.shown.comment.clone(),
+            until: last.shown.ends_at,
+        })
+    }
+
+    /// Whether others are active than at the last look. Forgets what has ended.
+    pub(crate) fn changed(&self) -> bool {
+        let now = Utc::now();
+        let mut all = self.all();
+        all.retain(|silence| {
+            silence.shown.ends_at > now || self.folder.remove(silence.shown.id).is_err()
+        });
+        let active = all.iter().filter(|silence| silence.is_active(now));
+        let active: Vec<Uuid> = active.map(|silence| silence.shown.id).collect();
+        stats::silences(active.len());
+        let mut before = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = *before != active;
+        *before = active;
+        changed
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<Silence>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read(folder: &Folder, id: Uuid) -> io::Result<Silence> {
+    let kept: Kept = serde_json::from_slice(&folder.read(id)?)?;
+    let shown = Shown { id, ..kept.silence };
+    let matchers = shown.matchers.iter().cloned().map(Matcher::try_from);
+    let matchers: Result<Vec<_>, String> = matchers.collect();
+    let matchers = matchers.map_err(io::Error::other)?;
+    if kept.schema != SCHEMA || !matchers.iter().any(Matcher::chooses) {
+        let allowed =
+            format!("allowed: schema {SCHEMA}, and a matcher that does not match everything");
+        return Err(io::Error::other(allowed));
+    }
+    Ok(Silence { shown, matchers })
+}
+
+fn failed(what: HistoryFile, error: &io::Error) {
+    what.failed();
+    tracing::error!(%error, "a silence cannot be read: what it would hold back is delivered");
+}
+
+impl Silence {
+    fn new(asked: Asked, now: DateTime<Utc>) -> Result<Self, Vec<FieldError>> {
+        let starts_at = asked.starts_at.unwrap_or(now);
+        let mut errors = Vec::new();
+        let last = now + TimeDelta::days(MAX_DAYS);
+        if asked.ends_at <= now.max(starts_at) || asked.ends_at > last {
+            let allowed =
+                format!("allowed: after now and after startsAt, within {MAX_DAYS} days from now");
+            errors.push(FieldError::new("endsAt", allowed));
+        }
+        let by = said("by", &asked.by, said::NAME, &mut errors);
+        let comment = said("comment", &asked.comment, said::NOTE, &mut errors);
+        let matchers = matchers(asked.matchers, &mut errors);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let shown = Shown {
+            id: Uuid::now_v7(),
+            matchers: matchers
+                .iter()
+                .map(|matcher| matcher.text.clone())
+                .collect(),
+            starts_at,
+            ends_at: asked.ends_at,
+            by,
+            comment,
+        };
+        Ok(Self { shown, matchers })
+    }
+
+    fn is_active(&self, now: DateTime<Utc>) -> bool {
+        (self.shown.starts_at..self.shown.ends_at).contains(&now)
+    }
+}
+
+fn matchers(asked: Vec<matcher::Text>, errors: &mut Vec<FieldError>) -> Vec<Matcher> {
+    if !(1..=MAX_MATCHERS).contains(&asked.len()) {
+        let allowed = format!("allowed: 1 to {MAX_MATCHERS} matchers");
+        errors.push(FieldError::new("matchers", allowed));
+        return Vec::new();
+    }
+    let before = errors.len();
+    let mut matchers = Vec::new();
+    for (index, text) in asked.into_iter().enumerate() {
+        match Matcher::try_from(text) {
+            Ok(matcher) => matchers.push(matcher),
+            Err(allowed) => errors.push(FieldError::new(format!("matchers[{index}]"), allowed)),
+        }
+    }
+    if errors.len() == before && !matchers.iter().any(Matcher::chooses) {
+        let allowed = "allowed: at least one matcher that does not match everything, such as alertname = ServiceDown";
+        errors.push(FieldError::new("matchers", allowed));
+    }
+    matchers
+}

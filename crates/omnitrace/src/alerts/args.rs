@@ -1,0 +1,194 @@
+//! What `omnitrace alerts` is told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::backend_tls::BackendTlsArgs;
+use crate::values::{base_url, duration};
+
+/// What `omnitrace help alerts` says.
+pub const HELP: &str = "\
+Show what herald has been told of alerts and what became of them, acknowledge them, silence them for a while, and say whether they \
+were right. Without an action: the list.
+
+What is acknowledged is not sent again until there is one alert more in its group; that it is over is sent. What is silenced is sent \
+when the silence ends, if it still fires.";
+
+/// Examples of `omnitrace help alerts`.
+pub const EXAMPLES: &str = "\
+Examples:
+  omnitrace alerts
+  omnitrace alerts list --state firing --herald http://127.0.0.1:9095
+  omnitrace alerts ack 0198c5f1-6d3a-7cc2-8f0e-5a0f6f0b7c11 --note \"looking\"
+  omnitrace alerts silence --matcher alertname=LatencyBurnRate --matcher route=~/api/.* --for 1h --comment \"load test\"
+  omnitrace alerts verdict 0198c5f1-6d3a-7cc2-8f0e-5a0f6f0b7c11 false";
+
+/// `omnitrace alerts …`.
+#[derive(Debug, Args)]
+pub struct AlertsArgs {
+    #[command(subcommand)]
+    pub action: Option<Action>,
+    #[command(flatten)]
+    pub herald: HeraldArgs,
+}
+
+/// Where herald is, and how it is asked.
+#[derive(Debug, Args)]
+pub struct HeraldArgs {
+    /// Herald
+    #[arg(long, global = true, value_name = "URL", env = "HERALD_URL", default_value = "http://127.0.0.1:9095", value_parser = base_url)]
+    pub herald: String,
+    /// What herald asks for; of several, separated by spaces, the first is shown
+    #[arg(
+        long,
+        global = true,
+        value_name = "TEXT",
+        env = "HERALD_SECRET",
+        hide_env_values = true
+    )]
+    pub secret: Option<String>,
+    /// A file with it
+    #[arg(long, global = true, value_name = "FILE", env = "HERALD_SECRET_FILE")]
+    pub secret_file: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Certificates for an `https://` address
+    #[command(flatten)]
+    pub tls: BackendTlsArgs,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Show the newest alerts.
+    List {
+        /// Which ones
+        #[arg(long, value_name = "STATE", default_value = "all")]
+        state: State,
+        /// How many at most
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: u32,
+    },
+    /// Show all that is known of one.
+    Show {
+        /// As the list shows it
+        id: Uuid,
+    },
+    /// Say that you know: it is not sent again until it grows.
+    Ack {
+        /// As the list shows it
+        id: Uuid,
+        #[command(flatten)]
+        who: Who,
+        /// For the others
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        note: String,
+    },
+    /// Say whether an alert was right.
+    Verdict {
+        /// As the list shows it
+        id: Uuid,
+        /// false: nothing was wrong
+        #[arg(value_name = "true|false", action = clap::ArgAction::Set)]
+        true_alarm: bool,
+        #[command(flatten)]
+        who: Who,
+    },
+    /// Have nothing sent of some alerts for a while.
+    Silence {
+        /// All of them must match: name=value, name!=value, name=~regex or name!~regex
+        #[arg(long, value_name = "MATCHER", required = true, value_parser = matcher)]
+        matcher: Vec<Value>,
+        /// How long, 30 days at most
+        #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+        lasts: Duration,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        comment: String,
+        #[command(flatten)]
+        who: Who,
+    },
+    /// Show the silences.
+    Silences,
+    /// End a silence: what it held back is sent.
+    Expire {
+        /// As `omnitrace alerts silences` shows it
+        id: Uuid,
+    },
+}
+
+/// Who says so.
+#[derive(Debug, Args)]
+pub struct Who {
+    /// Your name
+    #[arg(long, value_name = "NAME", env = "USER")]
+    pub by: String,
+}
+
+/// Which alerts are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum State {
+    /// Those that fire.
+    Firing,
+    /// Those that are over.
+    Resolved,
+    /// Both.
+    All,
+}
+
+impl State {
+    /// As herald writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Firing => "firing",
+            Self::Resolved => "resolved",
+            Self::All => "all",
+        }
+    }
+}
+
+/// In Alertmanager's shape.
+fn matcher(text: &str) -> Result<Value, String> {
+    let allowed = "allowed: name=value, name!=value, name=~regex or name!~regex, for example alertname=ServiceDown";
+    let at = text.find(['=', '!']).filter(|at| *at > 0).ok_or(allowed)?;
+    let (name, rest) = text.split_at(at);
+    let operators = [
+        ("=~", true, true),
+        ("!~", true, false),
+        ("!=", false, false),
+        ("=", false, true),
+    ];
+    let mut found = operators.iter().filter_map(|(operator, regex, equal)| {
+        let value = rest.strip_prefix(operator)?;
+        Some(json!({"name": name.trim(), "value": value, "isRegex": regex, "isEqual": equal}))
+    });
+    Ok(found.next().ok_or(allowed)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matchers_are_written_as_in_alertmanager() {
+        for (text, value, regex, equal) in [
+            ("a=b", "b", false, true),
+            ("a=b=c", "b=c", false, true),
+            ("a!=b", "b", false, false),
+            ("a=~b.*", "b.*", true, true),
+            ("a!~b", "b", true, false),
+            ("a=", "", false, true),
+        ] {
+            let expected = json!({"name": "a", "value": value, "isRegex": regex, "isEqual": equal});
+            assert_eq!(matcher(text), Ok(expected), "{text}");
+        }
+        for bad in ["", "a", "=b", "a!b", "!=b"] {
+            assert!(matcher(bad).is_err(), "{bad}");
+        }
+    }
+}

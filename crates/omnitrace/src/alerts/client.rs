@@ -1,0 +1,70 @@
+//! Herald's API.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::Value;
+
+use super::args::HeraldArgs;
+use crate::answer;
+use crate::problem;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Herald, and what it asks for.
+pub struct Herald {
+    client: Client,
+    url: String,
+    secret: Option<String>,
+}
+
+impl Herald {
+    /// Reads files; asks nothing yet.
+    pub fn new(args: &HeraldArgs) -> Result<Self> {
+        let client = Client::builder().no_proxy().timeout(TIMEOUT);
+        Ok(Self {
+            client: args.tls.clone().files().client(client)?,
+            url: args.herald.clone(),
+            secret: herald::secret_to_show(args.secret.clone(), args.secret_file.clone())?,
+        })
+    }
+
+    /// One request; null for an answer without a body. An error says what herald has against it.
+    pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
+        let mut request = self.client.request(method, format!("{}{path}", self.url));
+        if let Some(secret) = &self.secret {
+            request = request.bearer_auth(secret);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await.map_err(reqwest::Error::without_url);
+        let response = response.with_context(|| {
+            format!(
+                "herald does not answer at {}: is it there? --herald names another address",
+                self.url
+            )
+        })?;
+        let status = response.status();
+        let text = answer::text(response).await?;
+        if status == StatusCode::NO_CONTENT {
+            return Ok(Value::Null);
+        }
+        let answer: Value = serde_json::from_str(&text).unwrap_or_default();
+        match answer {
+            Value::Object(_) if status.is_success() => Ok(answer),
+            Value::Object(_) if status == StatusCode::UNAUTHORIZED => {
+                bail!(
+                    "herald: {}; here: --secret or --secret-file",
+                    problem::in_words(&answer)
+                )
+            }
+            Value::Object(_) => Err(anyhow!("herald: {}", problem::in_words(&answer))),
+            _ => bail!(
+                "what answers at {} with {status} is not herald: --herald names another address",
+                self.url
+            ),
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Problem documents (RFC 9457) for a terminal.
+
+use serde_json::Value;
+
+use crate::terminal::quoted;
+
+/// What is wrong with which field, and what is allowed.
+pub fn in_words(document: &Value) -> String {
+    let parts = [text(&document["title"]), text(&document["detail"])];
+    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    let mut lines = vec![quoted(&parts.join(": "))];
+    for error in document["errors"].as_array().into_iter().flatten() {
+        lines.push(quoted(&format!(
+            "  {}: {}",
+            text(&error["field"]),
+            text(&error["message"])
+        )));
+    }
+    lines.join("\n")
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
