@@ -34,7 +34,7 @@ features:
     cargo test --quiet -p telemetry --test features
     cargo test --quiet -p api --test client
 
-# docs/ADOPT.md, word for word: services are made, compiled and run as it says (needs Python 3 and the ports of the page)
+# docs/ADOPT.md, word for word: services are made, compiled and run as it says (needs Python 3, Node, Go and the ports of the page)
 adopt *args:
     cargo test -p omnitrace --test e2e adopt_guide -- --include-ignored {{ args }}
 

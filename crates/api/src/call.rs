@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use incoming::{Body, Unread};
 use problem::Problem;
+use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use reqwest::{Method, Response};
 use reqwest_middleware::{ClientWithMiddleware, RequestBuilder};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -144,7 +145,14 @@ impl Peer {
         // Held until the body is understood: an answer that cannot be used is a call that failed.
         let call = Call::of(&response);
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = self.read(response).await?;
+        let body = Body::of(response, MAX_RESPONSE).whole().await;
+        let body = body.map_err(|unread| match unread {
+            Unread::Broken(error) => self.failed(error.into()),
+            large @ Unread::TooLarge(_) => {
+                call.failed(BODY);
+                self.malformed(large.to_string())
+            }
+        })?;
         if !status.is_success() {
             let problem = serde_json::from_slice::<Problem>(&body).ok().map(Box::new);
             return Err(CallError::Status {
@@ -157,7 +165,7 @@ impl Peer {
             Ok(body) => Ok(Answer { body, headers }),
             Err(error) => {
                 call.failed(DECODE);
-                Err(self.malformed(&error))
+                Err(self.malformed(place(&error)))
             }
         }
     }
@@ -189,26 +197,6 @@ impl Peer {
         }
     }
 
-    async fn read(&self, mut response: Response) -> Result<Vec<u8>, CallError> {
-        let mut body = Vec::new();
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| self.failed(error.into()))?
-        {
-            if body.len() + chunk.len() > MAX_RESPONSE {
-                Call::of(&response).failed(BODY);
-                let problem = format!("more than {MAX_RESPONSE} bytes");
-                return Err(CallError::Malformed {
-                    peer: self.name,
-                    problem,
-                });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
-    }
-
     fn failed(&self, error: reqwest_middleware::Error) -> CallError {
         let peer = self.name;
         match error {
@@ -234,17 +222,14 @@ impl Peer {
         }
     }
 
-    /// Says where the JSON is wrong, not what it says.
-    fn malformed(&self, error: &serde_json::Error) -> CallError {
-        let problem = format!(
-            "{:?} error at line {} column {}",
-            error.classify(),
-            error.line(),
-            error.column()
-        );
-        CallError::Malformed {
-            peer: self.name,
-            problem,
-        }
+    fn malformed(&self, problem: String) -> CallError {
+        let peer = self.name;
+        CallError::Malformed { peer, problem }
     }
+}
+
+/// Says where the JSON is wrong, not what it says.
+fn place(error: &serde_json::Error) -> String {
+    let (kind, line, column) = (error.classify(), error.line(), error.column());
+    format!("{kind:?} error at line {line} column {column}")
 }

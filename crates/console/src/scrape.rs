@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
+use incoming::{Body, Unread};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde::Serialize;
 use serde_json::json;
@@ -347,7 +348,7 @@ async fn page(
 ) -> Result<Page, Lost> {
     let down = |why: reqwest::Error| Lost::Down(reason(&why));
     let request = client.get(url).header(ACCEPT, ACCEPTED).timeout(timeout);
-    let mut response = request.send().await.map_err(down)?;
+    let response = request.send().await.map_err(down)?;
     if !response.status().is_success() {
         return Err(Lost::Down(format!("status {}", response.status())));
     }
@@ -357,20 +358,20 @@ async fn page(
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default(),
     );
-    let mut text = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(down)? {
-        let size = text.len() + chunk.len();
-        if size > MAX_PAGE {
-            let why = format!("the page is larger than {MAX_PAGE} bytes");
-            return Err(Lost::Down(why));
-        }
+    let unread = |why: Unread| match why {
+        Unread::Broken(why) => down(why),
+        large @ Unread::TooLarge(_) => Lost::Down(large.to_string()),
+    };
+    let (mut body, mut text) = (Body::of(response, MAX_PAGE), Vec::new());
+    while let Some(part) = body.part().await.map_err(unread)? {
+        let size = text.len() + part.len();
         if size > text.capacity() {
             text.reserve_exact(size + size / 8 - text.len());
         }
         if !account.cover(text.capacity()) {
             return Err(Lost::NoRoom);
         }
-        text.extend_from_slice(&chunk);
+        text.extend_from_slice(&part);
     }
     Ok(Page { text, format })
 }

@@ -33,7 +33,8 @@ const LINGER: Duration = Duration::from_secs(1);
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// The kernel would keep megabytes of what a client does not read, which count as memory of the container; and each answer
-/// among them would be made before anybody else has a turn.
+/// among them would be made before anybody else has a turn. Less than other listeners have (`listen::serve`): no answer needs
+/// a quick reader, and the container is small.
 const UNREAD: usize = 64 << 10;
 
 /// Pause when no connection can be accepted: there are no file descriptors left, for example.

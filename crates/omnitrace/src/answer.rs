@@ -1,20 +1,15 @@
 //! Reading an answer: bounded, whoever it is that answers.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+use incoming::{Body, Unread};
 use serde_json::Value;
 
 /// An answer larger than this is not what was asked for.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
 /// The body as text. Its time is bounded by the client's time-out, which counts from the connection to the last byte.
-pub async fn text(mut response: reqwest::Response) -> Result<String> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > MOST_BYTES {
-            bail!("the answer is larger than {MOST_BYTES} bytes");
-        }
-        body.extend_from_slice(&chunk);
-    }
+pub async fn text(response: reqwest::Response) -> Result<String, Unread> {
+    let body = Body::of(response, MOST_BYTES).whole().await?;
     Ok(String::from_utf8_lossy(&body).into_owned())
 }
 

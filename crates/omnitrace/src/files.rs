@@ -11,6 +11,9 @@ use anyhow::{Context, Result};
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use owned::{Directory, Owner, Place};
 
+/// How a user chooses where all of them are.
+pub const DATA_DIR: &str = "--data-dir";
+
 /// Writes a file that only its owner can read, by rename.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<()> {
     write_private_for(path, content, Owner::of_this_process())
@@ -19,7 +22,8 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<()> {
 /// The same for another user, in a directory of that user's.
 pub fn write_private_for(path: &Path, content: &[u8], owner: Owner) -> Result<()> {
     let other = (owner != Owner::of_this_process()).then_some(owner);
-    Place::of(path, owner)?
+    Place::of(path, owner)
+        .context(DATA_DIR)?
         .replace(content, 0o600, other)
         .with_context(|| format!("cannot write {}", path.display()))
 }
@@ -30,7 +34,8 @@ const MOST_BYTES: u64 = 1 << 20;
 /// Reads a file of `owner`.
 pub fn read_of(path: &Path, owner: Owner) -> Result<String> {
     let mut text = String::new();
-    owned::open(path, OFlag::O_RDONLY, owner)?
+    owned::open(path, OFlag::O_RDONLY, owner)
+        .context(DATA_DIR)?
         .take(MOST_BYTES)
         .read_to_string(&mut text)
         .with_context(|| format!("cannot read {}", path.display()))?;
@@ -44,7 +49,8 @@ pub fn read(path: &Path) -> Result<String> {
 
 /// A directory that is this user's own, made with `mode` if it is missing. Returns where it really is.
 pub fn own_directory(path: &Path, mode: u32) -> Result<PathBuf> {
-    Ok(Directory::own(path, Some(mode))?.path().to_owned())
+    let directory = Directory::own(path, Some(mode)).context(DATA_DIR)?;
+    Ok(directory.path().to_owned())
 }
 
 /// For root, whose Postgres runs as another user: it has to pass through.
@@ -57,7 +63,8 @@ pub fn data_directory_mode() -> u32 {
 
 /// Removes a file of `owner`'s directory that may be absent.
 pub fn remove_file(path: &Path, owner: Owner) -> Result<()> {
-    Place::of(path, owner)?
+    Place::of(path, owner)
+        .context(DATA_DIR)?
         .remove()
         .with_context(|| format!("cannot remove {}", path.display()))
 }

@@ -73,8 +73,9 @@ fn definition(directory: &Path) -> Result<slo::Definition> {
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
+    let hint = "choose another directory with --output";
     if let Some(directory) = path.parent() {
-        owned::Directory::make(directory, 0o755)?;
+        owned::Directory::make(directory, 0o755).context(hint)?;
     }
-    owned::write_output(path, text.as_bytes()).context("choose another directory with --output")
+    owned::write_output(path, text.as_bytes()).context(hint)
 }

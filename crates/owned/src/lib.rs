@@ -2,6 +2,8 @@
 //!
 //! A [`Directory`] is reached by one walk and then held open; a [`Place`] is a name in one. Everything is done relative to the
 //! opened directory, and asked of the opened file, so nothing can change between the question and the use.
+//!
+//! An error says what is there and the way out, but not by which option: each program adds its own (`.context("--data-dir")`).
 
 mod directory;
 mod place;

@@ -8,8 +8,8 @@ use std::path::Path;
 use anyhow::anyhow;
 use nix::unistd::{Uid, User};
 
-const ELSEWHERE: &str =
-    "choose another directory (--data-dir, --output, --report-dir or --state-dir)";
+/// Whoever calls names its own option for it.
+const ELSEWHERE: &str = "choose another directory";
 
 /// What Linux shows for owners that have no id in this user namespace, and NFS for a root that it does not trust.
 const UNKNOWN: u32 = 65_534;

@@ -134,12 +134,15 @@ struct Facts<'a, H> {
     route: Option<&'a str>,
     path: &'a str,
     query: Option<&'a str>,
-    /// Of the request's URI.
+    /// Of the request's URI; so is the authority.
+    scheme: Option<&'a str>,
     authority: Option<&'a str>,
     headers: &'a H,
     client: Option<IpAddr>,
     /// Where the service listens.
     port: Option<u16>,
+    /// And whether with TLS.
+    tls: bool,
     protocol: &'static str,
 }
 
@@ -149,9 +152,10 @@ impl<H: Headers> Facts<'_, H> {
         let method = method_name(self.method);
         let name = span_name(method, self.route);
         let header = |name| self.headers.all(name).next().flatten();
-        let (address, port) = address::asked_for(self.authority.or(header("host")), self.port);
+        let scheme = address::scheme(self.scheme, self.tls);
+        let authority = self.authority.or(header("host"));
+        let (address, port) = address::asked_for(scheme, authority, self.port);
         // Texts as they came: every attribute is redacted when the span ends. Numbers as i64: tracing-opentelemetry makes text of every other integer.
-        // The scheme is what is spoken here: a forwarded one must not choose what telemetry says.
         let span = tracing::info_span!(
             parent: None,
             "http.server",
@@ -162,7 +166,7 @@ impl<H: Headers> Facts<'_, H> {
             http.request.method = method,
             http.route = self.route,
             http.response.status_code = Empty,
-            url.scheme = "http",
+            url.scheme = scheme,
             url.path = self.path,
             url.query = self.query.filter(|query| !query.is_empty()),
             server.address = address,

@@ -42,6 +42,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .route("/ok", web::get().to(async || "fine"))
         .route("/ok", web::head().to(async || "fine"))
         .route("/address", web::get().to(async || "here"))
+        .route("/scheme", web::get().to(async || "here"))
         .route("/items/{id}", web::get().to(async || "one"))
         .route("/caller", web::get().to(async || "here"))
         .route("/log", web::get().to(log))

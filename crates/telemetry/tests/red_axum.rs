@@ -51,6 +51,7 @@ fn routes() -> Router {
     Router::new()
         .route("/ok", get(async || "fine"))
         .route("/address", get(async || "here"))
+        .route("/scheme", get(async || "here"))
         .route("/items/{id}", get(async || "one"))
         .route("/caller", get(async || "here"))
         .route("/log", get(log))
@@ -271,6 +272,19 @@ fn a_panic_before_there_is_a_future_is_answered() {
     let response = call.now_or_never().expect("ready").expect("an answer");
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     suite::one("/panics", ["GET", "500", "panic", "error"]);
+}
+
+#[test]
+fn a_layer_is_told_that_its_listener_speaks_tls() {
+    recorder();
+    let layer = ServerLayer::new(|_| Some("/tls".to_owned())).tls();
+    let mut request = Request::default();
+    let host = header::HeaderValue::from_static("shop.example");
+    request.headers_mut().insert(header::HOST, host);
+    drop(layer.layer(Broken::Errs).call(request));
+    let span = suite::one("/tls", ["GET", "", "cancelled", "cancelled"]);
+    let of = |name| support::attribute(&span, name);
+    assert_eq!((of("url.scheme"), of("server.port")), ("https", "443"));
 }
 
 /// A client that leaves before the handler has been asked once.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use incoming::Unread;
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
@@ -252,28 +253,21 @@ impl Backend {
         Ok(body)
     }
 
-    async fn read(&self, mut response: Response) -> Result<Body, String> {
+    async fn read(&self, response: Response) -> Result<Body, String> {
+        let mut incoming = incoming::Body::of(response, ANSWER_LIMIT);
         let mut body = Body {
             bytes: Vec::new(),
             room: None,
         };
-        // Known beforehand, it does not fill the connection's buffer while it waits.
-        let mut size =
-            usize::try_from(response.content_length().unwrap_or(0)).unwrap_or(usize::MAX);
         loop {
-            if size > ANSWER_LIMIT {
-                return Err(format!("its answer is larger than {ANSWER_LIMIT} bytes"));
-            }
-            if size > SMALL && body.room.is_none() {
+            // Known beforehand, it does not fill the connection's buffer while it waits.
+            if incoming.size() > SMALL && incoming.size() <= ANSWER_LIMIT && body.room.is_none() {
                 body.room = Some(self.room().await?);
             }
-            let Some(chunk) = response.chunk().await.map_err(problem)? else {
+            let Some(part) = incoming.part().await.map_err(unread)? else {
                 return Ok(body);
             };
-            size = size.max(body.bytes.len() + chunk.len());
-            if size <= ANSWER_LIMIT {
-                body.bytes.extend_from_slice(&chunk);
-            }
+            body.bytes.extend_from_slice(&part);
         }
     }
 
@@ -301,6 +295,13 @@ impl Backend {
 
     fn count(&self, question: Question) {
         stats::question(self.shared.name, question);
+    }
+}
+
+fn unread(why: Unread) -> String {
+    match why {
+        Unread::Broken(error) => problem(error),
+        large @ Unread::TooLarge(_) => large.to_string(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use herald::BackendTls;
+use incoming::Unread;
 use serde_json::Value;
 
 use crate::answer;
@@ -59,7 +60,10 @@ impl Client {
         let status = response.status();
         let text = answer::text(response)
             .await
-            .map_err(|error| error.downcast().map_or_else(|other| other, in_words))?;
+            .map_err(|unread| match unread {
+                Unread::Broken(error) => in_words(error),
+                large @ Unread::TooLarge(_) => large.into(),
+            })?;
         if status.is_success() {
             Ok(text)
         } else {

@@ -63,9 +63,11 @@ pub async fn open(
     user: Option<&Identity>,
     progress: Progress<'_>,
 ) -> Result<Cluster> {
-    let home = Directory::own(home, Some(0o755))?;
+    let home = Directory::own(home, Some(0o755)).context(files::DATA_DIR)?;
     let lock = lock(home.path(), progress).await?;
-    let private = home.child(installation.major.to_string(), Some(0o700))?;
+    let private = home
+        .child(installation.major.to_string(), Some(0o700))
+        .context(files::DATA_DIR)?;
     let owner = user.map_or_else(Owner::of_this_process, Identity::owner);
     let shown = private.path().display();
     if user.is_some() {
@@ -81,8 +83,9 @@ pub async fn open(
     if private.has(Path::new(DATA).join("PG_VERSION")) {
         // Postgres itself takes it for valid when *any* process has that id by now, and would refuse to start.
         private
-            .child(DATA, None)?
-            .check(owner)?
+            .child(DATA, None)
+            .and_then(|data| data.check(owner))
+            .context(files::DATA_DIR)?
             .remove("postmaster.pid")
             .with_context(|| format!("cannot remove {}/postmaster.pid", data.display()))?;
     } else {
@@ -151,7 +154,10 @@ async fn initialise(
         );
     }
     // Both directories are that user's: they are not looked for anew by their names.
-    let unfinished = private.child(UNFINISHED, None)?.check(owner)?;
+    let unfinished = private
+        .child(UNFINISHED, None)
+        .and_then(|unfinished| unfinished.check(owner))
+        .context(files::DATA_DIR)?;
     private.rename(NEW_PASSWORD, &unfinished, PASSWORD_FILE)?;
     private.rename(UNFINISHED, private, DATA)?;
     Ok(())
@@ -193,7 +199,7 @@ async fn lock(home: &Path, progress: Progress<'_>) -> Result<Flock<std::fs::File
     let start = Instant::now();
     let mut told = false;
     loop {
-        if let Some(lock) = files::try_lock(&path)? {
+        if let Some(lock) = files::try_lock(&path).context(files::DATA_DIR)? {
             return Ok(lock);
         }
         if !told {

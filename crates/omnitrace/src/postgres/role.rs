@@ -13,7 +13,7 @@ use super::cluster::{self, Cluster};
 use super::identity::Identity;
 use super::server::Server;
 use super::{Installation, Options, external};
-use crate::environment;
+use crate::{environment, files};
 
 /// What the role is started with.
 #[derive(Debug, Clone)]
@@ -78,7 +78,9 @@ async fn serve(settings: &Settings) -> Result<()> {
         None => Ok(()),
     };
     if settings.ephemeral {
-        Place::of(&home, Owner::of_this_process())?.remove_tree()?;
+        Place::of(&home, Owner::of_this_process())
+            .and_then(|home| home.remove_tree())
+            .context(files::DATA_DIR)?;
         // Only if nothing else is in it.
         owned::remove_empty(&settings.data_dir).ok();
     }

@@ -6,12 +6,14 @@ use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use nix::fcntl::OFlag;
 use owned::{Owner, Place};
 use redact::plain;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
+
+use crate::files;
 
 /// One file of a role's log; the one before it is kept as `<role>.log.1`.
 const FILE_BYTES: u64 = 8 << 20;
@@ -169,6 +171,10 @@ fn readable(line: &str) -> String {
         .to_owned()
 }
 
+fn own_file(path: &Path, flags: OFlag) -> Result<File> {
+    owned::open(path, flags, Owner::of_this_process()).context(files::DATA_DIR)
+}
+
 /// A log file that is begun anew with each run of `up` and each time it is full.
 struct Rotating {
     path: PathBuf,
@@ -179,11 +185,11 @@ struct Rotating {
 impl Rotating {
     fn open(path: &Path) -> Result<Self> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT;
-        let old = owned::open(path, flags, Owner::of_this_process())?;
+        let old = own_file(path, flags)?;
         if old.metadata()?.len() > 0 {
             Place::of(path, Owner::of_this_process())?.set_aside(".1")?;
         }
-        let file = owned::open(path, flags, Owner::of_this_process())?;
+        let file = own_file(path, flags)?;
         Ok(Self {
             path: path.to_owned(),
             file,
@@ -194,7 +200,7 @@ impl Rotating {
     /// Goes on where a child that has died left off: what it said last is why it died.
     fn append(path: &Path) -> Result<Self> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND;
-        let file = owned::open(path, flags, Owner::of_this_process())?;
+        let file = own_file(path, flags)?;
         Ok(Self {
             path: path.to_owned(),
             bytes: file.metadata()?.len(),

@@ -25,7 +25,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use listen::StopSignals;
 use nix::fcntl::Flock;
 use serde_json::json;
@@ -99,7 +99,7 @@ async fn claim(data_dir: &Path) -> Result<Flock<File>> {
     let path = state::lock_path(data_dir);
     let start = Instant::now();
     loop {
-        if let Some(mut lock) = files::try_lock(&path)? {
+        if let Some(mut lock) = files::try_lock(&path).context(files::DATA_DIR)? {
             lock.set_len(0)?;
             lock.rewind()?;
             write!(lock, "{}", std::process::id())?;

@@ -5,18 +5,19 @@ use std::time::Duration;
 use anyhow::Error;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use service::Backoff;
 use tokio::sync::mpsc;
 
 use super::stack::{Kept, Stack};
 
-/// Before each restart, until the child has been steady.
-const PAUSES: [Duration; 5] = [
-    Duration::from_millis(250),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-];
+/// So often a child is restarted that has not been steady since.
+const RESTARTS: u32 = 5;
+
+/// Before each restart.
+const PAUSES: Backoff = Backoff {
+    first: Duration::from_millis(250),
+    longest: Duration::from_secs(4),
+};
 
 /// A child that has listened for so long does not keep dying.
 const STEADY: Duration = Duration::from_secs(60);
@@ -53,9 +54,8 @@ async fn keep(stack: &Stack<'_>, kept: Kept) -> Error {
         // One that could not be started has not lived.
         let lived = if started { child.age() } else { Duration::ZERO };
         let Some(pause) = deaths.next_pause(lived) else {
-            let restarts = PAUSES.len();
             let context = format!(
-                "{} keeps dying; it was restarted {restarts} times",
+                "{} keeps dying; it was restarted {RESTARTS} times",
                 kept.name
             );
             return child.obituary().await.context(context);
@@ -75,7 +75,7 @@ async fn keep(stack: &Stack<'_>, kept: Kept) -> Error {
 
 /// Deaths in a row.
 #[derive(Default)]
-struct Deaths(usize);
+struct Deaths(u32);
 
 impl Deaths {
     /// How long to wait after a life of `lived`; `None` when it is no use any more.
@@ -83,9 +83,8 @@ impl Deaths {
         if lived >= STEADY {
             self.0 = 0;
         }
-        let pause = PAUSES.get(self.0).copied();
         self.0 += 1;
-        pause
+        (self.0 <= RESTARTS).then(|| PAUSES.after(self.0))
     }
 }
 
@@ -96,11 +95,14 @@ mod tests {
     #[test]
     fn pauses_grow_until_a_child_has_been_steady_and_end_when_it_keeps_dying() {
         let mut deaths = Deaths::default();
-        let mut pause = |lived| deaths.next_pause(Duration::from_secs(lived));
-        for expected in PAUSES {
+        let mut pause = |lived| {
+            let pause = deaths.next_pause(Duration::from_secs(lived));
+            pause.map(|pause| pause.as_millis())
+        };
+        for expected in [250, 500, 1000, 2000, 4000] {
             assert_eq!(pause(1), Some(expected));
         }
         assert_eq!(pause(59), None);
-        assert_eq!([pause(60), pause(0)], [Some(PAUSES[0]), Some(PAUSES[1])]);
+        assert_eq!([pause(60), pause(0)], [Some(250), Some(500)]);
     }
 }

@@ -46,9 +46,13 @@ impl<'a> Block<'a> {
 }
 
 fn blocks() -> Vec<Block<'static>> {
+    blocks_of(PAGE)
+}
+
+fn blocks_of(page: &str) -> Vec<Block<'_>> {
     let mut found: Vec<Block> = Vec::new();
     let mut inside = false;
-    for line in PAGE.lines() {
+    for line in page.lines() {
         match (line.strip_prefix("```"), inside) {
             (Some(info), false) => found.push(Block {
                 info,
@@ -127,7 +131,9 @@ impl Machine {
 
     /// Types a command and waits for its end. One that installs packages may fail twice, as the network does.
     async fn run(&self, command: &str) {
-        let mut attempts = 1 + 2 * u32::from(command.contains("pip install"));
+        let installs = ["pip install", "npm install", "go build"];
+        let installs = installs.iter().any(|installer| command.contains(installer));
+        let mut attempts = 1 + 2 * u32::from(installs);
         loop {
             let mut child = self.spawn(command);
             let status = patiently(command, &mut child, |child| child.try_wait()).await;
@@ -288,6 +294,28 @@ fn ports_are_free() {
     }
 }
 
+/// What the languages of section 8 need, with the way to it.
+const TOOLS: [(&str, &str, &str); 4] = [
+    (
+        "python3",
+        "--version",
+        "Python 3.10 with venv (Debian: python3-venv)",
+    ),
+    ("node", "--version", "Node 18.19 (Debian: nodejs)"),
+    ("npm", "--version", "Node's npm (Debian: npm)"),
+    ("go", "version", "Go 1.25 (https://go.dev/dl)"),
+];
+
+fn tools_are_there() {
+    for (tool, version, what) in TOOLS {
+        let found = Command::new(tool).arg(version).output();
+        assert!(
+            found.as_ref().is_ok_and(|found| found.status.success()),
+            "the page needs {tool} on the PATH: install {what} or newer: {found:?}"
+        );
+    }
+}
+
 #[test]
 fn the_page_shows_what_is_written_by_new_and_tested() {
     let shown = |name: &str| {
@@ -307,9 +335,52 @@ fn the_page_shows_what_is_written_by_new_and_tested() {
     }
 }
 
-#[ignore = "compiles services, needs Python and free ports: just adopt"]
+/// Each paragraph of an excerpt stands in the file that it says it is `of`; what is no excerpt is a file that the page has run.
+#[test]
+fn every_rust_block_of_the_documentation_is_compiled() {
+    let unindented = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+    let mut excerpts = 0;
+    for (page, text) in pages() {
+        let rust = |block: &Block| block.info.split(' ').next() == Some("rust");
+        for block in blocks_of(&text).into_iter().filter(rust) {
+            let Some(file) = block.option("of") else {
+                let run = block.option("file").is_some() && page.ends_with("ADOPT.md");
+                assert!(
+                    run,
+                    "{}: of which file is this?\n{}",
+                    page.display(),
+                    block.text
+                );
+                continue;
+            };
+            let compiled = repository(&format!("crates/telemetry/tests/{file}"));
+            let compiled = unindented(&std::fs::read_to_string(&compiled).expect(file));
+            for paragraph in unindented(block.text.trim()).split("\n\n") {
+                let found = compiled.contains(paragraph);
+                assert!(found, "{}: not in {file}:\n{paragraph}", page.display());
+                excerpts += 1;
+            }
+        }
+    }
+    assert!(excerpts > 5, "{excerpts}");
+}
+
+/// Of the repository, each with its text.
+fn pages() -> Vec<(PathBuf, String)> {
+    let of = |directory: &str| std::fs::read_dir(repository(directory)).expect(directory);
+    ["", "docs", "docs/adr", "docs/runbooks"]
+        .into_iter()
+        .flat_map(of)
+        .map(|entry| entry.expect("a name").path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "md"))
+        .map(|path| (path.clone(), std::fs::read_to_string(path).expect("a page")))
+        .collect()
+}
+
+#[ignore = "compiles services, needs Python, Node, Go and free ports: just adopt"]
 #[tokio::test]
 async fn the_page_is_true_word_for_word() {
+    tools_are_there();
     ports_are_free();
     let page: &'static [Block] = Box::leak(blocks().into_boxed_slice());
     let mut machine = Machine::new().await;
@@ -326,8 +397,14 @@ async fn the_page_is_true_word_for_word() {
     }
     trace("stock", &["stock count_stock"]).await;
     logged(machine.terminal("stock"), "counted the stock", "stock").await;
-    let joined = ["caller-python GET", "shop GET /hello/{name}"];
-    trace("caller-python", &joined).await;
+    for (caller, span) in [
+        ("caller-python", "GET"),
+        ("caller-node", "GET"),
+        ("caller-go", "HTTP GET"),
+    ] {
+        let called = format!("{caller} {span}");
+        trace(caller, &[&called, "shop GET /hello/{name}"]).await;
+    }
     eventually("five targets are up", async || {
         let targets = get("/api/targets").await?.to_string();
         (targets.matches("\"up\":true").count() == 5).then_some(())

@@ -33,12 +33,37 @@ async fn refused(what: &str, prepare: impl FnOnce(&Path, &Path)) -> String {
     let (code, stdout, stderr) = run(command, Some(&directory)).await;
     let said = format!("{stdout}\n{stderr}");
     assert_eq!(code, 1, "{what}: {said}");
-    assert!(said.contains("--data-dir"), "{what}: {said}");
+    names_its_own("--data-dir", &said);
     let kept = std::fs::read_to_string(&precious).expect("it is still there");
     assert_eq!(kept, PRECIOUS, "{what}");
     let mode = precious.metadata().expect("metadata").mode();
     assert_eq!(mode & 0o777, 0o644, "{what}: its mode is what it was");
     said
+}
+
+/// How one program is told to use another directory is no help to the user of another.
+fn names_its_own(option: &str, said: &str) {
+    let mut named = vec!["--data-dir", "--output", "--report-dir", "--state-dir"];
+    named.push("OMNITRACE_CACHE_DIR");
+    named.retain(|name| said.contains(name));
+    assert_eq!(named, [option], "{said}");
+}
+
+#[tokio::test]
+async fn a_cache_that_is_no_directory_is_refused_by_its_own_name() {
+    let directory = Directory::new();
+    let cache = directory.path().join("cache");
+    std::fs::write(&cache, "").expect("a file");
+    let mut command = omnitrace(["postgres", "--port", "0"]);
+    command
+        .env("OMNITRACE_POSTGRES", "download")
+        .env("OMNITRACE_CACHE_DIR", &cache)
+        .env_remove("DATABASE_URL");
+    let (code, stdout, stderr) = run(command, Some(&directory)).await;
+    let said = format!("{stdout}\n{stderr}");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("cache is a file"), "{said}");
+    names_its_own("OMNITRACE_CACHE_DIR", &said);
 }
 
 #[tokio::test]
@@ -181,11 +206,17 @@ async fn root_is_not_led_elsewhere_by_a_link_of_another_user() {
     receivers.arg(directory.path()).arg("--output").arg(&file);
     let mut herald = omnitrace(["herald", "--listen", "127.0.0.1:0", "--state-dir"]);
     herald.arg(&data).env("OTEL_SDK_DISABLED", "true");
-    for command in [up, rules, receivers, herald] {
+    for (command, option) in [
+        (up, "--data-dir"),
+        (rules, "--output"),
+        (receivers, "--output"),
+        (herald, "--state-dir"),
+    ] {
         let shown = format!("{command:?}");
         let (code, stdout, stderr) = run(command, None).await;
         let said = format!("{stdout}\n{stderr}");
         assert_eq!(code, 1, "{shown}: {said}");
+        names_its_own(option, &said);
         let link = format!("{} is a symbolic link", link.display());
         for part in [&link, "nobody here (uid 54321)", "chown -h 0"] {
             assert!(said.contains(part), "{shown}: {said}");
@@ -236,7 +267,7 @@ async fn herald_refuses(state: &Path) -> String {
     let (code, stdout, stderr) = run(herald, None).await;
     let said = format!("{stdout}\n{stderr}");
     assert_eq!(code, 1, "{said}");
-    assert!(said.contains("--state-dir"), "{said}");
+    names_its_own("--state-dir", &said);
     said
 }
 

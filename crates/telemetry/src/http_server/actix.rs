@@ -75,10 +75,12 @@ impl tracing_actix_web::RootSpanBuilder for RootSpan {
             route: route.as_deref(),
             path: request.path(),
             query: Some(request.query_string()),
+            scheme: request.uri().scheme_str(),
             authority: request.uri().authority().map(|of_uri| of_uri.as_str()),
             headers: request.headers(),
             client: request.peer_addr().map(|peer| peer.ip()),
             port: Some(request.app_config().local_addr().port()),
+            tls: request.app_config().secure(),
             protocol: protocol(request.version()),
         };
         facts.span()

@@ -1,4 +1,4 @@
-//! `server.address` and `server.port` of a server span.
+//! `url.scheme`, `server.address` and `server.port` of a server span.
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
@@ -15,14 +15,30 @@ pub(crate) fn configure(service: &str) {
     SERVICE.get_or_init(|| service.to_owned());
 }
 
+/// What the request's URI says (with HTTP/2 it always does), else what the listener speaks. What a proxy says in `Forwarded` or
+/// `X-Forwarded-Proto` is not believed.
+pub(super) fn scheme(of_uri: Option<&str>, tls: bool) -> &'static str {
+    match of_uri {
+        Some("https") => "https",
+        Some("http") => "http",
+        _ if tls => "https",
+        _ => "http",
+    }
+}
+
 /// Host and port that the caller asked for, else this service's name and port: the address of the socket may be that of
-/// every network. What a proxy says in `Forwarded` is not believed.
-pub(super) fn asked_for(authority: Option<&str>, own_port: Option<u16>) -> (String, Option<u16>) {
+/// every network. What is forwarded is not believed here either.
+pub(super) fn asked_for(
+    scheme: &str,
+    authority: Option<&str>,
+    own_port: Option<u16>,
+) -> (String, Option<u16>) {
+    let usual = if scheme == "https" { 443 } else { 80 };
     let authority: Option<Authority> = authority.and_then(|text| text.parse().ok());
     match authority.filter(|authority| is_a_host(bare(authority.host()))) {
         Some(authority) => (
             bare(authority.host()).to_ascii_lowercase(),
-            Some(authority.port_u16().unwrap_or(80)),
+            Some(authority.port_u16().unwrap_or(usual)),
         ),
         None => (SERVICE.get().cloned().unwrap_or_default(), own_port),
     }

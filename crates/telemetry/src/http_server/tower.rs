@@ -29,6 +29,7 @@ pub struct ServerLayer {
     route: Look<String>,
     client: Look<IpAddr>,
     port: Option<u16>,
+    tls: bool,
 }
 
 impl ServerLayer {
@@ -39,6 +40,7 @@ impl ServerLayer {
             route: Arc::new(route),
             client: Arc::new(|_| None),
             port: None,
+            tls: false,
         }
     }
 
@@ -73,6 +75,13 @@ impl ServerLayer {
         Self { port, ..self }
     }
 
+    /// Callers come over TLS, which ends here or at a proxy in front: the `url.scheme` of requests that do not say it, which
+    /// with HTTP/1 are nearly all.
+    #[must_use]
+    pub fn tls(self) -> Self {
+        Self { tls: true, ..self }
+    }
+
     fn guard(&self, request: &Parts) -> Guard {
         let method = request.method.as_str();
         let route = (self.route)(request);
@@ -81,10 +90,12 @@ impl ServerLayer {
             route: route.as_deref(),
             path: request.uri.path(),
             query: request.uri.query(),
+            scheme: request.uri.scheme_str(),
             authority: request.uri.authority().map(|of_uri| of_uri.as_str()),
             headers: &request.headers,
             client: (self.client)(request),
             port: self.port,
+            tls: self.tls,
             protocol: protocol(request.version),
         };
         Guard::new(facts.span(), method, route)

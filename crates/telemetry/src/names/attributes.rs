@@ -106,7 +106,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     attribute(
         "url.scheme",
         Stable,
-        "`http`: what the service itself speaks. TLS that ends before it is not seen, and a forwarded scheme is not believed.",
+        "`https` or `http`: what the request's URI says, else what the listener speaks (actix knows, `ServerLayer::tls` is told). A forwarded scheme is not believed.",
     ),
     attribute(
         "url.template",

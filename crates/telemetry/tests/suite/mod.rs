@@ -240,6 +240,49 @@ fn a_body_that_the_caller_did_not_wait_for_is_counted_apart() {
     assert!(span.end >= hung_up, "the wait is in the span");
 }
 
+/// Whoever forwards may say anything; what a proxy asks for stands in the URI.
+#[test]
+fn url_scheme_is_that_of_the_uri_or_the_listener_and_its_port_the_usual_one() {
+    let cases = [
+        ("GET /scheme HTTP/1.1\r\nhost: shop.example", ("http", "80")),
+        (
+            "GET /scheme HTTP/1.1\r\nhost: shop.example\r\nx-forwarded-proto: https\r\nforwarded: proto=https",
+            ("http", "80"),
+        ),
+        (
+            "GET http://shop.example/scheme HTTP/1.1\r\nhost: shop.example",
+            ("http", "80"),
+        ),
+        (
+            "GET https://shop.example/scheme HTTP/1.1\r\nhost: shop.example",
+            ("https", "443"),
+        ),
+        (
+            "GET HTTPS://shop.example:8443/scheme HTTP/1.1\r\nhost: shop.example",
+            ("https", "8443"),
+        ),
+        (
+            "GET evil://shop.example/scheme HTTP/1.1\r\nhost: shop.example",
+            ("http", "80"),
+        ),
+    ];
+    for (head, _) in &cases {
+        send(head);
+    }
+    let (_, spans) = ended("/scheme", cases.len());
+    let of = |span| {
+        (
+            attribute(span, "url.scheme"),
+            attribute(span, "server.port"),
+        )
+    };
+    let mut seen: Vec<_> = spans.iter().map(of).collect();
+    let mut expected = cases.map(|(_, expected)| expected).to_vec();
+    seen.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(seen, expected);
+}
+
 /// What the socket is bound to says nothing: it is often `0.0.0.0`.
 #[test]
 fn server_address_is_what_the_caller_asked_for_or_the_services_name() {

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::{Herald, alert, arrived};
 use crate::backend_tls::Pki;
-use crate::harness::{Capture, Child, omnitrace};
+use crate::harness::{Capture, Child, Receiver, Span, omnitrace};
 
 const SECRET: &str = "correct-horse-battery-staple";
 
@@ -104,10 +104,12 @@ async fn a_stranger_is_refused_before_the_body_is_there() {
 #[tokio::test]
 async fn only_a_certificate_of_the_authority_brings_alerts() {
     let (pki, state) = (Pki::new(), tempfile::tempdir().unwrap());
-    let webhook = Capture::answering(&json!({}));
+    let (webhook, receiver) = (Capture::answering(&json!({})), Receiver::start());
     let file = |name: &str| pki.path(name).display().to_string();
     let settings = [
         ("HERALD_WEBHOOK_URL", webhook.url()),
+        ("OTEL_SDK_DISABLED", "false".to_owned()),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url()),
         ("HERALD_TLS_CERTIFICATE", file("localhost.crt")),
         ("HERALD_TLS_KEY", file("localhost.key")),
         ("HERALD_TLS_CLIENT_CA", file("ca.crt")),
@@ -138,6 +140,14 @@ async fn only_a_certificate_of_the_authority_brings_alerts() {
     assert_eq!(webhook.take().len(), 0);
     assert_eq!(post(true).await, 200);
     arrived(&webhook, 1).await;
+    let posted = |spans: &[Span]| {
+        spans
+            .iter()
+            .find(|span| span.name == "POST /alerts")
+            .cloned()
+    };
+    let span = receiver.wait_for_span("the server span", posted).await;
+    assert_eq!(span.attributes["url.scheme"], "https");
     // A scraper needs none.
     let metrics = client(false)
         .get(format!("{url}/metrics"))

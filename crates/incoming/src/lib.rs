@@ -1,0 +1,129 @@
+//! The body of an HTTP answer, read up to a limit: whoever answers may send without end.
+
+use bytes::Bytes;
+use reqwest::Response;
+
+/// Why an answer was not read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Unread {
+    /// It is larger than the limit.
+    #[error("the answer is larger than {0} bytes")]
+    TooLarge(usize),
+    /// It broke off, or its time is over.
+    #[error(transparent)]
+    Broken(#[from] reqwest::Error),
+}
+
+/// A body on its way.
+#[derive(Debug)]
+pub struct Body {
+    response: Response,
+    most: usize,
+    come: usize,
+}
+
+impl Body {
+    /// Of at most `most` bytes.
+    pub fn of(response: Response, most: usize) -> Self {
+        let come = 0;
+        Self {
+            response,
+            most,
+            come,
+        }
+    }
+
+    /// Its bytes, as far as is known: what its head says, or more if more has come.
+    pub fn size(&self) -> usize {
+        let declared = self.response.content_length().unwrap_or(0);
+        usize::try_from(declared)
+            .unwrap_or(usize::MAX)
+            .max(self.come)
+    }
+
+    /// The next part; `None` at its end. Its time is bounded by the client's time-out.
+    ///
+    /// # Errors
+    /// Also when the limit is passed, as soon as that is known.
+    pub async fn part(&mut self) -> Result<Option<Bytes>, Unread> {
+        self.within_limit()?;
+        let part = self.response.chunk().await?;
+        self.come += part.as_ref().map_or(0, Bytes::len);
+        self.within_limit()?;
+        Ok(part)
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// As [`part`](Self::part).
+    pub async fn whole(mut self) -> Result<Vec<u8>, Unread> {
+        let mut whole = Vec::new();
+        while let Some(part) = self.part().await? {
+            whole.extend_from_slice(&part);
+        }
+        Ok(whole)
+    }
+
+    fn within_limit(&self) -> Result<(), Unread> {
+        if self.size() > self.most {
+            return Err(Unread::TooLarge(self.most));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use http_body::Frame;
+
+    use super::*;
+
+    /// Comes in parts, and does not say how long it is.
+    struct Streamed(std::slice::Iter<'static, &'static str>);
+
+    impl http_body::Body for Streamed {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let part = self.0.next();
+            Poll::Ready(part.map(|part| Ok(Frame::data(Bytes::from(*part)))))
+        }
+    }
+
+    fn streamed(most: usize) -> Body {
+        let parts = Streamed(["ab", "cd", "e"].iter());
+        let body = reqwest::Body::wrap(parts);
+        Body::of(http::Response::new(body).into(), most)
+    }
+
+    #[tokio::test]
+    async fn it_is_read_up_to_its_limit_and_not_beyond() {
+        assert_eq!(streamed(5).whole().await.unwrap(), b"abcde");
+        let mut body = streamed(4);
+        for (part, size) in [("ab", 2), ("cd", 4)] {
+            assert_eq!(body.part().await.unwrap().unwrap(), part);
+            assert_eq!(body.size(), size);
+        }
+        let error = body.part().await.unwrap_err();
+        assert_eq!(error.to_string(), "the answer is larger than 4 bytes");
+    }
+
+    #[tokio::test]
+    async fn one_that_says_it_is_too_large_is_not_read() {
+        let declared = |most| Body::of(http::Response::new("abcde").into(), most);
+        assert_eq!(declared(5).whole().await.unwrap(), b"abcde");
+        let mut body = declared(4);
+        assert_eq!(body.size(), 5);
+        assert!(matches!(body.part().await, Err(Unread::TooLarge(4))));
+        assert_eq!(body.come, 0);
+    }
+}
