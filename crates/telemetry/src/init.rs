@@ -9,7 +9,6 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry::{KeyValue, global};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::logs::SdkLogRecord;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
 use redact::redact_value;
 use tracing::Metadata;
@@ -19,7 +18,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
-use crate::logs::{Exported, LogLayer, Output};
+use crate::logs::{LogLayer, Output, Record};
 use crate::metric::{self, Catalogue, Kind, Metric};
 use crate::names::SEMCONV_VERSION;
 use crate::names::labels::{SemconvVersion, Version};
@@ -54,9 +53,9 @@ pub enum InitError {
     /// The HTTP client cannot be built.
     #[error("the OTLP client cannot be built: {0}")]
     Client(#[from] reqwest::Error),
-    /// The exporter cannot be built.
-    #[error("the OTLP exporter cannot be built: {0}")]
-    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// What is asked for on the way to the backend cannot be sent.
+    #[error("the OTLP request cannot be built: {0}")]
+    Request(#[from] http::Error),
     /// A thread cannot be started.
     #[error("a telemetry thread cannot be started")]
     Thread,
@@ -88,7 +87,7 @@ static STARTED: AtomicBool = AtomicBool::new(false);
 /// Owned handle of the process's telemetry; flushes on drop.
 pub struct Telemetry {
     spans: Option<Pipeline<SpanData>>,
-    logs: Option<Pipeline<SdkLogRecord>>,
+    logs: Option<Pipeline<Record>>,
     metrics: Metrics,
     level: LogLevel,
 }
@@ -125,7 +124,7 @@ pub(crate) fn init_with<S, L>(
 ) -> Result<Telemetry, InitError>
 where
     S: FnMut(&mut Vec<SpanData>) -> Sent + Send + 'static,
-    L: FnMut(&mut Vec<SdkLogRecord>) -> Sent + Send + 'static,
+    L: FnMut(&mut Vec<Record>) -> Sent + Send + 'static,
 {
     let catalogue = metric::catalogue(metrics)?;
     // Before anything of the process's is started or replaced.
@@ -156,7 +155,7 @@ where
     })?;
     let filter = logs::filter(&settings.log_filter).map_err(InitError::Filter)?;
     let (filter, handle) = reload::Layer::new(filter);
-    let log_layer = LogLayer::new(output, logs.clone().map(Exported::new));
+    let log_layer = LogLayer::new(output, logs.clone());
     let trace_layer = match settings.needs_spans() {
         true => trace_layer(spans.clone(), settings, &resource),
         false => no_spans(),

@@ -46,6 +46,7 @@ pub mod messaging;
 pub mod metric;
 pub mod names;
 mod observe;
+mod otlp;
 mod pace;
 mod panics;
 mod pipeline;

@@ -9,10 +9,8 @@ use std::io::Write as _;
 use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity};
 use opentelemetry::trace::TraceContextExt;
 use opentelemetry::{Context, SpanId, TraceFlags, TraceId};
-use opentelemetry_sdk::logs::{SdkLogRecord, SdkLogger, SdkLoggerProvider};
 use redact::{MARK, is_secret_key, plain};
 use serde::ser::{Serialize, SerializeMap};
 use serde_json::{Serializer, Value};
@@ -67,20 +65,6 @@ pub(crate) fn filter(directives: &str) -> Result<EnvFilter, String> {
     Ok(filter)
 }
 
-/// Where exported log records go. Not through the SDK's processors: they are lent a record, and would have to copy it.
-pub(crate) struct Exported {
-    /// Only a logger can make a record.
-    logger: SdkLogger,
-    pipeline: Pipeline<SdkLogRecord>,
-}
-
-impl Exported {
-    pub(crate) fn new(pipeline: Pipeline<SdkLogRecord>) -> Self {
-        let logger = SdkLoggerProvider::builder().build().logger("");
-        Self { logger, pipeline }
-    }
-}
-
 /// Output on stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Output {
@@ -93,12 +77,12 @@ pub(crate) enum Output {
 /// The layer that turns events into log records.
 pub(crate) struct LogLayer {
     output: Output,
-    exported: Option<Exported>,
+    exported: Option<Pipeline<Record>>,
     flood: Flood,
 }
 
 impl LogLayer {
-    pub(crate) fn new(output: Output, exported: Option<Exported>) -> Self {
+    pub(crate) fn new(output: Output, exported: Option<Pipeline<Record>>) -> Self {
         for level in ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"] {
             LOG_RECORDS.with(labels::Level(level)).absolute(0);
             LOG_SUPPRESSED.with(labels::Level(level)).absolute(0);
@@ -133,7 +117,7 @@ impl<S: Subscriber> Layer<S> for LogLayer {
             && !targets::is_of(metadata.target(), targets::EXPORT_PATH)
             && !Context::is_current_telemetry_suppressed()
         {
-            record.export(exported);
+            exported.push(record);
         }
     }
 }
@@ -145,16 +129,16 @@ fn write_line(line: &str) {
 }
 
 /// One log record, already redacted.
-struct Record {
-    time: SystemTime,
-    metadata: &'static Metadata<'static>,
-    message: String,
-    fields: Fields,
-    trace: Option<(TraceId, SpanId, TraceFlags)>,
+pub(crate) struct Record {
+    pub(crate) time: SystemTime,
+    pub(crate) metadata: &'static Metadata<'static>,
+    pub(crate) message: String,
+    pub(crate) fields: Fields,
+    pub(crate) trace: Option<(TraceId, SpanId, TraceFlags)>,
 }
 
 impl Record {
-    fn new(event: &Event<'_>, suppressed: u64) -> Self {
+    pub(crate) fn new(event: &Event<'_>, suppressed: u64) -> Self {
         let mut visitor = Visitor::default();
         event.record(&mut visitor);
         let metadata = event.metadata();
@@ -229,23 +213,6 @@ impl Record {
         line.push('\n');
         line
     }
-
-    fn export(self, Exported { logger, pipeline }: &Exported) {
-        let mut record = logger.create_log_record();
-        record.set_timestamp(self.time);
-        record.set_observed_timestamp(self.time);
-        record.set_target(self.metadata.target());
-        record.set_severity_text(self.metadata.level().as_str());
-        record.set_severity_number(severity(*self.metadata.level()));
-        record.set_body(AnyValue::from(self.message));
-        for (key, value) in self.fields.0 {
-            record.add_attribute(key, any_value(value));
-        }
-        if let Some((trace, span, flags)) = self.trace {
-            record.set_trace_context(trace, span, Some(flags));
-        }
-        pipeline.push(record);
-    }
 }
 
 /// Written straight into the line: most of what a record costs would be the copies that lead there.
@@ -273,7 +240,7 @@ impl Serialize for Record {
 
 /// A record's fields, in the order in which they were named. They are few.
 #[derive(Default)]
-struct Fields(Vec<(&'static str, Value)>);
+pub(crate) struct Fields(pub(crate) Vec<(&'static str, Value)>);
 
 impl Fields {
     /// Of two with the same name, the last counts.
@@ -302,28 +269,6 @@ fn escape(text: &str) -> String {
         }
     }
     out
-}
-
-fn severity(level: Level) -> Severity {
-    match level {
-        Level::ERROR => Severity::Error,
-        Level::WARN => Severity::Warn,
-        Level::INFO => Severity::Info,
-        Level::DEBUG => Severity::Debug,
-        Level::TRACE => Severity::Trace,
-    }
-}
-
-fn any_value(value: Value) -> AnyValue {
-    match value {
-        Value::Bool(value) => value.into(),
-        Value::Number(number) => match number.as_i64() {
-            Some(integer) => integer.into(),
-            None => number.as_f64().unwrap_or_default().into(),
-        },
-        Value::String(text) => text.into(),
-        other => other.to_string().into(),
-    }
 }
 
 /// Collects an event's fields, redacting every text.

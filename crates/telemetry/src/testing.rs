@@ -27,14 +27,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use opentelemetry::logs::AnyValue;
 use opentelemetry::trace::{SpanKind, Status as SdkStatus};
-use opentelemetry_sdk::logs::SdkLogRecord;
 use opentelemetry_sdk::trace::SpanData;
+use serde_json::Value;
 use tracing::Instrument;
 
 use crate::init::init_with;
-use crate::logs::Output;
+use crate::logs::{Output, Record};
 use crate::pipeline::Sent;
 use crate::{Metric, ServiceInfo, Settings, Telemetry, context, exposition, metric};
 
@@ -342,27 +341,27 @@ fn span(data: &SpanData) -> Span {
     }
 }
 
-fn log(record: &SdkLogRecord) -> Log {
-    let ids = record.trace_context();
+fn log(record: &Record) -> Log {
+    let attributes = record.fields.0.iter();
+    let ids = record.trace.as_ref();
     Log {
-        level: record.severity_text().unwrap_or_default(),
-        message: record.body().map(text).unwrap_or_default(),
-        attributes: record
-            .attributes_iter()
-            .map(|(key, value)| (key.to_string(), text(value)))
+        level: record.metadata.level().as_str(),
+        message: record.message.clone(),
+        attributes: attributes
+            .map(|(key, value)| ((*key).to_owned(), text(value)))
             .collect(),
-        trace_id: ids.map(|ids| ids.trace_id.to_string()).unwrap_or_default(),
-        span_id: ids.map(|ids| ids.span_id.to_string()).unwrap_or_default(),
+        trace_id: ids.map(|ids| ids.0.to_string()).unwrap_or_default(),
+        span_id: ids.map(|ids| ids.1.to_string()).unwrap_or_default(),
     }
 }
 
-fn text(value: &AnyValue) -> String {
+fn text(value: &Value) -> String {
     match value {
-        AnyValue::String(text) => text.to_string(),
-        AnyValue::Int(number) => number.to_string(),
-        AnyValue::Double(number) => number.to_string(),
-        AnyValue::Boolean(flag) => flag.to_string(),
-        other => format!("{other:?}"),
+        Value::String(text) => text.clone(),
+        Value::Number(number) if !number.is_i64() => {
+            number.as_f64().unwrap_or_default().to_string()
+        }
+        other => other.to_string(),
     }
 }
 

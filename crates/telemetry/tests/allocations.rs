@@ -185,7 +185,7 @@ fn a_span_inside_another() {
 fn a_log_line_inside_a_span() {
     let request = tracing::info_span!("request");
     request.in_scope(|| {
-        hold(9, || {
+        hold(8, || {
             tracing::info!(order.id = 7, customer = "c-42", "stored")
         })
     });
