@@ -11,15 +11,13 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::SpanData;
 use prost::Message;
 use reqwest::blocking::Response;
 
 use crate::init::InitError;
-use crate::logs::Record;
-use crate::otlp;
 use crate::pipeline::Sent;
 use crate::settings::Exporter;
+use crate::{logs, otlp, spans};
 
 /// Most of an answer that is read: all it can say is how many items were rejected, and why.
 const MAX_ANSWER: u64 = 64 * 1024;
@@ -34,9 +32,9 @@ const AGENT: &str = concat!(
 pub(crate) fn spans(
     settings: &Exporter,
     resource: &Resource,
-) -> Result<impl FnMut(&mut Vec<SpanData>) -> Sent + Send + use<>, InitError> {
+) -> Result<impl FnMut(&mut Vec<spans::Record>) -> Sent + Send + use<>, InitError> {
     let (mut client, resource) = (Client::new(settings)?, resource.clone());
-    Ok(move |batch: &mut Vec<SpanData>| {
+    Ok(move |batch: &mut Vec<spans::Record>| {
         client.take(batch, |batch| otlp::spans(batch, &resource));
         client.send(|body| {
             let answer = ExportTraceServiceResponse::decode(body).ok()?;
@@ -49,9 +47,9 @@ pub(crate) fn spans(
 pub(crate) fn logs(
     settings: &Exporter,
     resource: &Resource,
-) -> Result<impl FnMut(&mut Vec<Record>) -> Sent + Send + use<>, InitError> {
+) -> Result<impl FnMut(&mut Vec<logs::Record>) -> Sent + Send + use<>, InitError> {
     let (mut client, resource) = (Client::new(settings)?, resource.clone());
-    Ok(move |batch: &mut Vec<Record>| {
+    Ok(move |batch: &mut Vec<logs::Record>| {
         client.take(batch, |batch| otlp::logs(batch, &resource));
         client.send(|body| {
             let answer = ExportLogsServiceResponse::decode(body).ok()?;

@@ -150,7 +150,7 @@ impl<H: Headers> Facts<'_, H> {
         let name = span_name(method, self.route);
         let header = |name| self.headers.all(name).next().flatten();
         let (address, port) = address::asked_for(self.authority.or(header("host")), self.port);
-        // Texts as they came: every attribute is redacted when the span ends. Numbers as i64: tracing-opentelemetry makes text of every other integer.
+        // Texts as they came: every attribute is redacted when the span ends. Numbers as i64: every other integer becomes text.
         // The scheme is what is spoken here: a forwarded one must not choose what telemetry says.
         let span = tracing::info_span!(
             parent: None,

@@ -6,15 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use opentelemetry::trace::TracerProvider as _;
 use opentelemetry::{KeyValue, global};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
 use redact::redact_value;
 use tracing::Metadata;
 use tracing_subscriber::filter::FilterFn;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
@@ -86,7 +83,7 @@ static STARTED: AtomicBool = AtomicBool::new(false);
 
 /// Owned handle of the process's telemetry; flushes on drop.
 pub struct Telemetry {
-    spans: Option<Pipeline<SpanData>>,
+    spans: Option<Pipeline<spans::Record>>,
     logs: Option<Pipeline<Record>>,
     metrics: Metrics,
     level: LogLevel,
@@ -123,7 +120,7 @@ pub(crate) fn init_with<S, L>(
     logs_exporter: impl FnOnce(&Exporter, &Resource) -> Result<L, InitError>,
 ) -> Result<Telemetry, InitError>
 where
-    S: FnMut(&mut Vec<SpanData>) -> Sent + Send + 'static,
+    S: FnMut(&mut Vec<spans::Record>) -> Sent + Send + 'static,
     L: FnMut(&mut Vec<Record>) -> Sent + Send + 'static,
 {
     let catalogue = metric::catalogue(metrics)?;
@@ -157,7 +154,7 @@ where
     let (filter, handle) = reload::Layer::new(filter);
     let log_layer = LogLayer::new(output, logs.clone());
     let trace_layer = match settings.needs_spans() {
-        true => trace_layer(spans.clone(), settings, &resource),
+        true => trace_layer(spans.clone(), settings),
         false => no_spans(),
     };
     Registry::default()
@@ -299,37 +296,12 @@ fn no_spans() -> Box<dyn Layer<Registry> + Send + Sync> {
     FilterFn::new(|metadata: &Metadata<'_>| metadata.is_event()).boxed()
 }
 
-fn trace_layer<S>(
-    spans: Option<Pipeline<SpanData>>,
+fn trace_layer(
+    pipeline: Option<Pipeline<spans::Record>>,
     settings: &Settings,
-    resource: &Resource,
-) -> Box<dyn Layer<S> + Send + Sync>
-where
-    S: tracing::Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
-{
-    let layer = tracing_opentelemetry::layer()
-        .with_location(false)
-        .with_threads(false)
-        .with_target(false)
-        .with_level(false)
-        .with_tracked_inactivity(false);
-    if settings.disabled {
-        // The no-op tracer hands the caller's context on unchanged.
-        return layer
-            .with_filter(FilterFn::new(traced as fn(&Metadata<'_>) -> bool))
-            .boxed();
-    }
-    let provider = SdkTracerProvider::builder()
-        .with_sampler(spans::LinkedSampler::new(settings.sampler))
-        .with_resource(resource.clone());
-    let provider = match spans {
-        Some(pipeline) => provider.with_span_processor(spans::Processor { pipeline }),
-        // Nobody gets them, but log lines and outgoing requests carry their ids.
-        None => provider,
-    };
-    let provider = provider.build();
-    layer
-        .with_tracer(provider.tracer(crate::SCOPE))
+) -> Box<dyn Layer<Registry> + Send + Sync> {
+    let sampler = (!settings.disabled).then(|| spans::LinkedSampler::new(settings.sampler));
+    spans::SpanLayer { sampler, pipeline }
         .with_filter(FilterFn::new(traced as fn(&Metadata<'_>) -> bool))
         .boxed()
 }

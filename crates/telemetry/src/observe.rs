@@ -7,9 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 use metrics::Key;
 use opentelemetry::trace::TraceContextExt;
 use tracing::Span;
-use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::{Metric, names};
+use crate::{Metric, names, spans};
 
 crate::label! {
     /// How an operation ended; the `outcome` label.
@@ -81,7 +80,7 @@ pub(crate) fn offer(metric: &Metric, series: &Key, elapsed: Duration, span: &Spa
     if table().get(&key).is_some_and(|slots| !free(slots)) {
         return;
     }
-    let context = span.context();
+    let context = spans::context(span);
     let (trace_id, span_id) = match context.span().span_context() {
         sampled if sampled.is_sampled() => (
             sampled.trace_id().to_string(),
@@ -105,7 +104,7 @@ pub(crate) fn offer(metric: &Metric, series: &Key, elapsed: Duration, span: &Spa
             replaceable_at: now + interval,
         });
         drop(table);
-        span.set_attribute("omnitrace.exemplar", true);
+        spans::mark(span, "omnitrace.exemplar");
     }
 }
 

@@ -7,14 +7,13 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use opentelemetry::trace::{Link, SpanContext, SpanId, SpanKind, Status};
-use opentelemetry::{Array, KeyValue, Value};
+use opentelemetry::Value;
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::SpanData;
 use serde_json::Value as Json;
 use tracing::Level;
 
-use crate::logs::Record;
+use crate::{logs, spans};
 
 /// Room that most spans and log records have enough of.
 const USUAL: usize = 512;
@@ -24,7 +23,7 @@ const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 
 /// An `ExportTraceServiceRequest`.
-pub(crate) fn spans(batch: &[SpanData], resource: &Resource) -> Vec<u8> {
+pub(crate) fn spans(batch: &[spans::Record], resource: &Resource) -> Vec<u8> {
     let mut out = Writer(Vec::with_capacity(batch.len() * USUAL));
     out.message(1, |out| {
         out.resource(resource);
@@ -39,8 +38,8 @@ pub(crate) fn spans(batch: &[SpanData], resource: &Resource) -> Vec<u8> {
 }
 
 /// An `ExportLogsServiceRequest`. The scope of a record is its target.
-pub(crate) fn logs(batch: &[Record], resource: &Resource) -> Vec<u8> {
-    let mut scopes = BTreeMap::<&str, Vec<&Record>>::new();
+pub(crate) fn logs(batch: &[logs::Record], resource: &Resource) -> Vec<u8> {
+    let mut scopes = BTreeMap::<&str, Vec<&logs::Record>>::new();
     for record in batch {
         scopes
             .entry(record.metadata.target())
@@ -144,7 +143,10 @@ impl Writer {
     fn resource(&mut self, resource: &Resource) {
         self.message(1, |out| {
             for (key, value) in resource {
-                out.attribute(1, key.as_str(), |out| out.value(value));
+                out.attribute(1, key.as_str(), |out| match value {
+                    Value::I64(value) => out.integer(*value),
+                    other => out.always(1, other.as_str().as_bytes()),
+                });
             }
         });
     }
@@ -156,37 +158,19 @@ impl Writer {
         });
     }
 
-    fn attributes(&mut self, field: u32, attributes: &[KeyValue]) {
-        for KeyValue { key, value, .. } in attributes {
-            self.attribute(field, key.as_str(), |out| out.value(value));
-        }
-    }
-
-    fn value(&mut self, value: &Value) {
-        match value {
-            Value::Bool(value) => self.boolean(*value),
-            Value::I64(value) => self.integer(*value),
-            Value::F64(value) => self.double(*value),
-            Value::String(text) => self.always(1, text.as_str().as_bytes()),
-            Value::Array(array) => self.message(5, |out| out.array(array)),
-            _ => {}
-        }
-    }
-
-    fn array(&mut self, array: &Array) {
-        fn each<T>(out: &mut Writer, values: &[T], write: impl Fn(&mut Writer, &T)) {
-            for value in values {
-                out.message(1, |out| write(out, value));
-            }
-        }
-        match array {
-            Array::Bool(values) => each(self, values, |out, value| out.boolean(*value)),
-            Array::I64(values) => each(self, values, |out, value| out.integer(*value)),
-            Array::F64(values) => each(self, values, |out, value| out.double(*value)),
-            Array::String(texts) => each(self, texts, |out, text| {
-                out.always(1, text.as_str().as_bytes());
-            }),
-            _ => {}
+    fn attributes(&mut self, attributes: &spans::Attributes) {
+        for (key, value) in attributes.iter() {
+            self.attribute(9, key, |out| match value {
+                spans::Value::Bool(value) => out.boolean(*value),
+                spans::Value::Int(value) => out.integer(*value),
+                spans::Value::Float(value) => out.double(*value),
+                spans::Value::Text(text) => out.always(1, attributes.read(text).as_bytes()),
+                spans::Value::Texts(texts) => out.message(5, |out| {
+                    for text in texts {
+                        out.message(1, |out| out.always(1, text.as_bytes()));
+                    }
+                }),
+            });
         }
     }
 
@@ -205,47 +189,36 @@ impl Writer {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
-    fn span(&mut self, span: &SpanData) {
-        let context = &span.span_context;
-        self.ids(context);
-        if span.parent_span_id != SpanId::INVALID {
-            self.bytes(4, &span.parent_span_id.to_bytes());
+    fn span(&mut self, span: &spans::Record) {
+        self.ids(span.trace_id, span.span_id, &span.state);
+        if span.parent != SpanId::INVALID {
+            self.bytes(4, &span.parent.to_bytes());
         }
-        self.text(5, &span.name);
-        self.number(6, kind(&span.span_kind));
-        self.time(7, span.start_time);
-        self.time(8, span.end_time);
-        self.attributes(9, &span.attributes);
-        self.number(10, span.dropped_attributes_count.into());
-        for event in &span.events.events {
-            self.message(11, |out| {
-                out.time(1, event.timestamp);
-                out.text(2, &event.name);
-                out.attributes(3, &event.attributes);
-                out.number(4, event.dropped_attributes_count.into());
-            });
-        }
-        self.number(12, span.events.dropped_count.into());
-        for link in &span.links.links {
+        let fields = &span.fields;
+        self.text(5, &fields.name);
+        self.number(6, kind(fields.kind.as_ref()));
+        self.time(7, span.start);
+        self.time(8, span.end);
+        self.attributes(&fields.attributes);
+        self.number(10, fields.attributes.dropped.into());
+        for link in &span.links {
             self.message(13, |out| out.link(link));
         }
-        self.number(14, span.links.dropped_count.into());
-        self.message(15, |out| out.status(&span.status));
-        self.fixed32(16, flags(context, span.parent_span_is_remote));
+        self.number(14, span.dropped_links.into());
+        self.message(15, |out| out.status(&fields.status));
+        self.fixed32(16, flags(span.flags, span.parent_is_remote));
     }
 
-    fn ids(&mut self, context: &SpanContext) {
-        self.bytes(1, &context.trace_id().to_bytes());
-        self.bytes(2, &context.span_id().to_bytes());
-        self.text(3, &context.trace_state().header());
+    fn ids(&mut self, trace: TraceId, span: SpanId, state: &str) {
+        self.bytes(1, &trace.to_bytes());
+        self.bytes(2, &span.to_bytes());
+        self.text(3, state);
     }
 
-    fn link(&mut self, link: &Link) {
-        let context = &link.span_context;
-        self.ids(context);
-        self.attributes(4, &link.attributes);
-        self.number(5, link.dropped_attributes_count.into());
-        self.fixed32(6, flags(context, context.is_remote()));
+    fn link(&mut self, to: &SpanContext) {
+        let state = to.trace_state().header();
+        self.ids(to.trace_id(), to.span_id(), &state);
+        self.fixed32(6, flags(to.trace_flags(), to.is_remote()));
     }
 
     fn status(&mut self, status: &Status) {
@@ -259,7 +232,7 @@ impl Writer {
         }
     }
 
-    fn record(&mut self, record: &Record) {
+    fn record(&mut self, record: &logs::Record) {
         let level = *record.metadata.level();
         self.time(1, record.time);
         self.number(2, severity(level));
@@ -289,18 +262,18 @@ impl Writer {
     }
 }
 
-fn flags(context: &SpanContext, parent_is_remote: bool) -> u32 {
-    let remote = if parent_is_remote { IS_REMOTE } else { 0 };
-    u32::from(context.trace_flags().to_u8()) | HAS_IS_REMOTE | remote
+fn flags(flags: TraceFlags, is_remote: bool) -> u32 {
+    let remote = if is_remote { IS_REMOTE } else { 0 };
+    u32::from(flags.to_u8()) | HAS_IS_REMOTE | remote
 }
 
-fn kind(kind: &SpanKind) -> u64 {
+fn kind(kind: Option<&SpanKind>) -> u64 {
     match kind {
-        SpanKind::Internal => 1,
-        SpanKind::Server => 2,
-        SpanKind::Client => 3,
-        SpanKind::Producer => 4,
-        SpanKind::Consumer => 5,
+        None | Some(SpanKind::Internal) => 1,
+        Some(SpanKind::Server) => 2,
+        Some(SpanKind::Client) => 3,
+        Some(SpanKind::Producer) => 4,
+        Some(SpanKind::Consumer) => 5,
     }
 }
 

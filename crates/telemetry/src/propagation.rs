@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::baggage::{Baggage, BaggageExt};
 use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
@@ -16,9 +16,8 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, Tra
 use opentelemetry::{Context, Key};
 
 use tracing::Span;
-use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::baggage;
+use crate::{baggage, spans};
 
 /// Longest `tracestate` read; the specification asks for at least 512 characters to be passed on.
 const MAX_TRACESTATE: usize = 1024;
@@ -76,10 +75,9 @@ pub(crate) fn continue_trace(span: &Span, headers: &impl Headers) {
         .map(|policy| policy.extract(headers))
         .unwrap_or_default();
     if let Some(caller) = inbound.link {
-        span.add_link(caller);
+        spans::link(span, caller);
     }
-    // Fails only when no OpenTelemetry layer is installed; then there is nothing to set.
-    let _ = span.set_parent(inbound.context);
+    spans::set_parent(span, inbound.context);
 }
 
 impl Policy {
@@ -146,6 +144,25 @@ impl TextMapPropagator for Outbound {
 
     fn fields(&self) -> FieldIter<'_> {
         FieldIter::new(&[])
+    }
+}
+
+/// Writes the current context into the headers of an outgoing request.
+pub(crate) fn inject(headers: &mut HeaderMap) {
+    if let Some(Policy { trace, baggage, .. }) = POLICY.get() {
+        let (trace, baggage) = (*trace, *baggage);
+        let outbound = Outbound { trace, baggage };
+        Context::map_current(|context| outbound.inject_context(context, &mut Outgoing(headers)));
+    }
+}
+
+struct Outgoing<'a>(&'a mut HeaderMap);
+
+impl Injector for Outgoing<'_> {
+    fn set(&mut self, name: &str, value: String) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            self.0.insert(name, value);
+        }
     }
 }
 
@@ -264,8 +281,6 @@ fn key_of(member: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use http::header::{HeaderName, HeaderValue};
-
     use super::*;
     use crate::baggage::{MAX_LENGTH, MAX_MEMBERS};
 

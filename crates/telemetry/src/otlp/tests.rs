@@ -1,21 +1,21 @@
 //! What is written here is what the generated types write.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
-use opentelemetry::trace::{Event, TraceFlags, TraceId, TraceState};
-use opentelemetry::{InstrumentationScope, StringValue};
+use opentelemetry::trace::{Link, TraceState};
+use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
-use opentelemetry_sdk::trace::{SpanEvents, SpanLinks};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use prost::Message;
 use tracing::Event as LogEvent;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use super::*;
+use crate::logs::Record;
 
 fn resource() -> Resource {
     let attributes = [
@@ -38,70 +38,109 @@ fn context(state: &[(&str, &str)], remote: bool) -> SpanContext {
     )
 }
 
-/// One of each kind of value, and texts around the lengths at which a length takes another byte.
-fn attributes() -> Vec<KeyValue> {
-    let long = [
-        0, 1, 110, 124, 125, 126, 127, 128, 129, 4096, 16_380, 20_000,
-    ];
-    let texts = long.map(|length| KeyValue::new("text", "x".repeat(length)));
-    let others = [
-        KeyValue::new("yes", true),
-        KeyValue::new("no", false),
-        KeyValue::new("zero", 0),
-        KeyValue::new("negative", -1),
-        KeyValue::new("large", i64::MAX),
-        KeyValue::new("float", 0.0),
-        KeyValue::new("", 1.5),
-        KeyValue::new("flags", Value::Array(vec![true, false].into())),
-        KeyValue::new("numbers", Value::Array(vec![1, -1, 0].into())),
-        KeyValue::new("floats", Value::Array(vec![0.5].into())),
-        KeyValue::new(
+/// Lengths of texts at which a length takes another byte, and others.
+const LENGTHS: [usize; 12] = [
+    0, 1, 110, 124, 125, 126, 127, 128, 129, 4096, 16_380, 20_000,
+];
+
+/// Of each kind of value some.
+fn attributes() -> spans::Attributes {
+    let mut attributes = spans::Attributes::default();
+    for length in LENGTHS {
+        attributes.text("text", |texts| texts.push_str(&"x".repeat(length)));
+    }
+    for (key, value) in [
+        ("yes", spans::Value::Bool(true)),
+        ("no", spans::Value::Bool(false)),
+        ("zero", spans::Value::Int(0)),
+        ("negative", spans::Value::Int(-1)),
+        ("large", spans::Value::Int(i64::MAX)),
+        ("float", spans::Value::Float(0.0)),
+        ("", spans::Value::Float(1.5)),
+        (
             "texts",
-            Value::Array(vec![StringValue::from("a"), "".into()].into()),
+            spans::Value::Texts(vec!["a".into(), String::new()]),
         ),
-        KeyValue::new("none", Value::Array(Vec::<StringValue>::new().into())),
-    ];
-    texts.into_iter().chain(others).collect()
+        ("none", spans::Value::Texts(Vec::new())),
+    ] {
+        attributes.push(key, value);
+    }
+    attributes
 }
 
-fn span(kind: SpanKind, status: Status) -> SpanData {
+fn span(kind: Option<SpanKind>, status: Status) -> spans::Record {
     let start = UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789);
-    let mut events = SpanEvents::default();
-    events.events = vec![Event::new("event", start, attributes(), 3)];
-    events.dropped_count = 2;
-    let mut links = SpanLinks::default();
-    let link = context(&[], true);
-    links.links = vec![Link::new(link, attributes(), 5)];
-    links.dropped_count = 200;
-    SpanData {
-        span_context: context(&[("a", "1"), ("b", "2")], false),
-        parent_span_id: SpanId::from(7),
-        parent_span_is_remote: true,
-        span_kind: kind,
-        name: Cow::Borrowed("GET /orders/{id}"),
-        start_time: start,
-        end_time: start + Duration::from_millis(3),
-        attributes: attributes(),
-        dropped_attributes_count: 1,
-        events,
-        links,
-        status,
-        instrumentation_scope: InstrumentationScope::builder(crate::SCOPE).build(),
+    let context = context(&[], true);
+    let mut attributes = attributes();
+    attributes.dropped = 1;
+    spans::Record {
+        trace_id: context.trace_id(),
+        span_id: context.span_id(),
+        flags: context.trace_flags(),
+        state: "a=1,b=2".to_owned(),
+        parent: SpanId::from(7),
+        parent_is_remote: true,
+        start,
+        end: start + Duration::from_millis(3),
+        fields: spans::Fields {
+            name: "GET /orders/{id}".into(),
+            kind,
+            status,
+            attributes,
+        },
+        links: vec![context.clone(), self::context(&[("c", "3")], false)],
+        dropped_links: 200,
     }
 }
 
 /// Nothing but what must be.
-fn bare() -> SpanData {
+fn bare() -> spans::Record {
+    spans::Record {
+        state: String::new(),
+        parent: SpanId::INVALID,
+        parent_is_remote: false,
+        fields: spans::Fields::default(),
+        links: Vec::new(),
+        dropped_links: 0,
+        ..span(None, Status::Unset)
+    }
+}
+
+/// The same for the SDK.
+fn of_sdk(span: &spans::Record) -> SpanData {
+    let fields = &span.fields;
+    let value = |value: &spans::Value| match value {
+        spans::Value::Bool(value) => Value::Bool(*value),
+        spans::Value::Int(value) => Value::I64(*value),
+        spans::Value::Float(value) => Value::F64(*value),
+        spans::Value::Text(text) => Value::from(fields.attributes.read(text).to_owned()),
+        spans::Value::Texts(texts) => {
+            let texts = texts.iter().cloned().map(StringValue::from);
+            Value::Array(Array::String(texts.collect()))
+        }
+    };
+    let attributes = fields.attributes.iter();
+    let links = span.links.iter().cloned().map(Link::with_context);
+    let mut links_of_sdk = SpanLinks::default();
+    links_of_sdk.links = links.collect();
+    links_of_sdk.dropped_count = span.dropped_links;
+    let state = span.state.parse().unwrap();
     SpanData {
-        span_context: context(&[], false),
-        parent_span_id: SpanId::INVALID,
-        parent_span_is_remote: false,
-        name: Cow::Borrowed(""),
-        attributes: Vec::new(),
-        dropped_attributes_count: 0,
+        span_context: SpanContext::new(span.trace_id, span.span_id, span.flags, false, state),
+        parent_span_id: span.parent,
+        parent_span_is_remote: span.parent_is_remote,
+        span_kind: fields.kind.clone().unwrap_or(SpanKind::Internal),
+        name: fields.name.clone(),
+        start_time: span.start,
+        end_time: span.end,
+        attributes: attributes
+            .map(|(key, one)| KeyValue::new(key.to_owned(), value(one)))
+            .collect(),
+        dropped_attributes_count: fields.attributes.dropped,
         events: SpanEvents::default(),
-        links: SpanLinks::default(),
-        ..span(SpanKind::Internal, Status::Unset)
+        links: links_of_sdk,
+        status: fields.status.clone(),
+        instrumentation_scope: InstrumentationScope::builder(crate::SCOPE).build(),
     }
 }
 
@@ -109,16 +148,18 @@ fn bare() -> SpanData {
 fn spans_as_the_generated_types_write_them() {
     let batches = [
         vec![bare()],
-        vec![span(SpanKind::Server, Status::Ok), bare()],
+        vec![span(Some(SpanKind::Server), Status::Ok), bare()],
         vec![
-            span(SpanKind::Client, Status::error("it broke")),
-            span(SpanKind::Producer, Status::error("")),
-            span(SpanKind::Consumer, Status::Unset),
+            span(Some(SpanKind::Client), Status::error("it broke")),
+            span(Some(SpanKind::Producer), Status::error("")),
+            span(Some(SpanKind::Consumer), Status::Unset),
+            span(Some(SpanKind::Internal), Status::Unset),
         ],
     ];
     for batch in batches {
         let resource = resource();
         let written = spans(&batch, &resource);
+        let batch = batch.iter().map(of_sdk).collect();
         let of_resource = ResourceAttributesWithSchema::from(&resource);
         let wanted = ExportTraceServiceRequest {
             resource_spans: group_spans_by_resource_and_scope(batch, &of_resource),
