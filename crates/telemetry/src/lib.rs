@@ -36,6 +36,7 @@ pub mod error_type;
 mod exporter;
 mod exposition;
 mod flood;
+mod hex;
 #[cfg(feature = "reqwest")]
 pub mod http_client;
 #[cfg(any(feature = "actix", feature = "tower"))]

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use chrono::{DateTime, SecondsFormat, Utc};
 use opentelemetry::trace::TraceContextExt;
 use opentelemetry::{Context, SpanId, TraceFlags, TraceId};
-use redact::{MARK, is_secret_key, plain};
+use redact::{MARK, plain};
 use serde::ser::{Serialize, SerializeMap};
 use serde_json::{Serializer, Value};
 use tracing::field::{Field, Visit};
@@ -20,10 +20,11 @@ use tracing_subscriber::layer::Context as LayerContext;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::flood::{Flood, Verdict};
+use crate::hex::Hex;
 use crate::names::labels;
 use crate::names::process::{LOG_RECORDS, LOG_SUPPRESSED};
 use crate::pipeline::Pipeline;
-use crate::spans::cleaned_value;
+use crate::spans::{cleaned_value, is_secret};
 use crate::{LogLevel, targets};
 
 /// Room that most lines have enough of.
@@ -101,12 +102,12 @@ impl<S: Subscriber> Layer<S> for LogLayer {
         let level = metadata.level().as_str();
         let suppressed = match self.flood.admit(metadata.callsite()) {
             Verdict::Suppress => {
-                LOG_SUPPRESSED.with(labels::Level(level)).increment(1);
+                LOG_SUPPRESSED.kept(labels::Level(level)).increment(1);
                 return;
             }
             Verdict::Admit { suppressed } => suppressed,
         };
-        LOG_RECORDS.with(labels::Level(level)).increment(1);
+        LOG_RECORDS.kept(labels::Level(level)).increment(1);
         let record = Record::new(event, suppressed);
         match self.output {
             Output::Json => write_line(&record.json()),
@@ -224,8 +225,8 @@ impl Serialize for Record {
         line.serialize_entry("target", self.metadata.target())?;
         line.serialize_entry("message", &self.message)?;
         if let Some((trace, span, _)) = &self.trace {
-            line.serialize_entry("trace_id", &format_args!("{trace}"))?;
-            line.serialize_entry("span_id", &format_args!("{span}"))?;
+            line.serialize_entry("trace_id", Hex::from(*trace).as_str())?;
+            line.serialize_entry("span_id", Hex::from(*span).as_str())?;
         }
         for (key, value) in &self.fields.0 {
             if self.is_taken(key) {
@@ -289,7 +290,7 @@ impl Visitor {
     }
 
     fn number(&mut self, field: &Field, number: Value) {
-        let value = if is_secret_key(field.name()) {
+        let value = if is_secret(field.name()) {
             MARK.into()
         } else {
             number

@@ -1,20 +1,21 @@
 //! Spans on their way out: sampling, redaction, the export queue.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 
 use opentelemetry::trace::{Link, SpanContext, SpanKind, TraceContextExt, TraceId, TraceState};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{
     Sampler as SdkSampler, SamplingDecision, SamplingResult, ShouldSample,
 };
-use redact::{redact, redact_value};
+use redact::{MARK, is_secret_key, redact};
 
 use crate::settings::Sampler;
 
 mod layer;
 mod record;
 
-pub(crate) use self::layer::{SpanLayer, context, link, mark, set_parent};
+pub(crate) use self::layer::{SpanLayer, context, leave, link, mark, set_parent};
 #[cfg(test)]
 pub(crate) use self::record::Fields;
 pub(crate) use self::record::{Attributes, Record, Value};
@@ -99,8 +100,32 @@ pub(crate) fn cleaned(text: &str) -> Option<String> {
 }
 
 /// The same for the value of an attribute or field.
-pub(crate) fn cleaned_value(key: &str, text: &str) -> Option<String> {
-    capped(redact_value(key, text))
+pub(crate) fn cleaned_value(key: &'static str, text: &str) -> Option<String> {
+    if is_secret(key) && !text.is_empty() {
+        return Some(MARK.to_owned());
+    }
+    cleaned(text)
+}
+
+/// Keys that a thread has looked at lately. They are the names of fields in the code, so few, and known by where they stand.
+type Seen = [(*const u8, usize, bool); 256];
+
+thread_local! {
+    static SEEN: RefCell<Seen> = const { RefCell::new([(std::ptr::null(), 0, false); 256]) };
+}
+
+/// [`is_secret_key`], which is much slower.
+pub(crate) fn is_secret(key: &'static str) -> bool {
+    let (place, length) = (key.as_ptr(), key.len());
+    // Names stand side by side, so they hardly ever share an entry.
+    let index = (place.addr() ^ (place.addr() >> 8)) % 256;
+    SEEN.with_borrow_mut(|seen| {
+        let entry = &mut seen[index];
+        if (entry.0, entry.1) != (place, length) {
+            *entry = (place, length, is_secret_key(key));
+        }
+        entry.2
+    })
 }
 
 /// Cuts what is redacted already: the half of a secret that a cut would leave is no longer recognised.

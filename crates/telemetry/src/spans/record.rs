@@ -7,10 +7,10 @@ use std::ops::Range;
 use std::time::SystemTime;
 
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId};
-use redact::{MARK, is_secret_key};
+use redact::MARK;
 use tracing::field::{Field, Visit};
 
-use super::{clean_state, cleaned, cleaned_value};
+use super::{clean_state, cleaned, cleaned_value, is_secret};
 
 /// Most attributes and links of a span that are kept, as in the SDK.
 const MAX_ATTRIBUTES: usize = 128;
@@ -176,9 +176,8 @@ impl Visit for Fields {
         let chain: Vec<String> = chain.map(ToString::to_string).collect();
         let attributes = &mut self.attributes;
         attributes.shown("exception.message", format_args!("{value}"));
-        attributes.push("exception.stacktrace", Value::Texts(chain.clone()));
+        attributes.push("exception.stacktrace", Value::Texts(chain));
         attributes.shown(field.name(), format_args!("{value}"));
-        attributes.push(format!("{}.chain", field.name()), Value::Texts(chain));
     }
 }
 
@@ -206,7 +205,7 @@ fn status(text: &str) -> Status {
 #[derive(Default)]
 pub(crate) struct Attributes {
     texts: String,
-    pairs: Vec<(Cow<'static, str>, Value)>,
+    pairs: Vec<(&'static str, Value)>,
     pub(crate) dropped: u32,
 }
 
@@ -219,8 +218,8 @@ pub(crate) enum Value {
 }
 
 impl Attributes {
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.pairs.iter().map(|(key, value)| (key.as_ref(), value))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        self.pairs.iter().map(|(key, value)| (*key, value))
     }
 
     /// The text of a [`Value::Text`].
@@ -228,9 +227,9 @@ impl Attributes {
         &self.texts[text.clone()]
     }
 
-    pub(crate) fn push(&mut self, key: impl Into<Cow<'static, str>>, value: Value) {
+    pub(crate) fn push(&mut self, key: &'static str, value: Value) {
         if self.pairs.len() < MAX_ATTRIBUTES {
-            self.pairs.push((key.into(), value));
+            self.pairs.push((key, value));
         } else {
             self.dropped += 1;
         }
@@ -273,7 +272,7 @@ impl Attributes {
                     None
                 }
                 Value::Bool(_) => None,
-                Value::Int(_) | Value::Float(_) => is_secret_key(key).then(|| MARK.to_owned()),
+                Value::Int(_) | Value::Float(_) => is_secret(key).then(|| MARK.to_owned()),
             };
             if let Some(text) = text {
                 let start = self.texts.len();
