@@ -11,7 +11,7 @@ use opentelemetry_sdk::Resource;
 use redact::redact_value;
 use tracing::Metadata;
 use tracing_subscriber::filter::FilterFn;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
@@ -22,7 +22,7 @@ use crate::names::labels::{SemconvVersion, Version};
 use crate::names::process::BUILD_INFO;
 use crate::pipeline::{self, Pipeline, Sent, SignalNames};
 use crate::settings::{Batch, Exporter, LogFormat, Settings};
-use crate::{exporter, exposition, logs, observe, process, propagation, spans, targets};
+use crate::{exporter, exposition, logs, observe, process, propagation, spans};
 
 /// Who emits the telemetry (`OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` override).
 #[derive(Debug, Clone)]
@@ -152,14 +152,14 @@ where
     })?;
     let filter = logs::filter(&settings.log_filter).map_err(InitError::Filter)?;
     let (filter, handle) = reload::Layer::new(filter);
-    let log_layer = LogLayer::new(output, logs.clone());
+    let log_layer = LogLayer::new(filter, output, logs.clone());
     let trace_layer = match settings.needs_spans() {
         true => trace_layer(spans.clone(), settings),
         false => no_spans(),
     };
     Registry::default()
+        .with(log_layer)
         .with(trace_layer)
-        .with(log_layer.with_filter(filter))
         .try_init()
         .map_err(|_| InitError::Twice)?;
     Ok(Telemetry {
@@ -285,25 +285,20 @@ fn start_propagation(settings: &Settings) {
     });
 }
 
-/// Spans are never filtered by verbosity: a quiet log must not break a trace. Libraries' own spans stay out.
-fn traced(metadata: &Metadata<'_>) -> bool {
-    // Log records have their own way out; as span events they would be sent twice.
-    metadata.is_span() && !targets::is_of(metadata.target(), targets::LIBRARIES)
-}
+/// What spans are layered on.
+type Logging = Layered<LogLayer, Registry>;
 
 /// In place of [`trace_layer`]: no span is made, for the log's filter neither.
-fn no_spans() -> Box<dyn Layer<Registry> + Send + Sync> {
+fn no_spans() -> Box<dyn Layer<Logging> + Send + Sync> {
     FilterFn::new(|metadata: &Metadata<'_>| metadata.is_event()).boxed()
 }
 
 fn trace_layer(
     pipeline: Option<Pipeline<spans::Record>>,
     settings: &Settings,
-) -> Box<dyn Layer<Registry> + Send + Sync> {
+) -> Box<dyn Layer<Logging> + Send + Sync> {
     let sampler = (!settings.disabled).then(|| spans::LinkedSampler::new(settings.sampler));
-    spans::SpanLayer { sampler, pipeline }
-        .with_filter(FilterFn::new(traced as fn(&Metadata<'_>) -> bool))
-        .boxed()
+    spans::SpanLayer { sampler, pipeline }.boxed()
 }
 
 fn output(format: LogFormat) -> Output {
@@ -400,9 +395,5 @@ impl Metrics {
 /// Handle to the live log filter.
 #[derive(Clone)]
 pub struct LogLevel {
-    pub(crate) handle: reload::Handle<EnvFilter, LogSubscriber>,
+    pub(crate) handle: reload::Handle<EnvFilter, Registry>,
 }
-
-/// The subscriber below the log layer.
-pub(crate) type LogSubscriber =
-    tracing_subscriber::layer::Layered<Box<dyn Layer<Registry> + Send + Sync>, Registry>;

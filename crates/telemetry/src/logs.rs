@@ -15,9 +15,11 @@ use redact::{MARK, plain};
 use serde::ser::{Serialize, SerializeMap};
 use serde_json::{Serializer, Value};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Metadata, Subscriber};
-use tracing_subscriber::layer::Context as LayerContext;
-use tracing_subscriber::{EnvFilter, Layer};
+use tracing::span::{Attributes, Id, Record as Values};
+use tracing::subscriber::Interest;
+use tracing::{Event, Level, Metadata};
+use tracing_subscriber::layer::{Context as LayerContext, Filter};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::flood::{Flood, Verdict};
 use crate::hex::Hex;
@@ -75,20 +77,27 @@ pub(crate) enum Output {
     Unwritten,
 }
 
-/// The layer that turns events into log records.
+/// The layer that turns events into log records. It is the whole subscriber's filter of events, and not `with_filter`: that
+/// looks each span up at each of its steps.
 pub(crate) struct LogLayer {
+    filter: reload::Layer<EnvFilter, Registry>,
     output: Output,
     exported: Option<Pipeline<Record>>,
     flood: Flood,
 }
 
 impl LogLayer {
-    pub(crate) fn new(output: Output, exported: Option<Pipeline<Record>>) -> Self {
+    pub(crate) fn new(
+        filter: reload::Layer<EnvFilter, Registry>,
+        output: Output,
+        exported: Option<Pipeline<Record>>,
+    ) -> Self {
         for level in ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"] {
             LOG_RECORDS.with(labels::Level(level)).absolute(0);
             LOG_SUPPRESSED.with(labels::Level(level)).absolute(0);
         }
         Self {
+            filter,
             output,
             exported,
             flood: Flood::default(),
@@ -96,8 +105,41 @@ impl LogLayer {
     }
 }
 
-impl<S: Subscriber> Layer<S> for LogLayer {
-    fn on_event(&self, event: &Event<'_>, _context: LayerContext<'_, S>) {
+impl Layer<Registry> for LogLayer {
+    /// Directives may name spans, but have no say in whether they are made.
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        let interest = Filter::callsite_enabled(&self.filter, metadata);
+        if metadata.is_span() {
+            return Interest::always();
+        }
+        interest
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, layer: LayerContext<'_, Registry>) -> bool {
+        metadata.is_span() || Filter::enabled(&self.filter, metadata, &layer)
+    }
+
+    fn on_new_span(&self, span: &Attributes<'_>, id: &Id, layer: LayerContext<'_, Registry>) {
+        Filter::on_new_span(&self.filter, span, id, layer);
+    }
+
+    fn on_record(&self, id: &Id, values: &Values<'_>, layer: LayerContext<'_, Registry>) {
+        Filter::on_record(&self.filter, id, values, layer);
+    }
+
+    fn on_enter(&self, id: &Id, layer: LayerContext<'_, Registry>) {
+        Filter::on_enter(&self.filter, id, layer);
+    }
+
+    fn on_exit(&self, id: &Id, layer: LayerContext<'_, Registry>) {
+        Filter::on_exit(&self.filter, id, layer);
+    }
+
+    fn on_close(&self, id: Id, layer: LayerContext<'_, Registry>) {
+        Filter::on_close(&self.filter, id, layer);
+    }
+
+    fn on_event(&self, event: &Event<'_>, _layer: LayerContext<'_, Registry>) {
         let metadata = event.metadata();
         let level = metadata.level().as_str();
         let suppressed = match self.flood.admit(metadata.callsite()) {

@@ -10,7 +10,8 @@ use opentelemetry::trace::{Link, SpanContext, SpanKind, TraceContextExt, TraceFl
 use opentelemetry::{Context, ContextGuard};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SamplingDecision, ShouldSample};
 use tracing::span::{Attributes, Id, Record as Values};
-use tracing::{Span, Subscriber};
+use tracing::subscriber::Interest;
+use tracing::{Metadata, Span, Subscriber};
 use tracing_subscriber::layer::Context as LayerContext;
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 use tracing_subscriber::{Layer, Registry};
@@ -18,6 +19,7 @@ use tracing_subscriber::{Layer, Registry};
 use super::LinkedSampler;
 use super::record::{Fields, Record, Value};
 use crate::pipeline::Pipeline;
+use crate::targets;
 
 thread_local! {
     /// Spans that are entered on this thread, the innermost last.
@@ -75,6 +77,11 @@ impl SpanLayer {
     }
 }
 
+/// Events are not this layer's.
+fn traced(metadata: &Metadata<'_>) -> bool {
+    metadata.is_event() || !targets::is_of(metadata.target(), targets::LIBRARIES)
+}
+
 /// Decides whether a span is sampled, and gives it its ids.
 fn own_context(
     sampler: &LinkedSampler,
@@ -107,6 +114,19 @@ impl<S> Layer<S> for SpanLayer
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
+    /// Spans are never filtered by verbosity: a quiet log must not break a trace. Libraries' own spans stay out.
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if traced(metadata) {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _layer: LayerContext<'_, S>) -> bool {
+        traced(metadata)
+    }
+
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, layer: LayerContext<'_, S>) {
         let context = match attributes.parent() {
             Some(parent) => layer.span(parent).and_then(|span| self.context_of(&span)),
