@@ -15,7 +15,9 @@ use crate::settings::Sampler;
 mod layer;
 mod record;
 
-pub(crate) use self::layer::{SpanLayer, context, leave, link, mark, set_parent};
+#[cfg(any(feature = "actix", feature = "reqwest", feature = "tower"))]
+pub(crate) use self::layer::leave;
+pub(crate) use self::layer::{SpanLayer, context, link, mark, set_parent};
 #[cfg(test)]
 pub(crate) use self::record::Fields;
 pub(crate) use self::record::{Attributes, Record, Value};
