@@ -40,7 +40,9 @@ pub fn lines(text: &str) -> String {
 pub fn json(text: &str) -> Cow<'_, str> {
     // Those below U+0020 are escaped in any JSON; outside a string they are white space.
     let is_raw = |c: char| c >= ' ' && is_hidden(c);
-    if !text.contains(is_raw) {
+    // Most texts are ASCII, of which DEL alone is raw: a look at bytes is much cheaper than one at characters.
+    let plain = text.bytes().fold(true, |plain, byte| plain & (byte < 0x7f));
+    if plain || !text.contains(is_raw) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());

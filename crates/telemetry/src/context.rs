@@ -2,9 +2,9 @@
 
 use opentelemetry::trace::{SpanContext, TraceContextExt, TraceState};
 use tracing::Span;
-use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::propagation::{self, parse_traceparent};
+use crate::spans;
 
 /// Trace id of the current span, 32 hex digits; `None` outside a trace.
 pub fn trace_id() -> Option<String> {
@@ -19,15 +19,11 @@ pub fn traceparent() -> Option<String> {
 /// Makes a span that has not been entered the root of a trace, with a link to the span whose `traceparent` caused it.
 pub fn begin_trace(span: &Span, cause: Option<&str>) {
     // Without this, the span entered around this call would become the parent.
-    let _ = span.set_parent(opentelemetry::Context::new());
+    spans::set_parent(span, opentelemetry::Context::new());
     if let Some((trace_id, span_id, flags)) = cause.and_then(parse_traceparent) {
-        span.add_link(SpanContext::new(
-            trace_id,
-            span_id,
-            flags,
-            true,
-            TraceState::default(),
-        ));
+        let state = TraceState::default();
+        let cause = SpanContext::new(trace_id, span_id, flags, true, state);
+        spans::link(span, cause);
     }
 }
 
@@ -42,11 +38,11 @@ pub(crate) fn trace_id_of(span: &Span) -> Option<String> {
 }
 
 pub(crate) fn traceparent_of(span: &Span) -> Option<String> {
-    propagation::traceparent(&span.context())
+    propagation::traceparent(&spans::context(span))
 }
 
 fn span_context(span: &Span) -> Option<SpanContext> {
-    let context = span.context();
+    let context = spans::context(span);
     let span = context.span();
     let span = span.span_context();
     span.is_valid().then(|| span.clone())

@@ -263,7 +263,7 @@ impl Wait {
             server.address = target.map(|target| target.address.as_str()),
             server.port = target.map(|target| i64::from(target.port)),
         );
-        DB_PENDING.with(PoolName(name)).increment(1.0);
+        DB_PENDING.kept(PoolName(name)).increment(1.0);
         Self {
             name,
             span,
@@ -275,7 +275,7 @@ impl Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        DB_PENDING.with(PoolName(self.name)).decrement(1.0);
+        DB_PENDING.kept(PoolName(self.name)).decrement(1.0);
         let error_type = self.end.take().unwrap_or_else(|| abandoned().to_owned());
         if error_type == POOL_TIMEOUT {
             DB_TIMEOUTS.with(PoolName(self.name)).increment(1);

@@ -1,51 +1,42 @@
 //! OTLP over HTTP: the client, and what its answers mean for a retry.
 
-use std::io::Read;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::io::{Read, Write};
 use std::time::{Duration, Instant, SystemTime};
 
-use futures_util::FutureExt;
-use opentelemetry::InstrumentationScope;
-use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
-use opentelemetry_otlp::{
-    Compression, LogExporter, Protocol, SpanExporter, WithExportConfig, WithHttpConfig,
-};
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
-use opentelemetry_sdk::logs::{LogBatch, LogExporter as _, SdkLogRecord};
-use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use prost::Message;
-use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use reqwest::blocking::Response;
 
 use crate::init::InitError;
 use crate::pipeline::Sent;
 use crate::settings::Exporter;
+use crate::{logs, otlp, spans};
 
 /// Most of an answer that is read: all it can say is how many items were rejected, and why.
 const MAX_ANSWER: u64 = 64 * 1024;
+
+/// Who sends, as the OTLP specification asks for.
+const AGENT: &str = concat!(
+    "OTel-OTLP-Exporter-omnitrace-rust/",
+    env!("CARGO_PKG_VERSION")
+);
 
 /// Makes the function that exports one batch of spans.
 pub(crate) fn spans(
     settings: &Exporter,
     resource: &Resource,
-) -> Result<impl FnMut(&mut Vec<SpanData>) -> Sent + Send + use<>, InitError> {
-    let client = Client {
-        again: Some(Arc::default()),
-        ..Client::new(settings)?
-    };
-    let mut exporter =
-        configured(SpanExporter::builder().with_http(), settings, &client).build()?;
-    exporter.set_resource(resource);
-    Ok(move |batch: &mut Vec<SpanData>| {
-        // The exporter takes spans for good. What it has made of them is sent again, if need be.
-        let result = if batch.is_empty() {
-            Some(client.send_again())
-        } else {
-            exporter.export(std::mem::take(batch)).now_or_never()
-        };
-        client.verdict(result, |body| {
+) -> Result<impl FnMut(&mut Vec<spans::Record>) -> Sent + Send + use<>, InitError> {
+    let (mut client, resource) = (Client::new(settings)?, resource.clone());
+    Ok(move |batch: &mut Vec<spans::Record>| {
+        client.take(batch, |batch| otlp::spans(batch, &resource));
+        client.send(|body| {
             let answer = ExportTraceServiceResponse::decode(body).ok()?;
             Some(answer.partial_success?.rejected_spans)
         })
@@ -56,168 +47,120 @@ pub(crate) fn spans(
 pub(crate) fn logs(
     settings: &Exporter,
     resource: &Resource,
-) -> Result<impl FnMut(&mut Vec<SdkLogRecord>) -> Sent + Send + use<>, InitError> {
-    let client = Client::new(settings)?;
-    let mut exporter = configured(LogExporter::builder().with_http(), settings, &client).build()?;
-    exporter.set_resource(resource);
-    let scope = InstrumentationScope::builder(crate::SCOPE).build();
-    Ok(move |batch: &mut Vec<SdkLogRecord>| {
-        let borrowed: Vec<_> = batch.iter().map(|record| (record, &scope)).collect();
-        let result = exporter.export(LogBatch::new(&borrowed)).now_or_never();
-        client.verdict(result, |body| {
+) -> Result<impl FnMut(&mut Vec<logs::Record>) -> Sent + Send + use<>, InitError> {
+    let (mut client, resource) = (Client::new(settings)?, resource.clone());
+    Ok(move |batch: &mut Vec<logs::Record>| {
+        client.take(batch, |batch| otlp::logs(batch, &resource));
+        client.send(|body| {
             let answer = ExportLogsServiceResponse::decode(body).ok()?;
             Some(answer.partial_success?.rejected_log_records)
         })
     })
 }
 
-/// Everything is said outright: left alone, the builder would read the environment.
-fn configured<B: WithExportConfig + WithHttpConfig>(
-    builder: B,
-    settings: &Exporter,
-    client: &Client,
-) -> B {
-    let builder = builder
-        .with_http_client(client.clone())
-        .with_protocol(Protocol::HttpBinary)
-        .with_endpoint(&settings.endpoint)
-        .with_timeout(settings.timeout)
-        .with_headers(settings.headers.iter().cloned().collect());
-    if settings.gzip {
-        builder.with_compression(Compression::Gzip)
-    } else {
-        builder
-    }
-}
-
-/// A blocking client that remembers its last answer: the exporter reports only that something failed, but whether a
-/// retry makes sense depends on the status and on `Retry-After` (OTLP specification, "Failures").
-#[derive(Debug, Clone)]
+/// A blocking client for one endpoint, with the batch that it sends.
+#[derive(Debug)]
 struct Client {
     http: reqwest::blocking::Client,
+    endpoint: String,
+    headers: HeaderMap,
     timeout: Duration,
-    last: Arc<Mutex<Answer>>,
-    /// The request that may have to be sent again, where the batch cannot be.
-    again: Option<Arc<Mutex<Request<Bytes>>>>,
-}
-
-#[derive(Debug, Default)]
-enum Answer {
-    #[default]
-    None,
-    Failed {
-        timed_out: bool,
-    },
-    Status {
-        code: u16,
-        retry_after: Option<Duration>,
-        body: Bytes,
-    },
+    gzip: bool,
+    /// Kept until it need not be sent again.
+    body: Bytes,
 }
 
 impl Client {
     fn new(settings: &Exporter) -> Result<Self, InitError> {
         crate::install_tls();
-        let (settings, timeout) = (settings.clone(), settings.timeout);
+        let (endpoint, timeout) = (settings.endpoint.clone(), settings.timeout);
+        let (gzip, headers) = (settings.gzip, headers(settings)?);
+        let settings = settings.clone();
         // The blocking client starts a runtime of its own and must not do so inside actix's.
         let http = std::thread::spawn(move || build(&settings))
             .join()
             .map_err(|_| InitError::Thread)??;
         Ok(Self {
             http,
+            endpoint,
+            headers,
             timeout,
-            last: Arc::default(),
-            again: None,
+            gzip,
+            body: Bytes::new(),
         })
     }
 
-    fn remember(&self, answer: Answer) {
-        *lock(&self.last) = answer;
-    }
-
-    /// Sends the last request once more.
-    fn send_again(&self) -> OTelSdkResult {
-        let again = self.again.as_deref();
-        let request = again.map_or_else(Request::default, |request| lock(request).clone());
-        let sent = self.send(request).map(|response| response.status());
-        match sent {
-            Ok(status) if status.is_success() => Ok(()),
-            failed => Err(OTelSdkError::InternalFailure(format!("{failed:?}"))),
+    /// Makes a request of a batch, which is empty then. An empty one was taken by the last attempt.
+    fn take<T>(&mut self, batch: &mut Vec<T>, encode: impl FnOnce(&[T]) -> Vec<u8>) {
+        if !batch.is_empty() {
+            let body = encode(batch);
+            self.body = if self.gzip { gzipped(&body) } else { body }.into();
+            batch.clear();
         }
     }
 
-    fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let sent = reqwest::blocking::Request::try_from(request)
-            .and_then(|request| self.http.execute(request));
-        match sent {
-            Ok(response) => {
-                let code = response.status();
-                let retry_after = retry_after(response.headers());
-                let body = start_of_body(response, self.timeout);
-                self.remember(Answer::Status {
-                    code: code.as_u16(),
-                    retry_after,
-                    body: body.clone(),
-                });
-                Ok(Response::builder().status(code).body(body)?)
-            }
-            Err(error) => {
-                self.remember(Answer::Failed {
-                    timed_out: error.is_timeout(),
-                });
-                Err(error.into())
-            }
-        }
-    }
-
-    /// `rejected` reads the number of items that an accepting backend turned down.
-    fn verdict(
-        &self,
-        result: Option<OTelSdkResult>,
-        rejected: impl Fn(&[u8]) -> Option<i64>,
-    ) -> Sent {
-        let last = std::mem::take(&mut *lock(&self.last));
-        let sent = judge(last, result, rejected);
-        if let (Some(request), false) = (&self.again, matches!(sent, Sent::Retry { .. })) {
+    /// One attempt. `rejected` reads the number of items that an accepting backend turned down.
+    fn send(&mut self, rejected: impl Fn(&[u8]) -> Option<i64>) -> Sent {
+        let request = self.http.post(&self.endpoint);
+        let request = request.headers(self.headers.clone());
+        let sent = match request.body(self.body.clone()).send() {
+            Ok(response) => judge(response, self.timeout, rejected),
+            Err(error) => Sent::Retry {
+                after: None,
+                error_type: if error.is_timeout() {
+                    "timeout"
+                } else {
+                    "connection"
+                },
+            },
+        };
+        if !matches!(sent, Sent::Retry { .. }) {
             // Megabytes, perhaps, and an idle process sends nothing that would take their place.
-            *lock(request) = Request::default();
+            self.body = Bytes::new();
         }
         sent
     }
 }
 
-fn judge(
-    last: Answer,
-    result: Option<OTelSdkResult>,
-    rejected: impl Fn(&[u8]) -> Option<i64>,
-) -> Sent {
-    match (last, result) {
-        (Answer::Status { body, .. }, Some(Ok(()))) => Sent::Accepted {
-            rejected: rejected(&body)
+/// Of every request; those of the settings win.
+fn headers(settings: &Exporter) -> Result<HeaderMap, InitError> {
+    let mut headers = HeaderMap::new();
+    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    let protobuf = HeaderValue::from_static("application/x-protobuf");
+    headers.insert(CONTENT_TYPE, protobuf);
+    if settings.gzip {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    for (name, value) in &settings.headers {
+        let name = HeaderName::try_from(name).map_err(http::Error::from)?;
+        headers.insert(
+            name,
+            HeaderValue::try_from(value).map_err(http::Error::from)?,
+        );
+    }
+    Ok(headers)
+}
+
+fn gzipped(body: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(body).expect("in memory");
+    encoder.finish().expect("in memory")
+}
+
+/// Whether a retry makes sense depends on the status and on `Retry-After` (OTLP specification, "Failures").
+fn judge(response: Response, time: Duration, rejected: impl Fn(&[u8]) -> Option<i64>) -> Sent {
+    match response.status().as_u16() {
+        200..=299 => Sent::Accepted {
+            rejected: rejected(&start_of_body(response, time))
                 .and_then(|count| count.try_into().ok())
                 .unwrap_or(0),
         },
-        (
-            Answer::Status {
-                code: 429 | 502 | 503 | 504,
-                retry_after,
-                ..
-            },
-            _,
-        ) => Sent::Retry {
-            after: retry_after,
+        429 | 502 | 503 | 504 => Sent::Retry {
+            after: retry_after(response.headers()),
             error_type: "http",
-        },
-        (Answer::Failed { timed_out }, _) => Sent::Retry {
-            after: None,
-            error_type: if timed_out { "timeout" } else { "connection" },
         },
         _ => Sent::Refused { error_type: "http" },
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn build(settings: &Exporter) -> Result<reqwest::blocking::Client, InitError> {
@@ -267,32 +210,16 @@ fn read(variable: &'static str, path: &std::path::Path) -> Result<Vec<u8>, InitE
     })
 }
 
-#[async_trait::async_trait]
-impl HttpClient for Client {
-    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        if let Some(again) = &self.again {
-            lock(again).clone_from(&request);
-        }
-        self.send(request)
-    }
-}
-
-/// What comes of the body in time. The status says what became of the batch: of a refusal nothing is read, and a body
-/// that is torn, late or endless makes no failure of a success.
-fn start_of_body(response: reqwest::blocking::Response, time: Duration) -> Bytes {
+/// What comes of an accepting answer's body in time: one that is torn, late or endless makes no failure of a success.
+fn start_of_body(response: Response, time: Duration) -> Vec<u8> {
     let (mut body, mut chunk) = (Vec::new(), [0; 8192]);
-    let limit = if response.status().is_success() {
-        MAX_ANSWER
-    } else {
-        0
-    };
-    let (mut start, end) = (response.take(limit), Instant::now() + time);
+    let (mut start, end) = (response.take(MAX_ANSWER), Instant::now() + time);
     while Instant::now() < end
         && let Ok(count @ 1..) = start.read(&mut chunk)
     {
         body.extend_from_slice(&chunk[..count]);
     }
-    body.into()
+    body
 }
 
 /// What an answer asks for with `Retry-After`, in seconds or until a date: by the sender's own clock, if it shows it. Any
@@ -317,33 +244,41 @@ mod tests {
     #[test]
     fn a_request_is_kept_until_it_need_not_be_sent_again() {
         let settings = Exporter {
-            endpoint: String::new(),
+            endpoint: "http://127.0.0.1:1/".to_owned(),
             headers: Vec::new(),
             timeout: Duration::from_secs(5),
             gzip: false,
             certificate: None,
             client_identity: None,
         };
-        let client = Client {
-            again: Some(Arc::default()),
-            ..Client::new(&settings).unwrap()
-        };
-        let kept = || lock(client.again.as_deref().unwrap()).body().len();
-        let request = Request::post("http://127.0.0.1:1/").body(Bytes::from_static(b"batch"));
-        let sent = client.send_bytes(request.unwrap()).now_or_never().unwrap();
-        sent.expect_err("nobody listens on port 1");
-        let unreachable = Some(Err(OTelSdkError::AlreadyShutdown));
-        let sent = client.verdict(unreachable, |_| None);
-        assert!(matches!(sent, Sent::Retry { .. }), "{sent:?}");
-        assert_eq!(kept(), 5);
-        client.remember(Answer::Status {
-            code: 200,
-            retry_after: None,
-            body: Bytes::new(),
+        let mut client = Client::new(&settings).unwrap();
+        let mut batch = vec![()];
+        client.take(&mut batch, |_| b"batch".to_vec());
+        assert_eq!(batch, []);
+        let sent = client.send(|_| None);
+        assert!(
+            matches!(sent, Sent::Retry { .. }),
+            "nobody listens: {sent:?}"
+        );
+        client.take(&mut batch, |_| unreachable!("it is made already"));
+        assert_eq!(client.body, "batch");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        client.endpoint = format!("http://{}/", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            let mut request = Vec::new();
+            while !request.ends_with(b"batch") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                request.extend(byte);
+            }
+            let sent = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+            sent.unwrap();
         });
-        let sent = client.verdict(Some(Ok(())), |_| None);
+        let sent = client.send(|_| None);
         assert!(matches!(sent, Sent::Accepted { .. }), "{sent:?}");
-        assert_eq!(kept(), 0);
+        assert_eq!(client.body, "");
+        server.join().unwrap();
     }
 
     #[test]

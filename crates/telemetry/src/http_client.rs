@@ -21,6 +21,7 @@ use crate::error_type::{BODY, CANCELLED, TIMEOUT};
 use crate::names::http_client::HTTP_CLIENT_DURATION;
 use crate::names::labels;
 use crate::observe::{Outcome, method_name};
+use crate::{propagation, spans};
 
 /// `error.type` of a call whose answer came whole and is not what it should be.
 pub const DECODE: &str = "decode";
@@ -114,10 +115,11 @@ struct ClientRed;
 impl Middleware for ClientRed {
     async fn handle(
         &self,
-        request: Request,
+        mut request: Request,
         extensions: &mut http::Extensions,
         next: Next<'_>,
     ) -> Result<Response> {
+        propagation::inject(request.headers_mut());
         let call = Arc::new(Mutex::new(Guard::new(&request, extensions)));
         match next.run(request, extensions).await {
             Ok(response) => Ok(measured(response, call)),
@@ -293,7 +295,7 @@ fn error_type(error: &Error) -> &'static str {
 impl Drop for Guard {
     fn drop(&mut self) {
         // A span ends where it was last left.
-        let _now = self.span.clone().entered();
+        spans::leave(&self.span);
         let (status, (error_type, outcome)) = (self.status, self.verdict());
         if let Some(status) = status {
             self.span

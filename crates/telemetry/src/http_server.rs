@@ -32,6 +32,7 @@ use crate::names::http_server::{HTTP_SERVER_ACTIVE, HTTP_SERVER_DURATION};
 use crate::names::labels::{self, Method, Route, Status};
 use crate::observe::{Outcome, method_name};
 use crate::propagation::{self, Headers};
+use crate::spans;
 
 #[cfg(feature = "actix")]
 mod actix;
@@ -79,7 +80,7 @@ pub fn declare_route(method: &str, pattern: &'static str, statuses: &[u16]) {
         HTTP_SERVER_DURATION
             .with(labels(
                 method,
-                pattern,
+                pattern.to_owned(),
                 status,
                 error_type.to_owned(),
                 outcome,
@@ -114,18 +115,18 @@ fn default_error_type(status: u16) -> String {
 
 fn labels(
     method: &'static str,
-    route: &str,
+    route: String,
     status: String,
     error_type: String,
     outcome: Outcome,
 ) -> (Method, Route, Status, labels::ErrorType, Outcome) {
-    let (method, route) = (Method(method), Route(route.to_owned()));
+    let (method, route) = (Method(method), Route(route));
     let error_type = labels::ErrorType(error_type);
     (method, route, Status(status), error_type, outcome)
 }
 
 fn active(method: &'static str, route: &str) -> Gauge {
-    HTTP_SERVER_ACTIVE.with((Method(method), Route(route.to_owned())))
+    HTTP_SERVER_ACTIVE.kept((Method(method), Route(route.to_owned())))
 }
 
 /// What a framework knows of a request when it arrives.
@@ -155,7 +156,7 @@ impl<H: Headers> Facts<'_, H> {
         let scheme = address::scheme(self.scheme, self.tls);
         let authority = self.authority.or(header("host"));
         let (address, port) = address::asked_for(scheme, authority, self.port);
-        // Texts as they came: every attribute is redacted when the span ends. Numbers as i64: tracing-opentelemetry makes text of every other integer.
+        // Texts as they came: every attribute is redacted when the span ends. Numbers as i64: every other integer becomes text.
         let span = tracing::info_span!(
             parent: None,
             "http.server",
@@ -273,7 +274,7 @@ impl Drop for Guard {
     fn drop(&mut self) {
         self.active.decrement(1.0);
         // A span ends where it was last left: a caller that hangs up was waited for until now.
-        let _now = self.span.clone().entered();
+        spans::leave(&self.span);
         let (status, error_type, outcome) = self.verdict();
         if let Some(status) = status {
             self.span
@@ -288,7 +289,8 @@ impl Drop for Guard {
         let status = status
             .map(|status| status.as_str().to_owned())
             .unwrap_or_default();
-        let labels = labels(self.method, &self.route, status, error_type, outcome);
+        let route = std::mem::take(&mut self.route);
+        let labels = labels(self.method, route, status, error_type, outcome);
         let arrival = *self
             .arrival
             .0

@@ -6,27 +6,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use opentelemetry::trace::TracerProvider as _;
 use opentelemetry::{KeyValue, global};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::logs::SdkLogRecord;
-use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
 use redact::redact_value;
 use tracing::Metadata;
 use tracing_subscriber::filter::FilterFn;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
-use crate::logs::{Exported, LogLayer, Output};
+use crate::logs::{LogLayer, Output, Record};
 use crate::metric::{self, Catalogue, Kind, Metric};
 use crate::names::SEMCONV_VERSION;
 use crate::names::labels::{SemconvVersion, Version};
 use crate::names::process::BUILD_INFO;
 use crate::pipeline::{self, Pipeline, Sent, SignalNames};
 use crate::settings::{Batch, Exporter, LogFormat, Settings};
-use crate::{exporter, exposition, logs, observe, process, propagation, spans, targets};
+use crate::{exporter, exposition, logs, observe, process, propagation, spans};
 
 /// Who emits the telemetry (`OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` override).
 #[derive(Debug, Clone)]
@@ -54,9 +50,9 @@ pub enum InitError {
     /// The HTTP client cannot be built.
     #[error("the OTLP client cannot be built: {0}")]
     Client(#[from] reqwest::Error),
-    /// The exporter cannot be built.
-    #[error("the OTLP exporter cannot be built: {0}")]
-    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// What is asked for on the way to the backend cannot be sent.
+    #[error("the OTLP request cannot be built: {0}")]
+    Request(#[from] http::Error),
     /// A thread cannot be started.
     #[error("a telemetry thread cannot be started")]
     Thread,
@@ -87,8 +83,8 @@ static STARTED: AtomicBool = AtomicBool::new(false);
 
 /// Owned handle of the process's telemetry; flushes on drop.
 pub struct Telemetry {
-    spans: Option<Pipeline<SpanData>>,
-    logs: Option<Pipeline<SdkLogRecord>>,
+    spans: Option<Pipeline<spans::Record>>,
+    logs: Option<Pipeline<Record>>,
     metrics: Metrics,
     level: LogLevel,
 }
@@ -124,8 +120,8 @@ pub(crate) fn init_with<S, L>(
     logs_exporter: impl FnOnce(&Exporter, &Resource) -> Result<L, InitError>,
 ) -> Result<Telemetry, InitError>
 where
-    S: FnMut(&mut Vec<SpanData>) -> Sent + Send + 'static,
-    L: FnMut(&mut Vec<SdkLogRecord>) -> Sent + Send + 'static,
+    S: FnMut(&mut Vec<spans::Record>) -> Sent + Send + 'static,
+    L: FnMut(&mut Vec<Record>) -> Sent + Send + 'static,
 {
     let catalogue = metric::catalogue(metrics)?;
     // Before anything of the process's is started or replaced.
@@ -156,14 +152,14 @@ where
     })?;
     let filter = logs::filter(&settings.log_filter).map_err(InitError::Filter)?;
     let (filter, handle) = reload::Layer::new(filter);
-    let log_layer = LogLayer::new(output, logs.clone().map(Exported::new));
+    let log_layer = LogLayer::new(filter, output, logs.clone());
     let trace_layer = match settings.needs_spans() {
-        true => trace_layer(spans.clone(), settings, &resource),
+        true => trace_layer(spans.clone(), settings),
         false => no_spans(),
     };
     Registry::default()
+        .with(log_layer)
         .with(trace_layer)
-        .with(log_layer.with_filter(filter))
         .try_init()
         .map_err(|_| InitError::Twice)?;
     Ok(Telemetry {
@@ -289,50 +285,20 @@ fn start_propagation(settings: &Settings) {
     });
 }
 
-/// Spans are never filtered by verbosity: a quiet log must not break a trace. Libraries' own spans stay out.
-fn traced(metadata: &Metadata<'_>) -> bool {
-    // Log records have their own way out; as span events they would be sent twice.
-    metadata.is_span() && !targets::is_of(metadata.target(), targets::LIBRARIES)
-}
+/// What spans are layered on.
+type Logging = Layered<LogLayer, Registry>;
 
 /// In place of [`trace_layer`]: no span is made, for the log's filter neither.
-fn no_spans() -> Box<dyn Layer<Registry> + Send + Sync> {
+fn no_spans() -> Box<dyn Layer<Logging> + Send + Sync> {
     FilterFn::new(|metadata: &Metadata<'_>| metadata.is_event()).boxed()
 }
 
-fn trace_layer<S>(
-    spans: Option<Pipeline<SpanData>>,
+fn trace_layer(
+    pipeline: Option<Pipeline<spans::Record>>,
     settings: &Settings,
-    resource: &Resource,
-) -> Box<dyn Layer<S> + Send + Sync>
-where
-    S: tracing::Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
-{
-    let layer = tracing_opentelemetry::layer()
-        .with_location(false)
-        .with_threads(false)
-        .with_target(false)
-        .with_level(false)
-        .with_tracked_inactivity(false);
-    if settings.disabled {
-        // The no-op tracer hands the caller's context on unchanged.
-        return layer
-            .with_filter(FilterFn::new(traced as fn(&Metadata<'_>) -> bool))
-            .boxed();
-    }
-    let provider = SdkTracerProvider::builder()
-        .with_sampler(spans::LinkedSampler::new(settings.sampler))
-        .with_resource(resource.clone());
-    let provider = match spans {
-        Some(pipeline) => provider.with_span_processor(spans::Processor { pipeline }),
-        // Nobody gets them, but log lines and outgoing requests carry their ids.
-        None => provider,
-    };
-    let provider = provider.build();
-    layer
-        .with_tracer(provider.tracer(crate::SCOPE))
-        .with_filter(FilterFn::new(traced as fn(&Metadata<'_>) -> bool))
-        .boxed()
+) -> Box<dyn Layer<Logging> + Send + Sync> {
+    let sampler = (!settings.disabled).then(|| spans::LinkedSampler::new(settings.sampler));
+    spans::SpanLayer { sampler, pipeline }.boxed()
 }
 
 fn output(format: LogFormat) -> Output {
@@ -429,9 +395,5 @@ impl Metrics {
 /// Handle to the live log filter.
 #[derive(Clone)]
 pub struct LogLevel {
-    pub(crate) handle: reload::Handle<EnvFilter, LogSubscriber>,
+    pub(crate) handle: reload::Handle<EnvFilter, Registry>,
 }
-
-/// The subscriber below the log layer.
-pub(crate) type LogSubscriber =
-    tracing_subscriber::layer::Layered<Box<dyn Layer<Registry> + Send + Sync>, Registry>;

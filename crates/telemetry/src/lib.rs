@@ -36,6 +36,7 @@ pub mod error_type;
 mod exporter;
 mod exposition;
 mod flood;
+mod hex;
 #[cfg(feature = "reqwest")]
 pub mod http_client;
 #[cfg(any(feature = "actix", feature = "tower"))]
@@ -46,6 +47,7 @@ pub mod messaging;
 pub mod metric;
 pub mod names;
 mod observe;
+mod otlp;
 mod pace;
 mod panics;
 mod pipeline;

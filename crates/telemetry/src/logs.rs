@@ -9,23 +9,24 @@ use std::io::Write as _;
 use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity};
 use opentelemetry::trace::TraceContextExt;
 use opentelemetry::{Context, SpanId, TraceFlags, TraceId};
-use opentelemetry_sdk::logs::{SdkLogRecord, SdkLogger, SdkLoggerProvider};
-use redact::{MARK, is_secret_key, plain};
+use redact::{MARK, plain};
 use serde::ser::{Serialize, SerializeMap};
 use serde_json::{Serializer, Value};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Metadata, Subscriber};
-use tracing_subscriber::layer::Context as LayerContext;
-use tracing_subscriber::{EnvFilter, Layer};
+use tracing::span::{Attributes, Id, Record as Values};
+use tracing::subscriber::Interest;
+use tracing::{Event, Level, Metadata};
+use tracing_subscriber::layer::{Context as LayerContext, Filter};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::flood::{Flood, Verdict};
+use crate::hex::Hex;
 use crate::names::labels;
 use crate::names::process::{LOG_RECORDS, LOG_SUPPRESSED};
 use crate::pipeline::Pipeline;
-use crate::spans::cleaned_value;
+use crate::spans::{cleaned_value, is_secret};
 use crate::{LogLevel, targets};
 
 /// Room that most lines have enough of.
@@ -67,20 +68,6 @@ pub(crate) fn filter(directives: &str) -> Result<EnvFilter, String> {
     Ok(filter)
 }
 
-/// Where exported log records go. Not through the SDK's processors: they are lent a record, and would have to copy it.
-pub(crate) struct Exported {
-    /// Only a logger can make a record.
-    logger: SdkLogger,
-    pipeline: Pipeline<SdkLogRecord>,
-}
-
-impl Exported {
-    pub(crate) fn new(pipeline: Pipeline<SdkLogRecord>) -> Self {
-        let logger = SdkLoggerProvider::builder().build().logger("");
-        Self { logger, pipeline }
-    }
-}
-
 /// Output on stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Output {
@@ -90,20 +77,27 @@ pub(crate) enum Output {
     Unwritten,
 }
 
-/// The layer that turns events into log records.
+/// The layer that turns events into log records. It is the whole subscriber's filter of events, and not `with_filter`: that
+/// looks each span up at each of its steps.
 pub(crate) struct LogLayer {
+    filter: reload::Layer<EnvFilter, Registry>,
     output: Output,
-    exported: Option<Exported>,
+    exported: Option<Pipeline<Record>>,
     flood: Flood,
 }
 
 impl LogLayer {
-    pub(crate) fn new(output: Output, exported: Option<Exported>) -> Self {
+    pub(crate) fn new(
+        filter: reload::Layer<EnvFilter, Registry>,
+        output: Output,
+        exported: Option<Pipeline<Record>>,
+    ) -> Self {
         for level in ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"] {
             LOG_RECORDS.with(labels::Level(level)).absolute(0);
             LOG_SUPPRESSED.with(labels::Level(level)).absolute(0);
         }
         Self {
+            filter,
             output,
             exported,
             flood: Flood::default(),
@@ -111,18 +105,51 @@ impl LogLayer {
     }
 }
 
-impl<S: Subscriber> Layer<S> for LogLayer {
-    fn on_event(&self, event: &Event<'_>, _context: LayerContext<'_, S>) {
+impl Layer<Registry> for LogLayer {
+    /// Directives may name spans, but have no say in whether they are made.
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        let interest = Filter::callsite_enabled(&self.filter, metadata);
+        if metadata.is_span() {
+            return Interest::always();
+        }
+        interest
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, layer: LayerContext<'_, Registry>) -> bool {
+        metadata.is_span() || Filter::enabled(&self.filter, metadata, &layer)
+    }
+
+    fn on_new_span(&self, span: &Attributes<'_>, id: &Id, layer: LayerContext<'_, Registry>) {
+        Filter::on_new_span(&self.filter, span, id, layer);
+    }
+
+    fn on_record(&self, id: &Id, values: &Values<'_>, layer: LayerContext<'_, Registry>) {
+        Filter::on_record(&self.filter, id, values, layer);
+    }
+
+    fn on_enter(&self, id: &Id, layer: LayerContext<'_, Registry>) {
+        Filter::on_enter(&self.filter, id, layer);
+    }
+
+    fn on_exit(&self, id: &Id, layer: LayerContext<'_, Registry>) {
+        Filter::on_exit(&self.filter, id, layer);
+    }
+
+    fn on_close(&self, id: Id, layer: LayerContext<'_, Registry>) {
+        Filter::on_close(&self.filter, id, layer);
+    }
+
+    fn on_event(&self, event: &Event<'_>, _layer: LayerContext<'_, Registry>) {
         let metadata = event.metadata();
         let level = metadata.level().as_str();
         let suppressed = match self.flood.admit(metadata.callsite()) {
             Verdict::Suppress => {
-                LOG_SUPPRESSED.with(labels::Level(level)).increment(1);
+                LOG_SUPPRESSED.kept(labels::Level(level)).increment(1);
                 return;
             }
             Verdict::Admit { suppressed } => suppressed,
         };
-        LOG_RECORDS.with(labels::Level(level)).increment(1);
+        LOG_RECORDS.kept(labels::Level(level)).increment(1);
         let record = Record::new(event, suppressed);
         match self.output {
             Output::Json => write_line(&record.json()),
@@ -133,7 +160,7 @@ impl<S: Subscriber> Layer<S> for LogLayer {
             && !targets::is_of(metadata.target(), targets::EXPORT_PATH)
             && !Context::is_current_telemetry_suppressed()
         {
-            record.export(exported);
+            exported.push(record);
         }
     }
 }
@@ -145,16 +172,16 @@ fn write_line(line: &str) {
 }
 
 /// One log record, already redacted.
-struct Record {
-    time: SystemTime,
-    metadata: &'static Metadata<'static>,
-    message: String,
-    fields: Fields,
-    trace: Option<(TraceId, SpanId, TraceFlags)>,
+pub(crate) struct Record {
+    pub(crate) time: SystemTime,
+    pub(crate) metadata: &'static Metadata<'static>,
+    pub(crate) message: String,
+    pub(crate) fields: Fields,
+    pub(crate) trace: Option<(TraceId, SpanId, TraceFlags)>,
 }
 
 impl Record {
-    fn new(event: &Event<'_>, suppressed: u64) -> Self {
+    pub(crate) fn new(event: &Event<'_>, suppressed: u64) -> Self {
         let mut visitor = Visitor::default();
         event.record(&mut visitor);
         let metadata = event.metadata();
@@ -229,23 +256,6 @@ impl Record {
         line.push('\n');
         line
     }
-
-    fn export(self, Exported { logger, pipeline }: &Exported) {
-        let mut record = logger.create_log_record();
-        record.set_timestamp(self.time);
-        record.set_observed_timestamp(self.time);
-        record.set_target(self.metadata.target());
-        record.set_severity_text(self.metadata.level().as_str());
-        record.set_severity_number(severity(*self.metadata.level()));
-        record.set_body(AnyValue::from(self.message));
-        for (key, value) in self.fields.0 {
-            record.add_attribute(key, any_value(value));
-        }
-        if let Some((trace, span, flags)) = self.trace {
-            record.set_trace_context(trace, span, Some(flags));
-        }
-        pipeline.push(record);
-    }
 }
 
 /// Written straight into the line: most of what a record costs would be the copies that lead there.
@@ -257,8 +267,8 @@ impl Serialize for Record {
         line.serialize_entry("target", self.metadata.target())?;
         line.serialize_entry("message", &self.message)?;
         if let Some((trace, span, _)) = &self.trace {
-            line.serialize_entry("trace_id", &format_args!("{trace}"))?;
-            line.serialize_entry("span_id", &format_args!("{span}"))?;
+            line.serialize_entry("trace_id", Hex::from(*trace).as_str())?;
+            line.serialize_entry("span_id", Hex::from(*span).as_str())?;
         }
         for (key, value) in &self.fields.0 {
             if self.is_taken(key) {
@@ -273,7 +283,7 @@ impl Serialize for Record {
 
 /// A record's fields, in the order in which they were named. They are few.
 #[derive(Default)]
-struct Fields(Vec<(&'static str, Value)>);
+pub(crate) struct Fields(pub(crate) Vec<(&'static str, Value)>);
 
 impl Fields {
     /// Of two with the same name, the last counts.
@@ -304,28 +314,6 @@ fn escape(text: &str) -> String {
     out
 }
 
-fn severity(level: Level) -> Severity {
-    match level {
-        Level::ERROR => Severity::Error,
-        Level::WARN => Severity::Warn,
-        Level::INFO => Severity::Info,
-        Level::DEBUG => Severity::Debug,
-        Level::TRACE => Severity::Trace,
-    }
-}
-
-fn any_value(value: Value) -> AnyValue {
-    match value {
-        Value::Bool(value) => value.into(),
-        Value::Number(number) => match number.as_i64() {
-            Some(integer) => integer.into(),
-            None => number.as_f64().unwrap_or_default().into(),
-        },
-        Value::String(text) => text.into(),
-        other => other.to_string().into(),
-    }
-}
-
 /// Collects an event's fields, redacting every text.
 #[derive(Default)]
 struct Visitor {
@@ -344,7 +332,7 @@ impl Visitor {
     }
 
     fn number(&mut self, field: &Field, number: Value) {
-        let value = if is_secret_key(field.name()) {
+        let value = if is_secret(field.name()) {
             MARK.into()
         } else {
             number

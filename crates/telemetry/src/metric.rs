@@ -45,11 +45,12 @@
 //! ORDERS.with("accepted").increment(1);
 //! ```
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use metrics::{
@@ -64,6 +65,9 @@ use crate::{names, observe};
 mod checked;
 mod labels;
 mod macros;
+mod series;
+
+use self::series::{Met, Series};
 
 pub use self::labels::{LabelValue, Labels};
 
@@ -176,6 +180,7 @@ pub struct State<I> {
     kept: OnceLock<I>,
     /// Whether it has been asked if [`init`](crate::init()) knows it: once, not for every observation.
     asked: AtomicBool,
+    met: Met<I>,
 }
 
 impl<I> State<I> {
@@ -184,6 +189,7 @@ impl<I> State<I> {
         Self {
             kept: OnceLock::new(),
             asked: AtomicBool::new(false),
+            met: Met::new(),
         }
     }
 }
@@ -219,14 +225,37 @@ impl<I, L> Declared<I, L> {
 impl<I: Instrument, L: Labels> Declared<I, L> {
     /// The series with these labels. Keep it where it is needed often; one taken before [`init`](crate::init()) records nothing, ever.
     pub fn with(&self, labels: L) -> I {
-        self.register(&self.key(labels))
+        self.register(&self.key(labels.values()))
     }
 
-    fn key(&self, labels: L) -> Key {
+    fn key(&self, values: impl IntoIterator<Item = Cow<'static, str>>) -> Key {
         let names = self.metric.labels.iter().copied();
-        let pairs = names.zip(labels.values());
+        let pairs = names.zip(values);
         let labels = pairs.map(|(name, value)| Label::new(name, SharedString::from(value)));
         Key::from_parts(self.metric.name, labels.collect::<Vec<_>>())
+    }
+
+    /// The same, remembered, and of the process's own registry: for what every request needs.
+    pub(crate) fn kept(&self, labels: L) -> I
+    where
+        I: Clone,
+    {
+        match GIVEN.get() {
+            Some(_) => self.series(labels).instrument.clone(),
+            None => self.with(labels),
+        }
+    }
+
+    fn series(&self, labels: L) -> Arc<Series<I>> {
+        self.complain_if_missing();
+        self.state.met.get(labels.values().as_ref(), |values| {
+            let key = self.key(values);
+            let is_histogram = self.metric.kind == Kind::Histogram;
+            Series {
+                instrument: self.register(&key),
+                exemplars: is_histogram.then(|| observe::slots(&self.metric, &key)),
+            }
+        })
     }
 }
 
@@ -237,9 +266,11 @@ impl<L: Labels> Histogram<L> {
         if GIVEN.get().is_none() {
             return;
         }
-        let key = self.key(labels);
-        self.register(&key).record(time.as_secs_f64());
-        observe::offer(&self.metric, &key, time, span);
+        let series = self.series(labels);
+        series.instrument.record(time.as_secs_f64());
+        if let Some(slots) = &series.exemplars {
+            observe::offer(slots, self.metric.buckets, time, span);
+        }
     }
 }
 

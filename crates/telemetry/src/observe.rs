@@ -1,15 +1,14 @@
 //! Beside a histogram sample: the exemplar that leads from it to a trace.
 
 use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use metrics::Key;
 use opentelemetry::trace::TraceContextExt;
 use tracing::Span;
-use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::{Metric, names};
+use crate::{Metric, names, spans};
 
 crate::label! {
     /// How an operation ended; the `outcome` label.
@@ -43,13 +42,24 @@ pub(crate) struct Exemplar {
     pub(crate) time: SystemTime,
 }
 
+#[derive(Debug)]
 struct Slot {
     exemplar: Exemplar,
     replaceable_at: Instant,
 }
 
-/// Per series (name and labels), one slot a bucket; the last is `+Inf`.
-static TABLE: LazyLock<Mutex<HashMap<String, Vec<Option<Slot>>>>> = LazyLock::new(Mutex::default);
+/// Of a series, a slot a bucket; the last is `+Inf`.
+#[derive(Debug)]
+pub(crate) struct Slots(Mutex<Vec<Option<Slot>>>);
+
+impl Slots {
+    fn lock(&self) -> MutexGuard<'_, Vec<Option<Slot>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// For the scrape, by name and labels.
+static TABLE: LazyLock<Mutex<HashMap<String, Arc<Slots>>>> = LazyLock::new(Mutex::default);
 static INTERVAL: OnceLock<Option<Duration>> = OnceLock::new();
 
 /// Sets how long an exemplar stays before another may take its place; `None`: there are none. The first call wins.
@@ -57,31 +67,40 @@ pub(crate) fn configure(interval: Option<Duration>) {
     let _ = INTERVAL.set(interval);
 }
 
-fn table() -> MutexGuard<'static, HashMap<String, Vec<Option<Slot>>>> {
+fn table() -> MutexGuard<'static, HashMap<String, Arc<Slots>>> {
     TABLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Those of a series.
+pub(crate) fn slots(metric: &Metric, series: &Key) -> Arc<Slots> {
+    let labels = series.labels().map(|label| (label.key(), label.value()));
+    let key = series_key(metric.name, labels);
+    let mut table = table();
+    let slots = table.entry(key).or_insert_with(|| {
+        let slots = (0..=metric.buckets.len()).map(|_| None);
+        Arc::new(Slots(Mutex::new(slots.collect())))
+    });
+    Arc::clone(slots)
 }
 
 /// When `span` is sampled and the slot of `elapsed`'s bucket is free, makes it the bucket's exemplar.
 ///
 /// The span is marked then, before it ends, so that tail sampling keeps the trace and the link is never dead.
-pub(crate) fn offer(metric: &Metric, series: &Key, elapsed: Duration, span: &Span) {
+pub(crate) fn offer(slots: &Slots, buckets: &[f64], elapsed: Duration, span: &Span) {
     let Some(interval) = INTERVAL.get().copied().flatten() else {
         return;
     };
     let seconds = elapsed.as_secs_f64();
-    let labels = series.labels().map(|label| (label.key(), label.value()));
-    let key = series_key(metric.name, labels);
-    let bucket = metric.buckets.partition_point(|bound| *bound < seconds);
+    let bucket = buckets.partition_point(|bound| *bound < seconds);
     let now = Instant::now();
-    let free = |slots: &Vec<Option<Slot>>| {
-        slots[bucket]
-            .as_ref()
-            .is_none_or(|slot| now >= slot.replaceable_at)
+    let free = |slots: &[Option<Slot>]| {
+        let taken = slots[bucket].as_ref();
+        taken.is_none_or(|slot| now >= slot.replaceable_at)
     };
-    if table().get(&key).is_some_and(|slots| !free(slots)) {
+    if !free(&slots.lock()) {
         return;
     }
-    let context = span.context();
+    let context = spans::context(span);
     let (trace_id, span_id) = match context.span().span_context() {
         sampled if sampled.is_sampled() => (
             sampled.trace_id().to_string(),
@@ -95,17 +114,14 @@ pub(crate) fn offer(metric: &Metric, series: &Key, elapsed: Duration, span: &Spa
         value: seconds,
         time: SystemTime::now(),
     };
-    let mut table = table();
-    let slots = table
-        .entry(key)
-        .or_insert_with(|| (0..=metric.buckets.len()).map(|_| None).collect());
-    if free(slots) {
+    let mut slots = slots.lock();
+    if free(&slots) {
         slots[bucket] = Some(Slot {
             exemplar,
             replaceable_at: now + interval,
         });
-        drop(table);
-        span.set_attribute("omnitrace.exemplar", true);
+        drop(slots);
+        spans::mark(span, "omnitrace.exemplar");
     }
 }
 
@@ -116,8 +132,9 @@ pub(crate) fn exemplar(key: &str, buckets: &[f64], le: &str) -> Option<Exemplar>
     } else {
         buckets.iter().position(|bound| le.parse() == Ok(*bound))?
     };
-    table()
-        .get(key)?
+    let slots = Arc::clone(table().get(key)?);
+    let slots = slots.lock();
+    slots
         .get(bucket)?
         .as_ref()
         .map(|slot| slot.exemplar.clone())

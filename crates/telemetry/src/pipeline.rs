@@ -180,6 +180,7 @@ impl<T: Send + 'static> Pipeline<T> {
 
     /// Sends what is left, for at most `timeout`; then drops and counts the rest. Returns how many items this
     /// pipeline lost in its whole life.
+    #[cfg(test)]
     pub(crate) fn shutdown(&self, timeout: Duration) -> u64 {
         let end = Instant::now() + timeout;
         self.close(end);

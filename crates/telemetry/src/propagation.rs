@@ -4,11 +4,10 @@
 //! higher version is read as version 00; an invalid `tracestate` or `baggage` is dropped alone. What goes out is not written
 //! by the SDK's propagators: they forget the random flag, and do not encode a `%` that they have decoded.
 
-use std::fmt::Write as _;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::baggage::{Baggage, BaggageExt};
 use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
@@ -16,9 +15,9 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, Tra
 use opentelemetry::{Context, Key};
 
 use tracing::Span;
-use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::baggage;
+use crate::hex::{self, Hex};
+use crate::{baggage, spans};
 
 /// Longest `tracestate` read; the specification asks for at least 512 characters to be passed on.
 const MAX_TRACESTATE: usize = 1024;
@@ -76,10 +75,9 @@ pub(crate) fn continue_trace(span: &Span, headers: &impl Headers) {
         .map(|policy| policy.extract(headers))
         .unwrap_or_default();
     if let Some(caller) = inbound.link {
-        span.add_link(caller);
+        spans::link(span, caller);
     }
-    // Fails only when no OpenTelemetry layer is installed; then there is nothing to set.
-    let _ = span.set_parent(inbound.context);
+    spans::set_parent(span, inbound.context);
 }
 
 impl Policy {
@@ -149,6 +147,25 @@ impl TextMapPropagator for Outbound {
     }
 }
 
+/// Writes the current context into the headers of an outgoing request.
+pub(crate) fn inject(headers: &mut HeaderMap) {
+    if let Some(Policy { trace, baggage, .. }) = POLICY.get() {
+        let (trace, baggage) = (*trace, *baggage);
+        let outbound = Outbound { trace, baggage };
+        Context::map_current(|context| outbound.inject_context(context, &mut Outgoing(headers)));
+    }
+}
+
+struct Outgoing<'a>(&'a mut HeaderMap);
+
+impl Injector for Outgoing<'_> {
+    fn set(&mut self, name: &str, value: String) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            self.0.insert(name, value);
+        }
+    }
+}
+
 fn set_unless_empty(injector: &mut dyn Injector, name: &str, value: String) {
     if !value.is_empty() {
         injector.set(name, value);
@@ -157,6 +174,12 @@ fn set_unless_empty(injector: &mut dyn Injector, name: &str, value: String) {
 
 /// The span of a context, as the header says it.
 pub(crate) fn traceparent(context: &Context) -> Option<String> {
+    let mut text = String::with_capacity(TRACEPARENT_LENGTH);
+    write_traceparent(context, &mut text).then_some(text)
+}
+
+/// The same at the end of a text; false if there is none.
+pub(crate) fn write_traceparent(context: &Context, text: &mut String) -> bool {
     let span = context.span();
     let span = span.span_context();
     let (trace_id, span_id) = (span.trace_id(), span.span_id());
@@ -165,11 +188,21 @@ pub(crate) fn traceparent(context: &Context) -> Option<String> {
         flags = flags | RANDOM;
     }
     if !span.is_valid() {
-        return None;
+        return false;
     }
-    let mut text = String::with_capacity(TRACEPARENT_LENGTH);
-    let _ = write!(text, "00-{trace_id}-{span_id}-{flags:02x}");
-    Some(text)
+    let (trace_id, span_id) = (Hex::from(trace_id), Hex::from(span_id));
+    let flags = Hex::from(flags.to_u8());
+    for part in [
+        "00-",
+        trace_id.as_str(),
+        "-",
+        span_id.as_str(),
+        "-",
+        flags.as_str(),
+    ] {
+        text.push_str(part);
+    }
+    true
 }
 
 /// The flags that mean something; the others must not be passed on.
@@ -201,26 +234,17 @@ pub(crate) fn parse_traceparent(text: &str) -> Option<(TraceId, SpanId, TraceFla
     if bytes.len() < 55 || !dashes || !text.is_ascii() {
         return None;
     }
-    let version = lower_hex(&text[..2])?;
+    let version = hex::number(&text[..2])?;
     let longer = bytes.len() > 55;
     // Version 00 has exactly four fields; a higher one may have more, after a dash.
-    if version == "ff" || (version == "00" && longer) || (longer && bytes[55] != b'-') {
+    if version == 0xff || (version == 0 && longer) || (longer && bytes[55] != b'-') {
         return None;
     }
-    let trace_id = TraceId::from_hex(lower_hex(&text[3..35])?)
-        .ok()
-        .filter(|id| *id != TraceId::INVALID)?;
-    let span_id = SpanId::from_hex(lower_hex(&text[36..52])?)
-        .ok()
-        .filter(|id| *id != SpanId::INVALID)?;
-    let flags = u8::from_str_radix(lower_hex(&text[53..55])?, 16).ok()?;
-    Some((trace_id, span_id, known(TraceFlags::new(flags))))
-}
-
-fn lower_hex(text: &str) -> Option<&str> {
-    text.bytes()
-        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        .then_some(text)
+    let trace_id = TraceId::from(hex::number(&text[3..35])?);
+    let span_id = SpanId::from(hex::number(&text[36..52])? as u64);
+    let flags = hex::number(&text[53..55])? as u8;
+    let valid = trace_id != TraceId::INVALID && span_id != SpanId::INVALID;
+    valid.then_some((trace_id, span_id, known(TraceFlags::new(flags))))
 }
 
 pub(crate) fn joined(headers: &impl Headers, name: &str) -> Option<String> {
@@ -264,8 +288,6 @@ fn key_of(member: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use http::header::{HeaderName, HeaderValue};
-
     use super::*;
     use crate::baggage::{MAX_LENGTH, MAX_MEMBERS};
 

@@ -1,21 +1,26 @@
 //! Spans on their way out: sampling, redaction, the export queue.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::cell::RefCell;
 
-use opentelemetry::trace::{
-    Link, SpanContext, SpanKind, Status, TraceContextExt, TraceId, TraceState,
-};
-use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
-use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry::trace::{Link, SpanContext, SpanKind, TraceContextExt, TraceId, TraceState};
+use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{
-    Sampler as SdkSampler, SamplingDecision, SamplingResult, ShouldSample, Span, SpanData,
-    SpanProcessor,
+    Sampler as SdkSampler, SamplingDecision, SamplingResult, ShouldSample,
 };
-use redact::{MARK, is_secret_key, redact, redact_value};
+use redact::{MARK, is_secret_key, redact};
 
-use crate::pipeline::Pipeline;
 use crate::settings::Sampler;
+
+mod layer;
+mod record;
+
+#[cfg(any(feature = "actix", feature = "reqwest", feature = "tower"))]
+pub(crate) use self::layer::leave;
+pub(crate) use self::layer::{SpanLayer, context, link, mark, set_parent};
+#[cfg(test)]
+pub(crate) use self::record::Fields;
+pub(crate) use self::record::{Attributes, Record, Value};
 
 /// Longest attribute value kept; a hostile header or error text must not bloat a batch.
 const MAX_VALUE: usize = 4096;
@@ -77,60 +82,6 @@ fn sampled_with(trace_id: TraceId) -> TraceState {
     TraceState::from_key_value([(SAMPLED_WITH, trace_id.to_string())]).unwrap_or_default()
 }
 
-/// Redacts ended spans and queues them.
-#[derive(Debug)]
-pub(crate) struct Processor {
-    pub(crate) pipeline: Pipeline<SpanData>,
-}
-
-impl SpanProcessor for Processor {
-    fn on_start(&self, _span: &mut Span, _context: &Context) {}
-
-    fn on_end(&self, mut span: SpanData) {
-        if span.span_context.is_sampled() {
-            clean_span(&mut span);
-            self.pipeline.push(span);
-        }
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        let flushed = self.pipeline.flush(Duration::from_secs(5));
-        if flushed {
-            Ok(())
-        } else {
-            Err(OTelSdkError::Timeout(Duration::from_secs(5)))
-        }
-    }
-
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.pipeline.shutdown(timeout);
-        Ok(())
-    }
-}
-
-fn clean_span(span: &mut SpanData) {
-    if let Some(name) = cleaned(&span.name) {
-        span.name = Cow::Owned(name);
-    }
-    if let Status::Error { description } = &mut span.status
-        && let Some(text) = cleaned(description)
-    {
-        *description = Cow::Owned(text);
-    }
-    clean_attributes(&mut span.attributes);
-    clean_state(&mut span.span_context);
-    for event in &mut span.events.events {
-        if let Some(name) = cleaned(&event.name) {
-            event.name = Cow::Owned(name);
-        }
-        clean_attributes(&mut event.attributes);
-    }
-    for link in &mut span.links.links {
-        clean_attributes(&mut link.attributes);
-        clean_state(&mut link.span_context);
-    }
-}
-
 /// A caller's `tracestate` is exported with every span. One that holds a secret is left out whole: a part of it with a
 /// mark in it would be another vendor's entry that says something else.
 fn clean_state(context: &mut SpanContext) {
@@ -145,36 +96,38 @@ fn clean_state(context: &mut SpanContext) {
     }
 }
 
-fn clean_attributes(attributes: &mut [KeyValue]) {
-    for KeyValue { key, value, .. } in attributes {
-        match value {
-            Value::String(text) => {
-                if let Some(clean) = cleaned_value(key.as_str(), text.as_str()) {
-                    *text = StringValue::from(clean);
-                }
-            }
-            Value::Array(Array::String(texts)) => {
-                for text in texts {
-                    if let Some(clean) = cleaned_value(key.as_str(), text.as_str()) {
-                        *text = StringValue::from(clean);
-                    }
-                }
-            }
-            Value::Bool(_) => {}
-            _ if is_secret_key(key.as_str()) => *value = MARK.into(),
-            _ => {}
-        }
-    }
-}
-
 /// The redacted and capped text, when it differs.
 pub(crate) fn cleaned(text: &str) -> Option<String> {
     capped(redact(text))
 }
 
 /// The same for the value of an attribute or field.
-pub(crate) fn cleaned_value(key: &str, text: &str) -> Option<String> {
-    capped(redact_value(key, text))
+pub(crate) fn cleaned_value(key: &'static str, text: &str) -> Option<String> {
+    if is_secret(key) && !text.is_empty() {
+        return Some(MARK.to_owned());
+    }
+    cleaned(text)
+}
+
+/// Keys that a thread has looked at lately. They are the names of fields in the code, so few, and known by where they stand.
+type Seen = [(*const u8, usize, bool); 256];
+
+thread_local! {
+    static SEEN: RefCell<Seen> = const { RefCell::new([(std::ptr::null(), 0, false); 256]) };
+}
+
+/// [`is_secret_key`], which is much slower.
+pub(crate) fn is_secret(key: &'static str) -> bool {
+    let (place, length) = (key.as_ptr(), key.len());
+    // Names stand side by side, so they hardly ever share an entry.
+    let index = (place.addr() ^ (place.addr() >> 8)) % 256;
+    SEEN.with_borrow_mut(|seen| {
+        let entry = &mut seen[index];
+        if (entry.0, entry.1) != (place, length) {
+            *entry = (place, length, is_secret_key(key));
+        }
+        entry.2
+    })
 }
 
 /// Cuts what is redacted already: the half of a secret that a cut would leave is no longer recognised.

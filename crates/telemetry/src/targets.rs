@@ -48,10 +48,10 @@ const OPENTELEMETRY: &[&str] = &[
 
 /// Whether one of the crates is meant. OpenTelemetry writes its targets as its packages are called, with dashes.
 pub(crate) fn is_of(target: &str, families: &[&[&str]]) -> bool {
-    let root = target.split("::").next().unwrap_or_default();
+    let root = target.split(':').next().unwrap_or_default();
     let written = |byte| if byte == b'-' { b'_' } else { byte };
     let mut crates = families.iter().copied().flatten();
-    crates.any(|name| root.bytes().map(written).eq(name.bytes()))
+    crates.any(|name| name.len() == root.len() && root.bytes().map(written).eq(name.bytes()))
 }
 
 #[cfg(test)]

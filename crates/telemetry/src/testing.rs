@@ -27,16 +27,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use opentelemetry::logs::AnyValue;
-use opentelemetry::trace::{SpanKind, Status as SdkStatus};
-use opentelemetry_sdk::logs::SdkLogRecord;
-use opentelemetry_sdk::trace::SpanData;
+use opentelemetry::trace::{SpanContext, SpanKind, Status as SdkStatus};
+use serde_json::Value;
 use tracing::Instrument;
 
 use crate::init::init_with;
-use crate::logs::Output;
+use crate::logs::{Output, Record};
 use crate::pipeline::Sent;
-use crate::{Metric, ServiceInfo, Settings, Telemetry, context, exposition, metric};
+use crate::{Metric, ServiceInfo, Settings, Telemetry, context, exposition, metric, spans};
 
 /// `service.name` of what is recorded.
 pub const SERVICE: &str = "test";
@@ -306,63 +304,71 @@ fn lock<T>(store: &Store<T>) -> MutexGuard<'_, Vec<T>> {
     store.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn span(data: &SpanData) -> Span {
-    let attributes = data.attributes.iter();
-    let links = data.links.iter().map(|link| &link.span_context);
+fn span(record: &spans::Record) -> Span {
+    let fields = &record.fields;
+    let attributes = fields.attributes.iter();
+    let shown = |value: &spans::Value| match value {
+        spans::Value::Bool(value) => value.to_string(),
+        spans::Value::Int(value) => value.to_string(),
+        spans::Value::Float(value) => value.to_string(),
+        spans::Value::Text(text) => fields.attributes.read(text).to_owned(),
+        spans::Value::Texts(texts) => format!("{texts:?}"),
+    };
     Span {
-        name: data.name.to_string(),
-        kind: match data.span_kind {
-            SpanKind::Server => "server",
-            SpanKind::Client => "client",
-            SpanKind::Producer => "producer",
-            SpanKind::Consumer => "consumer",
-            SpanKind::Internal => "internal",
+        name: fields.name.to_string(),
+        kind: match &fields.kind {
+            Some(SpanKind::Server) => "server",
+            Some(SpanKind::Client) => "client",
+            Some(SpanKind::Producer) => "producer",
+            Some(SpanKind::Consumer) => "consumer",
+            Some(SpanKind::Internal) | None => "internal",
         },
-        trace_id: data.span_context.trace_id().to_string(),
-        span_id: data.span_context.span_id().to_string(),
-        parent_span_id: data.parent_span_id.to_string(),
+        trace_id: record.trace_id.to_string(),
+        span_id: record.span_id.to_string(),
+        parent_span_id: record.parent.to_string(),
         attributes: attributes
-            .map(|pair| (pair.key.to_string(), pair.value.to_string()))
+            .map(|(key, value)| (key.to_owned(), shown(value)))
             .collect(),
-        status: match &data.status {
+        status: match &fields.status {
             SdkStatus::Unset => Status::Unset,
             SdkStatus::Ok => Status::Ok,
             SdkStatus::Error { description } => Status::Error(description.to_string()),
         },
-        start: data.start_time,
-        end: data.end_time,
-        links: links
-            .map(|link| (link.trace_id().to_string(), link.span_id().to_string()))
-            .collect(),
-        events: data
-            .events
-            .iter()
-            .map(|event| event.name.to_string())
-            .collect(),
+        start: record.start,
+        end: record.end,
+        links: record.links.iter().map(ids).collect(),
+        events: Vec::new(),
     }
 }
 
-fn log(record: &SdkLogRecord) -> Log {
-    let ids = record.trace_context();
+fn ids(context: &SpanContext) -> (String, String) {
+    (
+        context.trace_id().to_string(),
+        context.span_id().to_string(),
+    )
+}
+
+fn log(record: &Record) -> Log {
+    let attributes = record.fields.0.iter();
+    let ids = record.trace.as_ref();
     Log {
-        level: record.severity_text().unwrap_or_default(),
-        message: record.body().map(text).unwrap_or_default(),
-        attributes: record
-            .attributes_iter()
-            .map(|(key, value)| (key.to_string(), text(value)))
+        level: record.metadata.level().as_str(),
+        message: record.message.clone(),
+        attributes: attributes
+            .map(|(key, value)| ((*key).to_owned(), text(value)))
             .collect(),
-        trace_id: ids.map(|ids| ids.trace_id.to_string()).unwrap_or_default(),
-        span_id: ids.map(|ids| ids.span_id.to_string()).unwrap_or_default(),
+        trace_id: ids.map(|ids| ids.0.to_string()).unwrap_or_default(),
+        span_id: ids.map(|ids| ids.1.to_string()).unwrap_or_default(),
     }
 }
 
-fn text(value: &AnyValue) -> String {
+fn text(value: &Value) -> String {
     match value {
-        AnyValue::String(text) => text.to_string(),
-        AnyValue::Int(number) => number.to_string(),
-        AnyValue::Double(number) => number.to_string(),
-        AnyValue::Boolean(flag) => flag.to_string(),
-        other => format!("{other:?}"),
+        Value::String(text) => text.clone(),
+        Value::Number(number) if !number.is_i64() => {
+            number.as_f64().unwrap_or_default().to_string()
+        }
+        other => other.to_string(),
     }
 }
 

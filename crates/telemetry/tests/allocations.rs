@@ -142,7 +142,7 @@ impl Service<Request<String>> for Handler {
 fn a_request_to_a_tower_service() {
     let layer = ServerLayer::new(|_| Some("/orders/{id}".to_owned())).port(8080);
     let mut service = layer.layer(Handler);
-    hold(77, || {
+    hold(41, || {
         let mut request = Request::get("/orders/7?page=2");
         for (name, value) in HEADERS {
             request = request.header(name, value);
@@ -161,7 +161,7 @@ fn a_request_to_actix() {
     let app = App::new().route("/orders/{id}", handler);
     let app = app.wrap(Red).wrap(tracing_logger());
     let service = actix_web::rt::System::new().block_on(init_service(app));
-    hold(96, || {
+    hold(60, || {
         let mut request = TestRequest::get().uri("/orders/7?page=2");
         for header in HEADERS {
             request = request.insert_header(header);
@@ -175,7 +175,7 @@ fn a_request_to_actix() {
 fn a_span_inside_another() {
     let request = tracing::info_span!("request");
     request.in_scope(|| {
-        hold(6, || {
+        hold(4, || {
             drop(tracing::info_span!("work", order.id = 7).entered())
         })
     });
@@ -185,7 +185,7 @@ fn a_span_inside_another() {
 fn a_log_line_inside_a_span() {
     let request = tracing::info_span!("request");
     request.in_scope(|| {
-        hold(9, || {
+        hold(5, || {
             tracing::info!(order.id = 7, customer = "c-42", "stored")
         })
     });
@@ -194,7 +194,7 @@ fn a_log_line_inside_a_span() {
 #[test]
 fn a_statement() {
     const ORDERS: Statement = Statement::new("SELECT", "orders", "SELECT * FROM orders");
-    hold(22, || now(ORDERS.run(ready(Ok(())))).expect("an answer"));
+    hold(6, || now(ORDERS.run(ready(Ok(())))).expect("an answer"));
 }
 
 /// With the answer, what `reqwest` and `hyper` allocate for both.
@@ -214,7 +214,7 @@ fn a_call_to_a_peer() {
             .get(&url)
             .with_extension(UrlTemplate("/quotes/{sku}"))
     };
-    hold(104, || {
+    hold(81, || {
         let body = async { call().send().await.expect("an answer").bytes().await };
         assert_eq!(runtime.block_on(body).expect("a body"), "ok");
     });

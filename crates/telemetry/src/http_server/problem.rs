@@ -2,14 +2,17 @@
 
 use tracing::Span;
 
-use crate::context;
+use crate::{context, propagation, spans};
 
 /// Tells a client the trace of its request.
 pub(super) const SERVER_TIMING: &str = "server-timing";
 
 pub(super) fn server_timing(span: &Span) -> Option<String> {
-    let parent = context::traceparent_of(span)?;
-    Some(["traceparent;desc=\"", &parent, "\""].concat())
+    let mut text = String::with_capacity(80);
+    text.push_str("traceparent;desc=\"");
+    let found = propagation::write_traceparent(&spans::context(span), &mut text);
+    text.push('"');
+    found.then_some(text)
 }
 
 pub(super) const PROBLEM: &str = "application/problem+json";

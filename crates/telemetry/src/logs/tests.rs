@@ -1,5 +1,6 @@
 use std::sync::{Arc, Mutex};
 
+use tracing::Subscriber;
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;

@@ -11,7 +11,7 @@ pub trait LabelValue {
 /// A label, or a tuple of labels.
 pub trait Labels {
     /// An array.
-    type Values: IntoIterator<Item = Cow<'static, str>>;
+    type Values: IntoIterator<Item = Cow<'static, str>> + AsRef<[Cow<'static, str>]>;
 
     /// Their values, in the order of the declaration.
     fn values(self) -> Self::Values;

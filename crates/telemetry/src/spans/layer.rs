@@ -1,0 +1,253 @@
+//! Spans of `tracing`, from their beginning to the export queue.
+//!
+//! In place of `tracing-opentelemetry` and the SDK's tracer, which make a builder, a span and an exported span of each, under
+//! three locks. What other OpenTelemetry libraries see is the same: the context of the span that is entered is current.
+
+use std::cell::RefCell;
+use std::time::SystemTime;
+
+use opentelemetry::trace::{Link, SpanContext, SpanKind, TraceContextExt, TraceFlags};
+use opentelemetry::{Context, ContextGuard};
+use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SamplingDecision, ShouldSample};
+use tracing::span::{Attributes, Id, Record as Values};
+use tracing::subscriber::Interest;
+use tracing::{Metadata, Span, Subscriber};
+use tracing_subscriber::layer::Context as LayerContext;
+use tracing_subscriber::registry::{LookupSpan, SpanRef};
+use tracing_subscriber::{Layer, Registry};
+
+use super::LinkedSampler;
+use super::record::{Fields, Record, Value};
+use crate::pipeline::Pipeline;
+use crate::targets;
+
+thread_local! {
+    /// Spans that are entered on this thread, the innermost last.
+    static ENTERED: RefCell<Vec<(Id, ContextGuard)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The layer that makes spans.
+pub(crate) struct SpanLayer {
+    /// `None`: nothing is made, and the caller's context goes on unchanged.
+    pub(crate) sampler: Option<LinkedSampler>,
+    /// `None`: nobody gets them, but log lines and outgoing requests carry their ids.
+    pub(crate) pipeline: Option<Pipeline<Record>>,
+}
+
+/// A span that has not ended. It starts, and can have no other parent, once it is entered, or its context is asked for.
+struct Open {
+    started: bool,
+    /// Its own, or its parent's until it starts.
+    context: Context,
+    /// `None`: it is not sampled.
+    record: Option<Record>,
+}
+
+impl SpanLayer {
+    fn start<'a>(&self, open: &'a mut Open) -> &'a Context {
+        if let (false, Some(record)) = (open.started, &mut open.record) {
+            let own = self.sampler.as_ref().map(|sampler| {
+                let span = open.context.span();
+                own_context(sampler, &open.context, span.span_context(), record)
+            });
+            let sampled = own.as_ref().is_some_and(SpanContext::is_sampled);
+            if !sampled {
+                open.record = None;
+            }
+            if let Some(own) = own {
+                open.context = open.context.with_remote_span_context(own);
+            }
+        }
+        open.started = true;
+        &open.context
+    }
+
+    /// The context of a span that this layer has seen.
+    fn context_of<'a, S: LookupSpan<'a>>(&self, span: &SpanRef<'a, S>) -> Option<Context> {
+        let mut extensions = span.extensions_mut();
+        let open = extensions.get_mut::<Open>()?;
+        Some(self.start(open).clone())
+    }
+
+    fn end(&self, mut open: Open) {
+        self.start(&mut open);
+        if let (Some(record), Some(pipeline)) = (open.record, &self.pipeline) {
+            pipeline.push(record.ended(open.context.span().span_context()));
+        }
+    }
+}
+
+/// Events are not this layer's.
+fn traced(metadata: &Metadata<'_>) -> bool {
+    metadata.is_event() || !targets::is_of(metadata.target(), targets::LIBRARIES)
+}
+
+/// Decides whether a span is sampled, and gives it its ids.
+fn own_context(
+    sampler: &LinkedSampler,
+    context: &Context,
+    parent: &SpanContext,
+    record: &mut Record,
+) -> SpanContext {
+    let ids = RandomIdGenerator::default();
+    let trace_id = if parent.is_valid() {
+        record.parent = parent.span_id();
+        record.parent_is_remote = parent.is_remote();
+        parent.trace_id()
+    } else {
+        ids.new_trace_id()
+    };
+    let link = record.links.first().cloned().map(Link::with_context);
+    let Fields { name, kind, .. } = &record.fields;
+    let kind = kind.as_ref().unwrap_or(&SpanKind::Internal);
+    let links = link.as_slice();
+    let verdict = sampler.should_sample(Some(context), trace_id, name, kind, &[], links);
+    let flags = match verdict.decision {
+        SamplingDecision::RecordAndSample => parent.trace_flags().with_sampled(true),
+        _ => TraceFlags::default(),
+    };
+    let span_id = ids.new_span_id();
+    SpanContext::new(trace_id, span_id, flags, false, verdict.trace_state)
+}
+
+impl<S> Layer<S> for SpanLayer
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    /// Spans are never filtered by verbosity: a quiet log must not break a trace. Libraries' own spans stay out.
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if traced(metadata) {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _layer: LayerContext<'_, S>) -> bool {
+        traced(metadata)
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, layer: LayerContext<'_, S>) {
+        let context = match attributes.parent() {
+            Some(parent) => layer.span(parent).and_then(|span| self.context_of(&span)),
+            None if attributes.is_contextual() => Some(Context::current()),
+            None => None,
+        };
+        let metadata = attributes.metadata();
+        let mut fields = Fields::new(metadata.name(), metadata.fields().len());
+        // Before the lock: a value may do anything when it is shown.
+        attributes.record(&mut fields);
+        let Some(span) = layer.span(id) else { return };
+        span.extensions_mut().insert(Open {
+            started: false,
+            context: context.unwrap_or_default(),
+            record: Some(Record::new(fields)),
+        });
+    }
+
+    fn on_record(&self, id: &Id, values: &Values<'_>, layer: LayerContext<'_, S>) {
+        let mut later = Fields::default();
+        values.record(&mut later);
+        let Some(span) = layer.span(id) else { return };
+        let mut extensions = span.extensions_mut();
+        let open = extensions.get_mut::<Open>();
+        if let Some(record) = open.and_then(|open| open.record.as_mut()) {
+            record.fields.absorb(later);
+        }
+    }
+
+    fn on_follows_from(&self, id: &Id, follows: &Id, layer: LayerContext<'_, S>) {
+        let cause = layer.span(follows).and_then(|span| self.context_of(&span));
+        let (Some(cause), Some(span)) = (cause, layer.span(id)) else {
+            return;
+        };
+        let mut extensions = span.extensions_mut();
+        let open = extensions.get_mut::<Open>();
+        if let Some(record) = open.and_then(|open| open.record.as_mut()) {
+            record.link(cause.span().span_context().clone());
+        }
+    }
+
+    fn on_enter(&self, id: &Id, layer: LayerContext<'_, S>) {
+        let context = layer.span(id).and_then(|span| self.context_of(&span));
+        if let Some(context) = context {
+            let guard = context.attach();
+            ENTERED.with_borrow_mut(|entered| entered.push((id.clone(), guard)));
+        }
+    }
+
+    fn on_exit(&self, id: &Id, layer: LayerContext<'_, S>) {
+        let left = ENTERED.with_borrow_mut(|entered| {
+            let at = entered.iter().rposition(|(entered, _)| entered == id)?;
+            Some(entered.remove(at))
+        });
+        drop(left);
+        let Some(span) = layer.span(id) else { return };
+        let mut extensions = span.extensions_mut();
+        let open = extensions.get_mut::<Open>();
+        if let Some(record) = open.and_then(|open| open.record.as_mut()) {
+            record.end = SystemTime::now();
+        }
+    }
+
+    fn on_close(&self, id: Id, layer: LayerContext<'_, S>) {
+        let Some(span) = layer.span(&id) else { return };
+        let open = span.extensions_mut().remove::<Open>();
+        if let Some(open) = open {
+            self.end(open);
+        }
+    }
+}
+
+/// Does something with a span that this process's layer has open.
+fn with_open<T>(span: &Span, act: impl FnOnce(&SpanLayer, &mut Open) -> T) -> Option<T> {
+    let found = span.with_subscriber(|(id, dispatch)| {
+        let layer = dispatch.downcast_ref::<SpanLayer>()?;
+        let span = dispatch.downcast_ref::<Registry>()?.span(id)?;
+        let mut extensions = span.extensions_mut();
+        Some(act(layer, extensions.get_mut::<Open>()?))
+    });
+    found.flatten()
+}
+
+/// What a span passes on; an empty context if it is none.
+pub(crate) fn context(span: &Span) -> Context {
+    let own = with_open(span, |layer, open| layer.start(open).clone());
+    own.unwrap_or_default()
+}
+
+/// Chooses the parent of a span that has not started.
+pub(crate) fn set_parent(span: &Span, parent: Context) {
+    with_open(span, |_, open| {
+        if !open.started {
+            open.context = parent;
+        }
+    });
+}
+
+/// Links a span to what caused it.
+pub(crate) fn link(span: &Span, cause: SpanContext) {
+    with_open(span, |_, open| {
+        if let Some(record) = &mut open.record {
+            record.link(cause);
+        }
+    });
+}
+
+/// What entering and leaving a span does: it ends now, unless it is left again.
+pub(crate) fn leave(span: &Span) {
+    with_open(span, |_, open| {
+        if let Some(record) = &mut open.record {
+            record.end = SystemTime::now();
+        }
+    });
+}
+
+/// Adds an attribute that is true.
+pub(crate) fn mark(span: &Span, key: &'static str) {
+    with_open(span, |_, open| {
+        if let Some(record) = &mut open.record {
+            record.fields.attributes.push(key, Value::Bool(true));
+        }
+    });
+}

@@ -1,0 +1,284 @@
+//! What is known of a span, and what becomes of it when it ends.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt::{Debug, Write as _};
+use std::ops::Range;
+use std::time::SystemTime;
+
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId};
+use redact::MARK;
+use tracing::field::{Field, Visit};
+
+use super::{clean_state, cleaned, cleaned_value, is_secret};
+
+/// Most attributes and links of a span that are kept, as in the SDK.
+const MAX_ATTRIBUTES: usize = 128;
+const MAX_LINKS: usize = 128;
+
+/// Room for each field that the texts of most spans have enough of.
+const USUAL_TEXT: usize = 16;
+
+/// A span: redacted once it has ended.
+pub(crate) struct Record {
+    pub(crate) trace_id: TraceId,
+    pub(crate) span_id: SpanId,
+    pub(crate) flags: TraceFlags,
+    /// The header `tracestate`.
+    pub(crate) state: String,
+    pub(crate) parent: SpanId,
+    pub(crate) parent_is_remote: bool,
+    pub(crate) start: SystemTime,
+    pub(crate) end: SystemTime,
+    pub(crate) fields: Fields,
+    pub(crate) links: Vec<SpanContext>,
+    pub(crate) dropped_links: u32,
+}
+
+impl Record {
+    pub(super) fn new(fields: Fields) -> Self {
+        let start = SystemTime::now();
+        Self {
+            trace_id: TraceId::INVALID,
+            span_id: SpanId::INVALID,
+            flags: TraceFlags::default(),
+            state: String::new(),
+            parent: SpanId::INVALID,
+            parent_is_remote: false,
+            start,
+            end: start,
+            fields,
+            links: Vec::new(),
+            dropped_links: 0,
+        }
+    }
+
+    pub(super) fn link(&mut self, to: SpanContext) {
+        if self.links.len() < MAX_LINKS {
+            self.links.push(to);
+        } else {
+            self.dropped_links += 1;
+        }
+    }
+
+    /// Fit to leave the process.
+    pub(super) fn ended(mut self, context: &SpanContext) -> Self {
+        (self.trace_id, self.span_id) = (context.trace_id(), context.span_id());
+        self.flags = context.trace_flags();
+        if self.end == self.start {
+            // Never entered.
+            self.end = SystemTime::now();
+        }
+        self.state = context.trace_state().header();
+        // One that holds a secret is left out whole: a part with a mark in it would be another vendor's entry.
+        if cleaned(&self.state).is_some() {
+            self.state.clear();
+        }
+        self.links.iter_mut().for_each(clean_state);
+        self.fields.clean();
+        self
+    }
+}
+
+/// What `tracing` records of a span, after `otel.name`, `otel.kind` and their like have been understood.
+pub(crate) struct Fields {
+    pub(crate) name: Cow<'static, str>,
+    /// `None`: internal.
+    pub(crate) kind: Option<SpanKind>,
+    pub(crate) status: Status,
+    pub(crate) attributes: Attributes,
+}
+
+impl Fields {
+    /// Of a span with so many fields.
+    pub(super) fn new(name: &'static str, count: usize) -> Self {
+        Self {
+            name: Cow::Borrowed(name),
+            attributes: Attributes {
+                texts: String::with_capacity(count * USUAL_TEXT),
+                pairs: Vec::with_capacity(count),
+                dropped: 0,
+            },
+            ..Self::default()
+        }
+    }
+
+    /// Adds what was recorded later.
+    pub(super) fn absorb(&mut self, later: Self) {
+        if !later.name.is_empty() {
+            self.name = later.name;
+        }
+        self.kind = later.kind.or(self.kind.take());
+        self.set_status(later.status);
+        self.attributes.absorb(later.attributes);
+    }
+
+    /// They have an order: what is fine stays fine, and what failed is no longer unset.
+    fn set_status(&mut self, status: Status) {
+        if status > self.status {
+            self.status = status;
+        }
+    }
+
+    fn clean(&mut self) {
+        if let Some(name) = cleaned(&self.name) {
+            self.name = Cow::Owned(name);
+        }
+        if let Status::Error { description } = &mut self.status
+            && let Some(text) = cleaned(description)
+        {
+            *description = Cow::Owned(text);
+        }
+        self.attributes.clean();
+    }
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        Self {
+            name: Cow::Borrowed(""),
+            kind: None,
+            status: Status::Unset,
+            attributes: Attributes::default(),
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.attributes.push(field.name(), Value::Bool(value));
+    }
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.attributes.push(field.name(), Value::Int(value));
+    }
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.attributes.push(field.name(), Value::Float(value));
+    }
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "otel.name" => self.name = Cow::Owned(value.to_owned()),
+            "otel.kind" => self.kind = kind(value).or(self.kind.take()),
+            "otel.status_code" => self.set_status(status(value)),
+            "otel.status_description" => self.set_status(Status::error(value.to_owned())),
+            key => self.attributes.text(key, |texts| texts.push_str(value)),
+        }
+    }
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name().starts_with("otel.") {
+            self.record_str(field, &format!("{value:?}"));
+        } else {
+            self.attributes
+                .shown(field.name(), format_args!("{value:?}"));
+        }
+    }
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        let chain = std::iter::successors(value.source(), |error| (*error).source());
+        let chain: Vec<String> = chain.map(ToString::to_string).collect();
+        let attributes = &mut self.attributes;
+        attributes.shown("exception.message", format_args!("{value}"));
+        attributes.push("exception.stacktrace", Value::Texts(chain));
+        attributes.shown(field.name(), format_args!("{value}"));
+    }
+}
+
+fn kind(text: &str) -> Option<SpanKind> {
+    const KINDS: [(&str, SpanKind); 5] = [
+        ("server", SpanKind::Server),
+        ("client", SpanKind::Client),
+        ("producer", SpanKind::Producer),
+        ("consumer", SpanKind::Consumer),
+        ("internal", SpanKind::Internal),
+    ];
+    let mut kinds = KINDS.into_iter();
+    Some(kinds.find(|(name, _)| name.eq_ignore_ascii_case(text))?.1)
+}
+
+fn status(text: &str) -> Status {
+    match text {
+        _ if text.eq_ignore_ascii_case("ok") => Status::Ok,
+        _ if text.eq_ignore_ascii_case("error") => Status::error(""),
+        _ => Status::Unset,
+    }
+}
+
+/// Keys and values, the texts of which share one allocation.
+#[derive(Default)]
+pub(crate) struct Attributes {
+    texts: String,
+    pairs: Vec<(&'static str, Value)>,
+    pub(crate) dropped: u32,
+}
+
+pub(crate) enum Value {
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(Range<usize>),
+    Texts(Vec<String>),
+}
+
+impl Attributes {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        self.pairs.iter().map(|(key, value)| (*key, value))
+    }
+
+    /// The text of a [`Value::Text`].
+    pub(crate) fn read(&self, text: &Range<usize>) -> &str {
+        &self.texts[text.clone()]
+    }
+
+    pub(crate) fn push(&mut self, key: &'static str, value: Value) {
+        if self.pairs.len() < MAX_ATTRIBUTES {
+            self.pairs.push((key, value));
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    pub(crate) fn text(&mut self, key: &'static str, write: impl FnOnce(&mut String)) {
+        let start = self.texts.len();
+        write(&mut self.texts);
+        self.push(key, Value::Text(start..self.texts.len()));
+    }
+
+    fn shown(&mut self, key: &'static str, text: std::fmt::Arguments<'_>) {
+        self.text(key, |texts| {
+            let _ = texts.write_fmt(text);
+        });
+    }
+
+    fn absorb(&mut self, later: Self) {
+        let shift = self.texts.len();
+        self.texts.push_str(&later.texts);
+        for (key, value) in later.pairs {
+            let value = match value {
+                Value::Text(text) => Value::Text(text.start + shift..text.end + shift),
+                other => other,
+            };
+            self.push(key, value);
+        }
+    }
+
+    fn clean(&mut self) {
+        for (key, value) in &mut self.pairs {
+            let text = match value {
+                Value::Text(text) => cleaned_value(key, &self.texts[text.clone()]),
+                Value::Texts(texts) => {
+                    for text in texts {
+                        if let Some(clean) = cleaned_value(key, text) {
+                            *text = clean;
+                        }
+                    }
+                    None
+                }
+                Value::Bool(_) => None,
+                Value::Int(_) | Value::Float(_) => is_secret(key).then(|| MARK.to_owned()),
+            };
+            if let Some(text) = text {
+                let start = self.texts.len();
+                self.texts.push_str(&text);
+                *value = Value::Text(start..self.texts.len());
+            }
+        }
+    }
+}
