@@ -126,8 +126,11 @@ fn unknown(target: &Target) -> TargetState {
 /// Source names of targets start so, those of senders do not.
 const SOURCE: &str = "scrape ";
 
-/// And whether a target answers is a source of its own, that stays when the target does not.
+/// And what became of the scrape is a source of its own, that stays when the target does not.
 const UP: &str = " up";
+
+/// A scrape that is late by no more than this has the time that was planned, as in Prometheus: regular times take next to no room.
+const LATE_US: u64 = 2_000;
 
 /// What scraping works with.
 #[derive(Debug, Clone)]
@@ -146,8 +149,29 @@ pub(crate) struct Scraper {
     pub counters: Counters,
 }
 
+/// What was made of a page.
+#[derive(Debug, Default)]
+struct Kept {
+    /// How many samples it has.
+    samples: u64,
+    /// How many series the target has now.
+    series: u64,
+    no_room: u64,
+    out_of_order: u64,
+}
+
+impl Kept {
+    fn complaint(&self) -> Option<String> {
+        match (self.no_room, self.out_of_order) {
+            (0, 0) => None,
+            (0, old) => Some(format!("{old} samples are not newer than what was known")),
+            (lost, _) => Some(format!("{lost} series found no room")),
+        }
+    }
+}
+
 /// Why there are no samples.
-enum Lost {
+enum Failed {
     /// The target is down, in words.
     Down(String),
     /// There is no room here for what it says.
@@ -206,7 +230,7 @@ pub(crate) async fn run(file: Option<&Path>, scraper: Scraper) {
                 .map(|address| address.strip_suffix(UP).unwrap_or(address))
                 .is_some_and(|address| running.contains_key(address))
         };
-        series.tidy(is_target, |source| source.starts_with(SOURCE));
+        series.tidy(is_target, |source| source.starts_with(SOURCE), now_us());
     }
 }
 
@@ -224,25 +248,29 @@ impl Scraper {
         let mut ticks = tokio::time::interval(self.interval.max(Duration::from_millis(10)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut state = unknown(&target);
+        let mut planned_us = 0;
         loop {
             ticks.tick().await;
-            let (started, now_us) = (Instant::now(), now_us());
+            let started = Instant::now();
+            let now_us = planned(planned_us, now_us());
+            planned_us = now_us + u64::try_from(ticks.period().as_micros()).unwrap_or_default();
             let scraped = self.scrape(&client, &target, now_us).await;
-            if self.take(&target, scraped, now_us, &mut state) {
+            let scrape = (now_us, started.elapsed());
+            if self.take(&target, scraped, scrape, &mut state) {
                 state.last_scrape_us = Some(now_us);
-                state.duration_ms = Some(started.elapsed().as_secs_f64() * 1e3);
+                state.duration_ms = Some(scrape.1.as_secs_f64() * 1e3);
             }
             self.targets.set(state.clone());
         }
     }
 
-    /// Keeps what a target says now. Returns how many series it has, and how many found no room.
+    /// Keeps what a target says now.
     async fn scrape(
         &self,
         client: &reqwest::Client,
         target: &Target,
         now_us: u64,
-    ) -> Result<(u64, u64), Lost> {
+    ) -> Result<Kept, Failed> {
         let timeout = self.interval.clamp(MIN_TIMEOUT, TIMEOUT);
         let mut account = self.budget.account(Use::Page);
         let page = page(client, &target.url, timeout, &mut account).await?;
@@ -250,63 +278,72 @@ impl Scraper {
         let job = move || scraper.keep(&page, &target, now_us);
         let kept = tokio::task::spawn_blocking(job).await;
         kept.unwrap_or_else(|why| Err(format!("the page cannot be parsed: {why}")))
-            .map_err(Lost::Down)
+            .map_err(Failed::Down)
     }
 
-    /// Keeps what a page says, part by part, if all of it can be read. Returns how many series there are, and how many found no room.
-    fn keep(&self, page: &Page, target: &Target, now_us: u64) -> Result<(u64, u64), String> {
+    /// Keeps what a page says, part by part, if all of it can be read.
+    fn keep(&self, page: &Page, target: &Target, now_us: u64) -> Result<Kept, String> {
         let text = std::str::from_utf8(&page.text)
             .map_err(|why| format!("the page is no UTF-8: {why}"))?;
         exposition::parse(text, page.format, &mut drop)?;
         let (source, labels) = (source(target), &target.labels);
         let started = Instant::now();
-        let (mut part, mut bytes, mut dropped) = (Vec::new(), 0, 0);
+        let (mut part, mut bytes, mut kept) = (Vec::new(), 0, Kept::default());
         let (mut counters, mut counters_bytes) = (Vec::new(), 0);
-        let keep = |part| self.series.scraped(&source, labels, part, now_us);
+        let keep = |part, kept: &mut Kept| {
+            let lost = self.series.scraped(&source, labels, part, now_us);
+            kept.no_room += lost.no_room;
+            kept.out_of_order += lost.out_of_order;
+        };
         exposition::parse(text, page.format, &mut |sample| {
             bytes += sample.cost();
+            kept.samples += 1;
             if sample.name.starts_with(slo::REQUESTS) && counters_bytes < MAX_COUNTERS {
                 counters_bytes += sample.cost();
                 counters.push(sample.clone());
             }
             part.push(sample);
             if bytes >= PART {
-                dropped += keep(std::mem::take(&mut part));
+                keep(std::mem::take(&mut part), &mut kept);
                 bytes = 0;
             }
         })?;
-        dropped += keep(part);
+        keep(part, &mut kept);
         self.slos.scraped(&source, labels, &counters, now_us);
-        Ok((self.series.forget_unheard(&source, started), dropped))
+        kept.series = self.series.end_unheard(&source, started, now_us);
+        Ok(kept)
     }
 
     /// What became of a scrape. One that found no room says nothing about the target; then `false`.
     fn take(
         &self,
         target: &Target,
-        scraped: Result<(u64, u64), Lost>,
-        now_us: u64,
+        scraped: Result<Kept, Failed>,
+        (now_us, took): (u64, Duration),
         state: &mut TargetState,
     ) -> bool {
         let source = source(target);
+        let mut samples = 0;
         (state.up, state.series, state.error) = match scraped {
-            Ok((kept, 0)) => (true, kept, None),
-            Ok((kept, dropped)) => (true, kept, Some(format!("{dropped} series found no room"))),
-            Err(Lost::Down(why)) => {
-                self.series.went_down(&source);
+            Ok(kept) => {
+                samples = kept.samples;
+                (true, kept.series, kept.complaint())
+            }
+            Err(Failed::Down(why)) => {
+                self.series.went_down(&source, now_us);
                 self.slos.went_down(&source, now_us);
                 (false, 0, Some(why))
             }
-            Err(Lost::NoRoom) => {
+            Err(Failed::NoRoom) => {
                 self.counters.skipped_scrape();
                 let why = "no room for the page among all requests under way (--memory); what was known stays";
                 state.error = Some(why.to_owned());
                 return false;
             }
         };
-        let (up, source) = (up_sample(state.up), format!("{source}{UP}"));
+        let report = report(state.up, took, samples);
         self.series
-            .replace(&source, &target.labels, vec![up], now_us);
+            .replace(&format!("{source}{UP}"), &target.labels, report, now_us);
         true
     }
 }
@@ -315,15 +352,29 @@ fn source(target: &Target) -> String {
     format!("{SOURCE}{}", target.address)
 }
 
-/// `up`, as Prometheus makes it: 1 when the last scrape worked, else 0.
-fn up_sample(up: bool) -> Sample {
-    Sample {
-        name: "up".to_owned(),
+/// What Prometheus says about a scrape: whether it worked, how long it took, and how many samples the page had.
+fn report(up: bool, took: Duration, samples: u64) -> Vec<Sample> {
+    let sample = |(name, value): (&str, f64)| Sample {
+        name: name.to_owned(),
         labels: Vec::new(),
-        value: f64::from(u8::from(up)),
+        value,
         timestamp_us: None,
         exemplar: None,
         begins: true,
+    };
+    let all = [
+        ("up", f64::from(u8::from(up))),
+        ("scrape_duration_seconds", took.as_secs_f64()),
+        ("scrape_samples_scraped", samples as f64),
+    ];
+    all.map(sample).into()
+}
+
+/// The time of a scrape.
+fn planned(planned_us: u64, now_us: u64) -> u64 {
+    match now_us.abs_diff(planned_us) <= LATE_US {
+        true => planned_us,
+        false => now_us,
     }
 }
 
@@ -344,12 +395,12 @@ async fn page(
     url: &str,
     timeout: Duration,
     account: &mut Account,
-) -> Result<Page, Lost> {
-    let down = |why: reqwest::Error| Lost::Down(reason(&why));
+) -> Result<Page, Failed> {
+    let down = |why: reqwest::Error| Failed::Down(reason(&why));
     let request = client.get(url).header(ACCEPT, ACCEPTED).timeout(timeout);
     let mut response = request.send().await.map_err(down)?;
     if !response.status().is_success() {
-        return Err(Lost::Down(format!("status {}", response.status())));
+        return Err(Failed::Down(format!("status {}", response.status())));
     }
     let content_type = response.headers().get(CONTENT_TYPE);
     let format = Format::of(
@@ -362,13 +413,13 @@ async fn page(
         let size = text.len() + chunk.len();
         if size > MAX_PAGE {
             let why = format!("the page is larger than {MAX_PAGE} bytes");
-            return Err(Lost::Down(why));
+            return Err(Failed::Down(why));
         }
         if size > text.capacity() {
             text.reserve_exact(size + size / 8 - text.len());
         }
         if !account.cover(text.capacity()) {
-            return Err(Lost::NoRoom);
+            return Err(Failed::NoRoom);
         }
         text.extend_from_slice(&chunk);
     }
