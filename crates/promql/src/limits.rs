@@ -5,7 +5,7 @@ pub struct Limits<'a> {
     pub max_samples: usize,
     /// Series of one selector, and of the result of each part of the expression.
     pub max_series: usize,
-    /// Steps of a range query or of a subquery; 11,000 as in Prometheus's API.
+    /// Steps of a range query; 11,000 as in Prometheus's API. The steps of subqueries count as samples.
     pub max_points: usize,
     /// How old the last sample of a series may be. Prometheus's default, five minutes.
     pub look_back_ms: i64,

@@ -2,8 +2,8 @@ use regex::{Regex, RegexBuilder};
 
 use crate::{Error, Labels};
 
-/// Bytes that one compiled regular expression may take.
-const REGEX_SIZE: usize = 1 << 20;
+/// Bytes that the compiled regular expressions of one expression may take together.
+const REGEX_SIZE: usize = 4 << 20;
 
 /// One condition of a selector: `name="value"`, `!=`, `=~` or `!~`.
 #[derive(Clone, Debug)]
@@ -41,14 +41,12 @@ impl Matcher {
     }
 }
 
-/// A regular expression for the whole of a value, within bounds.
-pub(crate) fn anchored(text: &str) -> Result<Regex, Error> {
+/// A regular expression for the whole of a value; `sharers` of them divide the room for compiled ones.
+pub(crate) fn anchored(text: &str, sharers: usize) -> Result<Regex, Error> {
+    let size = REGEX_SIZE / sharers.max(1);
     let built = |pattern: &str| {
         let mut regex = RegexBuilder::new(pattern);
-        regex
-            .size_limit(REGEX_SIZE)
-            .dfa_size_limit(REGEX_SIZE)
-            .build()
+        regex.size_limit(size).dfa_size_limit(size).build()
     };
     // By itself first: `)(` would fit into the brackets around it.
     let regex = built(text).and_then(|_| built(&format!("^(?s:{text})$")));

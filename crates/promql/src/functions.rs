@@ -1,0 +1,218 @@
+//! The functions by name. Those that are about labels are in `compile`, since their arguments are texts.
+
+use crate::numbers::order;
+use crate::pass::{Element, Out};
+use crate::{Error, Labels, Sample, dates, histogram, over_time};
+
+/// What a function of a range vector is given of one series: at least one sample.
+pub(crate) struct Window<'a> {
+    pub samples: &'a [Sample],
+    /// The window begins after this time, without it,
+    pub after_ms: i64,
+    /// and ends with this one.
+    pub until_ms: i64,
+    /// The time of the evaluation, which `offset` and `@` do not move.
+    pub at_ms: i64,
+}
+
+/// With the other arguments, all of them numbers. Nothing if there are too few samples.
+pub(crate) type OfWindow = fn(&Window, &[f64]) -> Option<f64>;
+/// With all arguments and the time of the evaluation.
+pub(crate) type General = fn(Vec<Out>, i64) -> Result<Out, Error>;
+
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    Each(fn(f64) -> f64),
+    OfWindow(OfWindow),
+    General(General),
+}
+
+const FUNCTIONS: &[(&str, Kind)] = &[
+    ("abs", Kind::Each(f64::abs)),
+    ("acos", Kind::Each(f64::acos)),
+    ("acosh", Kind::Each(f64::acosh)),
+    ("asin", Kind::Each(f64::asin)),
+    ("asinh", Kind::Each(f64::asinh)),
+    ("atan", Kind::Each(f64::atan)),
+    ("atanh", Kind::Each(f64::atanh)),
+    ("ceil", Kind::Each(f64::ceil)),
+    ("cos", Kind::Each(f64::cos)),
+    ("cosh", Kind::Each(f64::cosh)),
+    ("day_of_month", Kind::Each(dates::day_of_month)),
+    ("day_of_week", Kind::Each(dates::day_of_week)),
+    ("day_of_year", Kind::Each(dates::day_of_year)),
+    ("days_in_month", Kind::Each(dates::days_in_month)),
+    ("deg", Kind::Each(f64::to_degrees)),
+    ("exp", Kind::Each(f64::exp)),
+    ("floor", Kind::Each(f64::floor)),
+    ("hour", Kind::Each(dates::hour)),
+    ("ln", Kind::Each(f64::ln)),
+    ("log10", Kind::Each(f64::log10)),
+    ("log2", Kind::Each(f64::log2)),
+    ("minute", Kind::Each(dates::minute)),
+    ("month", Kind::Each(dates::month)),
+    ("rad", Kind::Each(f64::to_radians)),
+    (
+        "sgn",
+        Kind::Each(|value| if value == 0.0 { value } else { value.signum() }),
+    ),
+    ("sin", Kind::Each(f64::sin)),
+    ("sinh", Kind::Each(f64::sinh)),
+    ("sqrt", Kind::Each(f64::sqrt)),
+    ("tan", Kind::Each(f64::tan)),
+    ("tanh", Kind::Each(f64::tanh)),
+    ("year", Kind::Each(dates::year)),
+    ("avg_over_time", Kind::OfWindow(over_time::avg)),
+    ("changes", Kind::OfWindow(over_time::changes)),
+    (
+        "count_over_time",
+        Kind::OfWindow(|window, _| Some(window.samples.len() as f64)),
+    ),
+    ("delta", Kind::OfWindow(over_time::delta)),
+    ("deriv", Kind::OfWindow(over_time::deriv)),
+    (
+        "first_over_time",
+        Kind::OfWindow(|window, _| window.samples.first().map(|first| first.value)),
+    ),
+    ("idelta", Kind::OfWindow(over_time::idelta)),
+    ("increase", Kind::OfWindow(over_time::increase)),
+    ("irate", Kind::OfWindow(over_time::irate)),
+    (
+        "last_over_time",
+        Kind::OfWindow(|window, _| window.samples.last().map(|last| last.value)),
+    ),
+    ("max_over_time", Kind::OfWindow(over_time::max)),
+    ("min_over_time", Kind::OfWindow(over_time::min)),
+    ("predict_linear", Kind::OfWindow(over_time::predict_linear)),
+    ("present_over_time", Kind::OfWindow(is_there)),
+    ("quantile_over_time", Kind::OfWindow(over_time::quantile)),
+    ("rate", Kind::OfWindow(over_time::rate)),
+    ("resets", Kind::OfWindow(over_time::resets)),
+    ("stddev_over_time", Kind::OfWindow(over_time::stddev)),
+    ("stdvar_over_time", Kind::OfWindow(over_time::stdvar)),
+    ("sum_over_time", Kind::OfWindow(over_time::sum)),
+    (
+        "clamp",
+        Kind::General(|given, _| Ok(clamp(&given, number(&given, 1), number(&given, 2)))),
+    ),
+    (
+        "clamp_max",
+        Kind::General(|given, _| Ok(clamp(&given, f64::NEG_INFINITY, number(&given, 1)))),
+    ),
+    (
+        "clamp_min",
+        Kind::General(|given, _| Ok(clamp(&given, number(&given, 1), f64::INFINITY))),
+    ),
+    ("histogram_fraction", Kind::General(histogram::fraction)),
+    ("histogram_quantile", Kind::General(histogram::quantile)),
+    (
+        "pi",
+        Kind::General(|_, _| Ok(Out::Scalar(std::f64::consts::PI))),
+    ),
+    ("round", Kind::General(round)),
+    ("scalar", Kind::General(scalar)),
+    (
+        "sort",
+        Kind::General(|given, _| Ok(sorted(given, |a, b| order(a.value, b.value, false)))),
+    ),
+    (
+        "sort_desc",
+        Kind::General(|given, _| Ok(sorted(given, |a, b| order(a.value, b.value, true)))),
+    ),
+    (
+        "time",
+        Kind::General(|_, at_ms| Ok(Out::Scalar(at_ms as f64 / 1000.0))),
+    ),
+    (
+        "timestamp",
+        Kind::General(|given, at_ms| Ok(of_each(&given, |_| at_ms as f64 / 1000.0))),
+    ),
+    (
+        "vector",
+        Kind::General(|given, _| Ok(single(number(&given, 0)))),
+    ),
+];
+
+pub(crate) fn find(name: &str) -> Option<Kind> {
+    let known = FUNCTIONS.iter().find(|(known, _)| *known == name);
+    known.map(|(_, kind)| *kind)
+}
+
+pub(crate) fn is_there(_: &Window, _: &[f64]) -> Option<f64> {
+    Some(1.0)
+}
+
+pub(crate) fn time_as_vector(_: Vec<Out>, at_ms: i64) -> Result<Out, Error> {
+    Ok(single(at_ms as f64 / 1000.0))
+}
+
+/// A number among the arguments; NaN if it is not there.
+pub(crate) fn number(given: &[Out], index: usize) -> f64 {
+    given.get(index).map_or(f64::NAN, Out::number)
+}
+
+/// A vector among the arguments.
+pub(crate) fn vector(given: &[Out], index: usize) -> &[Element] {
+    match given.get(index) {
+        Some(Out::Vector(elements)) => elements,
+        _ => &[],
+    }
+}
+
+fn single(value: f64) -> Out {
+    Out::Vector(vec![Element {
+        labels: Labels::default(),
+        value,
+        drop_name: false,
+    }])
+}
+
+fn of_each(given: &[Out], function: impl Fn(f64) -> f64) -> Out {
+    let changed = |element: &Element| Element {
+        labels: element.labels.clone(),
+        value: function(element.value),
+        drop_name: true,
+    };
+    Out::Vector(vector(given, 0).iter().map(changed).collect())
+}
+
+fn clamp(given: &[Out], least: f64, most: f64) -> Out {
+    if most < least {
+        return Out::Vector(Vec::new());
+    }
+    let is_nan = least.is_nan() || most.is_nan();
+    of_each(given, |value| match is_nan || value.is_nan() {
+        true => f64::NAN,
+        false => least.max(most.min(value)),
+    })
+}
+
+/// To the nearest multiple; halves go up.
+fn round(given: Vec<Out>, _: i64) -> Result<Out, Error> {
+    let nearest = if given.len() > 1 {
+        number(&given, 1)
+    } else {
+        1.0
+    };
+    let per_one = 1.0 / nearest;
+    Ok(of_each(&given, |value| {
+        (value * per_one + 0.5).floor() / per_one
+    }))
+}
+
+fn scalar(given: Vec<Out>, _: i64) -> Result<Out, Error> {
+    Ok(Out::Scalar(match vector(&given, 0) {
+        [only] => only.value,
+        _ => f64::NAN,
+    }))
+}
+
+fn sorted(given: Vec<Out>, order: fn(&Element, &Element) -> std::cmp::Ordering) -> Out {
+    let mut elements = given
+        .into_iter()
+        .next()
+        .map(Out::into_vector)
+        .unwrap_or_default();
+    elements.sort_by(order);
+    Out::Vector(elements)
+}

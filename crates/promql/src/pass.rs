@@ -1,0 +1,360 @@
+//! Evaluates a tree at each of some times. What the leaves read is read once for all of them.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::functions::Window;
+use crate::plan::{Node, OverWindow, Selector, Shift, Windows, WindowsOf};
+use crate::{Error, Labels, Limits, Matcher, Sample, Select, Source, Steps, is_stale};
+
+/// What is the same for all passes of one query.
+pub(crate) struct Query<'a> {
+    pub source: &'a dyn Source,
+    pub limits: &'a Limits<'a>,
+    /// What `@ start()` and `@ end()` mean.
+    pub whole: Steps,
+    /// Samples held.
+    pub held: Cell<usize>,
+}
+
+/// One element of an instant vector.
+#[derive(Clone, Debug)]
+pub(crate) struct Element {
+    pub labels: Labels,
+    pub value: f64,
+    /// The name goes at the end of the query, so that `on`, `by` and `label_replace` can still use it. Prometheus calls that
+    /// delayed name removal; its tests expect it.
+    pub drop_name: bool,
+}
+
+/// The value of an expression at one time.
+#[derive(Clone, Debug)]
+pub(crate) enum Out {
+    Scalar(f64),
+    Text(String),
+    Vector(Vec<Element>),
+}
+
+impl Out {
+    pub fn into_vector(self) -> Vec<Element> {
+        match self {
+            Out::Vector(elements) => elements,
+            Out::Scalar(value) => vec![Element {
+                labels: Labels::default(),
+                value,
+                drop_name: false,
+            }],
+            Out::Text(_) => Vec::new(),
+        }
+    }
+
+    pub fn number(&self) -> f64 {
+        match self {
+            Out::Scalar(value) => *value,
+            _ => f64::NAN,
+        }
+    }
+}
+
+/// A series while it is held.
+pub(crate) struct Line {
+    pub labels: Labels,
+    pub drop_name: bool,
+    pub samples: Vec<Sample>,
+}
+
+pub(crate) struct Pass<'a> {
+    query: &'a Query<'a>,
+    steps: Steps,
+    leaves: RefCell<HashMap<usize, Rc<Vec<Line>>>>,
+    taken: Cell<usize>,
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        self.query
+            .held
+            .set(self.query.held.get() - self.taken.get());
+    }
+}
+
+impl<'a> Pass<'a> {
+    pub fn new(query: &'a Query<'a>, steps: Steps) -> Self {
+        Self {
+            query,
+            steps,
+            leaves: RefCell::default(),
+            taken: Cell::default(),
+        }
+    }
+
+    /// Takes room for samples until the pass ends.
+    pub fn hold(&self, samples: usize) -> Result<(), Error> {
+        let most = self.query.limits.max_samples;
+        let held = self.query.held.get().saturating_add(samples);
+        if held > most {
+            return Err(Error::TooLarge(format!("more than {most} samples at once")));
+        }
+        self.query.held.set(held);
+        self.taken.set(self.taken.get() + samples);
+        Ok(())
+    }
+
+    pub fn at(&self, node: &Node, at_ms: i64) -> Result<Out, Error> {
+        if (self.query.limits.stop)() {
+            return Err(Error::Stopped);
+        }
+        let out = self.out(node, at_ms)?;
+        let most = self.query.limits.max_series;
+        match &out {
+            Out::Vector(elements) if elements.len() > most => {
+                Err(Error::TooLarge(format!("more than {most} series at once")))
+            }
+            _ => Ok(out),
+        }
+    }
+
+    fn out(&self, node: &Node, at_ms: i64) -> Result<Out, Error> {
+        match node {
+            Node::Number(value) => Ok(Out::Scalar(*value)),
+            Node::Text(text) => Ok(Out::Text(text.clone())),
+            Node::Selector(selector) => self.selected(selector, at_ms).map(Out::Vector),
+            Node::Windows(_) => Err(Error::Syntax(
+                "a range vector without a function".to_owned(),
+            )),
+            Node::OverWindow(call) => self.over_window(call, at_ms).map(Out::Vector),
+            Node::Each(function, of) => Ok(each(self.at(of, at_ms)?, *function)),
+            Node::Call(function, arguments) => {
+                let values = arguments.iter().map(|argument| self.at(argument, at_ms));
+                function(values.collect::<Result<_, _>>()?, at_ms)
+            }
+            Node::Absent(labels, of) => match self.at(of, at_ms)?.into_vector().is_empty() {
+                true => Ok(Out::Vector(vec![Element {
+                    labels: labels.clone(),
+                    value: 1.0,
+                    drop_name: false,
+                }])),
+                false => Ok(Out::Vector(Vec::new())),
+            },
+            Node::Relabel(rule, of) => rule
+                .apply(self.at(of, at_ms)?.into_vector())
+                .map(Out::Vector),
+            Node::Binary(binary) => binary.apply(
+                self.at(&binary.left, at_ms)?,
+                self.at(&binary.right, at_ms)?,
+            ),
+            Node::Aggregate(aggregate) => {
+                let parameter = aggregate
+                    .parameter
+                    .as_ref()
+                    .map(|node| self.at(node, at_ms))
+                    .transpose()?;
+                let of = self.at(&aggregate.of, at_ms)?.into_vector();
+                aggregate.apply(of, parameter).map(Out::Vector)
+            }
+        }
+    }
+
+    fn selected(&self, selector: &Selector, at_ms: i64) -> Result<Vec<Element>, Error> {
+        let back_ms = self.query.limits.look_back_ms;
+        let lines = self.leaf(selector.id, || {
+            self.read(&selector.matchers, &selector.shift, back_ms, true)
+        })?;
+        let until_ms = selector.shift.apply(at_ms, &self.query.whole);
+        let last = |line: &Line| {
+            let sample =
+                *within(&line.samples, until_ms.saturating_sub(back_ms), until_ms).last()?;
+            let value = if selector.times {
+                sample.at_ms as f64 / 1000.0
+            } else {
+                sample.value
+            };
+            let found = Element {
+                labels: line.labels.clone(),
+                value,
+                drop_name: selector.times,
+            };
+            (!is_stale(sample.value)).then_some(found)
+        };
+        Ok(lines.iter().filter_map(last).collect())
+    }
+
+    fn over_window(&self, call: &OverWindow, at_ms: i64) -> Result<Vec<Element>, Error> {
+        let numbers = call
+            .numbers
+            .iter()
+            .map(|node| Ok(self.at(node, at_ms)?.number()));
+        let numbers = numbers.collect::<Result<Vec<f64>, Error>>()?;
+        let windows = &call.windows;
+        let until_ms = windows.shift.apply(at_ms, &self.query.whole);
+        let after_ms = until_ms.saturating_sub(windows.range_ms);
+        let lines = self.lines(windows)?;
+        let value = |line: &Line| {
+            let samples = within(&line.samples, after_ms, until_ms);
+            let window = Window {
+                samples,
+                after_ms,
+                until_ms,
+                at_ms,
+            };
+            let value = (!samples.is_empty()).then(|| (call.function)(&window, &numbers))??;
+            let drop_name = line.drop_name || !call.keeps_name;
+            Some(Element {
+                labels: line.labels.clone(),
+                value,
+                drop_name,
+            })
+        };
+        Ok(lines.iter().filter_map(value).collect())
+    }
+
+    /// What a range vector is made of, for all steps of the pass.
+    pub fn lines(&self, windows: &Windows) -> Result<Rc<Vec<Line>>, Error> {
+        self.leaf(windows.id, || match &windows.of {
+            WindowsOf::Selector(matchers) => {
+                self.read(matchers, &windows.shift, windows.range_ms, false)
+            }
+            WindowsOf::Subquery(node, step_ms) => {
+                let step_ms = step_ms.unwrap_or(self.query.limits.subquery_step_ms).max(1);
+                self.subquery(node, &windows.shift, windows.range_ms, step_ms)
+            }
+        })
+    }
+
+    fn leaf(
+        &self,
+        id: usize,
+        load: impl FnOnce() -> Result<Vec<Line>, Error>,
+    ) -> Result<Rc<Vec<Line>>, Error> {
+        if let Some(lines) = self.leaves.borrow().get(&id) {
+            return Ok(Rc::clone(lines));
+        }
+        let lines = Rc::new(load()?);
+        self.leaves.borrow_mut().insert(id, Rc::clone(&lines));
+        Ok(lines)
+    }
+
+    /// Where the first and the last step look.
+    fn ends(&self, shift: &Shift) -> (i64, i64) {
+        let end = |at_ms| shift.apply(at_ms, &self.query.whole);
+        (end(self.steps.start_ms), end(self.steps.last_ms()))
+    }
+
+    fn read(
+        &self,
+        matchers: &[Matcher],
+        shift: &Shift,
+        back_ms: i64,
+        stale: bool,
+    ) -> Result<Vec<Line>, Error> {
+        let (first_ms, until_ms) = self.ends(shift);
+        let limits = self.query.limits;
+        let found = self.query.source.select(&Select {
+            matchers,
+            after_ms: first_ms.saturating_sub(back_ms),
+            until_ms,
+            max_samples: limits.max_samples - self.query.held.get(),
+            max_series: limits.max_series,
+        })?;
+        if found.len() > limits.max_series {
+            return Err(Error::TooLarge(format!(
+                "more than {} series at once",
+                limits.max_series
+            )));
+        }
+        let mut lines = Vec::with_capacity(found.len());
+        for mut series in found {
+            series
+                .samples
+                .retain(|sample| stale || !is_stale(sample.value));
+            self.hold(series.samples.len())?;
+            lines.push(Line {
+                labels: series.labels,
+                drop_name: false,
+                samples: series.samples,
+            });
+        }
+        Ok(lines)
+    }
+
+    fn subquery(
+        &self,
+        node: &Node,
+        shift: &Shift,
+        range_ms: i64,
+        step_ms: i64,
+    ) -> Result<Vec<Line>, Error> {
+        let (first_ms, last_ms) = self.ends(shift);
+        let steps = Steps::of_subquery(first_ms, last_ms, range_ms, step_ms);
+        steps.count(self.query.limits.max_samples, "a subquery")?;
+        let inner = Pass::new(self.query, steps);
+        let mut collected = Collected::default();
+        for at_ms in steps.times() {
+            for element in inner.at(node, at_ms)?.into_vector() {
+                self.hold(1)?;
+                collected.push(element, at_ms)?;
+            }
+        }
+        Ok(collected.lines)
+    }
+}
+
+fn each(out: Out, function: fn(f64) -> f64) -> Out {
+    match out {
+        Out::Vector(mut elements) => {
+            for element in &mut elements {
+                element.value = function(element.value);
+                element.drop_name = true;
+            }
+            Out::Vector(elements)
+        }
+        other => Out::Scalar(function(other.number())),
+    }
+}
+
+/// Samples after one time, up to and with another.
+pub(crate) fn within(samples: &[Sample], after_ms: i64, until_ms: i64) -> &[Sample] {
+    let from = samples.partition_point(|sample| sample.at_ms <= after_ms);
+    let to = samples.partition_point(|sample| sample.at_ms <= until_ms);
+    samples.get(from..to).unwrap_or_default()
+}
+
+/// Vectors of one step after the other, as series.
+#[derive(Default)]
+pub(crate) struct Collected {
+    known: HashMap<Labels, usize>,
+    pub lines: Vec<Line>,
+}
+
+impl Collected {
+    pub fn push(&mut self, element: Element, at_ms: i64) -> Result<(), Error> {
+        let index = *self
+            .known
+            .entry(element.labels)
+            .or_insert_with_key(|labels| {
+                let (labels, drop_name) = (labels.clone(), element.drop_name);
+                self.lines.push(Line {
+                    labels,
+                    drop_name,
+                    samples: Vec::new(),
+                });
+                self.lines.len() - 1
+            });
+        let samples = &mut self.lines[index].samples;
+        if samples.last().is_some_and(|last| last.at_ms == at_ms) {
+            return Err(same_labels(&self.lines[index].labels));
+        }
+        samples.push(Sample {
+            at_ms,
+            value: element.value,
+        });
+        Ok(())
+    }
+}
+
+pub(crate) fn same_labels(labels: &Labels) -> Error {
+    Error::Evaluation(format!(
+        "vector cannot contain metrics with the same labelset: {labels} is there twice"
+    ))
+}
