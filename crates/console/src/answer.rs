@@ -3,6 +3,7 @@
 mod pace;
 #[cfg(test)]
 mod tests;
+pub(crate) mod wrapped;
 
 use std::collections::VecDeque;
 use std::io::{self, Write};

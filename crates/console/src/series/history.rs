@@ -87,11 +87,20 @@ impl Series {
         Push::Kept
     }
 
-    /// Adds an exemplar that is not the last one again. There must be room for it.
-    pub fn push_exemplar(&mut self, exemplar: Exemplar) {
-        if self.exemplars.back() == Some(&exemplar) {
+    /// Adds an exemplar that is not the last one again. There must be room for it. One that says no time has that of its sample.
+    pub fn push_exemplar(&mut self, mut exemplar: Exemplar, at_ms: i64) {
+        let last = self.exemplars.back();
+        let known_us = exemplar
+            .timestamp_us
+            .or(last.and_then(|last| last.timestamp_us));
+        let timestamp_us = exemplar
+            .timestamp_us
+            .or(u64::try_from(at_ms.saturating_mul(1_000)).ok());
+        exemplar.timestamp_us = known_us;
+        if last == Some(&exemplar) {
             return;
         }
+        exemplar.timestamp_us = timestamp_us;
         if self.exemplars.len() >= EXEMPLARS {
             self.exemplars.pop_front();
         }

@@ -132,7 +132,7 @@ impl State {
         };
         self.hear(id, source, at.is_some())?;
         if let Some(exemplar) = sample.exemplar {
-            self.add_exemplar(id, exemplar);
+            self.add_exemplar(id, exemplar, point.0);
         }
         let push = |state: &mut Self| state.series.get_mut(&id).map(|series| series.push(point));
         if push(self) == Some(Push::Full) {
@@ -175,7 +175,7 @@ impl State {
         Ok(())
     }
 
-    fn add_exemplar(&mut self, id: Id, exemplar: Exemplar) {
+    fn add_exemplar(&mut self, id: Id, exemplar: Exemplar, at_ms: i64) {
         let Some(series) = self.series.get(&id) else {
             return;
         };
@@ -187,7 +187,7 @@ impl State {
             self.shares.charge(share, Series::EXEMPLARS_COST);
         }
         if let Some(series) = self.series.get_mut(&id) {
-            series.push_exemplar(exemplar);
+            series.push_exemplar(exemplar, at_ms);
         }
     }
 

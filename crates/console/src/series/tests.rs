@@ -248,6 +248,11 @@ fn exemplars_are_the_last_ten_different_ones() {
         .exemplars(&matchers(&["__name__=m"]))
         .flatten()
         .collect();
+    // The time is that of the first sample with it.
+    let exemplar = |number: u64| Exemplar {
+        timestamp_us: Some(number * 2 * SECOND),
+        ..exemplar(number)
+    };
     let wanted: Vec<Exemplar> = (6..=15).map(exemplar).collect();
     assert_eq!((all.len(), &all[0].1), (1, &wanted));
     assert_eq!(now(&store, &[])[0].exemplar, Some(exemplar(15)));
