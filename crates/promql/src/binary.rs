@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use promql_parser::parser::{BinModifier, BinaryExpr, LabelModifier, VectorMatchCardinality};
 
 use crate::compile::{Compiler, is_scalar};
+use crate::labels::METADATA;
 use crate::pass::{Element, Out, same_labels};
 use crate::plan::Node;
 use crate::{Error, Labels, NAME};
@@ -221,7 +222,7 @@ impl Binary {
         let kept = many.only(|name| {
             let listed = matching.labels.iter().any(|known| known == name);
             let has_place = matching.many != Many::None || listed == matching.on;
-            has_place && !(nameless && name == NAME)
+            has_place && !(nameless && METADATA.contains(&name))
         });
         let (Many::Left(taken) | Many::Right(taken)) = &matching.many else {
             return kept;

@@ -115,7 +115,7 @@ impl Compiler {
                     .iter()
                     .map(|text| literal(text))
                     .collect::<Result<Vec<_>, _>>()?;
-                let rule = relabel::compile(name, &texts)?;
+                let rule = relabel::compile(name, &texts, self.regexes)?;
                 Ok(Node::Relabel(Box::new(rule), self.boxed(of)?))
             }
             _ => match functions::find(name) {

@@ -1,6 +1,6 @@
 //! The functions by name. Those that are about labels are in `compile`, since their arguments are texts.
 
-use crate::numbers::order;
+use crate::numbers::{natural, order};
 use crate::pass::{Element, Out};
 use crate::{Error, Labels, Sample, dates, histogram, over_time};
 
@@ -120,6 +120,14 @@ const FUNCTIONS: &[(&str, Kind)] = &[
         Kind::General(|given, _| Ok(sorted(given, |a, b| order(a.value, b.value, true)))),
     ),
     (
+        "sort_by_label",
+        Kind::General(|given, _| Ok(by_labels(given, false))),
+    ),
+    (
+        "sort_by_label_desc",
+        Kind::General(|given, _| Ok(by_labels(given, true))),
+    ),
+    (
         "time",
         Kind::General(|_, at_ms| Ok(Out::Scalar(at_ms as f64 / 1000.0))),
     ),
@@ -214,5 +222,23 @@ fn sorted(given: Vec<Out>, order: fn(&Element, &Element) -> std::cmp::Ordering) 
         .map(Out::into_vector)
         .unwrap_or_default();
     elements.sort_by(order);
+    Out::Vector(elements)
+}
+
+/// By the labels that the other arguments name, one after the other; by all of them where these are the same.
+fn by_labels(mut given: Vec<Out>, descending: bool) -> Out {
+    let names = given.split_off(1.min(given.len()));
+    let names: Vec<&str> = names.iter().filter_map(Out::text).collect();
+    let mut elements = given.pop().map(Out::into_vector).unwrap_or_default();
+    elements.sort_by(|left, right| {
+        let pairs = names
+            .iter()
+            .map(|name| (left.labels.get(name), right.labels.get(name)));
+        let order = pairs
+            .map(|(left, right)| natural(left, right))
+            .find(|order| order.is_ne());
+        let order = order.unwrap_or_else(|| left.labels.cmp(&right.labels));
+        if descending { order.reverse() } else { order }
+    });
     Out::Vector(elements)
 }

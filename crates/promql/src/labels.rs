@@ -4,6 +4,9 @@ use std::sync::Arc;
 /// The label that holds the name of the metric.
 pub const NAME: &str = "__name__";
 
+/// What a value that was calculated no longer is.
+pub(crate) const METADATA: [&str; 3] = [NAME, "__type__", "__unit__"];
+
 type Pair = (Arc<str>, Arc<str>);
 
 /// Labels of a series with the metric's name among them, sorted by name. No value is empty: PromQL does not tell an empty one from a missing one.
@@ -60,9 +63,9 @@ impl Labels {
         Self::sorted(pairs.collect())
     }
 
-    /// The same without the metric's name.
-    pub fn without_name(&self) -> Self {
-        self.only(|name| name != NAME)
+    /// The same without what describes the metric: its name, and type and unit if the source gives those.
+    pub(crate) fn without_name(&self) -> Self {
+        self.only(|name| !METADATA.contains(&name))
     }
 }
 

@@ -43,16 +43,47 @@ impl Matcher {
 
 /// A regular expression for the whole of a value; `sharers` of them divide the room for compiled ones.
 pub(crate) fn anchored(text: &str, sharers: usize) -> Result<Regex, Error> {
-    let size = REGEX_SIZE / sharers.max(1);
-    let built = |pattern: &str| {
-        let mut regex = RegexBuilder::new(pattern);
-        regex.size_limit(size).dfa_size_limit(size).build()
-    };
+    let ascii = ascii_classes(text);
     // By itself first: `)(` would fit into the brackets around it.
-    let regex = built(text).and_then(|_| built(&format!("^(?s:{text})$")));
+    compiled(&ascii, text, sharers)?;
+    compiled(&format!("^(?s:{ascii})$"), text, sharers)
+}
+
+/// Whether the parser, which has no bound of its own, may compile a regular expression.
+pub(crate) fn check(text: &str, sharers: usize) -> Result<(), Error> {
+    compiled(&format!("^(?:{text})$"), text, sharers).map(drop)
+}
+
+fn compiled(pattern: &str, written: &str, sharers: usize) -> Result<Regex, Error> {
+    let size = REGEX_SIZE / sharers.max(1);
+    let mut regex = RegexBuilder::new(pattern);
+    let regex = regex.size_limit(size).dfa_size_limit(size).build();
     regex.map_err(|why| {
         Error::Syntax(format!(
-            "the regular expression {text:?} cannot be used: {why}"
+            "the regular expression {written:?} cannot be used: {why}"
         ))
     })
+}
+
+/// Classes of letters are ASCII's, as in RE2; those of Unicode are large.
+fn ascii_classes(pattern: &str) -> String {
+    let mut ascii = String::with_capacity(pattern.len());
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        let escaped = if c == '\\' { chars.next() } else { None };
+        ascii.push_str(match escaped {
+            Some('d') => "[0-9]",
+            Some('D') => "[^0-9]",
+            Some('s') => r"[\t\n\f\r ]",
+            Some('S') => r"[^\t\n\f\r ]",
+            Some('w') => "[0-9A-Za-z_]",
+            Some('W') => "[^0-9A-Za-z_]",
+            other => {
+                ascii.push(c);
+                ascii.extend(other);
+                continue;
+            }
+        });
+    }
+    ascii
 }

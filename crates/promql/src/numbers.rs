@@ -106,6 +106,30 @@ pub(crate) fn order(left: f64, right: f64, descending: bool) -> std::cmp::Orderi
     }
 }
 
+/// Texts in order, numbers in them by their size: `pod-9` is before `pod-10`.
+pub(crate) fn natural(left: &str, right: &str) -> std::cmp::Ordering {
+    let (mut left, mut right) = (left, right);
+    while !left.is_empty() && !right.is_empty() {
+        let ((first, left_rest), (second, right_rest)) = (chunk(left), chunk(right));
+        let order = match (first.parse::<u64>(), second.parse::<u64>()) {
+            (Ok(first), Ok(second)) => first.cmp(&second),
+            _ => first.cmp(second),
+        };
+        if order.is_ne() {
+            return order;
+        }
+        (left, right) = (left_rest, right_rest);
+    }
+    left.len().cmp(&right.len())
+}
+
+/// Digits or other letters that the text begins with, and the rest.
+fn chunk(text: &str) -> (&str, &str) {
+    let are_digits = text.starts_with(|c: char| c.is_ascii_digit());
+    let end = text.find(|c: char| c.is_ascii_digit() != are_digits);
+    text.split_at(end.unwrap_or(text.len()))
+}
+
 /// A number as Prometheus writes it into labels: `NaN`, `+Inf`, and never an exponent.
 pub(crate) fn plain(value: f64) -> String {
     match value {

@@ -49,6 +49,13 @@ impl Out {
         }
     }
 
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Out::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     pub fn number(&self) -> f64 {
         match self {
             Out::Scalar(value) => *value,

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use promql_parser::parser::{self, Expr};
+use promql_parser::parser::Expr;
 
 use crate::binary::check_distinct;
 use crate::compile::{Compiler, matchers};
@@ -20,8 +20,7 @@ pub struct Expression {
 /// Reads an expression. Errors are [`Error::Syntax`], [`Error::NotCovered`], [`Error::TooLarge`], and [`Error::Evaluation`] for what
 /// Prometheus finds out only when it evaluates.
 pub fn parse(text: &str) -> Result<Expression, Error> {
-    let regexes = text::check(text)?;
-    let parsed = parser::parse(text).map_err(Error::Syntax)?;
+    let (parsed, regexes) = text::parsed(text)?;
     let root = Compiler {
         regexes,
         leaves: 0,
@@ -33,12 +32,11 @@ pub fn parse(text: &str) -> Result<Expression, Error> {
 
 /// Reads a selector without a range, such as the API's `match[]`.
 pub fn selector(text: &str) -> Result<Vec<Matcher>, Error> {
-    let regexes = text::check(text)?;
-    match parser::parse(text).map_err(Error::Syntax)? {
-        Expr::VectorSelector(found) if found.offset.is_none() && found.at.is_none() => {
+    match text::parsed(text)? {
+        (Expr::VectorSelector(found), regexes) if found.offset.is_none() && found.at.is_none() => {
             matchers(found.name.as_deref(), &found.matchers, regexes)
         }
-        other => Err(Error::Syntax(format!("{other} is no selector"))),
+        (other, _) => Err(Error::Syntax(format!("{other} is no selector"))),
     }
 }
 

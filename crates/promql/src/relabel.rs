@@ -30,11 +30,11 @@ enum Rule {
     },
 }
 
-/// The texts are the arguments after the first.
-pub(crate) fn compile(function: &str, texts: &[&str]) -> Result<Relabel, Error> {
+/// The texts are the arguments after the first; the expression has so many regular expressions.
+pub(crate) fn compile(function: &str, texts: &[&str], regexes: usize) -> Result<Relabel, Error> {
     let (to, rule) = match (function, texts) {
         ("label_replace", [to, by, from, regex]) => {
-            let regex = anchored(regex, 1)?;
+            let regex = anchored(regex, regexes)?;
             (
                 to,
                 Rule::Replace {

@@ -1,5 +1,6 @@
 //! What is asked of a text before the parser sees it: the parser bounds neither its tree nor its regular expressions.
 
+use promql_parser::parser::{self, Expr};
 use promql_parser::util::unquote_string;
 
 use crate::Error;
@@ -11,8 +12,8 @@ const MAX_BYTES: usize = 32 << 10;
 const MAX_TOKENS: usize = 2_000;
 /// Brackets inside brackets.
 const MAX_BRACKETS: usize = 100;
-/// Words that a selector may follow.
-const BEFORE_SELECTORS: [&str; 6] = ["and", "or", "unless", "bool", "group_left", "group_right"];
+/// `[5m * 2]`, `offset step()`.
+const CALCULATED: &str = "a calculated duration";
 
 /// What the text holds.
 #[derive(Default)]
@@ -21,17 +22,18 @@ pub(crate) struct Scan<'a> {
     brackets: usize,
     deepest: usize,
     regexes: Vec<&'a str>,
+    /// Those and the ones of `label_replace`.
+    patterns: usize,
     in_range: bool,
-    /// What Prometheus has behind a feature flag, and the parser refuses without naming it.
-    experimental: Option<&'static str>,
+    refused: Option<&'static str>,
 }
 
-/// Refuses a text that would take too much, and says how many regular expressions it has.
-pub(crate) fn check(text: &str) -> Result<usize, Error> {
+/// The parser's tree of a text that does not take too much, and how many regular expressions it has.
+pub(crate) fn parsed(text: &str) -> Result<(Expr, usize), Error> {
     if text.len() > MAX_BYTES {
+        let length = text.len();
         return Err(Error::TooLarge(format!(
-            "an expression of {} bytes; {MAX_BYTES} are allowed",
-            text.len()
+            "an expression of {length} bytes; {MAX_BYTES} are allowed"
         )));
     }
     let scan = scan(text);
@@ -44,12 +46,13 @@ pub(crate) fn check(text: &str) -> Result<usize, Error> {
     for literal in &scan.regexes {
         // A literal that cannot be read is for the parser to complain about.
         if let Ok(pattern) = unquote_string(literal) {
-            matcher::anchored(&pattern, scan.regexes.len())?;
+            matcher::check(&pattern, scan.patterns)?;
         }
     }
-    match scan.experimental {
-        Some(construct) => Err(Error::NotCovered(construct.to_owned())),
-        None => Ok(scan.regexes.len()),
+    match (parser::parse(text), scan.refused) {
+        (Ok(expr), _) => Ok((expr, scan.patterns)),
+        (Err(_), Some(construct)) => Err(Error::NotCovered(construct.to_owned())),
+        (Err(why), None) => Err(Error::Syntax(why)),
     }
 }
 
@@ -65,7 +68,10 @@ fn scan(text: &str) -> Scan<'_> {
             continue;
         }
         scan.add(before, token);
-        before = token;
+        // `offset -5m`: the sign is part of the number.
+        if !(before == "offset" && matches!(token, "+" | "-")) {
+            before = token;
+        }
     }
     scan
 }
@@ -74,27 +80,36 @@ impl<'a> Scan<'a> {
     fn add(&mut self, before: &str, token: &'a str) {
         self.tokens += 1;
         match token {
-            "(" | "{" if self.in_range => self.experimental = Some("a calculated duration"),
-            "(" if before == "offset" => self.experimental = Some("a calculated duration"),
-            "+" | "-" | "*" | "/" | "%" | "^" if self.in_range => {
-                self.experimental = Some("a calculated duration");
-            }
             "(" | "[" | "{" => self.brackets += 1,
             ")" | "]" | "}" => self.brackets = self.brackets.saturating_sub(1),
-            _ if before == "~" && token.starts_with(['"', '\'', '`']) => self.regexes.push(token),
-            // After the selector that it is about: a metric may have the name.
-            "anchored" if may_end_selector(before) => self.experimental = Some("`anchored`"),
-            "smoothed" if may_end_selector(before) => self.experimental = Some("`smoothed`"),
+            "label_replace" => self.patterns += 1,
+            _ if before == "~" && token.starts_with(['"', '\'', '`']) => {
+                self.patterns += 1;
+                self.regexes.push(token);
+            }
             _ => {}
         }
-        self.in_range = token == "[" || (self.in_range && token != "]");
         self.deepest = self.deepest.max(self.brackets);
+        let refused = match self.in_range {
+            true if "(+-*/%^".contains(token) => Some(CALCULATED),
+            _ => refused(before, token),
+        };
+        self.refused = self.refused.or(refused);
+        self.in_range = token == "[" || (self.in_range && token != "]");
     }
 }
 
-fn may_end_selector(token: &str) -> bool {
-    let is_word = token.starts_with(|c: char| c.is_alphanumeric() || c == '_');
-    matches!(token, "]" | "}") || (is_word && !BEFORE_SELECTORS.contains(&token))
+/// What the parser does not read, and refuses without naming it.
+fn refused(before: &str, token: &str) -> Option<&'static str> {
+    let is_number = token.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-'));
+    match (before, token) {
+        ("offset", _) if !is_number => Some(CALCULATED),
+        ("<" | ">", "/") => Some("the operators `</` and `>/` of native histograms"),
+        ("info", "(") => Some("the function `info`"),
+        (_, "anchored") => Some("the modifier `anchored`"),
+        (_, "smoothed") => Some("the modifier `smoothed`"),
+        _ => None,
+    }
 }
 
 /// Bytes of the token that the text begins with.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::catalogue::evaluated::{asked, assert_evaluated};
 use crate::harness::{Capture, Child, Stack, omnitrace};
 
 /// Runs `omnitrace doctor` to its end: exit code, stdout, stderr.
@@ -98,6 +99,7 @@ async fn a_path_that_leads_nowhere_is_named_with_what_to_look_at() {
         assert_eq!(path(name)["state"], "fail", "{name}");
     }
     assert_eq!(path("Grafana")["state"], "absent");
+    assert_evaluated(asked(&nonsense.take()), 1);
     stack.stop().await;
 }
 

@@ -2,6 +2,7 @@
 //! whole. Needs no program: whether the expressions also find something is shown by `stack_expressions`.
 
 pub mod dashboards;
+pub mod evaluated;
 mod known;
 mod logql;
 mod promql;

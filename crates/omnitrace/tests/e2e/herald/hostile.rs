@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{Herald, alert, arrived};
+use crate::catalogue::evaluated::{asked as asked_of_prometheus, assert_evaluated};
 use crate::harness::{Capture, HANG, Reply};
 
 #[tokio::test]
@@ -166,6 +167,7 @@ async fn what_is_odd_is_delivered_harmless() {
         queries.iter().all(|query| !query.contains("fault")),
         "{queries:#?}"
     );
+    assert_evaluated(asked_of_prometheus(&asked), 8);
     assert!(!std::path::Path::new("/tmp/evil").exists());
     assert!(herald.child.terminate().await.success());
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Herald, alert, arrived};
+use crate::catalogue::evaluated::{asked, assert_evaluated};
 use crate::harness::Capture;
 
 /// A Prometheus that knows two versions of data, the second for five minutes, and what its rules recorded of it.
@@ -48,7 +49,9 @@ async fn change(rules: &'static [(&'static str, Value)]) -> (Value, Value, Vec<S
     let mut body = arrived(&webhook, 1).await.remove(0).json();
     assert!(herald.child.terminate().await.success());
     let change = body["evidence"]["releases"]["changes"][0].take();
-    let asked = prometheus.take().into_iter().map(|request| request.target);
+    let requests = prometheus.take();
+    assert_evaluated(asked(&requests), 10);
+    let asked = requests.into_iter().map(|request| request.target);
     (
         change["roll_back"].clone(),
         change["reason"].clone(),

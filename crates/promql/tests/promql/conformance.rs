@@ -1,10 +1,9 @@
 //! Prometheus's own tests of PromQL, from a directory that is given, and some of this project.
 
-mod script;
-
 use std::path::Path;
 
-use script::run::{Report, run};
+use crate::own::OWN;
+use crate::script::run::{Report, run};
 
 /// Where a copy of `promql/promqltest/testdata` of prometheus/prometheus is.
 const DIRECTORY: &str = "OMNITRACE_PROMQL_TESTS";
@@ -13,7 +12,7 @@ const RIGHT: f64 = 0.98;
 
 #[test]
 fn every_case_of_this_project_is_right() {
-    let report = run(include_str!("data/own.test")).unwrap();
+    let report = run(OWN).unwrap();
     assert!(report.cases >= 40, "only {} cases", report.cases);
     assert_eq!(report.wrong, Vec::<String>::new());
     assert_eq!(report.not_covered.len(), 0, "{}", report.constructs());
