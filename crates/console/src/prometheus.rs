@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use promql::Matcher;
+use promql::{Expression, Matcher};
 use serde_json::json;
 
 use crate::answer::Answers;
 use crate::ingest::{Sink, read_form};
 use crate::params::{BadParameter, Params};
-use crate::series::{LabelSet, SeriesStore};
+use crate::series::LabelSet;
 use answer::{Answer, Failure};
 use reading::Reading;
 
@@ -115,8 +115,12 @@ async fn off_thread(
     handler: impl FnOnce(&Params, Reading) -> Answer + Send + 'static,
 ) -> Result<HttpResponse, Failure> {
     let max_time = params::timeout(&params)?;
-    let store: SeriesStore = sink.series.clone();
-    let job = move |page| handler(&params, Reading::new(store, page, max_time));
+    let store = sink.series.clone();
+    let evaluation = answers.evaluation().await;
+    let job = move |page| {
+        let _evaluation = evaluation;
+        handler(&params, Reading::new(store, page, max_time))
+    };
     answers.compute(job).await
 }
 
@@ -125,10 +129,14 @@ fn required<'a>(params: &'a Params, name: &str) -> Result<&'a str, BadParameter>
     text.ok_or_else(|| BadParameter::new(name, "is missing"))
 }
 
+fn expression(params: &Params) -> Result<Expression, Failure> {
+    promql::parse(required(params, "query")?).map_err(Failure::unread)
+}
+
 fn query(params: &Params, reading: Reading) -> Answer {
     let at_ms = params::time(params, "time")?.unwrap_or_else(params::now);
     let limit = params::limit(params)?;
-    let expression = reading.parse(required(params, "query")?)?;
+    let expression = expression(params)?;
     let look_back = params::look_back(params)?;
     let found = reading.instant(&expression, at_ms, look_back)?;
     answer::value(&found, at_ms, limit, reading)
@@ -137,7 +145,7 @@ fn query(params: &Params, reading: Reading) -> Answer {
 fn query_range(params: &Params, reading: Reading) -> Answer {
     let steps = params::steps(params)?;
     let limit = params::limit(params)?;
-    let expression = reading.parse(required(params, "query")?)?;
+    let expression = expression(params)?;
     let look_back = params::look_back(params)?;
     let found = reading.range(&expression, steps, look_back)?;
     answer::value(&found, steps.end_ms, limit, reading)
@@ -211,7 +219,7 @@ async fn values(name: web::Path<String>, request: HttpRequest, shared: Shared) -
 
 fn exemplars(params: &Params, reading: Reading) -> Answer {
     let time_ms = params::range(params)?;
-    let expression = reading.parse(required(params, "query")?)?;
+    let expression = expression(params)?;
     let found = reading.exemplars(&expression, &time_ms)?;
     answer::exemplars(&found, reading)
 }

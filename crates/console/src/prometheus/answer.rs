@@ -2,7 +2,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use promql::{Error, Labels, Sample, Select, Value, format_value};
+use promql::{Error, Labels, Sample, Value, format_value};
 use serde::{Serialize, Serializer};
 use serde_json::json;
 use std::time::Duration;
@@ -54,11 +54,9 @@ impl Failure {
     }
 
     /// A selector finds too much.
-    pub fn too_much(wanted: &Select<'_>) -> Self {
-        let (samples, series) = (wanted.max_samples, wanted.max_series);
+    pub fn too_much(samples: usize, series: usize) -> Self {
         let why = format!(
-            "the query finds more than {samples} samples (all answers together have a bound, --memory) or {series} series: \
-             ask for less time, or select less"
+            "the query reads more than {samples} samples or {series} series: ask for less time, or select less"
         );
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "execution", why)
     }

@@ -16,14 +16,14 @@ use crate::samples::Exemplar;
 use crate::series::{Known, LabelSet, SeriesStore};
 use crate::store::cost;
 
-/// The most samples that one question holds, whatever the memory.
+/// The most samples that one question reads, whatever the memory.
 const MAX_SAMPLES: usize = 2_000_000;
 
 /// The most series of one selector.
 const MAX_SERIES: usize = 20_000;
 
-/// One in so many bytes that answers may take is for the samples of one question.
-const SHARE: usize = 4;
+/// One in so many bytes that answers may take is for what one question computes.
+const SHARE: usize = 8;
 
 /// One question. Its memory is charged to the page on which the answer will be written, and it goes on in turns with other answers.
 pub(super) struct Reading {
@@ -31,9 +31,6 @@ pub(super) struct Reading {
     page: RefCell<Page>,
     started: Instant,
     max_time: Duration,
-    max_samples: usize,
-    /// Points of each series that an answer may have.
-    points: Cell<usize>,
     /// Why it was stopped.
     stopped: Cell<Option<Failure>>,
 }
@@ -43,14 +40,11 @@ pub(super) type Exemplars = BTreeMap<LabelSet, Vec<Exemplar>>;
 
 impl Reading {
     pub fn new(store: SeriesStore, page: Page, max_time: Duration) -> Self {
-        let max_samples = page.most() / SHARE / size_of::<Sample>();
         Self {
             store,
             page: RefCell::new(page),
             started: Instant::now(),
             max_time,
-            max_samples: max_samples.min(MAX_SAMPLES),
-            points: Cell::new(1),
             stopped: Cell::default(),
         }
     }
@@ -60,19 +54,6 @@ impl Reading {
         self.page.into_inner()
     }
 
-    /// Reads an expression. What its subqueries will hold cannot be told from what they read, so it is charged beforehand.
-    pub fn parse(&self, text: &str) -> Result<Expression, Failure> {
-        let expression = promql::parse(text).map_err(Failure::unread)?;
-        let has_subquery = text.split('[').skip(1).any(|after| {
-            let inside = after.split(']').next().unwrap_or_default();
-            inside.contains(':')
-        });
-        if has_subquery {
-            self.gathers(self.max_samples * size_of::<Sample>())?;
-        }
-        Ok(expression)
-    }
-
     /// The value of an expression at one time.
     pub fn instant(
         &self,
@@ -80,7 +61,8 @@ impl Reading {
         at_ms: i64,
         look_back_ms: Option<i64>,
     ) -> Result<Value, Failure> {
-        self.evaluated(look_back_ms, |limits| {
+        let max_samples = self.reserve(expression, at_ms, at_ms)?;
+        self.evaluated(max_samples, look_back_ms, |limits| {
             promql::instant(expression, self, at_ms, limits)
         })
     }
@@ -92,36 +74,56 @@ impl Reading {
         steps: Steps,
         look_back_ms: Option<i64>,
     ) -> Result<Value, Failure> {
-        let points = (steps.end_ms - steps.start_ms) / steps.step_ms + 1;
-        self.points
-            .set(usize::try_from(points).unwrap_or(MAX_POINTS));
-        self.evaluated(look_back_ms, |limits| {
+        let max_samples = self.reserve(expression, steps.start_ms, steps.end_ms)?;
+        self.evaluated(max_samples, look_back_ms, |limits| {
             promql::range(expression, self, steps, limits)
         })
     }
 
+    /// Takes memory for what an expression reads, and holds some for what it computes. Returns how many samples both may have.
+    fn reserve(
+        &self,
+        expression: &Expression,
+        start_ms: i64,
+        end_ms: i64,
+    ) -> Result<usize, Failure> {
+        let mut samples = 0;
+        for read in expression.reads() {
+            let time_ms = start_ms.saturating_sub(read.back_ms)..=end_ms;
+            self.each(read.matchers, time_ms, |known| {
+                samples += known.most();
+                match samples > MAX_SAMPLES {
+                    true => Err(Failure::too_much(MAX_SAMPLES, MAX_SERIES)),
+                    false => self.gathers(known.most() * size_of::<Sample>()),
+                }
+            })?;
+        }
+        let mut page = self.page.borrow_mut();
+        let computed = page.most() / SHARE;
+        page.holds(computed)?;
+        // Lists that grow have room for twice as much.
+        Ok(samples + computed / size_of::<Sample>() / 2)
+    }
+
     fn evaluated(
         &self,
+        max_samples: usize,
         look_back_ms: Option<i64>,
         evaluate: impl FnOnce(&Limits<'_>) -> Result<Value, Error>,
     ) -> Result<Value, Failure> {
         let default = Limits::default();
+        let goes_on = || self.goes_on().map_err(|why| self.stopped.set(Some(why)));
         let limits = Limits {
-            max_samples: self.max_samples,
+            max_samples,
             max_series: MAX_SERIES,
             max_points: MAX_POINTS + 1,
             look_back_ms: look_back_ms.unwrap_or(default.look_back_ms),
-            stop: &|| {
-                self.goes_on()
-                    .map_err(|why| self.stopped.set(Some(why)))
-                    .is_err()
-            },
+            stop: &|| goes_on().is_err(),
             ..default
         };
         let stopped = |why| {
-            self.stopped
-                .take()
-                .unwrap_or_else(|| Failure::evaluated(why))
+            let stopped = self.stopped.take();
+            stopped.unwrap_or_else(|| Failure::evaluated(why))
         };
         evaluate(&limits).map_err(stopped)
     }
@@ -180,45 +182,44 @@ impl Reading {
         Ok(all)
     }
 
-    /// A series for the evaluation. What it takes, and its part of the answer, is charged.
-    fn series(&self, known: &Known) -> Result<Series, Failure> {
-        const PAIR: usize = 4 * size_of::<usize>();
-        const REFERENCES: usize = 16;
-        let text = |text: &str| cost::block(REFERENCES + text.len());
-        let pairs = known.labels.iter();
-        let labels: usize = pairs
-            .map(|(name, value)| PAIR + text(name) + text(value))
-            .sum();
-        let samples = known.most() + self.points.get();
-        self.gathers(2 * size_of::<Series>() + labels + samples * size_of::<Sample>())?;
-        let mut samples = Vec::with_capacity(known.most());
-        samples.extend(
-            known
-                .samples()
-                .map(|(at_ms, value)| Sample { at_ms, value }),
-        );
-        Ok(Series {
-            labels: Labels::new(known.labels.iter()),
-            samples,
-        })
-    }
-
     fn selected(&self, wanted: &Select<'_>) -> Result<Vec<Series>, Failure> {
         let time_ms = wanted.after_ms.saturating_add(1)..=wanted.until_ms;
-        let (mut found, mut samples) = (Vec::new(), 0);
+        let (mut found, mut left) = (Vec::new(), wanted.max_samples);
         self.each(wanted.matchers, time_ms, |known| {
-            let series = self.series(&known)?;
-            samples += series.samples.len();
-            if samples > wanted.max_samples || found.len() >= wanted.max_series {
-                return Err(Failure::too_much(wanted));
+            let samples: Vec<Sample> = samples(&known, left.saturating_add(1));
+            if samples.len() > left || found.len() >= wanted.max_series {
+                return Err(Failure::too_much(wanted.max_samples, wanted.max_series));
             }
-            if !series.samples.is_empty() {
-                found.push(series);
+            left -= samples.len();
+            if !samples.is_empty() {
+                // For its labels in the answer, too.
+                self.gathers(2 * labels_cost(&known.labels))?;
+                let labels = Labels::new(known.labels.iter());
+                found.push(Series { labels, samples });
             }
             Ok(())
         })?;
         Ok(found)
     }
+}
+
+fn samples(known: &Known, most: usize) -> Vec<Sample> {
+    let mut samples = Vec::with_capacity(known.most().min(most));
+    let all = known.samples().take(most);
+    samples.extend(all.map(|(at_ms, value)| Sample { at_ms, value }));
+    samples
+}
+
+/// A series without its samples, as the evaluation has it.
+fn labels_cost(labels: &LabelSet) -> usize {
+    const PAIR: usize = 4 * size_of::<usize>();
+    const REFERENCES: usize = 16;
+    let text = |text: &str| cost::block(REFERENCES + text.len());
+    let pairs = labels.iter();
+    let texts: usize = pairs
+        .map(|(name, value)| PAIR + text(name) + text(value))
+        .sum();
+    cost::slot(size_of::<Series>()) + texts
 }
 
 impl Source for Reading {
