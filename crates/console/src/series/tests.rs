@@ -204,6 +204,17 @@ fn conditions_select_series() {
     }
 }
 
+/// More values than are looked at under one lock.
+#[test]
+fn a_regular_expression_goes_through_all_values() {
+    let store = SeriesStore::new(4 << 20);
+    store.replace("a:1", &own(), flood("m", 300), 10 * SECOND);
+    store.replace("b:1", &own_of("b"), flood("xx", 3), 10 * SECOND);
+    for (condition, count) in [("x~1..", 100), ("x~.+", 303), ("x!~.", 290), ("x!=7", 302)] {
+        assert_eq!(now(&store, &[condition]).len(), count, "{condition}");
+    }
+}
+
 #[test]
 fn a_span_of_time_is_cut_out_of_chunks() {
     let store = SeriesStore::new(1 << 20);
