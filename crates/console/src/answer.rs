@@ -120,9 +120,10 @@ impl Answers {
         }
     }
 
-    /// Waits until there is room for one more evaluation, which ends when what is returned is dropped.
-    pub async fn evaluation(&self) -> Option<OwnedSemaphorePermit> {
-        self.evaluations.clone().acquire_owned().await.ok()
+    /// Waits, no longer than this, until there is room for one more evaluation, which ends when what is returned is dropped.
+    pub async fn evaluation(&self, patience: Duration) -> Option<OwnedSemaphorePermit> {
+        let evaluation = self.evaluations.clone().acquire_owned();
+        tokio::time::timeout(patience, evaluation).await.ok()?.ok()
     }
 
     /// Runs `job` off the worker thread and sends the page that it wrote, as JSON.

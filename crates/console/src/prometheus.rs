@@ -116,7 +116,8 @@ async fn off_thread(
 ) -> Result<HttpResponse, Failure> {
     let max_time = params::timeout(&params)?;
     let store = sink.series.clone();
-    let evaluation = answers.evaluation().await;
+    let evaluation = answers.evaluation(max_time).await;
+    let evaluation = evaluation.ok_or_else(|| Failure::crowded(max_time))?;
     let job = move |page| {
         let _evaluation = evaluation;
         handler(&params, Reading::new(store, page, max_time))

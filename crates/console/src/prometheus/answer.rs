@@ -67,6 +67,13 @@ impl Failure {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", why)
     }
 
+    /// Others took too long.
+    pub fn crowded(max_time: Duration) -> Self {
+        let why =
+            format!("too many queries are evaluated: this one waited for {max_time:?}; try again");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", why)
+    }
+
     /// As it is sent.
     pub fn response(self) -> HttpResponse {
         let body = json!({"status": "error", "errorType": self.kind, "error": self.message});
