@@ -3,6 +3,7 @@
 mod pace;
 #[cfg(test)]
 mod tests;
+pub(crate) mod wrapped;
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -18,7 +19,7 @@ use actix_web::web::Bytes;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use problem::{MEDIA_TYPE, Problem};
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::budget::{Account, Budget, Use};
@@ -31,6 +32,9 @@ const BEGINNING: usize = 2;
 
 /// Longer ones at once; each has a thread. More are told to come again.
 const MAX_LONG: usize = 64;
+
+/// Evaluations of PromQL at once: each keeps room for what it computes. More wait.
+const EVALUATIONS: usize = 4;
 
 /// A reader that has not taken its answer after this time does not get the rest.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
@@ -101,6 +105,7 @@ pub(crate) struct Answers {
     /// One at a time: there are other things to do.
     long: Arc<Semaphore>,
     places: Arc<Semaphore>,
+    evaluations: Arc<Semaphore>,
 }
 
 impl Answers {
@@ -111,7 +116,14 @@ impl Answers {
             beginning: Arc::new(Semaphore::new(BEGINNING)),
             long: Arc::new(Semaphore::new(1)),
             places: Arc::new(Semaphore::new(MAX_LONG)),
+            evaluations: Arc::new(Semaphore::new(EVALUATIONS)),
         }
+    }
+
+    /// Waits, no longer than this, until there is room for one more evaluation, which ends when what is returned is dropped.
+    pub async fn evaluation(&self, patience: Duration) -> Option<OwnedSemaphorePermit> {
+        let evaluation = self.evaluations.clone().acquire_owned();
+        tokio::time::timeout(patience, evaluation).await.ok()?.ok()
     }
 
     /// Runs `job` off the worker thread and sends the page that it wrote, as JSON.

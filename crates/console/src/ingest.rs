@@ -246,6 +246,9 @@ fn inflate(
 const TRACE_FULL: &str = "trace_full";
 const NO_ROOM: &str = "no_room";
 
+/// Why a data point is refused that says nothing new.
+const OUT_OF_ORDER: &str = "out_of_order";
+
 fn keep(batch: Batch, sink: &Sink) -> Rejected {
     let mut rejected = batch.rejected;
     let spans = sink.store.add_spans(batch.spans);
@@ -260,12 +263,16 @@ fn keep(batch: Batch, sink: &Sink) -> Rejected {
         let (service, labels) = (&sender.resource.service, sender_labels(&sender.resource));
         let values: Vec<&str> = labels.iter().map(|(_, value)| value.as_str()).collect();
         let source = format!("sender {values:?}");
-        let no_room = sink
+        let lost = sink
             .series
             .merge(&source, service, &labels, sender.samples, now_us());
-        if no_room > 0 {
+        if lost.no_room > 0 {
             let why = "all series take at most an eighth of the memory (--memory), those of one sender half of that";
-            rejected.refuse_many(NO_ROOM, no_room, why.to_owned());
+            rejected.refuse_many(NO_ROOM, lost.no_room, why.to_owned());
+        }
+        if lost.out_of_order > 0 {
+            let why = "a point must be newer than the last one of its series, at most 10 minutes in the future, and of the same sender";
+            rejected.refuse_many(OUT_OF_ORDER, lost.out_of_order, why.to_owned());
         }
     }
     rejected

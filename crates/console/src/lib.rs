@@ -1,4 +1,4 @@
-//! The embedded telemetry backend: OTLP in, Jaeger's and Loki's query APIs and a web page out, everything in memory.
+//! The embedded telemetry backend: OTLP in, Jaeger's, Loki's and Prometheus's query APIs and a web page out, everything in memory.
 
 mod answer;
 mod body;
@@ -22,6 +22,7 @@ pub mod model;
 mod otlp;
 mod page;
 mod params;
+mod prometheus;
 mod samples;
 mod scrape;
 mod search;
@@ -56,6 +57,8 @@ fn routes(config: &mut ServiceConfig) {
     logs_api::configure(config);
     // GET, POST /loki/api/v1/query_range, …: Loki.
     loki::configure(config);
+    // GET, POST /api/v1/query_range, …: Prometheus.
+    prometheus::configure(config);
     // GET /api/metrics, /api/targets: what was scraped or sent.
     metrics_api::configure(config);
     // GET /api/alerts: the objectives, evaluated.

@@ -5,7 +5,6 @@ mod params;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -52,7 +51,7 @@ async fn answered(
     let outcome = async {
         // The account covers the parameters while they wait.
         let (body, _account) = read_form(payload, &shared.1.gate).await?;
-        let params = parameters(&request, &body)?;
+        let params = Params::of(&request, &body)?;
         off_thread(shared, move |store, scan| handler(store, &params, scan)).await
     };
     outcome.await.unwrap_or_else(Failure::response)
@@ -65,22 +64,6 @@ async fn off_thread(
 ) -> Result<HttpResponse, Failure> {
     let job = move |page| job(&store, &mut Scan::on(page));
     answers.compute(job).await
-}
-
-/// Those of a form come first, as Go's servers read them.
-fn parameters(request: &HttpRequest, body: &[u8]) -> Result<Params, BadParameter> {
-    let query = request.query_string();
-    if body.is_empty() {
-        return Params::parse(query);
-    }
-    let sent = request.headers().get(CONTENT_TYPE);
-    let sent = sent.and_then(|sent| sent.to_str().ok()).unwrap_or_default();
-    if !sent.starts_with("application/x-www-form-urlencoded") {
-        let why =
-            format!("content type {sent:?} is not read, only application/x-www-form-urlencoded");
-        return Err(BadParameter::new("?", why));
-    }
-    Params::parse(&format!("{}&{query}", String::from_utf8_lossy(body)))
 }
 
 fn expression(params: &Params) -> Result<&str, BadParameter> {
@@ -179,7 +162,7 @@ fn labels(store: &Store, params: &Params, scan: &mut Scan) -> Answer {
 }
 
 async fn values(name: web::Path<String>, request: HttpRequest, shared: Shared) -> HttpResponse {
-    let params = match parameters(&request, &[]) {
+    let params = match Params::of(&request, &[]) {
         Ok(params) => params,
         Err(why) => return Failure::from(why).response(),
     };

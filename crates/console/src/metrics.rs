@@ -44,6 +44,10 @@ telemetry::metrics! {
     pub(crate) DROPPED_LOGS: Counter = "console_dropped_logs_total", unit "{log_record}";
     /// Samples of series that found no room.
     pub(crate) DROPPED_SAMPLES: Counter = "console_dropped_samples_total", unit "{sample}";
+    /// Samples that were no newer than the last one of their series, too far in the future, or of a series that another source says.
+    pub(crate) OUT_OF_ORDER_SAMPLES: Counter = "console_out_of_order_samples_total", unit "{sample}";
+    /// Samples that made room for newer ones before they were too old.
+    pub(crate) EVICTED_SAMPLES: Counter = "console_evicted_samples_total", unit "{sample}";
     /// Items of OTLP requests that were not taken.
     pub(crate) REJECTED: Counter { signal: Signal, reason: Reason }
         = "console_rejected_items_total", unit "{item}";

@@ -1,6 +1,7 @@
 //! `GET /api/metrics` and `GET /api/targets`.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use promql::{Matcher, Test};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
@@ -8,16 +9,14 @@ use crate::answer::{Answers, Page, Refused, bad_parameter, problem};
 use crate::params::{BadParameter, Params};
 use crate::samples::Exemplar;
 use crate::scrape::Targets;
-use crate::series::{Found, SeriesStore};
+use crate::series::{Found, NAME, SeriesStore};
 
 /// The most labels in one question: each is looked for in each series.
 const MAX_LABELS: usize = 32;
 
 /// What is asked for.
 struct Query {
-    name: Option<String>,
-    labels: Vec<(String, String)>,
-    history: bool,
+    matchers: Vec<Matcher>,
 }
 
 /// Adds the routes.
@@ -42,69 +41,65 @@ async fn metrics(
     };
     let job = move |mut page: Page| {
         let room = &mut |bytes| page.gather(bytes);
-        let found = series.find(query.name.as_deref(), &query.labels, query.history, room);
+        let found = series.latest(&query.matchers, room);
         let found = found.ok_or_else(|| page.no_room())?;
-        page.json(&All(found, query.history))
+        page.json(&All(found))
     };
     let answer = answers.compute(job).await;
     answer.unwrap_or_else(|Refused { status, detail }| problem(status, &detail))
 }
 
 /// The answer; a series is rendered only while it is written.
-struct All(Vec<Found>, bool);
+struct All(Vec<Found>);
 
 impl Serialize for All {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|found| shown(found, self.1)))
+        serializer.collect_seq(self.0.iter().map(shown))
     }
 }
 
 fn query(query: &str) -> Result<Query, BadParameter> {
-    let params = Params::parse(query)?.only(&["name", "label", "history"])?;
+    let params = Params::parse(query)?.only(&["name", "label"])?;
     let pair = |text: &str| {
         let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
-        let pair = pair.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let pair = pair.map(|(name, value)| is(name, value));
         pair.ok_or_else(|| BadParameter::new("label", format!("expected name=value, got {text:?}")))
     };
-    let history = match params.text("history") {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(other) => {
-            return Err(BadParameter::new(
-                "history",
-                format!("expected true or false, got {other:?}"),
-            ));
-        }
-    };
     let labels = params.all("label").map(pair);
-    let labels = labels.collect::<Result<Vec<_>, _>>()?;
-    if labels.len() > MAX_LABELS {
-        let why = format!("at most {MAX_LABELS} labels at once, got {}", labels.len());
+    let mut matchers = labels.collect::<Result<Vec<_>, _>>()?;
+    if matchers.len() > MAX_LABELS {
+        let why = format!(
+            "at most {MAX_LABELS} labels at once, got {}",
+            matchers.len()
+        );
         return Err(BadParameter::new("label", why));
     }
-    Ok(Query {
-        name: params.text("name").map(str::to_owned),
-        labels,
-        history,
-    })
+    matchers.extend(params.text("name").map(|name| is(NAME, name)));
+    Ok(Query { matchers })
 }
 
-fn shown(found: &Found, with_history: bool) -> Value {
-    let labels: Map<String, Value> = found
-        .labels
-        .iter()
-        .map(|(name, value)| (name.clone(), Value::String(value.clone())))
+/// An empty label is no label.
+fn is(name: &str, value: &str) -> Matcher {
+    Matcher {
+        name: name.to_owned(),
+        test: Test::Text(value.to_owned()),
+        negated: false,
+    }
+}
+
+fn shown(found: &Found) -> Value {
+    let labels = found.labels.iter().filter(|(name, _)| *name != NAME);
+    let labels: Map<String, Value> = labels
+        .map(|(name, value)| (name.to_owned(), value.into()))
         .collect();
-    let mut shown = json!({"name": found.name, "labels": labels, "value": number(found.value), "timestamp_us": found.timestamp_us});
+    let mut shown = json!({
+        "name": found.labels.get(NAME),
+        "labels": labels,
+        "value": number(found.value),
+        "timestamp_us": found.at_ms * 1_000,
+    });
     if let Some(exemplar) = found.exemplar {
         shown["exemplar"] = shown_exemplar(exemplar);
-    }
-    if with_history {
-        let history = found
-            .history
-            .iter()
-            .map(|(at, value)| json!([at, number(*value)]));
-        shown["history"] = history.collect();
     }
     shown
 }
@@ -137,7 +132,6 @@ mod tests {
         for (text, name) in [
             ("label=x", "label"),
             ("label==x", "label"),
-            ("history=1", "history"),
             ("labels=a", "labels"),
         ] {
             let why = query(text).err().map(|why| why.to_string()).expect(text);

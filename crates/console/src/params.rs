@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use actix_web::web;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::{HttpRequest, web};
 use serde_json::{Map, Value};
 
 use crate::model::TraceId;
@@ -40,6 +41,23 @@ const MAX_PARAMS: usize = 128;
 pub(crate) struct Params(Vec<(String, String)>);
 
 impl Params {
+    /// Those of a request. Those of a form come first, as Go's servers read them.
+    pub fn of(request: &HttpRequest, body: &[u8]) -> Result<Self, BadParameter> {
+        let query = request.query_string();
+        if body.is_empty() {
+            return Self::parse(query);
+        }
+        let sent = request.headers().get(CONTENT_TYPE);
+        let sent = sent.and_then(|sent| sent.to_str().ok()).unwrap_or_default();
+        if !sent.starts_with("application/x-www-form-urlencoded") {
+            let why = format!(
+                "content type {sent:?} is not read, only application/x-www-form-urlencoded"
+            );
+            return Err(BadParameter::new("?", why));
+        }
+        Self::parse(&format!("{}&{query}", String::from_utf8_lossy(body)))
+    }
+
     /// Decodes `a=b&c=d`.
     pub fn parse(query: &str) -> Result<Self, BadParameter> {
         let count = query.split('&').filter(|pair| !pair.is_empty()).count();

@@ -1,5 +1,7 @@
 //! Scrapes the targets, each on its own schedule, and keeps what became of it.
 
+mod report;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,10 +19,10 @@ use crate::budget::{Account, Budget, Use};
 use crate::counters::Counters;
 use crate::exposition::{self, Format};
 use crate::log;
-use crate::samples::Sample;
 use crate::series::SeriesStore;
 use crate::slos::Slos;
 use crate::targets::{Target, TargetsFile};
+use report::{Kept, report};
 
 /// What is asked for; the services add exemplars to OpenMetrics only.
 const ACCEPTED: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
@@ -127,8 +129,11 @@ fn unknown(target: &Target) -> TargetState {
 /// Source names of targets start so, those of senders do not.
 const SOURCE: &str = "scrape ";
 
-/// And whether a target answers is a source of its own, that stays when the target does not.
+/// And what became of the scrape is a source of its own, that stays when the target does not.
 const UP: &str = " up";
+
+/// A scrape that is late by no more than this has the time that was planned, as in Prometheus: regular times take next to no room.
+const LATE_US: u64 = 2_000;
 
 /// What scraping works with.
 #[derive(Debug, Clone)]
@@ -148,7 +153,7 @@ pub(crate) struct Scraper {
 }
 
 /// Why there are no samples.
-enum Lost {
+enum Failed {
     /// The target is down, in words.
     Down(String),
     /// There is no room here for what it says.
@@ -207,7 +212,7 @@ pub(crate) async fn run(file: Option<&Path>, scraper: Scraper) {
                 .map(|address| address.strip_suffix(UP).unwrap_or(address))
                 .is_some_and(|address| running.contains_key(address))
         };
-        series.tidy(is_target, |source| source.starts_with(SOURCE));
+        series.tidy(is_target, |source| source.starts_with(SOURCE), now_us());
     }
 }
 
@@ -225,25 +230,29 @@ impl Scraper {
         let mut ticks = tokio::time::interval(self.interval.max(Duration::from_millis(10)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut state = unknown(&target);
+        let mut planned_us = 0;
         loop {
             ticks.tick().await;
-            let (started, now_us) = (Instant::now(), now_us());
+            let started = Instant::now();
+            let now_us = planned(planned_us, now_us());
+            planned_us = now_us + u64::try_from(ticks.period().as_micros()).unwrap_or_default();
             let scraped = self.scrape(&client, &target, now_us).await;
-            if self.take(&target, scraped, now_us, &mut state) {
+            let scrape = (now_us, started.elapsed());
+            if self.take(&target, scraped, scrape, &mut state) {
                 state.last_scrape_us = Some(now_us);
-                state.duration_ms = Some(started.elapsed().as_secs_f64() * 1e3);
+                state.duration_ms = Some(scrape.1.as_secs_f64() * 1e3);
             }
             self.targets.set(state.clone());
         }
     }
 
-    /// Keeps what a target says now. Returns how many series it has, and how many found no room.
+    /// Keeps what a target says now.
     async fn scrape(
         &self,
         client: &reqwest::Client,
         target: &Target,
         now_us: u64,
-    ) -> Result<(u64, u64), Lost> {
+    ) -> Result<Kept, Failed> {
         let timeout = self.interval.clamp(MIN_TIMEOUT, TIMEOUT);
         let mut account = self.budget.account(Use::Page);
         let page = page(client, &target.url, timeout, &mut account).await?;
@@ -251,63 +260,72 @@ impl Scraper {
         let job = move || scraper.keep(&page, &target, now_us);
         let kept = tokio::task::spawn_blocking(job).await;
         kept.unwrap_or_else(|why| Err(format!("the page cannot be parsed: {why}")))
-            .map_err(Lost::Down)
+            .map_err(Failed::Down)
     }
 
-    /// Keeps what a page says, part by part, if all of it can be read. Returns how many series there are, and how many found no room.
-    fn keep(&self, page: &Page, target: &Target, now_us: u64) -> Result<(u64, u64), String> {
+    /// Keeps what a page says, part by part, if all of it can be read.
+    fn keep(&self, page: &Page, target: &Target, now_us: u64) -> Result<Kept, String> {
         let text = std::str::from_utf8(&page.text)
             .map_err(|why| format!("the page is no UTF-8: {why}"))?;
         exposition::parse(text, page.format, &mut drop)?;
         let (source, labels) = (source(target), &target.labels);
         let started = Instant::now();
-        let (mut part, mut bytes, mut dropped) = (Vec::new(), 0, 0);
+        let (mut part, mut bytes, mut kept) = (Vec::new(), 0, Kept::default());
         let (mut counters, mut counters_bytes) = (Vec::new(), 0);
-        let keep = |part| self.series.scraped(&source, labels, part, now_us);
+        let keep = |part, kept: &mut Kept| {
+            let lost = self.series.scraped(&source, labels, part, now_us);
+            kept.no_room += lost.no_room;
+            kept.out_of_order += lost.out_of_order;
+        };
         exposition::parse(text, page.format, &mut |sample| {
             bytes += sample.cost();
+            kept.samples += 1;
             if sample.name.starts_with(slo::REQUESTS) && counters_bytes < MAX_COUNTERS {
                 counters_bytes += sample.cost();
                 counters.push(sample.clone());
             }
             part.push(sample);
             if bytes >= PART {
-                dropped += keep(std::mem::take(&mut part));
+                keep(std::mem::take(&mut part), &mut kept);
                 bytes = 0;
             }
         })?;
-        dropped += keep(part);
+        keep(part, &mut kept);
         self.slos.scraped(&source, labels, &counters, now_us);
-        Ok((self.series.forget_unheard(&source, started), dropped))
+        kept.series = self.series.end_unheard(&source, started, now_us);
+        Ok(kept)
     }
 
     /// What became of a scrape. One that found no room says nothing about the target; then `false`.
     fn take(
         &self,
         target: &Target,
-        scraped: Result<(u64, u64), Lost>,
-        now_us: u64,
+        scraped: Result<Kept, Failed>,
+        (now_us, took): (u64, Duration),
         state: &mut TargetState,
     ) -> bool {
         let source = source(target);
+        let mut samples = 0;
         (state.up, state.series, state.error) = match scraped {
-            Ok((kept, 0)) => (true, kept, None),
-            Ok((kept, dropped)) => (true, kept, Some(format!("{dropped} series found no room"))),
-            Err(Lost::Down(why)) => {
-                self.series.went_down(&source);
+            Ok(kept) => {
+                samples = kept.samples;
+                (true, kept.series, kept.complaint())
+            }
+            Err(Failed::Down(why)) => {
+                self.series.went_down(&source, now_us);
                 self.slos.went_down(&source, now_us);
                 (false, 0, Some(why))
             }
-            Err(Lost::NoRoom) => {
+            Err(Failed::NoRoom) => {
                 self.counters.skipped_scrape();
                 let why = "no room for the page among all requests under way (--memory); what was known stays";
                 state.error = Some(why.to_owned());
                 return false;
             }
         };
-        let (up, source) = (up_sample(state.up), format!("{source}{UP}"));
+        let report = report(state.up, took, samples);
         self.series
-            .replace(&source, &target.labels, vec![up], now_us);
+            .replace(&format!("{source}{UP}"), &target.labels, report, now_us);
         true
     }
 }
@@ -316,15 +334,11 @@ fn source(target: &Target) -> String {
     format!("{SOURCE}{}", target.address)
 }
 
-/// `up`, as Prometheus makes it: 1 when the last scrape worked, else 0.
-fn up_sample(up: bool) -> Sample {
-    Sample {
-        name: "up".to_owned(),
-        labels: Vec::new(),
-        value: f64::from(u8::from(up)),
-        timestamp_us: None,
-        exemplar: None,
-        begins: true,
+/// The time of a scrape.
+fn planned(planned_us: u64, now_us: u64) -> u64 {
+    match now_us.abs_diff(planned_us) <= LATE_US {
+        true => planned_us,
+        false => now_us,
     }
 }
 
@@ -345,12 +359,12 @@ async fn page(
     url: &str,
     timeout: Duration,
     account: &mut Account,
-) -> Result<Page, Lost> {
-    let down = |why: reqwest::Error| Lost::Down(reason(&why));
+) -> Result<Page, Failed> {
+    let down = |why: reqwest::Error| Failed::Down(reason(&why));
     let request = client.get(url).header(ACCEPT, ACCEPTED).timeout(timeout);
     let response = request.send().await.map_err(down)?;
     if !response.status().is_success() {
-        return Err(Lost::Down(format!("status {}", response.status())));
+        return Err(Failed::Down(format!("status {}", response.status())));
     }
     let content_type = response.headers().get(CONTENT_TYPE);
     let format = Format::of(
@@ -360,7 +374,7 @@ async fn page(
     );
     let unread = |why: Unread| match why {
         Unread::Broken(why) => down(why),
-        large @ Unread::TooLarge(_) => Lost::Down(large.to_string()),
+        large @ Unread::TooLarge(_) => Failed::Down(large.to_string()),
     };
     let (mut body, mut text) = (Body::of(response, MAX_PAGE), Vec::new());
     while let Some(part) = body.part().await.map_err(unread)? {
@@ -369,7 +383,7 @@ async fn page(
             text.reserve_exact(size + size / 8 - text.len());
         }
         if !account.cover(text.capacity()) {
-            return Err(Lost::NoRoom);
+            return Err(Failed::NoRoom);
         }
         text.extend_from_slice(&part);
     }

@@ -26,7 +26,7 @@ use crate::settings::Settings;
 use crate::slos::Slos;
 use crate::stats::Sources;
 use crate::store::Store;
-use crate::{answer, log};
+use crate::{answer, log, prometheus};
 
 /// Enough for a laptop; decoding and searching have threads of their own.
 const WORKERS: usize = 2;
@@ -216,7 +216,8 @@ async fn nothing_here(request: HttpRequest) -> HttpResponse {
 /// By which methods a path can be asked for.
 fn allowed_methods(path: &str) -> &'static str {
     let takes_otlp = path.starts_with("/v1/") || path.starts_with("/otlp/");
-    let takes_forms = path.starts_with("/loki/") && !path.ends_with("/values");
+    let takes_forms =
+        path.starts_with("/loki/") && !path.ends_with("/values") || prometheus::takes_forms(path);
     match (takes_otlp, takes_forms) {
         (true, _) => "POST",
         (_, true) => "GET, HEAD, POST",

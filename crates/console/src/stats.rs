@@ -9,9 +9,9 @@ use telemetry::metric::{Declared, Labels};
 use crate::budget::Budget;
 use crate::counters::{Counters, Counts};
 use crate::metrics::{
-    DROPPED_LOGS, DROPPED_SAMPLES, DROPPED_SPANS, EVICTED_LOGS, EVICTED_TRACES, LOGS, Path,
-    REJECTED, REQUESTS, Reason, SKIPPED_SCRAPES, SPANS, STORE, STORE_LIMIT, Status, TRACES,
-    UNDER_WAY,
+    DROPPED_LOGS, DROPPED_SAMPLES, DROPPED_SPANS, EVICTED_LOGS, EVICTED_SAMPLES, EVICTED_TRACES,
+    LOGS, OUT_OF_ORDER_SAMPLES, Path, REJECTED, REQUESTS, Reason, SKIPPED_SCRAPES, SPANS, STORE,
+    STORE_LIMIT, Status, TRACES, UNDER_WAY,
 };
 use crate::otlp::Signal;
 use crate::series::SeriesStore;
@@ -48,6 +48,7 @@ async fn fine() -> HttpResponse {
 
 async fn stats(sources: web::Data<Sources>) -> HttpResponse {
     let stats = sources.store.stats();
+    let lost = sources.series.lost();
     let counts = sources.counters.snapshot();
     let mut requests = Map::new();
     for ((route, status), count) in &counts.requests {
@@ -65,7 +66,9 @@ async fn stats(sources: web::Data<Sources>) -> HttpResponse {
         "evicted_logs": stats.evicted_logs,
         "dropped_spans": stats.dropped_spans,
         "dropped_logs": stats.dropped_logs,
-        "dropped_samples": sources.series.dropped(),
+        "dropped_samples": lost.no_room,
+        "out_of_order_samples": lost.out_of_order,
+        "evicted_samples": lost.evicted,
         "rejected_spans": rejected(&counts, Signal::Traces),
         "rejected_logs": rejected(&counts, Signal::Logs),
         "rejected_data_points": rejected(&counts, Signal::Metrics),
@@ -103,7 +106,10 @@ fn write_store(page: &mut String, stats: &Stats, sources: &Sources) {
     single(page, &EVICTED_LOGS, stats.evicted_logs);
     single(page, &DROPPED_SPANS, stats.dropped_spans);
     single(page, &DROPPED_LOGS, stats.dropped_logs);
-    single(page, &DROPPED_SAMPLES, series.dropped());
+    let lost = series.lost();
+    single(page, &DROPPED_SAMPLES, lost.no_room);
+    single(page, &OUT_OF_ORDER_SAMPLES, lost.out_of_order);
+    single(page, &EVICTED_SAMPLES, lost.evicted);
 }
 
 fn write_counts(page: &mut String, counts: &Counts) {

@@ -13,6 +13,9 @@ const MAX_FILE: u64 = 1 << 20;
 /// The most targets.
 const MAX_TARGETS: usize = 1_000;
 
+/// The job of targets that name none: `deploy/prometheus/prometheus.yml` calls what a file names so, and rules ask for it.
+const JOB: &str = "services";
+
 /// One target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
@@ -22,7 +25,7 @@ pub(crate) struct Target {
     pub url: String,
     /// `service_name`, else empty.
     pub service_name: String,
-    /// Labels that every sample gets, sorted, `instance` among them.
+    /// Labels that every sample gets, sorted, `job` and `instance` among them.
     pub labels: Labels,
 }
 
@@ -78,8 +81,10 @@ fn target(
         .filter(|(name, _)| !name.starts_with("__"))
         .map(|(name, value)| (sanitized(name, false), value.clone()))
         .collect();
-    if !labels.iter().any(|(name, _)| name == "instance") {
-        labels.push(("instance".into(), address.into()));
+    for (name, value) in [("job", JOB), ("instance", address)] {
+        if !labels.iter().any(|(known, _)| known == name) {
+            labels.push((name.into(), value.into()));
+        }
     }
     labels.sort();
     Ok(Target {
@@ -145,7 +150,7 @@ mod tests {
             .iter()
             .map(|(name, _)| name.as_str())
             .collect();
-        assert_eq!(names, ["env", "instance", "service_name"]);
+        assert_eq!(names, ["env", "instance", "job", "service_name"]);
         assert_eq!(targets[1].url, "http://[::1]:1/m");
     }
 

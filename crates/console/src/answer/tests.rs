@@ -136,3 +136,17 @@ fn nobody_has_a_turn_before_there_is_a_thread() {
         assert!(asked.await.is_ok());
     });
 }
+
+#[actix_web::test]
+async fn evaluations_wait_for_each_other_but_not_for_ever() {
+    let answers = Answers::new(Budget::new(64 << 20));
+    let mut running = Vec::new();
+    for _ in 0..EVALUATIONS {
+        running.push(answers.evaluation(PATIENCE).await.expect("room"));
+    }
+    let none = answers.evaluation(Duration::from_millis(1)).await;
+    assert!(none.is_none(), "one too many");
+    let waiting = answers.evaluation(PATIENCE);
+    running.pop();
+    assert!(waiting.await.is_some(), "one has ended");
+}

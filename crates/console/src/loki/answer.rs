@@ -7,6 +7,7 @@ use actix_web::http::StatusCode;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
+use crate::answer::wrapped::{Each, Seconds};
 use crate::answer::{Page, Refused, of_status};
 use crate::logql::{Kind, Refusal, Scan, Series, Stream};
 use crate::otlp::response;
@@ -84,15 +85,6 @@ struct Envelope<T> {
 pub(super) fn body(page: Page, data: impl Serialize) -> Answer {
     let status = "success";
     Ok(page.json(&Envelope { status, data })?)
-}
-
-/// A list whose items are made only while they are written.
-struct Each<I>(I);
-
-impl<I: Iterator<Item: Serialize> + Clone> Serialize for Each<I> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.clone())
-    }
 }
 
 #[derive(Serialize)]
@@ -199,11 +191,7 @@ struct Point(u64, f64);
 
 impl Serialize for Point {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let milliseconds = self.0 / 1_000_000;
-        let number = self.1.to_string();
-        match milliseconds.is_multiple_of(1_000) {
-            true => (milliseconds / 1_000, number).serialize(serializer),
-            false => (milliseconds as f64 / 1_000.0, number).serialize(serializer),
-        }
+        let milliseconds = i64::try_from(self.0 / 1_000_000).unwrap_or(i64::MAX);
+        (Seconds(milliseconds), self.1.to_string()).serialize(serializer)
     }
 }

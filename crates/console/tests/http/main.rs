@@ -14,6 +14,8 @@ mod loki_paths;
 mod memory;
 mod naming;
 mod payload;
+mod prometheus;
+mod prometheus_limits;
 mod readers;
 mod reported;
 mod scraping;

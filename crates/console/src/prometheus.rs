@@ -1,0 +1,264 @@
+//! The part of Prometheus's query API that herald, `omnitrace doctor`, the dashboards and Grafana use, over what was scraped and sent.
+
+mod answer;
+mod params;
+mod reading;
+
+use std::collections::BTreeSet;
+
+use actix_web::web::{self, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use promql::{Expression, Matcher};
+use serde_json::json;
+
+use crate::answer::Answers;
+use crate::ingest::{Sink, read_form};
+use crate::params::{BadParameter, Params};
+use crate::series::LabelSet;
+use answer::{Answer, Failure};
+use reading::Reading;
+
+/// What a question is asked of.
+type Shared = (web::Data<Sink>, web::Data<Answers>);
+
+/// The most selectors of a request.
+const MAX_SELECTORS: usize = 16;
+
+/// The version whose API this is: clients such as Grafana choose by it what they ask for.
+const VERSION: &str = "3.5.0";
+
+/// A question and how to answer it.
+type Handler = fn(&Params, Reading) -> Answer;
+
+/// Parameters of what is asked, beside [`EVERYWHERE`].
+type Known = &'static [&'static str];
+
+/// What every question may carry. There are no statistics.
+const EVERYWHERE: [&str; 2] = ["timeout", "stats"];
+
+/// What narrows a list of series, labels or values.
+const NARROWED: Known = &["match[]", "start", "end", "limit"];
+
+/// What may be asked by a form, too.
+const FORMS: [(&str, Handler, Known); 5] = [
+    (
+        "/api/v1/query",
+        query,
+        &["query", "time", "limit", "lookback_delta"],
+    ),
+    (
+        "/api/v1/query_range",
+        query_range,
+        &["query", "start", "end", "step", "limit", "lookback_delta"],
+    ),
+    ("/api/v1/series", series, NARROWED),
+    ("/api/v1/labels", labels, NARROWED),
+    (
+        "/api/v1/query_exemplars",
+        exemplars,
+        &["query", "start", "end"],
+    ),
+];
+
+/// What may not.
+const READ: [(&str, Handler, Known); 4] = [
+    (
+        "/api/v1/metadata",
+        metadata,
+        &["metric", "limit", "limit_per_metric"],
+    ),
+    ("/api/v1/status/buildinfo", build, &[]),
+    ("/api/v1/rules", rules, RULES),
+    ("/api/v1/alerts", alerts, &[]),
+];
+
+/// Adds the routes.
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
+    for (path, handler, known) in FORMS {
+        let to = move |request, body, asked| answered(request, body, asked, handler, known);
+        config
+            .route(path, web::get().to(to))
+            .route(path, web::post().to(to));
+    }
+    for (path, handler, known) in READ {
+        let to = move |request, body, asked| answered(request, body, asked, handler, known);
+        config.route(path, web::get().to(to));
+    }
+    config.route("/api/v1/label/{name}/values", web::get().to(values));
+}
+
+/// Whether a path takes forms, too.
+pub(crate) fn takes_forms(path: &str) -> bool {
+    FORMS.iter().any(|(known, ..)| *known == path)
+}
+
+async fn answered(
+    request: HttpRequest,
+    payload: Payload,
+    shared: Shared,
+    handler: Handler,
+    known: Known,
+) -> HttpResponse {
+    let outcome = async {
+        // The account covers the parameters while they wait.
+        let (body, _account) = read_form(payload, &shared.0.gate).await?;
+        let params = Params::of(&request, &body)?.only(&[known, &EVERYWHERE].concat())?;
+        off_thread(shared, params, handler).await
+    };
+    outcome.await.unwrap_or_else(Failure::response)
+}
+
+/// Runs a handler where it holds nobody up.
+async fn off_thread(
+    (sink, answers): Shared,
+    params: Params,
+    handler: impl FnOnce(&Params, Reading) -> Answer + Send + 'static,
+) -> Result<HttpResponse, Failure> {
+    let max_time = params::timeout(&params)?;
+    let store = sink.series.clone();
+    let evaluation = answers.evaluation(max_time).await;
+    let evaluation = evaluation.ok_or_else(|| Failure::crowded(max_time))?;
+    let job = move |page| {
+        let _evaluation = evaluation;
+        handler(&params, Reading::new(store, page, max_time))
+    };
+    answers.compute(job).await
+}
+
+fn required<'a>(params: &'a Params, name: &str) -> Result<&'a str, BadParameter> {
+    let text = params.text(name);
+    text.ok_or_else(|| BadParameter::new(name, "is missing"))
+}
+
+fn expression(params: &Params) -> Result<Expression, Failure> {
+    promql::parse(required(params, "query")?).map_err(Failure::unread)
+}
+
+fn query(params: &Params, reading: Reading) -> Answer {
+    let at_ms = params::time(params, "time")?.unwrap_or_else(params::now);
+    let limit = params::limit(params)?;
+    let expression = expression(params)?;
+    let look_back = params::look_back(params)?;
+    let found = reading.instant(&expression, at_ms, look_back)?;
+    answer::value(&found, at_ms, limit, reading)
+}
+
+fn query_range(params: &Params, reading: Reading) -> Answer {
+    let steps = params::steps(params)?;
+    let limit = params::limit(params)?;
+    let expression = expression(params)?;
+    let look_back = params::look_back(params)?;
+    let found = reading.range(&expression, steps, look_back)?;
+    answer::value(&found, steps.end_ms, limit, reading)
+}
+
+/// What `match[]` selects; nothing if it is not there.
+fn selectors(params: &Params) -> Result<Vec<Vec<Matcher>>, Failure> {
+    let texts: Vec<&str> = params.all("match[]").collect();
+    if texts.len() > MAX_SELECTORS {
+        let why = format!(
+            "{} selectors are too many, at most {MAX_SELECTORS}",
+            texts.len()
+        );
+        return Err(BadParameter::new("match[]", why).into());
+    }
+    let parsed = texts.into_iter().map(promql::selector);
+    parsed.collect::<Result<_, _>>().map_err(Failure::unread)
+}
+
+/// Series with samples in the time asked for that pass one of the selectors, all if there is none.
+fn found(params: &Params, reading: &Reading) -> Result<BTreeSet<LabelSet>, Failure> {
+    let time_ms = params::range(params)?;
+    let mut selectors = selectors(params)?;
+    if selectors.is_empty() {
+        selectors.push(Vec::new());
+    }
+    let mut found = BTreeSet::new();
+    for matchers in &selectors {
+        reading.each(matchers, time_ms.clone(), |known| {
+            if found.contains(&known.labels) {
+                return Ok(());
+            }
+            reading.gathers(known.labels.cost() + size_of::<LabelSet>() * 2)?;
+            found.insert(known.labels);
+            Ok(())
+        })?;
+    }
+    Ok(found)
+}
+
+fn series(params: &Params, reading: Reading) -> Answer {
+    required(params, "match[]")?;
+    let limit = params::limit(params)?;
+    let found = found(params, &reading)?;
+    answer::list(found.iter().map(answer::Map), limit, reading)
+}
+
+fn labels(params: &Params, reading: Reading) -> Answer {
+    let limit = params::limit(params)?;
+    let found = found(params, &reading)?;
+    let names = found.iter().flat_map(LabelSet::iter).map(|(name, _)| name);
+    let names: BTreeSet<&str> = names.collect();
+    answer::list(names.iter(), limit, reading)
+}
+
+async fn values(name: web::Path<String>, request: HttpRequest, shared: Shared) -> HttpResponse {
+    let known = [NARROWED, &EVERYWHERE].concat();
+    let outcome = async {
+        let params = Params::of(&request, &[])?.only(&known)?;
+        let handler = move |params: &Params, reading: Reading| {
+            let limit = params::limit(params)?;
+            let found = found(params, &reading)?;
+            let values = found.iter().map(|labels| labels.get(&name));
+            let values: BTreeSet<&str> = values.filter(|value| !value.is_empty()).collect();
+            answer::list(values.iter(), limit, reading)
+        };
+        off_thread(shared, params, handler).await
+    };
+    outcome.await.unwrap_or_else(Failure::response)
+}
+
+fn exemplars(params: &Params, reading: Reading) -> Answer {
+    let time_ms = params::range(params)?;
+    let expression = expression(params)?;
+    let found = reading.exemplars(&expression, &time_ms)?;
+    answer::exemplars(&found, reading)
+}
+
+/// Types and texts of metrics are not kept.
+fn metadata(_: &Params, reading: Reading) -> Answer {
+    answer::body(&json!({}), reading)
+}
+
+fn build(_: &Params, reading: Reading) -> Answer {
+    let build = json!({
+        "version": VERSION,
+        "revision": "",
+        "branch": "",
+        "buildUser": "",
+        "buildDate": "",
+        "goVersion": "",
+        "application": concat!("omnitrace console ", env!("CARGO_PKG_VERSION")),
+    });
+    answer::body(&build, reading)
+}
+
+const RULES: Known = &[
+    "type",
+    "rule_name[]",
+    "rule_group[]",
+    "file[]",
+    "match[]",
+    "exclude_alerts",
+    "group_limit",
+    "group_next_token",
+];
+
+/// The console evaluates no rules.
+fn rules(_: &Params, reading: Reading) -> Answer {
+    answer::body(&json!({"groups": []}), reading)
+}
+
+fn alerts(_: &Params, reading: Reading) -> Answer {
+    answer::body(&json!({"alerts": []}), reading)
+}

@@ -1,0 +1,232 @@
+//! What one question reads, and what it may take.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
+
+use promql::{
+    Error, Expression, Labels, Limits, Matcher, Sample, Select, Series, Source, Steps, Value,
+};
+
+use super::answer::Failure;
+use super::params::MAX_POINTS;
+use crate::answer::Page;
+use crate::samples::Exemplar;
+use crate::series::{Known, LabelSet, SeriesStore};
+use crate::store::cost;
+
+/// The most samples that one question reads, whatever the memory.
+const MAX_SAMPLES: usize = 2_000_000;
+
+/// The most series of one selector.
+const MAX_SERIES: usize = 20_000;
+
+/// One in so many bytes that answers may take is for what one question computes.
+const SHARE: usize = 8;
+
+/// One question. Its memory is charged to the page on which the answer will be written, and it goes on in turns with other answers.
+pub(super) struct Reading {
+    store: SeriesStore,
+    page: RefCell<Page>,
+    started: Instant,
+    max_time: Duration,
+    /// Why it was stopped.
+    stopped: Cell<Option<Failure>>,
+}
+
+/// Requests behind the samples of each series.
+pub(super) type Exemplars = BTreeMap<LabelSet, Vec<Exemplar>>;
+
+impl Reading {
+    pub fn new(store: SeriesStore, page: Page, max_time: Duration) -> Self {
+        Self {
+            store,
+            page: RefCell::new(page),
+            started: Instant::now(),
+            max_time,
+            stopped: Cell::default(),
+        }
+    }
+
+    /// The page, to write on.
+    pub fn into_page(self) -> Page {
+        self.page.into_inner()
+    }
+
+    /// The value of an expression at one time.
+    pub fn instant(
+        &self,
+        expression: &Expression,
+        at_ms: i64,
+        look_back_ms: Option<i64>,
+    ) -> Result<Value, Failure> {
+        let max_samples = self.reserve(expression, at_ms, at_ms)?;
+        self.evaluated(max_samples, look_back_ms, |limits| {
+            promql::instant(expression, self, at_ms, limits)
+        })
+    }
+
+    /// Its values over time.
+    pub fn range(
+        &self,
+        expression: &Expression,
+        steps: Steps,
+        look_back_ms: Option<i64>,
+    ) -> Result<Value, Failure> {
+        let max_samples = self.reserve(expression, steps.start_ms, steps.end_ms)?;
+        self.evaluated(max_samples, look_back_ms, |limits| {
+            promql::range(expression, self, steps, limits)
+        })
+    }
+
+    /// Takes memory for what an expression reads, and holds some for what it computes. Returns how many samples both may have.
+    fn reserve(
+        &self,
+        expression: &Expression,
+        start_ms: i64,
+        end_ms: i64,
+    ) -> Result<usize, Failure> {
+        let mut samples = 0;
+        for read in expression.reads() {
+            let time_ms = start_ms.saturating_sub(read.back_ms)..=end_ms;
+            self.each(read.matchers, time_ms, |known| {
+                samples += known.most();
+                match samples > MAX_SAMPLES {
+                    true => Err(Failure::too_much(MAX_SAMPLES, MAX_SERIES)),
+                    false => self.gathers(known.most() * size_of::<Sample>()),
+                }
+            })?;
+        }
+        let mut page = self.page.borrow_mut();
+        let computed = page.most() / SHARE;
+        page.holds(computed)?;
+        // Lists that grow have room for twice as much.
+        Ok(samples + computed / size_of::<Sample>() / 2)
+    }
+
+    fn evaluated(
+        &self,
+        max_samples: usize,
+        look_back_ms: Option<i64>,
+        evaluate: impl FnOnce(&Limits<'_>) -> Result<Value, Error>,
+    ) -> Result<Value, Failure> {
+        let default = Limits::default();
+        let goes_on = || self.goes_on().map_err(|why| self.stopped.set(Some(why)));
+        let limits = Limits {
+            max_samples,
+            max_series: MAX_SERIES,
+            max_points: MAX_POINTS + 1,
+            look_back_ms: look_back_ms.unwrap_or(default.look_back_ms),
+            stop: &|| goes_on().is_err(),
+            ..default
+        };
+        let stopped = |why| {
+            let stopped = self.stopped.take();
+            stopped.unwrap_or_else(|| Failure::evaluated(why))
+        };
+        evaluate(&limits).map_err(stopped)
+    }
+
+    /// Lets others have their turn, and ends when the time is over.
+    fn goes_on(&self) -> Result<(), Failure> {
+        let mut page = self.page.borrow_mut();
+        page.pass()?;
+        match self.started.elapsed().saturating_sub(page.waited()) < self.max_time {
+            true => Ok(()),
+            false => Err(Failure::late(self.max_time)),
+        }
+    }
+
+    /// Takes memory until the answer is written.
+    pub fn gathers(&self, bytes: usize) -> Result<(), Failure> {
+        Ok(self.page.borrow_mut().gathers(bytes)?)
+    }
+
+    /// Visits what is known of series in a span of time.
+    pub fn each(
+        &self,
+        matchers: &[Matcher],
+        time_ms: RangeInclusive<i64>,
+        mut visit: impl FnMut(Known) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        for batch in self.store.known(matchers, time_ms) {
+            self.goes_on()?;
+            batch.into_iter().try_for_each(&mut visit)?;
+        }
+        Ok(())
+    }
+
+    /// Requests behind the series that an expression reads, in a span of time.
+    pub fn exemplars(
+        &self,
+        expression: &Expression,
+        time_ms: &RangeInclusive<i64>,
+    ) -> Result<Exemplars, Failure> {
+        let is_in_time = |exemplar: &Exemplar| {
+            let at_us = exemplar.timestamp_us.unwrap_or_default();
+            i64::try_from(at_us / 1_000).is_ok_and(|at_ms| time_ms.contains(&at_ms))
+        };
+        let mut all = Exemplars::new();
+        for read in expression.reads() {
+            for (labels, mut exemplars) in self.store.exemplars(read.matchers).flatten() {
+                self.goes_on()?;
+                exemplars.retain(is_in_time);
+                if !exemplars.is_empty() && !all.contains_key(&labels) {
+                    let entry = cost::slot(size_of::<(LabelSet, Vec<Exemplar>)>());
+                    self.gathers(labels.cost() + entry + size_of_val(&*exemplars))?;
+                    all.insert(labels, exemplars);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    fn selected(&self, wanted: &Select<'_>) -> Result<Vec<Series>, Failure> {
+        let time_ms = wanted.after_ms.saturating_add(1)..=wanted.until_ms;
+        let (mut found, mut left) = (Vec::new(), wanted.max_samples);
+        self.each(wanted.matchers, time_ms, |known| {
+            let samples: Vec<Sample> = samples(&known, left.saturating_add(1));
+            if samples.len() > left || found.len() >= wanted.max_series {
+                return Err(Failure::too_much(wanted.max_samples, wanted.max_series));
+            }
+            left -= samples.len();
+            if !samples.is_empty() {
+                // For its labels in the answer, too.
+                self.gathers(2 * labels_cost(&known.labels))?;
+                let labels = Labels::new(known.labels.iter());
+                found.push(Series { labels, samples });
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+}
+
+fn samples(known: &Known, most: usize) -> Vec<Sample> {
+    let mut samples = Vec::with_capacity(known.most().min(most));
+    let all = known.samples().take(most);
+    samples.extend(all.map(|(at_ms, value)| Sample { at_ms, value }));
+    samples
+}
+
+/// A series without its samples, as the evaluation has it.
+fn labels_cost(labels: &LabelSet) -> usize {
+    const PAIR: usize = 4 * size_of::<usize>();
+    const REFERENCES: usize = 16;
+    let text = |text: &str| cost::block(REFERENCES + text.len());
+    let pairs = labels.iter();
+    let texts: usize = pairs
+        .map(|(name, value)| PAIR + text(name) + text(value))
+        .sum();
+    cost::slot(size_of::<Series>()) + texts
+}
+
+impl Source for Reading {
+    fn select(&self, wanted: &Select<'_>) -> Result<Vec<Series>, Error> {
+        self.selected(wanted).map_err(|why| {
+            self.stopped.set(Some(why));
+            Error::Stopped
+        })
+    }
+}

@@ -1,0 +1,299 @@
+//! Samples, compressed as in the paper "Gorilla": times by how the step changes, values by the bits that differ from the one before.
+
+use std::sync::Arc;
+
+use super::bits::{Bits, Reader};
+use crate::store::cost;
+
+/// A chunk is closed with so many samples, as Prometheus closes its own.
+const MAX_SAMPLES: u16 = 120;
+
+/// And when the next sample might not fit into so many bytes.
+const MAX_BYTES: usize = 256;
+
+/// The most that a sample takes: a step of 64 bits, and a value whose bits all differ.
+const MAX_BITS: usize = 4 + 64 + 2 + 5 + 6 + 64;
+
+/// Steps that change by less than half of 2 to the power of so many bits, in the order of their prefixes: `10`, `110`, `1110`. `0` is no change, `1111` any.
+const STEP_BITS: [u32; 3] = [14, 17, 20];
+
+/// Milliseconds since the epoch, and the value as its bits: NaN has many forms, and one of them means that the series has ended.
+pub(super) type Point = (i64, u64);
+
+/// What the next sample is told apart from.
+#[derive(Debug, Clone, Copy, Default)]
+struct Last {
+    at: i64,
+    step: i64,
+    value: u64,
+    /// Where the bits that differ begin and how many they are.
+    leading: u32,
+    size: u32,
+}
+
+/// A chunk that takes samples.
+#[derive(Debug)]
+pub(super) struct Head {
+    bits: Bits,
+    count: u16,
+    last: Last,
+}
+
+impl Head {
+    /// Its bytes on the heap, whatever it holds.
+    pub const COST: usize = cost::block(MAX_BYTES);
+
+    pub fn new() -> Self {
+        Self {
+            bits: Bits::with_capacity(MAX_BYTES),
+            count: 0,
+            last: Last::default(),
+        }
+    }
+
+    pub fn count(&self) -> u16 {
+        self.count
+    }
+
+    /// Whether it must be closed before it takes another sample.
+    pub fn is_full(&self) -> bool {
+        self.count >= MAX_SAMPLES || self.bits.room(MAX_BYTES) < MAX_BITS
+    }
+
+    /// Adds a sample; it must not be full.
+    pub fn push(&mut self, (at, value): Point) {
+        if self.count == 0 {
+            self.bits.push(at as u64, 64);
+            self.bits.push(value, 64);
+            (self.last.at, self.last.value) = (at, value);
+        } else {
+            self.push_time(at);
+            self.push_value(value);
+        }
+        self.count += 1;
+    }
+
+    fn push_time(&mut self, at: i64) {
+        let step = at.wrapping_sub(self.last.at);
+        let change = step.wrapping_sub(self.last.step);
+        (self.last.at, self.last.step) = (at, step);
+        if change == 0 {
+            return self.bits.push(0, 1);
+        }
+        for (ones, bits) in (1..).zip(STEP_BITS) {
+            let half = 1_i64 << (bits - 1);
+            if (-half..half).contains(&change) {
+                self.bits.push((1 << (ones + 1)) - 2, ones + 1);
+                return self.bits.push(change as u64, bits);
+            }
+        }
+        self.bits.push(0b1111, 4);
+        self.bits.push(change as u64, 64);
+    }
+
+    fn push_value(&mut self, value: u64) {
+        let last = &mut self.last;
+        let differs = value ^ last.value;
+        last.value = value;
+        if differs == 0 {
+            return self.bits.push(0, 1);
+        }
+        // Five bits tell where they begin.
+        let (leading, trailing) = (differs.leading_zeros().min(31), differs.trailing_zeros());
+        let fits = last.size > 0 && leading >= last.leading && {
+            let end = 64 - last.leading - last.size;
+            trailing >= end
+        };
+        if fits {
+            self.bits.push(0b10, 2);
+        } else {
+            (last.leading, last.size) = (leading, 64 - leading - trailing);
+            self.bits.push(0b11, 2);
+            self.bits.push(u64::from(leading), 5);
+            self.bits.push(u64::from(last.size - 1), 6);
+        }
+        let shift = 64 - last.leading - last.size;
+        self.bits.push(differs >> shift, last.size);
+    }
+
+    /// What it holds, as a chunk that changes no more.
+    pub fn closed(&self) -> Chunk {
+        Chunk {
+            bytes: self.bits.bytes.as_slice().into(),
+            count: self.count,
+            last_ms: self.last.at,
+        }
+    }
+
+    /// Forgets what it holds.
+    pub fn clear(&mut self) {
+        self.bits.clear();
+        (self.count, self.last) = (0, Last::default());
+    }
+}
+
+/// A chunk that changes no more.
+#[derive(Debug, Clone)]
+pub(super) struct Chunk {
+    bytes: Arc<[u8]>,
+    pub count: u16,
+    pub last_ms: i64,
+}
+
+impl Chunk {
+    /// Bytes with its places in the lists of its series and of its share.
+    pub fn cost(&self) -> usize {
+        const REFERENCES: usize = 16;
+        cost::block(REFERENCES + self.bytes.len())
+            + cost::slot(size_of::<Self>())
+            + cost::slot(size_of::<super::shares::Closed>())
+    }
+
+    /// The time of its first sample.
+    pub fn first_ms(&self) -> i64 {
+        Reader::new(&self.bytes).take(64) as i64
+    }
+
+    /// Its samples, oldest first.
+    pub fn points(&self) -> impl Iterator<Item = Point> {
+        let mut reader = Reader::new(&self.bytes);
+        let mut last = Last::default();
+        (0..self.count).map(move |number| {
+            match number {
+                0 => (last.at, last.value) = (reader.take(64) as i64, reader.take(64)),
+                _ => last.read(&mut reader),
+            }
+            (last.at, last.value)
+        })
+    }
+}
+
+impl Last {
+    fn read(&mut self, reader: &mut Reader<'_>) {
+        let bits = match reader.ones(4) {
+            0 => 0,
+            4 => 64,
+            ones => STEP_BITS[ones as usize - 1],
+        };
+        self.step = self.step.wrapping_add(signed(reader.take(bits), bits));
+        self.at = self.at.wrapping_add(self.step);
+        match reader.ones(2) {
+            0 => return,
+            2 => (self.leading, self.size) = (reader.take(5) as u32, reader.take(6) as u32 + 1),
+            _ => {}
+        }
+        let shift = 64 - self.leading - self.size;
+        self.value ^= reader.take(self.size) << shift;
+    }
+}
+
+/// The lowest bits of a number as one that may be negative.
+fn signed(number: u64, bits: u32) -> i64 {
+    match bits {
+        0 => 0,
+        bits => ((number << (64 - bits)) as i64) >> (64 - bits),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers that look random and are the same in each run.
+    struct Dice(u64);
+
+    impl Dice {
+        fn next(&mut self) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0
+        }
+    }
+
+    /// Fills a head as far as it goes, and reads what it holds.
+    fn round_trip(points: &[Point]) -> Vec<Point> {
+        let mut head = Head::new();
+        for point in points {
+            assert!(!head.is_full());
+            head.push(*point);
+        }
+        assert!(head.bits.bytes.len() <= MAX_BYTES);
+        let chunk = head.closed();
+        let first = points.first().map(|point| point.0);
+        assert_eq!(Some(chunk.first_ms()), first);
+        assert_eq!(Some(chunk.last_ms), points.last().map(|point| point.0));
+        chunk.points().collect()
+    }
+
+    fn as_many_as_fit(mut next: impl FnMut(usize) -> Point) -> Vec<Point> {
+        let mut head = Head::new();
+        let mut points = Vec::new();
+        while !head.is_full() {
+            points.push(next(points.len()));
+            head.push(points[points.len() - 1]);
+        }
+        points
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for seed in 1..500_u64 {
+            let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let mut at = dice.next() as i64 >> (seed % 40);
+            let (step_bits, value_bits) = (dice.next() % 64, dice.next() % 64);
+            let points = as_many_as_fit(|_| {
+                at = at.wrapping_add((dice.next() >> step_bits) as i64);
+                (at, dice.next() >> value_bits)
+            });
+            assert_eq!(round_trip(&points), points, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn every_form_of_a_number_stays_as_it_is() {
+        let odd = [
+            f64::NAN.to_bits(),
+            0x7ff0_0000_0000_0002,
+            0x7ff8_0000_0000_0001,
+            0xfff0_0000_0000_0001,
+            f64::INFINITY.to_bits(),
+            f64::NEG_INFINITY.to_bits(),
+            (-0.0_f64).to_bits(),
+            0,
+            u64::MAX,
+            f64::MIN_POSITIVE.to_bits(),
+        ];
+        let points: Vec<Point> = odd.iter().copied().zip(1..).map(|(v, t)| (t, v)).collect();
+        assert_eq!(round_trip(&points), points);
+        let far = [(i64::MIN, 0), (0, 1), (i64::MAX, 2)];
+        assert_eq!(round_trip(&far), far);
+    }
+
+    #[test]
+    fn steps_of_all_sizes_are_read() {
+        let mut points = vec![(0, 0)];
+        for change in [
+            0, 1, -1, 8_191, 8_192, -8_192, -8_193, 65_535, 65_536, 524_287, 524_288, -524_289,
+        ] {
+            let (at, _) = points[points.len() - 1];
+            points.push((at + 10_000_000 + change, 0));
+            points.push((at + 20_000_000 + change, 0));
+        }
+        for part in points.chunks(12) {
+            assert_eq!(round_trip(part), part);
+        }
+    }
+
+    #[test]
+    fn what_does_not_change_takes_two_bits() {
+        let points = as_many_as_fit(|number| (1_000 * number as i64, 7));
+        assert_eq!(points.len(), usize::from(MAX_SAMPLES));
+        let mut head = Head::new();
+        points.iter().for_each(|point| head.push(*point));
+        assert!(head.bits.bytes.len() < 50, "{}", head.bits.bytes.len());
+        let random =
+            as_many_as_fit(|number| (1_000 * number as i64, Dice(number as u64 + 1).next()));
+        assert!((16..120).contains(&random.len()), "{}", random.len());
+    }
+}

@@ -1,0 +1,122 @@
+//! Which series carry a label's value.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use promql::{Matcher, Test};
+
+use super::labels::{LabelSet, pair, split};
+use super::shares::Share;
+use crate::store::cost;
+
+/// A series, never the same number twice.
+pub(super) type Id = u64;
+
+/// Values of a label that are looked at before others have the lock: a regular expression may be costly.
+const VALUES: usize = 64;
+
+/// By label and value, see [`pair`].
+#[derive(Debug, Default)]
+pub(super) struct Index(BTreeMap<Box<[u8]>, Entry>);
+
+#[derive(Debug)]
+struct Entry {
+    /// In ascending order.
+    ids: Vec<Id>,
+    /// Which share it is charged to: that of the first series that carried it.
+    share: Share,
+}
+
+impl Index {
+    /// What a new series costs here.
+    pub fn cost(&self, labels: &LabelSet) -> usize {
+        let new = labels.pairs().filter(|pair| !self.0.contains_key(*pair));
+        labels.pairs().count() * cost::slot(size_of::<Id>()) + new.map(entry_cost).sum::<usize>()
+    }
+
+    /// Adds a series whose number is the highest; returns what it costs.
+    pub fn add(&mut self, id: Id, labels: &LabelSet, share: Share) {
+        for pair in labels.pairs() {
+            let new = || Entry {
+                ids: Vec::new(),
+                share,
+            };
+            match self.0.get_mut(pair) {
+                Some(entry) => entry.ids.push(id),
+                None => self.0.entry(pair.into()).or_insert_with(new).ids.push(id),
+            }
+        }
+    }
+
+    /// Removes a series; tells what it gives back to which share.
+    pub fn remove(&mut self, id: Id, labels: &LabelSet, share: Share) -> Vec<(Share, usize)> {
+        let mut freed = Vec::new();
+        for pair in labels.pairs() {
+            let Some(entry) = self.0.get_mut(pair) else {
+                continue;
+            };
+            if let Ok(at) = entry.ids.binary_search(&id) {
+                entry.ids.remove(at);
+                freed.push((share, cost::slot(size_of::<Id>())));
+            }
+            if entry.ids.len() * 4 < entry.ids.capacity() {
+                entry.ids.shrink_to(entry.ids.len() * 2);
+            }
+            if entry.ids.is_empty() {
+                freed.push((entry.share, entry_cost(pair)));
+                self.0.remove(pair);
+            }
+        }
+        freed
+    }
+
+    /// The fewest series that one of these conditions leaves which name a value, in ascending order. `None` if none does.
+    pub fn named(&self, matchers: &[Matcher]) -> Option<Vec<Id>> {
+        let named = matchers.iter().filter_map(|matcher| self.exactly(matcher));
+        named.min_by_key(|ids| ids.len()).map(<[Id]>::to_vec)
+    }
+
+    /// Series with just this value, if that is what the condition says.
+    fn exactly(&self, matcher: &Matcher) -> Option<&[Id]> {
+        let Test::Text(value) = &matcher.test else {
+            return None;
+        };
+        if matcher.negated || value.is_empty() {
+            return None;
+        }
+        let entry = self.0.get(pair(&matcher.name, value).as_slice());
+        Some(entry.map_or(&[], |entry| entry.ids.as_slice()))
+    }
+
+    /// Adds the series that carry one of the next values of a label, if it passes. Returns the value to go on after; `None` at the end.
+    pub fn passing(
+        &self,
+        matcher: &Matcher,
+        after: Option<&str>,
+        ids: &mut Vec<Id>,
+    ) -> Option<String> {
+        let first = pair(&matcher.name, after.unwrap_or_default());
+        let from = match after {
+            Some(_) => Bound::Excluded(first.as_slice()),
+            None => Bound::Included(first.as_slice()),
+        };
+        let all = self.0.range::<[u8], _>((from, Bound::Unbounded));
+        let mut last = None;
+        for (pair, entry) in all.take(VALUES) {
+            let (name, value) = split(pair);
+            if name != matcher.name {
+                return None;
+            }
+            if matcher.matches(value) {
+                ids.extend(&entry.ids);
+            }
+            last = Some(value);
+        }
+        last.map(str::to_owned)
+    }
+}
+
+/// An entry without its series.
+fn entry_cost(pair: &[u8]) -> usize {
+    cost::block(pair.len()) + cost::slot(size_of::<(Box<[u8]>, Entry)>())
+}

@@ -1,0 +1,158 @@
+//! Who takes how much of the budget, and what may go.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::index::Id;
+
+/// The share of the budget that all senders together may take, and one of them, so that scraped targets and other senders find
+/// room: three quarters, and half.
+const SENT_SHARE: (usize, usize) = (3, 4);
+const SENDER_SHARE: usize = 2;
+
+/// Senders that are told apart, as those of traces are. Those that come when there are so many share what one may take.
+const SENDERS: usize = 32;
+
+/// Which share: that of all targets, or that of a sender.
+pub(super) type Share = usize;
+
+/// The share of all targets together.
+pub(super) const TARGETS: Share = 0;
+
+/// The share of senders that come when there are many.
+const OTHERS: Share = 1;
+
+/// A chunk that was closed, and when.
+pub(super) type Closed = (Instant, Id);
+
+/// All shares.
+#[derive(Debug)]
+pub(super) struct Shares {
+    limit: usize,
+    list: Vec<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    /// Empty if nobody has it.
+    sender: String,
+    bytes: usize,
+    /// Of these what closed chunks take, which can go.
+    closed_bytes: usize,
+    /// Closed chunks, the first that was closed in front. In this order each series has its own.
+    closed: VecDeque<Closed>,
+}
+
+impl Shares {
+    pub fn new(limit: usize) -> Self {
+        let list = (0..SENDERS + 2).map(|_| Taken::default()).collect();
+        Self { limit, list }
+    }
+
+    /// The share of a sender; that of all targets if there is none.
+    pub fn of(&mut self, sender: Option<&str>) -> Share {
+        let Some(sender) = sender else {
+            return TARGETS;
+        };
+        let own = &self.list[OTHERS + 1..];
+        let known = own
+            .iter()
+            .position(|taken| taken.bytes > 0 && taken.sender == sender);
+        let place = known.or_else(|| own.iter().position(|taken| taken.bytes == 0));
+        let Some(share) = place.map(|place| OTHERS + 1 + place) else {
+            return OTHERS;
+        };
+        if known.is_none() {
+            self.list[share].sender = sender.to_owned();
+        }
+        share
+    }
+
+    /// Bytes of all.
+    pub fn bytes(&self) -> usize {
+        self.list.iter().map(|taken| taken.bytes).sum()
+    }
+
+    pub fn charge(&mut self, share: Share, bytes: usize) {
+        self.list[share].bytes += bytes;
+    }
+
+    pub fn give_back(&mut self, share: Share, bytes: usize) {
+        self.list[share].bytes -= bytes;
+    }
+
+    /// A chunk was closed and is charged.
+    pub fn closed(&mut self, share: Share, id: Id, bytes: usize) {
+        let taken = &mut self.list[share];
+        taken.bytes += bytes;
+        taken.closed_bytes += bytes;
+        taken.closed.push_back((Instant::now(), id));
+    }
+
+    /// The series whose oldest chunk is to go: the first that this share closed. Its bytes are to be given to [`Self::gone`].
+    pub fn first_closed(&mut self, share: Share) -> Option<Id> {
+        let closed = &mut self.list[share].closed;
+        let first = closed.pop_front();
+        if closed.capacity() > 2 * closed.len() + 64 {
+            closed.shrink_to(closed.len() + closed.len() / 2);
+        }
+        first.map(|(_, id)| id)
+    }
+
+    /// A closed chunk is gone.
+    pub fn gone(&mut self, share: Share, bytes: usize) {
+        self.list[share].closed_bytes -= bytes;
+        self.give_back(share, bytes);
+    }
+
+    /// Shares with a chunk that was closed so long ago, each as often as it has one.
+    pub fn any_closed_before(&self, time: Instant) -> Option<Share> {
+        let is_old = |taken: &Taken| taken.closed.front().is_some_and(|(at, _)| *at < time);
+        self.list.iter().position(is_old)
+    }
+
+    /// Which share must give up its oldest chunk so that this one finds room for so many bytes.
+    pub fn room(&self, share: Share, cost: usize) -> Room {
+        let sent = TARGETS + 1..self.list.len();
+        let (of_four, four) = SENT_SHARE;
+        let bounds = match share {
+            TARGETS => [None, None],
+            sender => [
+                Some((sender..sender + 1, self.limit / SENDER_SHARE)),
+                Some((sent, self.limit / four * of_four)),
+            ],
+        };
+        let all = Some((0..self.list.len(), self.limit));
+        let mut room = Room::Enough;
+        for (shares, limit) in bounds.into_iter().chain([all]).flatten() {
+            let list = &self.list[shares.clone()];
+            let used: usize = list.iter().map(|taken| taken.bytes).sum();
+            let closed: usize = list.iter().map(|taken| taken.closed_bytes).sum();
+            if used - closed + cost > limit {
+                return Room::None;
+            }
+            if used + cost > limit && room == Room::Enough {
+                room = self.oldest(shares).map_or(Room::None, Room::After);
+            }
+        }
+        room
+    }
+
+    /// Of these the share that closed its oldest chunk first.
+    fn oldest(&self, shares: std::ops::Range<Share>) -> Option<Share> {
+        let first = |share: &Share| Some((self.list[*share].closed.front()?.0, *share));
+        let oldest = shares.filter_map(|share| first(&share)).min();
+        oldest.map(|(_, share)| share)
+    }
+}
+
+/// Whether there is room.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// There is.
+    Enough,
+    /// There may be once this share has given up its oldest chunk.
+    After(Share),
+    /// There is none, whatever goes.
+    None,
+}

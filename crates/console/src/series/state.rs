@@ -1,0 +1,339 @@
+//! All series, who says them, and what goes when there is no room.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use super::history::{Push, Series};
+use super::index::{Id, Index};
+use super::labels::{LabelSet, NAME, packed};
+use super::shares::{Room, Share, Shares};
+use super::{Lost, all_labels, milliseconds};
+use crate::samples::{Exemplar, Labels, Sample};
+use crate::store::cost;
+
+/// Samples are kept for so long: the demo rules look back 288 minutes, and the last sample before that may be five minutes older.
+pub(super) const RETENTION: Duration = Duration::from_secs(300 * 60);
+
+/// A sample may be so far in the future, as in Prometheus: a sender's clock may be wrong, but its series must not stop for years.
+const AHEAD_MS: i64 = 600_000;
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub shares: Shares,
+    pub series: HashMap<Id, Series>,
+    pub lost: Lost,
+    by_labels: HashMap<LabelSet, Id>,
+    pub index: Index,
+    sources: BTreeMap<String, Source>,
+    next: u64,
+}
+
+/// Where samples come from: a target that is scraped, or a sender.
+#[derive(Debug)]
+struct Source {
+    id: u64,
+    share: Share,
+    /// The series that it says now.
+    live: Vec<Id>,
+}
+
+/// A source and when it speaks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct From<'a> {
+    pub source: &'a str,
+    /// Whose share it takes, if it sends itself and is not scraped.
+    pub sender: Option<&'a str>,
+    pub now_ms: i64,
+}
+
+/// A sample with all that can be made of it before the lock is taken.
+pub(super) struct Told {
+    /// All labels, packed.
+    labels: Vec<u8>,
+    /// If the source says it.
+    at_ms: Option<i64>,
+    value: u64,
+    exemplar: Option<Exemplar>,
+    begins: bool,
+}
+
+impl Told {
+    /// Adds the labels that all samples of a source get.
+    pub fn new(own: &Labels, sample: Sample) -> Self {
+        let name = (NAME.to_owned(), sample.name);
+        let own = [name].into_iter().chain(own.iter().cloned()).collect();
+        Self {
+            labels: packed(&all_labels(&own, sample.labels)),
+            at_ms: sample.timestamp_us.map(milliseconds),
+            value: sample.value.to_bits(),
+            exemplar: sample.exemplar,
+            begins: sample.begins,
+        }
+    }
+}
+
+/// Why a sample is not kept.
+enum Refused {
+    NoRoom,
+    OutOfOrder,
+}
+
+impl State {
+    pub fn new(limit: usize) -> Self {
+        Self {
+            shares: Shares::new(limit),
+            series: HashMap::new(),
+            lost: Lost::default(),
+            by_labels: HashMap::new(),
+            index: Index::default(),
+            sources: BTreeMap::new(),
+            next: 0,
+        }
+    }
+
+    /// Adds what a source says. Returns how many data points were lost, or not kept whole.
+    pub fn add(&mut self, from: From<'_>, samples: Vec<Told>) -> Lost {
+        let mut lost = Lost::default();
+        let mut is_counted = false;
+        let mut source = self.source(from);
+        for sample in samples {
+            is_counted &= !sample.begins;
+            let (point, sum) = match self.add_one(from, &mut source, sample) {
+                Ok(()) => continue,
+                Err(Refused::NoRoom) => (&mut lost.no_room, &mut self.lost.no_room),
+                Err(Refused::OutOfOrder) => (&mut lost.out_of_order, &mut self.lost.out_of_order),
+            };
+            *point += u64::from(!is_counted);
+            *sum += 1;
+            is_counted = true;
+        }
+        if source.live.is_empty() {
+            self.forget(from.source, source.share);
+        } else {
+            self.sources.insert(from.source.to_owned(), source);
+        }
+        lost
+    }
+
+    /// Takes the source out, to be put back.
+    fn source(&mut self, from: From<'_>) -> Source {
+        if let Some(known) = self.sources.remove(from.source) {
+            return known;
+        }
+        let (id, share) = (self.number(), self.shares.of(from.sender));
+        self.shares.charge(share, source_cost(from.source));
+        let live = Vec::new();
+        Source { id, share, live }
+    }
+
+    fn forget(&mut self, source: &str, share: Share) {
+        self.shares.give_back(share, source_cost(source));
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn add_one(&mut self, from: From<'_>, source: &mut Source, told: Told) -> Result<(), Refused> {
+        let point = (told.at_ms.unwrap_or(from.now_ms), told.value);
+        if point.0 > from.now_ms.saturating_add(AHEAD_MS) {
+            return Err(Refused::OutOfOrder);
+        }
+        let known = self.by_labels.get(told.labels.as_slice());
+        let id = match known {
+            Some(id) => *id,
+            None => self.admit(source, LabelSet::new(&told.labels))?,
+        };
+        self.hear(id, source, told.at_ms.is_some())?;
+        if let Some(exemplar) = told.exemplar {
+            self.add_exemplar(id, exemplar, point.0);
+        }
+        let push = |state: &mut Self| state.series.get_mut(&id).map(|series| series.push(point));
+        if push(self) == Some(Push::Full) {
+            self.close(id);
+        }
+        match push(self) {
+            Some(Push::OutOfOrder) => Err(Refused::OutOfOrder),
+            _ => Ok(()),
+        }
+    }
+
+    /// A new series, if there is room.
+    fn admit(&mut self, source: &Source, labels: LabelSet) -> Result<Id, Refused> {
+        let cost = Series::cost(&labels) + self.index.cost(&labels);
+        if !self.makes_room(source.share, cost) {
+            return Err(Refused::NoRoom);
+        }
+        // Making room may have taken entries from the index.
+        let cost = Series::cost(&labels) + self.index.cost(&labels);
+        self.shares.charge(source.share, cost);
+        let id = self.number();
+        self.index.add(id, &labels, source.share);
+        self.by_labels.insert(labels.clone(), id);
+        let series = Series::new(labels, source.share, source.id);
+        self.series.insert(id, series);
+        Ok(id)
+    }
+
+    /// The source says the series. One that another source says is not mixed with it: two senders' numbers would make no sense.
+    fn hear(&mut self, id: Id, source: &mut Source, is_timed: bool) -> Result<(), Refused> {
+        let series = self.series.get_mut(&id).ok_or(Refused::NoRoom)?;
+        if series.source != source.id && (series.is_live || series.share != source.share) {
+            return Err(Refused::OutOfOrder);
+        }
+        if !series.is_live {
+            source.live.push(id);
+        }
+        series.source = source.id;
+        (series.heard, series.is_live, series.is_timed) = (Instant::now(), true, is_timed);
+        Ok(())
+    }
+
+    fn add_exemplar(&mut self, id: Id, exemplar: Exemplar, at_ms: i64) {
+        let Some(series) = self.series.get(&id) else {
+            return;
+        };
+        let (share, is_first) = (series.share, series.exemplars.capacity() == 0);
+        if is_first {
+            if !self.makes_room(share, Series::EXEMPLARS_COST) {
+                return;
+            }
+            self.shares.charge(share, Series::EXEMPLARS_COST);
+        }
+        if let Some(series) = self.series.get_mut(&id) {
+            series.push_exemplar(exemplar, at_ms);
+        }
+    }
+
+    /// Closes the open chunk. Where there is no room for closed ones what it holds is lost, so that newer samples find room.
+    fn close(&mut self, id: Id) {
+        let Some(series) = self.series.get_mut(&id) else {
+            return;
+        };
+        let Some(chunk) = series.head() else {
+            return;
+        };
+        series.clear_head();
+        let (share, cost) = (series.share, chunk.cost());
+        if !self.makes_room(share, cost) {
+            self.lost.evicted += u64::from(chunk.count);
+            return;
+        }
+        if let Some(series) = self.series.get_mut(&id) {
+            series.closed.push_back(chunk);
+            self.shares.closed(share, id, cost);
+        }
+    }
+
+    /// Whether there is room for so much; the oldest chunks go for it.
+    fn makes_room(&mut self, share: Share, cost: usize) -> bool {
+        loop {
+            match self.shares.room(share, cost) {
+                Room::Enough => return true,
+                Room::None => return false,
+                Room::After(share) => self.lost.evicted += self.drop_oldest(share),
+            }
+        }
+    }
+
+    /// Drops what is older than rules look back.
+    pub fn expire(&mut self) {
+        let Some(time) = Instant::now().checked_sub(RETENTION) else {
+            return;
+        };
+        while let Some(share) = self.shares.any_closed_before(time) {
+            self.drop_oldest(share);
+        }
+    }
+
+    /// Drops the oldest chunk of a share, and its series if nothing is left of it. Returns how many samples went.
+    pub fn drop_oldest(&mut self, share: Share) -> u64 {
+        let id = self.shares.first_closed(share);
+        let series = id.and_then(|id| self.series.get_mut(&id));
+        let Some((chunk, series)) = series.and_then(|series| Some((series.drop_oldest()?, series)))
+        else {
+            return 0;
+        };
+        self.shares.gone(share, chunk.cost());
+        if series.is_over() {
+            let labels = series.labels.clone();
+            self.remove(&labels);
+        }
+        u64::from(chunk.count)
+    }
+
+    fn remove(&mut self, labels: &LabelSet) {
+        let id = self.by_labels.remove(labels);
+        let Some((id, series)) = id.and_then(|id| Some((id, self.series.remove(&id)?))) else {
+            return;
+        };
+        for (share, bytes) in self.index.remove(id, labels, series.share) {
+            self.shares.give_back(share, bytes);
+        }
+        let exemplars = match series.exemplars.capacity() {
+            0 => 0,
+            _ => Series::EXEMPLARS_COST,
+        };
+        let bytes = Series::cost(labels) + exemplars;
+        self.shares.give_back(series.share, bytes);
+    }
+
+    /// Names of all sources.
+    pub fn sources(&self) -> Vec<String> {
+        self.sources.keys().cloned().collect()
+    }
+
+    /// Ends the series of a source that are not to stay, with a marker at the time that `end` tells. Returns how many stay.
+    pub fn retain(
+        &mut self,
+        name: &str,
+        stays: impl Fn(&Series) -> bool,
+        end: impl Fn(&Series) -> Option<i64>,
+    ) -> u64 {
+        let Some(mut source) = self.sources.remove(name) else {
+            return 0;
+        };
+        let known = |id: &Id| self.series.get(id);
+        let (live, gone) = std::mem::take(&mut source.live)
+            .into_iter()
+            .partition(|id| known(id).is_some_and(&stays));
+        source.live = live;
+        let gone: Vec<Id> = gone;
+        for id in gone {
+            self.end(id, &end);
+        }
+        let kept = source.live.len() as u64;
+        match kept {
+            0 => self.forget(name, source.share),
+            _ => drop(self.sources.insert(name.to_owned(), source)),
+        }
+        kept
+    }
+
+    /// The series is said no more.
+    fn end(&mut self, id: Id, end: impl Fn(&Series) -> Option<i64>) {
+        let marker = promql::STALE_NAN.to_bits();
+        let ends = |state: &mut Self| {
+            let series = state.series.get_mut(&id)?;
+            Some(series.push((end(series)?, marker)))
+        };
+        if ends(self) == Some(Push::Full) {
+            self.close(id);
+            ends(self);
+        }
+        self.close(id);
+        let Some(series) = self.series.get_mut(&id) else {
+            return;
+        };
+        series.is_live = false;
+        if series.is_over() {
+            let labels = series.labels.clone();
+            self.remove(&labels);
+        }
+    }
+}
+
+fn source_cost(name: &str) -> usize {
+    cost::block(name.len()) + cost::slot(size_of::<(String, Source)>())
+}
