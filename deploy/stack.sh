@@ -90,6 +90,29 @@ OTLP          $scheme://localhost:$(published collector 4318) (HTTP), :$(publish
 URLS
 }
 
+# Stops and deletes the containers; with --volumes their data, too. An engine before 28.1 may count the endpoint of a
+# container that is gone, and then keeps the network until the engine is restarted (moby/moby#43286). All the rest is
+# deleted by then, and the next `up` takes that network: this is said, and is no failure.
+take_down() {
+    local everything=(compose --profile '*' down --remove-orphans "$@") networks
+    "${everything[@]}" && return
+    say "not everything was deleted: tried once more"
+    sleep 2
+    "${everything[@]}" && return
+    networks="$(ours network ls)"
+    [ -n "$networks" ] && [ -z "$(ours container ls --all)" ] && { [ "${1:-}" != --volumes ] || [ -z "$(ours volume ls)" ]; } ||
+        fail "not everything was deleted: the lines of docker compose above say why"
+    say "all is deleted but the network $networks, where this engine counts a container that is gone: 'just up' uses the network" \
+        "again, and a restart of the engine lets go of it (docs/DEPLOY.md, 'The network stays')"
+}
+
+# The engine's own list of what belongs to this project: `container ls --all`, `volume ls`, `network ls`.
+ours() {
+    local project
+    project="$(compose config | awk '$1 == "name:" && !name { name = $2 } END { print name }')"
+    docker "$@" --quiet --filter "label=com.docker.compose.project=$project"
+}
+
 # `fault` reaches a service by its admin address; without a service, all three.
 fault() {
     local action="${1:-list}" service services="gateway data downstream"
@@ -116,9 +139,9 @@ esac
 [ "$command" = up ] || [ -e "$OMNITRACE_ENV_FILE" ] || fail "nothing was started here yet: just up"
 case "$command" in
     up) up "$@" ;;
-    down) compose --profile '*' down --remove-orphans ;;
+    down) take_down ;;
     reset)
-        compose --profile '*' down --remove-orphans --volumes
+        take_down --volumes
         say "every trace, metric, log line and order is deleted; the secrets in $OMNITRACE_ENV_FILE stay"
         ;;
     ps) compose ps --all ;;

@@ -3,21 +3,25 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
 use crate::backend_tls::BackendTlsArgs;
+use crate::up::state::State;
 use crate::values::{base_url, duration};
 
 /// Text of `omnitrace help doctor`.
 pub const ABOUT: &str = "\
-Send one order through the gateway and follow it through every backend whose URL is given: its trace in Jaeger, its log \
-lines in Loki, its request and an exemplar in Prometheus, the rules, the scrape targets, Alertmanager, and Grafana's \
-data sources. One line a path; what fails says what to look at. A backend without a URL is called absent and does not \
-count, unless --require names it.";
+Send one order through the gateway and follow it through every backend: its trace in Jaeger, its log lines in Loki, its \
+request and an exemplar in Prometheus, the rules, the scrape targets, Alertmanager, and Grafana's data sources. One line \
+per path; what fails says what to look at. Without any URL the backend is the console of the stack that runs in \
+--data-dir. With URLs, a backend that has none is called absent and does not count, unless --require names it; at least \
+one backend is needed.";
 
 /// Examples of `omnitrace help doctor`.
 pub const EXAMPLES: &str = "\
 Examples:
+  omnitrace doctor                                      the stack of `omnitrace up`
   omnitrace doctor --gateway-url http://127.0.0.1:8080 --prometheus-url http://127.0.0.1:9090 \\
       --jaeger-url http://127.0.0.1:16686
   omnitrace doctor --require grafana,loki --timeout 3m
@@ -27,9 +31,12 @@ Examples:
 /// `omnitrace doctor`.
 #[derive(Debug, Clone, Args)]
 pub struct DoctorArgs {
-    /// The public API, where the probe order is sent
-    #[arg(long, value_name = "URL", env = "GATEWAY_URL", default_value = "http://127.0.0.1:8080", value_parser = base_url)]
-    pub gateway_url: String,
+    /// Directory of the running stack, which is asked if no URL is given
+    #[arg(long, value_name = "DIR", default_value = ".omnitrace")]
+    pub data_dir: PathBuf,
+    /// The public API, where the probe order is sent [default: http://127.0.0.1:8080 if a backend's URL is given]
+    #[arg(long, value_name = "URL", env = "GATEWAY_URL", value_parser = base_url)]
+    pub gateway_url: Option<String>,
     /// Prometheus
     #[arg(long, value_name = "URL", env = "PROMETHEUS_URL", value_parser = base_url)]
     pub prometheus_url: Option<String>,
@@ -148,19 +155,75 @@ impl Backend {
 
 impl DoctorArgs {
     /// Where a backend is, if it was said.
-    pub fn url(&self, backend: Backend) -> Option<&str> {
+    fn url(&self, backend: Backend) -> Option<&String> {
         match backend {
-            Backend::Prometheus => self.prometheus_url.as_deref(),
-            Backend::Jaeger => self.jaeger_url.as_deref(),
-            Backend::Loki => self.loki_url.as_deref(),
-            Backend::Alertmanager => self.alertmanager_url.as_deref(),
-            Backend::Collector => self.collector_url.as_deref(),
-            Backend::Grafana => self.grafana_url.as_deref(),
+            Backend::Prometheus => self.prometheus_url.as_ref(),
+            Backend::Jaeger => self.jaeger_url.as_ref(),
+            Backend::Loki => self.loki_url.as_ref(),
+            Backend::Alertmanager => self.alertmanager_url.as_ref(),
+            Backend::Collector => self.collector_url.as_ref(),
+            Backend::Grafana => self.grafana_url.as_ref(),
         }
     }
 
     /// Whether its absence is a failure.
     pub fn requires(&self, backend: Backend) -> bool {
         self.require_all || self.require.contains(&backend)
+    }
+
+    /// Where everything is: as said, or, if nothing was said, in the stack that runs in `data_dir`.
+    pub fn places(&self) -> Result<Places> {
+        let given = |backend| Some((backend, self.url(backend)?.clone()));
+        let backends: Vec<(Backend, String)> = Backend::ALL.into_iter().filter_map(given).collect();
+        match (&self.gateway_url, backends.is_empty()) {
+            (None, true) => self.of_running_stack(),
+            (gateway, _) => Ok(Places {
+                gateway: gateway
+                    .clone()
+                    .unwrap_or_else(|| DEFAULT_GATEWAY.to_owned()),
+                backends,
+                is_console: false,
+            }),
+        }
+    }
+
+    fn of_running_stack(&self) -> Result<Places> {
+        let state = State::running(&self.data_dir).context("no URL is given")?;
+        let starting = "the stack has only just begun to start; try again";
+        let gateway = state.url("gateway").context(starting)?;
+        let console = state.url("console");
+        Ok(Places {
+            gateway: gateway.to_owned(),
+            backends: console
+                .into_iter()
+                .flat_map(|url| CONSOLE.map(|backend| (backend, url.to_owned())))
+                .collect(),
+            is_console: console.is_some(),
+        })
+    }
+}
+
+const DEFAULT_GATEWAY: &str = "http://127.0.0.1:8080";
+
+/// What the console stands in for.
+const CONSOLE: [Backend; 2] = [Backend::Jaeger, Backend::Loki];
+
+/// Where the doctor looks.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The public API.
+    pub gateway: String,
+    /// Backends and their URLs.
+    pub backends: Vec<(Backend, String)>,
+    /// The backends are the console of the running stack, which has no others.
+    pub is_console: bool,
+}
+
+impl Places {
+    /// Where a backend is, if it is anywhere.
+    pub fn url(&self, backend: Backend) -> Option<&str> {
+        let mut backends = self.backends.iter();
+        let (_, url) = backends.find(|(known, _)| *known == backend)?;
+        Some(url)
     }
 }

@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use tokio::task::JoinSet;
 
 use crate::up::probe;
-use args::{Backend, DoctorArgs};
+use args::{Backend, DoctorArgs, Places};
 use client::Client;
 use path::{Path, Visit};
 use paths::Probe;
@@ -26,38 +26,37 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
     if args.preflight {
         return preflight::run(args);
     }
+    let client = Client::new(&args.tls.clone().files())?;
+    let places = args.places()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let report = runtime.block_on(follow(args));
+    let report = runtime.block_on(follow(client, args, &places));
     // A name that is still being looked up is not waited for.
     runtime.shutdown_background();
     let report = report?;
-    report.finish(args);
+    report.conclude(&places);
+    report.finish();
     Ok(report.exit_code())
 }
 
-async fn follow(args: &DoctorArgs) -> Result<Report> {
-    let client = Client::new(&args.tls.clone().files())?;
+async fn follow(client: Client, args: &DoctorArgs, places: &Places) -> Result<Report> {
     let mut report = Report::new(args.json);
-    for backend in Backend::ALL {
-        if args.url(backend).is_none() {
-            report.add(absent(args, backend));
-        }
-    }
+    missing(args, places).for_each(|row| report.add(row));
     let start = Instant::now();
     let deadline = start + args.timeout;
-    let Some(probe) = order(&client, args, &mut report, deadline).await else {
+    let Some(probe) = order(&client, places, &mut report, deadline).await else {
         return Ok(report);
     };
     report.trace_id = Some(probe.trace_id.clone());
     let visit = Arc::new(Visit {
         client,
+        places: places.clone(),
         args: args.clone(),
         probe,
     });
     let mut running = JoinSet::new();
-    for path in Path::ALL.into_iter().filter(|path| path.is_given(args)) {
+    for path in Path::ALL.into_iter().filter(|path| path.is_given(places)) {
         running.spawn(Arc::clone(&visit).follow(path, deadline));
     }
     while let Some(row) = running.join_next().await {
@@ -65,6 +64,23 @@ async fn follow(args: &DoctorArgs) -> Result<Report> {
     }
     report.seconds = start.elapsed();
     Ok(report)
+}
+
+/// Backends without a URL; without any nothing would be followed, which is a failure.
+fn missing(args: &DoctorArgs, places: &Places) -> impl Iterator<Item = Row> {
+    let is_told = |backend: &Backend| !places.is_console || args.requires(*backend);
+    let gone = Backend::ALL
+        .into_iter()
+        .filter(|backend| places.url(*backend).is_none());
+    let rows = gone.filter(is_told).map(|backend| absent(args, backend));
+    let nothing = places.backends.is_empty().then(|| Row {
+        path: "backends".to_owned(),
+        state: State::Fail,
+        detail: "no backend is given, so nothing was followed".to_owned(),
+        hint: "the variables above, or omnitrace doctor --help".to_owned(),
+        seconds: Duration::ZERO,
+    });
+    rows.chain(nothing)
 }
 
 fn absent(args: &DoctorArgs, backend: Backend) -> Row {
@@ -85,12 +101,12 @@ fn absent(args: &DoctorArgs, backend: Backend) -> Row {
 /// Places the probe order. Without it there is nothing to follow.
 async fn order(
     client: &Client,
-    args: &DoctorArgs,
+    places: &Places,
     report: &mut Report,
     deadline: Instant,
 ) -> Option<Probe> {
     let start = Instant::now();
-    let placed = place(client, args, deadline).await;
+    let placed = place(client, places, deadline).await;
     let (state, detail) = match &placed {
         Ok(probe) => (State::Ok, format!("answered, trace {}", probe.trace_id)),
         Err(error) => (State::Fail, format!("{error:#}")),
@@ -101,7 +117,7 @@ async fn order(
         detail,
         hint: format!(
             "{} and the logs of gateway, data and downstream",
-            args.gateway_url
+            places.gateway
         ),
         seconds: start.elapsed(),
     });
@@ -112,12 +128,12 @@ async fn order(
 /// the time from the order: the paths that follow will say what is wrong.
 async fn counted_before(
     client: &Client,
-    args: &DoctorArgs,
+    places: &Places,
     deadline: Instant,
 ) -> [(&'static str, f64); 2] {
     let patience = deadline.saturating_duration_since(Instant::now()) / 4;
     let count = async |route| {
-        let Some(prometheus) = &args.prometheus_url else {
+        let Some(prometheus) = places.url(Backend::Prometheus) else {
             return (route, 0.0);
         };
         let asked = paths::count(client, prometheus, route);
@@ -128,10 +144,10 @@ async fn counted_before(
     [orders, data]
 }
 
-async fn place(client: &Client, args: &DoctorArgs, deadline: Instant) -> Result<Probe> {
-    let before = counted_before(client, args, deadline).await;
+async fn place(client: &Client, places: &Places, deadline: Instant) -> Result<Probe> {
+    let before = counted_before(client, places, deadline).await;
     let patience = deadline.saturating_duration_since(Instant::now());
-    let visible = probe::send_within(client.http(), &args.gateway_url, patience).await?;
+    let visible = probe::send_within(client.http(), &places.gateway, patience).await?;
     let (_, counted_before) = before
         .into_iter()
         .find(|(route, _)| *route == visible.route())

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::args::{Backend, DoctorArgs};
+use super::args::{Backend, DoctorArgs, Places};
 use super::client::Client;
 use super::paths::{self, Probe};
 use super::report::{Row, State};
@@ -78,9 +78,9 @@ impl Path {
     }
 
     /// Whether every backend that it needs has a URL.
-    pub fn is_given(self, args: &DoctorArgs) -> bool {
+    pub fn is_given(self, places: &Places) -> bool {
         let (_, needs, _) = self.describe();
-        needs.iter().all(|backend| args.url(*backend).is_some())
+        needs.iter().all(|backend| places.url(*backend).is_some())
     }
 }
 
@@ -88,7 +88,9 @@ impl Path {
 pub struct Visit {
     /// Asks.
     pub client: Client,
-    /// Knows where everything is.
+    /// Where everything is.
+    pub places: Places,
+    /// Grafana's login.
     pub args: DoctorArgs,
     /// What was sent.
     pub probe: Probe,
@@ -108,7 +110,7 @@ impl Visit {
             ),
         };
         let (name, needs, hint) = path.describe();
-        let url = needs.first().and_then(|backend| self.args.url(*backend));
+        let url = needs.first().and_then(|backend| self.places.url(*backend));
         Row {
             path: name.to_owned(),
             state,
@@ -131,7 +133,7 @@ impl Visit {
 
     async fn attempt(&self, path: Path) -> Result<String> {
         let (client, probe) = (&self.client, &self.probe);
-        let url = |backend| self.args.url(backend).context("its URL is not given");
+        let url = |backend| self.places.url(backend).context("its URL is not given");
         let prometheus = || url(Backend::Prometheus);
         match path {
             Path::Collector => paths::collector(client, url(Backend::Collector)?).await,

@@ -34,9 +34,7 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
     }
     report.add(memory_row()?);
     report.add(disk_row(&args.disk_path)?);
-    if args.json {
-        report.finish(args);
-    }
+    report.finish();
     Ok(report.exit_code())
 }
 

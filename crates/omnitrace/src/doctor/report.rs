@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::args::{Backend, DoctorArgs};
+use super::args::Places;
 use crate::terminal::{quoted, say, say_json};
 
 /// How a path ended.
@@ -75,10 +75,16 @@ impl Report {
         self.rows.push(row);
     }
 
-    /// The last line: how long it took, and where to look.
-    pub fn finish(&self, args: &DoctorArgs) {
+    /// With `--json` the object.
+    pub fn finish(&self) {
         if self.json {
             say_json(&self.as_json());
+        }
+    }
+
+    /// The last lines for people: how long it took, and where to look.
+    pub fn conclude(&self, places: &Places) {
+        if self.json {
             return;
         }
         let failed: Vec<&str> = self
@@ -101,11 +107,9 @@ impl Report {
             "data visible in {which}: {:.1} s",
             self.seconds.as_secs_f64()
         ));
-        say(&format!("  gateway      {}", quoted(&args.gateway_url)));
-        for backend in Backend::ALL {
-            if let Some(url) = args.url(backend) {
-                say(&format!("  {:<12} {}", backend.name(), quoted(url)));
-            }
+        say(&format!("  gateway      {}", quoted(&places.gateway)));
+        for (backend, url) in &places.backends {
+            say(&format!("  {:<12} {}", backend.name(), quoted(url)));
         }
     }
 

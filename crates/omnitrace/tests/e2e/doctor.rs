@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::catalogue::evaluated::{asked, assert_evaluated};
-use crate::harness::{Capture, Child, Stack, omnitrace};
+use crate::harness::{Capture, Child, Stack, Up, omnitrace};
 
 /// Runs `omnitrace doctor` to its end: exit code, stdout, stderr.
 pub async fn doctor(arguments: &[&str]) -> (i32, String, String) {
@@ -30,14 +30,45 @@ pub async fn doctor(arguments: &[&str]) -> (i32, String, String) {
 }
 
 #[tokio::test]
-async fn what_is_not_given_is_absent_and_what_is_required_is_not_excused() {
-    let stack = Stack::start().await;
-    let gateway = stack.url("gateway");
+async fn without_urls_it_follows_every_path_of_the_running_stack() {
+    let mut up = Up::start().await;
+    let ready = up.ready().await;
+    let url = |name: &str| ready[name].as_str().expect(name).to_owned();
+    let (gateway, console) = (url("gateway_url"), url("console_url"));
+    let data_dir = up.directory.data().display().to_string();
+    let running = ["--data-dir", &data_dir];
 
-    let (code, said, _) = doctor(&["--gateway-url", &gateway]).await;
+    let (code, said, complained) = doctor(&running).await;
+    assert_eq!(code, 0, "{said}{complained}");
+    for path in ["order -> gateway", "order -> Jaeger", "order -> Loki"] {
+        assert!(
+            said.contains(&format!("ok      {path}")),
+            "{path} in\n{said}"
+        );
+    }
+    assert!(said.contains("data visible in all backends: "), "{said}");
+    assert!(!said.contains("absent"), "{said}");
+    let (code, said, _) = doctor(&[&running[..], &["--require", "grafana"]].concat()).await;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("set GRAFANA_URL"), "{said}");
+
+    what_is_not_given_is_absent(&gateway, &console).await;
+    up.stop().await;
+    let (code, _, complained) = doctor(&running).await;
+    assert_eq!(code, 1, "{complained}");
+    for expected in ["no URL is given", &data_dir, "omnitrace up", "--data-dir"] {
+        assert!(complained.contains(expected), "{expected} in\n{complained}");
+    }
+}
+
+/// And what is required is not excused.
+async fn what_is_not_given_is_absent(gateway: &str, console: &str) {
+    let given = ["--gateway-url", gateway, "--jaeger-url", console];
+    let (code, said, _) = doctor(&given).await;
     assert_eq!(code, 0, "{said}");
     for expected in [
         "ok      order -> gateway",
+        "ok      order -> Jaeger",
         "absent  Grafana                set GRAFANA_URL to include it",
         "absent  Loki ",
         "data visible in all backends given: ",
@@ -45,11 +76,17 @@ async fn what_is_not_given_is_absent_and_what_is_required_is_not_excused() {
         assert!(said.contains(expected), "{expected:?} in\n{said}");
     }
 
-    let (code, said, _) = doctor(&["--gateway-url", &gateway, "--require", "loki,grafana"]).await;
+    let required = ["--require", "loki,grafana"];
+    let (code, said, _) = doctor(&[&given[..], &required].concat()).await;
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("FAIL    Loki "), "{said}");
     assert!(said.ends_with("failed: Loki, Grafana"), "{said}");
-    stack.stop().await;
+
+    // An order alone proves nothing of telemetry.
+    let (code, said, _) = doctor(&["--gateway-url", gateway]).await;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("FAIL    backends"), "{said}");
+    assert!(said.contains("no backend is given"), "{said}");
 }
 
 #[tokio::test]

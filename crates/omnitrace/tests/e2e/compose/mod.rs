@@ -1,6 +1,7 @@
 //! What `deploy/compose*.yaml` promise, asked of the configuration as Docker Compose renders it: `just test-compose`.
 //! No engine is needed for that; `just test-compose-up` starts the same files where one answers.
 
+mod deleting;
 mod overlays;
 
 use std::collections::{BTreeMap, BTreeSet};
