@@ -116,6 +116,10 @@ test-logql:
     npm ci --prefix crates/omnitrace/tests/logql --no-audit --no-fund
     cargo test -p omnitrace --test e2e logql:: -- --include-ignored
 
+# crates/promql against Prometheus's own tests: a copy of promql/promqltest/testdata of prometheus/prometheus (docs/CONFORMANCE.md)
+test-promql directory:
+    OMNITRACE_PROMQL_TESTS="{{ absolute_path(directory) }}" cargo test -p promql --test promql conformance:: -- --include-ignored --nocapture
+
 # the API against its OpenAPI document, by a property-based client (needs Python 3)
 test-openapi:
     cargo build -p omnitrace

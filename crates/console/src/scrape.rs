@@ -1,5 +1,7 @@
 //! Scrapes the targets, each on its own schedule, and keeps what became of it.
 
+mod report;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,10 +18,10 @@ use crate::budget::{Account, Budget, Use};
 use crate::counters::Counters;
 use crate::exposition::{self, Format};
 use crate::log;
-use crate::samples::Sample;
 use crate::series::SeriesStore;
 use crate::slos::Slos;
 use crate::targets::{Target, TargetsFile};
+use report::{Kept, report};
 
 /// What is asked for; the services add exemplars to OpenMetrics only.
 const ACCEPTED: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
@@ -147,27 +149,6 @@ pub(crate) struct Scraper {
     pub budget: Budget,
     /// What counts those that found no room.
     pub counters: Counters,
-}
-
-/// What was made of a page.
-#[derive(Debug, Default)]
-struct Kept {
-    /// How many samples it has.
-    samples: u64,
-    /// How many series the target has now.
-    series: u64,
-    no_room: u64,
-    out_of_order: u64,
-}
-
-impl Kept {
-    fn complaint(&self) -> Option<String> {
-        match (self.no_room, self.out_of_order) {
-            (0, 0) => None,
-            (0, old) => Some(format!("{old} samples are not newer than what was known")),
-            (lost, _) => Some(format!("{lost} series found no room")),
-        }
-    }
 }
 
 /// Why there are no samples.
@@ -350,24 +331,6 @@ impl Scraper {
 
 fn source(target: &Target) -> String {
     format!("{SOURCE}{}", target.address)
-}
-
-/// What Prometheus says about a scrape: whether it worked, how long it took, and how many samples the page had.
-fn report(up: bool, took: Duration, samples: u64) -> Vec<Sample> {
-    let sample = |(name, value): (&str, f64)| Sample {
-        name: name.to_owned(),
-        labels: Vec::new(),
-        value,
-        timestamp_us: None,
-        exemplar: None,
-        begins: true,
-    };
-    let all = [
-        ("up", f64::from(u8::from(up))),
-        ("scrape_duration_seconds", took.as_secs_f64()),
-        ("scrape_samples_scraped", samples as f64),
-    ];
-    all.map(sample).into()
 }
 
 /// The time of a scrape.

@@ -21,8 +21,9 @@ use promql::Matcher;
 use crate::samples::{Exemplar, Labels, Sample};
 use chunk::Chunk;
 use history::Series;
+use index::Id;
 pub(crate) use labels::{LabelSet, NAME};
-use state::{From, State};
+use state::{From, State, Told};
 
 /// A series that was sent, not scraped, ends when it is not heard of for so long: Prometheus's look-back.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -150,10 +151,11 @@ impl SeriesStore {
         let from = From {
             source,
             sender,
-            labels,
             now_ms: milliseconds(now_us),
         };
-        self.lock().add(from, samples)
+        let told = samples.into_iter().map(|sample| Told::new(labels, sample));
+        let told = told.collect();
+        self.lock().add(from, told)
     }
 
     /// The source does not answer: what it said has ended.
@@ -237,7 +239,7 @@ impl SeriesStore {
         matchers: &[Matcher],
         take: impl Fn(&Series) -> Option<T>,
     ) -> impl Iterator<Item = Vec<T>> {
-        let ids = self.lock().candidates(matchers);
+        let ids = self.candidates(matchers);
         let mut at = 0;
         std::iter::from_fn(move || {
             let some = ids.get(at..).filter(|left| !left.is_empty())?;
@@ -251,6 +253,28 @@ impl SeriesStore {
             };
             Some(series.filter(passes).filter_map(&take).collect())
         })
+    }
+
+    /// Series that may pass, in the order in which they came.
+    fn candidates(&self, matchers: &[Matcher]) -> Vec<Id> {
+        if let Some(ids) = self.lock().index.named(matchers) {
+            return ids;
+        }
+        let mut ids = Vec::new();
+        // The others let series pass that do not carry the label.
+        match matchers.iter().find(|matcher| !matcher.matches("")) {
+            None => ids.extend(self.lock().series.keys()),
+            Some(matcher) => {
+                let mut next =
+                    |after: Option<&str>| self.lock().index.passing(matcher, after, &mut ids);
+                let mut after = next(None);
+                while let Some(value) = after {
+                    after = next(Some(&value));
+                }
+            }
+        }
+        ids.sort_unstable();
+        ids
     }
 
     /// Estimated bytes held.

@@ -168,11 +168,7 @@ pub(crate) fn vector(given: &[Out], index: usize) -> &[Element] {
 }
 
 fn single(value: f64) -> Out {
-    Out::Vector(vec![Element {
-        labels: Labels::default(),
-        value,
-        drop_name: false,
-    }])
+    Out::Vector(vec![Element::new(Labels::default(), value)])
 }
 
 fn of_each(given: &[Out], function: impl Fn(f64) -> f64) -> Out {

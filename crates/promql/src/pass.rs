@@ -28,6 +28,16 @@ pub(crate) struct Element {
     pub drop_name: bool,
 }
 
+impl Element {
+    pub fn new(labels: Labels, value: f64) -> Self {
+        Self {
+            labels,
+            value,
+            drop_name: false,
+        }
+    }
+}
+
 /// The value of an expression at one time.
 #[derive(Clone, Debug)]
 pub(crate) enum Out {
@@ -40,11 +50,7 @@ impl Out {
     pub fn into_vector(self) -> Vec<Element> {
         match self {
             Out::Vector(elements) => elements,
-            Out::Scalar(value) => vec![Element {
-                labels: Labels::default(),
-                value,
-                drop_name: false,
-            }],
+            Out::Scalar(value) => vec![Element::new(Labels::default(), value)],
             Out::Text(_) => Vec::new(),
         }
     }
@@ -69,6 +75,39 @@ pub(crate) struct Line {
     pub labels: Labels,
     pub drop_name: bool,
     pub samples: Vec<Sample>,
+    /// Where the window before began and ended: the next one is a little further on.
+    window: Cell<(usize, usize)>,
+}
+
+impl Line {
+    fn new(labels: Labels, drop_name: bool, samples: Vec<Sample>) -> Self {
+        Self {
+            labels,
+            drop_name,
+            samples,
+            window: Cell::default(),
+        }
+    }
+
+    /// Samples after one time, up to and with another.
+    pub fn within(&self, after_ms: i64, until_ms: i64) -> &[Sample] {
+        let (from, to) = self.window.get();
+        let window = (self.count(from, after_ms), self.count(to, until_ms));
+        self.window.set(window);
+        self.samples.get(window.0..window.1).unwrap_or_default()
+    }
+
+    /// How many samples are not after a time, if it was about so many for the step before.
+    fn count(&self, before: usize, until_ms: i64) -> usize {
+        let is_in = |sample: &Sample| sample.at_ms <= until_ms;
+        if before > 0 && !is_in(&self.samples[before - 1]) {
+            return self.samples.partition_point(is_in);
+        }
+        let further = self.samples[before..]
+            .iter()
+            .take_while(|sample| is_in(sample));
+        before + further.count()
+    }
 }
 
 pub(crate) struct Pass<'a> {
@@ -137,11 +176,7 @@ impl<'a> Pass<'a> {
                 function(values.collect::<Result<_, _>>()?, at_ms)
             }
             Node::Absent(labels, of) => match self.at(of, at_ms)?.into_vector().is_empty() {
-                true => Ok(Out::Vector(vec![Element {
-                    labels: labels.clone(),
-                    value: 1.0,
-                    drop_name: false,
-                }])),
+                true => Ok(Out::Vector(vec![Element::new(labels.clone(), 1.0)])),
                 false => Ok(Out::Vector(Vec::new())),
             },
             Node::Relabel(rule, of) => rule
@@ -170,8 +205,9 @@ impl<'a> Pass<'a> {
         })?;
         let until_ms = selector.shift.apply(at_ms, &self.query.whole);
         let last = |line: &Line| {
-            let sample =
-                *within(&line.samples, until_ms.saturating_sub(back_ms), until_ms).last()?;
+            let sample = *line
+                .within(until_ms.saturating_sub(back_ms), until_ms)
+                .last()?;
             let value = if selector.times {
                 sample.at_ms as f64 / 1000.0
             } else {
@@ -198,7 +234,7 @@ impl<'a> Pass<'a> {
         let after_ms = until_ms.saturating_sub(windows.range_ms);
         let lines = self.lines(windows)?;
         let value = |line: &Line| {
-            let samples = within(&line.samples, after_ms, until_ms);
+            let samples = line.within(after_ms, until_ms);
             let window = Window {
                 samples,
                 after_ms,
@@ -276,11 +312,7 @@ impl<'a> Pass<'a> {
                 .samples
                 .retain(|sample| stale || !is_stale(sample.value));
             self.hold(series.samples.len())?;
-            lines.push(Line {
-                labels: series.labels,
-                drop_name: false,
-                samples: series.samples,
-            });
+            lines.push(Line::new(series.labels, false, series.samples));
         }
         Ok(lines)
     }
@@ -320,13 +352,6 @@ fn each(out: Out, function: fn(f64) -> f64) -> Out {
     }
 }
 
-/// Samples after one time, up to and with another.
-pub(crate) fn within(samples: &[Sample], after_ms: i64, until_ms: i64) -> &[Sample] {
-    let from = samples.partition_point(|sample| sample.at_ms <= after_ms);
-    let to = samples.partition_point(|sample| sample.at_ms <= until_ms);
-    samples.get(from..to).unwrap_or_default()
-}
-
 /// Vectors of one step after the other, as series.
 #[derive(Default)]
 pub(crate) struct Collected {
@@ -340,12 +365,8 @@ impl Collected {
             .known
             .entry(element.labels)
             .or_insert_with_key(|labels| {
-                let (labels, drop_name) = (labels.clone(), element.drop_name);
-                self.lines.push(Line {
-                    labels,
-                    drop_name,
-                    samples: Vec::new(),
-                });
+                self.lines
+                    .push(Line::new(labels.clone(), element.drop_name, Vec::new()));
                 self.lines.len() - 1
             });
         let samples = &mut self.lines[index].samples;

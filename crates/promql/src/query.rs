@@ -7,7 +7,7 @@ use promql_parser::parser::Expr;
 
 use crate::binary::check_distinct;
 use crate::compile::{Compiler, matchers};
-use crate::pass::{Collected, Element, Out, Pass, Query, same_labels, within};
+use crate::pass::{Collected, Element, Out, Pass, Query, same_labels};
 use crate::plan::{Node, Windows};
 use crate::{Error, Labels, Limits, Matcher, Sample, Series, Source, Steps, Value, text};
 
@@ -133,11 +133,7 @@ fn matrix(pass: &Pass<'_>, windows: &Windows, until_ms: i64) -> Result<Value, Er
         } else {
             line.labels.clone()
         };
-        let samples = within(
-            &line.samples,
-            until_ms.saturating_sub(windows.range_ms),
-            until_ms,
-        );
+        let samples = line.within(until_ms.saturating_sub(windows.range_ms), until_ms);
         if !samples.is_empty() {
             series.entry(labels).or_default().extend(samples);
         }

@@ -1,7 +1,13 @@
 //! What is asked of a text before the parser sees it: the parser bounds neither its tree nor its regular expressions.
 
+use lrpar::{Lexeme, Lexer, NonStreamingLexer};
+use promql_parser::parser::token::{
+    T_ADD, T_ANCHORED, T_DIV, T_DURATION, T_EOF, T_EQL_REGEX, T_GTR, T_IDENTIFIER, T_LEFT_BRACE,
+    T_LEFT_BRACKET, T_LEFT_PAREN, T_LSS, T_NEQ_REGEX, T_NUMBER, T_OFFSET, T_RIGHT_BRACE,
+    T_RIGHT_BRACKET, T_RIGHT_PAREN, T_SMOOTHED, T_STRING, T_SUB, TokenId,
+};
 use promql_parser::parser::{self, Expr};
-use promql_parser::util::unquote_string;
+use promql_parser::util::{parse_str_radix, unquote_string};
 
 use crate::Error;
 use crate::matcher;
@@ -14,10 +20,12 @@ const MAX_TOKENS: usize = 2_000;
 const MAX_BRACKETS: usize = 100;
 /// `[5m * 2]`, `offset step()`.
 const CALCULATED: &str = "a calculated duration";
+/// Seconds with which the parser would panic, with room.
+const MAX_SECONDS: f64 = 1e10;
 
 /// What the text holds.
 #[derive(Default)]
-pub(crate) struct Scan<'a> {
+struct Scan<'a> {
     tokens: usize,
     brackets: usize,
     deepest: usize,
@@ -25,6 +33,9 @@ pub(crate) struct Scan<'a> {
     /// Those and the ones of `label_replace`.
     patterns: usize,
     in_range: bool,
+    /// A duration that is none.
+    impossible: Option<&'a str>,
+    /// What the parser does not read, and would refuse without naming it.
     refused: Option<&'static str>,
 }
 
@@ -36,19 +47,18 @@ pub(crate) fn parsed(text: &str) -> Result<(Expr, usize), Error> {
             "an expression of {length} bytes; {MAX_BYTES} are allowed"
         )));
     }
-    let scan = scan(text);
-    if scan.tokens > MAX_TOKENS || scan.deepest > MAX_BRACKETS {
-        return Err(Error::TooLarge(format!(
-            "an expression of {} words and {} brackets inside each other; {MAX_TOKENS} and {MAX_BRACKETS} are allowed",
-            scan.tokens, scan.deepest
-        )));
-    }
-    for literal in &scan.regexes {
-        // A literal that cannot be read is for the parser to complain about.
-        if let Ok(pattern) = unquote_string(literal) {
-            matcher::check(&pattern, scan.patterns)?;
+    let lexer = parser::lexer(text).map_err(unread)?;
+    let mut scan = Scan::default();
+    let mut before = (T_EOF, "");
+    for lexeme in lexer.iter().flatten() {
+        let token = (lexeme.tok_id(), lexer.span_str(lexeme.span()));
+        scan.add(before, token);
+        // `offset -5m`: the sign is part of the number.
+        if !(before.0 == T_OFFSET && matches!(token.0, T_ADD | T_SUB)) {
+            before = token;
         }
     }
+    scan.check()?;
     match (parser::parse(text), scan.refused) {
         (Ok(expr), _) => Ok((expr, scan.patterns)),
         (Err(_), Some(construct)) => Err(Error::NotCovered(construct.to_owned())),
@@ -56,85 +66,67 @@ pub(crate) fn parsed(text: &str) -> Result<(Expr, usize), Error> {
     }
 }
 
-fn scan(text: &str) -> Scan<'_> {
-    let mut scan = Scan::default();
-    let mut rest = text;
-    let mut before = "";
-    while let Some(first) = rest.chars().next() {
-        let length = token(rest, first);
-        let (token, after) = rest.split_at(length);
-        rest = after;
-        if first.is_whitespace() || first == '#' {
-            continue;
-        }
-        scan.add(before, token);
-        // `offset -5m`: the sign is part of the number.
-        if !(before == "offset" && matches!(token, "+" | "-")) {
-            before = token;
-        }
+/// The lexer knows no signs and names between `[` and `]`.
+fn unread(why: String) -> Error {
+    match why.starts_with("unexpected character inside brackets") {
+        true => Error::NotCovered(CALCULATED.to_owned()),
+        false => Error::Syntax(why),
     }
-    scan
 }
 
 impl<'a> Scan<'a> {
-    fn add(&mut self, before: &str, token: &'a str) {
+    fn add(&mut self, before: (TokenId, &str), (id, token): (TokenId, &'a str)) {
         self.tokens += 1;
-        match token {
-            "(" | "[" | "{" => self.brackets += 1,
-            ")" | "]" | "}" => self.brackets = self.brackets.saturating_sub(1),
-            "label_replace" => self.patterns += 1,
-            _ if before == "~" && token.starts_with(['"', '\'', '`']) => {
+        match id {
+            T_LEFT_PAREN | T_LEFT_BRACKET | T_LEFT_BRACE => self.brackets += 1,
+            T_RIGHT_PAREN | T_RIGHT_BRACKET | T_RIGHT_BRACE => {
+                self.brackets = self.brackets.saturating_sub(1);
+            }
+            T_IDENTIFIER if token == "label_replace" => self.patterns += 1,
+            T_STRING if matches!(before.0, T_EQL_REGEX | T_NEQ_REGEX) => {
                 self.patterns += 1;
                 self.regexes.push(token);
+            }
+            T_NUMBER if self.in_range || before.0 == T_OFFSET => {
+                let seconds = parse_str_radix(token).unwrap_or(f64::NAN);
+                let is_possible = (0.0..MAX_SECONDS).contains(&seconds);
+                self.impossible = self.impossible.or((!is_possible).then_some(token));
             }
             _ => {}
         }
         self.deepest = self.deepest.max(self.brackets);
-        let refused = match self.in_range {
-            true if "(+-*/%^".contains(token) => Some(CALCULATED),
-            _ => refused(before, token),
-        };
-        self.refused = self.refused.or(refused);
-        self.in_range = token == "[" || (self.in_range && token != "]");
+        self.in_range = id == T_LEFT_BRACKET || (self.in_range && id != T_RIGHT_BRACKET);
+        self.refused = self.refused.or(refused(before, id));
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.tokens > MAX_TOKENS || self.deepest > MAX_BRACKETS {
+            return Err(Error::TooLarge(format!(
+                "an expression of {} words and {} brackets inside each other; {MAX_TOKENS} and {MAX_BRACKETS} are allowed",
+                self.tokens, self.deepest
+            )));
+        }
+        if let Some(duration) = self.impossible {
+            return Err(Error::Syntax(format!(
+                "the duration {duration} is out of range"
+            )));
+        }
+        for literal in &self.regexes {
+            let pattern = unquote_string(literal).map_err(Error::Syntax)?;
+            matcher::check(&pattern, self.patterns)?;
+        }
+        Ok(())
     }
 }
 
-/// What the parser does not read, and refuses without naming it.
-fn refused(before: &str, token: &str) -> Option<&'static str> {
-    let is_number = token.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-'));
-    match (before, token) {
-        ("offset", _) if !is_number => Some(CALCULATED),
-        ("<" | ">", "/") => Some("the operators `</` and `>/` of native histograms"),
-        ("info", "(") => Some("the function `info`"),
-        (_, "anchored") => Some("the modifier `anchored`"),
-        (_, "smoothed") => Some("the modifier `smoothed`"),
+fn refused(before: (TokenId, &str), id: TokenId) -> Option<&'static str> {
+    match (before, id) {
+        ((T_OFFSET, _), T_NUMBER | T_DURATION | T_ADD | T_SUB) => None,
+        ((T_OFFSET, _), _) => Some(CALCULATED),
+        ((T_LSS | T_GTR, _), T_DIV) => Some("the operators `</` and `>/` of native histograms"),
+        ((T_IDENTIFIER, "info"), T_LEFT_PAREN) => Some("the function `info`"),
+        (_, T_ANCHORED) => Some("the modifier `anchored`"),
+        (_, T_SMOOTHED) => Some("the modifier `smoothed`"),
         _ => None,
     }
-}
-
-/// Bytes of the token that the text begins with.
-fn token(text: &str, first: char) -> usize {
-    let until = |end: fn(char) -> bool| text.find(end).unwrap_or(text.len());
-    match first {
-        '#' => until(|c| c == '\n'),
-        '"' | '\'' | '`' => quoted(text, first),
-        c if c.is_whitespace() => until(|c| !c.is_whitespace()),
-        c if c.is_alphanumeric() || c == '_' => {
-            until(|c| !(c.is_alphanumeric() || matches!(c, '_' | ':' | '.')))
-        }
-        c => c.len_utf8(),
-    }
-}
-
-fn quoted(text: &str, quote: char) -> usize {
-    let mut escaped = false;
-    for (index, c) in text.char_indices().skip(1) {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if quote != '`' => escaped = true,
-            c if c == quote => return index + 1,
-            _ => {}
-        }
-    }
-    text.len()
 }

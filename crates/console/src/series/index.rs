@@ -12,6 +12,9 @@ use crate::store::cost;
 /// A series, never the same number twice.
 pub(super) type Id = u64;
 
+/// Values of a label that are looked at before others have the lock: a regular expression may be costly.
+const VALUES: usize = 64;
+
 /// By label and value, see [`pair`].
 #[derive(Debug, Default)]
 pub(super) struct Index(BTreeMap<Box<[u8]>, Entry>);
@@ -67,26 +70,10 @@ impl Index {
         freed
     }
 
-    /// All values of a label.
-    fn values(&self, name: &str) -> impl Iterator<Item = (&str, &[Id])> {
-        let first = pair(name, "");
-        let from = (Bound::Included(first.as_slice()), Bound::Unbounded);
-        let all = self.0.range::<[u8], _>(from);
-        let of_name = all
-            .map(|(pair, entry)| (split(pair), entry.ids.as_slice()))
-            .take_while(move |((known, _), _)| *known == name);
-        of_name.map(|((_, value), ids)| (value, ids))
-    }
-
-    /// Series that may pass all of these conditions, in ascending order: the fewest that one condition leaves. `None` means all there are.
-    pub fn candidates(&self, matchers: &[Matcher]) -> Option<Vec<Id>> {
-        let exact = matchers.iter().filter_map(|matcher| self.exactly(matcher));
-        if let Some(ids) = exact.min_by_key(|ids| ids.len()) {
-            return Some(ids.to_vec());
-        }
-        let narrow = matchers.iter().filter(|matcher| !matcher.matches(""));
-        let sets = narrow.map(|matcher| self.passing(matcher));
-        sets.min_by_key(Vec::len)
+    /// The fewest series that one of these conditions leaves which name a value, in ascending order. `None` if none does.
+    pub fn named(&self, matchers: &[Matcher]) -> Option<Vec<Id>> {
+        let named = matchers.iter().filter_map(|matcher| self.exactly(matcher));
+        named.min_by_key(|ids| ids.len()).map(<[Id]>::to_vec)
     }
 
     /// Series with just this value, if that is what the condition says.
@@ -101,13 +88,31 @@ impl Index {
         Some(entry.map_or(&[], |entry| entry.ids.as_slice()))
     }
 
-    /// Series with a value of this label that passes.
-    fn passing(&self, matcher: &Matcher) -> Vec<Id> {
-        let values = self.values(&matcher.name);
-        let passing = values.filter(|(value, _)| matcher.matches(value));
-        let mut ids: Vec<Id> = passing.flat_map(|(_, ids)| ids).copied().collect();
-        ids.sort_unstable();
-        ids
+    /// Adds the series that carry one of the next values of a label, if it passes. Returns the value to go on after; `None` at the end.
+    pub fn passing(
+        &self,
+        matcher: &Matcher,
+        after: Option<&str>,
+        ids: &mut Vec<Id>,
+    ) -> Option<String> {
+        let first = pair(&matcher.name, after.unwrap_or_default());
+        let from = match after {
+            Some(_) => Bound::Excluded(first.as_slice()),
+            None => Bound::Included(first.as_slice()),
+        };
+        let all = self.0.range::<[u8], _>((from, Bound::Unbounded));
+        let mut last = None;
+        for (pair, entry) in all.take(VALUES) {
+            let (name, value) = split(pair);
+            if name != matcher.name {
+                return None;
+            }
+            if matcher.matches(value) {
+                ids.extend(&entry.ids);
+            }
+            last = Some(value);
+        }
+        last.map(str::to_owned)
     }
 }
 

@@ -17,9 +17,9 @@ const BETWEEN: u8 = 0xff;
 pub(crate) struct LabelSet(Arc<[u8]>);
 
 impl LabelSet {
-    /// Of sorted labels.
-    pub fn new(labels: &Labels) -> Self {
-        Self(packed(labels).into())
+    /// Of labels that are [`packed`].
+    pub fn new(packed: &[u8]) -> Self {
+        Self(packed.into())
     }
 
     /// Bytes on the heap.
@@ -61,7 +61,7 @@ impl Borrow<[u8]> for LabelSet {
     }
 }
 
-/// As they are in a [`LabelSet`], to look one up.
+/// Sorted labels as they are in a [`LabelSet`].
 pub(super) fn packed(labels: &Labels) -> Vec<u8> {
     let size = |(name, value): &(String, String)| name.len() + value.len() + 2;
     let mut bytes = Vec::with_capacity(labels.iter().map(size).sum());
@@ -98,7 +98,7 @@ mod tests {
         let labels: Labels = [("__name__", "größe"), ("a", "1=2,\n"), ("b", "")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into();
-        let set = LabelSet::new(&labels);
+        let set = LabelSet::new(&packed(&labels));
         let read: Vec<_> = set.iter().collect();
         assert_eq!(read, [(NAME, "größe"), ("a", "1=2,\n"), ("b", "")]);
         assert_eq!((set.get("a"), set.get("c")), ("1=2,\n", ""));
@@ -106,6 +106,6 @@ mod tests {
         assert_eq!(pairs[1], pair("a", "1=2,\n"));
         assert_eq!(split(pairs[2]), ("b", ""));
         assert_eq!(<LabelSet as Borrow<[u8]>>::borrow(&set), packed(&labels));
-        assert_eq!(LabelSet::new(&Labels::new()).iter().count(), 0);
+        assert_eq!(LabelSet::new(&[]).iter().count(), 0);
     }
 }

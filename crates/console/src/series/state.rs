@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use promql::Matcher;
-
 use super::history::{Push, Series};
 use super::index::{Id, Index};
 use super::labels::{LabelSet, NAME, packed};
@@ -25,7 +23,7 @@ pub(super) struct State {
     pub series: HashMap<Id, Series>,
     pub lost: Lost,
     by_labels: HashMap<LabelSet, Id>,
-    index: Index,
+    pub index: Index,
     sources: BTreeMap<String, Source>,
     next: u64,
 }
@@ -45,9 +43,33 @@ pub(super) struct From<'a> {
     pub source: &'a str,
     /// Whose share it takes, if it sends itself and is not scraped.
     pub sender: Option<&'a str>,
-    /// Labels that all its samples get.
-    pub labels: &'a Labels,
     pub now_ms: i64,
+}
+
+/// A sample with all that can be made of it before the lock is taken.
+pub(super) struct Told {
+    /// All labels, packed.
+    labels: Vec<u8>,
+    /// If the source says it.
+    at_ms: Option<i64>,
+    value: u64,
+    exemplar: Option<Exemplar>,
+    begins: bool,
+}
+
+impl Told {
+    /// Adds the labels that all samples of a source get.
+    pub fn new(own: &Labels, sample: Sample) -> Self {
+        let name = (NAME.to_owned(), sample.name);
+        let own = [name].into_iter().chain(own.iter().cloned()).collect();
+        Self {
+            labels: packed(&all_labels(&own, sample.labels)),
+            at_ms: sample.timestamp_us.map(milliseconds),
+            value: sample.value.to_bits(),
+            exemplar: sample.exemplar,
+            begins: sample.begins,
+        }
+    }
 }
 
 /// Why a sample is not kept.
@@ -70,7 +92,7 @@ impl State {
     }
 
     /// Adds what a source says. Returns how many data points were lost, or not kept whole.
-    pub fn add(&mut self, from: From<'_>, samples: Vec<Sample>) -> Lost {
+    pub fn add(&mut self, from: From<'_>, samples: Vec<Told>) -> Lost {
         let mut lost = Lost::default();
         let mut is_counted = false;
         let mut source = self.source(from);
@@ -113,25 +135,18 @@ impl State {
         self.next
     }
 
-    fn add_one(
-        &mut self,
-        from: From<'_>,
-        source: &mut Source,
-        sample: Sample,
-    ) -> Result<(), Refused> {
-        let at = sample.timestamp_us.map(milliseconds);
-        let point = (at.unwrap_or(from.now_ms), sample.value.to_bits());
+    fn add_one(&mut self, from: From<'_>, source: &mut Source, told: Told) -> Result<(), Refused> {
+        let point = (told.at_ms.unwrap_or(from.now_ms), told.value);
         if point.0 > from.now_ms.saturating_add(AHEAD_MS) {
             return Err(Refused::OutOfOrder);
         }
-        let labels = labels(from.labels, sample.name, sample.labels);
-        let known = self.by_labels.get(packed(&labels).as_slice());
+        let known = self.by_labels.get(told.labels.as_slice());
         let id = match known {
             Some(id) => *id,
-            None => self.admit(source, LabelSet::new(&labels))?,
+            None => self.admit(source, LabelSet::new(&told.labels))?,
         };
-        self.hear(id, source, at.is_some())?;
-        if let Some(exemplar) = sample.exemplar {
+        self.hear(id, source, told.at_ms.is_some())?;
+        if let Some(exemplar) = told.exemplar {
             self.add_exemplar(id, exemplar, point.0);
         }
         let push = |state: &mut Self| state.series.get_mut(&id).map(|series| series.push(point));
@@ -317,23 +332,6 @@ impl State {
             self.remove(&labels);
         }
     }
-
-    /// Series that may pass, in the order in which they came.
-    pub fn candidates(&self, matchers: &[Matcher]) -> Vec<Id> {
-        let all = || {
-            let mut all: Vec<Id> = self.series.keys().copied().collect();
-            all.sort_unstable();
-            all
-        };
-        self.index.candidates(matchers).unwrap_or_else(all)
-    }
-}
-
-/// All labels of a sample, sorted.
-fn labels(own: &Labels, name: String, sent: Labels) -> Labels {
-    let name = (NAME.to_owned(), name);
-    let own = [name].into_iter().chain(own.iter().cloned()).collect();
-    all_labels(&own, sent)
 }
 
 fn source_cost(name: &str) -> usize {

@@ -1,3 +1,5 @@
+mod budget;
+
 use super::*;
 use crate::model::TraceId;
 
@@ -66,6 +68,10 @@ fn history(store: &SeriesStore, conditions: &[&str]) -> Vec<(i64, f64)> {
 
 fn own() -> Labels {
     labels(&[("instance", "a:1"), ("service_name", "gateway")])
+}
+
+fn own_of(instance: &str) -> Labels {
+    labels(&[("instance", instance)])
 }
 
 /// So many series of one name.
@@ -204,6 +210,17 @@ fn conditions_select_series() {
     }
 }
 
+/// More values than are looked at under one lock.
+#[test]
+fn a_regular_expression_goes_through_all_values() {
+    let store = SeriesStore::new(4 << 20);
+    store.replace("a:1", &own(), flood("m", 300), 10 * SECOND);
+    store.replace("b:1", &own_of("b"), flood("xx", 3), 10 * SECOND);
+    for (condition, count) in [("x~1..", 100), ("x~.+", 303), ("x!~.", 290), ("x!=7", 302)] {
+        assert_eq!(now(&store, &[condition]).len(), count, "{condition}");
+    }
+}
+
 #[test]
 fn a_span_of_time_is_cut_out_of_chunks() {
     let store = SeriesStore::new(1 << 20);
@@ -297,129 +314,6 @@ fn labels_that_clash_are_all_kept() {
         ("exported_exported_a", "1"),
     ];
     assert_eq!(all_labels(&own, sent), labels(&all));
-}
-
-#[test]
-fn series_beyond_the_budget_are_counted_and_those_within_go_on() {
-    let store = SeriesStore::new(64 << 10);
-    let (kept, lost) = store.replace("a:1", &own(), flood("m", 200), 10);
-    assert!(
-        kept > 10 && kept + lost.no_room == 200,
-        "{kept} kept, {lost:?}"
-    );
-    assert!(store.bytes() <= 64 << 10);
-    for second in 1..300 {
-        let again = store.replace("a:1", &own(), flood("m", 200), second * SECOND);
-        assert_eq!(again, (kept, lost), "in second {second}");
-        assert!(store.bytes() <= 64 << 10);
-    }
-    assert!(store.lost().evicted > 0, "their history found no room");
-    assert_eq!(now(&store, &[])[0].at_ms, 299_000);
-}
-
-#[test]
-fn the_oldest_samples_make_room_first() {
-    let store = SeriesStore::new(48 << 10);
-    let both = || vec![sample("a", &[], 1.0), sample("b", &[], 1.0)];
-    for second in 1..20_000 {
-        store.replace("a:1", &own(), both(), second * SECOND);
-    }
-    assert!(store.bytes() <= 48 << 10);
-    let (a, b) = (
-        history(&store, &["__name__=a"]),
-        history(&store, &["__name__=b"]),
-    );
-    let first = a[0].0.abs_diff(b[0].0);
-    assert!(first <= 120_000, "both alike: {first} ms");
-    assert!(a.len() > 4_000 && a.len() < 19_000, "{} samples", a.len());
-    let evicted = store.lost().evicted as usize;
-    assert_eq!(a.len() + b.len() + evicted, 2 * 19_999);
-    // A new series takes room from the old samples, not from the series.
-    let before = store.bytes();
-    let (series, lost) = store.replace("c:1", &own(), flood("c", 20), 20_000 * SECOND);
-    assert_eq!((series, lost), (20, Lost::default()));
-    assert!(history(&store, &["__name__=a"])[0].0 > a[0].0, "{before}");
-    assert_eq!(now(&store, &[]).len(), 22);
-}
-
-#[test]
-fn series_that_ended_go_with_their_last_samples_and_give_all_back() {
-    let store = SeriesStore::new(256 << 10);
-    for second in 1..2_000 {
-        // Each is there for a moment only.
-        let name = format!("m{second}");
-        let mut samples = flood(&name, 3);
-        samples[0].exemplar = Some(Exemplar {
-            trace_id: TraceId(1),
-            span_id: None,
-            value: 1.0,
-            timestamp_us: None,
-        });
-        let (series, lost) = store.replace("a:1", &own(), samples, second * SECOND);
-        assert_eq!((series, lost), (3, Lost::default()), "in second {second}");
-        assert!(store.bytes() <= 256 << 10);
-    }
-    assert!(now(&store, &["__name__=m1999"]).len() == 3);
-    assert!(
-        store
-            .known(&matchers(&["__name__=m1"]), 0..=i64::MAX)
-            .flatten()
-            .next()
-            .is_none()
-    );
-    store.went_down("a:1", 2_000 * SECOND);
-    let mut state = store.lock();
-    while state.drop_oldest(shares::TARGETS) > 0 {}
-    assert_eq!((state.shares.bytes(), state.series.len()), (0, 0));
-}
-
-#[test]
-fn senders_leave_room_for_targets_and_each_other() {
-    let limit = 256 << 10;
-    let store = SeriesStore::new(limit);
-    let send = |name: &str, samples| store.merge(name, name, &own_of(name), samples, 10).no_room;
-    assert!(send("loud", flood("m", 1_000)) > 0);
-    assert!(store.bytes() <= limit / 2);
-    assert_eq!(send("quiet", vec![sample("m", &[], 1.0)]), 0);
-    for sender in 0..100 {
-        send(&sender.to_string(), flood("m", 1_000));
-    }
-    assert!(store.bytes() <= limit / 4 * 3);
-    let kept = store.replace("a:1", &own(), vec![sample("m", &[], 1.0)], 10);
-    assert_eq!(kept, (1, Lost::default()));
-}
-
-fn own_of(instance: &str) -> Labels {
-    labels(&[("instance", instance)])
-}
-
-#[test]
-fn a_sender_pushes_out_its_own_history_and_leaves_targets_theirs() {
-    let limit = 128 << 10;
-    let store = SeriesStore::new(limit);
-    for second in 1..20_000 {
-        store.replace("a:1", &own(), vec![sample("m", &[], 1.0)], second * SECOND);
-    }
-    let before = store.bytes();
-    assert!(before < limit / 2, "{before}");
-    for round in 0..2_000 {
-        let samples = flood("s", 50);
-        let lost = store.merge("s", "s", &own_of("s"), samples, (50_000 + round) * SECOND);
-        assert_eq!(lost, Lost::default());
-    }
-    assert!(store.bytes() - before <= limit / 2);
-    assert_eq!(history(&store, &["__name__=m"]).len(), 19_999);
-    // A label that would never fit takes nothing from anybody.
-    let evicted = store.lost().evicted;
-    let huge = "x".repeat(1 << 20);
-    let lost = store.merge(
-        "t",
-        "t",
-        &own_of("t"),
-        vec![sample("t", &[("x", &huge)], 1.0)],
-        1,
-    );
-    assert_eq!((lost.no_room, store.lost().evicted), (1, evicted));
 }
 
 #[test]

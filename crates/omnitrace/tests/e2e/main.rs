@@ -17,6 +17,7 @@ mod chain;
 mod cli;
 mod compose;
 mod console_bounds;
+mod console_queries;
 mod contention;
 mod dead_letters;
 mod declared;

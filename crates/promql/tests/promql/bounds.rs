@@ -37,8 +37,27 @@ fn deep_and_long_expressions_are_refused() {
             "{before}: {outcome:?}"
         );
     }
-    let nested = "abs(".repeat(90) + "temperature" + &")".repeat(90);
-    assert!(evaluate(&nested, 60_000).is_ok(), "90 deep is allowed");
+}
+
+#[test]
+fn what_is_just_not_too_deep_needs_little_stack() {
+    for (before, after, times) in [
+        ("abs(", ")", 98),
+        ("sum by (place) (", ")", 98),
+        ("1 + ", "", 98),
+        ("- ", "", 98),
+        ("absent(", ")", 98),
+        ("label_join(", ", \"a\", \"\", \"b\")", 98),
+        ("max_over_time(", "[2m:1m])", 49),
+        ("(", ")", 98),
+    ] {
+        let text = before.repeat(times) + "temperature" + &after.repeat(times);
+        let evaluated = move || evaluate(&text, 60_000).map(drop);
+        // Half of what a thread has by default.
+        let thread = std::thread::Builder::new().stack_size(1 << 20);
+        let outcome = thread.spawn(evaluated).unwrap().join().unwrap();
+        assert_eq!(outcome, Ok(()), "{before}");
+    }
 }
 
 #[test]
@@ -70,6 +89,15 @@ fn regular_expressions_share_a_bound() {
         promql::parse(&format!("up{{{many}}}")).is_err(),
         "fifty are not"
     );
+    // Where a comment or a string ends is for the parser to say.
+    for hidden in ["# \r", r"b=`\``,"] {
+        let text = format!("up{{{hidden} {many}, c=`\\``}}");
+        let outcome = promql::parse(&text);
+        assert!(
+            matches!(&outcome, Err(Error::Syntax(why)) if why.contains("cannot be used")),
+            "{outcome:?}"
+        );
+    }
 }
 
 #[test]
@@ -133,6 +161,16 @@ fn times_at_their_ends_do_not_overflow() {
 #[test]
 fn numbers_and_durations_at_their_ends_are_no_panic() {
     for text in [
+        "temperature[NaN]",
+        "temperature[1e999]",
+        "temperature[.5e300 # ]\n]",
+        "temperature[5m:inf]",
+        "temperature offset 1e+300",
+        "temperature OFFSET -1e300",
+        "temperature offset.5e300",
+        "temperature offset # \r NaN",
+        "temperature[5m # ]\r:1e300]",
+        "temperature[5m] offset - NaN",
         "temperature[292y]",
         "temperature[300y]",
         "temperature offset 99999999999y",

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod conformance;
+mod interface;
 mod mutated;
 mod own;
 mod script;

@@ -1,0 +1,107 @@
+//! What the dashboards and the rules ask, asked of the console of `omnitrace up`.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use crate::catalogue::{Dashboard, Expression, Language, rule_expressions};
+use crate::harness::{Directory, Up, database, eventually, http, list};
+
+/// What finds nothing here: metrics of programs that `up` does not start, what rules record, alerts, and what there is only in trouble or after a
+/// while.
+const ABSENT: [&str; 14] = [
+    "alertmanager_",
+    "grafana_",
+    "jaeger",
+    "loadtest_",
+    "loki_",
+    "otelcol_",
+    "pg_",
+    "probe_success",
+    "prometheus_",
+    "traces_",
+    "slo:",
+    "ALERTS",
+    "fault_active",
+    // Which release is new.
+    "offset",
+];
+
+/// Asks by a form, as Grafana does.
+async fn ask(console: &str, path: &str, parameters: &[(&str, &str)]) -> Value {
+    let url = format!("{console}/api/v1/{path}");
+    let form = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(parameters)
+        .finish();
+    let request = http()
+        .post(url)
+        .body(form)
+        .header("content-type", "application/x-www-form-urlencoded");
+    let answer = request.send().await.expect("an answer");
+    answer.json().await.expect("JSON")
+}
+
+/// What an expression finds now and over the last minutes; the console must answer both.
+async fn found(console: &str, text: &str) -> Vec<Value> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.expect("a time after 1970").as_secs();
+    let (start, end) = ((now - 300).to_string(), now.to_string());
+    let range = [
+        ("query", text),
+        ("start", &start),
+        ("end", &end),
+        ("step", "15s"),
+    ];
+    let mut all = Vec::new();
+    for (path, parameters) in [("query", &range[..1]), ("query_range", &range)] {
+        let answer = ask(console, path, parameters).await;
+        assert_eq!(answer["status"], "success", "{path} {text}: {answer}");
+        all.extend(list(&answer["data"]["result"]));
+    }
+    all
+}
+
+/// Each text once, and whether it must find something.
+fn expressions() -> BTreeMap<String, bool> {
+    let rules = rule_expressions().into_iter();
+    let rules = rules
+        .filter(|expression| expression.place.starts_with("alerts/rules/demo.yml"))
+        .map(|expression| (expression.text, false));
+    let is_present = |expression: &Expression| {
+        !expression.linked && !ABSENT.iter().any(|name| expression.text.contains(name))
+    };
+    let dashboards = Dashboard::all();
+    let of_dashboards = dashboards.iter().flat_map(|dashboard| {
+        let service = dashboard.service();
+        let all = dashboard.expressions().into_iter();
+        all.filter(|expression| expression.language == Language::PromQl)
+            .map(move |expression| (expression.runnable(&service), is_present(&expression)))
+    });
+    rules.chain(of_dashboards).collect()
+}
+
+#[tokio::test]
+async fn every_expression_of_rules_and_dashboards_is_answered_by_the_console() {
+    let mut up = Up::start_with(Directory::new(), &database().await, |command| {
+        command.args(["--load", "20"])
+    })
+    .await;
+    let ready = up.ready().await;
+    let console = ready["console_url"].as_str().expect("a URL").to_owned();
+    let expressions = expressions();
+    let (present, others): (Vec<_>, Vec<_>) = expressions.iter().partition(|(_, must)| **must);
+    assert!(
+        present.len() > 50 && others.len() > 200,
+        "{} and {}",
+        present.len(),
+        others.len()
+    );
+    for (text, _) in present {
+        eventually(text, async || found(&console, text).await.pop()).await;
+    }
+    for (text, _) in others {
+        found(&console, text).await;
+    }
+    up.stop().await;
+}
