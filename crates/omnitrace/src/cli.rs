@@ -50,7 +50,7 @@ impl Cli {
 /// What `omnitrace` can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Start Postgres, the console and the three services, and stop them with Ctrl-C.
+    /// Start Postgres, the console, herald and the three services, and stop them with Ctrl-C.
     #[command(long_about = UP_HELP, after_help = UP_EXAMPLES, args_override_self = true)]
     Up(Box<UpArgs>),
     /// Write a service of your own that is scraped, alerted, drawn and found.
@@ -99,7 +99,7 @@ pub enum Command {
 }
 
 const UP_HELP: &str = "\
-Start Postgres, the console and the three services, each as a process of its own, send one order through them, and \
+Start Postgres, the console, herald and the three services, each as a process of its own, send one order through them, and \
 print `ready` once its trace, its log lines and its metrics are visible in the console. Ctrl-C stops everything, \
 a second Ctrl-C at once.
 
@@ -110,6 +110,11 @@ With the console, variables that would keep telemetry from it (OTEL_SDK_DISABLED
 OTEL_EXPORTER_OTLP_*, OTEL_BSP_*, OTEL_BLRP_*, and OTEL_PROPAGATORS or OTEL_TRACES_SAMPLER that break or drop every \
 trace) are not used, and `up` says so; with --no-console they are. RUST_LOG makes the services quieter, but for the \
 lines that `up` itself waits for. OMNITRACE_TRUST_CALLERS is for the gateway: the services trust each other.
+
+Herald tells about alerts, with evidence that it asks the console for: to HERALD_WEBHOOK_URL, to HERALD_SLACK_WEBHOOK_URL (or \
+the files that HERALD_WEBHOOK_URL_FILE and HERALD_SLACK_WEBHOOK_URL_FILE name), else to its log, DIR/logs/herald.log. What it \
+has not delivered stays in DIR/herald. GRAFANA_URL and the other variables of `omnitrace herald` are used too, but for those \
+about its door: only the console brings it alerts.
 
 --scrape names services of yours: the console scrapes them, judges their routes by the objectives for any service, and \
 `omnitrace health` asks them. They send traces and logs themselves, to the console's address. DIR/scrape.json remembers them.
@@ -161,7 +166,7 @@ pub struct UpArgs {
     /// Where data, logs and the lock are kept; one stack runs in it at a time
     #[arg(long, value_name = "DIR", default_value = ".omnitrace")]
     pub data_dir: PathBuf,
-    /// Start no console, and send telemetry to OTEL_EXPORTER_OTLP_ENDPOINT
+    /// Start no console and no herald, and send telemetry to OTEL_EXPORTER_OTLP_ENDPOINT
     #[arg(long)]
     pub no_console: bool,
     /// Send N requests/s (reads and orders) for as long as the stack runs
@@ -201,6 +206,9 @@ pub struct Ports {
     /// Console: web page, Jaeger API and OTLP
     #[arg(long, value_name = "PORT", default_value_t = 8000)]
     pub console_port: u16,
+    /// Herald: takes alerts, and tells about them
+    #[arg(long, value_name = "PORT", default_value_t = 9095)]
+    pub herald_port: u16,
     /// Gateway's health, metrics and faults
     #[arg(long, value_name = "PORT", default_value_t = 9080)]
     pub gateway_admin_port: u16,

@@ -3,6 +3,7 @@
 mod access;
 mod blame;
 mod bounds;
+mod console;
 mod dripping;
 mod heavy;
 mod hostile;
