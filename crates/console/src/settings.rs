@@ -22,6 +22,8 @@ pub struct Settings {
     pub max_body_bytes: u64,
     /// What to scrape, in the format of Prometheus's `file_sd`; read again when it changes.
     pub targets_file: Option<PathBuf>,
+    /// Rules in Prometheus's format; without a file, those that ship.
+    pub rules_file: Option<PathBuf>,
     /// Time between two scrapes of a target.
     pub scrape_interval: Duration,
     /// Names that it answers to, beside its own address and `localhost`.

@@ -170,6 +170,9 @@ pub struct UpArgs {
     /// How much memory the console may use for telemetry
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = memory, conflicts_with = "no_console")]
     pub console_memory: Memory,
+    /// Rules that the console evaluates, in Prometheus's format [default: alerts/rules/demo.yml, as shipped]
+    #[arg(long, value_name = "FILE", conflicts_with = "no_console")]
+    pub rules: Option<PathBuf>,
     /// A busy port is an error; by default a free one is taken instead, and printed
     #[arg(long)]
     pub strict_ports: bool,
@@ -227,6 +230,9 @@ pub struct ConsoleArgs {
     /// What to scrape: a file in Prometheus's `file_sd` format, read again when it changes
     #[arg(long, value_name = "FILE")]
     pub targets: Option<PathBuf>,
+    /// Alerting and recording rules in Prometheus's format [default: alerts/rules/demo.yml, as shipped]
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
     /// Time between two scrapes
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub scrape_interval: Duration,

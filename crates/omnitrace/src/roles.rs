@@ -67,6 +67,7 @@ fn run_console(args: ConsoleArgs) -> Result<()> {
         memory_bytes: args.memory.bytes,
         max_body_bytes: args.max_body,
         targets_file: args.targets,
+        rules_file: args.rules,
         scrape_interval: args.scrape_interval,
         allowed_hosts: args.allow_host,
         allowed_origins: args.allow_origin,

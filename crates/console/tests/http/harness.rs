@@ -63,6 +63,7 @@ pub fn settings() -> Settings {
         memory_bytes: 64 << 20,
         max_body_bytes: 4 << 20,
         targets_file: None,
+        rules_file: None,
         scrape_interval: Duration::from_millis(50),
         allowed_hosts: "host.docker.internal".parse().expect("hosts"),
         allowed_origins: "http://localhost:4200".parse().expect("origins"),

@@ -100,6 +100,9 @@ pub fn console(listen: SocketAddr, data_dir: &Path, args: &UpArgs) -> Launch {
     launch
         .arguments
         .extend(["--targets".into(), state::targets_path(data_dir).into()]);
+    if let Some(rules) = &args.rules {
+        launch.arguments.extend(["--rules".into(), rules.into()]);
+    }
     launch.removed.push("DATABASE_URL".to_owned());
     launch
 }

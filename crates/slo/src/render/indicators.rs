@@ -49,12 +49,12 @@ fn measures(definition: &Definition) -> Vec<Objective> {
 }
 
 /// Name of the share of bad requests in a window.
-pub(super) fn ratio_name(window: Time) -> String {
+pub fn ratio_name(window: Time) -> String {
     format!("slo:sli_error:ratio_rate{window}")
 }
 
 /// Name of the number of bad requests in a window.
-pub(super) fn number_name(window: Time) -> String {
+pub fn number_name(window: Time) -> String {
     format!("slo:bad_events:increase{window}")
 }
 

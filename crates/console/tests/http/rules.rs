@@ -1,0 +1,239 @@
+//! Rules of a file, evaluated as Prometheus does.
+
+use std::path::PathBuf;
+
+use console::Settings;
+use serde_json::{Value, json};
+
+use crate::harness::{Running, settings};
+use crate::prometheus::{data, refusal};
+use crate::scraping::{Behaviour, Target, group, write_targets};
+
+const RULES: &str = r#"
+groups:
+  - name: loads
+    interval: 1s
+    rules:
+      - record: job:load:sum
+        expr: sum by (job) (load)
+        labels: {team: shop}
+      - alert: High
+        expr: job:load:sum > 5
+        for: 2s
+        keep_firing_for: 3s
+        labels: {severity: page, of: '{{ $labels.job }}'}
+        annotations:
+          summary: '{{ $labels.job }} is at {{ $value }}: {{ with query "load" }}{{ . | first | value | printf "%.1f" }}{{ end }}'
+      - alert: Seen
+        expr: ALERTS{alertname="High",alertstate="firing"} and on () (time() - ALERTS_FOR_STATE{alertname="High"} >= 2)
+      - record: some
+        expr: '"text"'
+"#;
+
+fn page(load: u32) -> Behaviour {
+    Behaviour::Answers(format!("# TYPE load gauge\nload {load}\n# EOF\n"))
+}
+
+/// A console with these rules, and a target that it scrapes.
+async fn start(directory: &tempfile::TempDir, load: u32) -> (Running, Target) {
+    let target = Target::start(page(load)).await;
+    let targets_file = directory.path().join("targets.json");
+    write_targets(&targets_file, &json!([group(&[&target.address], "shop")]));
+    let settings = Settings {
+        rules_file: Some(written(directory, RULES)),
+        targets_file: Some(targets_file),
+        ..settings()
+    };
+    (Running::with(settings), target)
+}
+
+fn written(directory: &tempfile::TempDir, text: &str) -> PathBuf {
+    let path = directory.path().join("rules.yml");
+    std::fs::write(&path, text).expect("a file");
+    path
+}
+
+/// Waits until the alerts are these, as names and states.
+async fn alerts(console: &Running, wanted: &[(&str, &str)]) -> Value {
+    let is_so = |answer: &Value| {
+        let alerts = answer["data"]["alerts"].as_array().expect("alerts");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let found: Vec<(String, String)> = alerts
+            .iter()
+            .map(|alert| (text(&alert["labels"]["alertname"]), text(&alert["state"])))
+            .collect();
+        let wanted = wanted.iter();
+        wanted.eq(found
+            .iter()
+            .map(|(name, state)| (name.as_str(), state.as_str()))
+            .collect::<Vec<_>>()
+            .iter())
+    };
+    console.until("/api/v1/alerts", is_so).await["data"]["alerts"].clone()
+}
+
+async fn value(console: &Running, query: &str) -> Value {
+    data(console, "query", &[("query", query)]).await["result"].clone()
+}
+
+#[tokio::test]
+async fn an_alert_is_pending_fires_is_kept_and_ends() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (console, target) = start(&directory, 3).await;
+    let recorded = "/api/v1/query?query=job:load:sum";
+    let is = |wanted: &'static str| {
+        move |answer: &Value| answer["data"]["result"][0]["value"][1] == wanted
+    };
+    let found = console.until(recorded, is("3")).await;
+    let labels = &found["data"]["result"][0]["metric"];
+    assert_eq!(
+        labels,
+        &json!({"__name__": "job:load:sum", "job": "services", "team": "shop"})
+    );
+    alerts(&console, &[]).await;
+
+    target.now(page(9));
+    let pending = alerts(&console, &[("High", "pending")]).await;
+    assert_eq!(
+        value(&console, "ALERTS").await[0]["metric"],
+        json!({"__name__": "ALERTS", "alertname": "High", "alertstate": "pending", "job": "services", "of": "services", "severity": "page", "team": "shop"})
+    );
+    let firing = alerts(&console, &[("High", "firing"), ("Seen", "firing")]).await;
+    let high = &firing[0];
+    assert_eq!(high["activeAt"], pending[0]["activeAt"]);
+    assert_eq!(
+        (&high["value"], &high["annotations"]["summary"]),
+        (&json!("9e+00"), &json!("services is at 9: 9.0"))
+    );
+    let pending = value(&console, "ALERTS{alertstate=\"pending\"}").await;
+    assert_eq!(pending, json!([]), "its series has ended");
+
+    target.now(Behaviour::Fails);
+    let kept = alerts(&console, &[("High", "firing"), ("Seen", "firing")]).await;
+    assert_eq!(kept[0]["labels"]["of"], "services");
+    let is_kept = |answer: &Value| answer["data"]["alerts"][0]["keepFiringSince"].is_string();
+    console.until("/api/v1/alerts", is_kept).await;
+    assert_eq!(
+        value(&console, "job:load:sum").await,
+        json!([]),
+        "recorded series end"
+    );
+    alerts(&console, &[]).await;
+    assert_eq!(value(&console, "ALERTS").await, json!([]));
+    assert_eq!(value(&console, "ALERTS_FOR_STATE").await, json!([]));
+}
+
+#[tokio::test]
+async fn rules_are_told_as_prometheus_does() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (console, _target) = start(&directory, 9).await;
+    alerts(&console, &[("High", "firing"), ("Seen", "firing")]).await;
+    let groups = data(&console, "rules", &[]).await["groups"].clone();
+    let (group, rules) = (&groups[0], &groups[0]["rules"]);
+    assert_eq!(
+        (&group["name"], &group["interval"]),
+        (&json!("loads"), &json!(1))
+    );
+    assert!(
+        group["file"]
+            .as_str()
+            .expect("a file")
+            .ends_with("rules.yml")
+    );
+    let high = &rules[1];
+    assert_eq!(
+        (
+            &high["type"],
+            &high["state"],
+            &high["health"],
+            &high["duration"],
+            &high["keepFiringFor"]
+        ),
+        (
+            &json!("alerting"),
+            &json!("firing"),
+            &json!("ok"),
+            &json!(2),
+            &json!(3)
+        )
+    );
+    assert_eq!(high["query"], "job:load:sum > 5");
+    assert_eq!(high["labels"]["of"], "{{ $labels.job }}");
+    assert_eq!(high["alerts"][0]["labels"]["of"], "services");
+    assert_eq!(
+        (&rules[0]["type"], &rules[0]["labels"]),
+        (&json!("recording"), &json!({"team": "shop"}))
+    );
+    let sick = &rules[3];
+    assert_eq!(sick["health"], "err");
+    assert!(
+        sick["lastError"]
+            .as_str()
+            .expect("why")
+            .contains("neither a number"),
+        "{sick}"
+    );
+
+    let narrowed = [
+        ("type", "alert"),
+        ("rule_name[]", "Seen"),
+        ("exclude_alerts", "true"),
+    ];
+    let groups = data(&console, "rules", &narrowed).await["groups"].clone();
+    assert_eq!(groups[0]["rules"].as_array().map(Vec::len), Some(1));
+    assert_eq!(groups[0]["rules"][0]["alerts"], json!([]));
+    let other = data(&console, "rules", &[("rule_group[]", "other")]).await;
+    assert_eq!(other, json!({"groups": []}));
+    let (status, kind, why) = refusal(&console, "rules", &[("type", "x")]).await;
+    assert_eq!((status, kind.as_str()), (400, "bad_data"));
+    assert!(why.contains("'type'"), "{why}");
+}
+
+#[tokio::test]
+async fn targets_are_told_as_prometheus_does() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (console, target) = start(&directory, 1).await;
+    let health = |wanted: &'static str| {
+        move |answer: &Value| answer["data"]["activeTargets"][0]["health"] == wanted
+    };
+    let up = console.until("/api/v1/targets", health("up")).await;
+    let one = &up["data"]["activeTargets"][0];
+    assert_eq!(one["labels"]["service_name"], "shop");
+    assert_eq!(one["labels"]["instance"], target.address);
+    assert_eq!(
+        one["scrapeUrl"],
+        format!("http://{}/metrics", target.address)
+    );
+    assert_eq!(one["lastError"], "");
+    target.now(Behaviour::Fails);
+    let down = console.until("/api/v1/targets", health("down")).await;
+    let why = down["data"]["activeTargets"][0]["lastError"].as_str();
+    assert!(why.expect("why").contains("500"), "{down}");
+}
+
+#[test]
+fn a_bad_file_ends_the_start() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let bad = "groups: [{name: g, rules: [{record: a, expr: 'sum('}]}]";
+    let good = written(&directory, bad);
+    for (path, named) in [
+        (
+            good,
+            &["rules.yml", "group \"g\"", "rule 1 \"a\"", "not PromQL"][..],
+        ),
+        (
+            PathBuf::from("/nowhere/rules.yml"),
+            &["--rules /nowhere/rules.yml", "No such file"],
+        ),
+    ] {
+        let settings = Settings {
+            rules_file: Some(path),
+            ..settings()
+        };
+        let started = actix_web::rt::System::new().block_on(async { console::start(settings) });
+        let why = format!("{:#}", started.expect_err("a bad file"));
+        for named in named {
+            assert!(why.contains(named), "{named:?} in {why}");
+        }
+    }
+}
