@@ -106,6 +106,11 @@ impl Running {
         }
     }
 
+    /// Those of all rules.
+    pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
+        self.alerts.iter().flat_map(|alerts| alerts.0.values())
+    }
+
     /// What is known before the first evaluation.
     pub fn report(&self) -> GroupReport {
         GroupReport {

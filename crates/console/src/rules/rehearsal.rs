@@ -2,6 +2,8 @@
 
 use anyhow::Result;
 
+use super::alert::{Alert, State};
+use super::group::Running;
 use super::{Data, Rules};
 use crate::answer::Answers;
 use crate::budget::Budget;
@@ -18,8 +20,11 @@ pub struct Rehearsal {
     data: Data,
 }
 
+/// Names and texts.
+pub type Pairs = Vec<(String, String)>;
+
 /// Labels and a value.
-pub type Given = (Vec<(String, String)>, f64);
+pub type Given = (Pairs, f64);
 
 impl Rehearsal {
     /// With the rules of a text; without one, those that ship.
@@ -80,6 +85,14 @@ impl Rehearsal {
         Ok(())
     }
 
+    /// Alerts that fire since the last evaluation: labels and annotations.
+    pub fn firing(&self) -> Vec<(Pairs, Pairs)> {
+        let alerts = self.rules.groups.iter().flat_map(Running::alerts);
+        let firing = alerts.filter(|alert| alert.state == State::Firing);
+        let owned = |alert: &Alert| (pairs(&alert.labels), alert.annotations.to_vec());
+        firing.map(owned).collect()
+    }
+
     /// What an expression gives, by labels; the same threads may call it.
     ///
     /// # Errors
@@ -89,11 +102,14 @@ impl Rehearsal {
             .data
             .query(expression, at_ms)
             .map_err(anyhow::Error::msg)?;
-        let plain = |(labels, value): (promql::Labels, f64)| {
-            let labels = labels.iter();
-            let owned = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
-            (owned.collect(), value)
-        };
+        let plain = |(labels, value)| (pairs(&labels), value);
         Ok(found.into_iter().map(plain).collect())
     }
+}
+
+fn pairs(labels: &promql::Labels) -> Pairs {
+    let labels = labels.iter();
+    labels
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
