@@ -43,7 +43,7 @@ pub use cors::Origins;
 pub use metrics::METRICS;
 pub use rules::Rehearsal;
 pub use server::{Console, run, start};
-pub use settings::{Settings, parse_memory, parse_size};
+pub use settings::{Notify, Settings, parse_memory, parse_size};
 
 /// All routes.
 fn routes(config: &mut ServiceConfig) {

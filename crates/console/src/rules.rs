@@ -4,6 +4,7 @@ mod alert;
 mod answer;
 mod file;
 mod group;
+mod notify;
 mod objectives;
 mod rehearsal;
 mod template;
@@ -20,6 +21,7 @@ use crate::log;
 pub(crate) use answer::configure;
 pub(crate) use group::Data;
 use group::{GroupReport, Running};
+pub(crate) use notify::run as notify;
 pub use rehearsal::Rehearsal;
 
 /// Rules that have been read, and are to be evaluated.

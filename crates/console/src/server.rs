@@ -26,7 +26,7 @@ use crate::series::SeriesStore;
 use crate::settings::Settings;
 use crate::stats::Sources;
 use crate::store::Store;
-use crate::{answer, log, prometheus};
+use crate::{answer, log, prometheus, rules};
 
 /// Enough for a laptop; decoding and searching have threads of their own.
 const WORKERS: usize = 2;
@@ -60,6 +60,7 @@ pub struct Console {
     server: JoinHandle<std::io::Result<()>>,
     scraper: JoinHandle<()>,
     rules: JoinHandle<()>,
+    notifier: JoinHandle<()>,
 }
 
 impl Console {
@@ -71,6 +72,7 @@ impl Console {
         let result = self.server.await;
         self.scraper.abort();
         self.rules.abort();
+        self.notifier.abort();
         result
             .context("the console's server panicked")?
             .context("the console's server failed")
@@ -117,6 +119,8 @@ pub fn start(settings: Settings) -> Result<Console> {
         series: scraper.series.clone(),
     };
     let (server, address) = bind(&settings, &scraper, answers, rules.reports())?;
+    let external_url = format!("http://{address}");
+    let notifier = rules::notify(rules.reports(), settings.notify, external_url);
     log::info("listening", json!({"http_addr": address.to_string()}));
     let file = settings.targets_file;
     let scraper = actix_web::rt::spawn(async move {
@@ -128,6 +132,7 @@ pub fn start(settings: Settings) -> Result<Console> {
         server: actix_web::rt::spawn(server),
         scraper,
         rules: actix_web::rt::spawn(rules.run(data)),
+        notifier: actix_web::rt::spawn(notifier),
     })
 }
 

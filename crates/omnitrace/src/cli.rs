@@ -233,6 +233,12 @@ pub struct ConsoleArgs {
     /// Alerting and recording rules in Prometheus's format [default: alerts/rules/demo.yml, as shipped]
     #[arg(long, value_name = "FILE")]
     pub rules: Option<PathBuf>,
+    /// Where alerts are posted as Alertmanager's webhook, such as herald's http://127.0.0.1:9095/alerts [default: nowhere]
+    #[arg(long, value_name = "URL", env = "OMNITRACE_NOTIFY_URL", hide_env_values = true, value_parser = base_url)]
+    pub notify_url: Option<String>,
+    /// Where the alert that always fires is posted once per minute: silence there means that alerting is dead [default: nowhere]
+    #[arg(long, value_name = "URL", env = "OMNITRACE_WATCHDOG_URL", hide_env_values = true, value_parser = base_url)]
+    pub watchdog_url: Option<String>,
     /// Time between two scrapes
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub scrape_interval: Duration,

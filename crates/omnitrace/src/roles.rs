@@ -68,6 +68,11 @@ fn run_console(args: ConsoleArgs) -> Result<()> {
         max_body_bytes: args.max_body,
         targets_file: args.targets,
         rules_file: args.rules,
+        notify: console::Notify {
+            url: args.notify_url,
+            watchdog_url: args.watchdog_url,
+            secret: environment::text("OMNITRACE_NOTIFY_SECRET")?,
+        },
         scrape_interval: args.scrape_interval,
         allowed_hosts: args.allow_host,
         allowed_origins: args.allow_origin,

@@ -11,6 +11,7 @@ mod objective;
 mod profile;
 mod promql;
 mod render;
+pub mod routing;
 mod yaml;
 
 pub use cause::Cause;

@@ -38,6 +38,8 @@ pub(super) struct Alert {
     pub state: State,
     /// Since when its condition holds.
     pub active_ms: i64,
+    /// Since when it fires, or when it began to.
+    pub fired_ms: Option<i64>,
     /// Since when it has not, though it still fires.
     pub keep_firing_since_ms: Option<i64>,
     pub resolved_ms: Option<i64>,
@@ -52,6 +54,7 @@ impl Alert {
             value,
             state: State::Pending,
             active_ms: at_ms,
+            fired_ms: None,
             keep_firing_since_ms: None,
             resolved_ms: None,
         }
@@ -89,7 +92,7 @@ impl Alerts {
         }
         for alert in self.0.values_mut() {
             if alert.state == State::Pending && at_ms - alert.active_ms >= for_ms {
-                alert.state = State::Firing;
+                (alert.state, alert.fired_ms) = (State::Firing, Some(at_ms));
             }
         }
     }

@@ -188,7 +188,7 @@ fn active(report: &RuleReport) -> impl Iterator<Item = Value> {
 }
 
 /// One alert.
-pub(super) fn alert(alert: &Alert) -> Value {
+fn alert(alert: &Alert) -> Value {
     let annotations = alert.annotations.iter();
     let annotations: Map<String, Value> = annotations
         .map(|(name, text)| (name.clone(), text.as_str().into()))
@@ -215,9 +215,9 @@ fn labels(labels: &Labels) -> Value {
 }
 
 /// What Prometheus says of what has not happened: the year 1.
-const NEVER_MS: i64 = -62_135_596_800_000;
+pub(super) const NEVER_MS: i64 = -62_135_596_800_000;
 
-fn time(at_ms: i64) -> String {
+pub(super) fn time(at_ms: i64) -> String {
     let time = DateTime::from_timestamp_millis(at_ms).unwrap_or_default();
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }

@@ -2,8 +2,13 @@
 
 use std::path::PathBuf;
 
-use console::Settings;
+use std::time::Duration;
+
+use console::{Notify, Settings};
 use serde_json::{Value, json};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::harness::{Running, settings};
 use crate::prometheus::{data, refusal};
@@ -236,4 +241,120 @@ fn a_bad_file_ends_the_start() {
             assert!(why.contains(named), "{named:?} in {why}");
         }
     }
+}
+
+/// Takes notifications: the first is refused.
+async fn receiver() -> (
+    String,
+    tokio::sync::mpsc::UnboundedReceiver<(String, Value)>,
+) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!(
+        "http://{}/alerts",
+        listener.local_addr().expect("an address")
+    );
+    let (sender, received) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut answers = ["503 Service Unavailable"]
+            .into_iter()
+            .chain(std::iter::repeat("200 OK"));
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let answer = answers.next().expect("one more");
+            let (head, body) = request(&mut stream).await;
+            let answer =
+                format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.expect("written");
+            let body = serde_json::from_slice(&body).expect("JSON");
+            sender.send((head, body)).expect("a reader");
+        }
+    });
+    (url, received)
+}
+
+async fn request(stream: &mut TcpStream) -> (String, Vec<u8>) {
+    let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        let end = all.windows(4).position(|end| end == b"\r\n\r\n");
+        if let Some(end) = end {
+            let head = String::from_utf8_lossy(&all[..end]).to_lowercase();
+            let length = head.split("content-length: ").nth(1).expect("a length");
+            let length: usize = length
+                .lines()
+                .next()
+                .expect("one")
+                .parse()
+                .expect("a number");
+            if all.len() >= end + 4 + length {
+                return (head, all.split_off(end + 4));
+            }
+        }
+        let read = stream.read(&mut buffer).await.expect("a request");
+        assert!(read > 0, "it ends early");
+        all.extend_from_slice(&buffer[..read]);
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_is_told_as_alertmanager_does_and_again_if_it_refuses() {
+    const TOLD: &str = r#"
+groups:
+  - name: loads
+    interval: 1s
+    rules:
+      - alert: High
+        expr: load > 5
+        labels: {severity: page, team: shop, service: '{{ $labels.service_name }}', slo: none, route: none}
+        annotations: {summary: 'at {{ $value }}'}
+      - alert: Quiet
+        expr: load > 5
+        labels: {severity: ticket, team: shop, service: '{{ $labels.service_name }}', slo: none, route: none}
+"#;
+    let directory = tempfile::tempdir().expect("a directory");
+    let target = Target::start(page(9)).await;
+    let targets_file = directory.path().join("targets.json");
+    write_targets(&targets_file, &json!([group(&[&target.address], "shop")]));
+    let (url, mut received) = receiver().await;
+    let console = Running::with(Settings {
+        rules_file: Some(written(&directory, TOLD)),
+        targets_file: Some(targets_file),
+        notify: Notify {
+            url: Some(url),
+            watchdog_url: None,
+            secret: Some("a-secret-of-16-letters".to_owned()),
+        },
+        ..settings()
+    });
+    let next = tokio::time::timeout(Duration::from_secs(30), received.recv());
+    let (head, refused) = next.await.expect("in time").expect("a request");
+    assert!(
+        head.contains("authorization: bearer a-secret-of-16-letters"),
+        "{head}"
+    );
+    let next = tokio::time::timeout(Duration::from_secs(30), received.recv());
+    let (_, told) = next.await.expect("in time").expect("a request");
+    assert_eq!(told, refused, "the same again");
+
+    let alert = &told["alerts"][0];
+    assert_eq!(
+        (
+            &told["version"],
+            &told["status"],
+            &told["receiver"],
+            &told["truncatedAlerts"]
+        ),
+        (&json!("4"), &json!("firing"), &json!("page"), &json!(0))
+    );
+    let shared = json!({"alertname": "High", "service": "shop", "slo": "none", "team": "shop"});
+    assert_eq!(told["groupLabels"], shared);
+    assert_eq!(told["commonAnnotations"], json!({"summary": "at 9"}));
+    assert_eq!(told["commonLabels"], alert["labels"]);
+    assert_eq!(told["externalURL"], console.url);
+    assert_eq!(told["alerts"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        (&alert["status"], &alert["endsAt"]),
+        (&json!("firing"), &json!("0001-01-01T00:00:00Z"))
+    );
+    let shown = alerts(&console, &[("High", "firing"), ("Quiet", "firing")]).await;
+    assert_eq!(alert["startsAt"], shown[0]["activeAt"], "there is no `for`");
+    assert_eq!(alert["fingerprint"].as_str().map(str::len), Some(16));
 }
