@@ -7,6 +7,7 @@ mod group;
 mod notify;
 mod objectives;
 mod rehearsal;
+mod state;
 mod template;
 
 use std::path::Path;
@@ -23,12 +24,14 @@ pub(crate) use group::Data;
 use group::{GroupReport, Running};
 pub(crate) use notify::run as notify;
 pub use rehearsal::Rehearsal;
+use state::StateFile;
 
 /// Rules that have been read, and are to be evaluated.
 #[derive(Debug)]
 pub(crate) struct Rules {
     groups: Vec<Running>,
     reports: Reports,
+    state: Option<StateFile>,
 }
 
 /// What became of them: a shared handle.
@@ -73,7 +76,20 @@ impl Rules {
             file: name.to_owned(),
             reports: Mutex::new(reports.collect()),
         }));
-        Ok(Self { groups, reports })
+        Ok(Self {
+            groups,
+            reports,
+            state: None,
+        })
+    }
+
+    /// With the alerts of before, if the file knows them, which keeps them from now on.
+    pub fn keeping(mut self, path: Option<&Path>) -> Self {
+        self.state = path.map(StateFile::new);
+        if let Some(state) = &self.state {
+            state.restore(&mut self.groups, Utc::now().timestamp_millis());
+        }
+        self
     }
 
     /// What will become of them.
@@ -82,42 +98,46 @@ impl Rules {
     }
 
     /// Evaluates each group once per interval, for ever; one at a time, off the threads that answer. To be dropped (aborted) at the end.
-    pub async fn run(self, data: Data) {
-        let Self { groups, reports } = self;
-        let mut last: Vec<i64> = vec![Utc::now().timestamp_millis(); groups.len()];
-        let mut groups: Vec<Option<Running>> = groups.into_iter().map(Some).collect();
+    pub async fn run(mut self, data: Data) {
+        let mut last = vec![Utc::now().timestamp_millis(); self.groups.len()];
         loop {
-            for (index, slot) in groups.iter_mut().enumerate() {
-                let Some(mut group) = slot.take() else {
-                    continue;
-                };
-                let now_ms = Utc::now().timestamp_millis();
-                let at_ms = now_ms - now_ms.rem_euclid(group.group.interval_ms);
-                if at_ms > last[index] {
-                    last[index] = at_ms;
-                    let data = data.clone();
-                    let job = move || (group.evaluate(&data, at_ms), group);
-                    let Ok((report, back)) = tokio::task::spawn_blocking(job).await else {
-                        log::warn(
-                            "a group of rules cannot be evaluated",
-                            json!({"group": index}),
-                        );
-                        continue;
-                    };
-                    group = back;
-                    reports.set(index, report);
+            let pause = until_next(&self.groups);
+            tokio::time::sleep(pause).await;
+            let data = data.clone();
+            let job = move || {
+                self.evaluate_due(&mut last, &data);
+                (self, last)
+            };
+            match tokio::task::spawn_blocking(job).await {
+                Ok(back) => (self, last) = back,
+                Err(why) => {
+                    let fields = json!({"error": why.to_string()});
+                    return log::warn("the rules are evaluated no more", fields);
                 }
-                *slot = Some(group);
             }
-            tokio::time::sleep(until_next(&groups)).await;
+        }
+    }
+
+    /// Groups whose next time has come.
+    fn evaluate_due(&mut self, last: &mut [i64], data: &Data) {
+        for (index, group) in self.groups.iter_mut().enumerate() {
+            let now_ms = Utc::now().timestamp_millis();
+            let at_ms = now_ms - now_ms.rem_euclid(group.group.interval_ms);
+            if at_ms > last[index] {
+                last[index] = at_ms;
+                self.reports.set(index, group.evaluate(data, at_ms));
+            }
+        }
+        if let Some(state) = &mut self.state {
+            state.keep(&self.groups, Utc::now().timestamp_millis());
         }
     }
 }
 
 /// How long until some group is due.
-fn until_next(groups: &[Option<Running>]) -> Duration {
+fn until_next(groups: &[Running]) -> Duration {
     let now_ms = Utc::now().timestamp_millis();
-    let due = groups.iter().flatten().map(|group| {
+    let due = groups.iter().map(|group| {
         let interval_ms = group.group.interval_ms;
         interval_ms - now_ms.rem_euclid(interval_ms)
     });

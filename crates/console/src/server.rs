@@ -105,6 +105,7 @@ pub fn run(settings: Settings) -> Result<()> {
 /// The rules cannot be used, or the address cannot be listened on.
 pub fn start(settings: Settings) -> Result<Console> {
     let rules = Rules::load(settings.rules_file.as_deref())?;
+    let rules = rules.keeping(settings.state_file.as_deref());
     let budget = Budget::new(settings.memory_bytes);
     let answers = Answers::new(budget.clone());
     let scraper = Scraper {

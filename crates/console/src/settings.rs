@@ -24,6 +24,8 @@ pub struct Settings {
     pub targets_file: Option<PathBuf>,
     /// Rules in Prometheus's format; without a file, those that ship.
     pub rules_file: Option<PathBuf>,
+    /// Where alerts are kept over a restart; nowhere without a file.
+    pub state_file: Option<PathBuf>,
     /// Who is told about alerts.
     pub notify: Notify,
     /// Time between two scrapes of a target.

@@ -233,6 +233,9 @@ pub struct ConsoleArgs {
     /// Alerting and recording rules in Prometheus's format [default: alerts/rules/demo.yml, as shipped]
     #[arg(long, value_name = "FILE")]
     pub rules: Option<PathBuf>,
+    /// Where it keeps, over a restart, since when alerts are pending or fire [default: nowhere]
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
     /// Where alerts are posted as Alertmanager's webhook, such as herald's http://127.0.0.1:9095/alerts [default: nowhere]
     #[arg(long, value_name = "URL", env = "OMNITRACE_NOTIFY_URL", hide_env_values = true, value_parser = base_url)]
     pub notify_url: Option<String>,

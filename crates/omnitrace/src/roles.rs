@@ -68,6 +68,7 @@ fn run_console(args: ConsoleArgs) -> Result<()> {
         max_body_bytes: args.max_body,
         targets_file: args.targets,
         rules_file: args.rules,
+        state_file: args.state,
         notify: console::Notify {
             url: args.notify_url,
             watchdog_url: args.watchdog_url,

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use promql::Labels;
+use serde::{Deserialize, Serialize};
 
 /// What is resolved is remembered for so long, so that whoever is told about alerts is told about its end too.
 const REMEMBERED_MS: i64 = 15 * 60_000;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum State {
     Pending,
     Firing,
@@ -43,6 +45,8 @@ pub(super) struct Alert {
     /// Since when it has not, though it still fires.
     pub keep_firing_since_ms: Option<i64>,
     pub resolved_ms: Option<i64>,
+    /// Of before a restart: it is not over until then, unless its rule says it again.
+    pub stays_until_ms: Option<i64>,
 }
 
 impl Alert {
@@ -57,6 +61,7 @@ impl Alert {
             fired_ms: None,
             keep_firing_since_ms: None,
             resolved_ms: None,
+            stays_until_ms: None,
         }
     }
 
@@ -85,13 +90,14 @@ impl Alerts {
             match self.0.get_mut(&labels).filter(|known| known.is_active()) {
                 Some(known) => {
                     (known.value, known.annotations) = (new.value, new.annotations);
-                    known.keep_firing_since_ms = None;
+                    (known.keep_firing_since_ms, known.stays_until_ms) = (None, None);
                 }
                 None => drop(self.0.insert(labels, new)),
             }
         }
         for alert in self.0.values_mut() {
-            if alert.state == State::Pending && at_ms - alert.active_ms >= for_ms {
+            let is_seen = alert.stays_until_ms.is_none();
+            if alert.state == State::Pending && is_seen && at_ms - alert.active_ms >= for_ms {
                 (alert.state, alert.fired_ms) = (State::Firing, Some(at_ms));
             }
         }
@@ -100,6 +106,13 @@ impl Alerts {
 
 /// Its condition does not hold: whether it is remembered.
 fn stays(alert: &mut Alert, at_ms: i64, keep_firing_for_ms: i64) -> bool {
+    if alert.is_active()
+        && alert
+            .stays_until_ms
+            .is_some_and(|until_ms| at_ms < until_ms)
+    {
+        return true;
+    }
     match alert.state {
         State::Pending => false,
         State::Resolved => alert

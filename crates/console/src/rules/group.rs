@@ -14,6 +14,9 @@ use crate::prometheus;
 use crate::samples::Sample;
 use crate::series::{Lost, SeriesStore};
 
+/// The most alerts of a rule: each has texts.
+const MAX_ALERTS: usize = 500;
+
 /// What rules read, and where they record.
 #[derive(Debug, Clone)]
 pub(crate) struct Data {
@@ -106,6 +109,18 @@ impl Running {
         }
     }
 
+    /// Rules and their alerts.
+    pub fn by_rule(&self) -> impl Iterator<Item = (&Rule, &Alerts)> {
+        self.group.rules.iter().zip(&self.alerts)
+    }
+
+    /// Alerts of the rule that is so called and asks so.
+    pub fn of_rule(&mut self, name: &str, query: &str) -> Option<&mut Alerts> {
+        let is_it = |rule: &Rule| rule.name == name && rule.query == query;
+        let index = self.group.rules.iter().position(is_it)?;
+        self.alerts.get_mut(index)
+    }
+
     /// Those of all rules.
     pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
         self.alerts.iter().flat_map(|alerts| alerts.0.values())
@@ -130,10 +145,13 @@ fn one(
     data: &Data,
     at_ms: i64,
 ) -> Result<(), String> {
-    let found = data.ask(&rule.expression, at_ms)?;
+    let mut left_out = 0;
+    let mut found = data.ask(&rule.expression, at_ms)?;
     let samples = match &rule.kind {
         Kind::Record(labels) => recorded(&rule.name, labels, found)?,
         Kind::Alert(alerting) => {
+            left_out = found.len().saturating_sub(MAX_ALERTS);
+            found.truncate(MAX_ALERTS);
             let found = active(&rule.name, alerting, found, data, at_ms)?;
             let times = (alerting.for_ms, alerting.keep_firing_for_ms);
             alerts.update(found, at_ms, times);
@@ -143,6 +161,9 @@ fn one(
     let now_us = u64::try_from(at_ms.saturating_mul(1_000)).unwrap_or_default();
     let (_, lost) = data.series.replace(source, &Vec::new(), samples, now_us);
     match lost {
+        _ if left_out > 0 => Err(format!(
+            "{left_out} alerts are left out: a rule has {MAX_ALERTS} at most"
+        )),
         Lost {
             no_room: 0,
             out_of_order: 0,

@@ -64,6 +64,7 @@ pub fn settings() -> Settings {
         max_body_bytes: 4 << 20,
         targets_file: None,
         rules_file: None,
+        state_file: None,
         notify: Notify::default(),
         scrape_interval: Duration::from_millis(50),
         allowed_hosts: "host.docker.internal".parse().expect("hosts"),

@@ -358,3 +358,48 @@ groups:
     assert_eq!(alert["startsAt"], shown[0]["activeAt"], "there is no `for`");
     assert_eq!(alert["fingerprint"].as_str().map(str::len), Some(16));
 }
+
+#[tokio::test]
+async fn alerts_survive_a_restart() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let state_file = directory.path().join("alerts.json");
+    let with_state = |directory: &tempfile::TempDir, targets_file| Settings {
+        rules_file: Some(written(directory, RULES)),
+        targets_file: Some(targets_file),
+        state_file: Some(state_file.clone()),
+        ..settings()
+    };
+    let target = Target::start(page(9)).await;
+    let targets_file = directory.path().join("targets.json");
+    write_targets(&targets_file, &json!([group(&[&target.address], "shop")]));
+    let console = Running::with(with_state(&directory, targets_file.clone()));
+    let firing = [("High", "firing"), ("Seen", "firing")];
+    let before = alerts(&console, &firing).await;
+    let is_kept = || {
+        let text = std::fs::read_to_string(&state_file).unwrap_or_default();
+        let kept: Value = serde_json::from_str(&text).unwrap_or_default();
+        let all = kept["alerts"].as_array().map_or(0, Vec::len);
+        all == 2 && !text.contains("pending")
+    };
+    let start = std::time::Instant::now();
+    while !is_kept() {
+        assert!(start.elapsed() < Duration::from_secs(20), "not kept");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(console);
+
+    // The target is slow to come back: the alert goes on, since when it did.
+    target.now(Behaviour::Fails);
+    let console = Running::with(with_state(&directory, targets_file.clone()));
+    let is_evaluated = |answer: &Value| answer["data"]["groups"][0]["rules"][3]["health"] == "err";
+    console.until("/api/v1/rules", is_evaluated).await;
+    let after = alerts(&console, &firing).await;
+    assert_eq!(after[0]["activeAt"], before[0]["activeAt"]);
+    assert_eq!(after[0]["annotations"], before[0]["annotations"]);
+    drop(console);
+
+    std::fs::write(&state_file, "no JSON").expect("a file");
+    let console = Running::with(with_state(&directory, targets_file));
+    console.until("/api/v1/rules", is_evaluated).await;
+    alerts(&console, &[]).await;
+}

@@ -100,6 +100,8 @@ pub fn console(listen: SocketAddr, data_dir: &Path, args: &UpArgs) -> Launch {
     launch
         .arguments
         .extend(["--targets".into(), state::targets_path(data_dir).into()]);
+    let alerts = data_dir.join("alerts.json");
+    launch.arguments.extend(["--state".into(), alerts.into()]);
     if let Some(rules) = &args.rules {
         launch.arguments.extend(["--rules".into(), rules.into()]);
     }

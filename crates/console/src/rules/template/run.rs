@@ -6,7 +6,7 @@ use super::numbers::shortest;
 use super::{Branch, Command, Found, Kind, Operand, Part, Pipeline, Query};
 
 /// The longest text that one template gives.
-const MAX_TEXT: usize = 64 << 10;
+const MAX_TEXT: usize = 16 << 10;
 
 /// What an operand or a function gives.
 #[derive(Debug, Clone)]
