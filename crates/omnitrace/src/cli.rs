@@ -175,6 +175,9 @@ pub struct UpArgs {
     /// How much memory the console may use for telemetry
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = memory, conflicts_with = "no_console")]
     pub console_memory: Memory,
+    /// Rules that the console evaluates, in Prometheus's format [default: alerts/rules/demo.yml, as shipped]
+    #[arg(long, value_name = "FILE", conflicts_with = "no_console")]
+    pub rules: Option<PathBuf>,
     /// A busy port is an error; by default a free one is taken instead, and printed
     #[arg(long)]
     pub strict_ports: bool,
@@ -235,6 +238,18 @@ pub struct ConsoleArgs {
     /// What to scrape: a file in Prometheus's `file_sd` format, read again when it changes
     #[arg(long, value_name = "FILE")]
     pub targets: Option<PathBuf>,
+    /// Alerting and recording rules in Prometheus's format [default: alerts/rules/demo.yml, as shipped]
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
+    /// Where it keeps, over a restart, since when alerts are pending or fire [default: nowhere]
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+    /// Where alerts are posted as Alertmanager's webhook, such as herald's http://127.0.0.1:9095/alerts [default: nowhere]
+    #[arg(long, value_name = "URL", env = "OMNITRACE_NOTIFY_URL", hide_env_values = true, value_parser = base_url)]
+    pub notify_url: Option<String>,
+    /// Where the alert that always fires is posted once per minute: silence there means that alerting is dead [default: nowhere]
+    #[arg(long, value_name = "URL", env = "OMNITRACE_WATCHDOG_URL", hide_env_values = true, value_parser = base_url)]
+    pub watchdog_url: Option<String>,
     /// Time between two scrapes
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub scrape_interval: Duration,

@@ -171,11 +171,12 @@ impl<'a> Stack<'a> {
         // The two call each other: of one the address is known before it listens.
         let (herald, _reserved) = ports::reserve(herald)?;
         let choice = ports::choose("console", asked.console_port, strict)?;
-        let launch = |address| Ok(wiring::console(address, &self.data_dir, self.args));
+        let (data_dir, args) = (&self.data_dir, self.args);
+        let launch = |address| Ok(wiring::console(address, data_dir, herald.address, args));
         let console = self.start_part("console", choice, launch, kept).await?;
         self.report_scraped();
         peers.otlp = Some(console.clone());
-        let launch = |address| wiring::herald(address, &self.data_dir, &console, peers, self.args);
+        let launch = |address| wiring::herald(address, data_dir, &console, peers, args);
         self.start_part("herald", herald, launch, kept).await?;
         Ok(())
     }

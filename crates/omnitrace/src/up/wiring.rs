@@ -87,8 +87,8 @@ pub fn service(
     Ok(launch)
 }
 
-/// The console.
-pub fn console(listen: SocketAddr, data_dir: &Path, args: &UpArgs) -> Launch {
+/// The console, which posts alerts to herald as soon as that listens.
+pub fn console(listen: SocketAddr, data_dir: &Path, herald: SocketAddr, args: &UpArgs) -> Launch {
     let mut launch = Launch {
         arguments: vec![
             "console".into(),
@@ -107,7 +107,17 @@ pub fn console(listen: SocketAddr, data_dir: &Path, args: &UpArgs) -> Launch {
     launch
         .arguments
         .extend(["--targets".into(), state::targets_path(data_dir).into()]);
-    launch.removed.push("DATABASE_URL".to_owned());
+    let alerts = data_dir.join("alerts.json");
+    launch.arguments.extend(["--state".into(), alerts.into()]);
+    if let Some(rules) = &args.rules {
+        launch.arguments.extend(["--rules".into(), rules.into()]);
+    }
+    let alerts = format!("http://{herald}/alerts");
+    launch
+        .arguments
+        .extend(["--notify-url".into(), alerts.into()]);
+    let not_for_it = ["DATABASE_URL", "OMNITRACE_NOTIFY_SECRET"];
+    launch.removed.extend(not_for_it.map(str::to_owned));
     launch
 }
 

@@ -30,6 +30,7 @@ mod exporters;
 mod exporting;
 mod faults;
 mod files;
+mod grafana;
 mod herald;
 mod hostile;
 mod hostile_backend;
