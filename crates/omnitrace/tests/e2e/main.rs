@@ -26,6 +26,7 @@ mod doctor;
 mod doors;
 mod ends;
 mod errors;
+mod evidence;
 mod exporters;
 mod exporting;
 mod faults;

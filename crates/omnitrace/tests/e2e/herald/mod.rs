@@ -3,7 +3,6 @@
 mod access;
 mod blame;
 mod bounds;
-mod console;
 mod dripping;
 mod heavy;
 mod hostile;

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{alert, arrived};
 use crate::harness::{Capture, Directory, Reply, Up, database, eventually, http};
+use crate::herald::{alert, arrived};
 
 /// A stack with some requests, whose herald tells `webhook`.
 async fn start(webhook: &Capture) -> Up {
