@@ -40,11 +40,14 @@ enum Kind {
     Range,
 }
 
+/// Of the variables for index and element.
+type Names = (String, String);
+
 #[derive(Debug, Clone)]
 struct Branch {
     kind: Kind,
-    /// `$i, $x := …` of a range: index and element.
-    names: Option<(String, String)>,
+    /// `$i, $x := …` of a range.
+    names: Option<Names>,
     of: Pipeline,
     then: Vec<Part>,
     otherwise: Vec<Part>,

@@ -220,11 +220,11 @@ mod tests {
     /// Receivers, with the number of alerts and how many of them are resolved.
     fn due(
         groups: &mut Groups,
-        alerts: &[Alert],
+        alerts: &[&Alert],
         now_ms: i64,
         is_told: bool,
     ) -> Vec<(&'static str, usize, usize)> {
-        groups.update(alerts.iter(), now_ms);
+        groups.update(alerts.iter().copied(), now_ms);
         let due = groups.due(now_ms);
         let counted = due.iter().map(|one| {
             groups.told(one, is_told, now_ms);
@@ -241,28 +241,24 @@ mod tests {
     fn a_page_is_told_after_5_s_again_when_it_changes_and_when_it_ends() {
         let mut groups = Groups::default();
         let (one, two) = (alert("A", "page", "/a"), alert("A", "page", "/b"));
-        let mut go = |alerts: &[Alert], now_ms| due(&mut groups, alerts, now_ms, true);
-        assert_eq!(go(&[one.clone()], 0), []);
-        assert_eq!(go(&[one.clone()], 4_999), []);
-        assert_eq!(go(&[one.clone(), two.clone()], 5_000), [("page", 2, 0)]);
-        assert_eq!(go(&[one.clone(), two.clone()], 65_000), [], "no news");
-        assert_eq!(go(&[resolved(&one, 70_000), two.clone()], 70_000), []);
+        let mut go = |alerts: &[&Alert], now_ms| due(&mut groups, alerts, now_ms, true);
+        assert_eq!(go(&[&one], 0), []);
+        assert_eq!(go(&[&one], 4_999), []);
+        assert_eq!(go(&[&one, &two], 5_000), [("page", 2, 0)]);
+        assert_eq!(go(&[&one, &two], 65_000), [], "no news");
+        assert_eq!(go(&[&resolved(&one, 70_000), &two], 70_000), []);
         assert_eq!(
-            go(&[resolved(&one, 70_000), two.clone()], 125_000),
+            go(&[&resolved(&one, 70_000), &two], 125_000),
             [("page", 2, 1)]
         );
         assert_eq!(
-            go(&[resolved(&one, 70_000), two.clone()], 185_000),
+            go(&[&resolved(&one, 70_000), &two], 185_000),
             [],
             "told once"
         );
+        assert_eq!(go(&[&two], 3_725_001), [("page", 1, 0)], "after an hour");
         assert_eq!(
-            go(&[two.clone()], 3_725_001),
-            [("page", 1, 0)],
-            "after an hour"
-        );
-        assert_eq!(
-            go(&[resolved(&two, 3_730_000)], 3_785_001),
+            go(&[&resolved(&two, 3_730_000)], 3_785_001),
             [("page", 1, 1)]
         );
         assert_eq!(go(&[], 9_999_999), []);
@@ -273,8 +269,8 @@ mod tests {
     fn what_ends_before_it_is_told_is_never_told() {
         let mut groups = Groups::default();
         let one = alert("A", "page", "/a");
-        assert_eq!(due(&mut groups, &[one.clone()], 0, true), []);
-        assert_eq!(due(&mut groups, &[resolved(&one, 4_000)], 5_000, true), []);
+        assert_eq!(due(&mut groups, &[&one], 0, true), []);
+        assert_eq!(due(&mut groups, &[&resolved(&one, 4_000)], 5_000, true), []);
         assert!(groups.all.is_empty(), "{groups:?}");
     }
 
@@ -284,7 +280,7 @@ mod tests {
         let one = alert("A", "page", "/a");
         let mut at_ms = Vec::new();
         for now_ms in (0..240_000).step_by(1_000) {
-            let told = due(&mut groups, &[one.clone()], now_ms, false);
+            let told = due(&mut groups, &[&one], now_ms, false);
             at_ms.extend(told.iter().map(|_| now_ms / 1_000));
         }
         assert_eq!(
@@ -292,16 +288,10 @@ mod tests {
             [5, 6, 8, 12, 20, 36, 68, 128, 188],
             "once a minute in the end"
         );
-        assert_eq!(
-            due(&mut groups, &[one.clone()], 250_000, true),
-            [("page", 1, 0)]
-        );
+        assert_eq!(due(&mut groups, &[&one], 250_000, true), [("page", 1, 0)]);
         let end = resolved(&one, 251_000);
         for now_ms in [310_000, 311_000] {
-            assert_eq!(
-                due(&mut groups, &[end.clone()], now_ms, false),
-                [("page", 1, 1)]
-            );
+            assert_eq!(due(&mut groups, &[&end], now_ms, false), [("page", 1, 1)]);
         }
         // The rule has forgotten it by now.
         assert_eq!(due(&mut groups, &[], 999_000, true), [("page", 1, 1)]);
@@ -318,6 +308,7 @@ mod tests {
             alert("D", "ticket", ""),
             watchdog,
         ];
+        let all: Vec<&Alert> = all.iter().collect();
         let mut go = |now_ms| due(&mut groups, &all, now_ms, true);
         assert_eq!(go(0), [("watchdog", 1, 0)]);
         assert_eq!(

@@ -80,8 +80,11 @@ impl Function {
     }
 }
 
-/// What is written as it is, and then a verb, if there is one: its precision, if it says, and its letter.
-fn piece(format: &str) -> Result<(&str, Option<(Option<usize>, char)>, &str), String> {
+/// Its precision, if it says one, and its letter.
+type Verb = (Option<usize>, char);
+
+/// What is written as it is, then a verb, if there is one, and the rest.
+fn piece(format: &str) -> Result<(&str, Option<Verb>, &str), String> {
     let Some((text, rest)) = format.split_once('%') else {
         return Ok((format, None, ""));
     };

@@ -2,7 +2,7 @@
 
 use super::functions::Function;
 use super::lexer::{Item, Token, items};
-use super::{Branch, Command, Kind, Operand, Part, Pipeline};
+use super::{Branch, Command, Kind, Names, Operand, Part, Pipeline};
 
 /// Branches and parentheses within one another.
 const MAX_DEPTH: usize = 16;
@@ -105,7 +105,7 @@ impl Parser {
         &self,
         kind: Kind,
         tokens: &'a [Token],
-    ) -> Result<(Option<(String, String)>, &'a [Token]), String> {
+    ) -> Result<(Option<Names>, &'a [Token]), String> {
         match tokens {
             [
                 Token::Path(Some(index), no_fields),
