@@ -101,6 +101,8 @@ impl Refused {
 #[derive(Debug, Clone)]
 pub(crate) struct Answers {
     budget: Budget,
+    /// What they are charged to.
+    of: Use,
     beginning: Arc<Semaphore>,
     /// One at a time: there are other things to do.
     long: Arc<Semaphore>,
@@ -113,6 +115,7 @@ impl Answers {
     pub fn new(budget: Budget) -> Self {
         Self {
             budget,
+            of: Use::Answer,
             beginning: Arc::new(Semaphore::new(BEGINNING)),
             long: Arc::new(Semaphore::new(1)),
             places: Arc::new(Semaphore::new(MAX_LONG)),
@@ -142,14 +145,25 @@ impl Answers {
             .body(Sending::new(page)))
     }
 
-    fn begin(&self) -> Page {
+    /// For rules: they take turns with other answers, but wait for no place and take the memory that is kept free for scrapes, so
+    /// that nobody can ask so much that alerts fail.
+    pub fn for_rules(&self) -> Self {
+        Self {
+            of: Use::Page,
+            places: Arc::new(Semaphore::new(1)),
+            ..self.clone()
+        }
+    }
+
+    /// A page, once it may be written. Not to be called on a worker thread.
+    pub fn begin(&self) -> Page {
         Page {
             pieces: VecDeque::new(),
             last: Vec::new(),
             gathered: 0,
             held: 0,
-            account: self.budget.account(Use::Answer),
-            most: self.budget.most(Use::Answer),
+            account: self.budget.account(self.of),
+            most: self.budget.most(self.of),
             pace: Pace::begin(self),
         }
     }

@@ -23,13 +23,13 @@ mod otlp;
 mod page;
 mod params;
 mod prometheus;
+mod rules;
 mod samples;
 mod scrape;
 mod search;
 mod series;
 mod server;
 mod settings;
-mod slos;
 mod stats;
 pub mod store;
 mod tags;
@@ -41,8 +41,9 @@ use actix_web::web::ServiceConfig;
 
 pub use cors::Origins;
 pub use metrics::METRICS;
+pub use rules::Rehearsal;
 pub use server::{Console, run, start};
-pub use settings::{Settings, parse_memory, parse_size};
+pub use settings::{Notify, Settings, parse_memory, parse_size};
 
 /// All routes.
 fn routes(config: &mut ServiceConfig) {
@@ -61,8 +62,8 @@ fn routes(config: &mut ServiceConfig) {
     prometheus::configure(config);
     // GET /api/metrics, /api/targets: what was scraped or sent.
     metrics_api::configure(config);
-    // GET /api/alerts: the objectives, evaluated.
-    slos::configure(config);
+    // GET /api/v1/rules, /api/v1/alerts, /api/alerts: the rules, evaluated.
+    rules::configure(config);
     // GET /api/stats, /metrics, /ready, /live: about the console itself.
     stats::configure(config);
     // GET /, /trace/{id}, /static/…: the page.

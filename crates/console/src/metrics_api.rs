@@ -1,14 +1,16 @@
-//! `GET /api/metrics` and `GET /api/targets`.
+//! `GET /api/metrics`, `GET /api/targets`, and the latter as Prometheus's `/api/v1/targets`.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use chrono::{DateTime, SecondsFormat};
 use promql::{Matcher, Test};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::answer::{Answers, Page, Refused, bad_parameter, problem};
 use crate::params::{BadParameter, Params};
+use crate::prometheus;
 use crate::samples::Exemplar;
-use crate::scrape::Targets;
+use crate::scrape::{TargetState, Targets};
 use crate::series::{Found, NAME, SeriesStore};
 
 /// The most labels in one question: each is looked for in each series.
@@ -23,7 +25,47 @@ struct Query {
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .route("/api/metrics", web::get().to(metrics))
-        .route("/api/targets", web::get().to(targets));
+        .route("/api/targets", web::get().to(targets))
+        .route("/api/v1/targets", web::get().to(active_targets));
+}
+
+/// There are no targets that are left out.
+async fn active_targets(
+    request: HttpRequest,
+    targets: web::Data<Targets>,
+    answers: web::Data<Answers>,
+) -> HttpResponse {
+    let states = targets.snapshot();
+    let told = move |_: &Params| {
+        let active: Vec<Value> = states.targets.iter().map(active_target).collect();
+        Ok(json!({"activeTargets": active, "droppedTargets": [], "droppedTargetCounts": {}}))
+    };
+    prometheus::told(&request, &answers, &["state", "scrapePool"], told).await
+}
+
+fn active_target(state: &TargetState) -> Value {
+    let health = match (state.up, state.last_scrape_us, &state.error) {
+        (true, ..) => "up",
+        (false, None, None) => "unknown",
+        (false, ..) => "down",
+    };
+    let labels = state.labels.iter();
+    let labels: Map<String, Value> = labels
+        .map(|(name, value)| (name.clone(), value.as_str().into()))
+        .collect();
+    let at_us = state.last_scrape_us.and_then(|us| i64::try_from(us).ok());
+    let at = DateTime::from_timestamp_micros(at_us.unwrap_or_default()).unwrap_or_default();
+    json!({
+        "discoveredLabels": {},
+        "scrapePool": labels.get("job"),
+        "labels": labels,
+        "scrapeUrl": state.url,
+        "globalUrl": state.url,
+        "lastError": state.error.as_deref().unwrap_or_default(),
+        "lastScrape": at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+        "lastScrapeDuration": state.duration_ms.unwrap_or_default() / 1e3,
+        "health": health,
+    })
 }
 
 async fn targets(targets: web::Data<Targets>) -> HttpResponse {

@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use promql::{Expression, Matcher};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::answer::Answers;
+use crate::answer::{Answers, Page};
 use crate::ingest::{Sink, read_form};
 use crate::params::{BadParameter, Params};
-use crate::series::LabelSet;
+use crate::series::{LabelSet, SeriesStore};
 use answer::{Answer, Failure};
 use reading::Reading;
 
@@ -61,15 +61,13 @@ const FORMS: [(&str, Handler, Known); 5] = [
 ];
 
 /// What may not.
-const READ: [(&str, Handler, Known); 4] = [
+const READ: [(&str, Handler, Known); 2] = [
     (
         "/api/v1/metadata",
         metadata,
         &["metric", "limit", "limit_per_metric"],
     ),
     ("/api/v1/status/buildinfo", build, &[]),
-    ("/api/v1/rules", rules, RULES),
-    ("/api/v1/alerts", alerts, &[]),
 ];
 
 /// Adds the routes.
@@ -106,6 +104,36 @@ async fn answered(
         off_thread(shared, params, handler).await
     };
     outcome.await.unwrap_or_else(Failure::response)
+}
+
+/// Answers a question about something else than series in the same form.
+pub(crate) async fn told(
+    request: &HttpRequest,
+    answers: &Answers,
+    known: &[&str],
+    tell: impl FnOnce(&Params) -> Result<Value, BadParameter> + Send + 'static,
+) -> HttpResponse {
+    let outcome = async {
+        let params = Params::of(request, &[])?.only(&[known, &EVERYWHERE].concat())?;
+        let job = move |page: Page| -> Answer {
+            let data = tell(&params)?;
+            Ok(page.json(&json!({"status": "success", "data": data}))?)
+        };
+        answers.compute(job).await
+    };
+    outcome.await.unwrap_or_else(Failure::response)
+}
+
+/// What an expression gives for a rule, or why nothing.
+pub(crate) fn evaluated(
+    expression: &Expression,
+    series: &SeriesStore,
+    page: Page,
+    at_ms: i64,
+) -> Result<promql::Value, String> {
+    let reading = Reading::new(series.clone(), page, params::MAX_TIME);
+    let found = reading.instant(expression, at_ms, None);
+    found.map_err(Failure::into_message)
 }
 
 /// Runs a handler where it holds nobody up.
@@ -241,24 +269,4 @@ fn build(_: &Params, reading: Reading) -> Answer {
         "application": concat!("omnitrace console ", env!("CARGO_PKG_VERSION")),
     });
     answer::body(&build, reading)
-}
-
-const RULES: Known = &[
-    "type",
-    "rule_name[]",
-    "rule_group[]",
-    "file[]",
-    "match[]",
-    "exclude_alerts",
-    "group_limit",
-    "group_next_token",
-];
-
-/// The console evaluates no rules.
-fn rules(_: &Params, reading: Reading) -> Answer {
-    answer::body(&json!({"groups": []}), reading)
-}
-
-fn alerts(_: &Params, reading: Reading) -> Answer {
-    answer::body(&json!({"alerts": []}), reading)
 }

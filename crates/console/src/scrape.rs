@@ -19,8 +19,8 @@ use crate::budget::{Account, Budget, Use};
 use crate::counters::Counters;
 use crate::exposition::{self, Format};
 use crate::log;
+use crate::samples::Labels;
 use crate::series::SeriesStore;
-use crate::slos::Slos;
 use crate::targets::{Target, TargetsFile};
 use report::{Kept, report};
 
@@ -32,9 +32,6 @@ const MAX_PAGE: usize = 8 << 20;
 
 /// What is parsed before it is handed on, by the estimate.
 const PART: usize = 1 << 20;
-
-/// The most that the samples of one page for the objectives may take.
-const MAX_COUNTERS: usize = 4 << 20;
 
 /// A page takes no longer than the interval, but for a short one, nor than this.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,6 +49,12 @@ pub(crate) struct TargetState {
     pub address: String,
     /// Who it is.
     pub service_name: String,
+    /// What is read.
+    #[serde(skip)]
+    pub url: String,
+    /// Labels that every sample gets.
+    #[serde(skip)]
+    pub labels: Labels,
     /// Whether the last scrape worked; `false` before the first.
     pub up: bool,
     /// Microseconds since the epoch.
@@ -67,7 +70,8 @@ pub(crate) struct TargetState {
 /// All targets; `/api/targets` shows it as it is.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct TargetStates {
-    targets: Vec<TargetState>,
+    /// In the order of the file.
+    pub targets: Vec<TargetState>,
     error: Option<String>,
 }
 
@@ -107,7 +111,7 @@ impl Targets {
         states.targets = list
             .iter()
             .map(|target| match before.remove(&target.address) {
-                Some(state) if state.service_name == target.service_name => state,
+                Some(state) if state.url == target.url && state.labels == target.labels => state,
                 _ => unknown(target),
             })
             .collect();
@@ -118,6 +122,8 @@ fn unknown(target: &Target) -> TargetState {
     TargetState {
         address: target.address.clone(),
         service_name: target.service_name.clone(),
+        url: target.url.clone(),
+        labels: target.labels.clone(),
         up: false,
         last_scrape_us: None,
         duration_ms: None,
@@ -144,8 +150,6 @@ pub(crate) struct Scraper {
     pub series: SeriesStore,
     /// Where states go.
     pub targets: Targets,
-    /// What reads counters.
-    pub slos: Slos,
     /// What pages are charged to.
     pub budget: Budget,
     /// What counts those that found no room.
@@ -271,7 +275,6 @@ impl Scraper {
         let (source, labels) = (source(target), &target.labels);
         let started = Instant::now();
         let (mut part, mut bytes, mut kept) = (Vec::new(), 0, Kept::default());
-        let (mut counters, mut counters_bytes) = (Vec::new(), 0);
         let keep = |part, kept: &mut Kept| {
             let lost = self.series.scraped(&source, labels, part, now_us);
             kept.no_room += lost.no_room;
@@ -280,10 +283,6 @@ impl Scraper {
         exposition::parse(text, page.format, &mut |sample| {
             bytes += sample.cost();
             kept.samples += 1;
-            if sample.name.starts_with(slo::REQUESTS) && counters_bytes < MAX_COUNTERS {
-                counters_bytes += sample.cost();
-                counters.push(sample.clone());
-            }
             part.push(sample);
             if bytes >= PART {
                 keep(std::mem::take(&mut part), &mut kept);
@@ -291,7 +290,6 @@ impl Scraper {
             }
         })?;
         keep(part, &mut kept);
-        self.slos.scraped(&source, labels, &counters, now_us);
         kept.series = self.series.end_unheard(&source, started, now_us);
         Ok(kept)
     }
@@ -313,7 +311,6 @@ impl Scraper {
             }
             Err(Failed::Down(why)) => {
                 self.series.went_down(&source, now_us);
-                self.slos.went_down(&source, now_us);
                 (false, 0, Some(why))
             }
             Err(Failed::NoRoom) => {

@@ -20,13 +20,13 @@ use crate::connections::Connections;
 use crate::counters::Counters;
 use crate::guard::{Doors, guard};
 use crate::ingest::{self, Sink};
+use crate::rules::{Data, Reports, Rules};
 use crate::scrape::{Scraper, Targets};
 use crate::series::SeriesStore;
 use crate::settings::Settings;
-use crate::slos::Slos;
 use crate::stats::Sources;
 use crate::store::Store;
-use crate::{answer, log, prometheus};
+use crate::{answer, log, prometheus, rules};
 
 /// Enough for a laptop; decoding and searching have threads of their own.
 const WORKERS: usize = 2;
@@ -59,6 +59,8 @@ pub struct Console {
     pub handle: ServerHandle,
     server: JoinHandle<std::io::Result<()>>,
     scraper: JoinHandle<()>,
+    rules: JoinHandle<()>,
+    notifier: JoinHandle<()>,
 }
 
 impl Console {
@@ -69,6 +71,8 @@ impl Console {
     pub async fn stopped(self) -> Result<()> {
         let result = self.server.await;
         self.scraper.abort();
+        self.rules.abort();
+        self.notifier.abort();
         result
             .context("the console's server panicked")?
             .context("the console's server failed")
@@ -98,18 +102,26 @@ pub fn run(settings: Settings) -> Result<()> {
 /// Binds and starts the console; must be called on an actix runtime.
 ///
 /// # Errors
-/// The address cannot be listened on.
+/// The rules cannot be used, or the address cannot be listened on.
 pub fn start(settings: Settings) -> Result<Console> {
+    let rules = Rules::load(settings.rules_file.as_deref())?;
+    let rules = rules.keeping(settings.state_file.as_deref());
     let budget = Budget::new(settings.memory_bytes);
+    let answers = Answers::new(budget.clone());
     let scraper = Scraper {
         interval: settings.scrape_interval,
         series: SeriesStore::new(budget.series()),
         targets: Targets::default(),
-        slos: Slos::new()?,
         counters: Counters::default(),
         budget,
     };
-    let (server, address) = bind(&settings, &scraper)?;
+    let data = Data {
+        answers: answers.for_rules(),
+        series: scraper.series.clone(),
+    };
+    let (server, address) = bind(&settings, &scraper, answers, rules.reports())?;
+    let external_url = format!("http://{address}");
+    let notifier = rules::notify(rules.reports(), settings.notify, external_url);
     log::info("listening", json!({"http_addr": address.to_string()}));
     let file = settings.targets_file;
     let scraper = actix_web::rt::spawn(async move {
@@ -120,15 +132,21 @@ pub fn start(settings: Settings) -> Result<Console> {
         handle: server.handle(),
         server: actix_web::rt::spawn(server),
         scraper,
+        rules: actix_web::rt::spawn(rules.run(data)),
+        notifier: actix_web::rt::spawn(notifier),
     })
 }
 
-fn bind(settings: &Settings, shared: &Scraper) -> Result<(Server, SocketAddr)> {
+fn bind(
+    settings: &Settings,
+    shared: &Scraper,
+    answers: Answers,
+    reports: Reports,
+) -> Result<(Server, SocketAddr)> {
     let store = Store::with_traces_of(shared.budget.store(), shared.budget.trace());
     let Scraper {
         series,
         targets,
-        slos,
         counters,
         budget,
         ..
@@ -155,12 +173,12 @@ fn bind(settings: &Settings, shared: &Scraper) -> Result<(Server, SocketAddr)> {
         budget: budget.clone(),
         limit_bytes: settings.memory_bytes,
     });
-    let answers = web::Data::new(Answers::new(budget.clone()));
-    let (store, series, targets, slos) = (
+    let answers = web::Data::new(answers);
+    let (store, series, targets, reports) = (
         web::Data::new(store.clone()),
         web::Data::new(series.clone()),
         web::Data::new(targets.clone()),
-        web::Data::new(slos.clone()),
+        web::Data::new(reports),
     );
     let doors = web::Data::new(Doors {
         listening: address,
@@ -175,7 +193,7 @@ fn bind(settings: &Settings, shared: &Scraper) -> Result<(Server, SocketAddr)> {
             .app_data(store.clone())
             .app_data(series.clone())
             .app_data(targets.clone())
-            .app_data(slos.clone())
+            .app_data(reports.clone())
             .app_data(counters.clone())
             .app_data(doors.clone())
             .app_data(sink.clone())

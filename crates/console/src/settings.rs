@@ -22,6 +22,12 @@ pub struct Settings {
     pub max_body_bytes: u64,
     /// What to scrape, in the format of Prometheus's `file_sd`; read again when it changes.
     pub targets_file: Option<PathBuf>,
+    /// Rules in Prometheus's format; without a file, those that ship.
+    pub rules_file: Option<PathBuf>,
+    /// Where alerts are kept over a restart; nowhere without a file.
+    pub state_file: Option<PathBuf>,
+    /// Who is told about alerts.
+    pub notify: Notify,
     /// Time between two scrapes of a target.
     pub scrape_interval: Duration,
     /// Names that it answers to, beside its own address and `localhost`.
@@ -30,6 +36,17 @@ pub struct Settings {
     pub allowed_origins: Origins,
     /// Standard input is a pipe held by the parent: shut down at its end.
     pub parent_pipe: bool,
+}
+
+/// Who is told about alerts, by Alertmanager's webhook.
+#[derive(Debug, Clone, Default)]
+pub struct Notify {
+    /// URL that pages and tickets are posted to.
+    pub url: Option<String>,
+    /// URL that the alert that always fires is posted to once per minute.
+    pub watchdog_url: Option<String>,
+    /// Secret of both, sent as a bearer token.
+    pub secret: Option<String>,
 }
 
 /// Reads a size in bytes: `268435456`, `256MiB`, `1GiB`, `512KiB`, `256MB` (powers of ten).

@@ -61,6 +61,7 @@ async fn up(data_dir: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> 
         "data",
         "downstream",
         "console",
+        "herald",
         "gateway-admin",
         "data-admin",
         "downstream-admin",

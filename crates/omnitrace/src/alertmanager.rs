@@ -7,6 +7,9 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use slo::Time;
+use slo::routing::{DEADMAN, GROUP_BY, INHIBITED_BY, PAGE, Route, TICKET, WATCHDOG};
+
 use crate::values::base_url;
 
 /// The file with what Alertmanager shows to herald.
@@ -263,48 +266,46 @@ fn render(secrets: &Secrets, herald: Option<Value>) -> Result<Value> {
     }))
 }
 
-/// A page waits for nobody; what belongs to one objective of one service is one notification.
+/// What goes where, and when.
 fn route() -> Value {
-    json!({
-        "receiver": "ticket",
-        "group_by": ["alertname", "team", "service", "slo"],
-        "group_wait": "30s",
-        "group_interval": "5m",
-        "repeat_interval": "12h",
-        "routes": [
-            {
-                "receiver": "watchdog",
-                "matchers": ["alertname=\"Watchdog\""],
-                "group_wait": "0s",
-                "group_interval": "1m",
-                "repeat_interval": "1m",
-            },
-            {
-                "receiver": "page",
-                "matchers": ["severity=\"page\""],
-                "group_wait": "5s",
-                "group_interval": "1m",
-                "repeat_interval": "1h",
-            },
-        ],
-    })
+    let mut route = timed(&TICKET, None);
+    route["group_by"] = json!(GROUP_BY);
+    let watchdog = format!("alertname=\"{WATCHDOG}\"");
+    route["routes"] = json!([
+        timed(&DEADMAN, Some(&watchdog)),
+        timed(&PAGE, Some("severity=\"page\"")),
+    ]);
+    route
 }
 
-/// A page says what the tickets of the same objective would repeat. Labels that are absent compare equal, so each is
-/// required: otherwise any page would silence every ticket without these labels.
+fn timed(route: &Route, matcher: Option<&str>) -> Value {
+    let time = |seconds| match seconds {
+        0 => "0s".to_owned(),
+        seconds => Time::from_seconds(seconds).to_string(),
+    };
+    let mut shown = json!({
+        "receiver": route.receiver,
+        "group_wait": time(route.group_wait),
+        "group_interval": time(route.group_interval),
+        "repeat_interval": time(route.repeat_interval),
+    });
+    if let Some(matcher) = matcher {
+        shown["matchers"] = json!([matcher]);
+    }
+    shown
+}
+
+/// A page says what the tickets of the same objective would repeat.
 fn inhibition() -> Value {
     let with = |severity: &str| {
-        json!([
-            format!("severity=\"{severity}\""),
-            "slo!=\"\"",
-            "service!=\"\"",
-            "route!=\"\"",
-        ])
+        let set = INHIBITED_BY.map(|name| format!("{name}!=\"\""));
+        let severity = format!("severity=\"{severity}\"");
+        json!([[severity].as_slice(), &set].concat())
     };
     json!({
         "source_matchers": with("page"),
         "target_matchers": with("ticket"),
-        "equal": ["slo", "service", "route"],
+        "equal": INHIBITED_BY,
     })
 }
 

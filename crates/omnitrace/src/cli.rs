@@ -51,7 +51,7 @@ impl Cli {
 /// What `omnitrace` can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Start Postgres, the console and the three services, and stop them with Ctrl-C.
+    /// Start Postgres, the console, herald and the three services, and stop them with Ctrl-C.
     #[command(long_about = UP_HELP, after_help = UP_EXAMPLES, args_override_self = true)]
     Up(Box<UpArgs>),
     /// Write a service of your own that is scraped, alerted, drawn and found.
@@ -103,7 +103,7 @@ pub enum Command {
 }
 
 const UP_HELP: &str = "\
-Start Postgres, the console and the three services, each as a process of its own, send one order through them, and \
+Start Postgres, the console, herald and the three services, each as a process of its own, send one order through them, and \
 print `ready` once its trace, its log lines and its metrics are visible in the console. Ctrl-C stops everything, \
 a second Ctrl-C at once.
 
@@ -114,6 +114,11 @@ With the console, variables that would keep telemetry from it (OTEL_SDK_DISABLED
 OTEL_EXPORTER_OTLP_*, OTEL_BSP_*, OTEL_BLRP_*, and OTEL_PROPAGATORS or OTEL_TRACES_SAMPLER that break or drop every \
 trace) are not used, and `up` says so; with --no-console they are. RUST_LOG makes the services quieter, but for the \
 lines that `up` itself waits for. OMNITRACE_TRUST_CALLERS is for the gateway: the services trust each other.
+
+Herald tells about alerts, with evidence that it asks the console for: to HERALD_WEBHOOK_URL, to HERALD_SLACK_WEBHOOK_URL (or \
+the files that HERALD_WEBHOOK_URL_FILE and HERALD_SLACK_WEBHOOK_URL_FILE name), else to its log, DIR/logs/herald.log. What it \
+has not delivered stays in DIR/herald. GRAFANA_URL and the other variables of `omnitrace herald` are used too, but for those \
+about its door: only the console brings it alerts.
 
 --scrape names services of yours: the console scrapes them, judges their routes by the objectives for any service, and \
 `omnitrace health` asks them. They send traces and logs themselves, to the console's address. DIR/scrape.json remembers them.
@@ -165,7 +170,7 @@ pub struct UpArgs {
     /// Where data, logs and the lock are kept; one stack runs in it at a time
     #[arg(long, value_name = "DIR", default_value = ".omnitrace")]
     pub data_dir: PathBuf,
-    /// Start no console, and send telemetry to OTEL_EXPORTER_OTLP_ENDPOINT
+    /// Start no console and no herald, and send telemetry to OTEL_EXPORTER_OTLP_ENDPOINT
     #[arg(long)]
     pub no_console: bool,
     /// Send N requests/s (reads and orders) for as long as the stack runs
@@ -174,6 +179,9 @@ pub struct UpArgs {
     /// How much memory the console may use for telemetry
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = memory, conflicts_with = "no_console")]
     pub console_memory: Memory,
+    /// Rules that the console evaluates, in Prometheus's format [default: alerts/rules/demo.yml, as shipped]
+    #[arg(long, value_name = "FILE", conflicts_with = "no_console")]
+    pub rules: Option<PathBuf>,
     /// A busy port is an error; by default a free one is taken instead, and printed
     #[arg(long)]
     pub strict_ports: bool,
@@ -205,6 +213,9 @@ pub struct Ports {
     /// Console: web page, Jaeger API and OTLP
     #[arg(long, value_name = "PORT", default_value_t = 8000)]
     pub console_port: u16,
+    /// Herald: takes alerts, and tells about them
+    #[arg(long, value_name = "PORT", default_value_t = 9095)]
+    pub herald_port: u16,
     /// Gateway's health, metrics and faults
     #[arg(long, value_name = "PORT", default_value_t = 9080)]
     pub gateway_admin_port: u16,
@@ -231,6 +242,18 @@ pub struct ConsoleArgs {
     /// What to scrape: a file in Prometheus's `file_sd` format, read again when it changes
     #[arg(long, value_name = "FILE")]
     pub targets: Option<PathBuf>,
+    /// Alerting and recording rules in Prometheus's format [default: alerts/rules/demo.yml, as shipped]
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
+    /// Where it keeps, over a restart, since when alerts are pending or fire [default: nowhere]
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+    /// Where alerts are posted as Alertmanager's webhook, such as herald's http://127.0.0.1:9095/alerts [default: nowhere]
+    #[arg(long, value_name = "URL", env = "OMNITRACE_NOTIFY_URL", hide_env_values = true, value_parser = base_url)]
+    pub notify_url: Option<String>,
+    /// Where the alert that always fires is posted once per minute: silence there means that alerting is dead [default: nowhere]
+    #[arg(long, value_name = "URL", env = "OMNITRACE_WATCHDOG_URL", hide_env_values = true, value_parser = base_url)]
+    pub watchdog_url: Option<String>,
     /// Time between two scrapes
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub scrape_interval: Duration,

@@ -85,7 +85,10 @@ fn targets(args: &HealthArgs) -> Result<Vec<Target>> {
         return Ok(args.url.iter().map(service).collect());
     }
     let state = State::running(&args.data_dir)?;
-    let console = state.url("console").map(|url| ("console", url));
+    let backend = ["console", "herald"];
+    let backend = backend
+        .into_iter()
+        .filter_map(|name| Some((name, state.url(name)?)));
     let target = |(name, url): (&str, &str)| Target {
         name: name.to_owned(),
         url: format!("{url}/ready"),
@@ -96,7 +99,7 @@ fn targets(args: &HealthArgs) -> Result<Vec<Target>> {
         url: scraped.url.to_string(),
         restarts: 0,
     });
-    let own = console.into_iter().chain(state.services()).map(target);
+    let own = backend.chain(state.services()).map(target);
     Ok(own.chain(scraped).collect())
 }
 

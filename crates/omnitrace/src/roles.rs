@@ -70,6 +70,13 @@ fn run_console(args: ConsoleArgs) -> Result<()> {
         memory_bytes: args.memory.bytes,
         max_body_bytes: args.max_body,
         targets_file: args.targets,
+        rules_file: args.rules,
+        state_file: args.state,
+        notify: console::Notify {
+            url: args.notify_url,
+            watchdog_url: args.watchdog_url,
+            secret: environment::text("OMNITRACE_NOTIFY_SECRET")?,
+        },
         scrape_interval: args.scrape_interval,
         allowed_hosts: args.allow_host,
         allowed_origins: args.allow_origin,

@@ -8,7 +8,7 @@ use toml::Spanned;
 use crate::error::{Error, Source};
 use crate::objective::Objective;
 use crate::profile::{self, Profile};
-use crate::{BOUNDS, Series, Time, cause, cause::Cause, name, objective};
+use crate::{BOUNDS, Time, cause, cause::Cause, name, objective};
 
 /// Who is told: a page wakes somebody, a ticket waits for the morning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -181,13 +181,6 @@ impl Definition {
             links: file.links,
             probes: file.probes,
         })
-    }
-
-    /// Whether some objective is about this series.
-    pub fn reads(&self, series: &Series) -> bool {
-        self.objectives
-            .iter()
-            .any(|objective| series.is_read_by(objective))
     }
 
     /// The profile of this name.

@@ -1,28 +1,26 @@
-//! Service level objectives: one definition (`alerts/slo.toml`), two engines.
+//! Service level objectives: one definition (`alerts/slo.toml`), rendered as Prometheus rules by [`rules`].
 //!
-//! [`rules`] renders Prometheus rules; [`Engine`] evaluates the same arithmetic in process, over scraped counters. A test feeds
-//! both the same series and compares every alert at every step. The arithmetic is explained in `docs/SLO.md`.
+//! The rules are the only arithmetic: Prometheus and the console evaluate the same file. It is explained in `docs/SLO.md`.
 
 mod cause;
 mod definition;
 pub mod duration;
-mod engine;
 mod error;
 mod name;
 mod objective;
 mod profile;
 mod promql;
 mod render;
+pub mod routing;
 mod yaml;
 
 pub use cause::Cause;
 pub use definition::{Definition, Links, Probe, Severity};
 pub use duration::Time;
-pub use engine::{Burn, Engine, Gone, Reading, Sample, Series};
 pub use error::Error;
 pub use objective::{Indicator, Names, Objective, Scope};
 pub use profile::{Pair, Profile};
-pub use render::{release, rules};
+pub use render::{number_name, ratio_name, release, rules};
 
 use telemetry::names::http_server::HTTP_SERVER_DURATION;
 

@@ -74,6 +74,11 @@ impl Failure {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", why)
     }
 
+    /// In words.
+    pub fn into_message(self) -> String {
+        self.message
+    }
+
     /// As it is sent.
     pub fn response(self) -> HttpResponse {
         let body = json!({"status": "error", "errorType": self.kind, "error": self.message});

@@ -10,7 +10,7 @@ use crate::params::{BadParameter, Params};
 use slo::duration;
 
 /// The longest that one question may take, without what it waits for others.
-const MAX_TIME: Duration = Duration::from_secs(10);
+pub(super) const MAX_TIME: Duration = Duration::from_secs(10);
 
 /// The most points of a series, as in Prometheus.
 pub(super) const MAX_POINTS: usize = 11_000;

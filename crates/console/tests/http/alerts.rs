@@ -1,4 +1,4 @@
-//! The objectives, evaluated over what was scraped.
+//! The objectives, evaluated by the rules that ship over what was scraped.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -73,6 +73,19 @@ async fn after(
     console
 }
 
+/// What the page shows once the rules have been evaluated over all that was scraped until now.
+async fn evaluated(console: &Running) -> Value {
+    let now: SystemTime = SystemTime::now();
+    let is_new = |answer: &Value| {
+        let at = answer["data"]["groups"][0]["lastEvaluation"].as_str();
+        at.and_then(|at| chrono::DateTime::parse_from_rfc3339(at).ok())
+            .is_some_and(|at| at >= chrono::DateTime::<chrono::Utc>::from(now))
+    };
+    let group = "/api/v1/rules?rule_group[]=slo";
+    console.until(group, is_new).await;
+    console.json("/api/alerts").await
+}
+
 fn objective<'a>(answer: &'a Value, service: &str, route: &str, slo: &str) -> &'a Value {
     let objectives = answer["data"]["objectives"].as_array().expect("objectives");
     let wanted =
@@ -93,7 +106,7 @@ async fn a_fault_is_an_alert_and_one_bad_request_is_none() {
         ]
     };
     let console = after(gateway, |step| vec![("/orders", 5 * step)]).await;
-    let answer = console.json("/api/alerts").await;
+    let answer = evaluated(&console).await;
     assert_eq!(answer["status"], "success");
     let mut alerts: Vec<[&str; 5]> = answer["data"]["alerts"]
         .as_array()
@@ -152,7 +165,7 @@ async fn a_fault_is_an_alert_and_one_bad_request_is_none() {
 #[tokio::test]
 async fn nothing_scraped_is_no_alert() {
     let console = Running::start();
-    let answer = console.json("/api/alerts").await;
+    let answer = evaluated(&console).await;
     assert_eq!(
         answer,
         json!({"status": "success", "data": {"alerts": [], "objectives": [], "profile": "demo"}})

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
-use console::Settings;
+use console::{Notify, Settings};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::Value;
 
@@ -63,6 +63,9 @@ pub fn settings() -> Settings {
         memory_bytes: 64 << 20,
         max_body_bytes: 4 << 20,
         targets_file: None,
+        rules_file: None,
+        state_file: None,
+        notify: Notify::default(),
         scrape_interval: Duration::from_millis(50),
         allowed_hosts: "host.docker.internal".parse().expect("hosts"),
         allowed_origins: "http://localhost:4200".parse().expect("origins"),

@@ -18,4 +18,5 @@ mod prometheus;
 mod prometheus_limits;
 mod readers;
 mod reported;
+mod rules;
 mod scraping;

@@ -349,11 +349,6 @@ async fn what_grafana_asks_beside_is_answered() {
     let build = data(&console, "status/buildinfo", &[]).await;
     assert_eq!(build["version"], "3.5.0");
     assert_eq!(
-        data(&console, "rules", &[("type", "alert")]).await,
-        json!({"groups": []})
-    );
-    assert_eq!(data(&console, "alerts", &[]).await, json!({"alerts": []}));
-    assert_eq!(
         data(&console, "metadata", &[("limit", "10")]).await,
         json!({})
     );

@@ -14,8 +14,8 @@ use crate::values::{base_url, duration};
 pub const ABOUT: &str = "\
 Send one order through the gateway and follow it through every backend: its trace in Jaeger, its log lines in Loki, its \
 request and an exemplar in Prometheus, the rules, the scrape targets, Alertmanager, and Grafana's data sources. One line \
-per path; what fails says what to look at. Without any URL the backend is the console of the stack that runs in \
---data-dir. With URLs, a backend that has none is called absent and does not count, unless --require names it; at least \
+per path; what fails says what to look at. Without any URL the console of the stack that runs in --data-dir is Jaeger, Loki and \
+Prometheus. With URLs, a backend that has none is called absent and does not count, unless --require names it; at least \
 one backend is needed.";
 
 /// Examples of `omnitrace help doctor`.
@@ -206,7 +206,7 @@ impl DoctorArgs {
 const DEFAULT_GATEWAY: &str = "http://127.0.0.1:8080";
 
 /// What the console stands in for.
-const CONSOLE: [Backend; 2] = [Backend::Jaeger, Backend::Loki];
+const CONSOLE: [Backend; 3] = [Backend::Prometheus, Backend::Jaeger, Backend::Loki];
 
 /// Where the doctor looks.
 #[derive(Debug, Clone)]

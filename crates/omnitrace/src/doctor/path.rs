@@ -77,10 +77,11 @@ impl Path {
         }
     }
 
-    /// Whether every backend that it needs has a URL.
+    /// Whether every backend that it needs has a URL, and there is a collector to count spans if that is what it is about.
     pub fn is_given(self, places: &Places) -> bool {
         let (_, needs, _) = self.describe();
-        needs.iter().all(|backend| places.url(*backend).is_some())
+        let is_there = !(places.is_console && matches!(self, Self::SpanMetrics));
+        is_there && needs.iter().all(|backend| places.url(*backend).is_some())
     }
 }
 

@@ -3,7 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use tokio::net::TcpSocket;
 
 /// The outcome of asking for a preferred port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,21 @@ pub fn choose(part: &str, preferred: u16, strict: bool) -> Result<Choice> {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         moved: Some(problem),
     })
+}
+
+/// Settles on a port before its part listens there, for those who have to know it first. As long as the socket lives nobody
+/// else is given that port; it does not listen itself, so that the part may, since the standard library sets `SO_REUSEADDR`.
+pub fn reserve(choice: Choice) -> Result<(Choice, TcpSocket)> {
+    let taken = || {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(choice.address)?;
+        Ok((socket.local_addr()?, socket))
+    };
+    let taken: std::io::Result<_> = taken();
+    let (address, socket) = taken.with_context(|| format!("no port at {}", choice.address))?;
+    let moved = choice.moved;
+    Ok((Choice { address, moved }, socket))
 }
 
 /// `nginx (pid 123)`: the process that listens on a port, when we may see it.
@@ -127,5 +143,17 @@ mod tests {
 
         drop(busy);
         assert_eq!(choose("gateway", port, true).unwrap().moved, None);
+    }
+
+    #[test]
+    fn a_reserved_port_is_known_before_somebody_listens_there_and_nobody_else_is_given_it() {
+        let free = choose("herald", 0, false).unwrap();
+        let (reserved, _socket) = reserve(free).unwrap();
+        assert_ne!(reserved.address.port(), 0);
+        for _ in 0..2 {
+            let part = TcpListener::bind(reserved.address).unwrap();
+            assert_eq!(part.local_addr().unwrap(), reserved.address);
+            std::net::TcpStream::connect(reserved.address).unwrap();
+        }
     }
 }

@@ -60,7 +60,7 @@ impl Scraped {
 }
 
 /// The parts of `up` beside the services.
-const OTHER_PARTS: [&str; 2] = ["postgres", "console"];
+const OTHER_PARTS: [&str; 3] = ["postgres", "console", "herald"];
 
 /// A name that no part of `up` has.
 pub fn free(name: &str) -> Result<&str, String> {

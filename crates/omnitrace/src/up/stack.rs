@@ -92,9 +92,9 @@ impl<'a> Stack<'a> {
         let mut peers = Peers {
             unused,
             database: self.start_postgres(kept).await?,
-            otlp: self.start_console(kept).await?,
             ..Peers::default()
         };
+        self.start_backend(&mut peers, kept).await?;
         let (http, admin) = (ports.downstream_port, ports.downstream_admin_port);
         peers.downstream = self
             .start_service("downstream", http, admin, &peers, kept)
@@ -156,26 +156,45 @@ impl<'a> Stack<'a> {
         Ok(url)
     }
 
-    /// Where telemetry goes; `None` when it is off.
-    async fn start_console(&self, kept: &mpsc::UnboundedSender<Kept>) -> Result<Option<String>> {
+    /// The console and herald, and where telemetry goes: to the console, else as the variables say.
+    async fn start_backend(
+        &self,
+        peers: &mut Peers,
+        kept: &mpsc::UnboundedSender<Kept>,
+    ) -> Result<()> {
         if self.args.no_console {
-            return inherited::collector();
+            peers.otlp = inherited::collector()?;
+            return Ok(());
         }
-        let choice = ports::choose(
-            "console",
-            self.args.ports.console_port,
-            self.args.strict_ports,
-        )?;
-        let launch = |address| wiring::console(address, &self.data_dir, self.args);
-        let line = self
-            .start("console", launch(choice.address), PATIENCE)
-            .await?;
-        let address = address(&line, "http_addr")?;
-        self.listens("console", address, None)?;
-        self.keep(kept, "console", launch(address), PATIENCE);
-        self.report_part("console", choice.moved.as_slice());
+        let (asked, strict) = (&self.args.ports, self.args.strict_ports);
+        let herald = ports::choose("herald", asked.herald_port, strict)?;
+        // The two call each other: of one the address is known before it listens.
+        let (herald, _reserved) = ports::reserve(herald)?;
+        let choice = ports::choose("console", asked.console_port, strict)?;
+        let (data_dir, args) = (&self.data_dir, self.args);
+        let launch = |address| Ok(wiring::console(address, data_dir, herald.address, args));
+        let console = self.start_part("console", choice, launch, kept).await?;
         self.report_scraped();
-        Ok(Some(url(address)))
+        peers.otlp = Some(console.clone());
+        let launch = |address| wiring::herald(address, data_dir, &console, peers, args);
+        self.start_part("herald", herald, launch, kept).await?;
+        Ok(())
+    }
+
+    /// A part with one address; gives its URL.
+    async fn start_part(
+        &self,
+        name: &'static str,
+        choice: ports::Choice,
+        launch: impl Fn(SocketAddr) -> Result<Launch>,
+        kept: &mpsc::UnboundedSender<Kept>,
+    ) -> Result<String> {
+        let line = self.start(name, launch(choice.address)?, PATIENCE).await?;
+        let address = address(&line, "http_addr")?;
+        self.listens(name, address, None)?;
+        self.keep(kept, name, launch(address)?, PATIENCE);
+        self.report_part(name, choice.moved.as_slice());
+        Ok(url(address))
     }
 
     async fn start_service(

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::scrape::Scraped;
 use crate::files;
@@ -28,7 +28,7 @@ pub struct State {
 /// One child process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Part {
-    /// Role: postgres, console, downstream, data, gateway.
+    /// Role: postgres, console, herald, downstream, data, gateway.
     pub name: String,
     /// Process id.
     pub pid: u32,
@@ -94,6 +94,7 @@ impl State {
             .services()
             .map(|(name, url)| json!({"targets": [url.trim_start_matches("http://")], "labels": {"service_name": name}}))
             .chain(self.scraped.iter().map(Scraped::target))
+            .chain(self.url("herald").map(herald_target))
             .collect();
         files::write_private(
             &targets_path(data_dir),
@@ -125,6 +126,11 @@ impl State {
             format!("the stack in {shown} has only just begun to start; try again")
         })
     }
+}
+
+/// Named as in `deploy/prometheus/prometheus.yml`: it is no service, and no objective is about it.
+fn herald_target(url: &str) -> Value {
+    json!({"targets": [url.trim_start_matches("http://")], "labels": {"job": "herald"}})
 }
 
 /// The lock that `omnitrace up` holds.

@@ -1,5 +1,6 @@
 //! What each child is told: its arguments and its environment.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -26,21 +27,13 @@ pub struct Peers {
     pub data: String,
 }
 
-/// A service: gateway, data or downstream.
-pub fn service(
-    name: &'static str,
-    http: SocketAddr,
-    admin: SocketAddr,
-    peers: &Peers,
-    args: &UpArgs,
-) -> Result<Launch> {
+/// A role that sends telemetry. What `up` waits for has to pass its log filter, which are the lines of `needed`.
+fn reporting(name: &'static str, needed: &str, peers: &Peers, args: &UpArgs) -> Result<Launch> {
     let mut launch = Launch {
         arguments: vec![name.into()],
         ..Launch::default()
     };
     let set = &mut launch.environment;
-    set.push(("OMNITRACE_HTTP_ADDR", http.to_string()));
-    set.push(("OMNITRACE_ADMIN_ADDR", admin.to_string()));
     // `up` reads these lines, whatever a terminal would show.
     set.push(("OMNITRACE_LOG_FORMAT", "json".to_owned()));
     set.push(("OTEL_SERVICE_NAME", name.to_owned()));
@@ -51,19 +44,33 @@ pub fn service(
         }
     }
     if let Some(filter) = environment::text("RUST_LOG")? {
-        // What `up` waits for has to pass the filter: the line `listening`, and that of the probe order.
-        let needed = if args.no_console {
-            ""
-        } else {
-            ",gateway::handlers=info"
-        };
-        set.push(("RUST_LOG", format!("{filter},service::run=info{needed}")));
+        set.push(("RUST_LOG", format!("{filter},{needed}")));
     }
     let unused = peers.unused.iter().map(|unused| unused.name.clone());
     launch.removed.extend(unused);
     if let Some(otlp) = &peers.otlp {
         set.push(("OTEL_EXPORTER_OTLP_ENDPOINT", otlp.clone()));
     }
+    Ok(launch)
+}
+
+/// A service: gateway, data or downstream.
+pub fn service(
+    name: &'static str,
+    http: SocketAddr,
+    admin: SocketAddr,
+    peers: &Peers,
+    args: &UpArgs,
+) -> Result<Launch> {
+    // The line `listening`, and that of the probe order.
+    let needed = match args.no_console {
+        true => "service::run=info",
+        false => "service::run=info,gateway::handlers=info",
+    };
+    let mut launch = reporting(name, needed, peers, args)?;
+    let set = &mut launch.environment;
+    set.push(("OMNITRACE_HTTP_ADDR", http.to_string()));
+    set.push(("OMNITRACE_ADMIN_ADDR", admin.to_string()));
     match name {
         "data" => {
             set.push(("DATABASE_URL", peers.database.clone()));
@@ -80,8 +87,8 @@ pub fn service(
     Ok(launch)
 }
 
-/// The console.
-pub fn console(listen: SocketAddr, data_dir: &Path, args: &UpArgs) -> Launch {
+/// The console, which posts alerts to herald as soon as that listens.
+pub fn console(listen: SocketAddr, data_dir: &Path, herald: SocketAddr, args: &UpArgs) -> Launch {
     let mut launch = Launch {
         arguments: vec![
             "console".into(),
@@ -100,8 +107,52 @@ pub fn console(listen: SocketAddr, data_dir: &Path, args: &UpArgs) -> Launch {
     launch
         .arguments
         .extend(["--targets".into(), state::targets_path(data_dir).into()]);
-    launch.removed.push("DATABASE_URL".to_owned());
+    let alerts = data_dir.join("alerts.json");
+    launch.arguments.extend(["--state".into(), alerts.into()]);
+    if let Some(rules) = &args.rules {
+        launch.arguments.extend(["--rules".into(), rules.into()]);
+    }
+    let alerts = format!("http://{herald}/alerts");
     launch
+        .arguments
+        .extend(["--notify-url".into(), alerts.into()]);
+    let not_for_it = ["DATABASE_URL", "OMNITRACE_NOTIFY_SECRET"];
+    launch.removed.extend(not_for_it.map(str::to_owned));
+    launch
+}
+
+/// What of herald's door the caller's variables say: here the console alone brings alerts, over loopback and in the clear.
+const DOOR: [&str; 5] = [
+    "HERALD_SECRET",
+    "HERALD_SECRET_FILE",
+    "HERALD_TLS_CERTIFICATE",
+    "HERALD_TLS_KEY",
+    "HERALD_TLS_CLIENT_CA",
+];
+
+/// Herald, which asks the console for evidence. Its targets are those of the caller's variables.
+pub fn herald(
+    listen: SocketAddr,
+    data_dir: &Path,
+    console: &str,
+    peers: &Peers,
+    args: &UpArgs,
+) -> Result<Launch> {
+    let mut launch = reporting("herald", "herald::server=info", peers, args)?;
+    let state_dir = data_dir.join("herald");
+    let own: [(&str, OsString); 5] = [
+        ("--listen", listen.to_string().into()),
+        ("--state-dir", state_dir.into()),
+        ("--prometheus-url", console.into()),
+        ("--jaeger-url", console.into()),
+        ("--loki-url", console.into()),
+    ];
+    for (option, value) in own {
+        launch.arguments.extend([option.into(), value]);
+    }
+    launch.removed.push("DATABASE_URL".to_owned());
+    launch.removed.extend(DOOR.map(str::to_owned));
+    Ok(launch)
 }
 
 /// The private Postgres, on `port` or any free one (0).

@@ -40,7 +40,15 @@ async fn without_urls_it_follows_every_path_of_the_running_stack() {
 
     let (code, said, complained) = doctor(&running).await;
     assert_eq!(code, 0, "{said}{complained}");
-    for path in ["order -> gateway", "order -> Jaeger", "order -> Loki"] {
+    for path in [
+        "order -> gateway",
+        "order -> Jaeger",
+        "order -> Loki",
+        "order -> Prometheus",
+        "exemplar -> Jaeger",
+        "scrape targets         4 targets up",
+        "rules",
+    ] {
         assert!(
             said.contains(&format!("ok      {path}")),
             "{path} in\n{said}"

@@ -91,17 +91,19 @@ async fn a_child_that_dies_comes_back_where_it_was_and_the_evidence_stays() {
         "both lives are in the log"
     );
 
-    let before = up.started("console").await;
-    kill_pid(&before["pid"]);
-    let after = restarted(&mut up, "console", 1).await;
-    assert_eq!(after["url"], before["url"]);
+    for name in ["console", "herald"] {
+        let before = up.started(name).await;
+        kill_pid(&before["pid"]);
+        let after = restarted(&mut up, name, 1).await;
+        assert_eq!(after["url"], before["url"], "{name} has moved");
+    }
     in_console(console, &order(gateway).await).await;
 
     let mut command = omnitrace(["health"]);
     command.current_dir(up.directory.path());
     let mut health = Child::spawn("health", command);
     assert_eq!(health.wait().await.code(), Some(0), "{}", health.output());
-    assert_eq!(health.output().matches("restarts: 1").count(), 4);
+    assert_eq!(health.output().matches("restarts: 1").count(), 5);
     assert_eq!(up.stop().await.code(), Some(0), "{}", up.child.output());
     assert_eq!(up.directory.processes(), [] as [String; 0]);
 }

@@ -82,6 +82,7 @@ async fn stops_in_order(mut up: Up) {
             "gateway stopped",
             "data stopped",
             "downstream stopped",
+            "herald stopped",
             "console stopped",
             "postgres stopped"
         ]
@@ -101,6 +102,7 @@ async fn people_read_two_lines() {
         "--data-port=0",
         "--downstream-port=0",
         "--console-port=0",
+        "--herald-port=0",
     ]);
     command.args([
         "--gateway-admin-port=0",
@@ -212,6 +214,22 @@ async fn a_second_up_in_the_same_directory_says_that_one_is_running() {
         health.1
     );
     assert_eq!(up.stop().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_bad_target_of_herald_ends_it_with_the_name_of_the_variable_and_not_its_secret() {
+    let mut up = Up::start_with(Directory::new(), &database().await, |command| {
+        command.env("HERALD_WEBHOOK_URL", "hooks.example.org/s3cret")
+    })
+    .await;
+    assert_eq!(up.child.wait().await.code(), Some(1));
+    let said = up.child.stderr().join("\n");
+    assert!(
+        said.contains("HERALD_WEBHOOK_URL: cannot be read"),
+        "{said}"
+    );
+    assert!(!up.child.output().contains("s3cret"), "{said}");
+    up.directory.deserted().await;
 }
 
 #[tokio::test]

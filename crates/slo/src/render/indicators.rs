@@ -9,8 +9,9 @@ pub(super) fn rules(definition: &Definition, profile: &Profile, severity: Severi
     let mut rules = Vec::new();
     for measure in measures(definition) {
         for pair in profile.pairs(severity) {
-            rules.push(ratio(&measure, pair.short));
-            rules.push(ratio(&measure, pair.long));
+            let windows = [pair.short, pair.long].into_iter();
+            let new = windows.filter(|window| !is_known(profile, severity, *window));
+            rules.extend(new.map(|window| ratio(&measure, window)));
             rules.push(number(&measure, pair.long));
         }
         if severity == Severity::Ticket {
@@ -24,6 +25,12 @@ pub(super) fn rules(definition: &Definition, profile: &Profile, severity: Severi
         });
     }
     rules
+}
+
+/// Whether the faster group records the window already: two rules that record one series are at odds.
+fn is_known(profile: &Profile, severity: Severity, window: Time) -> bool {
+    let mut pages = profile.pairs(Severity::Page);
+    severity == Severity::Ticket && pages.any(|pair| pair.short == window || pair.long == window)
 }
 
 /// What is counted: failures are for all services alike, slowness depends on the objective.
@@ -49,12 +56,12 @@ fn measures(definition: &Definition) -> Vec<Objective> {
 }
 
 /// Name of the share of bad requests in a window.
-pub(super) fn ratio_name(window: Time) -> String {
+pub fn ratio_name(window: Time) -> String {
     format!("slo:sli_error:ratio_rate{window}")
 }
 
 /// Name of the number of bad requests in a window.
-pub(super) fn number_name(window: Time) -> String {
+pub fn number_name(window: Time) -> String {
     format!("slo:bad_events:increase{window}")
 }
 

@@ -6,6 +6,8 @@ mod notification;
 mod outages;
 pub mod release;
 
+pub use indicators::{number_name, ratio_name};
+
 use crate::yaml::{self, Group, Rule};
 use crate::{Definition, Profile, Severity};
 

@@ -86,6 +86,7 @@ impl Up {
             "data",
             "downstream",
             "console",
+            "herald",
             "gateway-admin",
             "data-admin",
             "downstream-admin",

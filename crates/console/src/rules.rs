@@ -1,0 +1,163 @@
+//! Evaluates the rules that ship (`alerts/rules/demo.yml`), or those of a file, over what is scraped and sent, as Prometheus does.
+
+mod alert;
+mod answer;
+mod file;
+mod group;
+mod notify;
+mod objectives;
+mod rehearsal;
+mod state;
+mod template;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use chrono::Utc;
+use serde_json::json;
+
+use crate::log;
+pub(crate) use answer::configure;
+pub(crate) use group::Data;
+use group::{GroupReport, Running};
+pub(crate) use notify::run as notify;
+pub use rehearsal::Rehearsal;
+use state::StateFile;
+
+/// Rules that have been read, and are to be evaluated.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    groups: Vec<Running>,
+    reports: Reports,
+    state: Option<StateFile>,
+}
+
+/// What became of them: a shared handle.
+#[derive(Debug, Clone)]
+pub(crate) struct Reports(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// Where the rules come from.
+    file: String,
+    /// One for each group.
+    reports: Mutex<Vec<Arc<GroupReport>>>,
+}
+
+impl Rules {
+    /// Reads the rules of a file; without one, those that ship.
+    ///
+    /// # Errors
+    /// What is wrong with the file, by line, or by group and rule.
+    pub fn load(path: Option<&Path>) -> Result<Self> {
+        let Some(path) = path else {
+            let (name, text) = file::SHIPPED;
+            return Self::parse(name, text);
+        };
+        let name = path.display().to_string();
+        let size = std::fs::metadata(path).with_context(|| format!("--rules {name}"))?;
+        if size.len() > file::MAX_FILE {
+            return Err(anyhow!(
+                "--rules {name}: larger than {} bytes",
+                file::MAX_FILE
+            ));
+        }
+        let text = std::fs::read_to_string(path).with_context(|| format!("--rules {name}"))?;
+        Self::parse(&name, &text).context("--rules")
+    }
+
+    fn parse(name: &str, text: &str) -> Result<Self> {
+        let groups = file::parse(text).map_err(|why| anyhow!("{name}: {why}"))?;
+        let groups: Vec<Running> = groups.into_iter().map(Running::new).collect();
+        let reports = groups.iter().map(|group| Arc::new(group.report()));
+        let reports = Reports(Arc::new(Inner {
+            file: name.to_owned(),
+            reports: Mutex::new(reports.collect()),
+        }));
+        Ok(Self {
+            groups,
+            reports,
+            state: None,
+        })
+    }
+
+    /// With the alerts of before, if the file knows them, which keeps them from now on.
+    pub fn keeping(mut self, path: Option<&Path>) -> Self {
+        self.state = path.map(StateFile::new);
+        if let Some(state) = &self.state {
+            state.restore(&mut self.groups, Utc::now().timestamp_millis());
+        }
+        self
+    }
+
+    /// What will become of them.
+    pub fn reports(&self) -> Reports {
+        self.reports.clone()
+    }
+
+    /// Evaluates each group once per interval, for ever; one at a time, off the threads that answer. To be dropped (aborted) at the end.
+    pub async fn run(mut self, data: Data) {
+        let mut last = vec![Utc::now().timestamp_millis(); self.groups.len()];
+        loop {
+            let pause = until_next(&self.groups);
+            tokio::time::sleep(pause).await;
+            let data = data.clone();
+            let job = move || {
+                self.evaluate_due(&mut last, &data);
+                (self, last)
+            };
+            match tokio::task::spawn_blocking(job).await {
+                Ok(back) => (self, last) = back,
+                Err(why) => {
+                    let fields = json!({"error": why.to_string()});
+                    return log::warn("the rules are evaluated no more", fields);
+                }
+            }
+        }
+    }
+
+    /// Groups whose next time has come.
+    fn evaluate_due(&mut self, last: &mut [i64], data: &Data) {
+        for (index, group) in self.groups.iter_mut().enumerate() {
+            let now_ms = Utc::now().timestamp_millis();
+            let at_ms = now_ms - now_ms.rem_euclid(group.group.interval_ms);
+            if at_ms > last[index] {
+                last[index] = at_ms;
+                self.reports.set(index, group.evaluate(data, at_ms));
+            }
+        }
+        if let Some(state) = &mut self.state {
+            state.keep(&self.groups, Utc::now().timestamp_millis());
+        }
+    }
+}
+
+/// How long until some group is due.
+fn until_next(groups: &[Running]) -> Duration {
+    let now_ms = Utc::now().timestamp_millis();
+    let due = groups.iter().map(|group| {
+        let interval_ms = group.group.interval_ms;
+        interval_ms - now_ms.rem_euclid(interval_ms)
+    });
+    Duration::from_millis(due.min().unwrap_or(60_000).max(1).unsigned_abs())
+}
+
+impl Reports {
+    fn set(&self, index: usize, report: GroupReport) {
+        if let Some(known) = self.lock().get_mut(index) {
+            *known = Arc::new(report);
+        }
+    }
+
+    /// Of each group.
+    fn all(&self) -> Vec<Arc<GroupReport>> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<GroupReport>>> {
+        let reports = &self.0.reports;
+        reports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,256 @@
+//! Evaluates the rules of a group, one after the other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use promql::{Labels, NAME, Value};
+
+use super::alert::{Alert, Alerts};
+use super::file::{Alerting, Group, Kind, Rule};
+use super::template::Found;
+use crate::answer::Answers;
+use crate::prometheus;
+use crate::samples::Sample;
+use crate::series::{Lost, SeriesStore};
+
+/// The most alerts of a rule: each has texts.
+const MAX_ALERTS: usize = 500;
+
+/// What rules read, and where they record.
+#[derive(Debug, Clone)]
+pub(crate) struct Data {
+    pub answers: Answers,
+    pub series: SeriesStore,
+}
+
+impl Data {
+    /// The series that an expression gives at a time.
+    fn ask(&self, expression: &promql::Expression, at_ms: i64) -> Result<Vec<Found>, String> {
+        let page = self.answers.begin();
+        match prometheus::evaluated(expression, &self.series, page, at_ms)? {
+            Value::Scalar(value) => Ok(vec![(Labels::default(), value)]),
+            Value::Vector(found) => {
+                let found = found.into_iter();
+                Ok(found
+                    .map(|(labels, sample)| (labels, sample.value))
+                    .collect())
+            }
+            Value::String(_) | Value::Matrix(_) => {
+                Err("the result is neither a number nor an instant vector".to_owned())
+            }
+        }
+    }
+
+    /// The same for what a template asks.
+    pub fn query(&self, text: &str, at_ms: i64) -> Result<Vec<Found>, String> {
+        let expression = promql::parse(text).map_err(|why| why.to_string())?;
+        self.ask(&expression, at_ms)
+    }
+}
+
+/// A group, and what its last evaluation gave.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub group: Arc<Group>,
+    alerts: Vec<Alerts>,
+    reports: Vec<RuleReport>,
+}
+
+/// What became of a rule when it was last evaluated.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RuleReport {
+    pub at_ms: Option<i64>,
+    pub took: Duration,
+    pub error: Option<String>,
+    pub alerts: Vec<Alert>,
+}
+
+/// The same of a group.
+#[derive(Debug, Clone)]
+pub(super) struct GroupReport {
+    pub group: Arc<Group>,
+    pub at_ms: Option<i64>,
+    pub took: Duration,
+    pub rules: Vec<RuleReport>,
+}
+
+impl Running {
+    /// Nothing has been evaluated yet.
+    pub fn new(group: Group) -> Self {
+        let count = group.rules.len();
+        Self {
+            group: Arc::new(group),
+            alerts: (0..count).map(|_| Alerts::default()).collect(),
+            reports: vec![RuleReport::default(); count],
+        }
+    }
+
+    /// Evaluates all rules for one time.
+    pub fn evaluate(&mut self, data: &Data, at_ms: i64) -> GroupReport {
+        let group = self.group.clone();
+        let started = Instant::now();
+        for (index, rule) in group.rules.iter().enumerate() {
+            let began = Instant::now();
+            let alerts = &mut self.alerts[index];
+            let source = format!("rule {} {index}", group.name);
+            let error = one(rule, alerts, &source, data, at_ms).err();
+            self.reports[index] = RuleReport {
+                at_ms: Some(at_ms),
+                took: began.elapsed(),
+                error,
+                alerts: alerts.0.values().cloned().collect(),
+            };
+        }
+        GroupReport {
+            at_ms: Some(at_ms),
+            took: started.elapsed(),
+            ..self.report()
+        }
+    }
+
+    /// Rules and their alerts.
+    pub fn by_rule(&self) -> impl Iterator<Item = (&Rule, &Alerts)> {
+        self.group.rules.iter().zip(&self.alerts)
+    }
+
+    /// Alerts of the rule that is so called and asks so.
+    pub fn of_rule(&mut self, name: &str, query: &str) -> Option<&mut Alerts> {
+        let is_it = |rule: &Rule| rule.name == name && rule.query == query;
+        let index = self.group.rules.iter().position(is_it)?;
+        self.alerts.get_mut(index)
+    }
+
+    /// Those of all rules.
+    pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
+        self.alerts.iter().flat_map(|alerts| alerts.0.values())
+    }
+
+    /// What is known before the first evaluation.
+    pub fn report(&self) -> GroupReport {
+        GroupReport {
+            group: self.group.clone(),
+            at_ms: None,
+            took: Duration::ZERO,
+            rules: self.reports.clone(),
+        }
+    }
+}
+
+/// Evaluates a rule and records what it gives. What it gave before and does not give any more ends with a stale marker.
+fn one(
+    rule: &Rule,
+    alerts: &mut Alerts,
+    source: &str,
+    data: &Data,
+    at_ms: i64,
+) -> Result<(), String> {
+    let mut left_out = 0;
+    let mut found = data.ask(&rule.expression, at_ms)?;
+    let samples = match &rule.kind {
+        Kind::Record(labels) => recorded(&rule.name, labels, found)?,
+        Kind::Alert(alerting) => {
+            left_out = found.len().saturating_sub(MAX_ALERTS);
+            found.truncate(MAX_ALERTS);
+            let found = active(&rule.name, alerting, found, data, at_ms)?;
+            let times = (alerting.for_ms, alerting.keep_firing_for_ms);
+            alerts.update(found, at_ms, times);
+            alerts.0.values().flat_map(told).collect()
+        }
+    };
+    let now_us = u64::try_from(at_ms.saturating_mul(1_000)).unwrap_or_default();
+    let (_, lost) = data.series.replace(source, &Vec::new(), samples, now_us);
+    match lost {
+        _ if left_out > 0 => Err(format!(
+            "{left_out} alerts are left out: a rule has {MAX_ALERTS} at most"
+        )),
+        Lost {
+            no_room: 0,
+            out_of_order: 0,
+            ..
+        } => Ok(()),
+        Lost {
+            no_room: 0,
+            out_of_order,
+            ..
+        } => Err(format!(
+            "{out_of_order} samples are not kept: another rule or sender says the same series"
+        )),
+        Lost { no_room, .. } => Err(format!("{no_room} series found no room (--memory)")),
+    }
+}
+
+fn recorded(
+    name: &str,
+    labels: &BTreeMap<String, String>,
+    found: Vec<Found>,
+) -> Result<Vec<Sample>, String> {
+    let mut distinct = BTreeMap::new();
+    for (of, value) in found {
+        let named = of.with(NAME, name);
+        let labels = labels
+            .iter()
+            .fold(named, |all, (name, value)| all.with(name, value));
+        if distinct.insert(labels, value).is_some() {
+            return Err("two series have the same labels once the rule's are set".to_owned());
+        }
+    }
+    let samples = distinct.iter();
+    Ok(samples
+        .map(|(labels, value)| sample(labels, *value))
+        .collect())
+}
+
+/// The alerts that a result stands for.
+fn active(
+    name: &str,
+    alerting: &Alerting,
+    found: Vec<Found>,
+    data: &Data,
+    at_ms: i64,
+) -> Result<BTreeMap<Labels, Alert>, String> {
+    let query = |text: &str| data.query(text, at_ms);
+    let mut active = BTreeMap::new();
+    for (of, value) in found {
+        let of = of.with(NAME, "");
+        let filled = |(name, template): &(String, super::template::Template)| {
+            (name.clone(), template.filled(&of, value, &query))
+        };
+        let set = alerting.labels.iter().map(filled);
+        let labels = set.fold(of.clone(), |all, (name, value)| all.with(&name, &value));
+        let labels = labels.with("alertname", name);
+        let annotations = alerting.annotations.iter().map(filled).collect();
+        let alert = Alert::new(labels.clone(), annotations, value, at_ms);
+        if active.insert(labels, alert).is_some() {
+            return Err("two alerts have the same labels once the rule's are set".to_owned());
+        }
+    }
+    Ok(active)
+}
+
+/// The two series that say that an alert is pending or fires.
+fn told(alert: &Alert) -> Vec<Sample> {
+    if !alert.is_active() {
+        return Vec::new();
+    }
+    let state = alert.labels.with(NAME, "ALERTS");
+    let since = alert.labels.with(NAME, "ALERTS_FOR_STATE");
+    vec![
+        sample(&state.with("alertstate", alert.state.as_str()), 1.0),
+        sample(&since, alert.active_ms.div_euclid(1_000) as f64),
+    ]
+}
+
+fn sample(labels: &Labels, value: f64) -> Sample {
+    let others = labels.iter().filter(|(name, _)| *name != NAME);
+    Sample {
+        name: labels.get(NAME).to_owned(),
+        labels: others
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        value,
+        timestamp_us: None,
+        exemplar: None,
+        begins: true,
+    }
+}

@@ -1,0 +1,145 @@
+//! Herald as a part of `omnitrace up`: its evidence comes from the console, and says what the standard stack's says.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Capture, Directory, Reply, Up, database, eventually, http};
+use crate::herald::{alert, arrived};
+
+/// A stack with some requests, whose herald tells `webhook`.
+async fn start(webhook: &Capture) -> Up {
+    let url = webhook.url();
+    let mut up = Up::start_with(Directory::new(), &database().await, |command| {
+        let command = command.args(["--load", "5"]);
+        let command = command.env("HERALD_WEBHOOK_URL", &url);
+        // Its door is not that of the caller's herald: the console could not enter.
+        command.env("HERALD_SECRET", "for-another-alertmanager")
+    })
+    .await;
+    up.ready().await;
+    up
+}
+
+async fn faults(up: &mut Up, service: &str) -> String {
+    let admin = up.started(service).await["admin_url"].clone();
+    format!("{}/faults", admin.as_str().expect("a URL"))
+}
+
+async fn fault(up: &mut Up, service: &str, fault: &str, parameters: Value) {
+    let url = format!("{}/{fault}", faults(up, service).await);
+    let answer = http().put(url).json(&parameters).send().await;
+    Reply::read(answer.expect("an answer")).await.expect(200);
+}
+
+/// Series that the console finds, as Prometheus would.
+async fn query(console: &str, expression: &str) -> Option<Vec<Value>> {
+    let mut url = url::Url::parse(&format!("{console}/api/v1/query")).expect("a URL");
+    url.query_pairs_mut().append_pair("query", expression);
+    let answer: Value = http().get(url).send().await.ok()?.json().await.ok()?;
+    answer["data"]["result"].as_array().cloned()
+}
+
+async fn until_there_is(console: &str, expression: &str) {
+    eventually(expression, async || {
+        let found = query(console, expression).await?;
+        (!found.is_empty()).then_some(())
+    })
+    .await;
+}
+
+/// Posts an alert as the console does.
+async fn post(up: &mut Up, name: &str) {
+    let herald = up.started("herald").await;
+    let url = format!("{}/alerts", herald["url"].as_str().expect("a URL"));
+    let answer = http().post(url).json(&alert(name, "firing")).send().await;
+    Reply::read(answer.expect("an answer")).await.expect(200);
+}
+
+/// What is told about an alert of the gateway.
+async fn told(webhook: &Capture, name: &str) -> Value {
+    let title = format!("{name}: gateway");
+    eventually(&title, async || {
+        let told = arrived(webhook, 1).await.into_iter();
+        let mut told = told.map(|request| request.json());
+        told.find(|body| body["title"].to_string().contains(&title))
+    })
+    .await
+}
+
+fn callees(evidence: &Value, trail: &str) -> Vec<String> {
+    let hops = evidence["dependencies"][trail]["hops"].as_array();
+    let hops = hops.unwrap_or_else(|| panic!("{evidence:#}")).iter();
+    hops.map(|hop| hop["callee"].as_str().expect("a name").to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn the_console_is_all_the_evidence_that_herald_asks_for() {
+    let webhook = Capture::answering(&json!({}));
+    let mut up = start(&webhook).await;
+    let ready = up.ready().await;
+    let console = ready["console_url"].as_str().expect("a URL");
+    fault(&mut up, "downstream", "errors", json!({"share": 0.5})).await;
+    // The console's own rules notice it, and what fires is posted to herald.
+    let page = told(&webhook, "AvailabilityBurnRate").await;
+    downstream_is_blamed(&page, console).await;
+
+    let all = faults(&mut up, "downstream").await;
+    http().delete(all).send().await.expect("an answer");
+    // Longer than the steps in which releases are looked for.
+    until_there_is(console, "build_info{service_name=\"data\"} offset 20s").await;
+    fault(&mut up, "data", "bad_release", json!({"ms": 300})).await;
+    let released = "build_info{service_name=\"data\",service_version=\"0.2.0\"} offset 5s";
+    until_there_is(console, released).await;
+    let slow = "histogram_quantile(0.95, sum by (le) (rate(db_client_operation_duration_seconds_bucket\
+        {service_name=\"data\",db_operation_name=\"SELECT\",db_collection_name=\"items\"}[1m]))) > 0.25";
+    until_there_is(console, slow).await;
+    post(&mut up, "LatencyBurnRate").await;
+    a_release_is_named(&told(&webhook, "LatencyBurnRate").await);
+    assert_eq!(up.stop().await.code(), Some(0), "{}", up.child.output());
+}
+
+async fn downstream_is_blamed(page: &Value, console: &str) {
+    let evidence = &page["evidence"];
+    // A query that the console refuses would be named here.
+    assert_eq!(evidence["missing"], json!([]), "{page:#}");
+    assert_eq!(callees(evidence, "failing"), ["data", "downstream"]);
+    let worst = &evidence["traces"][0];
+    let failed_at = worst["failed_at"].as_str().unwrap_or_default();
+    assert_eq!(
+        (&worst["error"], &worst["in_jaeger"]),
+        (&json!(true), &json!(true))
+    );
+    assert!(failed_at.starts_with("downstream "), "{evidence:#}");
+    let trace = &page["links"]["traces"][0];
+    let id = worst["trace_id"].as_str().expect("an id");
+    assert_eq!(*trace, format!("{console}/trace/{id}"));
+    let page_of_it = http().get(format!("{console}/trace/{id}")).send().await;
+    assert_eq!(page_of_it.expect("an answer").status(), 200);
+    let lines = evidence["log_lines"].as_array().expect("lines");
+    let leads_on = |line: &Value| {
+        let text = line["text"].as_str().unwrap_or_default();
+        text.starts_with("request failed") && line["trace_id"].is_string()
+    };
+    assert!(lines.iter().any(leads_on), "{evidence:#}");
+    let releases = &evidence["releases"];
+    assert_eq!(releases["changes"], json!([]), "{evidence:#}");
+    assert_eq!(
+        releases["running"]["data"],
+        json!([env!("CARGO_PKG_VERSION")])
+    );
+    assert!(!page.to_string().contains("fault_active"), "{page:#}");
+}
+
+fn a_release_is_named(page: &Value) {
+    let evidence = &page["evidence"];
+    assert_eq!(evidence["missing"], json!([]), "{page:#}");
+    let change = &evidence["releases"]["changes"][0];
+    let versions = [&change["before"]["version"], &change["now"]["version"]];
+    assert_eq!(change["service"], "data", "{evidence:#}");
+    assert_eq!(versions, [env!("CARGO_PKG_VERSION"), "0.2.0"], "{change:#}");
+    assert!(change["now"]["requests"].as_f64() > Some(0.0), "{change:#}");
+    let slowest = callees(evidence, "slowest");
+    let last = slowest.last().expect("a hop");
+    let looks_up = ["postgresql SELECT items", "postgresql INSERT orders"];
+    assert!(looks_up.contains(&last.as_str()), "{slowest:?}");
+}
