@@ -1,7 +1,8 @@
 //! Spans of `tracing`, from their beginning to the export queue.
 //!
 //! In place of `tracing-opentelemetry` and the SDK's tracer, which make a builder, a span and an exported span of each, under
-//! three locks. What other OpenTelemetry libraries see is the same: the context of the span that is entered is current.
+//! three locks. Other OpenTelemetry libraries read the same: the context of the span that is entered is current. They can
+//! write nothing to it.
 
 use std::cell::RefCell;
 use std::time::SystemTime;
@@ -46,7 +47,10 @@ struct Open {
 impl SpanLayer {
     fn start<'a>(&self, open: &'a mut Open) -> &'a Context {
         if let (false, Some(record)) = (open.started, &mut open.record) {
-            let own = self.sampler.as_ref().map(|sampler| {
+            // Whoever suppresses telemetry, as an exporter does, makes no spans.
+            let suppressed = open.context.is_telemetry_suppressed();
+            let sampler = self.sampler.as_ref().filter(|_| !suppressed);
+            let own = sampler.map(|sampler| {
                 let span = open.context.span();
                 own_context(sampler, &open.context, span.span_context(), record)
             });
