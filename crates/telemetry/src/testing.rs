@@ -71,8 +71,6 @@ pub struct Span {
     pub end: SystemTime,
     /// Trace id and span id of each.
     pub links: Vec<(String, String)>,
-    /// Their names.
-    pub events: Vec<String>,
 }
 
 /// `server`, `client`, `producer`, `consumer` or `internal`.
@@ -337,7 +335,6 @@ fn span(record: &spans::Record) -> Span {
         start: record.start,
         end: record.end,
         links: record.links.iter().map(ids).collect(),
-        events: Vec::new(),
     }
 }
 
