@@ -1,6 +1,7 @@
 //! Silences: for whom nothing is to be told for a while. On disk for good before they hold anything back.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -62,6 +63,8 @@ struct Kept {
 struct Silence {
     shown: Shown,
     matchers: Vec<Matcher>,
+    /// A look found that it has ended: it holds nothing back any more, also when its file is still there.
+    over: bool,
 }
 
 /// Why there is no new silence.
@@ -80,6 +83,8 @@ pub(crate) struct Silences {
     all: Mutex<Vec<Silence>>,
     /// Those that were active at the last look.
     active: Mutex<Vec<Uuid>>,
+    /// Whether somebody ended one after the last look. No look may have seen it active.
+    expired: AtomicBool,
     /// What the folder leads through.
     _spool: Arc<Spool>,
 }
@@ -105,6 +110,7 @@ impl Silences {
             folder,
             all: Mutex::new(all),
             active: Mutex::default(),
+            expired: AtomicBool::new(false),
             _spool: spool,
         }
     }
@@ -138,6 +144,7 @@ impl Silences {
         let removed = self.folder.remove(id);
         removed.inspect_err(|_| HistoryFile::Remove.failed())?;
         all.remove(at);
+        self.expired.store(true, Ordering::SeqCst);
         Ok(true)
     }
 
@@ -171,20 +178,22 @@ impl Silences {
         })
     }
 
-    /// Whether others are active than at the last look. Forgets what has ended.
+    /// Whether others are active than at the last look, or one ended after it, however short it was. Forgets what has ended.
     pub(crate) fn changed(&self) -> bool {
         let now = Utc::now();
         let mut all = self.all();
-        all.retain(|silence| {
-            silence.shown.ends_at > now || self.folder.remove(silence.shown.id).is_err()
-        });
+        let mut ended = self.expired.swap(false, Ordering::SeqCst);
+        for silence in all.iter_mut().filter(|silence| silence.ends(now)) {
+            (silence.over, ended) = (true, true);
+        }
+        all.retain(|silence| !silence.over || self.folder.remove(silence.shown.id).is_err());
         let active = all.iter().filter(|silence| silence.is_active(now));
         let active: Vec<Uuid> = active.map(|silence| silence.shown.id).collect();
         stats::silences(active.len());
         let mut before = self.active.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = *before != active;
         *before = active;
-        changed
+        changed || ended
     }
 
     fn all(&self) -> MutexGuard<'_, Vec<Silence>> {
@@ -203,7 +212,11 @@ fn read(folder: &Folder, id: Uuid) -> io::Result<Silence> {
             format!("allowed: schema {SCHEMA}, and a matcher that does not match everything");
         return Err(io::Error::other(allowed));
     }
-    Ok(Silence { shown, matchers })
+    Ok(Silence {
+        shown,
+        matchers,
+        over: false,
+    })
 }
 
 fn failed(what: HistoryFile, error: &io::Error) {
@@ -238,11 +251,20 @@ impl Silence {
             by,
             comment,
         };
-        Ok(Self { shown, matchers })
+        Ok(Self {
+            shown,
+            matchers,
+            over: false,
+        })
+    }
+
+    /// Whether it has ended, and no look has found that yet.
+    fn ends(&self, now: DateTime<Utc>) -> bool {
+        !self.over && self.shown.ends_at <= now
     }
 
     fn is_active(&self, now: DateTime<Utc>) -> bool {
-        (self.shown.starts_at..self.shown.ends_at).contains(&now)
+        !self.over && (self.shown.starts_at..self.shown.ends_at).contains(&now)
     }
 }
 
@@ -265,4 +287,60 @@ fn matchers(asked: Vec<matcher::Text>, errors: &mut Vec<FieldError>) -> Vec<Matc
         errors.push(FieldError::new("matchers", allowed));
     }
     matchers
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::payload::tests::{example, read};
+
+    fn silences(root: &std::path::Path) -> Silences {
+        Silences::open(Arc::new(Spool::open(root, &["slack"]).unwrap()))
+    }
+
+    /// One that holds the example back.
+    fn add(silences: &Silences) -> Uuid {
+        let asked = json!({
+            "matchers": [{"name": "service", "value": "gateway"}],
+            "endsAt": Utc::now() + TimeDelta::hours(1), "by": "ada", "comment": "we know"
+        });
+        let added = silences.add(serde_json::from_value(asked).unwrap());
+        let example = read(&example()).unwrap();
+        assert!(silences.covering(&example).is_some());
+        added.unwrap().id
+    }
+
+    #[test]
+    fn a_silence_that_comes_and_goes_between_two_looks_lets_go_of_what_it_held() {
+        let root = tempfile::tempdir().unwrap();
+        let silences = silences(root.path());
+        assert!(!silences.changed());
+        let id = add(&silences);
+        assert!(silences.expire(id).unwrap());
+        assert!(silences.changed(), "somebody ended it");
+        assert!(!silences.changed(), "once");
+        add(&silences);
+        silences.all()[0].shown.ends_at = Utc::now();
+        assert!(silences.changed(), "it ran out");
+        assert!(!silences.changed(), "once");
+    }
+
+    #[test]
+    fn a_silence_whose_file_cannot_be_removed_is_over_all_the_same_and_once() {
+        let root = tempfile::tempdir().unwrap();
+        let silences = silences(root.path());
+        let path = silences.folder.path(add(&silences));
+        assert!(silences.changed());
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        silences.all()[0].shown.ends_at = Utc::now();
+        assert!(silences.changed());
+        // As if the clock went back.
+        silences.all()[0].shown.ends_at = Utc::now() + TimeDelta::hours(1);
+        assert!(!silences.changed());
+        let example = read(&example()).unwrap();
+        assert!(silences.covering(&example).is_none());
+    }
 }
