@@ -69,7 +69,7 @@ impl Queue {
     fn decide(&self, target: &'static str, stored: &Stored) -> Decision {
         let (payload, told) = (&stored.payload, self.history.told(target, stored));
         if payload.status == Status::Resolved {
-            return match told.is_only_silenced() {
+            return match self.history.is_only_silenced(&told) {
                 true => Decision::Drop("it is over, and was silenced from its beginning"),
                 false => Decision::Tell,
             };
