@@ -283,6 +283,20 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn what_is_not_brought_to_the_disk_is_gone_if_it_is_new_and_there_if_it_is_not() {
+        let root = tempfile::tempdir().unwrap();
+        let spool = Spool::open(root.path(), &["slack"]).unwrap();
+        spool.store("slack", key(1), b"1").unwrap();
+        REFUSED.set(true);
+        for number in [1, 2] {
+            spool.store("slack", key(number), b"2").unwrap_err();
+        }
+        REFUSED.set(false);
+        assert_eq!(spool.list("queue", "slack").unwrap().keys, [key(1)]);
+        assert_eq!(spool.read("slack", key(1)).unwrap(), b"2");
+    }
+
+    #[test]
     fn a_directory_that_cannot_be_used_is_named() {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("file");
