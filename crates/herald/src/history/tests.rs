@@ -16,6 +16,7 @@ fn stored(number: u128, status: &str) -> Stored {
     Stored {
         key: key(number).to_string(),
         accepted: chrono::Utc::now(),
+        held_until: None,
         payload: Payload::read(payload.to_string().as_bytes()).unwrap(),
     }
 }
