@@ -80,7 +80,10 @@ pub(crate) enum NoSilence {
 #[derive(Debug)]
 pub(crate) struct Silences {
     folder: Folder,
+    /// Never locked while the disk is waited for: whoever brings an alert asks.
     all: Mutex<Vec<Silence>>,
+    /// Locked while a file is changed.
+    writing: Mutex<()>,
     /// Those that were active at the last look.
     active: Mutex<Vec<Uuid>>,
     /// Whether somebody ended one after the last look. No look may have seen it active.
@@ -109,6 +112,7 @@ impl Silences {
         Self {
             folder,
             all: Mutex::new(all),
+            writing: Mutex::default(),
             active: Mutex::default(),
             expired: AtomicBool::new(false),
             _spool: spool,
@@ -118,8 +122,8 @@ impl Silences {
     /// On disk when this returns.
     pub(crate) fn add(&self, asked: Asked) -> Result<Shown, NoSilence> {
         let silence = Silence::new(asked, Utc::now()).map_err(NoSilence::Invalid)?;
-        let mut all = self.all();
-        if all.len() >= MAX_SILENCES {
+        let _one = self.writing();
+        if self.all().len() >= MAX_SILENCES {
             return Err(NoSilence::TooMany);
         }
         let kept = Kept {
@@ -131,19 +135,19 @@ impl Silences {
             .and_then(|content| self.folder.store(silence.shown.id, &content))
             .inspect_err(|_| HistoryFile::Write.failed())
             .map_err(NoSilence::Disk)?;
-        all.push(silence);
+        self.all().push(silence);
         Ok(kept.silence)
     }
 
     /// Ends one; `false` if there is none.
     pub(crate) fn expire(&self, id: Uuid) -> io::Result<bool> {
-        let mut all = self.all();
-        let Some(at) = all.iter().position(|silence| silence.shown.id == id) else {
+        let _one = self.writing();
+        if !self.all().iter().any(|silence| silence.shown.id == id) {
             return Ok(false);
-        };
+        }
         let removed = self.folder.remove(id);
         removed.inspect_err(|_| HistoryFile::Remove.failed())?;
-        all.remove(at);
+        self.all().retain(|silence| silence.shown.id != id);
         self.expired.store(true, Ordering::SeqCst);
         Ok(true)
     }
@@ -180,13 +184,13 @@ impl Silences {
 
     /// Whether others are active than at the last look, or one ended after it, however short it was. Forgets what has ended.
     pub(crate) fn changed(&self) -> bool {
-        let now = Utc::now();
-        let mut all = self.all();
+        let (now, _one) = (Utc::now(), self.writing());
         let mut ended = self.expired.swap(false, Ordering::SeqCst);
-        for silence in all.iter_mut().filter(|silence| silence.ends(now)) {
+        for silence in self.all().iter_mut().filter(|silence| silence.ends(now)) {
             (silence.over, ended) = (true, true);
         }
-        all.retain(|silence| !silence.over || self.folder.remove(silence.shown.id).is_err());
+        self.forget_over();
+        let all = self.all();
         let active = all.iter().filter(|silence| silence.is_active(now));
         let active: Vec<Uuid> = active.map(|silence| silence.shown.id).collect();
         stats::silences(active.len());
@@ -194,6 +198,21 @@ impl Silences {
         let changed = *before != active;
         *before = active;
         changed || ended
+    }
+
+    /// Those whose file cannot be removed another time.
+    fn forget_over(&self) {
+        let all = self.all();
+        let over = all.iter().filter(|silence| silence.over);
+        let mut over: Vec<Uuid> = over.map(|silence| silence.shown.id).collect();
+        drop(all);
+        over.retain(|id| self.folder.remove(*id).is_ok());
+        self.all()
+            .retain(|silence| !over.contains(&silence.shown.id));
+    }
+
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn all(&self) -> MutexGuard<'_, Vec<Silence>> {
@@ -291,6 +310,8 @@ fn matchers(asked: Vec<matcher::Text>, errors: &mut Vec<FieldError>) -> Vec<Matc
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use serde_json::json;
 
     use super::*;
@@ -325,6 +346,24 @@ mod tests {
         silences.all()[0].shown.ends_at = Utc::now();
         assert!(silences.changed(), "it ran out");
         assert!(!silences.changed(), "once");
+    }
+
+    #[test]
+    fn whoever_brings_an_alert_does_not_wait_until_the_disk_has_a_silence() {
+        let root = tempfile::tempdir().unwrap();
+        let silences = Arc::new(silences(root.path()));
+        let (asked, times) = (silences.clone(), Arc::new(AtomicUsize::new(0)));
+        let count = times.clone();
+        crate::spool::tests::meanwhile(move || {
+            assert!(asked.all.try_lock().is_ok());
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+        let id = add(&silences);
+        silences.expire(id).unwrap();
+        add(&silences);
+        silences.all()[0].shown.ends_at = Utc::now();
+        silences.changed();
+        assert_eq!(times.load(Ordering::SeqCst), 4, "two came, two went");
     }
 
     #[test]

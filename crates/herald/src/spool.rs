@@ -182,6 +182,8 @@ pub(crate) mod tests {
         static SYNCED: RefCell<Vec<PathBuf>> = RefCell::default();
         /// Whether the disk refuses to.
         static REFUSED: Cell<bool> = const { Cell::new(false) };
+        /// What happens meanwhile.
+        static MEANWHILE: RefCell<Option<Box<dyn Fn()>>> = RefCell::default();
     }
 
     /// From now on, on this thread, the disk is full: it refuses until something of the history is removed.
@@ -189,7 +191,13 @@ pub(crate) mod tests {
         REFUSED.set(true);
     }
 
+    /// From now on, on this thread, this happens while the disk is waited for.
+    pub(crate) fn meanwhile(work: impl Fn() + 'static) {
+        MEANWHILE.set(Some(Box::new(work)));
+    }
+
     pub(crate) fn note_sync(directory: &Path) -> io::Result<()> {
+        MEANWHILE.with_borrow(|work| work.iter().for_each(|work| work()));
         SYNCED.with_borrow_mut(|all| all.push(directory.canonicalize().unwrap()));
         if directory.ends_with("history/alerts") {
             REFUSED.set(false);
