@@ -3,6 +3,7 @@
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
+use crate::bounded;
 use crate::payload::{Labels, Payload, Status};
 
 /// Of a name or a value, in characters.
@@ -85,8 +86,10 @@ impl Matcher {
         same == self.text.is_equal
     }
 
+    /// In doubt it does not.
     fn takes_label_of(&self, labels: &Labels) -> bool {
-        self.takes(labels.get(&self.text.name).map_or("", String::as_str))
+        let value = labels.get(&self.text.name).map_or("", String::as_str);
+        bounded::is_as_sent(labels, &self.text.name) && self.takes(value)
     }
 
     /// Whether it leaves most alerts alone.
@@ -192,5 +195,26 @@ mod tests {
         assert!(cover(&[&shared], &cut), "all of them share it");
         assert!(!cover(&[&data, &orders], &cut) && !cover(&[&absent], &cut));
         assert!(!cover(&[], &both));
+    }
+
+    #[test]
+    fn what_was_left_out_of_an_alert_covers_nothing() {
+        let not = |name: &str, value: &str| [matcher(name, value, false, false).unwrap()];
+        let mut payload = example();
+        let mut covered = |name: &str, value: &str, by: &[Matcher]| {
+            payload["alerts"][0]["labels"][name] = value.into();
+            cover(&[by], &read(&payload).unwrap())
+        };
+        let test = not("zone", "prod");
+        assert!(covered("zone", "test", &test) && !covered("zone", "prod", &test));
+        let ends = [matcher("long", ".*prod", true, false).unwrap()];
+        assert!(covered("long", "test", &ends));
+        let long = "x".repeat(3000) + "prod";
+        assert!(!covered("long", &long, &ends), "its end was cut off");
+        for index in 0..70 {
+            covered(&format!("a{index}"), "", &test);
+        }
+        assert!(!covered("zone", "prod", &test), "it was dropped");
+        assert!(covered("zone", "prod", &not("team", "x")), "it is not");
     }
 }

@@ -11,13 +11,16 @@ use crate::spool::Spool;
 use crate::text::one_line;
 
 /// What a file of the queue holds.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Stored {
     /// Idempotency key: the same at every attempt, after a restart too. It is the file's name, whatever the file says.
     #[serde(skip_deserializing)]
     pub(crate) key: String,
     /// When it was accepted.
     pub(crate) accepted: DateTime<Utc>,
+    /// When the silence ends, or ended, that held it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) held_until: Option<DateTime<Utc>>,
     /// What Alertmanager sent.
     pub(crate) payload: Payload,
 }
@@ -58,6 +61,11 @@ impl Stored {
         Ok((stored, content.len()))
     }
 
+    /// Since when it might be delivered: so long ago it is given up.
+    pub(crate) fn since(&self) -> DateTime<Utc> {
+        self.held_until.unwrap_or(self.accepted).max(self.accepted)
+    }
+
     /// Nothing may come from a file that would have been refused at the door.
     fn parse(key: Uuid, content: &[u8]) -> Result<Self, String> {
         let mut stored: Self =
@@ -65,8 +73,9 @@ impl Stored {
         if let Some(error) = stored.payload.errors().first() {
             return Err(format!("payload.{}: {}", error.field, error.message));
         }
-        if !payload::is_date(&stored.accepted) {
-            return Err(format!("accepted: {}", payload::DATES));
+        let held_until = stored.held_until.unwrap_or(stored.accepted);
+        if ![stored.accepted, held_until].iter().all(payload::is_date) {
+            return Err(format!("accepted, held_until: {}", payload::DATES));
         }
         stored.payload.bound();
         stored.key = key.to_string();

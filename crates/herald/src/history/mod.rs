@@ -11,6 +11,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -40,7 +41,8 @@ struct Known {
     over: bool,
     size: usize,
     told: Vec<(String, Told)>,
-    silenced: bool,
+    /// Of a target that has got nothing.
+    untold: Told,
 }
 
 /// All episodes, oldest first.
@@ -52,6 +54,8 @@ pub(crate) struct History {
     hasher: RandomState,
     /// Locked while a file is changed.
     known: Mutex<Vec<Known>>,
+    /// Nothing that was delivered since is missing. Earlier processes may have had no history, or another one.
+    complete_since: Mutex<DateTime<Utc>>,
     /// Locked while a file is shown.
     reading: Mutex<()>,
     /// What the folders lead through.
@@ -77,6 +81,7 @@ impl History {
             unreadable: spool.folder("history", "unreadable"),
             hasher: RandomState::new(),
             known: Mutex::default(),
+            complete_since: Mutex::new(Utc::now()),
             reading: Mutex::default(),
             _spool: spool,
         };
@@ -129,10 +134,12 @@ impl History {
             return Told::default();
         };
         let told = episode.told.iter().find(|(name, _)| name == target);
-        told.map_or_else(
-            || Told::silenced(episode.silenced),
-            |(_, told)| told.clone(),
-        )
+        told.map_or(&episode.untold, |(_, told)| told).clone()
+    }
+
+    /// Whether a notification belongs to what a silence kept from a target from its beginning. Not when in doubt.
+    pub(crate) fn is_only_silenced(&self, told: &Told) -> bool {
+        told.is_only_silenced(*self.complete_since())
     }
 
     /// Of those that are over, or fire, or all: the newest, as `view` shows them, and how many more there are. One file of all
@@ -234,6 +241,7 @@ impl History {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 known.remove(at);
+                self.incomplete();
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -263,7 +271,7 @@ impl History {
             told: targets
                 .map(|target| (target.clone(), record.told(target)))
                 .collect(),
-            silenced: record.silenced.is_some(),
+            untold: record.untold(),
         }
     }
 
@@ -287,6 +295,7 @@ impl History {
 
     fn set_aside(&self, id: Uuid, why: &io::Error) {
         HistoryFile::Read.failed();
+        self.incomplete();
         // It may quote what is in the file.
         let why = crate::text::one_line(&why.to_string());
         let file = format!("history/alerts/{id}.json");
@@ -318,8 +327,11 @@ impl History {
     }
 
     fn forget(&self, known: &mut Vec<Known>, at: usize) {
-        let id = known.remove(at).id;
+        let Known { id, over, .. } = known.remove(at);
         stats::history_dropped();
+        if !over {
+            self.incomplete();
+        }
         if let Err(error) = self.alerts.remove(id) {
             HistoryFile::Remove.failed();
             tracing::error!(%id, %error, "what is known of an old alert cannot be removed");
@@ -333,8 +345,19 @@ impl History {
         let done = done.unwrap_or_else(|_| Err(io::Error::other("it panicked")));
         if let Err(error) = done {
             what.failed();
+            self.incomplete();
             tracing::error!(%error, "the history of alerts is not up to date; alerts are delivered all the same");
         }
+    }
+
+    /// What was delivered up to now may be missing.
+    fn incomplete(&self) {
+        *self.complete_since() = Utc::now();
+    }
+
+    fn complete_since(&self) -> MutexGuard<'_, DateTime<Utc>> {
+        let since = self.complete_since.lock();
+        since.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Known>> {

@@ -12,9 +12,11 @@ fn stored(number: u128, status: &str) -> Stored {
     let mut payload = example();
     payload["status"] = status.into();
     payload["alerts"][0]["status"] = status.into();
+    payload["alerts"][0]["startsAt"] = json!(chrono::Utc::now());
     Stored {
         key: key(number).to_string(),
         accepted: chrono::Utc::now(),
+        held_until: None,
         payload: Payload::read(payload.to_string().as_bytes()).unwrap(),
     }
 }
@@ -152,4 +154,73 @@ fn a_panic_while_it_is_written_is_nobody_elses() {
     case.history.took(&stored(1, "firing"));
     assert_eq!(case.ids(), [key(1)]);
     drop(case.root);
+}
+
+/// Whether a target hears nothing of the end of what these notifications began.
+fn drops_the_end(case: &Case) -> bool {
+    let told = case.history.told("slack", &stored(9, "resolved"));
+    case.history.is_only_silenced(&told)
+}
+
+fn silence() -> Silenced {
+    Silenced {
+        id: key(7),
+        by: "ada".to_owned(),
+        comment: "we know".to_owned(),
+        until: Utc::now(),
+    }
+}
+
+#[test]
+fn the_end_of_what_was_silenced_from_its_beginning_is_not_told() {
+    let case = Case::new();
+    case.history.took(&stored(1, "firing"));
+    assert!(!drops_the_end(&case), "nothing held it back");
+    case.history.silenced(&stored(2, "firing"), &silence());
+    assert!(drops_the_end(&case));
+    assert!(
+        !drops_the_end(&case.again()),
+        "an earlier process may have told it"
+    );
+    let case = Case::new();
+    let mut cut = stored(1, "firing");
+    cut.payload.truncated_alerts = 1;
+    case.history.silenced(&cut, &silence());
+    assert!(!drops_the_end(&case), "one that is not named may be older");
+}
+
+#[test]
+fn the_end_of_what_began_before_there_was_a_history_is_told() {
+    let repeat = stored(1, "firing");
+    let case = Case::new();
+    case.history.silenced(&repeat, &silence());
+    assert!(!drops_the_end(&case));
+}
+
+#[test]
+fn the_end_of_what_was_delivered_is_told_though_the_history_lost_it() {
+    let losses: [(_, fn(&History)); 4] = [
+        ("it is not written", |history| {
+            history.change(&stored(1, "firing"), |_| panic!("as a full disk"));
+        }),
+        ("it is damaged", |history| {
+            history.delivered("slack", &stored(1, "firing"), None);
+            std::fs::write(history.alerts.path(key(1)), "{").unwrap();
+        }),
+        ("it is removed", |history| {
+            history.delivered("slack", &stored(1, "firing"), None);
+            std::fs::remove_file(history.alerts.path(key(1))).unwrap();
+        }),
+        ("it is too much", |history| {
+            history.delivered("slack", &stored(1, "firing"), None);
+            history.forget(&mut history.lock(), 0);
+        }),
+    ];
+    for (loss, lose) in losses {
+        let (case, repeat) = (Case::new(), stored(2, "firing"));
+        lose(&case.history);
+        case.history.silenced(&repeat, &silence());
+        assert_eq!(case.ids(), [key(2)], "{loss}");
+        assert!(!drops_the_end(&case), "{loss}");
+    }
 }
