@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::history::{Push, Series};
 use super::index::{Id, Index};
 use super::labels::{LabelSet, NAME, packed};
-use super::shares::{Room, Share, Shares};
+use super::shares::{Room, Share, Shares, TARGETS};
 use super::{BATCH, Lost, all_labels, milliseconds};
 use crate::samples::{Exemplar, Labels, Sample};
 use crate::store::cost;
@@ -176,16 +176,19 @@ impl State {
         Ok(id)
     }
 
-    /// The source says the series. One that another source says is not mixed with it: two senders' numbers would make no sense.
+    /// The source says the series. One that another source says is not mixed with it: two senders' numbers would make no sense. One
+    /// that ended is anybody's; but a sender does not take what a target said, which may only be down.
     fn hear(&mut self, id: Id, source: &mut Source, is_timed: bool) -> Result<(), Refused> {
         let series = self.series.get_mut(&id).ok_or(Refused::NoRoom)?;
-        if series.source != source.id && (series.is_live || series.share != source.share) {
+        let is_scraped = source.share == TARGETS;
+        let is_closed = series.is_live || series.is_scraped && !is_scraped;
+        if series.source != source.id && is_closed {
             return Err(Refused::OutOfOrder);
         }
         if !series.is_live {
             source.live.push(id);
         }
-        series.source = source.id;
+        (series.source, series.is_scraped) = (source.id, is_scraped);
         (series.heard, series.is_live, series.is_timed) = (Instant::now(), true, is_timed);
         Ok(())
     }

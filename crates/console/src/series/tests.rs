@@ -1,4 +1,5 @@
 mod budget;
+mod ended;
 
 use super::*;
 use crate::model::TraceId;
@@ -326,36 +327,6 @@ fn an_answer_that_finds_no_room_is_none() {
         None
     );
     assert!(store.latest(&[], &mut |bytes| bytes < 4 << 10).is_some());
-}
-
-/// More series than end, or go, under one lock.
-#[test]
-fn series_that_ended_together_go_together_and_give_all_back() {
-    let store = SeriesStore::new(4 << 20);
-    store.replace("a:1", &own(), flood("m", 500), 10 * SECOND);
-    let (stay, _) = store.replace("a:1", &own(), flood("m", 200), 20 * SECOND);
-    assert_eq!((stay, now(&store, &["__name__=m"]).len()), (200, 200));
-    let closed = Instant::now();
-    let lists = |store: &SeriesStore| {
-        let state = store.lock();
-        (
-            state.series.len(),
-            state.index.named(&matchers(&["__name__=m"])).unwrap().len(),
-        )
-    };
-    assert!(store.lock().expire(closed), "more than one lock's worth");
-    assert_eq!(lists(&store).0, 500 - BATCH);
-    store.expire(closed);
-    let (series, listed) = lists(&store);
-    assert!(
-        series == 200 && listed <= 400,
-        "{series} series, {listed} listed"
-    );
-    assert_eq!(now(&store, &["__name__=m"]).len(), 200);
-    store.went_down("a:1", 30 * SECOND);
-    assert!(now(&store, &[]).is_empty());
-    store.expire(Instant::now());
-    assert_eq!((store.bytes(), lists(&store)), (0, (0, 0)));
 }
 
 /// Recorded series are looked back at for longer, but those are few.
