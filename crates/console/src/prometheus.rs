@@ -60,7 +60,7 @@ const FORMS: [(&str, Handler, Known); 5] = [
     ),
 ];
 
-/// What may not.
+/// What may not. These are told at once: nothing is evaluated for them.
 const READ: [(&str, Handler, Known); 4] = [
     (
         "/api/v1/metadata",
@@ -81,7 +81,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
             .route(path, web::post().to(to));
     }
     for (path, handler, known) in READ {
-        let to = move |request, body, asked| answered(request, body, asked, handler, known);
+        let to = move |request, asked| told(request, asked, handler, known);
         config.route(path, web::get().to(to));
     }
     config.route("/api/v1/label/{name}/values", web::get().to(values));
@@ -108,7 +108,23 @@ async fn answered(
     outcome.await.unwrap_or_else(Failure::response)
 }
 
-/// Runs a handler where it holds nobody up.
+async fn told(
+    request: HttpRequest,
+    (sink, answers): Shared,
+    handler: Handler,
+    known: Known,
+) -> HttpResponse {
+    let outcome = async {
+        let params = Params::of(&request, &[])?.only(&[known, &EVERYWHERE].concat())?;
+        let max_time = params::timeout(&params)?;
+        let store = sink.series.clone();
+        let job = move |page| handler(&params, Reading::new(store, page, max_time));
+        answers.compute(job).await
+    };
+    outcome.await.unwrap_or_else(Failure::response)
+}
+
+/// Runs a handler where it holds nobody up, in its turn.
 async fn off_thread(
     (sink, answers): Shared,
     params: Params,
@@ -261,4 +277,51 @@ fn rules(_: &Params, reading: Reading) -> Answer {
 
 fn alerts(_: &Params, reading: Reading) -> Answer {
     answer::body(&json!({"alerts": []}), reading)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use actix_web::App;
+    use actix_web::test::{TestRequest, call_service, init_service};
+
+    use super::*;
+    use crate::budget::Budget;
+    use crate::counters::Counters;
+    use crate::ingest::Gate;
+    use crate::series::SeriesStore;
+    use crate::store::Store;
+
+    #[actix_web::test]
+    async fn what_needs_no_evaluation_does_not_wait_for_one() {
+        let budget = Budget::new(64 << 20);
+        let answers = Answers::new(budget.clone());
+        let sink = Sink {
+            store: Store::new(1 << 20),
+            series: SeriesStore::new(1 << 20),
+            counters: Counters::default(),
+            gate: Gate::new(budget, 1 << 20),
+        };
+        let app = App::new()
+            .app_data(web::Data::new(sink))
+            .app_data(web::Data::new(answers.clone()))
+            .configure(configure);
+        let app = init_service(app).await;
+        let mut running = Vec::new();
+        while let Some(one) = answers.evaluation(Duration::from_millis(1)).await {
+            running.push(one);
+        }
+        for (question, status) in [
+            ("query?query=1&", 503),
+            ("status/buildinfo?", 200),
+            ("metadata?", 200),
+            ("rules?", 200),
+            ("alerts?", 200),
+        ] {
+            let uri = format!("/api/v1/{question}timeout=1ms");
+            let response = call_service(&app, TestRequest::get().uri(&uri).to_request()).await;
+            assert_eq!(response.status(), status, "{question}");
+        }
+    }
 }

@@ -5,6 +5,7 @@
 
 mod aggregate;
 mod binary;
+mod collected;
 mod compile;
 mod dates;
 mod error;

@@ -61,7 +61,12 @@ impl Reading {
         at_ms: i64,
         look_back_ms: Option<i64>,
     ) -> Result<Value, Failure> {
-        let max_samples = self.reserve(expression, at_ms, at_ms)?;
+        let steps = Steps {
+            start_ms: at_ms,
+            end_ms: at_ms,
+            step_ms: 1,
+        };
+        let max_samples = self.reserve(expression, steps, look_back_ms)?;
         self.evaluated(max_samples, look_back_ms, |limits| {
             promql::instant(expression, self, at_ms, limits)
         })
@@ -74,7 +79,7 @@ impl Reading {
         steps: Steps,
         look_back_ms: Option<i64>,
     ) -> Result<Value, Failure> {
-        let max_samples = self.reserve(expression, steps.start_ms, steps.end_ms)?;
+        let max_samples = self.reserve(expression, steps, look_back_ms)?;
         self.evaluated(max_samples, look_back_ms, |limits| {
             promql::range(expression, self, steps, limits)
         })
@@ -84,12 +89,13 @@ impl Reading {
     fn reserve(
         &self,
         expression: &Expression,
-        start_ms: i64,
-        end_ms: i64,
+        steps: Steps,
+        look_back_ms: Option<i64>,
     ) -> Result<usize, Failure> {
+        let look_back_ms = look_back_ms.unwrap_or(Limits::default().look_back_ms);
         let mut samples = 0;
-        for read in expression.reads() {
-            let time_ms = start_ms.saturating_sub(read.back_ms)..=end_ms;
+        for read in expression.reads(steps, look_back_ms) {
+            let time_ms = read.after_ms.saturating_add(1)..=read.until_ms;
             self.each(read.matchers, time_ms, |known| {
                 samples += known.most();
                 match samples > MAX_SAMPLES {
@@ -167,8 +173,13 @@ impl Reading {
             let at_us = exemplar.timestamp_us.unwrap_or_default();
             i64::try_from(at_us / 1_000).is_ok_and(|at_ms| time_ms.contains(&at_ms))
         };
+        let any = Steps {
+            start_ms: *time_ms.start(),
+            end_ms: *time_ms.end(),
+            step_ms: 1,
+        };
         let mut all = Exemplars::new();
-        for read in expression.reads() {
+        for read in expression.reads(any, 0) {
             for (labels, mut exemplars) in self.store.exemplars(read.matchers).flatten() {
                 self.goes_on()?;
                 exemplars.retain(is_in_time);

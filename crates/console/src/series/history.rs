@@ -18,8 +18,10 @@ const EXEMPLARS: usize = 10;
 #[derive(Debug)]
 pub(super) struct Series {
     pub labels: LabelSet,
-    /// Whose share it takes.
+    /// Whose share it takes: that of the first source that said it.
     pub share: Share,
+    /// A target says it, or said it last.
+    pub is_scraped: bool,
     /// Where its samples come from; no other source adds to it while it is live.
     pub source: u64,
     /// When its source last said it.
@@ -51,6 +53,7 @@ impl Series {
         Self {
             labels,
             share,
+            is_scraped: false,
             source,
             heard: Instant::now(),
             is_live: false,

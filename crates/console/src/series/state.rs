@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::history::{Push, Series};
 use super::index::{Id, Index};
 use super::labels::{LabelSet, NAME, packed};
-use super::shares::{Room, Share, Shares};
-use super::{Lost, all_labels, milliseconds};
+use super::shares::{Room, Share, Shares, TARGETS};
+use super::{BATCH, Lost, all_labels, milliseconds};
 use crate::samples::{Exemplar, Labels, Sample};
 use crate::store::cost;
 
@@ -176,16 +176,19 @@ impl State {
         Ok(id)
     }
 
-    /// The source says the series. One that another source says is not mixed with it: two senders' numbers would make no sense.
+    /// The source says the series. One that another source says is not mixed with it: two senders' numbers would make no sense. One
+    /// that ended is anybody's; but a sender does not take what a target said, which may only be down.
     fn hear(&mut self, id: Id, source: &mut Source, is_timed: bool) -> Result<(), Refused> {
         let series = self.series.get_mut(&id).ok_or(Refused::NoRoom)?;
-        if series.source != source.id && (series.is_live || series.share != source.share) {
+        let is_scraped = source.share == TARGETS;
+        let is_closed = series.is_live || series.is_scraped && !is_scraped;
+        if series.source != source.id && is_closed {
             return Err(Refused::OutOfOrder);
         }
         if !series.is_live {
             source.live.push(id);
         }
-        series.source = source.id;
+        (series.source, series.is_scraped) = (source.id, is_scraped);
         (series.heard, series.is_live, series.is_timed) = (Instant::now(), true, is_timed);
         Ok(())
     }
@@ -237,14 +240,15 @@ impl State {
         }
     }
 
-    /// Drops what is older than rules look back.
-    pub fn expire(&mut self) {
-        let Some(time) = Instant::now().checked_sub(RETENTION) else {
-            return;
-        };
-        while let Some(share) = self.shares.any_closed_before(time) {
-            self.drop_oldest(share);
+    /// Drops some of what was closed before then. Returns whether more is left.
+    pub fn expire(&mut self, time: Instant) -> bool {
+        for _ in 0..BATCH {
+            match self.shares.any_closed_before(time) {
+                Some(share) => self.drop_oldest(share),
+                None => return false,
+            };
         }
+        true
     }
 
     /// Drops the oldest chunk of a share, and its series if nothing is left of it. Returns how many samples went.
@@ -265,10 +269,11 @@ impl State {
 
     fn remove(&mut self, labels: &LabelSet) {
         let id = self.by_labels.remove(labels);
-        let Some((id, series)) = id.and_then(|id| Some((id, self.series.remove(&id)?))) else {
+        let Some(series) = id.and_then(|id| self.series.remove(&id)) else {
             return;
         };
-        for (share, bytes) in self.index.remove(id, labels, series.share) {
+        let is_known = |id: &Id| self.series.contains_key(id);
+        for (share, bytes) in self.index.remove(labels, series.share, is_known) {
             self.shares.give_back(share, bytes);
         }
         let exemplars = match series.exemplars.capacity() {
@@ -284,31 +289,36 @@ impl State {
         self.sources.keys().cloned().collect()
     }
 
-    /// Ends the series of a source that are not to stay, with a marker at the time that `end` tells. Returns how many stay.
+    /// Looks at some more series of a source, after those that stay, and ends those that are not to stay, with a marker at the time
+    /// that `end` tells. Returns how many stay so far, and how many are left to look at.
     pub fn retain(
         &mut self,
         name: &str,
+        mut stay: usize,
         stays: impl Fn(&Series) -> bool,
         end: impl Fn(&Series) -> Option<i64>,
-    ) -> u64 {
+    ) -> (usize, usize) {
         let Some(mut source) = self.sources.remove(name) else {
-            return 0;
+            return (0, 0);
         };
-        let known = |id: &Id| self.series.get(id);
-        let (live, gone) = std::mem::take(&mut source.live)
-            .into_iter()
-            .partition(|id| known(id).is_some_and(&stays));
-        source.live = live;
-        let gone: Vec<Id> = gone;
-        for id in gone {
-            self.end(id, &end);
+        for _ in 0..source.live.len().saturating_sub(stay).min(BATCH) {
+            let id = source.live[stay];
+            if self.series.get(&id).is_some_and(&stays) {
+                stay += 1;
+            } else {
+                source.live.swap_remove(stay);
+                self.end(id, &end);
+            }
         }
-        let kept = source.live.len() as u64;
-        match kept {
+        let all = source.live.len();
+        if all * 4 < source.live.capacity() {
+            source.live.shrink_to(all * 2);
+        }
+        match all {
             0 => self.forget(name, source.share),
             _ => drop(self.sources.insert(name.to_owned(), source)),
         }
-        kept
+        (stay, all.saturating_sub(stay))
     }
 
     /// The series is said no more.
