@@ -10,6 +10,7 @@ mod compile;
 mod dates;
 mod error;
 mod functions;
+mod held;
 mod histogram;
 mod labels;
 mod limits;

@@ -6,58 +6,9 @@ use std::rc::Rc;
 
 use crate::collected::Collected;
 use crate::functions::Window;
+use crate::held::{Query, SAMPLE, bytes_of};
 use crate::plan::{Node, OverWindow, Selector, Shift, Windows, WindowsOf};
-use crate::{Error, Labels, Limits, Matcher, Sample, Select, Source, Steps, is_stale};
-
-/// Bytes of a sample: in these the labels that are made are counted, too.
-const SAMPLE: usize = size_of::<Sample>();
-
-/// What is the same for all passes of one query.
-pub(crate) struct Query<'a> {
-    pub source: &'a dyn Source,
-    pub limits: &'a Limits<'a>,
-    /// What `@ start()` and `@ end()` mean.
-    pub whole: Steps,
-    /// Samples held.
-    pub held: Cell<usize>,
-    /// Room, in samples, of the labels that the step has made so far.
-    pub made: Cell<usize>,
-    /// Some label was made, in whatever step.
-    pub makes: Cell<bool>,
-}
-
-impl<'a> Query<'a> {
-    pub fn new(source: &'a dyn Source, limits: &'a Limits<'a>, whole: Steps) -> Self {
-        Self {
-            source,
-            limits,
-            whole,
-            held: Cell::new(0),
-            made: Cell::new(0),
-            makes: Cell::new(false),
-        }
-    }
-
-    /// Samples that there is still room for.
-    fn room(&self) -> usize {
-        let used = self.held.get().saturating_add(self.made.get());
-        self.limits.max_samples.saturating_sub(used)
-    }
-
-    fn goes_on(&self) -> Result<(), Error> {
-        match (self.limits.stop)() {
-            true => Err(Error::Stopped),
-            false => Ok(()),
-        }
-    }
-
-    fn labels_too_large(&self) -> Error {
-        let bytes = self.limits.max_samples.saturating_mul(SAMPLE);
-        Error::TooLarge(format!(
-            "the labels that it makes, with its samples, take more than {bytes} bytes at once"
-        ))
-    }
-}
+use crate::{Error, Labels, Matcher, Sample, Select, Steps, is_stale};
 
 /// One element of an instant vector.
 #[derive(Clone, Debug)]
@@ -418,12 +369,6 @@ fn each(out: Out, function: fn(f64) -> f64) -> Out {
         }
         other => Out::Scalar(function(other.number())),
     }
-}
-
-/// Bytes of a label, with its place in a list and the counts of references of both texts.
-fn bytes_of(name: &str, value: &str) -> usize {
-    const COUNTS: usize = 2 * size_of::<usize>();
-    2 * (size_of::<&str>() + COUNTS) + name.len() + value.len()
 }
 
 pub(crate) fn same_labels(labels: &Labels) -> Error {

@@ -7,7 +7,8 @@ use promql_parser::parser::Expr;
 use crate::binary::check_distinct;
 use crate::collected::Collected;
 use crate::compile::{Compiler, matchers};
-use crate::pass::{Element, Out, Pass, Query, same_labels};
+use crate::held::Query;
+use crate::pass::{Element, Out, Pass, same_labels};
 use crate::plan::{Node, Windows};
 use crate::{Error, Labels, Limits, Matcher, Sample, Series, Source, Steps, Value, text};
 
