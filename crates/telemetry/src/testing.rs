@@ -312,6 +312,7 @@ fn span(record: &spans::Record) -> Span {
         spans::Value::Text(text) => fields.attributes.read(text).to_owned(),
         spans::Value::Texts(texts) => format!("{texts:?}"),
     };
+    let (trace_id, span_id) = ids(&record.context);
     Span {
         name: fields.name.to_string(),
         kind: match &fields.kind {
@@ -321,8 +322,8 @@ fn span(record: &spans::Record) -> Span {
             Some(SpanKind::Consumer) => "consumer",
             Some(SpanKind::Internal) | None => "internal",
         },
-        trace_id: record.trace_id.to_string(),
-        span_id: record.span_id.to_string(),
+        trace_id,
+        span_id,
         parent_span_id: record.parent.to_string(),
         attributes: attributes
             .map(|(key, value)| (key.to_owned(), shown(value)))

@@ -6,7 +6,7 @@ use std::fmt::{Debug, Write as _};
 use std::ops::Range;
 use std::time::SystemTime;
 
-use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId};
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status};
 use redact::MARK;
 use tracing::field::{Field, Visit};
 
@@ -21,11 +21,8 @@ const USUAL_TEXT: usize = 16;
 
 /// A span: redacted once it has ended.
 pub(crate) struct Record {
-    pub(crate) trace_id: TraceId,
-    pub(crate) span_id: SpanId,
-    pub(crate) flags: TraceFlags,
-    /// The header `tracestate`.
-    pub(crate) state: String,
+    /// Its own, once it has ended.
+    pub(crate) context: SpanContext,
     pub(crate) parent: SpanId,
     pub(crate) parent_is_remote: bool,
     pub(crate) start: SystemTime,
@@ -39,10 +36,7 @@ impl Record {
     pub(super) fn new(fields: Fields) -> Self {
         let start = SystemTime::now();
         Self {
-            trace_id: TraceId::INVALID,
-            span_id: SpanId::INVALID,
-            flags: TraceFlags::default(),
-            state: String::new(),
+            context: SpanContext::NONE,
             parent: SpanId::INVALID,
             parent_is_remote: false,
             start,
@@ -63,17 +57,12 @@ impl Record {
 
     /// Fit to leave the process.
     pub(super) fn ended(mut self, context: &SpanContext) -> Self {
-        (self.trace_id, self.span_id) = (context.trace_id(), context.span_id());
-        self.flags = context.trace_flags();
+        self.context = context.clone();
         if self.end == self.start {
             // Never entered.
             self.end = SystemTime::now();
         }
-        self.state = context.trace_state().header();
-        // One that holds a secret is left out whole: a part with a mark in it would be another vendor's entry.
-        if cleaned(&self.state).is_some() {
-            self.state.clear();
-        }
+        clean_state(&mut self.context);
         self.links.iter_mut().for_each(clean_state);
         self.fields.clean();
         self
