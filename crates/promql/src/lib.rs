@@ -30,7 +30,7 @@ mod text;
 pub use error::Error;
 pub use labels::{Labels, NAME};
 pub use limits::Limits;
-pub use matcher::{Matcher, Test};
+pub use matcher::{Matcher, Test, ascii_classes};
 pub use model::{STALE_NAN, Sample, Series, Value, is_stale};
 pub use numbers::format_value;
 pub use query::{Expression, instant, parse, range, selector};
