@@ -43,6 +43,8 @@ struct Known {
     told: Vec<(String, Told)>,
     /// Of a target that has got nothing.
     untold: Told,
+    /// By what it was held back last.
+    silenced: Option<Silenced>,
 }
 
 /// All episodes, oldest first.
@@ -114,9 +116,21 @@ impl History {
         }
     }
 
-    /// A notification is held back.
+    /// A notification is held back. It is at every look: what is known is not written again.
     pub(crate) fn silenced(&self, stored: &Stored, silence: &Silenced) {
+        if self.knows_silenced(stored, silence) {
+            return;
+        }
         self.change(stored, |record| record.silenced = Some(silence.clone()));
+    }
+
+    fn knows_silenced(&self, stored: &Stored, silence: &Silenced) -> bool {
+        let Ok(key) = stored.key.parse::<Uuid>() else {
+            return false;
+        };
+        let known = self.lock();
+        let episode = self.episode(&known, stored).map(|at| &known[at]);
+        episode.is_some_and(|k| k.last >= key && k.silenced.as_ref() == Some(silence))
     }
 
     /// A target has got a notification.
@@ -272,6 +286,7 @@ impl History {
                 .map(|target| (target.clone(), record.told(target)))
                 .collect(),
             untold: record.untold(),
+            silenced: record.silenced.clone(),
         }
     }
 

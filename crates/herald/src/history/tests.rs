@@ -172,6 +172,30 @@ fn silence() -> Silenced {
 }
 
 #[test]
+fn what_is_still_held_back_is_not_written_again() {
+    use std::os::unix::fs::MetadataExt;
+    let (case, silence) = (Case::new(), silence());
+    let path = case.history.alerts.path(key(1));
+    // Whatever is written is another file.
+    let looks = |number, silence: &Silenced| {
+        case.history.silenced(&stored(number, "firing"), silence);
+        std::fs::metadata(&path).unwrap().ino()
+    };
+    let first = looks(1, &silence);
+    assert_eq!(looks(1, &silence), first);
+    let second = looks(2, &silence);
+    assert_ne!(second, first, "another notification");
+    assert_eq!(looks(1, &silence), second);
+    let another = Silenced {
+        id: key(8),
+        ..silence
+    };
+    assert_ne!(looks(2, &another), second, "another silence");
+    let held_by = |record: &Record| (record.notifications, record.silenced.clone());
+    assert_eq!(case.history.get(key(1), held_by), Some((2, Some(another))));
+}
+
+#[test]
 fn the_end_of_what_was_silenced_from_its_beginning_is_not_told() {
     let case = Case::new();
     case.history.took(&stored(1, "firing"));
