@@ -1,7 +1,6 @@
 //! Silences: for whom nothing is to be told for a while. On disk for good before they hold anything back.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -76,6 +75,15 @@ pub(crate) enum NoSilence {
     Disk(io::Error),
 }
 
+/// What the last look found.
+#[derive(Debug, Default)]
+struct Look {
+    /// Those that were active.
+    active: Vec<Uuid>,
+    /// Whether somebody ended one after it. No look may have seen it active.
+    expired: bool,
+}
+
 /// All that have not ended.
 #[derive(Debug)]
 pub(crate) struct Silences {
@@ -83,11 +91,7 @@ pub(crate) struct Silences {
     /// Never locked while the disk is waited for: whoever brings an alert asks.
     all: Mutex<Vec<Silence>>,
     /// Locked while a file is changed.
-    writing: Mutex<()>,
-    /// Those that were active at the last look.
-    active: Mutex<Vec<Uuid>>,
-    /// Whether somebody ended one after the last look. No look may have seen it active.
-    expired: AtomicBool,
+    writing: Mutex<Look>,
     /// What the folder leads through.
     _spool: Arc<Spool>,
 }
@@ -113,8 +117,6 @@ impl Silences {
             folder,
             all: Mutex::new(all),
             writing: Mutex::default(),
-            active: Mutex::default(),
-            expired: AtomicBool::new(false),
             _spool: spool,
         }
     }
@@ -141,14 +143,14 @@ impl Silences {
 
     /// Ends one; `false` if there is none.
     pub(crate) fn expire(&self, id: Uuid) -> io::Result<bool> {
-        let _one = self.writing();
+        let mut look = self.writing();
         if !self.all().iter().any(|silence| silence.shown.id == id) {
             return Ok(false);
         }
         let removed = self.folder.remove(id);
         removed.inspect_err(|_| HistoryFile::Remove.failed())?;
         self.all().retain(|silence| silence.shown.id != id);
-        self.expired.store(true, Ordering::SeqCst);
+        look.expired = true;
         Ok(true)
     }
 
@@ -184,8 +186,8 @@ impl Silences {
 
     /// Whether others are active than at the last look, or one ended after it, however short it was. Forgets what has ended.
     pub(crate) fn changed(&self) -> bool {
-        let (now, _one) = (Utc::now(), self.writing());
-        let mut ended = self.expired.swap(false, Ordering::SeqCst);
+        let (now, mut look) = (Utc::now(), self.writing());
+        let mut ended = std::mem::take(&mut look.expired);
         for silence in self.all().iter_mut().filter(|silence| silence.ends(now)) {
             (silence.over, ended) = (true, true);
         }
@@ -194,9 +196,8 @@ impl Silences {
         let active = all.iter().filter(|silence| silence.is_active(now));
         let active: Vec<Uuid> = active.map(|silence| silence.shown.id).collect();
         stats::silences(active.len());
-        let mut before = self.active.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = *before != active;
-        *before = active;
+        let changed = look.active != active;
+        look.active = active;
         changed || ended
     }
 
@@ -211,7 +212,7 @@ impl Silences {
             .retain(|silence| !over.contains(&silence.shown.id));
     }
 
-    fn writing(&self) -> MutexGuard<'_, ()> {
+    fn writing(&self) -> MutexGuard<'_, Look> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -310,7 +311,7 @@ fn matchers(asked: Vec<matcher::Text>, errors: &mut Vec<FieldError>) -> Vec<Matc
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use serde_json::json;
 
