@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::payload::{self, Payload};
+use crate::payload::Payload;
 use crate::spool::Spool;
 use crate::text::one_line;
 
@@ -66,18 +66,12 @@ impl Stored {
         self.held_until.unwrap_or(self.accepted).max(self.accepted)
     }
 
-    /// Nothing may come from a file that would have been refused at the door.
     fn parse(key: Uuid, content: &[u8]) -> Result<Self, String> {
         let mut stored: Self =
             serde_json::from_slice(content).map_err(|error| error.to_string())?;
-        if let Some(error) = stored.payload.errors().first() {
-            return Err(format!("payload.{}: {}", error.field, error.message));
-        }
         let held_until = stored.held_until.unwrap_or(stored.accepted);
-        if ![stored.accepted, held_until].iter().all(payload::is_date) {
-            return Err(format!("accepted, held_until: {}", payload::DATES));
-        }
-        stored.payload.bound();
+        let dates = [stored.accepted, held_until];
+        stored.payload.reread("accepted, held_until", dates)?;
         stored.key = key.to_string();
         Ok(stored)
     }

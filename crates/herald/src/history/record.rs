@@ -169,23 +169,15 @@ impl Record {
         }
     }
 
-    /// Nothing may come from a file that would have been refused at the door.
+    /// Reads a file.
     pub(crate) fn parse(id: Uuid, content: &[u8]) -> Result<Self, String> {
         let mut record: Self =
             serde_json::from_slice(content).map_err(|error| error.to_string())?;
         if record.schema != SCHEMA {
             return Err(format!("schema: {}; allowed: {SCHEMA}", record.schema));
         }
-        if let Some(error) = record.payload.errors().first() {
-            return Err(format!("payload.{}: {}", error.field, error.message));
-        }
-        if ![record.accepted, record.updated]
-            .iter()
-            .all(payload::is_date)
-        {
-            return Err(format!("accepted, updated: {}", payload::DATES));
-        }
-        record.payload.bound();
+        let dates = [record.accepted, record.updated];
+        record.payload.reread("accepted, updated", dates)?;
         record.id = id;
         Ok(record)
     }
