@@ -32,9 +32,10 @@ fn yes() -> bool {
 }
 
 /// A matcher that can be used.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "Text", into = "Text")]
 pub(crate) struct Matcher {
-    pub(crate) text: Text,
+    text: Text,
     regex: Option<Regex>,
 }
 
@@ -57,6 +58,12 @@ impl TryFrom<Text> for Matcher {
             false => None,
         };
         Ok(Self { text, regex })
+    }
+}
+
+impl From<Matcher> for Text {
+    fn from(matcher: Matcher) -> Self {
+        matcher.text
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct Asked {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Shown {
     pub(crate) id: Uuid,
-    pub(crate) matchers: Vec<matcher::Text>,
+    pub(crate) matchers: Vec<Matcher>,
     pub(crate) starts_at: DateTime<Utc>,
     pub(crate) ends_at: DateTime<Utc>,
     pub(crate) by: String,
@@ -61,7 +61,6 @@ struct Kept {
 #[derive(Debug, Clone)]
 struct Silence {
     shown: Shown,
-    matchers: Vec<Matcher>,
     /// A look found that it has ended: it holds nothing back any more, also when its file is still there.
     over: bool,
 }
@@ -167,14 +166,15 @@ impl Silences {
         let now = Utc::now();
         let all = self.all();
         let active: Vec<&Silence> = all.iter().filter(|s| s.is_active(now)).collect();
-        let matchers: Vec<&[Matcher]> = active.iter().map(|s| s.matchers.as_slice()).collect();
+        let matchers = active.iter().map(|s| s.shown.matchers.as_slice());
+        let matchers: Vec<&[Matcher]> = matchers.collect();
         if active.is_empty() || !matcher::cover(&matchers, payload) {
             return None;
         }
         // Not all of them may be needed; one that is not concerned is not named.
         let concerned = active
             .iter()
-            .filter(|silence| matcher::concern(&silence.matchers, payload));
+            .filter(|silence| matcher::concern(&silence.shown.matchers, payload));
         let last = concerned.max_by_key(|silence| silence.shown.ends_at)?;
         Some(Silenced {
             id: last.shown.id,
@@ -224,19 +224,12 @@ impl Silences {
 fn read(folder: &Folder, id: Uuid) -> io::Result<Silence> {
     let kept: Kept = serde_json::from_slice(&folder.read(id)?)?;
     let shown = Shown { id, ..kept.silence };
-    let matchers = shown.matchers.iter().cloned().map(Matcher::try_from);
-    let matchers: Result<Vec<_>, String> = matchers.collect();
-    let matchers = matchers.map_err(io::Error::other)?;
-    if kept.schema != SCHEMA || !matchers.iter().any(Matcher::chooses) {
+    if kept.schema != SCHEMA || !shown.matchers.iter().any(Matcher::chooses) {
         let allowed =
             format!("allowed: schema {SCHEMA}, and a matcher that does not match everything");
         return Err(io::Error::other(allowed));
     }
-    Ok(Silence {
-        shown,
-        matchers,
-        over: false,
-    })
+    Ok(Silence { shown, over: false })
 }
 
 fn failed(what: HistoryFile, error: &io::Error) {
@@ -262,20 +255,13 @@ impl Silence {
         }
         let shown = Shown {
             id: Uuid::now_v7(),
-            matchers: matchers
-                .iter()
-                .map(|matcher| matcher.text.clone())
-                .collect(),
+            matchers,
             starts_at,
             ends_at: asked.ends_at,
             by,
             comment,
         };
-        Ok(Self {
-            shown,
-            matchers,
-            over: false,
-        })
+        Ok(Self { shown, over: false })
     }
 
     /// Whether it has ended, and no look has found that yet.
