@@ -4,7 +4,7 @@ use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::bounded;
-use crate::payload::{Labels, Payload, Status};
+use crate::payload::{Labels, Payload};
 
 /// Of a name or a value, in characters.
 const MAX_TEXT: usize = 1000;
@@ -108,15 +108,11 @@ impl Matcher {
 /// Whether every alert of a group that fires is meant by one of these lists. Of alerts that were left out only what all of the
 /// group share is known.
 pub(crate) fn cover(silences: &[&[Matcher]], payload: &Payload) -> bool {
-    let mut firing = payload
-        .alerts
-        .iter()
-        .filter(|alert| alert.status == Status::Firing);
     let one_takes = |labels: &Labels| silences.iter().any(|matchers| take(matchers, labels));
     silences
         .iter()
         .any(|matchers| take_group(matchers, payload))
-        || (payload.truncated_alerts == 0 && firing.all(|alert| one_takes(&alert.labels)))
+        || (payload.truncated_alerts == 0 && payload.firing().all(|alert| one_takes(&alert.labels)))
 }
 
 /// Whether a list means the alert that leads its group.

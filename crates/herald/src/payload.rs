@@ -147,13 +147,15 @@ impl Payload {
             .saturating_add(self.alerts.take_left_out());
     }
 
+    /// The alerts that fire.
+    pub(crate) fn firing(&self) -> impl Iterator<Item = &Alert> {
+        let alerts = self.alerts.iter();
+        alerts.filter(|alert| alert.status == Status::Firing)
+    }
+
     /// Of the first alert that fires, else of the first.
     pub(crate) fn lead(&self) -> &Alert {
-        let firing = |alert: &&Alert| alert.status == Status::Firing;
-        self.alerts
-            .iter()
-            .find(firing)
-            .unwrap_or_else(|| &self.alerts[0])
+        self.firing().next().unwrap_or_else(|| &self.alerts[0])
     }
 
     /// A label of the whole group, else of the leading alert.

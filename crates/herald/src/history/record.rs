@@ -106,15 +106,13 @@ pub(crate) struct Told {
 
 impl Alerts {
     pub(crate) fn of(payload: &Payload) -> Self {
-        let firing = payload.alerts.iter();
-        let firing = firing.filter(|alert| alert.status == Status::Firing);
         let digest = |alert: &payload::Alert| {
             let mut hasher = DefaultHasher::new();
             (&alert.labels, alert.starts_at).hash(&mut hasher);
             hasher.finish()
         };
         Self {
-            digests: firing.map(digest).collect(),
+            digests: payload.firing().map(digest).collect(),
             left_out: payload.truncated_alerts,
         }
     }
