@@ -1,5 +1,7 @@
 //! What people and pages ask of alerts, and say of them: history, acknowledgement, verdict, silences.
 
+use std::io;
+
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, Resource, web};
@@ -173,7 +175,7 @@ async fn edited(
         Ok(record) => Ok(HttpResponse::Ok().json(view::whole(&record))),
         Err(Unchanged::Unknown) => Err(unknown()),
         Err(Unchanged::Refused(why)) => Err(ApiError::new(CONFLICT, why)),
-        Err(Unchanged::Disk(why)) => Err(ApiError::new(problem::UNAVAILABLE, no_disk(&why))),
+        Err(Unchanged::Disk(error)) => Err(disk(&error)),
     }
 }
 
@@ -190,10 +192,7 @@ async fn silence(queue: web::Data<Queue>, asked: Json<Asked>) -> Result<HttpResp
                 format!("there are {MAX_SILENCES} silences, as many as may be: expire one");
             Err(ApiError::new(CONFLICT, detail))
         }
-        Err(NoSilence::Disk(error)) => Err(ApiError::new(
-            problem::UNAVAILABLE,
-            no_disk(&error.to_string()),
-        )),
+        Err(NoSilence::Disk(error)) => Err(disk(&error)),
     }
 }
 
@@ -205,10 +204,7 @@ async fn expire(queue: web::Data<Queue>, id: web::Path<String>) -> Result<HttpRe
             problem::NOT_FOUND,
             "no silence has this id; GET /api/silences lists them",
         )),
-        Err(error) => Err(ApiError::new(
-            problem::UNAVAILABLE,
-            no_disk(&error.to_string()),
-        )),
+        Err(error) => Err(disk(&error)),
     }
 }
 
@@ -221,6 +217,10 @@ fn unknown() -> ApiError {
         problem::NOT_FOUND,
         "no such id; GET /api/alerts and GET /api/silences list them",
     )
+}
+
+fn disk(error: &io::Error) -> ApiError {
+    ApiError::new(problem::UNAVAILABLE, no_disk(&error.to_string()))
 }
 
 fn valid(errors: Vec<FieldError>) -> Result<(), ApiError> {

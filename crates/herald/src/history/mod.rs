@@ -66,13 +66,13 @@ pub(crate) struct History {
 
 /// Why an episode is not changed.
 #[derive(Debug)]
-pub(crate) enum Unchanged<E> {
+pub(crate) enum Unchanged {
     /// There is none.
     Unknown,
     /// It may not be.
-    Refused(E),
+    Refused(String),
     /// The disk does not take it, or does not give it.
-    Disk(String),
+    Disk(io::Error),
 }
 
 impl History {
@@ -189,21 +189,20 @@ impl History {
     }
 
     /// Changes one, if `edit` agrees.
-    pub(crate) fn edit<E>(
+    pub(crate) fn edit(
         &self,
         id: Uuid,
-        edit: impl FnOnce(&mut Record) -> Result<(), E>,
-    ) -> Result<Record, Unchanged<E>> {
+        edit: impl FnOnce(&mut Record) -> Result<(), String>,
+    ) -> Result<Record, Unchanged> {
         let mut known = self.lock();
         if !known.iter().any(|known| known.id == id) {
             return Err(Unchanged::Unknown);
         }
-        let disk = |error: io::Error| Unchanged::Disk(error.to_string());
-        let (mut record, _) = self.parse(id).map_err(disk)?;
+        let (mut record, _) = self.parse(id).map_err(Unchanged::Disk)?;
         edit(&mut record).map_err(Unchanged::Refused)?;
         self.write(&mut known, &record)
             .inspect_err(|_| HistoryFile::Write.failed())
-            .map_err(disk)?;
+            .map_err(Unchanged::Disk)?;
         Ok(record)
     }
 

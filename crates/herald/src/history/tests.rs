@@ -136,7 +136,7 @@ fn a_large_notification_is_kept_small_and_still_told_apart() {
     assert!(size < 128 << 10, "{size}");
     let acknowledged = case.history.edit(key(1), |record| {
         record.acknowledge("ada".to_owned(), String::new());
-        Ok::<_, ()>(())
+        Ok(())
     });
     assert!(acknowledged.is_ok());
     case.history.delivered("slack", &large, None);
