@@ -4,7 +4,7 @@ use std::io;
 
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
-use actix_web::{HttpResponse, Resource, web};
+use actix_web::{HttpResponse, Resource, Route, web};
 use chrono::Utc;
 use serde::Deserialize;
 use serde_json::json;
@@ -35,6 +35,8 @@ const BUSY: ProblemType = ProblemType::new("busy", 429, "Too much at once");
 
 /// All paths.
 pub(crate) fn resources() -> [Resource; 6] {
+    let resource = |path, methods| resource(path, methods, BODY_LIMIT);
+    let body = |route| body(route, BODY_LIMIT);
     [
         resource("/api/alerts", "GET").route(web::get().to(list)),
         resource("/api/alerts/{id}", "GET").route(web::get().to(show)),
@@ -47,17 +49,19 @@ pub(crate) fn resources() -> [Resource; 6] {
     ]
 }
 
-fn resource(path: &str, methods: &'static str) -> Resource {
+/// A path that answers to these methods, and takes bodies of so many bytes.
+pub(crate) fn resource(path: &str, methods: &'static str, limit: usize) -> Resource {
     let other =
         move || async move { Err::<HttpResponse, _>(ApiError::method_not_allowed(methods)) };
     web::resource(path)
-        .app_data(web::PayloadConfig::new(BODY_LIMIT))
+        .app_data(web::PayloadConfig::new(limit))
         .default_service(web::to(other))
 }
 
-fn body(route: actix_web::Route) -> actix_web::Route {
-    route.wrap(from_fn(|request, next| {
-        service::upload::receive(BODY_LIMIT, RECEIVE_TIMEOUT, request, next)
+/// A route that reads a body of so many bytes, in the time that there is for it.
+pub(crate) fn body(route: Route, limit: usize) -> Route {
+    route.wrap(from_fn(move |request, next| {
+        service::upload::receive(limit, RECEIVE_TIMEOUT, request, next)
     }))
 }
 
