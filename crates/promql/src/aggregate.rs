@@ -1,12 +1,10 @@
 //! Aggregations: `sum by (…) (…)` and its kind.
 
-use std::collections::HashMap;
-
 use promql_parser::parser::{AggregateExpr, LabelModifier};
 
 use crate::compile::{Compiler, literal};
 use crate::numbers::{mean, order, plain, quantile, sum, variance};
-use crate::pass::{Element, Out, Pass};
+use crate::pass::{Element, Out, Pass, grouped};
 use crate::plan::Node;
 use crate::{Error, Labels, NAME};
 
@@ -123,19 +121,9 @@ impl Aggregate {
         }
     }
 
-    /// Groups in the order in which they come up.
     fn groups(&self, elements: Vec<Element>) -> Vec<(Labels, Vec<Element>)> {
-        let mut known = HashMap::new();
-        let mut groups: Vec<(Labels, Vec<Element>)> = Vec::new();
-        for element in elements {
-            let labels = self.group(&element.labels);
-            let index = *known.entry(labels.clone()).or_insert(groups.len());
-            match groups.get_mut(index) {
-                Some((_, group)) => group.push(element),
-                None => groups.push((labels, vec![element])),
-            }
-        }
-        groups
+        let labelled = |element: Element| (self.group(&element.labels), element);
+        grouped(elements.into_iter().map(labelled))
     }
 
     fn group(&self, labels: &Labels) -> Labels {

@@ -371,6 +371,20 @@ fn each(out: Out, function: fn(f64) -> f64) -> Out {
     }
 }
 
+/// Lists of what has the same labels, in the order in which labels come up.
+pub(crate) fn grouped<T>(items: impl Iterator<Item = (Labels, T)>) -> Vec<(Labels, Vec<T>)> {
+    let mut known = HashMap::new();
+    let mut groups: Vec<(Labels, Vec<T>)> = Vec::new();
+    for (labels, item) in items {
+        let index = *known.entry(labels.clone()).or_insert(groups.len());
+        match groups.get_mut(index) {
+            Some((_, group)) => group.push(item),
+            None => groups.push((labels, vec![item])),
+        }
+    }
+    groups
+}
+
 pub(crate) fn same_labels(labels: &Labels) -> Error {
     Error::Evaluation(format!(
         "vector cannot contain metrics with the same labelset: {labels} is there twice"
