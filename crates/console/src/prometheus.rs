@@ -191,12 +191,12 @@ fn found(params: &Params, reading: &Reading) -> Result<BTreeSet<LabelSet>, Failu
     }
     let mut found = BTreeSet::new();
     for matchers in &selectors {
-        reading.each(matchers, time_ms.clone(), |known| {
-            if found.contains(&known.labels) {
+        reading.labels(matchers, time_ms.clone(), |labels| {
+            if found.contains(&labels) {
                 return Ok(());
             }
-            reading.gathers(known.labels.cost() + size_of::<LabelSet>() * 2)?;
-            found.insert(known.labels);
+            reading.gathers(labels.cost() + size_of::<LabelSet>() * 2)?;
+            found.insert(labels);
             Ok(())
         })?;
     }

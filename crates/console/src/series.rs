@@ -16,13 +16,13 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use promql::Matcher;
+use promql::{Matcher, NAME};
 
-use crate::samples::{Exemplar, Labels, Sample};
+use crate::samples::{Exemplar, Labels, Sample, milliseconds};
 use chunk::Chunk;
 use history::Series;
 use index::Id;
-pub(crate) use labels::{LabelSet, NAME};
+pub(crate) use labels::LabelSet;
 use state::{From, State, Told};
 
 /// A series that was sent, not scraped, ends when it is not heard of for so long: Prometheus's look-back.
@@ -152,6 +152,7 @@ impl SeriesStore {
             source,
             sender,
             now_ms: milliseconds(now_us),
+            heard: Instant::now(),
         };
         let told = samples.into_iter().map(|sample| Told::new(labels, sample));
         let told = told.collect();
@@ -244,6 +245,18 @@ impl SeriesStore {
         })
     }
 
+    /// Labels of series that pass all conditions, and no fewer samples than each has in a span of time; nothing is copied.
+    pub fn sizes(
+        &self,
+        matchers: &[Matcher],
+        time_ms: RangeInclusive<i64>,
+    ) -> impl Iterator<Item = Vec<(LabelSet, usize)>> {
+        self.batches(matchers, move |series| {
+            let samples = series.samples(&time_ms);
+            (samples > 0).then(|| (series.labels.clone(), samples))
+        })
+    }
+
     /// Requests behind series that pass all conditions; a few at a time.
     pub fn exemplars(
         &self,
@@ -326,10 +339,6 @@ fn latest(series: &Series) -> Found {
         at_ms,
         exemplar: series.exemplars.back().copied(),
     }
-}
-
-fn milliseconds(us: u64) -> i64 {
-    i64::try_from(us / 1_000).unwrap_or(i64::MAX)
 }
 
 /// Labels of the source and of the sample, sorted. An empty one is no label. The source's win; what the sample says otherwise

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use slo::{Burn, Definition, Engine, Gone, Indicator, Profile, Reading, Series, Severity};
 
 use crate::answer::{Answers, off_thread};
-use crate::samples::{Labels, Sample};
+use crate::samples::{Labels, Sample, milliseconds};
 use crate::scrape::now_us;
 use crate::series::all_labels;
 
@@ -42,10 +42,6 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
 async fn alerts(slos: web::Data<Slos>, answers: web::Data<Answers>) -> HttpResponse {
     let slos = slos.get_ref().clone();
     off_thread(&answers, move |_| Ok(slos.answer(milliseconds(now_us())))).await
-}
-
-fn milliseconds(us: u64) -> i64 {
-    i64::try_from(us / 1_000).unwrap_or(i64::MAX)
 }
 
 impl Slos {
