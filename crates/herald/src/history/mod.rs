@@ -203,6 +203,7 @@ impl History {
         self.write(&mut known, &record)
             .inspect_err(|_| HistoryFile::Write.failed())
             .map_err(Unchanged::Disk)?;
+        report(&known);
         Ok(record)
     }
 
@@ -327,7 +328,6 @@ impl History {
 
     /// Forgets what is too much, but not what was written just now.
     fn bound(&self, known: &mut Vec<Known>, newest: Option<Uuid>) {
-        let bytes = |known: &[Known]| known.iter().map(|known| known.size).sum::<usize>();
         while known.len() > MAX_RECORDS || bytes(known) > MAX_BYTES {
             let others = |k: &Known| Some(k.id) != newest;
             let over = known.iter().position(|known| known.over && others(known));
@@ -336,8 +336,6 @@ impl History {
             };
             self.forget(known, at);
         }
-        let firing = known.iter().filter(|known| !known.over).count();
-        stats::history(firing, known.len() - firing, bytes(known));
     }
 
     fn forget(&self, known: &mut Vec<Known>, at: usize) {
@@ -362,6 +360,7 @@ impl History {
             self.incomplete();
             tracing::error!(%error, "the history of alerts is not up to date; alerts are delivered all the same");
         }
+        report(&known);
     }
 
     /// What was delivered up to now may be missing.
@@ -377,4 +376,14 @@ impl History {
     fn lock(&self) -> MutexGuard<'_, Vec<Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn bytes(known: &[Known]) -> usize {
+    known.iter().map(|known| known.size).sum()
+}
+
+/// Wherever the list may have changed.
+fn report(known: &[Known]) {
+    let firing = known.iter().filter(|known| !known.over).count();
+    stats::history(firing, known.len() - firing, bytes(known));
 }

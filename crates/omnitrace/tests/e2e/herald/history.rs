@@ -190,6 +190,10 @@ async fn a_history_that_cannot_be_read_or_written_stops_no_alert() {
         let sent = arrived(&webhook, 1).await.remove(0).json();
         assert_eq!(sent["status"], status);
     }
+    // What was known of an alert whose file is gone is not counted either.
+    herald.accepted(&alert("ServiceDown", "resolved")).await;
+    let labels = [("state", "firing")];
+    herald.until("herald_history_alerts", &labels, 0.0).await;
     let write = [("operation", "write")];
     assert!(herald.metric("herald_history_errors_total", &write).await >= 1.0);
     assert!(
