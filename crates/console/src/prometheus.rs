@@ -13,16 +13,13 @@ use serde_json::json;
 
 use crate::answer::Answers;
 use crate::ingest::{Sink, read_form};
-use crate::params::{BadParameter, Params};
+use crate::params::Params;
 use crate::series::LabelSet;
 use answer::{Answer, Failure};
 use reading::Reading;
 
 /// What a question is asked of.
 type Shared = (web::Data<Sink>, web::Data<Answers>);
-
-/// The most selectors of a request.
-const MAX_SELECTORS: usize = 16;
 
 /// The version whose API this is: clients such as Grafana choose by it what they ask for.
 const VERSION: &str = "3.5.0";
@@ -141,13 +138,8 @@ async fn off_thread(
     answers.compute(job).await
 }
 
-fn required<'a>(params: &'a Params, name: &str) -> Result<&'a str, BadParameter> {
-    let text = params.text(name);
-    text.ok_or_else(|| BadParameter::new(name, "is missing"))
-}
-
 fn expression(params: &Params) -> Result<Expression, Failure> {
-    promql::parse(required(params, "query")?).map_err(Failure::unread)
+    promql::parse(params.required("query")?).map_err(Failure::unread)
 }
 
 fn query(params: &Params, reading: Reading) -> Answer {
@@ -170,14 +162,7 @@ fn query_range(params: &Params, reading: Reading) -> Answer {
 
 /// What `match[]` selects; nothing if it is not there.
 fn selectors(params: &Params) -> Result<Vec<Vec<Matcher>>, Failure> {
-    let texts: Vec<&str> = params.all("match[]").collect();
-    if texts.len() > MAX_SELECTORS {
-        let why = format!(
-            "{} selectors are too many, at most {MAX_SELECTORS}",
-            texts.len()
-        );
-        return Err(BadParameter::new("match[]", why).into());
-    }
+    let texts = params.selectors("match[]")?;
     let parsed = texts.into_iter().map(promql::selector);
     parsed.collect::<Result<_, _>>().map_err(Failure::unread)
 }
@@ -204,7 +189,7 @@ fn found(params: &Params, reading: &Reading) -> Result<BTreeSet<LabelSet>, Failu
 }
 
 fn series(params: &Params, reading: Reading) -> Answer {
-    required(params, "match[]")?;
+    params.required("match[]")?;
     let limit = params::limit(params)?;
     let found = found(params, &reading)?;
     answer::list(found.iter().map(answer::Map), limit, reading)
