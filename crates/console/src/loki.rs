@@ -19,9 +19,6 @@ use params::{RANGE_DEFAULT, SENDERS_DEFAULT};
 /// What a question is asked of.
 type Shared = (web::Data<Store>, web::Data<Sink>, web::Data<Answers>);
 
-/// The most selectors of a request.
-const MAX_SELECTORS: usize = 16;
-
 /// A question and how to answer it.
 type Handler = fn(&Store, &Params, &mut Scan) -> Answer;
 
@@ -66,15 +63,9 @@ async fn off_thread(
     answers.compute(job).await
 }
 
-fn expression(params: &Params) -> Result<&str, BadParameter> {
-    params
-        .text("query")
-        .ok_or_else(|| BadParameter::new("query", "is missing"))
-}
-
 fn query(store: &Store, params: &Params, scan: &mut Scan) -> Answer {
     let time = params::time(params, "time")?.unwrap_or_else(params::now);
-    match logql::parse(expression(params)?, &mut |bytes| scan.gathers(bytes))? {
+    match logql::parse(params.required("query")?, &mut |bytes| scan.gathers(bytes))? {
         Query::Metric(metric) => {
             let series = logql::counts(store, scan, &metric, Steps::once(time))?;
             answer::vector(&series, scan)
@@ -89,7 +80,7 @@ fn query(store: &Store, params: &Params, scan: &mut Scan) -> Answer {
 fn query_range(store: &Store, params: &Params, scan: &mut Scan) -> Answer {
     params::not_answered(params, "interval")?;
     let range = params::range(params, RANGE_DEFAULT)?;
-    match logql::parse(expression(params)?, &mut |bytes| scan.gathers(bytes))? {
+    match logql::parse(params.required("query")?, &mut |bytes| scan.gathers(bytes))? {
         Query::Logs(query) => {
             let (limit, direction) = (params::limit(params)?, params::direction(params)?);
             let streams = logql::streams(store, scan, &query, range, limit, direction)?;
@@ -132,14 +123,7 @@ fn selected(params: &Params, scan: &mut Scan) -> Result<Vec<Vec<Matcher>>, Failu
 
 /// `{}` stands for all, so none is left.
 fn selectors(params: &Params, name: &str, scan: &mut Scan) -> Result<Vec<Vec<Matcher>>, Failure> {
-    let texts: Vec<&str> = params.all(name).collect();
-    if texts.len() > MAX_SELECTORS {
-        let why = format!(
-            "{} selectors are too many, at most {MAX_SELECTORS}",
-            texts.len()
-        );
-        return Err(BadParameter::new(name, why).into());
-    }
+    let texts = params.selectors(name)?;
     if texts.iter().any(|text| is_empty_selector(text)) {
         return Ok(Vec::new());
     }

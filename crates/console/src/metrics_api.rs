@@ -2,24 +2,19 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, SecondsFormat};
-use promql::{Matcher, Test};
-use serde::{Serialize, Serializer};
+use promql::{Matcher, NAME, Test};
 use serde_json::{Map, Value, json};
 
+use crate::answer::wrapped::Each;
 use crate::answer::{Answers, Page, Refused, bad_parameter, problem};
 use crate::params::{BadParameter, Params};
 use crate::prometheus;
 use crate::samples::Exemplar;
 use crate::scrape::{TargetState, Targets};
-use crate::series::{Found, NAME, SeriesStore};
+use crate::series::{Found, SeriesStore};
 
 /// The most labels in one question: each is looked for in each series.
 const MAX_LABELS: usize = 32;
-
-/// What is asked for.
-struct Query {
-    matchers: Vec<Matcher>,
-}
 
 /// Adds the routes.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
@@ -77,30 +72,22 @@ async fn metrics(
     request: HttpRequest,
     answers: web::Data<Answers>,
 ) -> HttpResponse {
-    let query = match query(request.query_string()) {
-        Ok(query) => query,
+    let matchers = match matchers(request.query_string()) {
+        Ok(matchers) => matchers,
         Err(why) => return bad_parameter(&why),
     };
     let job = move |mut page: Page| {
         let room = &mut |bytes| page.gather(bytes);
-        let found = series.latest(&query.matchers, room);
+        let found = series.latest(&matchers, room);
         let found = found.ok_or_else(|| page.no_room())?;
-        page.json(&All(found))
+        // A series is rendered only while it is written.
+        page.json(&Each(found.iter().map(shown)))
     };
     let answer = answers.compute(job).await;
     answer.unwrap_or_else(|Refused { status, detail }| problem(status, &detail))
 }
 
-/// The answer; a series is rendered only while it is written.
-struct All(Vec<Found>);
-
-impl Serialize for All {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(shown))
-    }
-}
-
-fn query(query: &str) -> Result<Query, BadParameter> {
+fn matchers(query: &str) -> Result<Vec<Matcher>, BadParameter> {
     let params = Params::parse(query)?.only(&["name", "label"])?;
     let pair = |text: &str| {
         let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
@@ -117,7 +104,7 @@ fn query(query: &str) -> Result<Query, BadParameter> {
         return Err(BadParameter::new("label", why));
     }
     matchers.extend(params.text("name").map(|name| is(NAME, name)));
-    Ok(Query { matchers })
+    Ok(matchers)
 }
 
 /// An empty label is no label.
@@ -176,7 +163,7 @@ mod tests {
             ("label==x", "label"),
             ("labels=a", "labels"),
         ] {
-            let why = query(text).err().map(|why| why.to_string()).expect(text);
+            let why = matchers(text).err().map(|why| why.to_string()).expect(text);
             assert!(why.contains(&format!("'{name}'")), "{text}: {why}");
         }
     }

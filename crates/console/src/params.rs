@@ -34,6 +34,9 @@ impl fmt::Display for BadParameter {
     }
 }
 
+/// The most selectors of one question.
+const MAX_SELECTORS: usize = 16;
+
 /// The most parameters of a request: each costs many times its text.
 const MAX_PARAMS: usize = 128;
 
@@ -97,6 +100,25 @@ impl Params {
     /// Its first value.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.all(name).next()
+    }
+
+    /// Its first value, which must be there.
+    pub fn required(&self, name: &str) -> Result<&str, BadParameter> {
+        let text = self.text(name);
+        text.ok_or_else(|| BadParameter::new(name, "is missing"))
+    }
+
+    /// All values of a parameter that selects streams or series.
+    pub fn selectors(&self, name: &str) -> Result<Vec<&str>, BadParameter> {
+        let texts: Vec<&str> = self.all(name).collect();
+        if texts.len() > MAX_SELECTORS {
+            let why = format!(
+                "{} selectors are too many, at most {MAX_SELECTORS}",
+                texts.len()
+            );
+            return Err(BadParameter::new(name, why));
+        }
+        Ok(texts)
     }
 
     /// A whole number, not negative.

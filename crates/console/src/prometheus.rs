@@ -21,9 +21,6 @@ use reading::Reading;
 /// What a question is asked of.
 type Shared = (web::Data<Sink>, web::Data<Answers>);
 
-/// The most selectors of a request.
-const MAX_SELECTORS: usize = 16;
-
 /// The version whose API this is: clients such as Grafana choose by it what they ask for.
 const VERSION: &str = "3.5.0";
 
@@ -60,8 +57,8 @@ const FORMS: [(&str, Handler, Known); 5] = [
     ),
 ];
 
-/// What may not.
-const READ: [(&str, Handler, Known); 2] = [
+/// What is read from no series.
+const TOLD: [(&str, fn() -> Value, Known); 2] = [
     (
         "/api/v1/metadata",
         metadata,
@@ -78,8 +75,10 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
             .route(path, web::get().to(to))
             .route(path, web::post().to(to));
     }
-    for (path, handler, known) in READ {
-        let to = move |request, body, asked| answered(request, body, asked, handler, known);
+    for (path, tell, known) in TOLD {
+        let to = move |request: HttpRequest, answers: web::Data<Answers>| async move {
+            told(&request, &answers, known, move |_| Ok(tell())).await
+        };
         config.route(path, web::get().to(to));
     }
     config.route("/api/v1/label/{name}/values", web::get().to(values));
@@ -106,7 +105,7 @@ async fn answered(
     outcome.await.unwrap_or_else(Failure::response)
 }
 
-/// Answers a question about something else than series in the same form.
+/// Answers a question about something else than series, in the same form: nothing is evaluated for it.
 pub(crate) async fn told(
     request: &HttpRequest,
     answers: &Answers,
@@ -115,6 +114,7 @@ pub(crate) async fn told(
 ) -> HttpResponse {
     let outcome = async {
         let params = Params::of(request, &[])?.only(&[known, &EVERYWHERE].concat())?;
+        params::timeout(&params)?;
         let job = move |page: Page| -> Answer {
             let data = tell(&params)?;
             Ok(page.json(&json!({"status": "success", "data": data}))?)
@@ -136,7 +136,7 @@ pub(crate) fn evaluated(
     found.map_err(Failure::into_message)
 }
 
-/// Runs a handler where it holds nobody up.
+/// Runs a handler where it holds nobody up, in its turn.
 async fn off_thread(
     (sink, answers): Shared,
     params: Params,
@@ -153,13 +153,8 @@ async fn off_thread(
     answers.compute(job).await
 }
 
-fn required<'a>(params: &'a Params, name: &str) -> Result<&'a str, BadParameter> {
-    let text = params.text(name);
-    text.ok_or_else(|| BadParameter::new(name, "is missing"))
-}
-
 fn expression(params: &Params) -> Result<Expression, Failure> {
-    promql::parse(required(params, "query")?).map_err(Failure::unread)
+    promql::parse(params.required("query")?).map_err(Failure::unread)
 }
 
 fn query(params: &Params, reading: Reading) -> Answer {
@@ -182,14 +177,7 @@ fn query_range(params: &Params, reading: Reading) -> Answer {
 
 /// What `match[]` selects; nothing if it is not there.
 fn selectors(params: &Params) -> Result<Vec<Vec<Matcher>>, Failure> {
-    let texts: Vec<&str> = params.all("match[]").collect();
-    if texts.len() > MAX_SELECTORS {
-        let why = format!(
-            "{} selectors are too many, at most {MAX_SELECTORS}",
-            texts.len()
-        );
-        return Err(BadParameter::new("match[]", why).into());
-    }
+    let texts = params.selectors("match[]")?;
     let parsed = texts.into_iter().map(promql::selector);
     parsed.collect::<Result<_, _>>().map_err(Failure::unread)
 }
@@ -203,12 +191,12 @@ fn found(params: &Params, reading: &Reading) -> Result<BTreeSet<LabelSet>, Failu
     }
     let mut found = BTreeSet::new();
     for matchers in &selectors {
-        reading.each(matchers, time_ms.clone(), |known| {
-            if found.contains(&known.labels) {
+        reading.labels(matchers, time_ms.clone(), |labels| {
+            if found.contains(&labels) {
                 return Ok(());
             }
-            reading.gathers(known.labels.cost() + size_of::<LabelSet>() * 2)?;
-            found.insert(known.labels);
+            reading.gathers(labels.cost() + size_of::<LabelSet>() * 2)?;
+            found.insert(labels);
             Ok(())
         })?;
     }
@@ -216,7 +204,7 @@ fn found(params: &Params, reading: &Reading) -> Result<BTreeSet<LabelSet>, Failu
 }
 
 fn series(params: &Params, reading: Reading) -> Answer {
-    required(params, "match[]")?;
+    params.required("match[]")?;
     let limit = params::limit(params)?;
     let found = found(params, &reading)?;
     answer::list(found.iter().map(answer::Map), limit, reading)
@@ -254,12 +242,12 @@ fn exemplars(params: &Params, reading: Reading) -> Answer {
 }
 
 /// Types and texts of metrics are not kept.
-fn metadata(_: &Params, reading: Reading) -> Answer {
-    answer::body(&json!({}), reading)
+fn metadata() -> Value {
+    json!({})
 }
 
-fn build(_: &Params, reading: Reading) -> Answer {
-    let build = json!({
+fn build() -> Value {
+    json!({
         "version": VERSION,
         "revision": "",
         "branch": "",
@@ -267,6 +255,55 @@ fn build(_: &Params, reading: Reading) -> Answer {
         "buildDate": "",
         "goVersion": "",
         "application": concat!("omnitrace console ", env!("CARGO_PKG_VERSION")),
-    });
-    answer::body(&build, reading)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use actix_web::App;
+    use actix_web::test::{TestRequest, call_service, init_service};
+
+    use super::*;
+    use crate::budget::Budget;
+    use crate::counters::Counters;
+    use crate::ingest::Gate;
+    use crate::rules::{self, Rules};
+    use crate::series::SeriesStore;
+    use crate::store::Store;
+
+    #[actix_web::test]
+    async fn what_needs_no_evaluation_does_not_wait_for_one() {
+        let budget = Budget::new(64 << 20);
+        let answers = Answers::new(budget.clone());
+        let sink = Sink {
+            store: Store::new(1 << 20),
+            series: SeriesStore::new(1 << 20),
+            counters: Counters::default(),
+            gate: Gate::new(budget, 1 << 20),
+        };
+        let app = App::new()
+            .app_data(web::Data::new(sink))
+            .app_data(web::Data::new(answers.clone()))
+            .app_data(web::Data::new(Rules::load(None).unwrap().reports()))
+            .configure(configure)
+            .configure(rules::configure);
+        let app = init_service(app).await;
+        let mut running = Vec::new();
+        while let Some(one) = answers.evaluation(Duration::from_millis(1)).await {
+            running.push(one);
+        }
+        for (question, status) in [
+            ("query?query=1&", 503),
+            ("status/buildinfo?", 200),
+            ("metadata?", 200),
+            ("rules?", 200),
+            ("alerts?", 200),
+        ] {
+            let uri = format!("/api/v1/{question}timeout=1ms");
+            let response = call_service(&app, TestRequest::get().uri(&uri).to_request()).await;
+            assert_eq!(response.status(), status, "{question}");
+        }
+    }
 }

@@ -19,6 +19,11 @@ pub(crate) struct Exemplar {
     pub timestamp_us: Option<u64>,
 }
 
+/// Of microseconds.
+pub(crate) fn milliseconds(us: u64) -> i64 {
+    i64::try_from(us / 1_000).unwrap_or(i64::MAX)
+}
+
 /// One number.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Sample {

@@ -16,13 +16,13 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use promql::Matcher;
+use promql::{Matcher, NAME};
 
-use crate::samples::{Exemplar, Labels, Sample};
+use crate::samples::{Exemplar, Labels, Sample, milliseconds};
 use chunk::Chunk;
 use history::Series;
 use index::Id;
-pub(crate) use labels::{LabelSet, NAME};
+pub(crate) use labels::LabelSet;
 use state::{From, State, Told};
 
 /// A series that was sent, not scraped, ends when it is not heard of for so long: Prometheus's look-back.
@@ -124,7 +124,7 @@ impl SeriesStore {
     /// What a source has not said since then has ended. Returns how many series it says.
     pub fn end_unheard(&self, source: &str, since: Instant, now_us: u64) -> u64 {
         let stays = |series: &Series| series.heard >= since;
-        self.lock().retain(source, stays, scraped_end(now_us))
+        self.retain(source, stays, scraped_end(now_us))
     }
 
     /// Some of what a sender says. Returns how many data points were lost. What is not said for long ends with
@@ -152,6 +152,7 @@ impl SeriesStore {
             source,
             sender,
             now_ms: milliseconds(now_us),
+            heard: Instant::now(),
         };
         let told = samples.into_iter().map(|sample| Told::new(labels, sample));
         let told = told.collect();
@@ -160,7 +161,7 @@ impl SeriesStore {
 
     /// The source does not answer: what it said has ended.
     pub fn went_down(&self, source: &str, now_us: u64) {
-        self.lock().retain(source, |_| false, scraped_end(now_us));
+        self.retain(source, |_| false, scraped_end(now_us));
     }
 
     /// Ends series that were sent long ago, and the sources of `scraped` kind that are no targets any more; drops what is too old.
@@ -177,12 +178,33 @@ impl SeriesStore {
                 let stays = |series: &Series| series.heard.elapsed() < PATIENCE;
                 // A sender's clock may be wrong: it ends so long after its own last sample.
                 let end = |series: &Series| Some(series.last.0.saturating_add(patience));
-                self.lock().retain(&name, stays, end);
+                self.retain(&name, stays, end);
             } else if !is_target(&name) {
                 self.went_down(&name, now_us);
             }
         }
-        self.lock().expire();
+        if let Some(time) = Instant::now().checked_sub(state::RETENTION) {
+            self.expire(time);
+        }
+    }
+
+    /// Drops what was closed before then.
+    fn expire(&self, time: Instant) {
+        while self.lock().expire(time) {}
+    }
+
+    /// Ends the series of a source that are not to stay. Returns how many stay.
+    fn retain(
+        &self,
+        source: &str,
+        stays: impl Fn(&Series) -> bool,
+        end: impl Fn(&Series) -> Option<i64>,
+    ) -> u64 {
+        let (mut stay, mut left) = (0, 1);
+        while left > 0 {
+            (stay, left) = self.lock().retain(source, stay, &stays, &end);
+        }
+        stay as u64
     }
 
     /// What series say now that pass all conditions, sorted. `room` is asked for the bytes of each; `None` if it has none.
@@ -220,6 +242,18 @@ impl SeriesStore {
                 chunks,
                 time_ms: time_ms.clone(),
             })
+        })
+    }
+
+    /// Labels of series that pass all conditions, and no fewer samples than each has in a span of time; nothing is copied.
+    pub fn sizes(
+        &self,
+        matchers: &[Matcher],
+        time_ms: RangeInclusive<i64>,
+    ) -> impl Iterator<Item = Vec<(LabelSet, usize)>> {
+        self.batches(matchers, move |series| {
+            let samples = series.samples(&time_ms);
+            (samples > 0).then(|| (series.labels.clone(), samples))
         })
     }
 
@@ -305,10 +339,6 @@ fn latest(series: &Series) -> Found {
         at_ms,
         exemplar: series.exemplars.back().copied(),
     }
-}
-
-fn milliseconds(us: u64) -> i64 {
-    i64::try_from(us / 1_000).unwrap_or(i64::MAX)
 }
 
 /// Labels of the source and of the sample, sorted. An empty one is no label. The source's win; what the sample says otherwise

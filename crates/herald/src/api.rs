@@ -1,8 +1,10 @@
 //! What people and pages ask of alerts, and say of them: history, acknowledgement, verdict, silences.
 
+use std::io;
+
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
-use actix_web::{HttpResponse, Resource, web};
+use actix_web::{HttpResponse, Resource, Route, web};
 use chrono::Utc;
 use serde::Deserialize;
 use serde_json::json;
@@ -33,6 +35,8 @@ const BUSY: ProblemType = ProblemType::new("busy", 429, "Too much at once");
 
 /// All paths.
 pub(crate) fn resources() -> [Resource; 6] {
+    let resource = |path, methods| resource(path, methods, BODY_LIMIT);
+    let body = |route| body(route, BODY_LIMIT);
     [
         resource("/api/alerts", "GET").route(web::get().to(list)),
         resource("/api/alerts/{id}", "GET").route(web::get().to(show)),
@@ -45,17 +49,19 @@ pub(crate) fn resources() -> [Resource; 6] {
     ]
 }
 
-fn resource(path: &str, methods: &'static str) -> Resource {
+/// A path that answers to these methods, and takes bodies of so many bytes.
+pub(crate) fn resource(path: &str, methods: &'static str, limit: usize) -> Resource {
     let other =
         move || async move { Err::<HttpResponse, _>(ApiError::method_not_allowed(methods)) };
     web::resource(path)
-        .app_data(web::PayloadConfig::new(BODY_LIMIT))
+        .app_data(web::PayloadConfig::new(limit))
         .default_service(web::to(other))
 }
 
-fn body(route: actix_web::Route) -> actix_web::Route {
-    route.wrap(from_fn(|request, next| {
-        service::upload::receive(BODY_LIMIT, RECEIVE_TIMEOUT, request, next)
+/// A route that reads a body of so many bytes, in the time that there is for it.
+pub(crate) fn body(route: Route, limit: usize) -> Route {
+    route.wrap(from_fn(move |request, next| {
+        service::upload::receive(limit, RECEIVE_TIMEOUT, request, next)
     }))
 }
 
@@ -173,7 +179,7 @@ async fn edited(
         Ok(record) => Ok(HttpResponse::Ok().json(view::whole(&record))),
         Err(Unchanged::Unknown) => Err(unknown()),
         Err(Unchanged::Refused(why)) => Err(ApiError::new(CONFLICT, why)),
-        Err(Unchanged::Disk(why)) => Err(ApiError::new(problem::UNAVAILABLE, no_disk(&why))),
+        Err(Unchanged::Disk(error)) => Err(disk(&error)),
     }
 }
 
@@ -190,10 +196,7 @@ async fn silence(queue: web::Data<Queue>, asked: Json<Asked>) -> Result<HttpResp
                 format!("there are {MAX_SILENCES} silences, as many as may be: expire one");
             Err(ApiError::new(CONFLICT, detail))
         }
-        Err(NoSilence::Disk(error)) => Err(ApiError::new(
-            problem::UNAVAILABLE,
-            no_disk(&error.to_string()),
-        )),
+        Err(NoSilence::Disk(error)) => Err(disk(&error)),
     }
 }
 
@@ -205,10 +208,7 @@ async fn expire(queue: web::Data<Queue>, id: web::Path<String>) -> Result<HttpRe
             problem::NOT_FOUND,
             "no silence has this id; GET /api/silences lists them",
         )),
-        Err(error) => Err(ApiError::new(
-            problem::UNAVAILABLE,
-            no_disk(&error.to_string()),
-        )),
+        Err(error) => Err(disk(&error)),
     }
 }
 
@@ -221,6 +221,10 @@ fn unknown() -> ApiError {
         problem::NOT_FOUND,
         "no such id; GET /api/alerts and GET /api/silences list them",
     )
+}
+
+fn disk(error: &io::Error) -> ApiError {
+    ApiError::new(problem::UNAVAILABLE, no_disk(&error.to_string()))
 }
 
 fn valid(errors: Vec<FieldError>) -> Result<(), ApiError> {

@@ -103,6 +103,16 @@ impl<'de> Visitor<'de> for AlertsVisitor {
     }
 }
 
+/// Whether a label, or that there is none, is what was sent: nothing was cut off, and it is none of those that were dropped.
+pub(crate) fn is_as_sent(labels: &Labels, name: &str) -> bool {
+    let needed = |name: &str| NEEDED.contains(&name);
+    let others = labels.keys().filter(|name| !needed(name)).count();
+    match labels.get(name) {
+        Some(value) => value.chars().count() < MAX_TEXT,
+        None => others < MAX_LABELS || needed(name),
+    }
+}
+
 /// Drops what the notification is not made from.
 pub(crate) fn keep_needed(labels: &mut Labels) {
     labels.retain(|name, _| NEEDED.contains(&name.as_str()));

@@ -4,7 +4,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
 use futures_util::FutureExt;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::task::JoinSet;
@@ -218,7 +217,7 @@ impl Deliverer {
                 );
                 self.queue.failed(target, work.key).await;
             }
-            Attempt::Later(why, _) if self.is_too_old(work) => {
+            Attempt::Later(why, _) if self.is_too_old(work, stored) => {
                 tracing::error!(
                     key,
                     to = target,
@@ -244,9 +243,10 @@ impl Deliverer {
         }
     }
 
-    fn is_too_old(&self, work: Work) -> bool {
-        let age = (Utc::now() - work.since).to_std();
-        age.unwrap_or_default() > self.give_up_after
+    /// The file knows of the end of a silence that was before the start.
+    fn is_too_old(&self, work: Work, stored: &Stored) -> bool {
+        let since = work.since.max(stored.since());
+        Work { since, ..work }.age() > self.give_up_after
     }
 }
 

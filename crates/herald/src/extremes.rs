@@ -21,6 +21,7 @@ fn notification(started: DateTime<Utc>, accepted: DateTime<Utc>, status: &str) -
     let stored = Stored {
         key: "key".to_owned(),
         accepted,
+        held_until: None,
         payload: read(&payload).expect("it can be read"),
     };
     let mut evidence = Evidence::default();

@@ -31,16 +31,22 @@ impl Folder {
         Self(path)
     }
 
-    /// On disk for good when this returns, file and name, in the place of what has it. When it fails, nothing new is left of
-    /// it: a partial file would keep the room that the next one needs.
+    /// On disk for good when this returns, file and name, in the place of what has it. When it fails, there is no file that was
+    /// not there before: it would keep the room that the next one needs. What was there stays, as it was or as it is now.
     pub(crate) fn store(&self, key: Uuid, content: &[u8]) -> io::Result<()> {
         let path = self.path(key);
         let staged = path.with_extension("new");
         let remove = |path: &Path| drop(std::fs::remove_file(path));
+        let is_new = std::fs::symlink_metadata(&path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
         write(&staged, content)
             .and_then(|()| std::fs::rename(&staged, &path))
             .inspect_err(|_| remove(&staged))?;
-        self.sync().inspect_err(|_| remove(&path))
+        self.sync().inspect_err(|_| {
+            if is_new {
+                remove(&path);
+            }
+        })
     }
 
     /// Whether the disk takes so many bytes now.

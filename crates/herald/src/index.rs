@@ -61,6 +61,14 @@ pub(crate) struct Index {
     targets: Vec<(&'static str, Vec<Entry>)>,
     /// How often silences have changed.
     releases: u64,
+    /// When this process began.
+    opened: DateTime<Utc>,
+}
+
+impl Work {
+    pub(crate) fn age(&self) -> Duration {
+        (Utc::now() - self.since).to_std().unwrap_or_default()
+    }
 }
 
 impl Entry {
@@ -101,6 +109,7 @@ impl Index {
             hasher: RandomState::new(),
             targets: targets.iter().map(|name| (*name, Vec::new())).collect(),
             releases: 0,
+            opened: Utc::now(),
         }
     }
 
@@ -134,6 +143,7 @@ impl Index {
     /// The first that is due, and from now on in flight; of each group the oldest only, so that "resolved" never overtakes
     /// "firing". Without one: when the next is due.
     pub(crate) fn take(&mut self, target: &str, now: Instant) -> Result<Work, Option<Instant>> {
+        let opened = self.opened;
         let entries = self.entries(target).iter();
         let in_flight = entries.filter(|entry| entry.in_flight);
         // Also what came before it: a silence may have let go of it meanwhile.
@@ -153,7 +163,8 @@ impl Index {
                         key: entry.key,
                         size: entry.size,
                         attempts: entry.attempts,
-                        since: entry.accepted,
+                        // What cannot be read may have been held back until this process began.
+                        since: known.map_or(opened.max(entry.accepted), |_| entry.accepted),
                     });
                 }
                 soonest = Some(soonest.map_or(entry.due, |soonest| soonest.min(entry.due)));

@@ -1,7 +1,5 @@
 //! Keys of notifications: UUIDs of version 7, so that the names of their files sort by age.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use uuid::{Builder, Uuid, Variant};
 
@@ -20,12 +18,6 @@ pub(crate) fn given(key: Uuid) -> Option<DateTime<Utc>> {
     let (seconds, nanoseconds) = key.get_timestamp()?.to_unix();
     let given = DateTime::from_timestamp(seconds.try_into().ok()?, nanoseconds)?;
     Some(given).filter(is_date)
-}
-
-/// How long ago a key was given.
-pub(crate) fn age(key: Uuid) -> Duration {
-    let age = given(key).map(|given| (Utc::now() - given).to_std().unwrap_or_default());
-    age.unwrap_or_default()
 }
 
 /// A new one, after `last` whatever the clock says. `None` when the next start would not take it for a key.

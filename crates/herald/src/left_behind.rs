@@ -31,7 +31,7 @@ pub(crate) fn index(spool: &Spool, target: &'static str, index: &mut Index) -> i
         match Stored::load(spool, target, key) {
             Ok((stored, size)) => {
                 let digest = index.digest(&stored.payload);
-                index.push(target, Entry::new(key, digest, stored.accepted, size));
+                index.push(target, Entry::new(key, digest, stored.since(), size));
             }
             Err(Unusable::Gone) => {}
             Err(Unusable::Unread(error)) => index.push(target, unread(target, key, &error)),

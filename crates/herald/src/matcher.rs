@@ -3,7 +3,8 @@
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
-use crate::payload::{Labels, Payload, Status};
+use crate::bounded;
+use crate::payload::{Labels, Payload};
 
 /// Of a name or a value, in characters.
 const MAX_TEXT: usize = 1000;
@@ -31,9 +32,10 @@ fn yes() -> bool {
 }
 
 /// A matcher that can be used.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "Text", into = "Text")]
 pub(crate) struct Matcher {
-    pub(crate) text: Text,
+    text: Text,
     regex: Option<Regex>,
 }
 
@@ -56,6 +58,12 @@ impl TryFrom<Text> for Matcher {
             false => None,
         };
         Ok(Self { text, regex })
+    }
+}
+
+impl From<Matcher> for Text {
+    fn from(matcher: Matcher) -> Self {
+        matcher.text
     }
 }
 
@@ -85,8 +93,10 @@ impl Matcher {
         same == self.text.is_equal
     }
 
+    /// In doubt it does not.
     fn takes_label_of(&self, labels: &Labels) -> bool {
-        self.takes(labels.get(&self.text.name).map_or("", String::as_str))
+        let value = labels.get(&self.text.name).map_or("", String::as_str);
+        bounded::is_as_sent(labels, &self.text.name) && self.takes(value)
     }
 
     /// Whether it leaves most alerts alone.
@@ -98,15 +108,11 @@ impl Matcher {
 /// Whether every alert of a group that fires is meant by one of these lists. Of alerts that were left out only what all of the
 /// group share is known.
 pub(crate) fn cover(silences: &[&[Matcher]], payload: &Payload) -> bool {
-    let mut firing = payload
-        .alerts
-        .iter()
-        .filter(|alert| alert.status == Status::Firing);
     let one_takes = |labels: &Labels| silences.iter().any(|matchers| take(matchers, labels));
     silences
         .iter()
         .any(|matchers| take_group(matchers, payload))
-        || (payload.truncated_alerts == 0 && firing.all(|alert| one_takes(&alert.labels)))
+        || (payload.truncated_alerts == 0 && payload.firing().all(|alert| one_takes(&alert.labels)))
 }
 
 /// Whether a list means the alert that leads its group.
@@ -192,5 +198,26 @@ mod tests {
         assert!(cover(&[&shared], &cut), "all of them share it");
         assert!(!cover(&[&data, &orders], &cut) && !cover(&[&absent], &cut));
         assert!(!cover(&[], &both));
+    }
+
+    #[test]
+    fn what_was_left_out_of_an_alert_covers_nothing() {
+        let not = |name: &str, value: &str| [matcher(name, value, false, false).unwrap()];
+        let mut payload = example();
+        let mut covered = |name: &str, value: &str, by: &[Matcher]| {
+            payload["alerts"][0]["labels"][name] = value.into();
+            cover(&[by], &read(&payload).unwrap())
+        };
+        let test = not("zone", "prod");
+        assert!(covered("zone", "test", &test) && !covered("zone", "prod", &test));
+        let ends = [matcher("long", ".*prod", true, false).unwrap()];
+        assert!(covered("long", "test", &ends));
+        let long = "x".repeat(3000) + "prod";
+        assert!(!covered("long", &long, &ends), "its end was cut off");
+        for index in 0..70 {
+            covered(&format!("a{index}"), "", &test);
+        }
+        assert!(!covered("zone", "prod", &test), "it was dropped");
+        assert!(covered("zone", "prod", &not("team", "x")), "it is not");
     }
 }

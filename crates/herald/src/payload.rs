@@ -15,7 +15,7 @@ const VERSION: &str = "4";
 const MAX_SIZE_OF_ALERTS: usize = 256 << 10;
 
 /// What is said of a date that no Alertmanager can send.
-pub(crate) const DATES: &str = "allowed: the years 0 to 9999";
+const DATES: &str = "allowed: the years 0 to 9999";
 
 /// Whether an alert, or any of a group, still fires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -85,8 +85,21 @@ impl Payload {
         Ok(payload)
     }
 
+    /// The same for one from a file, which names these dates beside it: nothing may come from there that would have been refused
+    /// at the door.
+    pub(crate) fn reread(&mut self, names: &str, dates: [DateTime<Utc>; 2]) -> Result<(), String> {
+        if let Some(error) = self.errors().first() {
+            return Err(format!("payload.{}: {}", error.field, error.message));
+        }
+        if !dates.iter().all(is_date) {
+            return Err(format!("{names}: {DATES}"));
+        }
+        self.bound();
+        Ok(())
+    }
+
     /// What Alertmanager would not send, and what could not be delivered.
-    pub(crate) fn errors(&self) -> Vec<FieldError> {
+    fn errors(&self) -> Vec<FieldError> {
         let mut errors = Vec::new();
         if self.version != VERSION {
             let allowed = format!("allowed: \"{VERSION}\", as Alertmanager sends it");
@@ -106,7 +119,7 @@ impl Payload {
     }
 
     /// What was left out is counted; the alerts that remain take so much room at most, but one always remains.
-    pub(crate) fn bound(&mut self) {
+    fn bound(&mut self) {
         self.bound_to(MAX_SIZE_OF_ALERTS);
     }
 
@@ -134,13 +147,15 @@ impl Payload {
             .saturating_add(self.alerts.take_left_out());
     }
 
+    /// The alerts that fire.
+    pub(crate) fn firing(&self) -> impl Iterator<Item = &Alert> {
+        let alerts = self.alerts.iter();
+        alerts.filter(|alert| alert.status == Status::Firing)
+    }
+
     /// Of the first alert that fires, else of the first.
     pub(crate) fn lead(&self) -> &Alert {
-        let firing = |alert: &&Alert| alert.status == Status::Firing;
-        self.alerts
-            .iter()
-            .find(firing)
-            .unwrap_or_else(|| &self.alerts[0])
+        self.firing().next().unwrap_or_else(|| &self.alerts[0])
     }
 
     /// A label of the whole group, else of the leading alert.

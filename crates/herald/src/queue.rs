@@ -143,7 +143,7 @@ impl Queue {
     }
 
     /// What [`Self::next`] gave, from disk. `None` when there is nothing to deliver now: that is settled here. What cannot be
-    /// read is tried again for so long after it was accepted.
+    /// read is tried again for so long after it could be delivered.
     pub(crate) async fn load(
         self: &Arc<Self>,
         target: &'static str,
@@ -161,7 +161,7 @@ impl Queue {
         };
         let file = format!("queue/{target}/{key}.json");
         let (attempts, unread) = (work.attempts + 1, matches!(problem, Unusable::Unread(_)));
-        let later = unread && key::age(key) <= patience;
+        let later = unread && work.age() <= patience;
         // What is tried for a day has a dozen lines, not one each minute.
         if !later || attempts.is_power_of_two() {
             tracing::error!(file, %problem, attempts, tried_again = later, "a notification cannot be read from the queue");
@@ -280,6 +280,7 @@ impl Queue {
         let stored = Stored {
             key: key_text,
             accepted,
+            held_until: None,
             payload,
         };
         if lacking.is_empty() {

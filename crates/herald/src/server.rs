@@ -139,19 +139,14 @@ fn app(
     >,
 > {
     http_server::declare_route("POST", ALERTS, &[200, 400, 401, 403, 408, 413, 422, 503]);
-    let receive = from_fn(|request, next| {
-        service::upload::receive(BODY_LIMIT, RECEIVE_TIMEOUT, request, next)
-    });
     let serve = connections.clone();
     let guarded = |resource: Resource| guard(resource, &connections, &doors, &access);
-    let alerts = web::resource(ALERTS)
-        .route(web::post().to(intake::alerts).wrap(receive))
-        .default_service(web::to(only_post));
+    let take = api::body(web::post().to(intake::alerts), BODY_LIMIT);
+    let alerts = api::resource(ALERTS, "POST", BODY_LIMIT).route(take);
     let mut app = App::new()
         .app_data(queue)
         .app_data(collector)
         .app_data(web::Data::new(metrics))
-        .app_data(web::PayloadConfig::new(BODY_LIMIT))
         .service(
             guarded(alerts)
                 .wrap(http_server::Red)
@@ -217,10 +212,6 @@ async fn ready(queue: web::Data<Queue>) -> impl Responder {
         _ => HttpResponse::ServiceUnavailable(),
     };
     response.json(json!({"ready": reasons.is_empty(), "reasons": reasons}))
-}
-
-async fn only_post() -> Result<HttpResponse, ApiError> {
-    Err(ApiError::method_not_allowed("POST"))
 }
 
 async fn nowhere() -> Result<HttpResponse, ApiError> {

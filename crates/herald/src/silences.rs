@@ -43,7 +43,7 @@ pub(crate) struct Asked {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Shown {
     pub(crate) id: Uuid,
-    pub(crate) matchers: Vec<matcher::Text>,
+    pub(crate) matchers: Vec<Matcher>,
     pub(crate) starts_at: DateTime<Utc>,
     pub(crate) ends_at: DateTime<Utc>,
     pub(crate) by: String,
@@ -61,7 +61,8 @@ struct Kept {
 #[derive(Debug, Clone)]
 struct Silence {
     shown: Shown,
-    matchers: Vec<Matcher>,
+    /// A look found that it has ended: it holds nothing back any more, also when its file is still there.
+    over: bool,
 }
 
 /// Why there is no new silence.
@@ -73,13 +74,23 @@ pub(crate) enum NoSilence {
     Disk(io::Error),
 }
 
+/// What the last look found.
+#[derive(Debug, Default)]
+struct Look {
+    /// Those that were active.
+    active: Vec<Uuid>,
+    /// Whether somebody ended one after it. No look may have seen it active.
+    expired: bool,
+}
+
 /// All that have not ended.
 #[derive(Debug)]
 pub(crate) struct Silences {
     folder: Folder,
+    /// Never locked while the disk is waited for: whoever brings an alert asks.
     all: Mutex<Vec<Silence>>,
-    /// Those that were active at the last look.
-    active: Mutex<Vec<Uuid>>,
+    /// Locked while a file is changed.
+    writing: Mutex<Look>,
     /// What the folder leads through.
     _spool: Arc<Spool>,
 }
@@ -104,7 +115,7 @@ impl Silences {
         Self {
             folder,
             all: Mutex::new(all),
-            active: Mutex::default(),
+            writing: Mutex::default(),
             _spool: spool,
         }
     }
@@ -112,8 +123,8 @@ impl Silences {
     /// On disk when this returns.
     pub(crate) fn add(&self, asked: Asked) -> Result<Shown, NoSilence> {
         let silence = Silence::new(asked, Utc::now()).map_err(NoSilence::Invalid)?;
-        let mut all = self.all();
-        if all.len() >= MAX_SILENCES {
+        let _one = self.writing();
+        if self.all().len() >= MAX_SILENCES {
             return Err(NoSilence::TooMany);
         }
         let kept = Kept {
@@ -125,19 +136,20 @@ impl Silences {
             .and_then(|content| self.folder.store(silence.shown.id, &content))
             .inspect_err(|_| HistoryFile::Write.failed())
             .map_err(NoSilence::Disk)?;
-        all.push(silence);
+        self.all().push(silence);
         Ok(kept.silence)
     }
 
     /// Ends one; `false` if there is none.
     pub(crate) fn expire(&self, id: Uuid) -> io::Result<bool> {
-        let mut all = self.all();
-        let Some(at) = all.iter().position(|silence| silence.shown.id == id) else {
+        let mut look = self.writing();
+        if !self.all().iter().any(|silence| silence.shown.id == id) {
             return Ok(false);
-        };
+        }
         let removed = self.folder.remove(id);
         removed.inspect_err(|_| HistoryFile::Remove.failed())?;
-        all.remove(at);
+        self.all().retain(|silence| silence.shown.id != id);
+        look.expired = true;
         Ok(true)
     }
 
@@ -154,14 +166,15 @@ impl Silences {
         let now = Utc::now();
         let all = self.all();
         let active: Vec<&Silence> = all.iter().filter(|s| s.is_active(now)).collect();
-        let matchers: Vec<&[Matcher]> = active.iter().map(|s| s.matchers.as_slice()).collect();
+        let matchers = active.iter().map(|s| s.shown.matchers.as_slice());
+        let matchers: Vec<&[Matcher]> = matchers.collect();
         if active.is_empty() || !matcher::cover(&matchers, payload) {
             return None;
         }
         // Not all of them may be needed; one that is not concerned is not named.
         let concerned = active
             .iter()
-            .filter(|silence| matcher::concern(&silence.matchers, payload));
+            .filter(|silence| matcher::concern(&silence.shown.matchers, payload));
         let last = concerned.max_by_key(|silence| silence.shown.ends_at)?;
         Some(Silenced {
             id: last.shown.id,
@@ -171,20 +184,36 @@ impl Silences {
         })
     }
 
-    /// Whether others are active than at the last look. Forgets what has ended.
+    /// Whether others are active than at the last look, or one ended after it, however short it was. Forgets what has ended.
     pub(crate) fn changed(&self) -> bool {
-        let now = Utc::now();
-        let mut all = self.all();
-        all.retain(|silence| {
-            silence.shown.ends_at > now || self.folder.remove(silence.shown.id).is_err()
-        });
+        let (now, mut look) = (Utc::now(), self.writing());
+        let mut ended = std::mem::take(&mut look.expired);
+        for silence in self.all().iter_mut().filter(|silence| silence.ends(now)) {
+            (silence.over, ended) = (true, true);
+        }
+        self.forget_over();
+        let all = self.all();
         let active = all.iter().filter(|silence| silence.is_active(now));
         let active: Vec<Uuid> = active.map(|silence| silence.shown.id).collect();
         stats::silences(active.len());
-        let mut before = self.active.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = *before != active;
-        *before = active;
-        changed
+        let changed = look.active != active;
+        look.active = active;
+        changed || ended
+    }
+
+    /// Those whose file cannot be removed another time.
+    fn forget_over(&self) {
+        let all = self.all();
+        let over = all.iter().filter(|silence| silence.over);
+        let mut over: Vec<Uuid> = over.map(|silence| silence.shown.id).collect();
+        drop(all);
+        over.retain(|id| self.folder.remove(*id).is_ok());
+        self.all()
+            .retain(|silence| !over.contains(&silence.shown.id));
+    }
+
+    fn writing(&self) -> MutexGuard<'_, Look> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn all(&self) -> MutexGuard<'_, Vec<Silence>> {
@@ -195,15 +224,12 @@ impl Silences {
 fn read(folder: &Folder, id: Uuid) -> io::Result<Silence> {
     let kept: Kept = serde_json::from_slice(&folder.read(id)?)?;
     let shown = Shown { id, ..kept.silence };
-    let matchers = shown.matchers.iter().cloned().map(Matcher::try_from);
-    let matchers: Result<Vec<_>, String> = matchers.collect();
-    let matchers = matchers.map_err(io::Error::other)?;
-    if kept.schema != SCHEMA || !matchers.iter().any(Matcher::chooses) {
+    if kept.schema != SCHEMA || !shown.matchers.iter().any(Matcher::chooses) {
         let allowed =
             format!("allowed: schema {SCHEMA}, and a matcher that does not match everything");
         return Err(io::Error::other(allowed));
     }
-    Ok(Silence { shown, matchers })
+    Ok(Silence { shown, over: false })
 }
 
 fn failed(what: HistoryFile, error: &io::Error) {
@@ -229,20 +255,22 @@ impl Silence {
         }
         let shown = Shown {
             id: Uuid::now_v7(),
-            matchers: matchers
-                .iter()
-                .map(|matcher| matcher.text.clone())
-                .collect(),
+            matchers,
             starts_at,
             ends_at: asked.ends_at,
             by,
             comment,
         };
-        Ok(Self { shown, matchers })
+        Ok(Self { shown, over: false })
+    }
+
+    /// Whether it has ended, and no look has found that yet.
+    fn ends(&self, now: DateTime<Utc>) -> bool {
+        !self.over && self.shown.ends_at <= now
     }
 
     fn is_active(&self, now: DateTime<Utc>) -> bool {
-        (self.shown.starts_at..self.shown.ends_at).contains(&now)
+        !self.over && (self.shown.starts_at..self.shown.ends_at).contains(&now)
     }
 }
 
@@ -265,4 +293,80 @@ fn matchers(asked: Vec<matcher::Text>, errors: &mut Vec<FieldError>) -> Vec<Matc
         errors.push(FieldError::new("matchers", allowed));
     }
     matchers
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::payload::tests::{example, read};
+
+    fn silences(root: &std::path::Path) -> Silences {
+        Silences::open(Arc::new(Spool::open(root, &["slack"]).unwrap()))
+    }
+
+    /// One that holds the example back.
+    fn add(silences: &Silences) -> Uuid {
+        let asked = json!({
+            "matchers": [{"name": "service", "value": "gateway"}],
+            "endsAt": Utc::now() + TimeDelta::hours(1), "by": "ada", "comment": "we know"
+        });
+        let added = silences.add(serde_json::from_value(asked).unwrap());
+        let example = read(&example()).unwrap();
+        assert!(silences.covering(&example).is_some());
+        added.unwrap().id
+    }
+
+    #[test]
+    fn a_silence_that_comes_and_goes_between_two_looks_lets_go_of_what_it_held() {
+        let root = tempfile::tempdir().unwrap();
+        let silences = silences(root.path());
+        assert!(!silences.changed());
+        let id = add(&silences);
+        assert!(silences.expire(id).unwrap());
+        assert!(silences.changed(), "somebody ended it");
+        assert!(!silences.changed(), "once");
+        add(&silences);
+        silences.all()[0].shown.ends_at = Utc::now();
+        assert!(silences.changed(), "it ran out");
+        assert!(!silences.changed(), "once");
+    }
+
+    #[test]
+    fn whoever_brings_an_alert_does_not_wait_until_the_disk_has_a_silence() {
+        let root = tempfile::tempdir().unwrap();
+        let silences = Arc::new(silences(root.path()));
+        let (asked, times) = (silences.clone(), Arc::new(AtomicUsize::new(0)));
+        let count = times.clone();
+        crate::spool::tests::meanwhile(move || {
+            assert!(asked.all.try_lock().is_ok());
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+        let id = add(&silences);
+        silences.expire(id).unwrap();
+        add(&silences);
+        silences.all()[0].shown.ends_at = Utc::now();
+        silences.changed();
+        assert_eq!(times.load(Ordering::SeqCst), 4, "two came, two went");
+    }
+
+    #[test]
+    fn a_silence_whose_file_cannot_be_removed_is_over_all_the_same_and_once() {
+        let root = tempfile::tempdir().unwrap();
+        let silences = silences(root.path());
+        let path = silences.folder.path(add(&silences));
+        assert!(silences.changed());
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        silences.all()[0].shown.ends_at = Utc::now();
+        assert!(silences.changed());
+        // As if the clock went back.
+        silences.all()[0].shown.ends_at = Utc::now() + TimeDelta::hours(1);
+        assert!(!silences.changed());
+        let example = read(&example()).unwrap();
+        assert!(silences.covering(&example).is_none());
+    }
 }

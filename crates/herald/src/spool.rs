@@ -182,6 +182,8 @@ pub(crate) mod tests {
         static SYNCED: RefCell<Vec<PathBuf>> = RefCell::default();
         /// Whether the disk refuses to.
         static REFUSED: Cell<bool> = const { Cell::new(false) };
+        /// What happens meanwhile.
+        static MEANWHILE: RefCell<Option<Box<dyn Fn()>>> = RefCell::default();
     }
 
     /// From now on, on this thread, the disk is full: it refuses until something of the history is removed.
@@ -189,7 +191,13 @@ pub(crate) mod tests {
         REFUSED.set(true);
     }
 
+    /// From now on, on this thread, this happens while the disk is waited for.
+    pub(crate) fn meanwhile(work: impl Fn() + 'static) {
+        MEANWHILE.set(Some(Box::new(work)));
+    }
+
     pub(crate) fn note_sync(directory: &Path) -> io::Result<()> {
+        MEANWHILE.with_borrow(|work| work.iter().for_each(|work| work()));
         SYNCED.with_borrow_mut(|all| all.push(directory.canonicalize().unwrap()));
         if directory.ends_with("history/alerts") {
             REFUSED.set(false);
@@ -280,6 +288,20 @@ pub(crate) mod tests {
         assert!(!path.with_extension("new").exists() && path.is_dir());
         std::fs::remove_dir(&path).unwrap();
         spool.store("slack", key(1), b"1").unwrap();
+    }
+
+    #[test]
+    fn what_is_not_brought_to_the_disk_is_gone_if_it_is_new_and_there_if_it_is_not() {
+        let root = tempfile::tempdir().unwrap();
+        let spool = Spool::open(root.path(), &["slack"]).unwrap();
+        spool.store("slack", key(1), b"1").unwrap();
+        REFUSED.set(true);
+        for number in [1, 2] {
+            spool.store("slack", key(number), b"2").unwrap_err();
+        }
+        REFUSED.set(false);
+        assert_eq!(spool.list("queue", "slack").unwrap().keys, [key(1)]);
+        assert_eq!(spool.read("slack", key(1)).unwrap(), b"2");
     }
 
     #[test]

@@ -6,18 +6,21 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::payload::{self, Payload};
+use crate::payload::Payload;
 use crate::spool::Spool;
 use crate::text::one_line;
 
 /// What a file of the queue holds.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Stored {
     /// Idempotency key: the same at every attempt, after a restart too. It is the file's name, whatever the file says.
     #[serde(skip_deserializing)]
     pub(crate) key: String,
     /// When it was accepted.
     pub(crate) accepted: DateTime<Utc>,
+    /// When the silence ends, or ended, that held it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) held_until: Option<DateTime<Utc>>,
     /// What Alertmanager sent.
     pub(crate) payload: Payload,
 }
@@ -58,17 +61,17 @@ impl Stored {
         Ok((stored, content.len()))
     }
 
-    /// Nothing may come from a file that would have been refused at the door.
+    /// Since when it might be delivered: so long ago it is given up.
+    pub(crate) fn since(&self) -> DateTime<Utc> {
+        self.held_until.unwrap_or(self.accepted).max(self.accepted)
+    }
+
     fn parse(key: Uuid, content: &[u8]) -> Result<Self, String> {
         let mut stored: Self =
             serde_json::from_slice(content).map_err(|error| error.to_string())?;
-        if let Some(error) = stored.payload.errors().first() {
-            return Err(format!("payload.{}: {}", error.field, error.message));
-        }
-        if !payload::is_date(&stored.accepted) {
-            return Err(format!("accepted: {}", payload::DATES));
-        }
-        stored.payload.bound();
+        let held_until = stored.held_until.unwrap_or(stored.accepted);
+        let dates = [stored.accepted, held_until];
+        stored.payload.reread("accepted, held_until", dates)?;
         stored.key = key.to_string();
         Ok(stored)
     }

@@ -15,10 +15,6 @@ const MAX_TEXT: usize = 200;
 pub(crate) fn summary(record: &Record) -> Value {
     let payload = &record.payload;
     let label = |name| shortened(&one_line(payload.label(name).unwrap_or_default()), MAX_TEXT);
-    let firing = payload.alerts.iter();
-    let firing = firing
-        .filter(|alert| alert.status == Status::Firing)
-        .count();
     let delivered: Map<String, Value> = record
         .delivered
         .iter()
@@ -40,7 +36,7 @@ pub(crate) fn summary(record: &Record) -> Value {
         "accepted": record.accepted,
         "updated": record.updated,
         "resolved": record.resolved,
-        "alerts_firing": firing,
+        "alerts_firing": payload.firing().count(),
         "notifications": record.notifications,
         "delivered": delivered,
         "silenced": record.silenced,

@@ -1,11 +1,26 @@
 //! Reading an answer: bounded, whoever it is that answers.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use incoming::{Body, Unread};
+use reqwest::{RequestBuilder, StatusCode};
 use serde_json::Value;
 
 /// An answer larger than this is not what was asked for.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
+
+/// Sends a request, with JSON if there is a body: status and text of the answer. `silent` says who does not answer, and where.
+pub async fn ask(
+    mut request: RequestBuilder,
+    body: Option<Value>,
+    silent: impl FnOnce() -> String,
+) -> Result<(StatusCode, String)> {
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    let response = request.send().await.map_err(reqwest::Error::without_url);
+    let response = response.with_context(silent)?;
+    Ok((response.status(), text(response).await?))
+}
 
 /// The body as text. Its time is bounded by the client's time-out, which counts from the connection to the last byte.
 pub async fn text(response: reqwest::Response) -> Result<String, Unread> {

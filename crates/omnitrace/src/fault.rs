@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use crate::answer;
 use crate::cli::{FaultAction, Target};
-use crate::problem;
+use crate::problem::{self, text};
+use crate::runtime::block_on;
 use crate::terminal::{say, say_json};
 use crate::up::state::State;
 
@@ -18,10 +19,7 @@ const UNNAMED: &str = "service";
 
 /// Runs `fault list`, `set` or `clear`.
 pub fn run(action: FaultAction) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
+    block_on(async {
         match action {
             FaultAction::List { service, target } => list(service.as_deref(), &target).await,
             FaultAction::Set {
@@ -161,15 +159,9 @@ impl Service {
             .no_proxy()
             .timeout(Duration::from_secs(10))
             .build()?;
-        let mut request = client.request(method, format!("{}{path}", self.admin_url));
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        let response = request.send().await.map_err(reqwest::Error::without_url);
-        let response = response
-            .with_context(|| format!("{} does not answer at {}", self.name, self.admin_url))?;
-        let status = response.status();
-        let text = answer::text(response).await?;
+        let request = client.request(method, format!("{}{path}", self.admin_url));
+        let silent = || format!("{} does not answer at {}", self.name, self.admin_url);
+        let (status, text) = answer::ask(request, body, silent).await?;
         let answer: Value = serde_json::from_str(&text).map_err(|_| {
             anyhow!(
                 "{} at {} answered {status} {text:?}: is that an admin address?",
@@ -250,10 +242,6 @@ fn signal_of<'a>(fault: &'a Value, own: &'a str) -> &'a str {
         "self" => own,
         other => other,
     }
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
 }
 
 /// `400`, not `400.0`.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::answer;
 use crate::cli::HealthArgs;
+use crate::runtime::block_on;
 use crate::terminal::{quoted, say, say_json};
 use crate::up::state::State;
 
@@ -14,15 +15,9 @@ use crate::up::state::State;
 /// also when one lacks what it needs; asked about one service (`--url`), as a container's probe does, it does not: all instances
 /// would be taken out at once (docs/adr/0012).
 pub fn run(args: &HealthArgs) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
     let client = reqwest::Client::builder().no_proxy().timeout(args.timeout);
     let client = args.tls.clone().files().client(client)?;
-    let checks = runtime.block_on(check_all(targets(args)?, &client));
-    // A name that is still being looked up is not waited for.
-    runtime.shutdown_background();
-    let checks = checks?;
+    let checks = block_on(check_all(targets(args)?, &client))?;
     let whole_stack = args.url.is_empty();
     let healthy = checks.iter().all(|check| check.is_well(whole_stack));
     if args.json {

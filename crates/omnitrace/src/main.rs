@@ -20,6 +20,7 @@ mod postgres;
 mod problem;
 mod roles;
 mod rules;
+mod runtime;
 mod terminal;
 mod up;
 mod values;

@@ -9,6 +9,7 @@ use data::{DeadLetter, DeadLetters};
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::runtime::block_on;
 use crate::terminal::{quoted, say, say_json};
 use crate::up::state::State;
 
@@ -65,10 +66,7 @@ pub struct OutboxArgs {
 
 /// Runs `outbox list` or `retry`.
 pub fn run(action: OutboxAction) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
+    block_on(async {
         match action {
             OutboxAction::List { outbox } => list(&outbox).await,
             OutboxAction::Retry { ids, all, outbox } => {

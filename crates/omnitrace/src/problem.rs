@@ -19,6 +19,7 @@ pub fn in_words(document: &Value) -> String {
     lines.join("\n")
 }
 
-fn text(value: &Value) -> &str {
+/// What a member says; nothing, when it is no text.
+pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }

@@ -159,7 +159,7 @@ fn links_of_another_user_are_not_followed() {
         "/link is a symbolic link",
         "(uid 54321)",
         "chown -h 0",
-        "--data-dir",
+        "choose another directory",
     ] {
         assert!(said.contains(part), "{said}");
     }

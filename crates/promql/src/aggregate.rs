@@ -1,12 +1,10 @@
 //! Aggregations: `sum by (…) (…)` and its kind.
 
-use std::collections::HashMap;
-
 use promql_parser::parser::{AggregateExpr, LabelModifier};
 
 use crate::compile::{Compiler, literal};
 use crate::numbers::{mean, order, plain, quantile, sum, variance};
-use crate::pass::{Element, Out};
+use crate::pass::{Element, Out, Pass, grouped};
 use crate::plan::Node;
 use crate::{Error, Labels, NAME};
 
@@ -100,6 +98,7 @@ impl Aggregate {
         &self,
         elements: Vec<Element>,
         parameter: Option<Out>,
+        pass: &Pass<'_>,
     ) -> Result<Vec<Element>, Error> {
         let number = parameter.as_ref().map_or(f64::NAN, Out::number);
         match (self.kind, &parameter) {
@@ -107,9 +106,10 @@ impl Aggregate {
                 Ok(self.values(elements, |values| function(&mut values.into_iter())))
             }
             (Kind::Quantile, _) => Ok(self.values(elements, |values| quantile(number, values))),
-            (Kind::CountValues, Some(Out::Text(label))) => {
-                Ok(self.values(counted(elements, label), |values| values.len() as f64))
-            }
+            (Kind::CountValues, Some(Out::Text(label))) => Ok(self
+                .values(counted(elements, label, pass)?, |values| {
+                    values.len() as f64
+                })),
             _ => {
                 let count = how_many(number)?;
                 Ok(self
@@ -121,19 +121,9 @@ impl Aggregate {
         }
     }
 
-    /// Groups in the order in which they come up.
     fn groups(&self, elements: Vec<Element>) -> Vec<(Labels, Vec<Element>)> {
-        let mut known = HashMap::new();
-        let mut groups: Vec<(Labels, Vec<Element>)> = Vec::new();
-        for element in elements {
-            let labels = self.group(&element.labels);
-            let index = *known.entry(labels.clone()).or_insert(groups.len());
-            match groups.get_mut(index) {
-                Some((_, group)) => group.push(element),
-                None => groups.push((labels, vec![element])),
-            }
-        }
-        groups
+        let labelled = |element: Element| (self.group(&element.labels), element);
+        grouped(elements.into_iter().map(labelled))
     }
 
     fn group(&self, labels: &Labels) -> Labels {
@@ -163,12 +153,18 @@ impl Aggregate {
     }
 }
 
-fn counted(mut elements: Vec<Element>, label: &str) -> Vec<Element> {
+fn counted(
+    mut elements: Vec<Element>,
+    label: &str,
+    pass: &Pass<'_>,
+) -> Result<Vec<Element>, Error> {
     for element in &mut elements {
-        element.labels = element.labels.with(label, &plain(element.value));
+        let value = plain(element.value);
+        pass.make(label, &value)?;
+        element.labels = element.labels.with(label, &value);
         element.drop_name = false;
     }
-    elements
+    Ok(elements)
 }
 
 fn how_many(number: f64) -> Result<usize, Error> {

@@ -6,7 +6,7 @@ use promql_parser::parser::{BinModifier, BinaryExpr, LabelModifier, VectorMatchC
 
 use crate::compile::{Compiler, is_scalar};
 use crate::labels::METADATA;
-use crate::pass::{Element, Out, same_labels};
+use crate::pass::{Element, Out, Pass, same_labels};
 use crate::plan::Node;
 use crate::{Error, Labels, NAME};
 
@@ -100,7 +100,7 @@ fn matching(modifier: &BinModifier) -> Result<Matching, Error> {
 }
 
 impl Binary {
-    pub fn apply(&self, left: Out, right: Out) -> Result<Out, Error> {
+    pub fn apply(&self, left: Out, right: Out, pass: &Pass<'_>) -> Result<Out, Error> {
         match (left, right) {
             (Out::Scalar(left), Out::Scalar(right)) => {
                 Ok(Out::Scalar(self.of_scalars(left, right)))
@@ -115,7 +115,7 @@ impl Binary {
                 Operator::Or => Ok(Out::Vector(self.matching.or(left, right))),
                 Operator::And => Ok(Out::Vector(self.matching.filtered(left, &right, true))),
                 Operator::Unless => Ok(Out::Vector(self.matching.filtered(left, &right, false))),
-                _ => self.joined(left, right).map(Out::Vector),
+                _ => self.joined(left, right, pass).map(Out::Vector),
             },
             _ => Err(Error::Syntax("an operator between texts".to_owned())),
         }
@@ -157,7 +157,12 @@ impl Binary {
     }
 
     /// Brings samples together. One side, the right one unless `group_right` is said, has at most one of each kind.
-    fn joined(&self, left: Vec<Element>, right: Vec<Element>) -> Result<Vec<Element>, Error> {
+    fn joined(
+        &self,
+        left: Vec<Element>,
+        right: Vec<Element>,
+        pass: &Pass<'_>,
+    ) -> Result<Vec<Element>, Error> {
         if left.is_empty() || right.is_empty() {
             return Ok(Vec::new());
         }
@@ -175,7 +180,7 @@ impl Binary {
             let Some(other) = ones.get(&key) else {
                 continue;
             };
-            let labels = self.labels(&element.labels, &other.labels);
+            let labels = self.labels(&element.labels, &other.labels, pass)?;
             self.check_unique(&mut seen, key, &labels)?;
             let (left, right) = if swapped {
                 (other.value, element.value)
@@ -216,7 +221,7 @@ impl Binary {
     }
 
     /// Labels of what two samples give.
-    fn labels(&self, many: &Labels, one: &Labels) -> Labels {
+    fn labels(&self, many: &Labels, one: &Labels, pass: &Pass<'_>) -> Result<Labels, Error> {
         let nameless = matches!(self.operator, Operator::Arithmetic(_));
         let matching = &self.matching;
         let kept = many.only(|name| {
@@ -225,11 +230,13 @@ impl Binary {
             has_place && !(nameless && METADATA.contains(&name))
         });
         let (Many::Left(taken) | Many::Right(taken)) = &matching.many else {
-            return kept;
+            return Ok(kept);
         };
-        taken
-            .iter()
-            .fold(kept, |labels, name| labels.with(name, one.get(name)))
+        taken.iter().try_fold(kept, |labels, name| {
+            let value = one.get(name);
+            pass.make(name, value)?;
+            Ok(labels.with(name, value))
+        })
     }
 }
 

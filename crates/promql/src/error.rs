@@ -16,7 +16,4 @@ pub enum Error {
     /// [`crate::Limits::stop`] said so; Prometheus's API calls it `timeout`.
     #[error("the query was stopped before it was finished")]
     Stopped,
-    /// The source could not read its series.
-    #[error("{0}")]
-    Source(String),
 }

@@ -1,10 +1,8 @@
 //! Quantiles and fractions of classic histograms: series that differ in `le` only.
 
-use std::collections::HashMap;
-
+use crate::Error;
 use crate::functions::{number, vector};
-use crate::pass::{Element, Out};
-use crate::{Error, Labels};
+use crate::pass::{Element, Out, grouped};
 
 const BOUND: &str = "le";
 /// Relative differences below this are what rounding leaves; Prometheus's number.
@@ -33,23 +31,14 @@ pub(crate) fn fraction(given: Vec<Out>, _: i64) -> Result<Out, Error> {
 
 /// A value for each histogram. Series without a bound that is a number are not of one.
 fn of_histograms(elements: &[Element], function: impl Fn(Vec<Bucket>) -> f64) -> Out {
-    let mut known: HashMap<Labels, usize> = HashMap::new();
-    let mut histograms: Vec<(Labels, Vec<Bucket>)> = Vec::new();
-    for element in elements {
-        let Ok(bound) = element.labels.get(BOUND).parse::<f64>() else {
-            continue;
-        };
-        let labels = element.labels.only(|name| name != BOUND);
-        let index = *known.entry(labels.clone()).or_insert(histograms.len());
+    let bucket = |element: &Element| {
         let bucket = Bucket {
-            bound,
+            bound: element.labels.get(BOUND).parse().ok()?,
             count: element.value,
         };
-        match histograms.get_mut(index) {
-            Some((_, buckets)) => buckets.push(bucket),
-            None => histograms.push((labels, vec![bucket])),
-        }
-    }
+        Some((element.labels.only(|name| name != BOUND), bucket))
+    };
+    let histograms = grouped(elements.iter().filter_map(bucket));
     let valued = |(labels, buckets)| Element {
         labels,
         value: function(buckets),

@@ -5,10 +5,12 @@
 
 mod aggregate;
 mod binary;
+mod collected;
 mod compile;
 mod dates;
 mod error;
 mod functions;
+mod held;
 mod histogram;
 mod labels;
 mod limits;
@@ -28,7 +30,7 @@ mod text;
 pub use error::Error;
 pub use labels::{Labels, NAME};
 pub use limits::Limits;
-pub use matcher::{Matcher, Test};
+pub use matcher::{Matcher, Test, ascii_classes};
 pub use model::{STALE_NAN, Sample, Series, Value, is_stale};
 pub use numbers::format_value;
 pub use query::{Expression, instant, parse, range, selector};

@@ -65,8 +65,8 @@ fn compiled(pattern: &str, written: &str, sharers: usize) -> Result<Regex, Error
     })
 }
 
-/// Classes of letters are ASCII's, as in RE2; those of Unicode are large.
-fn ascii_classes(pattern: &str) -> String {
+/// A regular expression in which classes of letters are ASCII's, as in RE2; those of Unicode are large.
+pub fn ascii_classes(pattern: &str) -> String {
     let mut ascii = String::with_capacity(pattern.len());
     let mut chars = pattern.chars();
     while let Some(c) = chars.next() {

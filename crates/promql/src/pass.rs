@@ -4,19 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use crate::collected::Collected;
 use crate::functions::Window;
+use crate::held::{Query, SAMPLE, bytes_of};
 use crate::plan::{Node, OverWindow, Selector, Shift, Windows, WindowsOf};
-use crate::{Error, Labels, Limits, Matcher, Sample, Select, Source, Steps, is_stale};
-
-/// What is the same for all passes of one query.
-pub(crate) struct Query<'a> {
-    pub source: &'a dyn Source,
-    pub limits: &'a Limits<'a>,
-    /// What `@ start()` and `@ end()` mean.
-    pub whole: Steps,
-    /// Samples held.
-    pub held: Cell<usize>,
-}
+use crate::{Error, Labels, Matcher, Sample, Select, Steps, is_stale};
 
 /// One element of an instant vector.
 #[derive(Clone, Debug)]
@@ -80,7 +72,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    fn new(labels: Labels, drop_name: bool, samples: Vec<Sample>) -> Self {
+    pub fn new(labels: Labels, drop_name: bool, samples: Vec<Sample>) -> Self {
         Self {
             labels,
             drop_name,
@@ -138,19 +130,48 @@ impl<'a> Pass<'a> {
     /// Takes room for samples until the pass ends.
     pub fn hold(&self, samples: usize) -> Result<(), Error> {
         let most = self.query.limits.max_samples;
-        let held = self.query.held.get().saturating_add(samples);
-        if held > most {
+        if samples > self.query.room() {
             return Err(Error::TooLarge(format!("more than {most} samples at once")));
         }
-        self.query.held.set(held);
+        self.query.held.set(self.query.held.get() + samples);
         self.taken.set(self.taken.get() + samples);
         Ok(())
     }
 
-    pub fn at(&self, node: &Node, at_ms: i64) -> Result<Out, Error> {
-        if (self.query.limits.stop)() {
-            return Err(Error::Stopped);
+    /// Takes room for the labels of a series until the pass ends, if they may be made. Others the source holds anyway.
+    pub fn hold_labels(&self, labels: &Labels) -> Result<(), Error> {
+        if !self.query.makes.get() {
+            return Ok(());
         }
+        let bytes = labels.iter().map(|(name, value)| bytes_of(name, value));
+        let samples = bytes.sum::<usize>().div_ceil(SAMPLE);
+        self.hold(samples)
+            .map_err(|_| self.query.labels_too_large())
+    }
+
+    /// Takes room for a label that is about to be made, until the step ends.
+    pub fn make(&self, name: &str, value: &str) -> Result<(), Error> {
+        let query = self.query;
+        query.goes_on()?;
+        let samples = bytes_of(name, value).div_ceil(SAMPLE);
+        if samples > query.room() {
+            return Err(query.labels_too_large());
+        }
+        query.made.set(query.made.get() + samples);
+        query.makes.set(true);
+        Ok(())
+    }
+
+    /// Runs a step: the labels that it makes are gone after it, but for those that are held.
+    pub fn step(&self, run: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+        let before = self.query.made.get();
+        run()?;
+        self.query.made.set(before);
+        Ok(())
+    }
+
+    pub fn at(&self, node: &Node, at_ms: i64) -> Result<Out, Error> {
+        self.query.goes_on()?;
         let out = self.out(node, at_ms)?;
         let most = self.query.limits.max_series;
         match &out {
@@ -180,11 +201,12 @@ impl<'a> Pass<'a> {
                 false => Ok(Out::Vector(Vec::new())),
             },
             Node::Relabel(rule, of) => rule
-                .apply(self.at(of, at_ms)?.into_vector())
+                .apply(self.at(of, at_ms)?.into_vector(), self)
                 .map(Out::Vector),
             Node::Binary(binary) => binary.apply(
                 self.at(&binary.left, at_ms)?,
                 self.at(&binary.right, at_ms)?,
+                self,
             ),
             Node::Aggregate(aggregate) => {
                 let parameter = aggregate
@@ -193,7 +215,7 @@ impl<'a> Pass<'a> {
                     .map(|node| self.at(node, at_ms))
                     .transpose()?;
                 let of = self.at(&aggregate.of, at_ms)?.into_vector();
-                aggregate.apply(of, parameter).map(Out::Vector)
+                aggregate.apply(of, parameter, self).map(Out::Vector)
             }
         }
     }
@@ -297,7 +319,7 @@ impl<'a> Pass<'a> {
             matchers,
             after_ms: first_ms.saturating_sub(back_ms),
             until_ms,
-            max_samples: limits.max_samples - self.query.held.get(),
+            max_samples: self.query.room(),
             max_series: limits.max_series,
         })?;
         if found.len() > limits.max_series {
@@ -328,12 +350,9 @@ impl<'a> Pass<'a> {
         let steps = Steps::of_subquery(first_ms, last_ms, range_ms, step_ms);
         steps.count(self.query.limits.max_samples, "a subquery")?;
         let inner = Pass::new(self.query, steps);
-        let mut collected = Collected::default();
+        let mut collected = Collected::new(self);
         for at_ms in steps.times() {
-            for element in inner.at(node, at_ms)?.into_vector() {
-                self.hold(1)?;
-                collected.push(element, at_ms)?;
-            }
+            collected.step(&inner, node, at_ms, |element| element)?;
         }
         Ok(collected.lines)
     }
@@ -352,33 +371,18 @@ fn each(out: Out, function: fn(f64) -> f64) -> Out {
     }
 }
 
-/// Vectors of one step after the other, as series.
-#[derive(Default)]
-pub(crate) struct Collected {
-    known: HashMap<Labels, usize>,
-    pub lines: Vec<Line>,
-}
-
-impl Collected {
-    pub fn push(&mut self, element: Element, at_ms: i64) -> Result<(), Error> {
-        let index = *self
-            .known
-            .entry(element.labels)
-            .or_insert_with_key(|labels| {
-                self.lines
-                    .push(Line::new(labels.clone(), element.drop_name, Vec::new()));
-                self.lines.len() - 1
-            });
-        let samples = &mut self.lines[index].samples;
-        if samples.last().is_some_and(|last| last.at_ms == at_ms) {
-            return Err(same_labels(&self.lines[index].labels));
+/// Lists of what has the same labels, in the order in which labels come up.
+pub(crate) fn grouped<T>(items: impl Iterator<Item = (Labels, T)>) -> Vec<(Labels, Vec<T>)> {
+    let mut known = HashMap::new();
+    let mut groups: Vec<(Labels, Vec<T>)> = Vec::new();
+    for (labels, item) in items {
+        let index = *known.entry(labels.clone()).or_insert(groups.len());
+        match groups.get_mut(index) {
+            Some((_, group)) => group.push(item),
+            None => groups.push((labels, vec![item])),
         }
-        samples.push(Sample {
-            at_ms,
-            value: element.value,
-        });
-        Ok(())
     }
+    groups
 }
 
 pub(crate) fn same_labels(labels: &Labels) -> Error {

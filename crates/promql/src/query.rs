@@ -1,13 +1,14 @@
 //! What the crate is asked: parse, instant, range.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use promql_parser::parser::Expr;
 
 use crate::binary::check_distinct;
+use crate::collected::Collected;
 use crate::compile::{Compiler, matchers};
-use crate::pass::{Collected, Element, Out, Pass, Query, same_labels};
+use crate::held::Query;
+use crate::pass::{Element, Out, Pass, same_labels};
 use crate::plan::{Node, Windows};
 use crate::{Error, Labels, Limits, Matcher, Sample, Series, Source, Steps, Value, text};
 
@@ -48,12 +49,7 @@ pub fn instant(
     limits: &Limits<'_>,
 ) -> Result<Value, Error> {
     let steps = Steps::only(at_ms);
-    let query = Query {
-        source,
-        limits,
-        whole: steps,
-        held: Cell::new(0),
-    };
+    let query = Query::new(source, limits, steps);
     let pass = Pass::new(&query, steps);
     if let Node::Windows(windows) = &expression.root {
         return matrix(&pass, windows, windows.shift.apply(at_ms, &steps));
@@ -90,19 +86,11 @@ pub fn range(
         return Err(Error::Syntax(why.to_owned()));
     }
     steps.count(limits.max_points, "a range query")?;
-    let query = Query {
-        source,
-        limits,
-        whole: steps,
-        held: Cell::new(0),
-    };
+    let query = Query::new(source, limits, steps);
     let pass = Pass::new(&query, steps);
-    let mut collected = Collected::default();
+    let mut collected = Collected::new(&pass);
     for at_ms in steps.times() {
-        for element in pass.at(&expression.root, at_ms)?.into_vector() {
-            pass.hold(1)?;
-            collected.push(named(element), at_ms)?;
-        }
+        collected.step(&pass, &expression.root, at_ms, named)?;
     }
     let series = |line: crate::pass::Line| Series {
         labels: line.labels,

@@ -1,69 +1,89 @@
 use crate::plan::{Node, Shift, Windows, WindowsOf};
 use crate::query::Expression;
-use crate::{Limits, Matcher};
+use crate::{Matcher, Steps};
 
 /// What one selector of an expression reads.
 #[derive(Clone, Copy, Debug)]
 pub struct Reads<'a> {
     /// Which series.
     pub matchers: &'a [Matcher],
-    /// How far before the time of evaluation: range or look-back (of [`Limits::default`]), offset, and subqueries around it
-    /// together, in milliseconds. `@` is not among it.
-    pub back_ms: i64,
+    /// No sample at this time or before it is read; in milliseconds since 1970.
+    pub after_ms: i64,
+    /// No sample after this time is read.
+    pub until_ms: i64,
 }
 
 impl Expression {
-    /// Every selector of the expression, for instance to know what must be kept for it.
-    pub fn reads(&self) -> Vec<Reads<'_>> {
-        let mut found = Vec::new();
-        of(&self.root, 0, &mut found);
-        found
+    /// Every selector of the expression, if it is evaluated at these times: for instance to make room for what it reads.
+    pub fn reads(&self, whole: Steps, look_back_ms: i64) -> Vec<Reads<'_>> {
+        let mut reader = Reader {
+            whole,
+            look_back_ms,
+            found: Vec::new(),
+        };
+        reader.of(&self.root, (whole.start_ms, whole.end_ms));
+        reader.found
     }
 }
 
-fn of<'a>(node: &'a Node, back_ms: i64, found: &mut Vec<Reads<'a>>) {
-    match node {
-        Node::Number(_) | Node::Text(_) => {}
-        Node::Selector(selector) => found.push(Reads {
-            matchers: &selector.matchers,
-            back_ms: further(back_ms, &selector.shift, Limits::default().look_back_ms),
-        }),
-        Node::Windows(windows) => of_windows(windows, back_ms, found),
-        Node::OverWindow(call) => {
-            of_windows(&call.windows, back_ms, found);
-            call.numbers
+/// First and last time of an evaluation.
+type Span = (i64, i64);
+
+struct Reader<'a> {
+    whole: Steps,
+    look_back_ms: i64,
+    found: Vec<Reads<'a>>,
+}
+
+impl<'a> Reader<'a> {
+    fn of(&mut self, node: &'a Node, span: Span) {
+        match node {
+            Node::Number(_) | Node::Text(_) => {}
+            Node::Selector(selector) => {
+                let span = self.further(span, &selector.shift, self.look_back_ms);
+                self.read(&selector.matchers, span);
+            }
+            Node::Windows(windows) => self.of_windows(windows, span),
+            Node::OverWindow(call) => {
+                self.of_windows(&call.windows, span);
+                call.numbers.iter().for_each(|number| self.of(number, span));
+            }
+            Node::Each(_, inner) | Node::Absent(_, inner) | Node::Relabel(_, inner) => {
+                self.of(inner, span)
+            }
+            Node::Call(_, arguments) => arguments
                 .iter()
-                .for_each(|number| of(number, back_ms, found));
-        }
-        Node::Each(_, inner) | Node::Absent(_, inner) | Node::Relabel(_, inner) => {
-            of(inner, back_ms, found)
-        }
-        Node::Call(_, arguments) => arguments
-            .iter()
-            .for_each(|argument| of(argument, back_ms, found)),
-        Node::Binary(binary) => [&binary.left, &binary.right]
-            .into_iter()
-            .for_each(|side| of(side, back_ms, found)),
-        Node::Aggregate(aggregate) => {
-            of(&aggregate.of, back_ms, found);
-            aggregate
-                .parameter
-                .iter()
-                .for_each(|parameter| of(parameter, back_ms, found));
+                .for_each(|argument| self.of(argument, span)),
+            Node::Binary(binary) => [&binary.left, &binary.right]
+                .into_iter()
+                .for_each(|side| self.of(side, span)),
+            Node::Aggregate(aggregate) => {
+                self.of(&aggregate.of, span);
+                let parameter = aggregate.parameter.iter();
+                parameter.for_each(|parameter| self.of(parameter, span));
+            }
         }
     }
-}
 
-fn of_windows<'a>(windows: &'a Windows, back_ms: i64, found: &mut Vec<Reads<'a>>) {
-    let back_ms = further(back_ms, &windows.shift, windows.range_ms);
-    match &windows.of {
-        WindowsOf::Selector(matchers) => found.push(Reads { matchers, back_ms }),
-        WindowsOf::Subquery(inner, _) => of(inner, back_ms, found),
+    fn of_windows(&mut self, windows: &'a Windows, span: Span) {
+        let span = self.further(span, &windows.shift, windows.range_ms);
+        match &windows.of {
+            WindowsOf::Selector(matchers) => self.read(matchers, span),
+            WindowsOf::Subquery(inner, _) => self.of(inner, span),
+        }
     }
-}
 
-fn further(back_ms: i64, shift: &Shift, by_ms: i64) -> i64 {
-    back_ms
-        .saturating_add(shift.offset_ms)
-        .saturating_add(by_ms)
+    /// Where something looks that is evaluated in a span of time.
+    fn further(&self, (first_ms, last_ms): Span, shift: &Shift, back_ms: i64) -> Span {
+        let at = |at_ms| shift.apply(at_ms, &self.whole);
+        (at(first_ms).saturating_sub(back_ms), at(last_ms))
+    }
+
+    fn read(&mut self, matchers: &'a [Matcher], (after_ms, until_ms): Span) {
+        self.found.push(Reads {
+            matchers,
+            after_ms,
+            until_ms,
+        });
+    }
 }

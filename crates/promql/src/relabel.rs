@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use regex::Regex;
 
 use crate::matcher::anchored;
-use crate::pass::{Element, same_labels};
+use crate::pass::{Element, Pass, same_labels};
 use crate::{Error, Labels, NAME};
 
 /// Bytes of a label's value that is made here: values can be made of values again and again.
@@ -75,10 +75,15 @@ fn valid(name: &str, function: &str) -> Result<(), Error> {
 }
 
 impl Relabel {
-    pub fn apply(&self, mut elements: Vec<Element>) -> Result<Vec<Element>, Error> {
+    pub fn apply(
+        &self,
+        mut elements: Vec<Element>,
+        pass: &Pass<'_>,
+    ) -> Result<Vec<Element>, Error> {
         let mut seen = HashSet::new();
         for element in &mut elements {
             if let Some(value) = self.value(&element.labels)? {
+                pass.make(&self.to, &value)?;
                 element.labels = element.labels.with(&self.to, &value);
                 element.drop_name &= self.to != NAME;
             }

@@ -250,10 +250,13 @@ impl<I: Instrument, L: Labels> Declared<I, L> {
         self.complain_if_missing();
         self.state.met.get(labels.values().as_ref(), |values| {
             let key = self.key(values);
-            let is_histogram = self.metric.kind == Kind::Histogram;
+            let exemplars = match self.metric.kind {
+                Kind::Histogram => observe::slots(&self.metric, &key),
+                _ => None,
+            };
             Series {
                 instrument: self.register(&key),
-                exemplars: is_histogram.then(|| observe::slots(&self.metric, &key)),
+                exemplars,
             }
         })
     }

@@ -50,11 +50,15 @@ struct Slot {
 
 /// Of a series, a slot a bucket; the last is `+Inf`.
 #[derive(Debug)]
-pub(crate) struct Slots(Mutex<Vec<Option<Slot>>>);
+pub(crate) struct Slots {
+    /// How long an exemplar stays.
+    interval: Duration,
+    taken: Mutex<Vec<Option<Slot>>>,
+}
 
 impl Slots {
     fn lock(&self) -> MutexGuard<'_, Vec<Option<Slot>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -71,25 +75,26 @@ fn table() -> MutexGuard<'static, HashMap<String, Arc<Slots>>> {
     TABLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Those of a series.
-pub(crate) fn slots(metric: &Metric, series: &Key) -> Arc<Slots> {
+/// Those of a series, if there are exemplars.
+pub(crate) fn slots(metric: &Metric, series: &Key) -> Option<Arc<Slots>> {
+    let interval = INTERVAL.get().copied().flatten()?;
     let labels = series.labels().map(|label| (label.key(), label.value()));
     let key = series_key(metric.name, labels);
     let mut table = table();
     let slots = table.entry(key).or_insert_with(|| {
         let slots = (0..=metric.buckets.len()).map(|_| None);
-        Arc::new(Slots(Mutex::new(slots.collect())))
+        Arc::new(Slots {
+            interval,
+            taken: Mutex::new(slots.collect()),
+        })
     });
-    Arc::clone(slots)
+    Some(Arc::clone(slots))
 }
 
 /// When `span` is sampled and the slot of `elapsed`'s bucket is free, makes it the bucket's exemplar.
 ///
 /// The span is marked then, before it ends, so that tail sampling keeps the trace and the link is never dead.
 pub(crate) fn offer(slots: &Slots, buckets: &[f64], elapsed: Duration, span: &Span) {
-    let Some(interval) = INTERVAL.get().copied().flatten() else {
-        return;
-    };
     let seconds = elapsed.as_secs_f64();
     let bucket = buckets.partition_point(|bound| *bound < seconds);
     let now = Instant::now();
@@ -114,13 +119,13 @@ pub(crate) fn offer(slots: &Slots, buckets: &[f64], elapsed: Duration, span: &Sp
         value: seconds,
         time: SystemTime::now(),
     };
-    let mut slots = slots.lock();
-    if free(&slots) {
-        slots[bucket] = Some(Slot {
+    let mut taken = slots.lock();
+    if free(&taken) {
+        taken[bucket] = Some(Slot {
             exemplar,
-            replaceable_at: now + interval,
+            replaceable_at: now + slots.interval,
         });
-        drop(slots);
+        drop(taken);
         spans::mark(span, "omnitrace.exemplar");
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use opentelemetry::Value;
-use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId};
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags};
 use opentelemetry_sdk::Resource;
 use serde_json::Value as Json;
 use tracing::Level;
@@ -190,7 +190,7 @@ impl Writer {
     }
 
     fn span(&mut self, span: &spans::Record) {
-        self.ids(span.trace_id, span.span_id, &span.state);
+        self.ids(&span.context);
         if span.parent != SpanId::INVALID {
             self.bytes(4, &span.parent.to_bytes());
         }
@@ -206,18 +206,17 @@ impl Writer {
         }
         self.number(14, span.dropped_links.into());
         self.message(15, |out| out.status(&fields.status));
-        self.fixed32(16, flags(span.flags, span.parent_is_remote));
+        self.fixed32(16, flags(span.context.trace_flags(), span.parent_is_remote));
     }
 
-    fn ids(&mut self, trace: TraceId, span: SpanId, state: &str) {
-        self.bytes(1, &trace.to_bytes());
-        self.bytes(2, &span.to_bytes());
-        self.text(3, state);
+    fn ids(&mut self, of: &SpanContext) {
+        self.bytes(1, &of.trace_id().to_bytes());
+        self.bytes(2, &of.span_id().to_bytes());
+        self.text(3, &of.trace_state().header());
     }
 
     fn link(&mut self, to: &SpanContext) {
-        let state = to.trace_state().header();
-        self.ids(to.trace_id(), to.span_id(), &state);
+        self.ids(to);
         self.fixed32(6, flags(to.trace_flags(), to.is_remote()));
     }
 

@@ -193,7 +193,7 @@ impl<T: Send + 'static> Pipeline<T> {
         self.shared.wake.notify_all();
     }
 
-    /// The rest of [`Pipeline::shutdown`], after [`Pipeline::close`].
+    /// Waits until the thread has ended, after [`Pipeline::close`]; returns how many records were lost.
     pub(crate) fn finish(&self, end: Instant) -> u64 {
         let worker = self.shared.lock().worker.take();
         if let Some(worker) = worker {

@@ -71,8 +71,6 @@ pub struct Span {
     pub end: SystemTime,
     /// Trace id and span id of each.
     pub links: Vec<(String, String)>,
-    /// Their names.
-    pub events: Vec<String>,
 }
 
 /// `server`, `client`, `producer`, `consumer` or `internal`.
@@ -314,6 +312,7 @@ fn span(record: &spans::Record) -> Span {
         spans::Value::Text(text) => fields.attributes.read(text).to_owned(),
         spans::Value::Texts(texts) => format!("{texts:?}"),
     };
+    let (trace_id, span_id) = ids(&record.context);
     Span {
         name: fields.name.to_string(),
         kind: match &fields.kind {
@@ -323,8 +322,8 @@ fn span(record: &spans::Record) -> Span {
             Some(SpanKind::Consumer) => "consumer",
             Some(SpanKind::Internal) | None => "internal",
         },
-        trace_id: record.trace_id.to_string(),
-        span_id: record.span_id.to_string(),
+        trace_id,
+        span_id,
         parent_span_id: record.parent.to_string(),
         attributes: attributes
             .map(|(key, value)| (key.to_owned(), shown(value)))
@@ -337,7 +336,6 @@ fn span(record: &spans::Record) -> Span {
         start: record.start,
         end: record.end,
         links: record.links.iter().map(ids).collect(),
-        events: Vec::new(),
     }
 }
 

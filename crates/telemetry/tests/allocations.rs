@@ -7,24 +7,15 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::convert::Infallible;
-use std::future::{Ready, ready};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use actix_web::dev::Service as _;
-use actix_web::test::{TestRequest, init_service, read_body};
-use actix_web::{App, web};
-use futures_util::FutureExt;
-use http::{Request, Response};
-use telemetry::db::Statement;
 use telemetry::http_client::{self, UrlTemplate};
-use telemetry::http_server::{Red, ServerLayer, tracing_logger};
 use telemetry::testing::recorder;
-use tower_layer::Layer;
-use tower_service::Service;
+
+#[path = "support/requests.rs"]
+mod requests;
 
 struct Counting;
 
@@ -62,7 +53,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// How often each is done before it is counted, and while it is. Two tests share [`work`], whose log line the flood control lets
+/// How often each is done before it is counted, and while it is. Two tests share a handler, whose log line the flood control lets
 /// through 1,000 times at once.
 const WARM_UP: usize = 100;
 const REQUESTS: usize = 101;
@@ -93,82 +84,14 @@ fn hold(committed: u64, mut request: impl FnMut()) {
     );
 }
 
-/// What the handler of every framework does here: two spans and a log line in the request's own.
-fn work() {
-    let load = tracing::info_span!(
-        "load",
-        otel.kind = "client",
-        order.id = 7,
-        peer.service = "stock"
-    );
-    drop(load.entered());
-    let store = tracing::info_span!(
-        "store",
-        otel.kind = "client",
-        order.id = 7,
-        peer.service = "db"
-    );
-    store.in_scope(|| tracing::info!(order.id = 7, customer = "c-42", "order stored"));
-}
-
-const HEADERS: [(&str, &str); 3] = [
-    ("host", "shop:8080"),
-    ("user-agent", "curl/8.5.0"),
-    (
-        "traceparent",
-        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-    ),
-];
-
-/// A tower service that is ready at once.
-struct Handler;
-
-impl Service<Request<String>> for Handler {
-    type Response = Response<String>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Request<String>) -> Self::Future {
-        work();
-        ready(Ok(Response::default()))
-    }
-}
-
 #[test]
 fn a_request_to_a_tower_service() {
-    let layer = ServerLayer::new(|_| Some("/orders/{id}".to_owned())).port(8080);
-    let mut service = layer.layer(Handler);
-    hold(41, || {
-        let mut request = Request::get("/orders/7?page=2");
-        for (name, value) in HEADERS {
-            request = request.header(name, value);
-        }
-        let request = request.body(String::new()).expect("a request");
-        now(service.call(request)).expect("an answer");
-    });
+    requests::tower(|request| hold(41, request));
 }
 
 #[test]
 fn a_request_to_actix() {
-    let handler = web::get().to(async || {
-        work();
-        "fine"
-    });
-    let app = App::new().route("/orders/{id}", handler);
-    let app = app.wrap(Red).wrap(tracing_logger());
-    let service = actix_web::rt::System::new().block_on(init_service(app));
-    hold(60, || {
-        let mut request = TestRequest::get().uri("/orders/7?page=2");
-        for header in HEADERS {
-            request = request.insert_header(header);
-        }
-        let answer = now(service.call(request.to_request())).expect("an answer");
-        now(read_body(answer));
-    });
+    requests::actix(|request| hold(60, request));
 }
 
 #[test]
@@ -193,8 +116,7 @@ fn a_log_line_inside_a_span() {
 
 #[test]
 fn a_statement() {
-    const ORDERS: Statement = Statement::new("SELECT", "orders", "SELECT * FROM orders");
-    hold(6, || now(ORDERS.run(ready(Ok(())))).expect("an answer"));
+    requests::statement(|statement| hold(6, statement));
 }
 
 /// With the answer, what `reqwest` and `hyper` allocate for both.
@@ -229,9 +151,4 @@ fn answer(mut stream: TcpStream) {
             sent.expect("a caller that listens");
         }
     }
-}
-
-/// What is ready at once.
-fn now<F: Future>(future: F) -> F::Output {
-    future.now_or_never().expect("ready at once")
 }

@@ -224,3 +224,14 @@ fn a_value_may_do_anything_while_it_is_shown() {
     assert_eq!(work.attributes["first"], "busy");
     assert_eq!(work.attributes["second"], "busy");
 }
+
+#[test]
+fn whoever_suppresses_telemetry_makes_no_spans() {
+    let ((), seen) = capture(|| {
+        let suppressed = opentelemetry::Context::enter_telemetry_suppressed_scope();
+        tracing::info_span!("within").in_scope(|| tracing::info_span!("child").in_scope(|| {}));
+        drop(suppressed);
+        tracing::info_span!("after").in_scope(|| {});
+    });
+    assert_eq!(only(&seen).name, "after");
+}

@@ -281,7 +281,7 @@ impl Parser<'_> {
     }
 
     fn compiled(&mut self, pattern: &str) -> Result<Regex, CannotCompile> {
-        let pattern = ascii_classes(pattern);
+        let pattern = promql::ascii_classes(pattern);
         let mut outcome = Err(regex::Error::CompiledTooBig(0));
         for size in REGEX_SIZES {
             if !matches!(outcome, Err(regex::Error::CompiledTooBig(_))) {
@@ -298,28 +298,4 @@ impl Parser<'_> {
 enum CannotCompile {
     NoRoom(Refusal),
     Regex(regex::Error),
-}
-
-/// Classes of letters are ASCII's, as in RE2; those of Unicode are large.
-fn ascii_classes(pattern: &str) -> String {
-    let mut ascii = String::with_capacity(pattern.len());
-    let mut chars = pattern.chars();
-    while let Some(c) = chars.next() {
-        let escaped = if c == '\\' { chars.next() } else { None };
-        let class = match escaped {
-            Some('d') => "[0-9]",
-            Some('D') => "[^0-9]",
-            Some('s') => r"[\t\n\f\r ]",
-            Some('S') => r"[^\t\n\f\r ]",
-            Some('w') => "[0-9A-Za-z_]",
-            Some('W') => "[^0-9A-Za-z_]",
-            other => {
-                ascii.push(c);
-                ascii.extend(other);
-                continue;
-            }
-        };
-        ascii.push_str(class);
-    }
-    ascii
 }

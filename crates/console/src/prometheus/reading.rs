@@ -12,7 +12,7 @@ use promql::{
 use super::answer::Failure;
 use super::params::MAX_POINTS;
 use crate::answer::Page;
-use crate::samples::Exemplar;
+use crate::samples::{Exemplar, milliseconds};
 use crate::series::{Known, LabelSet, SeriesStore};
 use crate::store::cost;
 
@@ -61,7 +61,12 @@ impl Reading {
         at_ms: i64,
         look_back_ms: Option<i64>,
     ) -> Result<Value, Failure> {
-        let max_samples = self.reserve(expression, at_ms, at_ms)?;
+        let steps = Steps {
+            start_ms: at_ms,
+            end_ms: at_ms,
+            step_ms: 1,
+        };
+        let max_samples = self.reserve(expression, steps, look_back_ms)?;
         self.evaluated(max_samples, look_back_ms, |limits| {
             promql::instant(expression, self, at_ms, limits)
         })
@@ -74,7 +79,7 @@ impl Reading {
         steps: Steps,
         look_back_ms: Option<i64>,
     ) -> Result<Value, Failure> {
-        let max_samples = self.reserve(expression, steps.start_ms, steps.end_ms)?;
+        let max_samples = self.reserve(expression, steps, look_back_ms)?;
         self.evaluated(max_samples, look_back_ms, |limits| {
             promql::range(expression, self, steps, limits)
         })
@@ -84,17 +89,18 @@ impl Reading {
     fn reserve(
         &self,
         expression: &Expression,
-        start_ms: i64,
-        end_ms: i64,
+        steps: Steps,
+        look_back_ms: Option<i64>,
     ) -> Result<usize, Failure> {
+        let look_back_ms = look_back_ms.unwrap_or(Limits::default().look_back_ms);
         let mut samples = 0;
-        for read in expression.reads() {
-            let time_ms = start_ms.saturating_sub(read.back_ms)..=end_ms;
-            self.each(read.matchers, time_ms, |known| {
-                samples += known.most();
+        for read in expression.reads(steps, look_back_ms) {
+            let time_ms = read.after_ms.saturating_add(1)..=read.until_ms;
+            self.each(self.store.sizes(read.matchers, time_ms), |(_, most)| {
+                samples += most;
                 match samples > MAX_SAMPLES {
                     true => Err(Failure::too_much(MAX_SAMPLES, MAX_SERIES)),
-                    false => self.gathers(known.most() * size_of::<Sample>()),
+                    false => self.gathers(most * size_of::<Sample>()),
                 }
             })?;
         }
@@ -143,14 +149,24 @@ impl Reading {
         Ok(self.page.borrow_mut().gathers(bytes)?)
     }
 
-    /// Visits what is known of series in a span of time.
-    pub fn each(
+    /// Visits the labels of series with samples in a span of time.
+    pub fn labels(
         &self,
         matchers: &[Matcher],
         time_ms: RangeInclusive<i64>,
-        mut visit: impl FnMut(Known) -> Result<(), Failure>,
+        mut visit: impl FnMut(LabelSet) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        for batch in self.store.known(matchers, time_ms) {
+        let sizes = self.store.sizes(matchers, time_ms);
+        self.each(sizes, |(labels, _)| visit(labels))
+    }
+
+    /// Visits what the store gives a few at a time.
+    fn each<T>(
+        &self,
+        batches: impl Iterator<Item = Vec<T>>,
+        mut visit: impl FnMut(T) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        for batch in batches {
             self.goes_on()?;
             batch.into_iter().try_for_each(&mut visit)?;
         }
@@ -165,19 +181,25 @@ impl Reading {
     ) -> Result<Exemplars, Failure> {
         let is_in_time = |exemplar: &Exemplar| {
             let at_us = exemplar.timestamp_us.unwrap_or_default();
-            i64::try_from(at_us / 1_000).is_ok_and(|at_ms| time_ms.contains(&at_ms))
+            time_ms.contains(&milliseconds(at_us))
+        };
+        let any = Steps {
+            start_ms: *time_ms.start(),
+            end_ms: *time_ms.end(),
+            step_ms: 1,
         };
         let mut all = Exemplars::new();
-        for read in expression.reads() {
-            for (labels, mut exemplars) in self.store.exemplars(read.matchers).flatten() {
-                self.goes_on()?;
+        for read in expression.reads(any, 0) {
+            let batches = self.store.exemplars(read.matchers);
+            self.each(batches, |(labels, mut exemplars)| {
                 exemplars.retain(is_in_time);
                 if !exemplars.is_empty() && !all.contains_key(&labels) {
                     let entry = cost::slot(size_of::<(LabelSet, Vec<Exemplar>)>());
                     self.gathers(labels.cost() + entry + size_of_val(&*exemplars))?;
                     all.insert(labels, exemplars);
                 }
-            }
+                Ok(())
+            })?;
         }
         Ok(all)
     }
@@ -185,7 +207,7 @@ impl Reading {
     fn selected(&self, wanted: &Select<'_>) -> Result<Vec<Series>, Failure> {
         let time_ms = wanted.after_ms.saturating_add(1)..=wanted.until_ms;
         let (mut found, mut left) = (Vec::new(), wanted.max_samples);
-        self.each(wanted.matchers, time_ms, |known| {
+        self.each(self.store.known(wanted.matchers, time_ms), |known| {
             let samples: Vec<Sample> = samples(&known, left.saturating_add(1));
             if samples.len() > left || found.len() >= wanted.max_series {
                 return Err(Failure::too_much(wanted.max_samples, wanted.max_series));

@@ -1,5 +1,6 @@
 //! Samples, compressed as in the paper "Gorilla": times by how the step changes, values by the bits that differ from the one before.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::bits::{Bits, Reader};
@@ -116,6 +117,11 @@ impl Head {
         self.bits.push(differs >> shift, last.size);
     }
 
+    /// Whether it has samples in a span of time, as far as its first and last tell.
+    pub fn overlaps(&self, time_ms: &RangeInclusive<i64>) -> bool {
+        self.count > 0 && overlap(first_ms(&self.bits.bytes), self.last.at, time_ms)
+    }
+
     /// What it holds, as a chunk that changes no more.
     pub fn closed(&self) -> Chunk {
         Chunk {
@@ -151,7 +157,12 @@ impl Chunk {
 
     /// The time of its first sample.
     pub fn first_ms(&self) -> i64 {
-        Reader::new(&self.bytes).take(64) as i64
+        first_ms(&self.bytes)
+    }
+
+    /// Whether it has samples in a span of time, as far as its first and last tell.
+    pub fn overlaps(&self, time_ms: &RangeInclusive<i64>) -> bool {
+        overlap(self.first_ms(), self.last_ms, time_ms)
     }
 
     /// Its samples, oldest first.
@@ -166,6 +177,14 @@ impl Chunk {
             (last.at, last.value)
         })
     }
+}
+
+fn first_ms(bytes: &[u8]) -> i64 {
+    Reader::new(bytes).take(64) as i64
+}
+
+fn overlap(first_ms: i64, last_ms: i64, time_ms: &RangeInclusive<i64>) -> bool {
+    last_ms >= *time_ms.start() && first_ms <= *time_ms.end()
 }
 
 impl Last {

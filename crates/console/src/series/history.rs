@@ -18,8 +18,10 @@ const EXEMPLARS: usize = 10;
 #[derive(Debug)]
 pub(super) struct Series {
     pub labels: LabelSet,
-    /// Whose share it takes.
+    /// Whose share it takes: that of the first source that said it.
     pub share: Share,
+    /// A target says it, or said it last.
+    pub is_scraped: bool,
     /// Where its samples come from; no other source adds to it while it is live.
     pub source: u64,
     /// When its source last said it.
@@ -47,12 +49,13 @@ pub(super) enum Push {
 
 impl Series {
     /// Nothing is in it yet.
-    pub fn new(labels: LabelSet, share: Share, source: u64) -> Self {
+    pub fn new(labels: LabelSet, share: Share, source: u64, heard: Instant) -> Self {
         Self {
             labels,
             share,
+            is_scraped: false,
             source,
-            heard: Instant::now(),
+            heard,
             is_live: false,
             is_timed: false,
             last: (i64::MIN, 0),
@@ -89,18 +92,19 @@ impl Series {
 
     /// Adds an exemplar that is not the last one again. There must be room for it. One that says no time has that of its sample.
     pub fn push_exemplar(&mut self, mut exemplar: Exemplar, at_ms: i64) {
-        let last = self.exemplars.back();
-        let known_us = exemplar
-            .timestamp_us
-            .or(last.and_then(|last| last.timestamp_us));
-        let timestamp_us = exemplar
-            .timestamp_us
-            .or(u64::try_from(at_ms.saturating_mul(1_000)).ok());
-        exemplar.timestamp_us = known_us;
-        if last == Some(&exemplar) {
+        let is_again = |last: &Exemplar| {
+            let timestamp_us = exemplar.timestamp_us.or(last.timestamp_us);
+            let again = Exemplar {
+                timestamp_us,
+                ..exemplar
+            };
+            again == *last
+        };
+        if self.exemplars.back().is_some_and(is_again) {
             return;
         }
-        exemplar.timestamp_us = timestamp_us;
+        let sampled_us = u64::try_from(at_ms.saturating_mul(1_000)).ok();
+        exemplar.timestamp_us = exemplar.timestamp_us.or(sampled_us);
         if self.exemplars.len() >= EXEMPLARS {
             self.exemplars.pop_front();
         }
@@ -135,9 +139,16 @@ impl Series {
 
     /// Chunks with samples in a span of time, oldest first. The open one is copied.
     pub fn chunks(&self, time_ms: &RangeInclusive<i64>) -> Vec<Chunk> {
-        let all = self.closed.iter().cloned().chain(self.head());
-        let overlaps =
-            |chunk: &Chunk| chunk.last_ms >= *time_ms.start() && chunk.first_ms() <= *time_ms.end();
-        all.filter(overlaps).collect()
+        let closed = self.closed.iter().filter(|chunk| chunk.overlaps(time_ms));
+        let head = self.head.overlaps(time_ms).then(|| self.head.closed());
+        closed.cloned().chain(head).collect()
+    }
+
+    /// How many samples they hold.
+    pub fn samples(&self, time_ms: &RangeInclusive<i64>) -> usize {
+        let closed = self.closed.iter().filter(|chunk| chunk.overlaps(time_ms));
+        let head = self.head.overlaps(time_ms).then(|| self.head.count());
+        let counts = closed.map(|chunk| chunk.count).chain(head);
+        counts.map(usize::from).sum()
     }
 }

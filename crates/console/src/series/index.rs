@@ -21,8 +21,11 @@ pub(super) struct Index(BTreeMap<Box<[u8]>, Entry>);
 
 #[derive(Debug)]
 struct Entry {
-    /// In ascending order.
+    /// In ascending order. Those of series that are gone stay until they are more than the others: to take each out of a long list
+    /// would take long.
     ids: Vec<Id>,
+    /// How many of them are not gone.
+    known: usize,
     /// Which share it is charged to: that of the first series that carried it.
     share: Share,
 }
@@ -39,30 +42,37 @@ impl Index {
         for pair in labels.pairs() {
             let new = || Entry {
                 ids: Vec::new(),
+                known: 0,
                 share,
             };
-            match self.0.get_mut(pair) {
-                Some(entry) => entry.ids.push(id),
-                None => self.0.entry(pair.into()).or_insert_with(new).ids.push(id),
-            }
+            let entry = match self.0.get_mut(pair) {
+                Some(entry) => entry,
+                None => self.0.entry(pair.into()).or_insert_with(new),
+            };
+            entry.ids.push(id);
+            entry.known += 1;
         }
     }
 
-    /// Removes a series; tells what it gives back to which share.
-    pub fn remove(&mut self, id: Id, labels: &LabelSet, share: Share) -> Vec<(Share, usize)> {
+    /// A series is not known any more; tells what it gives back to which share.
+    pub fn remove(
+        &mut self,
+        labels: &LabelSet,
+        share: Share,
+        is_known: impl Fn(&Id) -> bool,
+    ) -> Vec<(Share, usize)> {
         let mut freed = Vec::new();
         for pair in labels.pairs() {
             let Some(entry) = self.0.get_mut(pair) else {
                 continue;
             };
-            if let Ok(at) = entry.ids.binary_search(&id) {
-                entry.ids.remove(at);
-                freed.push((share, cost::slot(size_of::<Id>())));
+            entry.known -= 1;
+            freed.push((share, cost::slot(size_of::<Id>())));
+            if entry.known * 2 < entry.ids.len() {
+                entry.ids.retain(&is_known);
+                entry.ids.shrink_to(entry.known * 2);
             }
-            if entry.ids.len() * 4 < entry.ids.capacity() {
-                entry.ids.shrink_to(entry.ids.len() * 2);
-            }
-            if entry.ids.is_empty() {
+            if entry.known == 0 {
                 freed.push((entry.share, entry_cost(pair)));
                 self.0.remove(pair);
             }
@@ -70,7 +80,8 @@ impl Index {
         freed
     }
 
-    /// The fewest series that one of these conditions leaves which name a value, in ascending order. `None` if none does.
+    /// The fewest series that one of these conditions leaves which name a value, in ascending order; some may be gone. `None` if
+    /// none does.
     pub fn named(&self, matchers: &[Matcher]) -> Option<Vec<Id>> {
         let named = matchers.iter().filter_map(|matcher| self.exactly(matcher));
         named.min_by_key(|ids| ids.len()).map(<[Id]>::to_vec)
@@ -88,7 +99,7 @@ impl Index {
         Some(entry.map_or(&[], |entry| entry.ids.as_slice()))
     }
 
-    /// Adds the series that carry one of the next values of a label, if it passes. Returns the value to go on after; `None` at the end.
+    /// Adds the series that carry one of the next values of a label, if it passes; some may be gone. Returns the value to go on after; `None` at the end.
     pub fn passing(
         &self,
         matcher: &Matcher,
@@ -119,4 +130,42 @@ impl Index {
 /// An entry without its series.
 fn entry_cost(pair: &[u8]) -> usize {
     cost::block(pair.len()) + cost::slot(size_of::<(Box<[u8]>, Entry)>())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::series::labels::packed;
+
+    #[test]
+    fn series_that_go_together_take_no_work_for_each_other() {
+        const SERIES: u64 = 10_000;
+        let labels = |id: Id| {
+            let pairs = [("job", "a".to_owned()), ("x", id.to_string())];
+            let pairs = pairs.map(|(name, value)| (name.to_owned(), value));
+            LabelSet::new(&packed(&pairs.into()))
+        };
+        let mut index = Index::default();
+        (1..=SERIES).for_each(|id| index.add(id, &labels(id), 0));
+        let looked_at = Cell::new(0);
+        for gone in 1..=SERIES {
+            let is_known = |id: &Id| {
+                looked_at.set(looked_at.get() + 1);
+                *id > gone
+            };
+            index.remove(&labels(gone), 0, is_known);
+            let Some(entry) = index.0.get(pair("job", "a").as_slice()) else {
+                continue;
+            };
+            let known = (SERIES - gone) as usize;
+            assert_eq!(entry.known, known);
+            assert!(entry.ids.len() <= known * 2, "{} ids", entry.ids.len());
+            assert!(entry.ids.ends_with(&[SERIES]));
+        }
+        assert!(index.0.is_empty());
+        let looked_at = looked_at.get();
+        assert!(looked_at <= 4 * SERIES, "{looked_at} looks");
+    }
 }

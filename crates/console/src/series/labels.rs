@@ -6,9 +6,6 @@ use std::sync::Arc;
 use crate::samples::Labels;
 use crate::store::cost;
 
-/// The label that holds the name of the metric.
-pub(crate) const NAME: &str = "__name__";
-
 /// No text in UTF-8 holds this byte.
 const BETWEEN: u8 = 0xff;
 
@@ -35,8 +32,11 @@ impl LabelSet {
 
     /// The value of a label; empty if it is not there.
     pub fn get(&self, name: &str) -> &str {
-        let mut found = self.iter().filter(|(known, _)| *known == name);
-        found.next().map_or("", |(_, value)| value)
+        let mut values = self.pairs().filter_map(|pair| {
+            let rest = pair.strip_prefix(name.as_bytes())?;
+            rest.strip_prefix(&[BETWEEN])
+        });
+        values.next().map_or("", text)
     }
 
     /// Each name with its value, as [`pair`] writes them.
@@ -91,6 +91,8 @@ fn text(bytes: &[u8]) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use promql::NAME;
+
     use super::*;
 
     #[test]

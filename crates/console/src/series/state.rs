@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
+use promql::NAME;
+
+use super::chunk::Point;
 use super::history::{Push, Series};
 use super::index::{Id, Index};
-use super::labels::{LabelSet, NAME, packed};
-use super::shares::{Room, Share, Shares};
-use super::{Lost, all_labels, milliseconds};
-use crate::samples::{Exemplar, Labels, Sample};
+use super::labels::{LabelSet, packed};
+use super::shares::{Room, Share, Shares, TARGETS};
+use super::{BATCH, Lost, all_labels};
+use crate::samples::{Exemplar, Labels, Sample, milliseconds};
 use crate::store::cost;
 
 /// Samples are kept for so long: the demo rules look back 288 minutes, and the last sample before that may be five minutes older.
@@ -44,6 +47,8 @@ pub(super) struct From<'a> {
     /// Whose share it takes, if it sends itself and is not scraped.
     pub sender: Option<&'a str>,
     pub now_ms: i64,
+    /// When it is heard here.
+    pub heard: Instant,
 }
 
 /// A sample with all that can be made of it before the lock is taken.
@@ -143,24 +148,30 @@ impl State {
         let known = self.by_labels.get(told.labels.as_slice());
         let id = match known {
             Some(id) => *id,
-            None => self.admit(source, LabelSet::new(&told.labels))?,
+            None => self.admit(from, source, LabelSet::new(&told.labels))?,
         };
-        self.hear(id, source, told.at_ms.is_some())?;
+        self.hear(from, id, source, told.at_ms.is_some())?;
         if let Some(exemplar) = told.exemplar {
             self.add_exemplar(id, exemplar, point.0);
         }
-        let push = |state: &mut Self| state.series.get_mut(&id).map(|series| series.push(point));
-        if push(self) == Some(Push::Full) {
-            self.close(id);
-        }
-        match push(self) {
+        match self.push(id, point) {
             Some(Push::OutOfOrder) => Err(Refused::OutOfOrder),
             _ => Ok(()),
         }
     }
 
+    /// Adds a sample, in a chunk of its own if the open one is full.
+    fn push(&mut self, id: Id, point: Point) -> Option<Push> {
+        let pushed = self.series.get_mut(&id)?.push(point);
+        if pushed != Push::Full {
+            return Some(pushed);
+        }
+        self.close(id);
+        Some(self.series.get_mut(&id)?.push(point))
+    }
+
     /// A new series, if there is room.
-    fn admit(&mut self, source: &Source, labels: LabelSet) -> Result<Id, Refused> {
+    fn admit(&mut self, from: From<'_>, source: &Source, labels: LabelSet) -> Result<Id, Refused> {
         let cost = Series::cost(&labels) + self.index.cost(&labels);
         if !self.makes_room(source.share, cost) {
             return Err(Refused::NoRoom);
@@ -171,22 +182,31 @@ impl State {
         let id = self.number();
         self.index.add(id, &labels, source.share);
         self.by_labels.insert(labels.clone(), id);
-        let series = Series::new(labels, source.share, source.id);
+        let series = Series::new(labels, source.share, source.id, from.heard);
         self.series.insert(id, series);
         Ok(id)
     }
 
-    /// The source says the series. One that another source says is not mixed with it: two senders' numbers would make no sense.
-    fn hear(&mut self, id: Id, source: &mut Source, is_timed: bool) -> Result<(), Refused> {
+    /// The source says the series. One that another source says is not mixed with it: two senders' numbers would make no sense. One
+    /// that ended is anybody's; but a sender does not take what a target said, which may only be down.
+    fn hear(
+        &mut self,
+        from: From<'_>,
+        id: Id,
+        source: &mut Source,
+        is_timed: bool,
+    ) -> Result<(), Refused> {
         let series = self.series.get_mut(&id).ok_or(Refused::NoRoom)?;
-        if series.source != source.id && (series.is_live || series.share != source.share) {
+        let is_scraped = source.share == TARGETS;
+        let is_closed = series.is_live || series.is_scraped && !is_scraped;
+        if series.source != source.id && is_closed {
             return Err(Refused::OutOfOrder);
         }
         if !series.is_live {
             source.live.push(id);
         }
-        series.source = source.id;
-        (series.heard, series.is_live, series.is_timed) = (Instant::now(), true, is_timed);
+        (series.source, series.is_scraped) = (source.id, is_scraped);
+        (series.heard, series.is_live, series.is_timed) = (from.heard, true, is_timed);
         Ok(())
     }
 
@@ -237,38 +257,40 @@ impl State {
         }
     }
 
-    /// Drops what is older than rules look back.
-    pub fn expire(&mut self) {
-        let Some(time) = Instant::now().checked_sub(RETENTION) else {
-            return;
-        };
-        while let Some(share) = self.shares.any_closed_before(time) {
-            self.drop_oldest(share);
+    /// Drops some of what was closed before then. Returns whether more is left.
+    pub fn expire(&mut self, time: Instant) -> bool {
+        for _ in 0..BATCH {
+            match self.shares.any_closed_before(time) {
+                Some(share) => self.drop_oldest(share),
+                None => return false,
+            };
         }
+        true
     }
 
     /// Drops the oldest chunk of a share, and its series if nothing is left of it. Returns how many samples went.
     pub fn drop_oldest(&mut self, share: Share) -> u64 {
         let id = self.shares.first_closed(share);
-        let series = id.and_then(|id| self.series.get_mut(&id));
-        let Some((chunk, series)) = series.and_then(|series| Some((series.drop_oldest()?, series)))
-        else {
+        let drop = |id: Id| Some((id, self.series.get_mut(&id)?.drop_oldest()?));
+        let Some((id, chunk)) = id.and_then(drop) else {
             return 0;
         };
         self.shares.gone(share, chunk.cost());
-        if series.is_over() {
-            let labels = series.labels.clone();
-            self.remove(&labels);
-        }
+        self.remove_if_over(id);
         u64::from(chunk.count)
     }
 
-    fn remove(&mut self, labels: &LabelSet) {
-        let id = self.by_labels.remove(labels);
-        let Some((id, series)) = id.and_then(|id| Some((id, self.series.remove(&id)?))) else {
+    fn remove_if_over(&mut self, id: Id) {
+        if !self.series.get(&id).is_some_and(Series::is_over) {
+            return;
+        }
+        let Some(series) = self.series.remove(&id) else {
             return;
         };
-        for (share, bytes) in self.index.remove(id, labels, series.share) {
+        let labels = &series.labels;
+        self.by_labels.remove(labels);
+        let is_known = |id: &Id| self.series.contains_key(id);
+        for (share, bytes) in self.index.remove(labels, series.share, is_known) {
             self.shares.give_back(share, bytes);
         }
         let exemplars = match series.exemplars.capacity() {
@@ -284,53 +306,48 @@ impl State {
         self.sources.keys().cloned().collect()
     }
 
-    /// Ends the series of a source that are not to stay, with a marker at the time that `end` tells. Returns how many stay.
+    /// Looks at some more series of a source, after those that stay, and ends those that are not to stay, with a marker at the time
+    /// that `end` tells. Returns how many stay so far, and how many are left to look at.
     pub fn retain(
         &mut self,
         name: &str,
+        mut stay: usize,
         stays: impl Fn(&Series) -> bool,
         end: impl Fn(&Series) -> Option<i64>,
-    ) -> u64 {
+    ) -> (usize, usize) {
         let Some(mut source) = self.sources.remove(name) else {
-            return 0;
+            return (0, 0);
         };
-        let known = |id: &Id| self.series.get(id);
-        let (live, gone) = std::mem::take(&mut source.live)
-            .into_iter()
-            .partition(|id| known(id).is_some_and(&stays));
-        source.live = live;
-        let gone: Vec<Id> = gone;
-        for id in gone {
-            self.end(id, &end);
+        for _ in 0..source.live.len().saturating_sub(stay).min(BATCH) {
+            let id = source.live[stay];
+            if self.series.get(&id).is_some_and(&stays) {
+                stay += 1;
+            } else {
+                source.live.swap_remove(stay);
+                self.end(id, &end);
+            }
         }
-        let kept = source.live.len() as u64;
-        match kept {
+        let all = source.live.len();
+        if all * 4 < source.live.capacity() {
+            source.live.shrink_to(all * 2);
+        }
+        match all {
             0 => self.forget(name, source.share),
             _ => drop(self.sources.insert(name.to_owned(), source)),
         }
-        kept
+        (stay, all.saturating_sub(stay))
     }
 
     /// The series is said no more.
     fn end(&mut self, id: Id, end: impl Fn(&Series) -> Option<i64>) {
-        let marker = promql::STALE_NAN.to_bits();
-        let ends = |state: &mut Self| {
-            let series = state.series.get_mut(&id)?;
-            Some(series.push((end(series)?, marker)))
-        };
-        if ends(self) == Some(Push::Full) {
-            self.close(id);
-            ends(self);
+        if let Some(at) = self.series.get(&id).and_then(end) {
+            self.push(id, (at, promql::STALE_NAN.to_bits()));
         }
         self.close(id);
-        let Some(series) = self.series.get_mut(&id) else {
-            return;
-        };
-        series.is_live = false;
-        if series.is_over() {
-            let labels = series.labels.clone();
-            self.remove(&labels);
+        if let Some(series) = self.series.get_mut(&id) {
+            series.is_live = false;
         }
+        self.remove_if_over(id);
     }
 }
 

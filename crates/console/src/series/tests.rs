@@ -1,4 +1,5 @@
 mod budget;
+mod ended;
 
 use super::*;
 use crate::model::TraceId;

@@ -1,7 +1,8 @@
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::json;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -35,6 +36,26 @@ impl Case {
             give_up_after: Duration::from_secs(60),
         };
         Self { root, deliverer }
+    }
+
+    /// As the next process finds it.
+    fn again(&mut self) {
+        let nothing = tempfile::tempdir().unwrap();
+        let queue = |root| {
+            let spool = Spool::open(root, &["test"]).unwrap();
+            Arc::new(Queue::open(spool, vec!["test"], 10).unwrap())
+        };
+        self.deliverer.queue = queue(nothing.path());
+        self.deliverer.queue = queue(self.root.path());
+    }
+
+    /// Changes a time in a file of the queue.
+    fn set(&self, key: &str, member: &str, time: DateTime<Utc>) {
+        let path = self.root.path().join(format!("queue/test/{key}.json"));
+        let mut stored: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert!(stored[member].is_string(), "{stored}");
+        stored[member] = json!(time);
+        std::fs::write(path, stored.to_string()).unwrap();
     }
 
     async fn accept(&self, status: &str) -> String {
@@ -211,4 +232,37 @@ async fn what_has_not_arrived_in_time_is_set_aside() {
     case.deliverer.give_up_after = Duration::ZERO;
     case.attempt(busy).await;
     assert_eq!(case.files("failed"), [format!("{key}.json")]);
+}
+
+#[tokio::test]
+async fn what_a_silence_held_back_for_long_is_not_given_up_at_the_first_failure_after_a_restart() {
+    let busy: Call = |_| Attempt::Later("busy".into(), None);
+    for runs_out in [true, false] {
+        let mut case = Case::new();
+        let key = case.accept("firing").await;
+        case.set(&key, "accepted", Utc::now() - TimeDelta::hours(1));
+        let asked = json!({
+            "matchers": [{"name": "service", "value": "gateway"}],
+            "endsAt": Utc::now() + TimeDelta::hours(1), "by": "ada", "comment": "we know"
+        });
+        let queue = case.deliverer.queue.clone();
+        let silence = queue.silences.add(serde_json::from_value(asked).unwrap());
+        case.attempt(busy).await;
+        assert!(queue.silences.expire(silence.unwrap().id).unwrap());
+        if runs_out {
+            // While herald is away.
+            case.set(&key, "held_until", Utc::now());
+        } else {
+            queue.release();
+            case.attempt(busy).await;
+        }
+        drop(queue);
+        case.again();
+        case.attempt(busy).await;
+        assert_eq!(case.files("queue").len(), 1, "{runs_out}");
+        case.deliverer.give_up_after = Duration::ZERO;
+        case.again();
+        case.attempt(busy).await;
+        assert_eq!(case.files("failed").len(), 1, "{runs_out}: one day it is");
+    }
 }

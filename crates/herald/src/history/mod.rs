@@ -11,6 +11,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -40,7 +41,10 @@ struct Known {
     over: bool,
     size: usize,
     told: Vec<(String, Told)>,
-    silenced: bool,
+    /// Of a target that has got nothing.
+    untold: Told,
+    /// By what it was held back last.
+    silenced: Option<Silenced>,
 }
 
 /// All episodes, oldest first.
@@ -52,6 +56,8 @@ pub(crate) struct History {
     hasher: RandomState,
     /// Locked while a file is changed.
     known: Mutex<Vec<Known>>,
+    /// Nothing that was delivered since is missing. Earlier processes may have had no history, or another one.
+    complete_since: Mutex<DateTime<Utc>>,
     /// Locked while a file is shown.
     reading: Mutex<()>,
     /// What the folders lead through.
@@ -60,13 +66,13 @@ pub(crate) struct History {
 
 /// Why an episode is not changed.
 #[derive(Debug)]
-pub(crate) enum Unchanged<E> {
+pub(crate) enum Unchanged {
     /// There is none.
     Unknown,
     /// It may not be.
-    Refused(E),
+    Refused(String),
     /// The disk does not take it, or does not give it.
-    Disk(String),
+    Disk(io::Error),
 }
 
 impl History {
@@ -77,6 +83,7 @@ impl History {
             unreadable: spool.folder("history", "unreadable"),
             hasher: RandomState::new(),
             known: Mutex::default(),
+            complete_since: Mutex::new(Utc::now()),
             reading: Mutex::default(),
             _spool: spool,
         };
@@ -109,9 +116,21 @@ impl History {
         }
     }
 
-    /// A notification is held back.
+    /// A notification is held back. It is at every look: what is known is not written again.
     pub(crate) fn silenced(&self, stored: &Stored, silence: &Silenced) {
+        if self.knows_silenced(stored, silence) {
+            return;
+        }
         self.change(stored, |record| record.silenced = Some(silence.clone()));
+    }
+
+    fn knows_silenced(&self, stored: &Stored, silence: &Silenced) -> bool {
+        let Ok(key) = stored.key.parse::<Uuid>() else {
+            return false;
+        };
+        let known = self.lock();
+        let episode = self.episode(&known, stored).map(|at| &known[at]);
+        episode.is_some_and(|k| k.last >= key && k.silenced.as_ref() == Some(silence))
     }
 
     /// A target has got a notification.
@@ -129,10 +148,12 @@ impl History {
             return Told::default();
         };
         let told = episode.told.iter().find(|(name, _)| name == target);
-        told.map_or_else(
-            || Told::silenced(episode.silenced),
-            |(_, told)| told.clone(),
-        )
+        told.map_or(&episode.untold, |(_, told)| told).clone()
+    }
+
+    /// Whether a notification belongs to what a silence kept from a target from its beginning. Not when in doubt.
+    pub(crate) fn is_only_silenced(&self, told: &Told) -> bool {
+        told.is_only_silenced(*self.complete_since())
     }
 
     /// Of those that are over, or fire, or all: the newest, as `view` shows them, and how many more there are. One file of all
@@ -168,21 +189,21 @@ impl History {
     }
 
     /// Changes one, if `edit` agrees.
-    pub(crate) fn edit<E>(
+    pub(crate) fn edit(
         &self,
         id: Uuid,
-        edit: impl FnOnce(&mut Record) -> Result<(), E>,
-    ) -> Result<Record, Unchanged<E>> {
+        edit: impl FnOnce(&mut Record) -> Result<(), String>,
+    ) -> Result<Record, Unchanged> {
         let mut known = self.lock();
         if !known.iter().any(|known| known.id == id) {
             return Err(Unchanged::Unknown);
         }
-        let disk = |error: io::Error| Unchanged::Disk(error.to_string());
-        let (mut record, _) = self.parse(id).map_err(disk)?;
+        let (mut record, _) = self.parse(id).map_err(Unchanged::Disk)?;
         edit(&mut record).map_err(Unchanged::Refused)?;
         self.write(&mut known, &record)
             .inspect_err(|_| HistoryFile::Write.failed())
-            .map_err(disk)?;
+            .map_err(Unchanged::Disk)?;
+        report(&known);
         Ok(record)
     }
 
@@ -234,6 +255,7 @@ impl History {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 known.remove(at);
+                self.incomplete();
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -263,7 +285,8 @@ impl History {
             told: targets
                 .map(|target| (target.clone(), record.told(target)))
                 .collect(),
-            silenced: record.silenced.is_some(),
+            untold: record.untold(),
+            silenced: record.silenced.clone(),
         }
     }
 
@@ -287,6 +310,7 @@ impl History {
 
     fn set_aside(&self, id: Uuid, why: &io::Error) {
         HistoryFile::Read.failed();
+        self.incomplete();
         // It may quote what is in the file.
         let why = crate::text::one_line(&why.to_string());
         let file = format!("history/alerts/{id}.json");
@@ -304,7 +328,6 @@ impl History {
 
     /// Forgets what is too much, but not what was written just now.
     fn bound(&self, known: &mut Vec<Known>, newest: Option<Uuid>) {
-        let bytes = |known: &[Known]| known.iter().map(|known| known.size).sum::<usize>();
         while known.len() > MAX_RECORDS || bytes(known) > MAX_BYTES {
             let others = |k: &Known| Some(k.id) != newest;
             let over = known.iter().position(|known| known.over && others(known));
@@ -313,13 +336,14 @@ impl History {
             };
             self.forget(known, at);
         }
-        let firing = known.iter().filter(|known| !known.over).count();
-        stats::history(firing, known.len() - firing, bytes(known));
     }
 
     fn forget(&self, known: &mut Vec<Known>, at: usize) {
-        let id = known.remove(at).id;
+        let Known { id, over, .. } = known.remove(at);
         stats::history_dropped();
+        if !over {
+            self.incomplete();
+        }
         if let Err(error) = self.alerts.remove(id) {
             HistoryFile::Remove.failed();
             tracing::error!(%id, %error, "what is known of an old alert cannot be removed");
@@ -333,11 +357,33 @@ impl History {
         let done = done.unwrap_or_else(|_| Err(io::Error::other("it panicked")));
         if let Err(error) = done {
             what.failed();
+            self.incomplete();
             tracing::error!(%error, "the history of alerts is not up to date; alerts are delivered all the same");
         }
+        report(&known);
+    }
+
+    /// What was delivered up to now may be missing.
+    fn incomplete(&self) {
+        *self.complete_since() = Utc::now();
+    }
+
+    fn complete_since(&self) -> MutexGuard<'_, DateTime<Utc>> {
+        let since = self.complete_since.lock();
+        since.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn bytes(known: &[Known]) -> usize {
+    known.iter().map(|known| known.size).sum()
+}
+
+/// Wherever the list may have changed.
+fn report(known: &[Known]) {
+    let firing = known.iter().filter(|known| !known.over).count();
+    stats::history(firing, known.len() - firing, bytes(known));
 }

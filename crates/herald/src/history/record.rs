@@ -28,6 +28,10 @@ pub(crate) struct Record {
     pub(crate) last: Uuid,
     /// When herald took the first one.
     pub(crate) accepted: DateTime<Utc>,
+    /// When the first of its alerts began, if the first notification named them all. With it is known whether a record that has
+    /// no delivery can have missed one.
+    #[serde(default)]
+    pub(crate) began: Option<DateTime<Utc>>,
     /// When herald took the last one.
     pub(crate) updated: DateTime<Utc>,
     /// When herald took the one that says it is over.
@@ -97,19 +101,18 @@ pub(crate) struct Told {
     delivered: Option<Alerts>,
     acknowledged: Option<Alerts>,
     silenced: bool,
+    began: Option<DateTime<Utc>>,
 }
 
 impl Alerts {
     pub(crate) fn of(payload: &Payload) -> Self {
-        let firing = payload.alerts.iter();
-        let firing = firing.filter(|alert| alert.status == Status::Firing);
         let digest = |alert: &payload::Alert| {
             let mut hasher = DefaultHasher::new();
             (&alert.labels, alert.starts_at).hash(&mut hasher);
             hasher.finish()
         };
         Self {
-            digests: firing.map(digest).collect(),
+            digests: payload.firing().map(digest).collect(),
             left_out: payload.truncated_alerts,
         }
     }
@@ -121,22 +124,15 @@ impl Alerts {
 }
 
 impl Told {
-    /// Of a target that has got nothing.
-    pub(crate) fn silenced(silenced: bool) -> Self {
-        Self {
-            silenced,
-            ..Self::default()
-        }
-    }
-
     /// Whether the target has got anything of the episode.
     pub(crate) fn is_delivered(&self) -> bool {
         self.delivered.is_some()
     }
 
-    /// Whether all that it has not got was held back.
-    pub(crate) fn is_only_silenced(&self) -> bool {
-        self.silenced && self.delivered.is_none()
+    /// Whether it was held back and certainly never got: nothing of the history is missing since its alerts began.
+    pub(crate) fn is_only_silenced(&self, complete_since: DateTime<Utc>) -> bool {
+        let whole = self.began.is_some_and(|began| began > complete_since);
+        self.silenced && self.delivered.is_none() && whole
     }
 
     /// Whether all that fires is known to who acknowledged it, and was told.
@@ -149,11 +145,15 @@ impl Told {
 
 impl Record {
     pub(crate) fn new(key: Uuid, stored: &Stored) -> Self {
+        let Payload { alerts, .. } = &stored.payload;
+        let all = stored.payload.truncated_alerts == 0;
+        let began = alerts.iter().map(|alert| alert.starts_at).min();
         Self {
             schema: SCHEMA,
             id: key,
             last: Uuid::nil(),
             accepted: stored.accepted,
+            began: began.filter(|_| all),
             updated: stored.accepted,
             resolved: None,
             notifications: 0,
@@ -167,23 +167,15 @@ impl Record {
         }
     }
 
-    /// Nothing may come from a file that would have been refused at the door.
+    /// Reads a file.
     pub(crate) fn parse(id: Uuid, content: &[u8]) -> Result<Self, String> {
         let mut record: Self =
             serde_json::from_slice(content).map_err(|error| error.to_string())?;
         if record.schema != SCHEMA {
             return Err(format!("schema: {}; allowed: {SCHEMA}", record.schema));
         }
-        if let Some(error) = record.payload.errors().first() {
-            return Err(format!("payload.{}: {}", error.field, error.message));
-        }
-        if ![record.accepted, record.updated]
-            .iter()
-            .all(payload::is_date)
-        {
-            return Err(format!("accepted, updated: {}", payload::DATES));
-        }
-        record.payload.bound();
+        let dates = [record.accepted, record.updated];
+        record.payload.reread("accepted, updated", dates)?;
         record.id = id;
         Ok(record)
     }
@@ -239,8 +231,17 @@ impl Record {
     pub(crate) fn told(&self, target: &str) -> Told {
         Told {
             delivered: self.delivered.get(target).map(|told| told.alerts.clone()),
+            ..self.untold()
+        }
+    }
+
+    /// Of a target that has got nothing.
+    pub(crate) fn untold(&self) -> Told {
+        Told {
+            delivered: None,
             acknowledged: self.acknowledged.as_ref().map(|known| known.alerts.clone()),
             silenced: self.silenced.is_some(),
+            began: self.began,
         }
     }
 }

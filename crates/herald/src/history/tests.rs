@@ -12,9 +12,11 @@ fn stored(number: u128, status: &str) -> Stored {
     let mut payload = example();
     payload["status"] = status.into();
     payload["alerts"][0]["status"] = status.into();
+    payload["alerts"][0]["startsAt"] = json!(chrono::Utc::now());
     Stored {
         key: key(number).to_string(),
         accepted: chrono::Utc::now(),
+        held_until: None,
         payload: Payload::read(payload.to_string().as_bytes()).unwrap(),
     }
 }
@@ -134,7 +136,7 @@ fn a_large_notification_is_kept_small_and_still_told_apart() {
     assert!(size < 128 << 10, "{size}");
     let acknowledged = case.history.edit(key(1), |record| {
         record.acknowledge("ada".to_owned(), String::new());
-        Ok::<_, ()>(())
+        Ok(())
     });
     assert!(acknowledged.is_ok());
     case.history.delivered("slack", &large, None);
@@ -152,4 +154,97 @@ fn a_panic_while_it_is_written_is_nobody_elses() {
     case.history.took(&stored(1, "firing"));
     assert_eq!(case.ids(), [key(1)]);
     drop(case.root);
+}
+
+/// Whether a target hears nothing of the end of what these notifications began.
+fn drops_the_end(case: &Case) -> bool {
+    let told = case.history.told("slack", &stored(9, "resolved"));
+    case.history.is_only_silenced(&told)
+}
+
+fn silence() -> Silenced {
+    Silenced {
+        id: key(7),
+        by: "ada".to_owned(),
+        comment: "we know".to_owned(),
+        until: Utc::now(),
+    }
+}
+
+#[test]
+fn what_is_still_held_back_is_not_written_again() {
+    use std::os::unix::fs::MetadataExt;
+    let (case, silence) = (Case::new(), silence());
+    let path = case.history.alerts.path(key(1));
+    // Whatever is written is another file.
+    let looks = |number, silence: &Silenced| {
+        case.history.silenced(&stored(number, "firing"), silence);
+        std::fs::metadata(&path).unwrap().ino()
+    };
+    let first = looks(1, &silence);
+    assert_eq!(looks(1, &silence), first);
+    let second = looks(2, &silence);
+    assert_ne!(second, first, "another notification");
+    assert_eq!(looks(1, &silence), second);
+    let another = Silenced {
+        id: key(8),
+        ..silence
+    };
+    assert_ne!(looks(2, &another), second, "another silence");
+    let held_by = |record: &Record| (record.notifications, record.silenced.clone());
+    assert_eq!(case.history.get(key(1), held_by), Some((2, Some(another))));
+}
+
+#[test]
+fn the_end_of_what_was_silenced_from_its_beginning_is_not_told() {
+    let case = Case::new();
+    case.history.took(&stored(1, "firing"));
+    assert!(!drops_the_end(&case), "nothing held it back");
+    case.history.silenced(&stored(2, "firing"), &silence());
+    assert!(drops_the_end(&case));
+    assert!(
+        !drops_the_end(&case.again()),
+        "an earlier process may have told it"
+    );
+    let case = Case::new();
+    let mut cut = stored(1, "firing");
+    cut.payload.truncated_alerts = 1;
+    case.history.silenced(&cut, &silence());
+    assert!(!drops_the_end(&case), "one that is not named may be older");
+}
+
+#[test]
+fn the_end_of_what_began_before_there_was_a_history_is_told() {
+    let repeat = stored(1, "firing");
+    let case = Case::new();
+    case.history.silenced(&repeat, &silence());
+    assert!(!drops_the_end(&case));
+}
+
+#[test]
+fn the_end_of_what_was_delivered_is_told_though_the_history_lost_it() {
+    let losses: [(_, fn(&History)); 4] = [
+        ("it is not written", |history| {
+            history.change(&stored(1, "firing"), |_| panic!("as a full disk"));
+        }),
+        ("it is damaged", |history| {
+            history.delivered("slack", &stored(1, "firing"), None);
+            std::fs::write(history.alerts.path(key(1)), "{").unwrap();
+        }),
+        ("it is removed", |history| {
+            history.delivered("slack", &stored(1, "firing"), None);
+            std::fs::remove_file(history.alerts.path(key(1))).unwrap();
+        }),
+        ("it is too much", |history| {
+            history.delivered("slack", &stored(1, "firing"), None);
+            history.forget(&mut history.lock(), 0);
+        }),
+    ];
+    for (loss, lose) in losses {
+        let (case, repeat) = (Case::new(), stored(2, "firing"));
+        lose(&case.history);
+        case.history.silenced(&repeat, &silence());
+        assert_eq!(case.ids(), [key(2)], "{loss}");
+        assert!(!drops_the_end(&case), "{loss}");
+    }
 }

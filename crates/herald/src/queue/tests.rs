@@ -317,6 +317,15 @@ async fn a_file_that_cannot_be_read_is_given_up_as_late_as_what_does_not_arrive(
 }
 
 #[test]
+fn what_cannot_be_read_at_the_start_is_not_given_up_at_once_however_old_it_is() {
+    let old: Uuid = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
+    let mut index = Index::new(&TARGETS);
+    index.push("slack", Entry::unread(old, key::given(old).unwrap()));
+    let work = index.take("slack", Instant::now()).unwrap();
+    assert!(work.age() < DAY, "{:?}", work.since);
+}
+
+#[test]
 fn on_a_full_disk_the_history_gives_way_to_the_queue() {
     let root = tempfile::tempdir().unwrap();
     let queue = open(root.path(), 10);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
@@ -9,14 +10,15 @@ use super::Queue;
 use crate::evidence::Evidence;
 use crate::index::Work;
 use crate::payload::Status;
-use crate::stats::Ended;
+use crate::spool::Spool;
+use crate::stats::{Ended, Storage};
 use crate::stored::Stored;
 
 /// What to do with a notification.
 enum Decision {
     Tell,
-    /// A silence holds it back.
-    Hold,
+    /// A silence holds it back, until then or somebody ends it.
+    Hold(DateTime<Utc>),
     /// Never; in words why.
     Drop(&'static str),
 }
@@ -34,8 +36,19 @@ impl Queue {
         let (queue, judged) = (self.clone(), stored.clone());
         let decision = spawn_blocking(move || queue.decide(target, &judged)).await;
         match decision.unwrap_or(Decision::Tell) {
-            Decision::Tell => false,
-            Decision::Hold => self.hold(target, work.key, seen),
+            Decision::Tell => {
+                let now = Utc::now();
+                if stored.held_until.is_some_and(|until| until > now) {
+                    self.keep_held(target, work.key, stored, now).await;
+                }
+                false
+            }
+            Decision::Hold(until) => {
+                if stored.held_until != Some(until) {
+                    self.keep_held(target, work.key, stored, until).await;
+                }
+                self.hold(target, work.key, seen)
+            }
             Decision::Drop(why) => {
                 tracing::info!(key = stored.key, to = target, why, "not delivered");
                 self.end(target, work.key, Ended::Suppressed).await;
@@ -69,7 +82,7 @@ impl Queue {
     fn decide(&self, target: &'static str, stored: &Stored) -> Decision {
         let (payload, told) = (&stored.payload, self.history.told(target, stored));
         if payload.status == Status::Resolved {
-            return match told.is_only_silenced() {
+            return match self.history.is_only_silenced(&told) {
                 true => Decision::Drop("it is over, and was silenced from its beginning"),
                 false => Decision::Tell,
             };
@@ -81,11 +94,34 @@ impl Queue {
         }
         if let Some(silence) = self.silences.covering(payload) {
             self.history.silenced(stored, &silence);
-            return Decision::Hold;
+            return Decision::Hold(silence.until);
         }
         match told.is_acknowledged(payload) {
             true => Decision::Drop("it repeats what was acknowledged"),
             false => Decision::Tell,
+        }
+    }
+
+    /// On disk: a restart must not count the time that it was held back to that after which it is given up.
+    async fn keep_held(
+        self: &Arc<Self>,
+        target: &'static str,
+        key: Uuid,
+        stored: &Arc<Stored>,
+        until: DateTime<Utc>,
+    ) {
+        let stored = stored.clone();
+        let keep = move |spool: &Spool| {
+            let held_until = Some(until);
+            let stored = Stored {
+                held_until,
+                ..(*stored).clone()
+            };
+            spool.store(target, key, &serde_json::to_vec(&stored)?)
+        };
+        if let Err(error) = self.on_disk(keep).await {
+            Storage::Write.failed();
+            tracing::error!(%key, to = target, %error, "until when a notification is held back cannot be kept: after a restart it may be given up early");
         }
     }
 

@@ -18,6 +18,7 @@ fn blocks_with(text: &str) -> Vec<Value> {
     let stored = Stored {
         key: "key".to_owned(),
         accepted: chrono::Utc::now(),
+        held_until: None,
         payload: read(&example()).expect("it can be read"),
     };
     let trace = Trace {

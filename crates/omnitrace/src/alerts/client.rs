@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 
@@ -36,18 +36,13 @@ impl Herald {
         if let Some(secret) = &self.secret {
             request = request.bearer_auth(secret);
         }
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        let response = request.send().await.map_err(reqwest::Error::without_url);
-        let response = response.with_context(|| {
+        let silent = || {
             format!(
                 "herald does not answer at {}: is it there? --herald names another address",
                 self.url
             )
-        })?;
-        let status = response.status();
-        let text = answer::text(response).await?;
+        };
+        let (status, text) = answer::ask(request, body, silent).await?;
         if status == StatusCode::NO_CONTENT {
             return Ok(Value::Null);
         }

@@ -14,22 +14,18 @@ use serde_json::{Value, json};
 
 use self::args::{Action, AlertsArgs, State};
 use self::client::Herald;
+use crate::runtime::block_on;
 use crate::terminal::{say, say_json};
 
 /// Runs one action.
 pub fn run(args: AlertsArgs) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
     let (herald, json) = (Herald::new(&args.herald)?, args.herald.json);
     let list = Action::List {
         state: State::All,
         limit: 20,
     };
-    let lines = runtime.block_on(act(&herald, args.action.unwrap_or(list), json));
-    // A name that is still being looked up is not waited for.
-    runtime.shutdown_background();
-    lines?.iter().for_each(|line| say(line));
+    let lines = block_on(act(&herald, args.action.unwrap_or(list), json))?;
+    lines.iter().for_each(|line| say(line));
     Ok(ExitCode::SUCCESS)
 }
 

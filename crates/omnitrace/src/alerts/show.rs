@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::problem::text;
 use crate::terminal::quoted;
 
 /// The list.
@@ -179,8 +180,4 @@ fn time(value: &Value) -> String {
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
 }

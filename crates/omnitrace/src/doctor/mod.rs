@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tokio::task::JoinSet;
 
+use crate::runtime::block_on;
 use crate::up::probe;
 use args::{Backend, DoctorArgs, Places};
 use client::Client;
@@ -28,13 +29,7 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
     }
     let client = Client::new(&args.tls.clone().files())?;
     let places = args.places()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let report = runtime.block_on(follow(client, args, &places));
-    // A name that is still being looked up is not waited for.
-    runtime.shutdown_background();
-    let report = report?;
+    let report = block_on(follow(client, args, &places))?;
     report.conclude(&places);
     report.finish();
     Ok(report.exit_code())

@@ -13,6 +13,7 @@ use super::cluster::{self, Cluster};
 use super::identity::Identity;
 use super::server::Server;
 use super::{Installation, Options, external};
+use crate::runtime::block_on;
 use crate::{environment, files};
 
 /// What the role is started with.
@@ -34,13 +35,7 @@ type Stop = Pin<Box<dyn Future<Output = ()>>>;
 /// Runs until a signal asks it to stop, or the end of the parent. Call on the main thread: the server is told to
 /// stop when the thread that started it ends.
 pub fn run(settings: &Settings) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let result = runtime.block_on(serve(settings));
-    // An archive that is being unpacked is not worth waiting for.
-    runtime.shutdown_background();
-    result
+    block_on(serve(settings))
 }
 
 async fn serve(settings: &Settings) -> Result<()> {

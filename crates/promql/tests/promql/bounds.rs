@@ -218,6 +218,7 @@ fn numbers_and_durations_at_their_ends_are_no_panic() {
 
 /// Any number of series, with any samples.
 struct Odd {
+    labels: fn(usize) -> Labels,
     series: usize,
     samples: Vec<Sample>,
     asked: Cell<usize>,
@@ -227,10 +228,7 @@ impl Source for Odd {
     fn select(&self, wanted: &Select<'_>) -> Result<Vec<Series>, Error> {
         self.asked.set(wanted.max_samples);
         let series = |index: usize| Series {
-            labels: Labels::new([
-                ("__name__", "x".to_owned()),
-                ("n", (index % 100).to_string()),
-            ]),
+            labels: (self.labels)(index),
             samples: self.samples.clone(),
         };
         Ok((0..self.series).map(series).collect())
@@ -242,7 +240,14 @@ fn odd(series: usize, times: impl Iterator<Item = i64>) -> Odd {
         at_ms,
         value: at_ms as f64,
     });
+    let labels = |index: usize| {
+        Labels::new([
+            ("__name__", "x".to_owned()),
+            ("n", (index % 100).to_string()),
+        ])
+    };
     Odd {
+        labels,
         series,
         samples: samples.collect(),
         asked: Cell::new(0),
@@ -305,4 +310,78 @@ fn an_evaluation_ends_when_it_is_told_to() {
         promql::instant(&parsed, &loaded(), 0, &limits),
         Err(Error::Stopped)
     );
+}
+
+/// So many series, each with a new label of 4 KiB per call.
+fn long_labels(series: usize, calls: usize) -> (Odd, String) {
+    let label =
+        |index: usize| Labels::new([("n", index.to_string()), ("job", "j".repeat(1 << 10))]);
+    let source = Odd {
+        labels: label,
+        ..odd(series, 0..1)
+    };
+    let mut text = r#"label_join(x, "l0", "", "job", "job", "job")"#.to_owned();
+    for call in 1..calls {
+        text = format!(r#"label_join({text}, "l{call}", "", "l0")"#);
+    }
+    (source, text)
+}
+
+#[test]
+fn labels_that_are_made_are_bounded_over_all_series() {
+    let (source, text) = long_labels(2_000, 95);
+    let asked = Cell::new(0);
+    let stop = || {
+        asked.set(asked.get() + 1);
+        false
+    };
+    let limits = Limits {
+        stop: &stop,
+        ..Limits::default()
+    };
+    let outcome = promql::instant(&promql::parse(&text).unwrap(), &source, 0, &limits);
+    let why = outcome.map(drop).unwrap_err().to_string();
+    assert!(why.contains("the labels that it makes"), "{why}");
+    assert!(asked.get() > 2_000, "asked {} times", asked.get());
+    // What is made is counted until its step ends, not longer.
+    let (source, text) = long_labels(500, 3);
+    let steps = Steps {
+        start_ms: 0,
+        end_ms: 99,
+        step_ms: 1,
+    };
+    let parsed = promql::parse(&text).unwrap();
+    promql::range(&parsed, &source, steps, &limits).unwrap();
+}
+
+#[test]
+fn labels_that_each_step_makes_anew_are_bounded_together() {
+    let long = "long".repeat(300);
+    let each =
+        format!(r#"label_join(count_values("v", x + time()), "l", "{long}", "v", "v", "v")"#);
+    let of_subquery = format!("count(last_over_time({each}[20s:1ms]))");
+    let join = r#"x * on (n) group_left (v) label_replace(x, "v", "${1}${1}", "n", "(.*)")"#;
+    let limits = Limits {
+        max_samples: 300_000,
+        max_series: 200,
+        max_points: 11_000,
+        ..Limits::default()
+    };
+    let source = odd(1, 0..1);
+    let range = |text: &str| {
+        let steps = Steps {
+            start_ms: 0,
+            end_ms: 5_000,
+            step_ms: 1,
+        };
+        promql::range(&promql::parse(text).unwrap(), &source, steps, &limits)
+    };
+    is_too_large(range(&each));
+    is_too_large(promql::instant(
+        &promql::parse(&of_subquery).unwrap(),
+        &source,
+        20_000,
+        &limits,
+    ));
+    assert!(range(join).is_ok());
 }

@@ -1,6 +1,6 @@
 //! What the crate offers besides evaluation.
 
-use promql::{Error, Labels, format_value};
+use promql::{Error, Labels, Reads, Steps, format_value};
 
 #[test]
 fn labels_are_sorted_and_have_no_empty_value() {
@@ -63,15 +63,21 @@ fn a_selector_is_matchers_and_nothing_else() {
 }
 
 #[test]
-fn an_expression_knows_how_far_back_it_reads() {
-    let text = "max_over_time(rate(a[5m] offset 1m)[30m:1m]) + topk(2, b offset -1m) - sum_over_time(c[1h])";
+fn an_expression_knows_what_time_it_reads() {
+    let text = "max_over_time(rate(a[5m] offset 1m)[30m:1m]) + topk(2, b offset -1m) - sum_over_time(c[1h]) \
+                + sum_over_time(d[5m] @ end()) + avg_over_time(sum(e @ 600)[1h:1m]) + max_over_time(sum(f)[9m:1m] @ start())";
     let expression = promql::parse(text).unwrap();
-    let minutes: Vec<i64> = expression
-        .reads()
-        .iter()
-        .map(|read| read.back_ms / 60_000)
-        .collect();
-    assert_eq!(minutes, [36, 4, 60]);
+    let steps = Steps {
+        start_ms: 100 * 60_000,
+        end_ms: 200 * 60_000,
+        step_ms: 60_000,
+    };
+    let reads = expression.reads(steps, 7 * 60_000);
+    let minutes = |read: &Reads<'_>| (read.after_ms / 60_000, read.until_ms / 60_000);
+    let minutes: Vec<(i64, i64)> = reads.iter().map(minutes).collect();
+    let of_at = [(195, 200), (3, 10), (84, 100)];
+    assert_eq!(minutes[..3], [(64, 199), (94, 201), (40, 200)]);
+    assert_eq!(minutes[3..], of_at);
 }
 
 /// Nothing is guessed: each is refused by its name, before any series is read.

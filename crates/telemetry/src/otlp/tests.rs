@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use opentelemetry::trace::{Link, TraceState};
+use opentelemetry::trace::{Link, TraceId, TraceState};
 use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -70,14 +70,10 @@ fn attributes() -> spans::Attributes {
 
 fn span(kind: Option<SpanKind>, status: Status) -> spans::Record {
     let start = UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789);
-    let context = context(&[], true);
     let mut attributes = attributes();
     attributes.dropped = 1;
     spans::Record {
-        trace_id: context.trace_id(),
-        span_id: context.span_id(),
-        flags: context.trace_flags(),
-        state: "a=1,b=2".to_owned(),
+        context: context(&[("a", "1"), ("b", "2")], false),
         parent: SpanId::from(7),
         parent_is_remote: true,
         start,
@@ -88,7 +84,7 @@ fn span(kind: Option<SpanKind>, status: Status) -> spans::Record {
             status,
             attributes,
         },
-        links: vec![context.clone(), self::context(&[("c", "3")], false)],
+        links: vec![context(&[], true), context(&[("c", "3")], false)],
         dropped_links: 200,
     }
 }
@@ -96,7 +92,7 @@ fn span(kind: Option<SpanKind>, status: Status) -> spans::Record {
 /// Nothing but what must be.
 fn bare() -> spans::Record {
     spans::Record {
-        state: String::new(),
+        context: context(&[], false),
         parent: SpanId::INVALID,
         parent_is_remote: false,
         fields: spans::Fields::default(),
@@ -124,9 +120,8 @@ fn of_sdk(span: &spans::Record) -> SpanData {
     let mut links_of_sdk = SpanLinks::default();
     links_of_sdk.links = links.collect();
     links_of_sdk.dropped_count = span.dropped_links;
-    let state = span.state.parse().unwrap();
     SpanData {
-        span_context: SpanContext::new(span.trace_id, span.span_id, span.flags, false, state),
+        span_context: span.context.clone(),
         parent_span_id: span.parent,
         parent_span_is_remote: span.parent_is_remote,
         span_kind: fields.kind.clone().unwrap_or(SpanKind::Internal),

@@ -1,7 +1,8 @@
 //! Spans of `tracing`, from their beginning to the export queue.
 //!
 //! In place of `tracing-opentelemetry` and the SDK's tracer, which make a builder, a span and an exported span of each, under
-//! three locks. What other OpenTelemetry libraries see is the same: the context of the span that is entered is current.
+//! three locks. Other OpenTelemetry libraries read the same: the context of the span that is entered is current. They can
+//! write nothing to it.
 
 use std::cell::RefCell;
 use std::time::SystemTime;
@@ -46,7 +47,10 @@ struct Open {
 impl SpanLayer {
     fn start<'a>(&self, open: &'a mut Open) -> &'a Context {
         if let (false, Some(record)) = (open.started, &mut open.record) {
-            let own = self.sampler.as_ref().map(|sampler| {
+            // Whoever suppresses telemetry, as an exporter does, makes no spans.
+            let suppressed = open.context.is_telemetry_suppressed();
+            let sampler = self.sampler.as_ref().filter(|_| !suppressed);
+            let own = sampler.map(|sampler| {
                 let span = open.context.span();
                 own_context(sampler, &open.context, span.span_context(), record)
             });
@@ -74,6 +78,15 @@ impl SpanLayer {
         if let (Some(record), Some(pipeline)) = (open.record, &self.pipeline) {
             pipeline.push(record.ended(open.context.span().span_context()));
         }
+    }
+}
+
+/// Does something with the record of a span that has one.
+fn record<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>, act: impl FnOnce(&mut Record)) {
+    let mut extensions = span.extensions_mut();
+    let open = extensions.get_mut::<Open>();
+    if let Some(record) = open.and_then(|open| open.record.as_mut()) {
+        act(record);
     }
 }
 
@@ -148,23 +161,17 @@ where
     fn on_record(&self, id: &Id, values: &Values<'_>, layer: LayerContext<'_, S>) {
         let mut later = Fields::default();
         values.record(&mut later);
-        let Some(span) = layer.span(id) else { return };
-        let mut extensions = span.extensions_mut();
-        let open = extensions.get_mut::<Open>();
-        if let Some(record) = open.and_then(|open| open.record.as_mut()) {
-            record.fields.absorb(later);
+        if let Some(span) = layer.span(id) {
+            record(&span, |record| record.fields.absorb(later));
         }
     }
 
     fn on_follows_from(&self, id: &Id, follows: &Id, layer: LayerContext<'_, S>) {
         let cause = layer.span(follows).and_then(|span| self.context_of(&span));
-        let (Some(cause), Some(span)) = (cause, layer.span(id)) else {
-            return;
-        };
-        let mut extensions = span.extensions_mut();
-        let open = extensions.get_mut::<Open>();
-        if let Some(record) = open.and_then(|open| open.record.as_mut()) {
-            record.link(cause.span().span_context().clone());
+        if let (Some(cause), Some(span)) = (cause, layer.span(id)) {
+            record(&span, |record| {
+                record.link(cause.span().span_context().clone())
+            });
         }
     }
 
@@ -182,11 +189,8 @@ where
             Some(entered.remove(at))
         });
         drop(left);
-        let Some(span) = layer.span(id) else { return };
-        let mut extensions = span.extensions_mut();
-        let open = extensions.get_mut::<Open>();
-        if let Some(record) = open.and_then(|open| open.record.as_mut()) {
-            record.end = SystemTime::now();
+        if let Some(span) = layer.span(id) {
+            record(&span, |record| record.end = SystemTime::now());
         }
     }
 
@@ -199,55 +203,56 @@ where
     }
 }
 
-/// Does something with a span that this process's layer has open.
-fn with_open<T>(span: &Span, act: impl FnOnce(&SpanLayer, &mut Open) -> T) -> Option<T> {
+/// Does something with a span that this process's layer has seen.
+fn with_span<T>(
+    span: &Span,
+    act: impl FnOnce(&SpanLayer, &SpanRef<'_, Registry>) -> Option<T>,
+) -> Option<T> {
     let found = span.with_subscriber(|(id, dispatch)| {
         let layer = dispatch.downcast_ref::<SpanLayer>()?;
         let span = dispatch.downcast_ref::<Registry>()?.span(id)?;
-        let mut extensions = span.extensions_mut();
-        Some(act(layer, extensions.get_mut::<Open>()?))
+        act(layer, &span)
     });
     found.flatten()
 }
 
+fn with_record(span: &Span, act: impl FnOnce(&mut Record)) {
+    with_span(span, |_, span| {
+        record(span, act);
+        Some(())
+    });
+}
+
 /// What a span passes on; an empty context if it is none.
 pub(crate) fn context(span: &Span) -> Context {
-    let own = with_open(span, |layer, open| layer.start(open).clone());
-    own.unwrap_or_default()
+    with_span(span, |layer, span| layer.context_of(span)).unwrap_or_default()
 }
 
 /// Chooses the parent of a span that has not started.
 pub(crate) fn set_parent(span: &Span, parent: Context) {
-    with_open(span, |_, open| {
+    with_span(span, |_, span| {
+        let mut extensions = span.extensions_mut();
+        let open = extensions.get_mut::<Open>()?;
         if !open.started {
             open.context = parent;
         }
+        Some(())
     });
 }
 
 /// Links a span to what caused it.
 pub(crate) fn link(span: &Span, cause: SpanContext) {
-    with_open(span, |_, open| {
-        if let Some(record) = &mut open.record {
-            record.link(cause);
-        }
-    });
+    with_record(span, |record| record.link(cause));
 }
 
 /// What entering and leaving a span does: it ends now, unless it is left again.
 pub(crate) fn leave(span: &Span) {
-    with_open(span, |_, open| {
-        if let Some(record) = &mut open.record {
-            record.end = SystemTime::now();
-        }
-    });
+    with_record(span, |record| record.end = SystemTime::now());
 }
 
 /// Adds an attribute that is true.
 pub(crate) fn mark(span: &Span, key: &'static str) {
-    with_open(span, |_, open| {
-        if let Some(record) = &mut open.record {
-            record.fields.attributes.push(key, Value::Bool(true));
-        }
+    with_record(span, |record| {
+        record.fields.attributes.push(key, Value::Bool(true))
     });
 }

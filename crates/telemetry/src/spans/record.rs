@@ -6,7 +6,7 @@ use std::fmt::{Debug, Write as _};
 use std::ops::Range;
 use std::time::SystemTime;
 
-use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId};
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status};
 use redact::MARK;
 use tracing::field::{Field, Visit};
 
@@ -21,11 +21,8 @@ const USUAL_TEXT: usize = 16;
 
 /// A span: redacted once it has ended.
 pub(crate) struct Record {
-    pub(crate) trace_id: TraceId,
-    pub(crate) span_id: SpanId,
-    pub(crate) flags: TraceFlags,
-    /// The header `tracestate`.
-    pub(crate) state: String,
+    /// Its own, once it has ended.
+    pub(crate) context: SpanContext,
     pub(crate) parent: SpanId,
     pub(crate) parent_is_remote: bool,
     pub(crate) start: SystemTime,
@@ -39,10 +36,7 @@ impl Record {
     pub(super) fn new(fields: Fields) -> Self {
         let start = SystemTime::now();
         Self {
-            trace_id: TraceId::INVALID,
-            span_id: SpanId::INVALID,
-            flags: TraceFlags::default(),
-            state: String::new(),
+            context: SpanContext::NONE,
             parent: SpanId::INVALID,
             parent_is_remote: false,
             start,
@@ -63,17 +57,12 @@ impl Record {
 
     /// Fit to leave the process.
     pub(super) fn ended(mut self, context: &SpanContext) -> Self {
-        (self.trace_id, self.span_id) = (context.trace_id(), context.span_id());
-        self.flags = context.trace_flags();
+        self.context = context.clone();
         if self.end == self.start {
             // Never entered.
             self.end = SystemTime::now();
         }
-        self.state = context.trace_state().header();
-        // One that holds a secret is left out whole: a part with a mark in it would be another vendor's entry.
-        if cleaned(&self.state).is_some() {
-            self.state.clear();
-        }
+        clean_state(&mut self.context);
         self.links.iter_mut().for_each(clean_state);
         self.fields.clean();
         self
@@ -228,17 +217,25 @@ impl Attributes {
     }
 
     pub(crate) fn push(&mut self, key: &'static str, value: Value) {
-        if self.pairs.len() < MAX_ATTRIBUTES {
+        if self.has_room() {
             self.pairs.push((key, value));
-        } else {
-            self.dropped += 1;
         }
     }
 
     pub(crate) fn text(&mut self, key: &'static str, write: impl FnOnce(&mut String)) {
-        let start = self.texts.len();
-        write(&mut self.texts);
-        self.push(key, Value::Text(start..self.texts.len()));
+        // Without room nothing is written: a span that stays open for long may get any number of texts.
+        if self.has_room() {
+            let start = self.texts.len();
+            write(&mut self.texts);
+            self.pairs.push((key, Value::Text(start..self.texts.len())));
+        }
+    }
+
+    /// For one more; counts it as dropped otherwise.
+    fn has_room(&mut self) -> bool {
+        let has_room = self.pairs.len() < MAX_ATTRIBUTES;
+        self.dropped += u32::from(!has_room);
+        has_room
     }
 
     fn shown(&mut self, key: &'static str, text: std::fmt::Arguments<'_>) {
@@ -248,18 +245,17 @@ impl Attributes {
     }
 
     fn absorb(&mut self, later: Self) {
-        let shift = self.texts.len();
-        self.texts.push_str(&later.texts);
+        self.dropped += later.dropped;
         for (key, value) in later.pairs {
-            let value = match value {
-                Value::Text(text) => Value::Text(text.start + shift..text.end + shift),
-                other => other,
-            };
-            self.push(key, value);
+            match value {
+                Value::Text(text) => self.text(key, |texts| texts.push_str(&later.texts[text])),
+                other => self.push(key, other),
+            }
         }
     }
 
     fn clean(&mut self) {
+        let mut replaced = false;
         for (key, value) in &mut self.pairs {
             let text = match value {
                 Value::Text(text) => cleaned_value(key, &self.texts[text.clone()]),
@@ -278,7 +274,62 @@ impl Attributes {
                 let start = self.texts.len();
                 self.texts.push_str(&text);
                 *value = Value::Text(start..self.texts.len());
+                replaced = true;
             }
         }
+        if replaced {
+            self.forget_unread();
+        }
+    }
+
+    /// What was cut or redacted does not wait in the queue beside what took its place.
+    fn forget_unread(&mut self) {
+        let mut read = String::new();
+        for (_, value) in &mut self.pairs {
+            if let Value::Text(text) = value {
+                let start = read.len();
+                read.push_str(&self.texts[text.clone()]);
+                *text = start..read.len();
+            }
+        }
+        self.texts = read;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_cut_or_redacted_is_no_longer_held() {
+        let mut attributes = Attributes::default();
+        attributes.text("kept", |texts| texts.push_str("as it is"));
+        attributes.text("user_agent.original", |texts| {
+            texts.extend(std::iter::repeat_n('a', 400_000));
+        });
+        attributes.text("db.password", |texts| texts.push_str("hunter2"));
+        attributes.clean();
+        assert!(attributes.texts.capacity() < 10_000);
+        assert!(!attributes.texts.contains("hunter2"));
+        let read = |(_, value): (_, &Value)| match value {
+            Value::Text(text) => attributes.read(text).len(),
+            _ => 0,
+        };
+        let lengths: Vec<usize> = attributes.iter().map(read).collect();
+        let cut = 4096 + '…'.len_utf8();
+        assert_eq!(lengths, [8, cut, MARK.len()]);
+    }
+
+    #[test]
+    fn attributes_without_room_leave_no_text() {
+        let mut attributes = Attributes::default();
+        for _ in 0..1_000 {
+            attributes.text("early", |texts| texts.push_str("0123456789"));
+            let mut later = Attributes::default();
+            later.text("later", |texts| texts.push_str("0123456789"));
+            attributes.absorb(later);
+        }
+        assert_eq!(attributes.texts.len(), 10 * MAX_ATTRIBUTES);
+        assert_eq!(attributes.dropped as usize, 2_000 - MAX_ATTRIBUTES);
     }
 }

@@ -5,8 +5,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::history::path;
+use super::setup::Case;
 use super::{Herald, alert, arrived};
-use crate::harness::{Capture, Reply, Signal};
+use crate::harness::Reply;
 
 impl Herald {
     async fn say(&self, alert: &Value, action: &str, body: &Value) -> Reply {
@@ -15,7 +16,7 @@ impl Herald {
     }
 
     /// Waits for the end of so many notifications, as the metric counts them.
-    async fn until_ended(&self, outcome: &str, count: f64) {
+    pub async fn until_ended(&self, outcome: &str, count: f64) {
         let labels = [("target", "webhook"), ("outcome", outcome)];
         self.until("herald_notifications_total", &labels, count)
             .await;
@@ -41,14 +42,11 @@ fn repeat(payload: &Value, text: &str) -> Value {
 
 #[tokio::test]
 async fn what_is_acknowledged_is_not_repeated_until_it_grows_and_its_end_is_told() {
-    let state = tempfile::tempdir().unwrap();
-    let webhook = Capture::answering(&json!({}));
-    let url = webhook.url();
-    let settings = [("HERALD_WEBHOOK_URL", url.as_str())];
-    let mut herald = Herald::start(state.path(), &settings).await;
+    let case = Case::new();
+    let herald = case.herald().await;
     let first = alert("ServiceDown", "firing");
     herald.accepted(&first).await;
-    arrived(&webhook, 1).await;
+    arrived(&case.webhook, 1).await;
     herald.until_ended("delivered", 1.0).await;
     let [known] = herald.alerts().await.try_into().unwrap();
     let body = json!({"by": "ada", "note": "looking,\u{202e} password=hunter2"});
@@ -70,18 +68,16 @@ async fn what_is_acknowledged_is_not_repeated_until_it_grows_and_its_end_is_told
     herald.accepted(&repeat(&first, "still")).await;
     herald.until_ended("suppressed", 1.0).await;
     // It is kept, whatever becomes of the process.
-    herald.child.signal(Signal::SIGKILL);
-    herald.child.wait().await;
-    let mut herald = Herald::start(state.path(), &settings).await;
+    let mut herald = case.killed(herald).await;
     herald
         .accepted(&repeat(&first, "still, after a restart"))
         .await;
     herald.until_ended("suppressed", 1.0).await;
-    assert_eq!(webhook.take().len(), 0);
+    assert_eq!(case.webhook.take().len(), 0);
 
     let grown = with_another(first.clone(), 1);
     herald.accepted(&grown).await;
-    let sent = arrived(&webhook, 1).await.remove(0).json();
+    let sent = arrived(&case.webhook, 1).await.remove(0).json();
     assert_eq!(sent["alerts"].as_array().unwrap().len(), 2);
     let known = herald
         .until_alert("it has grown", |alert| alert["alerts_firing"] == 2)
@@ -92,7 +88,7 @@ async fn what_is_acknowledged_is_not_repeated_until_it_grows_and_its_end_is_told
     );
     // Nor is that one's repeat held back.
     herald.accepted(&repeat(&grown, "still both")).await;
-    arrived(&webhook, 1).await;
+    arrived(&case.webhook, 1).await;
     herald.until_ended("delivered", 2.0).await;
     herald
         .say(&known, "/acknowledge", &json!({"by": "bob"}))
@@ -108,36 +104,37 @@ async fn what_is_acknowledged_is_not_repeated_until_it_grows_and_its_end_is_told
     one_over["alerts"][0]["status"] = json!("resolved");
     herald.accepted(&one_over).await;
     assert_eq!(
-        arrived(&webhook, 1).await[0].json()["alerts"][1]["status"],
+        arrived(&case.webhook, 1).await[0].json()["alerts"][1]["status"],
         "resolved"
     );
     herald.accepted(&alert("ServiceDown", "resolved")).await;
-    assert_eq!(arrived(&webhook, 1).await[0].json()["status"], "resolved");
+    assert_eq!(
+        arrived(&case.webhook, 1).await[0].json()["status"],
+        "resolved"
+    );
     let over = herald
         .say(&known, "/acknowledge", &json!({"by": "bob"}))
         .await;
     assert_eq!(over.expect(409).json()["detail"], "the alert is over");
     // The next time it is news again.
     herald.accepted(&first).await;
-    arrived(&webhook, 1).await;
+    arrived(&case.webhook, 1).await;
     assert!(herald.child.terminate().await.success());
 }
 
 #[tokio::test]
 async fn an_acknowledgement_keeps_no_target_from_hearing_of_it_at_all() {
-    let state = tempfile::tempdir().unwrap();
-    let webhook = Capture::answering(&json!({}));
-    webhook.answer_with(503);
-    let url = webhook.url();
-    let mut herald = Herald::start(state.path(), &[("HERALD_WEBHOOK_URL", &url)]).await;
+    let case = Case::new();
+    case.webhook.answer_with(503);
+    let mut herald = case.herald().await;
     herald.accepted(&alert("ServiceDown", "firing")).await;
-    arrived(&webhook, 1).await;
+    arrived(&case.webhook, 1).await;
     let [known] = herald.alerts().await.try_into().unwrap();
     herald
         .say(&known, "/acknowledge", &json!({"by": "ada"}))
         .await
         .expect(200);
-    webhook.answer_with(200);
+    case.webhook.answer_with(200);
     herald.until_ended("delivered", 1.0).await;
     assert!(herald.child.terminate().await.success());
 }
@@ -204,8 +201,7 @@ async fn a_verdict_is_kept_and_may_be_changed() {
         let body = json!({"true_alarm": true_alarm, "by": "ada"});
         herald.say(&known, "/verdict", &body).await.expect(200);
     }
-    herald.child.signal(Signal::SIGKILL);
-    herald.child.wait().await;
+    herald.kill().await;
     let mut herald = Herald::start(state.path(), &[]).await;
     let verdict = herald.alerts().await[0]["verdict"].clone();
     assert_eq!(

@@ -3,19 +3,19 @@
 use std::path::Path;
 use std::process::Command;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Herald, alert, queued};
-use crate::harness::{Capture, Reply, Signal, eventually};
+use crate::harness::{Capture, eventually};
 
 /// What Compose gives it ([`deploy/compose.yaml`]), in MiB.
 const MEMORY: u64 = 48;
 
 impl Herald {
     async fn ready(&self) -> (u16, Value) {
-        let request = self.client.get(format!("{}/ready", self.url));
-        let reply = Reply::read(request.send().await.expect("an answer")).await;
+        let reply = self.api(Method::GET, "/ready", None).await;
         (reply.status, reply.json())
     }
 
@@ -149,8 +149,7 @@ async fn a_thousand_groups_that_wait_for_two_targets_fit_into_its_memory_after_a
     ];
     let mut herald = Herald::start(state.path(), &settings).await;
     herald.accepted(&large(0)).await;
-    herald.child.signal(Signal::SIGKILL);
-    herald.child.wait().await;
+    herald.kill().await;
     fill(state.path(), 900);
 
     let mut herald = Herald::start(state.path(), &settings).await;

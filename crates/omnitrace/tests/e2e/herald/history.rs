@@ -6,19 +6,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::setup::Case;
 use super::{Herald, alert, arrived};
-use crate::harness::{Capture, Reply, Signal, eventually};
+use crate::harness::{Reply, eventually};
 
 impl Herald {
-    /// Asks the API.
-    pub async fn api(&self, method: Method, path: &str, body: Option<&Value>) -> Reply {
-        let mut request = self.client.request(method, format!("{}{path}", self.url));
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        Reply::read(request.send().await.expect("an answer")).await
-    }
-
     pub async fn get(&self, path: &str) -> Value {
         self.api(Method::GET, path, None).await.expect(200).json()
     }
@@ -58,10 +50,8 @@ pub fn files(state: &Path, kind: &str) -> Vec<PathBuf> {
 
 #[tokio::test]
 async fn an_alert_is_in_the_history_from_its_acceptance_to_its_end_and_the_next_one_is_another() {
-    let state = tempfile::tempdir().unwrap();
-    let webhook = Capture::answering(&json!({}));
-    let url = webhook.url();
-    let mut herald = Herald::start(state.path(), &[("HERALD_WEBHOOK_URL", &url)]).await;
+    let case = Case::new();
+    let mut herald = case.herald().await;
     assert_eq!(
         herald.get("/api/alerts").await,
         json!({"alerts": [], "more": 0})
@@ -80,7 +70,7 @@ async fn an_alert_is_in_the_history_from_its_acceptance_to_its_end_and_the_next_
     assert_eq!(fires["receiver"], "herald");
     assert_eq!(fires["alerts"][0]["starts_at"], fires["started"]);
     assert_eq!(fires["resolved"], Value::Null);
-    let sent = arrived(&webhook, 1).await.remove(0).json();
+    let sent = arrived(&case.webhook, 1).await.remove(0).json();
     assert_eq!(fires["evidence"], sent["evidence"], "as it was delivered");
 
     herald.accepted(&alert("ServiceDown", "resolved")).await;
@@ -112,22 +102,18 @@ async fn an_alert_is_in_the_history_from_its_acceptance_to_its_end_and_the_next_
 
 #[tokio::test]
 async fn what_was_accepted_is_in_the_history_after_kills_and_restarts_once() {
-    let state = tempfile::tempdir().unwrap();
-    let webhook = Capture::answering(&json!({}));
-    webhook.answer_with(503);
-    let url = webhook.url();
-    let settings = [("HERALD_WEBHOOK_URL", url.as_str())];
+    let case = Case::new();
+    case.webhook.answer_with(503);
     let mut keys = Vec::new();
     for round in 0..5 {
-        let mut herald = Herald::start(state.path(), &settings).await;
+        let mut herald = case.herald().await;
         for group in 0..4 {
             let payload = alert(&format!("Alert{round}{group}"), "firing");
             keys.push(herald.accepted(&payload).await);
         }
-        herald.child.signal(Signal::SIGKILL);
-        herald.child.wait().await;
+        herald.kill().await;
     }
-    let mut herald = Herald::start(state.path(), &settings).await;
+    let herald = case.herald().await;
     let ids = async |herald: &Herald| -> Vec<Value> {
         let alerts = herald.alerts().await;
         alerts
@@ -137,12 +123,10 @@ async fn what_was_accepted_is_in_the_history_after_kills_and_restarts_once() {
             .collect()
     };
     assert_eq!(ids(&herald).await, keys);
-    webhook.answer_with(200);
+    case.webhook.answer_with(200);
     let labels = [("target", "webhook")];
     herald.until("herald_queue_size", &labels, 0.0).await;
-    herald.child.signal(Signal::SIGKILL);
-    herald.child.wait().await;
-    let mut herald = Herald::start(state.path(), &settings).await;
+    let mut herald = case.killed(herald).await;
     assert_eq!(ids(&herald).await, keys);
     for alert in herald.alerts().await {
         assert!(!alert["delivered"]["webhook"].is_null(), "{alert}");
@@ -153,15 +137,12 @@ async fn what_was_accepted_is_in_the_history_after_kills_and_restarts_once() {
 
 #[tokio::test]
 async fn a_history_that_cannot_be_read_or_written_stops_no_alert() {
-    let state = tempfile::tempdir().unwrap();
-    let webhook = Capture::answering(&json!({}));
-    let url = webhook.url();
-    let settings = [("HERALD_WEBHOOK_URL", url.as_str())];
-    let mut herald = Herald::start(state.path(), &settings).await;
+    let case = Case::new();
+    let mut herald = case.herald().await;
     herald.accepted(&alert("ServiceDown", "firing")).await;
-    arrived(&webhook, 1).await;
+    arrived(&case.webhook, 1).await;
     assert!(herald.child.terminate().await.success());
-    let [good] = files(state.path(), "alerts").try_into().unwrap();
+    let [good] = files(case.path(), "alerts").try_into().unwrap();
     let text = std::fs::read_to_string(&good).unwrap();
     let deep = "[".repeat(100_000);
     let newer = text.replacen("\"schema\":1", "\"schema\":2", 1);
@@ -172,24 +153,28 @@ async fn a_history_that_cannot_be_read_or_written_stops_no_alert() {
     let half = good.with_file_name(format!("{}.new", Uuid::now_v7()));
     std::fs::write(&half, "{").unwrap();
 
-    let mut herald = Herald::start(state.path(), &settings).await;
+    let mut herald = case.herald().await;
     assert_eq!(herald.alerts().await.len(), 1);
     let read = [("operation", "read")];
     assert_eq!(
         herald.metric("herald_history_errors_total", &read).await,
         5.0
     );
-    assert_eq!(files(state.path(), "unreadable").len(), 5);
+    assert_eq!(files(case.path(), "unreadable").len(), 5);
     assert!(!half.exists());
 
     // No file can be made there, nor read.
-    let alerts = state.path().join("history/alerts");
+    let alerts = case.path().join("history/alerts");
     std::fs::remove_dir_all(&alerts).unwrap();
     for status in ["firing", "resolved"] {
         herald.accepted(&alert("ProbeFailing", status)).await;
-        let sent = arrived(&webhook, 1).await.remove(0).json();
+        let sent = arrived(&case.webhook, 1).await.remove(0).json();
         assert_eq!(sent["status"], status);
     }
+    // What was known of an alert whose file is gone is not counted either.
+    herald.accepted(&alert("ServiceDown", "resolved")).await;
+    let labels = [("state", "firing")];
+    herald.until("herald_history_alerts", &labels, 0.0).await;
     let write = [("operation", "write")];
     assert!(herald.metric("herald_history_errors_total", &write).await >= 1.0);
     assert!(
@@ -220,17 +205,14 @@ fn fill(state: &Path, groups: usize, over: usize) {
 
 #[tokio::test]
 async fn the_history_keeps_a_thousand_and_forgets_what_is_over_first() {
-    let state = tempfile::tempdir().unwrap();
-    let webhook = Capture::answering(&json!({}));
-    let url = webhook.url();
-    let settings = [("HERALD_WEBHOOK_URL", url.as_str())];
-    let mut herald = Herald::start(state.path(), &settings).await;
+    let case = Case::new();
+    let mut herald = case.herald().await;
     herald.accepted(&alert("TheFirst", "firing")).await;
-    arrived(&webhook, 1).await;
+    arrived(&case.webhook, 1).await;
     assert!(herald.child.terminate().await.success());
-    fill(state.path(), 1500, 100);
+    fill(case.path(), 1500, 100);
 
-    let mut herald = Herald::start(state.path(), &settings).await;
+    let mut herald = case.herald().await;
     let count = async |state| {
         herald
             .metric("herald_history_alerts", &[("state", state)])
@@ -244,7 +226,7 @@ async fn the_history_keeps_a_thousand_and_forgets_what_is_over_first() {
         herald.metric("herald_history_dropped_total", &[]).await,
         501.0
     );
-    assert_eq!(files(state.path(), "alerts").len(), 1000);
+    assert_eq!(files(case.path(), "alerts").len(), 1000);
     let listed = herald.get("/api/alerts?limit=100").await;
     assert_eq!(
         (listed["alerts"].as_array().unwrap().len(), &listed["more"]),
@@ -253,12 +235,12 @@ async fn the_history_keeps_a_thousand_and_forgets_what_is_over_first() {
     // One more takes the place of the oldest.
     let key = herald.accepted(&alert("TheLast", "firing")).await;
     assert_eq!(herald.alerts().await[0]["id"], json!(key));
-    assert_eq!(files(state.path(), "alerts").len(), 1000);
+    assert_eq!(files(case.path(), "alerts").len(), 1000);
     assert!(herald.child.terminate().await.success());
 }
 
 /// Method, path, a header, body and status.
-type Case<'a> = (Method, &'a str, (&'a str, &'a str), &'a str, u16);
+type Question<'a> = (Method, &'a str, (&'a str, &'a str), &'a str, u16);
 
 #[tokio::test]
 async fn the_api_answers_whom_the_webhook_answers_and_names_what_is_wrong() {
@@ -288,7 +270,7 @@ async fn the_api_answers_whom_the_webhook_answers_and_names_what_is_wrong() {
     let huge = format!("{{\"by\": \"{}\"}}", "a".repeat(70 << 10));
     let deep = "[".repeat(60_000);
     let acknowledge = format!("/api/alerts/{id}/acknowledge");
-    let cases: [Case; 14] = [
+    let questions: [Question; 14] = [
         (Method::GET, "/api/alerts?limit=0", plain, "", 422),
         (Method::GET, "/api/alerts?limit=101", plain, "", 422),
         (Method::GET, "/api/alerts?limit=x", plain, "", 422),
@@ -328,7 +310,7 @@ async fn the_api_answers_whom_the_webhook_answers_and_names_what_is_wrong() {
             404,
         ),
     ];
-    for (method, path, header, body, status) in cases {
+    for (method, path, header, body, status) in questions {
         let said = asked(method, path, header, body).await.expect(status);
         assert_eq!(
             said.header("content-type"),

@@ -48,8 +48,7 @@ async fn killed_between_the_files_of_two_targets_it_delivers_the_repeated_reques
     let mut herald = targets.herald(state.path()).await;
     let firing = alert("ServiceDown", "firing");
     let key = herald.accepted(&firing).await;
-    herald.child.signal(Signal::SIGKILL);
-    herald.child.wait().await;
+    herald.kill().await;
     // As a kill leaves it that comes after the first file.
     std::fs::remove_file(&queued(state.path(), "queue", "webhook")[0]).unwrap();
 

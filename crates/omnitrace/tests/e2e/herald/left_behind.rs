@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Herald, alert, arrived, queued};
-use crate::harness::{Capture, Signal, eventually};
+use crate::harness::{Capture, eventually};
 
 fn key() -> String {
     Uuid::now_v7().to_string()
@@ -92,8 +92,7 @@ async fn what_is_no_notification_is_named_and_left_or_set_aside_and_the_rest_is_
     let settings = [("HERALD_WEBHOOK_URL", url.as_str())];
     let mut herald = Herald::start(state.path(), &settings).await;
     let accepted = herald.accepted(&alert("ServiceDown", "firing")).await;
-    herald.child.signal(Signal::SIGKILL);
-    herald.child.wait().await;
+    herald.kill().await;
     webhook.take();
     webhook.answer_with(200);
 
@@ -186,8 +185,7 @@ async fn what_cannot_be_read_at_the_start_is_tried_again_and_its_group_waits_beh
     webhook.answer_with(503);
     let mut herald = unprivileged(state.path(), &webhook).await;
     let firing = herald.accepted(&alert("ServiceDown", "firing")).await;
-    herald.child.signal(Signal::SIGKILL);
-    herald.child.wait().await;
+    herald.kill().await;
     webhook.take();
     webhook.answer_with(200);
 

@@ -15,6 +15,7 @@ mod locks;
 mod measured;
 mod releases;
 mod restart;
+mod setup;
 mod silenced;
 mod storm;
 mod text;
@@ -22,6 +23,7 @@ mod text;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{Capture, Captured, Child, Reply, Signal, eventually, http, omnitrace};
@@ -84,9 +86,23 @@ impl Herald {
         self.url.rsplit(':').next().unwrap_or_default()
     }
 
+    /// SIGKILL, and its end.
+    async fn kill(&mut self) {
+        self.child.signal(Signal::SIGKILL);
+        self.child.wait().await;
+    }
+
+    /// Asks it.
+    pub async fn api(&self, method: Method, path: &str, body: Option<&Value>) -> Reply {
+        let mut request = self.client.request(method, format!("{}{path}", self.url));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        Reply::read(request.send().await.expect("an answer")).await
+    }
+
     async fn post(&self, payload: &Value) -> Reply {
-        let request = self.client.post(format!("{}/alerts", self.url));
-        Reply::read(request.json(payload).send().await.expect("an answer")).await
+        self.api(Method::POST, "/alerts", Some(payload)).await
     }
 
     /// Sends a notification and returns its key.
@@ -96,10 +112,7 @@ impl Herald {
     }
 
     async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let request = self.client.get(format!("{}/metrics", self.url));
-        let reply = Reply::read(request.send().await.expect("an answer"))
-            .await
-            .expect(200);
+        let reply = self.api(Method::GET, "/metrics", None).await.expect(200);
         let scrape = crate::harness::Scrape::parse("text/plain", reply.body.clone());
         scrape
             .value(name, labels)
@@ -240,8 +253,7 @@ async fn killed_after_it_accepted_it_delivers_after_the_restart_under_the_same_k
     // Alertmanager did not hear the answer and asks again: still one notification.
     assert_eq!(herald.accepted(&firing).await, key);
     arrived(&webhook, 1).await;
-    herald.child.signal(Signal::SIGKILL);
-    herald.child.wait().await;
+    herald.kill().await;
     assert_eq!(queued(state.path(), "queue", "webhook").len(), 1);
 
     webhook.take();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Herald, alert, arrived, queued};
-use crate::harness::{Capture, HANG, Signal};
+use crate::harness::{Capture, HANG};
 
 const GROUPS: usize = 200;
 
@@ -57,8 +57,7 @@ async fn after_a_restart_two_hundred_groups_do_not_wait_for_each_others_evidence
     ];
     let mut herald = Herald::start(state.path(), &settings).await;
     herald.accepted(&alert("ServiceDown", "firing")).await;
-    herald.child.signal(Signal::SIGKILL);
-    herald.child.wait().await;
+    herald.kill().await;
     fill(state.path());
     webhook.take();
     webhook.answer_with(200);

@@ -7,8 +7,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::history::files;
-use super::{Herald, alert, arrived, queued};
-use crate::harness::{Capture, Signal, eventually};
+use super::setup::Case;
+use super::{Herald, alert, arrived};
+use crate::harness::eventually;
 
 impl Herald {
     /// Silences an alert by its name, and returns the silence's id.
@@ -31,12 +32,6 @@ impl Herald {
         self.until("herald_silenced_notifications", &labels, count)
             .await;
     }
-
-    async fn until_suppressed(&self, count: f64) {
-        let labels = [("target", "webhook"), ("outcome", "suppressed")];
-        self.until("herald_notifications_total", &labels, count)
-            .await;
-    }
 }
 
 fn asked(matchers: Value, lasts: TimeDelta) -> Value {
@@ -45,38 +40,6 @@ fn asked(matchers: Value, lasts: TimeDelta) -> Value {
 
 fn hour() -> TimeDelta {
     TimeDelta::hours(1)
-}
-
-/// A webhook, and the settings that name it.
-struct Case {
-    state: tempfile::TempDir,
-    webhook: Capture,
-    url: String,
-}
-
-impl Case {
-    fn new() -> Self {
-        let webhook = Capture::answering(&json!({}));
-        Self {
-            state: tempfile::tempdir().unwrap(),
-            url: webhook.url(),
-            webhook,
-        }
-    }
-
-    async fn herald(&self) -> Herald {
-        Herald::start(self.state.path(), &[("HERALD_WEBHOOK_URL", &self.url)]).await
-    }
-
-    async fn killed(&self, mut herald: Herald) -> Herald {
-        herald.child.signal(Signal::SIGKILL);
-        herald.child.wait().await;
-        self.herald().await
-    }
-
-    fn queued(&self) -> Vec<PathBuf> {
-        queued(self.state.path(), "queue", "webhook")
-    }
 }
 
 #[tokio::test]
@@ -136,15 +99,13 @@ async fn a_silence_that_runs_out_lets_go_of_the_last_state_of_each_group() {
         keys.push(herald.accepted(&firing).await);
     }
     // The ones before are out of date, and gone.
-    herald.until_suppressed(2.0).await;
+    herald.until_ended("suppressed", 2.0).await;
     let sent = arrived(&case.webhook, 1).await;
     assert_eq!(sent.len(), 1);
     assert_eq!(sent[0].header("idempotency-key"), keys.pop());
     assert_eq!(sent[0].json()["summary"], "third");
     eventually("its file is gone", async || {
-        files(case.state.path(), "silences")
-            .is_empty()
-            .then_some(())
+        files(case.path(), "silences").is_empty().then_some(())
     })
     .await;
     assert!(herald.child.terminate().await.success());
@@ -171,13 +132,13 @@ async fn the_end_of_what_was_delivered_is_told_in_spite_of_a_silence() {
     herald.accepted(&alert("ServiceDown", "resolved")).await;
     let sent = arrived(&case.webhook, 1).await.remove(0).json();
     assert_eq!(sent["status"], "resolved");
-    herald.until_suppressed(1.0).await;
+    herald.until_ended("suppressed", 1.0).await;
 
     // Of what nobody was told, nobody is told the end.
     for status in ["firing", "resolved"] {
         herald.accepted(&alert("ProbeFailing", status)).await;
     }
-    herald.until_suppressed(3.0).await;
+    herald.until_ended("suppressed", 3.0).await;
     assert_eq!(case.webhook.take().len(), 0);
     assert_eq!(herald.alerts().await[0]["state"], "resolved");
     assert_eq!(case.queued(), [] as [PathBuf; 0]);
@@ -313,7 +274,7 @@ async fn a_silence_that_cannot_be_read_or_chooses_nothing_holds_nothing_back() {
     let mut herald = case.herald().await;
     herald.silence("ServiceDown", hour()).await;
     assert!(herald.child.terminate().await.success());
-    let [file] = files(case.state.path(), "silences").try_into().unwrap();
+    let [file] = files(case.path(), "silences").try_into().unwrap();
     let text = std::fs::read_to_string(&file).unwrap();
     let all = text.replace(
         "\"value\":\"ServiceDown\",\"isRegex\":false",
@@ -345,7 +306,7 @@ async fn a_silenced_storm_leaves_room_in_the_queue_and_what_is_beyond_the_limit_
         ("HERALD_WEBHOOK_URL", case.url.as_str()),
         ("HERALD_QUEUE_LIMIT", "3"),
     ];
-    let mut herald = Herald::start(case.state.path(), &settings).await;
+    let mut herald = Herald::start(case.path(), &settings).await;
     herald.silence("Storm", hour()).await;
     for group in 0..5 {
         let mut payload = alert("Storm", "firing");
