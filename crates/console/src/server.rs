@@ -26,7 +26,7 @@ use crate::series::SeriesStore;
 use crate::settings::Settings;
 use crate::stats::Sources;
 use crate::store::Store;
-use crate::{answer, log, prometheus, rules};
+use crate::{answer, log, prometheus};
 
 /// Enough for a laptop; decoding and searching have threads of their own.
 const WORKERS: usize = 2;
@@ -121,7 +121,7 @@ pub fn start(settings: Settings) -> Result<Console> {
     };
     let (server, address) = bind(&settings, &scraper, answers, rules.reports())?;
     let external_url = format!("http://{address}");
-    let notifier = rules::notify(rules.reports(), settings.notify, external_url);
+    let notifier = rules.notifier(settings.notify, scraper.counters.clone(), external_url);
     log::info("listening", json!({"http_addr": address.to_string()}));
     let file = settings.targets_file;
     let scraper = actix_web::rt::spawn(async move {
@@ -133,7 +133,7 @@ pub fn start(settings: Settings) -> Result<Console> {
         server: actix_web::rt::spawn(server),
         scraper,
         rules: actix_web::rt::spawn(rules.run(data)),
-        notifier: actix_web::rt::spawn(notifier),
+        notifier: actix_web::rt::spawn(notifier.run()),
     })
 }
 
@@ -170,10 +170,12 @@ fn bind(
         store: store.clone(),
         series: series.clone(),
         counters: counters.clone(),
+        reports: reports.clone(),
         budget: budget.clone(),
         limit_bytes: settings.memory_bytes,
     });
     let answers = web::Data::new(answers);
+    let notify = web::Data::new(settings.notify.clone());
     let (store, series, targets, reports) = (
         web::Data::new(store.clone()),
         web::Data::new(series.clone()),
@@ -194,6 +196,7 @@ fn bind(
             .app_data(series.clone())
             .app_data(targets.clone())
             .app_data(reports.clone())
+            .app_data(notify.clone())
             .app_data(counters.clone())
             .app_data(doors.clone())
             .app_data(sink.clone())
