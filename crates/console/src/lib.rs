@@ -16,6 +16,7 @@ mod log;
 pub mod logql;
 mod logs_api;
 mod loki;
+mod metadata;
 mod metrics;
 mod metrics_api;
 pub mod model;

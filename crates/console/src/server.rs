@@ -20,6 +20,7 @@ use crate::connections::Connections;
 use crate::counters::Counters;
 use crate::guard::{Doors, guard};
 use crate::ingest::{self, Sink};
+use crate::metadata::Metadata;
 use crate::rules::{Data, Reports, Rules};
 use crate::scrape::{Scraper, Targets};
 use crate::series::SeriesStore;
@@ -111,6 +112,7 @@ pub fn start(settings: Settings) -> Result<Console> {
     let scraper = Scraper {
         interval: settings.scrape_interval,
         series: SeriesStore::new(budget.series()),
+        metadata: Metadata::new(budget.metadata()),
         targets: Targets::default(),
         counters: Counters::default(),
         budget,
@@ -146,6 +148,7 @@ fn bind(
     let store = Store::with_traces_of(shared.budget.store(), shared.budget.trace());
     let Scraper {
         series,
+        metadata,
         targets,
         counters,
         budget,
@@ -163,12 +166,14 @@ fn bind(
     let sink = web::Data::new(Sink {
         store: store.clone(),
         series: series.clone(),
+        metadata: metadata.clone(),
         counters: counters.clone(),
         gate: ingest::Gate::new(budget.clone(), settings.max_body_bytes),
     });
     let sources = web::Data::new(Sources {
         store: store.clone(),
         series: series.clone(),
+        metadata: metadata.clone(),
         counters: counters.clone(),
         reports: reports.clone(),
         budget: budget.clone(),

@@ -8,6 +8,7 @@ use telemetry::metric::{Declared, Labels};
 
 use crate::budget::Budget;
 use crate::counters::{Counters, Counts, Notifications};
+use crate::metadata::Metadata;
 use crate::metrics::{
     ALERTS_DROPPED, DROPPED_LOGS, DROPPED_SAMPLES, DROPPED_SPANS, EVICTED_LOGS, EVICTED_SAMPLES,
     EVICTED_TRACES, LOGS, NOTIFICATIONS_FAILED, NOTIFICATIONS_SENT, OUT_OF_ORDER_SAMPLES, Path,
@@ -27,6 +28,8 @@ pub(crate) struct Sources {
     pub store: Store,
     /// Metrics.
     pub series: SeriesStore,
+    /// What metrics are.
+    pub metadata: Metadata,
     /// Requests and refusals.
     pub counters: Counters,
     /// What became of the rules.
@@ -40,7 +43,7 @@ pub(crate) struct Sources {
 impl Sources {
     /// All that is held.
     fn bytes(&self, stats: &Stats) -> u64 {
-        stats.bytes + self.series.bytes()
+        stats.bytes + self.series.bytes() + self.metadata.bytes()
     }
 }
 
