@@ -20,6 +20,7 @@ use crate::budget::{Account, Budget, Use};
 use crate::connections::off_worker;
 use crate::counters::Counters;
 use crate::inflate::{InflateError, gunzip};
+use crate::metadata::Metadata;
 use crate::model::Resource;
 use crate::otlp::response::{Failure, accepted, refused};
 use crate::otlp::{self, Batch, Encoding, Rejected, Signal};
@@ -134,6 +135,8 @@ pub(crate) struct Sink {
     pub store: Store,
     /// Samples.
     pub series: SeriesStore,
+    /// What metrics are.
+    pub metadata: Metadata,
     /// Refusals.
     pub counters: Counters,
     /// Bounds.
@@ -258,6 +261,9 @@ fn keep(batch: Batch, sink: &Sink) -> Rejected {
             "a trace holds {MAX_TRACE_SPANS} spans, and what one answer has room for (--memory)"
         );
         rejected.refuse_many(TRACE_FULL, spans + logs, why);
+    }
+    for (name, described) in batch.described {
+        sink.metadata.add(name, described, true);
     }
     for sender in batch.metrics {
         let (service, labels) = (&sender.resource.service, sender_labels(&sender.resource));

@@ -30,13 +30,14 @@ use opentelemetry_proto::tonic::logs::v1 as log_proto;
 use opentelemetry_proto::tonic::metrics::v1 as metric_proto;
 use opentelemetry_proto::tonic::trace::v1 as trace_proto;
 
+use crate::metadata::Described;
 use crate::model::{Attributes, LogRecord, Resource, Scope, Span};
 use crate::samples::Sample;
 use crate::store::cost;
 
 pub(crate) use logs::SEVERITY_TEXT;
 pub(crate) use spans::{DROPPED_EVENTS, DROPPED_LINKS};
-pub(crate) use values::{DROPPED_KEY, resource};
+pub(crate) use values::{DROPPED_KEY, cut, resource};
 
 /// What a request is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -168,6 +169,9 @@ const PART: usize = 1 << 20;
 /// make one series of two. Each bucket of a histogram has all of them.
 const MAX_LABELS: usize = 4 << 10;
 
+/// Of a description no more is looked at.
+const MAX_HELP_READ: usize = 16 << 10;
+
 /// Why a point is refused whose labels are longer.
 const LABELS_TOO_LARGE: &str = "labels_too_large";
 
@@ -180,6 +184,8 @@ pub(crate) struct Batch {
     pub logs: Vec<LogRecord>,
     /// Samples.
     pub metrics: Vec<SenderSamples>,
+    /// What metrics are.
+    pub described: Vec<(String, Described)>,
     /// What was not taken.
     pub rejected: Rejected,
     bytes: usize,
@@ -215,6 +221,8 @@ fn origin(resource: &Result<Arc<Resource>, Refusal>, scope: Result<Arc<Scope>, R
 /// Gathers items and hands them on part by part.
 pub(crate) struct Decoder<'a> {
     batch: Batch,
+    /// Of the metric whose first point is to come.
+    help: Option<String>,
     keep: &'a mut dyn FnMut(Batch),
 }
 
@@ -250,6 +258,13 @@ impl Decoder<'_> {
         self.went_on(size);
     }
 
+    /// The points of a metric follow, which is so described.
+    fn metric_begins(&mut self, description: &[u8]) {
+        let known = description.len().min(MAX_HELP_READ);
+        let text = String::from_utf8_lossy(&description[..known]);
+        self.help = Some(values::cut(text.into_owned(), values::MAX_NAME));
+    }
+
     /// Takes a metric of one data point.
     fn metric(
         &mut self,
@@ -276,7 +291,14 @@ impl Decoder<'_> {
     fn samples(&mut self, group: &Group, metric: metric_proto::Metric) {
         let mut samples = Vec::new();
         let rejected = &mut self.batch.rejected;
-        metrics::convert(&group.labels, metric, &mut samples, rejected);
+        let said = metrics::convert(&group.labels, metric, &mut samples, rejected);
+        if let Some((name, described)) = said
+            && let Some(help) = self.help.take()
+        {
+            let described = Described { help, ..described };
+            self.batch.bytes += described.cost(&name);
+            self.batch.described.push((name, described));
+        }
         if let Some(first) = samples.first_mut() {
             first.begins = true;
         }
@@ -349,7 +371,11 @@ pub(crate) fn check(encoding: Encoding, body: &[u8]) -> Result<(), String> {
 /// Decodes a body that was checked, and hands it on part by part.
 pub(crate) fn decode(signal: Signal, encoding: Encoding, body: &[u8], keep: &mut dyn FnMut(Batch)) {
     let batch = Batch::default();
-    let mut decoder = Decoder { batch, keep };
+    let mut decoder = Decoder {
+        batch,
+        help: None,
+        keep,
+    };
     match encoding {
         Encoding::Protobuf => protobuf::decode(signal, body, &mut decoder),
         Encoding::Json => json::decode(signal, body, &mut decoder),

@@ -18,11 +18,13 @@ use anyhow::{Context, Result, anyhow};
 use chrono::Utc;
 use serde_json::json;
 
+use crate::counters::Counters;
 use crate::log;
+use crate::settings::Notify;
 pub(crate) use answer::configure;
-pub(crate) use group::Data;
-use group::{GroupReport, Running};
-pub(crate) use notify::run as notify;
+use group::Running;
+pub(crate) use group::{Data, GroupReport};
+pub(crate) use notify::Notifier;
 pub use rehearsal::Rehearsal;
 use state::StateFile;
 
@@ -44,6 +46,14 @@ struct Inner {
     file: String,
     /// One for each group.
     reports: Mutex<Vec<Arc<GroupReport>>>,
+}
+
+/// Whether rules can be used.
+///
+/// # Errors
+/// As of a console that is started with them: what is wrong with the file, by line, or by group and rule.
+pub fn check_rules(path: &Path) -> Result<()> {
+    Rules::load(Some(path)).map(drop)
 }
 
 impl Rules {
@@ -85,9 +95,12 @@ impl Rules {
 
     /// With the alerts of before, if the file knows them, which keeps them from now on.
     pub fn keeping(mut self, path: Option<&Path>) -> Self {
-        self.state = path.map(StateFile::new);
+        self.state = path.map(StateFile::open);
         if let Some(state) = &self.state {
             state.restore(&mut self.groups, Utc::now().timestamp_millis());
+        }
+        for (index, group) in self.groups.iter_mut().enumerate() {
+            self.reports.set(index, group.restored());
         }
         self
     }
@@ -95,6 +108,17 @@ impl Rules {
     /// What will become of them.
     pub fn reports(&self) -> Reports {
         self.reports.clone()
+    }
+
+    /// Who tells about what they find.
+    pub fn notifier(&self, notify: Notify, counters: Counters, external_url: String) -> Notifier {
+        Notifier {
+            reports: self.reports.clone(),
+            state: self.state.clone(),
+            notify,
+            counters,
+            external_url,
+        }
     }
 
     /// Evaluates each group once per interval, for ever; one at a time, off the threads that answer. To be dropped (aborted) at the end.
@@ -124,11 +148,13 @@ impl Rules {
             let now_ms = Utc::now().timestamp_millis();
             let at_ms = now_ms - now_ms.rem_euclid(group.group.interval_ms);
             if at_ms > last[index] {
+                let intervals = (at_ms - last[index]) / group.group.interval_ms;
+                let missed = intervals.saturating_sub(1).max(0).unsigned_abs();
                 last[index] = at_ms;
-                self.reports.set(index, group.evaluate(data, at_ms));
+                self.reports.set(index, group.evaluate(data, at_ms, missed));
             }
         }
-        if let Some(state) = &mut self.state {
+        if let Some(state) = &self.state {
             state.keep(&self.groups, Utc::now().timestamp_millis());
         }
     }
@@ -152,7 +178,7 @@ impl Reports {
     }
 
     /// Of each group.
-    fn all(&self) -> Vec<Arc<GroupReport>> {
+    pub fn all(&self) -> Vec<Arc<GroupReport>> {
         self.lock().clone()
     }
 

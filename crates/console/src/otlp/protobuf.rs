@@ -36,6 +36,9 @@ const HEAD: [u32; 2] = [1, 3];
 const DATA: [u32; 5] = [5, 7, 9, 10, 11];
 const POINTS: u32 = 1;
 
+/// Field of a metric that one point of it needs.
+const DESCRIPTION: u32 = 2;
+
 /// Whether the outer levels are whole; what is wrong inside an item concerns that item only.
 pub(super) fn check(body: &[u8]) -> Result<(), String> {
     for group in fields(body, GROUPS) {
@@ -80,6 +83,8 @@ fn one_item(signal: Signal, item: &[u8], origin: &Origin, decoder: &mut Decoder<
             decoder.log(item.len(), origin, log);
         }
         Signal::Metrics => {
+            let description = contents(item).find(|(number, _)| *number == DESCRIPTION);
+            decoder.metric_begins(description.map_or(&[], |(_, text)| text));
             let outcome = points(item, &mut |point| {
                 let metric = message(Shape::Metric, point, "metric");
                 decoder.metric(point.len(), origin, metric);

@@ -38,7 +38,7 @@ pub(crate) const DROPPED_KEY: &str = "otel.dropped_attributes_count";
 const LOOK_BEYOND: usize = 8 << 10;
 
 /// Redacts a text, whose sender may not have done so, and then cuts it to `limit` bytes at a character, with a mark.
-pub(super) fn cut(mut text: String, limit: usize) -> String {
+pub(crate) fn cut(mut text: String, limit: usize) -> String {
     let known = text.floor_char_boundary(limit + LOOK_BEYOND);
     let is_longer = known < text.len();
     text.truncate(known);

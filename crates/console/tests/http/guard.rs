@@ -333,6 +333,7 @@ async fn every_path_says_by_which_methods_it_can_be_asked_for() {
         ("/api/v1/status/buildinfo", read),
         ("/api/v1/rules", read),
         ("/api/v1/alerts", read),
+        ("/api/v1/alertmanagers", read),
         ("/v1/traces", sent),
         ("/v1/logs", sent),
         ("/v1/metrics", sent),
