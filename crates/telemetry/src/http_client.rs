@@ -79,7 +79,6 @@ impl ReqwestOtelSpanBackend for ClientSpan {
             http.request.resend_count = extensions
                 .get::<ResendCount>()
                 .map(|count| i64::from(count.0)),
-            http.response.status_code = Empty,
             // The rest of it is redacted when the span ends.
             url.full = without_credentials(request.url()).as_ref(),
             url.template = template,
@@ -294,13 +293,9 @@ fn error_type(error: &Error) -> &'static str {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // A span ends where it was last left.
-        spans::leave(&self.span);
         let (status, (error_type, outcome)) = (self.status, self.verdict());
-        if let Some(status) = status {
-            self.span
-                .record("http.response.status_code", i64::from(status));
-        }
+        // A span ends where it was last left.
+        spans::leave(&self.span, status);
         if !error_type.is_empty() {
             self.span.record("error.type", error_type.as_str());
             if outcome != Outcome::Cancelled {
