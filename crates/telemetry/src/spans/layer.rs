@@ -5,6 +5,8 @@
 //! write nothing to it.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::time::SystemTime;
 
 use opentelemetry::trace::{Link, SpanContext, SpanKind, TraceContextExt, TraceFlags};
@@ -274,6 +276,12 @@ pub(crate) fn leave(span: &Span, status: Option<u16>) {
             attributes.push("http.response.status_code", Value::Int(status.into()));
         }
     });
+}
+
+/// Enters `span` whenever `work` goes on. `Instrument` would take a handle of its own, and enter once more to drop what has ended.
+pub(crate) async fn within<F: Future>(span: &Span, work: F) -> F::Output {
+    let mut work = pin!(work);
+    poll_fn(|task| span.in_scope(|| work.as_mut().poll(task))).await
 }
 
 /// Adds an attribute that is true.
