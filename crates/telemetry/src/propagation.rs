@@ -158,17 +158,9 @@ pub(crate) fn inject(headers: &mut HeaderMap) {
 
 struct Outgoing<'a>(&'a mut HeaderMap);
 
-/// All that [`Outbound`] writes.
-static NAMES: [HeaderName; 3] = [
-    HeaderName::from_static("traceparent"),
-    HeaderName::from_static("tracestate"),
-    HeaderName::from_static("baggage"),
-];
-
 impl Injector for Outgoing<'_> {
     fn set(&mut self, name: &str, value: String) {
-        let known = NAMES.iter().find(|known| known.as_str() == name);
-        if let (Some(name), Ok(value)) = (known, HeaderValue::try_from(value)) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             self.0.insert(name, value);
         }
     }
