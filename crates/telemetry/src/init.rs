@@ -226,8 +226,9 @@ impl Identity {
                 KeyValue::new("service.instance.id", self.instance.clone()),
                 KeyValue::new("process.pid", i64::from(std::process::id())),
                 KeyValue::new("telemetry.sdk.language", "rust"),
-                KeyValue::new("telemetry.sdk.name", "opentelemetry"),
-                KeyValue::new("telemetry.sdk.version", "0.32"),
+                // Not `opentelemetry`: that name is for its own SDKs, and spans are made here.
+                KeyValue::new("telemetry.sdk.name", "omnitrace"),
+                KeyValue::new("telemetry.sdk.version", env!("CARGO_PKG_VERSION")),
             ])
             .build()
     }

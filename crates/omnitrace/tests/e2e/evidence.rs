@@ -90,8 +90,8 @@ async fn the_console_is_all_the_evidence_that_herald_asks_for() {
     fault(&mut up, "data", "bad_release", json!({"ms": 300})).await;
     let released = "build_info{service_name=\"data\",service_version=\"0.2.0\"} offset 5s";
     until_there_is(console, released).await;
-    let slow = "histogram_quantile(0.95, sum by (le) (rate(db_client_operation_duration_seconds_bucket\
-        {service_name=\"data\",db_operation_name=\"SELECT\",db_collection_name=\"items\"}[1m]))) > 0.25";
+    let slow = "histogram_quantile(0.95, sum by (le) (rate(\
+        db_client_operation_duration_seconds_bucket{service_name=\"data\",db_operation_name=\"SELECT\",db_collection_name=\"items\"}[1m]))) > 0.25";
     until_there_is(console, slow).await;
     post(&mut up, "LatencyBurnRate").await;
     a_release_is_named(&told(&webhook, "LatencyBurnRate").await);

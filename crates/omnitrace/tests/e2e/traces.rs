@@ -145,6 +145,7 @@ fn is_from(resource: &std::collections::BTreeMap<String, Value>, service: &str) 
             .is_some_and(|id| id.len() == 36)
     );
     assert_eq!(resource["telemetry.sdk.language"], "rust");
+    assert_eq!(resource["telemetry.sdk.name"], "omnitrace");
 }
 
 /// A child lies within its parent's time, so that no waterfall shows a bar outside its request.
