@@ -8,14 +8,15 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use sqlx::postgres::PgConnectOptions;
+use tracing::Span;
 use tracing::field::Empty;
-use tracing::{Instrument, Span};
 
 use crate::deadline::abandoned;
 use crate::error_type::{CANCELLED, TIMEOUT};
 use crate::names::db::DB_DURATION;
 use crate::names::labels::{Collection, ErrorType, Operation, System};
 use crate::observe::Outcome;
+use crate::spans;
 
 pub use crate::db_pool::{Connection, Pool, Tx};
 
@@ -81,8 +82,7 @@ impl Statement {
         query: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
         let mut guard = Guard::new(*self);
-        let span = guard.span.clone();
-        let result = query.instrument(span).await;
+        let result = spans::within(&guard.span, query).await;
         guard.end = Some(result.as_ref().err().map(classify));
         result
     }

@@ -16,14 +16,15 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use tracing::Span;
 use tracing::field::Empty;
-use tracing::{Instrument, Span};
 
 use crate::db::{BEGIN, COMMIT, POOL_TIMEOUT, ROLLBACK, SYSTEM, Target, classify, record_end};
 use crate::deadline::abandoned;
 use crate::names::db::{DB_CONNECTIONS, DB_CONNECTIONS_MAX, DB_PENDING, DB_TIMEOUTS, DB_WAIT};
 use crate::names::labels::{ConnectionState, ErrorType, PoolName};
 use crate::observe::Outcome;
+use crate::spans;
 
 /// How long an idle connection may take to answer before it is used.
 const PING: Duration = Duration::from_millis(500);
@@ -157,7 +158,7 @@ impl Pool {
     /// `PoolTimedOut` when none is free, `Io(TimedOut)` when the server does not answer, else why none can be opened.
     pub async fn acquire(&self) -> Result<Connection> {
         let mut wait = Wait::new(self.name);
-        let result = self.acquire_quietly().instrument(wait.span.clone()).await;
+        let result = spans::within(&wait.span, self.acquire_quietly()).await;
         wait.end = Some(result.as_ref().err().map(error_type).unwrap_or_default());
         result
     }

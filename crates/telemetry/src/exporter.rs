@@ -17,7 +17,7 @@ use reqwest::blocking::Response;
 use crate::init::InitError;
 use crate::pipeline::Sent;
 use crate::settings::Exporter;
-use crate::{logs, otlp, spans};
+use crate::{logs, otlp};
 
 /// Most of an answer that is read: all it can say is how many items were rejected, and why.
 const MAX_ANSWER: u64 = 64 * 1024;
@@ -32,9 +32,9 @@ const AGENT: &str = concat!(
 pub(crate) fn spans(
     settings: &Exporter,
     resource: &Resource,
-) -> Result<impl FnMut(&mut Vec<spans::Record>) -> Sent + Send + use<>, InitError> {
+) -> Result<impl FnMut(&mut Vec<otlp::Span>) -> Sent + Send + use<>, InitError> {
     let (mut client, resource) = (Client::new(settings)?, resource.clone());
-    Ok(move |batch: &mut Vec<spans::Record>| {
+    Ok(move |batch: &mut Vec<otlp::Span>| {
         client.take(batch, |batch| otlp::spans(batch, &resource));
         client.send(|body| {
             let answer = ExportTraceServiceResponse::decode(body).ok()?;

@@ -166,7 +166,6 @@ impl<H: Headers> Facts<'_, H> {
             error.type = Empty,
             http.request.method = method,
             http.route = self.route,
-            http.response.status_code = Empty,
             url.scheme = scheme,
             url.path = self.path,
             url.query = self.query.filter(|query| !query.is_empty()),
@@ -273,13 +272,9 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         self.active.decrement(1.0);
-        // A span ends where it was last left: a caller that hangs up was waited for until now.
-        spans::leave(&self.span);
         let (status, error_type, outcome) = self.verdict();
-        if let Some(status) = status {
-            self.span
-                .record("http.response.status_code", i64::from(status.as_u16()));
-        }
+        // A span ends where it was last left: a caller that hangs up was waited for until now.
+        spans::leave(&self.span, status.map(|status| status.as_u16()));
         if !error_type.is_empty() {
             self.span.record("error.type", error_type.as_str());
         }

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,14 +16,14 @@ use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
-use crate::logs::{LogLayer, Output, Record};
+use crate::logs::{LogFilter, LogLayer, Output, Record};
 use crate::metric::{self, Catalogue, Kind, Metric};
 use crate::names::SEMCONV_VERSION;
 use crate::names::labels::{SemconvVersion, Version};
 use crate::names::process::BUILD_INFO;
 use crate::pipeline::{self, Pipeline, Sent, SignalNames};
 use crate::settings::{Batch, Exporter, LogFormat, Settings};
-use crate::{exporter, exposition, logs, observe, process, propagation, spans};
+use crate::{exporter, exposition, observe, otlp, process, propagation, spans};
 
 /// Who emits the telemetry (`OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` override).
 #[derive(Debug, Clone)]
@@ -83,7 +84,7 @@ static STARTED: AtomicBool = AtomicBool::new(false);
 
 /// Owned handle of the process's telemetry; flushes on drop.
 pub struct Telemetry {
-    spans: Option<Pipeline<spans::Record>>,
+    spans: Option<Pipeline<otlp::Span>>,
     logs: Option<Pipeline<Record>>,
     metrics: Metrics,
     level: LogLevel,
@@ -120,7 +121,7 @@ pub(crate) fn init_with<S, L>(
     logs_exporter: impl FnOnce(&Exporter, &Resource) -> Result<L, InitError>,
 ) -> Result<Telemetry, InitError>
 where
-    S: FnMut(&mut Vec<spans::Record>) -> Sent + Send + 'static,
+    S: FnMut(&mut Vec<otlp::Span>) -> Sent + Send + 'static,
     L: FnMut(&mut Vec<Record>) -> Sent + Send + 'static,
 {
     let catalogue = metric::catalogue(metrics)?;
@@ -150,8 +151,7 @@ where
     let logs = start(settings.log_queue, pipeline::LOGS, logs, |exporter| {
         logs_exporter(exporter, &resource)
     })?;
-    let filter = logs::filter(&settings.log_filter).map_err(InitError::Filter)?;
-    let (filter, handle) = reload::Layer::new(filter);
+    let (filter, level) = LogFilter::new(&settings.log_filter).map_err(InitError::Filter)?;
     let log_layer = LogLayer::new(filter, output, logs.clone());
     let trace_layer = match settings.needs_spans() {
         true => trace_layer(spans.clone(), settings),
@@ -166,7 +166,7 @@ where
         spans,
         logs,
         metrics,
-        level: LogLevel { handle },
+        level,
     })
 }
 
@@ -295,7 +295,7 @@ fn no_spans() -> Box<dyn Layer<Logging> + Send + Sync> {
 }
 
 fn trace_layer(
-    pipeline: Option<Pipeline<spans::Record>>,
+    pipeline: Option<Pipeline<otlp::Span>>,
     settings: &Settings,
 ) -> Box<dyn Layer<Logging> + Send + Sync> {
     let sampler = (!settings.disabled).then(|| spans::LinkedSampler::new(settings.sampler));
@@ -397,4 +397,5 @@ impl Metrics {
 #[derive(Clone)]
 pub struct LogLevel {
     pub(crate) handle: reload::Handle<EnvFilter, Registry>,
+    pub(crate) names_spans: Arc<AtomicBool>,
 }

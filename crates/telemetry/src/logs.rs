@@ -19,7 +19,7 @@ use tracing::span::{Attributes, Id, Record as Values};
 use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata};
 use tracing_subscriber::layer::{Context as LayerContext, Filter};
-use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
+use tracing_subscriber::{Layer, Registry};
 
 use crate::flood::{Flood, Verdict};
 use crate::hex::Hex;
@@ -27,46 +27,14 @@ use crate::names::labels;
 use crate::names::process::{LOG_RECORDS, LOG_SUPPRESSED};
 use crate::pipeline::Pipeline;
 use crate::spans::{cleaned_value, is_secret};
-use crate::{LogLevel, targets};
+use crate::targets;
+
+mod filter;
+
+pub(crate) use self::filter::{LogFilter, check_filter};
 
 /// Room that most lines have enough of.
 const USUAL_LINE: usize = 512;
-
-/// Says what is wrong with filter directives.
-pub(crate) fn check_filter(directives: &str) -> Result<(), String> {
-    EnvFilter::builder()
-        .parse(directives)
-        .map(drop)
-        .map_err(|error| error.to_string())
-}
-
-/// Filter of the log output. Unless asked for by name, three libraries are kept quiet: sqlx repeats every statement that
-/// has a span already, actix-server narrates its threads, and actix-http calls it an error when a stranger sends bytes
-/// that are not HTTP.
-pub(crate) fn filter(directives: &str) -> Result<EnvFilter, String> {
-    let mut filter = EnvFilter::builder()
-        .parse(directives)
-        .map_err(|error| error.to_string())?;
-    for (crates, level) in [
-        (targets::SQLX, "off"),
-        (targets::ACTIX_SERVER, "warn"),
-        (targets::ACTIX_HTTP, "off"),
-    ] {
-        let asked_for = |directive: &str| {
-            let target = directive.split(['=', '[']).next().unwrap_or_default();
-            targets::is_of(target.trim(), &[crates])
-        };
-        if directives.split(',').any(asked_for) {
-            continue;
-        }
-        for name in crates {
-            // A directive means every target that begins like it: the colons keep `sqlx_shop` out.
-            let directive = format!("{name}::={level}");
-            filter = filter.add_directive(directive.parse().expect("constant directive"));
-        }
-    }
-    Ok(filter)
-}
 
 /// Output on stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +48,7 @@ pub(crate) enum Output {
 /// The layer that turns events into log records. It is the whole subscriber's filter of events, and not `with_filter`: that
 /// looks each span up at each of its steps.
 pub(crate) struct LogLayer {
-    filter: reload::Layer<EnvFilter, Registry>,
+    filter: LogFilter,
     output: Output,
     exported: Option<Pipeline<Record>>,
     flood: Flood,
@@ -88,7 +56,7 @@ pub(crate) struct LogLayer {
 
 impl LogLayer {
     pub(crate) fn new(
-        filter: reload::Layer<EnvFilter, Registry>,
+        filter: LogFilter,
         output: Output,
         exported: Option<Pipeline<Record>>,
     ) -> Self {
@@ -108,7 +76,7 @@ impl LogLayer {
 impl Layer<Registry> for LogLayer {
     /// Directives may name spans, but have no say in whether they are made.
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        let interest = Filter::callsite_enabled(&self.filter, metadata);
+        let interest = self.filter.interest(metadata);
         if metadata.is_span() {
             return Interest::always();
         }
@@ -116,27 +84,37 @@ impl Layer<Registry> for LogLayer {
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, layer: LayerContext<'_, Registry>) -> bool {
-        metadata.is_span() || Filter::enabled(&self.filter, metadata, &layer)
+        metadata.is_span() || self.filter.enabled(metadata, &layer)
     }
 
     fn on_new_span(&self, span: &Attributes<'_>, id: &Id, layer: LayerContext<'_, Registry>) {
-        Filter::on_new_span(&self.filter, span, id, layer);
+        if let Some(filter) = self.filter.of_spans() {
+            filter.on_new_span(span, id, layer);
+        }
     }
 
     fn on_record(&self, id: &Id, values: &Values<'_>, layer: LayerContext<'_, Registry>) {
-        Filter::on_record(&self.filter, id, values, layer);
+        if let Some(filter) = self.filter.of_spans() {
+            filter.on_record(id, values, layer);
+        }
     }
 
     fn on_enter(&self, id: &Id, layer: LayerContext<'_, Registry>) {
-        Filter::on_enter(&self.filter, id, layer);
+        if let Some(filter) = self.filter.of_spans() {
+            filter.on_enter(id, layer);
+        }
     }
 
     fn on_exit(&self, id: &Id, layer: LayerContext<'_, Registry>) {
-        Filter::on_exit(&self.filter, id, layer);
+        if let Some(filter) = self.filter.of_spans() {
+            filter.on_exit(id, layer);
+        }
     }
 
     fn on_close(&self, id: Id, layer: LayerContext<'_, Registry>) {
-        Filter::on_close(&self.filter, id, layer);
+        if let Some(filter) = self.filter.of_spans() {
+            filter.on_close(id, layer);
+        }
     }
 
     fn on_event(&self, event: &Event<'_>, _layer: LayerContext<'_, Registry>) {
@@ -362,22 +340,6 @@ impl Visit for Visitor {
     }
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
         self.text(field, value.to_string());
-    }
-}
-
-impl LogLevel {
-    /// The directives in force.
-    pub fn get(&self) -> String {
-        self.handle
-            .with_current(|filter| filter.to_string())
-            .unwrap_or_default()
-    }
-
-    /// Replaces the directives (`info,data=debug`); an error says what is wrong with them.
-    pub fn set(&self, directives: &str) -> Result<(), String> {
-        self.handle
-            .reload(filter(directives.trim())?)
-            .map_err(|error| error.to_string())
     }
 }
 

@@ -12,11 +12,15 @@ use redact::{MARK, is_secret_key, redact};
 
 use crate::settings::Sampler;
 
+mod clean;
 mod layer;
 mod record;
 
+use self::clean::Clean;
 #[cfg(any(feature = "actix", feature = "reqwest", feature = "tower"))]
 pub(crate) use self::layer::leave;
+#[cfg(any(feature = "reqwest", feature = "sqlx"))]
+pub(crate) use self::layer::within;
 pub(crate) use self::layer::{SpanLayer, context, link, mark, set_parent};
 #[cfg(test)]
 pub(crate) use self::record::Fields;
@@ -98,7 +102,16 @@ fn clean_state(context: &mut SpanContext) {
 
 /// The redacted and capped text, when it differs.
 pub(crate) fn cleaned(text: &str) -> Option<String> {
-    capped(redact(text))
+    let known = CLEAN.try_with(|clean| clean.borrow_mut().knows(text));
+    if known == Ok(true) {
+        return None;
+    }
+    let cleaned = capped(redact(text));
+    if cleaned.is_none() {
+        // A thread that ends may have none left.
+        let _ = CLEAN.try_with(|clean| clean.borrow_mut().keep(text));
+    }
+    cleaned
 }
 
 /// The same for the value of an attribute or field.
@@ -107,6 +120,10 @@ pub(crate) fn cleaned_value(key: &'static str, text: &str) -> Option<String> {
         return Some(MARK.to_owned());
     }
     cleaned(text)
+}
+
+thread_local! {
+    static CLEAN: RefCell<Clean> = const { RefCell::new(Clean::new()) };
 }
 
 /// Keys that a thread has looked at lately. They are the names of fields in the code, so few, and known by where they stand.

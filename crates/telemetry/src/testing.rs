@@ -25,16 +25,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use opentelemetry::trace::{SpanContext, SpanKind, Status as SdkStatus};
+use opentelemetry::trace::SpanId;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
+use opentelemetry_proto::tonic::trace::v1 as proto;
+use prost::Message;
 use serde_json::Value;
 use tracing::Instrument;
 
 use crate::init::init_with;
 use crate::logs::{Output, Record};
 use crate::pipeline::Sent;
-use crate::{Metric, ServiceInfo, Settings, Telemetry, context, exposition, metric, spans};
+use crate::{Metric, ServiceInfo, Settings, Telemetry, context, exposition, metric, otlp};
 
 /// `service.name` of what is recorded.
 pub const SERVICE: &str = "test";
@@ -302,48 +305,53 @@ fn lock<T>(store: &Store<T>) -> MutexGuard<'_, Vec<T>> {
     store.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn span(record: &spans::Record) -> Span {
-    let fields = &record.fields;
-    let attributes = fields.attributes.iter();
-    let shown = |value: &spans::Value| match value {
-        spans::Value::Bool(value) => value.to_string(),
-        spans::Value::Int(value) => value.to_string(),
-        spans::Value::Float(value) => value.to_string(),
-        spans::Value::Text(text) => fields.attributes.read(text).to_owned(),
-        spans::Value::Texts(texts) => format!("{texts:?}"),
-    };
-    let (trace_id, span_id) = ids(&record.context);
+fn span(ended: &otlp::Span) -> Span {
+    let span = proto::Span::decode(ended.bytes()).expect("what we have written");
+    let time = |nanos| UNIX_EPOCH + Duration::from_nanos(nanos);
+    let attributes = span.attributes.into_iter();
+    let links = span.links.iter();
+    let kinds = ["internal", "server", "client", "producer", "consumer"];
     Span {
-        name: fields.name.to_string(),
-        kind: match &fields.kind {
-            Some(SpanKind::Server) => "server",
-            Some(SpanKind::Client) => "client",
-            Some(SpanKind::Producer) => "producer",
-            Some(SpanKind::Consumer) => "consumer",
-            Some(SpanKind::Internal) | None => "internal",
+        kind: kinds[span.kind as usize - 1],
+        trace_id: hex(&span.trace_id),
+        span_id: hex(&span.span_id),
+        parent_span_id: match &span.parent_span_id[..] {
+            [] => SpanId::INVALID.to_string(),
+            id => hex(id),
         },
-        trace_id,
-        span_id,
-        parent_span_id: record.parent.to_string(),
         attributes: attributes
-            .map(|(key, value)| (key.to_owned(), shown(value)))
+            .map(|one| (one.key, one.value.map(shown).unwrap_or_default()))
             .collect(),
-        status: match &fields.status {
-            SdkStatus::Unset => Status::Unset,
-            SdkStatus::Ok => Status::Ok,
-            SdkStatus::Error { description } => Status::Error(description.to_string()),
+        status: match span.status.unwrap_or_default() {
+            status if status.code == 2 => Status::Error(status.message),
+            status if status.code == 1 => Status::Ok,
+            _ => Status::Unset,
         },
-        start: record.start,
-        end: record.end,
-        links: record.links.iter().map(ids).collect(),
+        start: time(span.start_time_unix_nano),
+        end: time(span.end_time_unix_nano),
+        links: links
+            .map(|link| (hex(&link.trace_id), hex(&link.span_id)))
+            .collect(),
+        name: span.name,
     }
 }
 
-fn ids(context: &SpanContext) -> (String, String) {
-    (
-        context.trace_id().to_string(),
-        context.span_id().to_string(),
-    )
+fn hex(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn shown(value: AnyValue) -> String {
+    match value.value {
+        Some(any_value::Value::StringValue(text)) => text,
+        Some(any_value::Value::BoolValue(value)) => value.to_string(),
+        Some(any_value::Value::IntValue(value)) => value.to_string(),
+        Some(any_value::Value::DoubleValue(value)) => value.to_string(),
+        Some(any_value::Value::ArrayValue(texts)) => {
+            let texts: Vec<_> = texts.values.into_iter().map(shown).collect();
+            format!("{texts:?}")
+        }
+        _ => String::new(),
+    }
 }
 
 fn log(record: &Record) -> Log {

@@ -86,19 +86,19 @@ fn hold(committed: u64, mut request: impl FnMut()) {
 
 #[test]
 fn a_request_to_a_tower_service() {
-    requests::tower(|request| hold(41, request));
+    requests::tower(|request| hold(37, request));
 }
 
 #[test]
 fn a_request_to_actix() {
-    requests::actix(|request| hold(60, request));
+    requests::actix(|request| hold(56, request));
 }
 
 #[test]
 fn a_span_inside_another() {
     let request = tracing::info_span!("request");
     request.in_scope(|| {
-        hold(4, || {
+        hold(3, || {
             drop(tracing::info_span!("work", order.id = 7).entered())
         })
     });
@@ -116,7 +116,7 @@ fn a_log_line_inside_a_span() {
 
 #[test]
 fn a_statement() {
-    requests::statement(|statement| hold(6, statement));
+    requests::statement(|statement| hold(5, statement));
 }
 
 /// With the answer, what `reqwest` and `hyper` allocate for both.
@@ -136,7 +136,7 @@ fn a_call_to_a_peer() {
             .get(&url)
             .with_extension(UrlTemplate("/quotes/{sku}"))
     };
-    hold(81, || {
+    hold(76, || {
         let body = async { call().send().await.expect("an answer").bytes().await };
         assert_eq!(runtime.block_on(body).expect("a body"), "ok");
     });

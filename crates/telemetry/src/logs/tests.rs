@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 use tracing::Subscriber;
 use tracing_subscriber::layer::SubscriberExt;
 
+use super::filter::filter;
 use super::*;
 
 #[derive(Default, Clone)]
@@ -71,4 +72,27 @@ fn libraries_are_quiet_and_not_whoever_begins_like_them() {
     let with_sqlx = passing("info,sqlx=debug");
     assert_eq!(with_sqlx[..2], ["sqlx::query", "sqlx_core::pool"]);
     assert_eq!(with_sqlx[2..], others);
+}
+
+#[test]
+fn a_span_that_the_filter_names_lets_events_through_as_long_as_it_does() {
+    let (filter, level) = LogFilter::new("off").unwrap();
+    let seen = Seen::default();
+    let layers = tracing_subscriber::registry()
+        .with(LogLayer::new(filter, Output::Unwritten, None))
+        .with(seen.clone());
+    let log = |when| {
+        tracing::info_span!("order", id = 7).in_scope(|| tracing::info!(target: "inside", when));
+        tracing::info!(target: "outside", when);
+    };
+    tracing::subscriber::with_default(layers, || {
+        log("before");
+        for directives in ["off,[order]=info", "off,[order{id=7}]=info"] {
+            level.set(directives).unwrap();
+            log("meanwhile");
+        }
+        level.set("off").unwrap();
+        log("after");
+    });
+    assert_eq!(*seen.0.lock().unwrap(), ["inside", "inside"]);
 }

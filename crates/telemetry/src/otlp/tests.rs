@@ -153,7 +153,8 @@ fn spans_as_the_generated_types_write_them() {
     ];
     for batch in batches {
         let resource = resource();
-        let written = spans(&batch, &resource);
+        let made: Vec<Span> = batch.iter().map(Span::of).collect();
+        let written = spans(&made, &resource);
         let batch = batch.iter().map(of_sdk).collect();
         let of_resource = ResourceAttributesWithSchema::from(&resource);
         let wanted = ExportTraceServiceRequest {

@@ -5,6 +5,8 @@
 //! write nothing to it.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::time::SystemTime;
 
 use opentelemetry::trace::{Link, SpanContext, SpanKind, TraceContextExt, TraceFlags};
@@ -20,11 +22,18 @@ use tracing_subscriber::{Layer, Registry};
 use super::LinkedSampler;
 use super::record::{Fields, Record, Value};
 use crate::pipeline::Pipeline;
-use crate::targets;
+use crate::{otlp, targets};
 
 thread_local! {
     /// Spans that are entered on this thread, the innermost last.
-    static ENTERED: RefCell<Vec<(Id, ContextGuard)>> = const { RefCell::new(Vec::new()) };
+    static ENTERED: RefCell<Vec<Entered>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Entered {
+    id: Id,
+    _guard: ContextGuard,
+    /// Whether its end is of interest.
+    recorded: bool,
 }
 
 /// The layer that makes spans.
@@ -32,7 +41,7 @@ pub(crate) struct SpanLayer {
     /// `None`: nothing is made, and the caller's context goes on unchanged.
     pub(crate) sampler: Option<LinkedSampler>,
     /// `None`: nobody gets them, but log lines and outgoing requests carry their ids.
-    pub(crate) pipeline: Option<Pipeline<Record>>,
+    pub(crate) pipeline: Option<Pipeline<otlp::Span>>,
 }
 
 /// A span that has not ended. It starts, and can have no other parent, once it is entered, or its context is asked for.
@@ -55,8 +64,8 @@ impl SpanLayer {
                 own_context(sampler, &open.context, span.span_context(), record)
             });
             let sampled = own.as_ref().is_some_and(SpanContext::is_sampled);
-            if !sampled {
-                open.record = None;
+            if !sampled && let Some(record) = open.record.take() {
+                record.fields.attributes.reuse();
             }
             if let Some(own) = own {
                 open.context = open.context.with_remote_span_context(own);
@@ -76,7 +85,9 @@ impl SpanLayer {
     fn end(&self, mut open: Open) {
         self.start(&mut open);
         if let (Some(record), Some(pipeline)) = (open.record, &self.pipeline) {
-            pipeline.push(record.ended(open.context.span().span_context()));
+            let record = record.ended(open.context.span().span_context());
+            pipeline.push(otlp::Span::of(&record));
+            record.fields.attributes.reuse();
         }
     }
 }
@@ -159,11 +170,12 @@ where
     }
 
     fn on_record(&self, id: &Id, values: &Values<'_>, layer: LayerContext<'_, S>) {
-        let mut later = Fields::default();
+        let mut later = Fields::later();
         values.record(&mut later);
         if let Some(span) = layer.span(id) {
-            record(&span, |record| record.fields.absorb(later));
+            record(&span, |record| record.fields.absorb(&mut later));
         }
+        later.attributes.reuse();
     }
 
     fn on_follows_from(&self, id: &Id, follows: &Id, layer: LayerContext<'_, S>) {
@@ -176,20 +188,30 @@ where
     }
 
     fn on_enter(&self, id: &Id, layer: LayerContext<'_, S>) {
-        let context = layer.span(id).and_then(|span| self.context_of(&span));
-        if let Some(context) = context {
-            let guard = context.attach();
-            ENTERED.with_borrow_mut(|entered| entered.push((id.clone(), guard)));
-        }
+        let Some(span) = layer.span(id) else { return };
+        let mut extensions = span.extensions_mut();
+        let Some(open) = extensions.get_mut::<Open>() else {
+            return;
+        };
+        let context = self.start(open).clone();
+        let recorded = open.record.is_some();
+        drop(extensions);
+        let entered = Entered {
+            id: id.clone(),
+            _guard: context.attach(),
+            recorded,
+        };
+        ENTERED.with_borrow_mut(|all| all.push(entered));
     }
 
     fn on_exit(&self, id: &Id, layer: LayerContext<'_, S>) {
         let left = ENTERED.with_borrow_mut(|entered| {
-            let at = entered.iter().rposition(|(entered, _)| entered == id)?;
+            let at = entered.iter().rposition(|entered| entered.id == *id)?;
             Some(entered.remove(at))
         });
-        drop(left);
-        if let Some(span) = layer.span(id) {
+        if left.is_some_and(|left| left.recorded)
+            && let Some(span) = layer.span(id)
+        {
             record(&span, |record| record.end = SystemTime::now());
         }
     }
@@ -245,9 +267,21 @@ pub(crate) fn link(span: &Span, cause: SpanContext) {
     with_record(span, |record| record.link(cause));
 }
 
-/// What entering and leaving a span does: it ends now, unless it is left again.
-pub(crate) fn leave(span: &Span) {
-    with_record(span, |record| record.end = SystemTime::now());
+/// What entering and leaving a span does: it ends now, unless it is left again. With the status of an HTTP answer, if there is one.
+pub(crate) fn leave(span: &Span, status: Option<u16>) {
+    with_record(span, |record| {
+        record.end = SystemTime::now();
+        if let Some(status) = status {
+            let attributes = &mut record.fields.attributes;
+            attributes.push("http.response.status_code", Value::Int(status.into()));
+        }
+    });
+}
+
+/// Enters `span` whenever `work` goes on. `Instrument` would take a handle of its own, and enter once more to drop what has ended.
+pub(crate) async fn within<F: Future>(span: &Span, work: F) -> F::Output {
+    let mut work = pin!(work);
+    poll_fn(|task| span.in_scope(|| work.as_mut().poll(task))).await
 }
 
 /// Adds an attribute that is true.

@@ -1,6 +1,7 @@
 //! What is known of a span, and what becomes of it when it ends.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::error::Error;
 use std::fmt::{Debug, Write as _};
 use std::ops::Range;
@@ -18,6 +19,15 @@ const MAX_LINKS: usize = 128;
 
 /// Room for each field that the texts of most spans have enough of.
 const USUAL_TEXT: usize = 16;
+
+/// As many as a thread needs at once, and no longer than most are.
+const MAX_SPARE: usize = 16;
+const MAX_SPARE_TEXT: usize = 4096;
+
+thread_local! {
+    /// Of spans that have ended: the next ones need not ask for memory.
+    static SPARE: RefCell<Vec<Attributes>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A span: redacted once it has ended.
 pub(crate) struct Record {
@@ -83,23 +93,25 @@ impl Fields {
     pub(super) fn new(name: &'static str, count: usize) -> Self {
         Self {
             name: Cow::Borrowed(name),
-            attributes: Attributes {
-                texts: String::with_capacity(count * USUAL_TEXT),
-                pairs: Vec::with_capacity(count),
-                dropped: 0,
-            },
+            attributes: Attributes::with_room(count),
             ..Self::default()
         }
     }
 
+    /// To be absorbed.
+    pub(super) fn later() -> Self {
+        Self::new("", 0)
+    }
+
     /// Adds what was recorded later.
-    pub(super) fn absorb(&mut self, later: Self) {
-        if !later.name.is_empty() {
-            self.name = later.name;
+    pub(super) fn absorb(&mut self, later: &mut Self) {
+        let later_name = std::mem::take(&mut later.name);
+        if !later_name.is_empty() {
+            self.name = later_name;
         }
-        self.kind = later.kind.or(self.kind.take());
-        self.set_status(later.status);
-        self.attributes.absorb(later.attributes);
+        self.kind = later.kind.take().or(self.kind.take());
+        self.set_status(std::mem::take(&mut later.status));
+        self.attributes.absorb(&mut later.attributes);
     }
 
     /// They have an order: what is fine stays fine, and what failed is no longer unset.
@@ -207,6 +219,29 @@ pub(crate) enum Value {
 }
 
 impl Attributes {
+    fn with_room(count: usize) -> Self {
+        let spare = SPARE.try_with(|spare| spare.borrow_mut().pop());
+        let mut new = spare.ok().flatten().unwrap_or_default();
+        new.texts.reserve(count * USUAL_TEXT);
+        new.pairs.reserve(count);
+        new
+    }
+
+    /// Lets the next span of this thread have the memory.
+    pub(super) fn reuse(mut self) {
+        self.texts.clear();
+        self.pairs.clear();
+        self.dropped = 0;
+        let usual = self.texts.capacity() <= MAX_SPARE_TEXT;
+        // A thread that ends may have none left.
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if usual && spare.len() < MAX_SPARE {
+                spare.push(self);
+            }
+        });
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
         self.pairs.iter().map(|(key, value)| (*key, value))
     }
@@ -244,9 +279,9 @@ impl Attributes {
         });
     }
 
-    fn absorb(&mut self, later: Self) {
+    fn absorb(&mut self, later: &mut Self) {
         self.dropped += later.dropped;
-        for (key, value) in later.pairs {
+        for (key, value) in later.pairs.drain(..) {
             match value {
                 Value::Text(text) => self.text(key, |texts| texts.push_str(&later.texts[text])),
                 other => self.push(key, other),
@@ -327,7 +362,7 @@ mod tests {
             attributes.text("early", |texts| texts.push_str("0123456789"));
             let mut later = Attributes::default();
             later.text("later", |texts| texts.push_str("0123456789"));
-            attributes.absorb(later);
+            attributes.absorb(&mut later);
         }
         assert_eq!(attributes.texts.len(), 10 * MAX_ATTRIBUTES);
         assert_eq!(attributes.dropped as usize, 2_000 - MAX_ATTRIBUTES);
