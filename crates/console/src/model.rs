@@ -118,10 +118,6 @@ pub struct Link {
     pub trace_id: TraceId,
     /// Its span.
     pub span_id: SpanId,
-    /// What vendors added to its context.
-    pub trace_state: String,
-    /// Its trace flags and what is known of its context.
-    pub flags: u32,
     /// Attributes.
     pub attributes: Attributes,
 }
@@ -139,8 +135,6 @@ pub struct Span {
     pub resource: Arc<Resource>,
     /// What vendors added to its context.
     pub trace_state: String,
-    /// Its trace flags and what is known of its parent's context.
-    pub flags: u32,
     /// Instrumentation scope.
     pub scope: Arc<Scope>,
     /// Name.

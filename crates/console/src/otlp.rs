@@ -1,7 +1,7 @@
 //! OTLP requests become spans, log records and samples.
 //!
 //! Neither encoding is decoded as a whole: two bytes of protobuf or three of JSON may stand for a struct of
-//! hundreds, so a small body could fill the memory. Items are decoded one by one (metrics by data point) and handed on
+//! hundreds, so a small body could fill the memory. Metrics come as protobuf only. Items are decoded one by one (metrics by data point) and handed on
 //! before there are many; their lists are cut to what is kept, and what is cut or refused is counted.
 //!
 //! A body is refused as a whole only if its outer levels are broken. Whatever is wrong with one item costs that item.
@@ -9,7 +9,6 @@
 mod each;
 mod elements;
 pub(crate) mod json;
-pub(crate) mod json_metrics;
 mod lax;
 mod logs;
 pub(crate) mod metrics;
@@ -35,8 +34,7 @@ use crate::samples::Sample;
 use crate::store::cost;
 
 pub(crate) use logs::SEVERITY_TEXT;
-pub(crate) use spans::{DROPPED_EVENTS, DROPPED_LINKS};
-pub(crate) use values::{DROPPED_KEY, resource};
+pub(crate) use values::resource;
 
 /// What a request is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -113,8 +113,6 @@ mod tests {
         span.links = vec![Link {
             trace_id: TraceId(2),
             span_id: SpanId(3),
-            trace_state: String::new(),
-            flags: 0,
             attributes: vec![("cause".into(), json!("retry"))],
         }];
         for (key, value) in [

@@ -10,8 +10,8 @@ use super::values::{MAX_ATTRIBUTES, MAX_NAME, MAX_TEXT, attributes, cut, span_id
 use crate::model::{Attributes, Event, Kind, Link, Resource, Scope, Span, Status};
 
 /// Says how many events or links are missing, as Jaeger's own exporter names it.
-pub(crate) const DROPPED_EVENTS: &str = "otel.dropped_events_count";
-pub(crate) const DROPPED_LINKS: &str = "otel.dropped_links_count";
+const DROPPED_EVENTS: &str = "otel.dropped_events_count";
+const DROPPED_LINKS: &str = "otel.dropped_links_count";
 
 /// Converts one span; the error is the reason to reject it.
 pub(super) fn convert(
@@ -37,7 +37,6 @@ pub(super) fn convert(
         parent,
         resource: resource.clone(),
         trace_state: cut(span.trace_state, MAX_NAME),
-        flags: span.flags,
         scope: scope.clone(),
         name: cut(span.name, MAX_NAME),
         kind: kind(span.kind),
@@ -83,8 +82,6 @@ fn links(sent: Vec<proto::span::Link>, dropped: u32) -> (Vec<Link>, u64) {
             Some(Link {
                 trace_id: trace_id(&link.trace_id)?,
                 span_id: span_id(&link.span_id)?,
-                trace_state: cut(link.trace_state, MAX_NAME),
-                flags: link.flags,
                 attributes: attributes(link.attributes, link.dropped_attributes_count),
             })
         })

@@ -32,7 +32,7 @@ const CUT: &str = "… (cut)";
 const TOO_DEEP: &str = "… (nested too deep)";
 
 /// The attribute that says how many others were dropped, by the sender or here.
-pub(crate) const DROPPED_KEY: &str = "otel.dropped_attributes_count";
+const DROPPED_KEY: &str = "otel.dropped_attributes_count";
 
 /// How far beyond a cut is looked for the rest of a secret.
 const LOOK_BEYOND: usize = 8 << 10;

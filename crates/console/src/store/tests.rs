@@ -15,7 +15,6 @@ fn span(trace: u128, id: u64) -> Span {
         parent: None,
         resource: resource("shop"),
         trace_state: String::new(),
-        flags: 0,
         scope: Arc::default(),
         name: "GET /".into(),
         kind: Kind::Server,
@@ -92,8 +91,6 @@ fn the_estimate_falls_to_nothing_with_the_last_trace() {
     linked.links.push(Link {
         trace_id: TraceId(9),
         span_id: SpanId(1),
-        trace_state: String::new(),
-        flags: 0,
         attributes: Vec::new(),
     });
     store.add_spans(vec![linked, span(2, 1)]);
@@ -250,8 +247,6 @@ fn links_are_found_backwards_while_their_trace_is_here() {
         linked.links.push(Link {
             trace_id: TraceId(target),
             span_id: SpanId(1),
-            trace_state: String::new(),
-            flags: 0,
             attributes: Vec::new(),
         });
     }

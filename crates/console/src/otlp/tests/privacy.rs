@@ -79,11 +79,8 @@ fn log_records_are_redacted() {
 #[test]
 fn labels_are_redacted_whether_sent_or_scraped() {
     let attributes = json!([said("said"), {"key": "api_key", "value": {"stringValue": "plain"}}]);
-    let batch = json_batch(
-        Signal::Metrics,
-        &json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [
-            {"name": "level", "gauge": {"dataPoints": [{"asDouble": 1, "attributes": attributes}]}}]}]}]}),
-    );
+    let batch = metrics_batch(&json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [
+            {"name": "level", "gauge": {"dataPoints": [{"asDouble": 1.0, "attributes": attributes}]}}]}]}]}));
     let page = format!("level{{said=\"{SAID}\",api_key=\"plain\"}} 1\n");
     let mut scraped = Vec::new();
     exposition::parse(&page, Format::Prometheus, &mut |sample| {
