@@ -349,10 +349,7 @@ fn resources_are_on_the_account_of_who_sends_them() {
     store.add_spans((1..=20).map(|trace| span(trace, 1)).collect());
     for pod in 0..2_000 {
         let mut line = log(None, pod, "INFO");
-        let large = (
-            "pod".to_owned(),
-            format!("{pod}{}", "x".repeat(2_000)).into(),
-        );
+        let large = ("pod".into(), format!("{pod}{}", "x".repeat(2_000)).into());
         line.resource = Arc::new(Resource {
             service: "jobs".into(),
             attributes: vec![large],

@@ -180,7 +180,7 @@ fn items_of_very_many_parts_are_refused_before_they_are_decoded() {
 /// A summary of 512 quantiles with labels of so many bytes.
 fn summary(points: usize, labels: usize) -> Value {
     let label = json!({"key": "k", "value": {"stringValue": "v".repeat(labels)}});
-    let point = json!({"attributes": [label], "quantileValues": vec![json!({}); 512]});
+    let point = json!({"attributes": [label], "quantileValues": vec![json!({"quantile": 0.5, "value": 0.5}); 512]});
     let metric = json!({"name": "s", "summary": {"dataPoints": vec![point; points]}});
     json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [metric]}]}]})
 }

@@ -6,7 +6,7 @@ fn metrics_become_samples() {
         {"name": "http.server.request.duration", "unit": "s", "histogram": {"aggregationTemporality": 2, "dataPoints": [{
             "count": "6", "sum": 1.5, "bucketCounts": ["1", "2", "3"], "explicitBounds": [0.1, 1.0], "timeUnixNano": "5000",
             "attributes": [{"key": "http.route", "value": {"stringValue": "/a"}}],
-            "exemplars": [{"asDouble": 0.5, "traceId": TRACE, "spanId": SPAN, "timeUnixNano": "4000"}]}]}},
+            "exemplars": [{"value": {"asDouble": 0.5}, "traceId": TRACE, "spanId": SPAN, "timeUnixNano": "4000", "filteredAttributes": []}]}]}},
         {"name": "jobs", "sum": {"aggregationTemporality": 2, "isMonotonic": true, "dataPoints": [{"asInt": 3}]}},
         {"name": "level", "gauge": {"dataPoints": [{"asDouble": 0.5}, {}, {"flags": 1}]}},
         {"name": "q", "summary": {"dataPoints": [{"count": 1, "sum": 2, "quantileValues": [{"quantile": 0.5, "value": 2}]}]}},
