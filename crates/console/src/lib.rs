@@ -50,8 +50,7 @@ pub use settings::{Notify, Settings, parse_memory, parse_size};
 fn routes(config: &mut ServiceConfig) {
     // POST /v1/traces, /v1/logs, /v1/metrics: OTLP.
     ingest::configure(config);
-    // GET /api/services, /api/services/{service}/operations, /api/operations, /api/traces[/{id}], /api/dependencies,
-    // /api/v3/…: Jaeger.
+    // GET /api/services, /api/services/{service}/operations, /api/operations, /api/traces[/{id}], /api/dependencies: Jaeger.
     jaeger::configure(config);
     // GET /api/console/traces[/{id}]: what the page shows.
     view::configure(config);
