@@ -2,6 +2,7 @@
 
 mod alerts;
 mod indicators;
+mod measure;
 mod notification;
 mod outages;
 pub mod release;
