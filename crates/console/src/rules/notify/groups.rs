@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use promql::Labels;
 use slo::Severity;
-use slo::routing::{self, Route};
+use slo::routing::{self, INHIBITIONS, Inhibition, Route};
 
 use super::super::alert::{Alert, State};
 
@@ -47,9 +47,8 @@ pub(super) struct Notification {
 impl Groups {
     /// Takes over what the rules found.
     pub fn update<'a>(&mut self, alerts: impl Iterator<Item = &'a Alert> + Clone, now_ms: i64) {
-        let pages: BTreeSet<Vec<&str>> = alerts.clone().filter_map(inhibiting).collect();
-        let is_inhibited =
-            |alert: &Alert| inhibited_by(alert).is_some_and(|page| pages.contains(&page));
+        let pages: BTreeSet<About<'_>> = alerts.clone().flat_map(inhibiting).collect();
+        let is_inhibited = |alert: &Alert| inhibited_by(alert).any(|page| pages.contains(&page));
         for alert in alerts.filter(|alert| alert.state != State::Pending) {
             let key = key(alert);
             let is_full = self.all.len() >= MAX_GROUPS;
@@ -163,30 +162,38 @@ impl Group {
 fn key(alert: &Alert) -> Key {
     let label = |name| alert.labels.get(name);
     let route = routing::route(label("alertname"), label("severity"));
-    let shared = alert.labels.only(|name| routing::GROUP_BY.contains(&name));
+    let shared = alert.labels.only(|name| route.group_by.contains(&name));
     (route, shared)
 }
 
+/// One of the ways in which a page silences tickets, by its place, and in what both agree.
+type About<'a> = (usize, Vec<&'a str>);
+
 /// What a page silences tickets about.
-fn inhibiting(alert: &Alert) -> Option<Vec<&str>> {
+fn inhibiting(alert: &Alert) -> impl Iterator<Item = About<'_>> {
     let is_page = alert.labels.get("severity") == Severity::Page.as_str();
-    (is_page && alert.state == State::Firing)
-        .then(|| about(alert))
-        .flatten()
+    let fires = is_page && alert.state == State::Firing;
+    let all = INHIBITIONS.iter().enumerate().filter(move |_| fires);
+    all.filter_map(|(place, way)| about(alert, place, way))
 }
 
 /// What a page would have to be about to silence this.
-fn inhibited_by(alert: &Alert) -> Option<Vec<&str>> {
+fn inhibited_by(alert: &Alert) -> impl Iterator<Item = About<'_>> {
     let is_ticket = alert.labels.get("severity") == Severity::Ticket.as_str();
-    is_ticket.then(|| about(alert)).flatten()
+    let slo = alert.labels.get("slo");
+    let all = INHIBITIONS.iter().enumerate();
+    let mine = all.filter(move |(_, way)| is_ticket && way.slo.is_none_or(|one| one == slo));
+    mine.filter_map(|(place, way)| about(alert, place, way))
 }
 
-fn about(alert: &Alert) -> Option<Vec<&str>> {
-    let values = routing::INHIBITED_BY.map(|name| alert.labels.get(name));
-    values
+fn about<'a>(alert: &'a Alert, place: usize, way: &Inhibition) -> Option<About<'a>> {
+    let values: Vec<&str> = way
+        .equal
         .iter()
-        .all(|value| !value.is_empty())
-        .then(|| values.into())
+        .map(|name| alert.labels.get(name))
+        .collect();
+    let is_set = values.iter().all(|value| !value.is_empty());
+    is_set.then_some((place, values))
 }
 
 fn milliseconds(seconds: u64) -> i64 {
@@ -316,5 +323,44 @@ mod tests {
             [("page", 1, 0), ("ticket", 1, 0), ("ticket", 1, 0)]
         );
         assert_eq!(go(60_000), [("watchdog", 1, 0)], "every minute");
+    }
+
+    /// One that has another label.
+    fn but(mut alert: Alert, name: &str, value: &str) -> Alert {
+        alert.labels = alert.labels.with(name, value);
+        alert
+    }
+
+    #[test]
+    fn one_outage_is_one_page_and_silences_the_causes_in_its_service() {
+        let mut groups = Groups::default();
+        let cause = |name| but(alert(name, "ticket", "none"), "slo", "none");
+        let all = [
+            alert("AvailabilityBurnRate", "page", "/a"),
+            alert("ProbeFailing", "page", "/a"),
+            alert("ServiceDown", "page", "all"),
+            but(alert("LatencyBurnRate", "page", "/a"), "slo", "latency"),
+            cause("DependencyErrors"),
+            cause("NotReady"),
+            but(cause("PoolSaturated"), "service", "data"),
+            but(cause("SlowQueries"), "service", "data"),
+        ];
+        let mut all: Vec<&Alert> = all.iter().collect();
+        let mut go = |alerts: &[&Alert], now_ms| due(&mut groups, alerts, now_ms, true);
+        assert_eq!(go(&all, 0), []);
+        assert_eq!(
+            go(&all, 5_000),
+            [("page", 3, 0), ("page", 1, 0)],
+            "of each objective"
+        );
+        assert_eq!(
+            go(&all, 30_000),
+            [("ticket", 1, 0), ("ticket", 1, 0)],
+            "each of the other service, on its own"
+        );
+        // With the page's end the causes are told: nothing says them any more.
+        all.drain(..4);
+        go(&all, 40_000);
+        assert_eq!(go(&all, 71_000), [("ticket", 1, 0), ("ticket", 1, 0)]);
     }
 }
