@@ -311,8 +311,8 @@ fn inhibition(of: Inhibition) -> Value {
     })
 }
 
-/// What the first alert says: service, route and what is wrong with it.
-const TITLE: &str = "{{ .Status | toUpper }} {{ .CommonLabels.severity }}: {{ with index .Alerts 0 }}{{ .Annotations.summary }}{{ end }}{{ if gt (len .Alerts) 1 }} ({{ len .Alerts }} alerts){{ end }}";
+/// Which environment, and what the first alert says: service, route and what is wrong with it.
+const TITLE: &str = "{{ with .CommonLabels.deployment_environment_name }}[{{ . }}] {{ end }}{{ .Status | toUpper }} {{ .CommonLabels.severity }}: {{ with index .Alerts 0 }}{{ .Annotations.summary }}{{ end }}{{ if gt (len .Alerts) 1 }} ({{ len .Alerts }} alerts){{ end }}";
 const TEXT: &str = "{{ range .Alerts }}{{ .Annotations.summary }}\n{{ .Annotations.description }}\ndashboard: {{ .Annotations.dashboard_url }}\nrunbook: {{ .Annotations.runbook_url }}\n{{ with .Annotations.release }}release: {{ . }}\n{{ end }}\n{{ end }}";
 
 fn slack(file: &str) -> Value {

@@ -122,7 +122,7 @@ async fn a_title_names_route_and_trouble_and_a_text_the_release() {
         });
         alert
     };
-    let orders = json!({"slo": "availability", "service": "gateway", "route": "/api/orders"});
+    let orders = json!({"slo": "availability", "service": "gateway", "route": "/api/orders", "deployment_environment_name": "staging"});
     alertmanager
         .fire(json!([
             with_texts(alert("page", "page", orders.clone())),
@@ -133,7 +133,7 @@ async fn a_title_names_route_and_trouble_and_a_text_the_release() {
     let told = &message["attachments"][0];
     assert_eq!(
         told["title"],
-        "FIRING page: gateway /api/orders: requests fail (2 alerts)"
+        "[staging] FIRING page: gateway /api/orders: requests fail (2 alerts)"
     );
     let text = told["text"].as_str().unwrap_or_default();
     assert!(text.contains("release: data 0.2.0, before it"), "{text}");

@@ -109,10 +109,14 @@ fn description(profile: &Profile, indicator: Indicator, pairs: &[&Pair]) -> Stri
     )
 }
 
-/// The alerts of `alerts/causes.toml`, and the one that always fires.
-pub(super) fn causes(definition: &Definition, profile: &Profile) -> Vec<Rule> {
+/// The alerts of `alerts/causes.toml`: those that watch what watches, or the others.
+pub(super) fn causes(definition: &Definition, profile: &Profile, watches: bool) -> Vec<Rule> {
     let alert = |cause: &Cause| cause_alert(definition, profile, cause);
-    definition.causes.iter().map(alert).collect()
+    let causes = definition.causes.iter();
+    causes
+        .filter(|cause| cause.watches == watches)
+        .map(alert)
+        .collect()
 }
 
 fn cause_alert(definition: &Definition, profile: &Profile, cause: &Cause) -> Rule {
