@@ -5,8 +5,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::catalogue::{Known, names_of};
-use crate::harness::{DEADLINE, NativeStack, repository};
+use crate::harness::{DEADLINE, NativeStack, eventually, list, repository};
 
 /// What they read and nothing here says, and why.
 const NOT_HERE: [(&str, &str); 1] = [("loki_discarded_samples_total", "no Loki runs in the tests")];
@@ -70,4 +72,38 @@ async fn every_metric_that_watches_the_watchers_exists() {
             "{name} is found after all, so no exception: {why}"
         );
     }
+}
+
+/// Every rule of every group, once all have been evaluated.
+async fn evaluated(native: &NativeStack) -> Vec<Value> {
+    let url = native.url("prometheus:9090") + "/api/v1/rules";
+    eventually("every rule is evaluated", async || {
+        let answer = native.stack.client.get(&url).send().await.ok()?;
+        let answer: Value = answer.json().await.ok()?;
+        let groups = list(&answer["data"]["groups"]);
+        let rules: Vec<Value> = groups
+            .iter()
+            .flat_map(|group| list(&group["rules"]))
+            .collect();
+        let is_done = rules.len() > 90 && rules.iter().all(|rule| rule["health"] != "unknown");
+        is_done.then_some(rules)
+    })
+    .await
+}
+
+/// Two series where one is expected, or with the same labels after a function: nothing but real series shows that.
+#[tokio::test]
+#[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
+async fn no_rule_fails_on_what_the_stack_says() {
+    let native = NativeStack::builder()
+        .overlay("production.yaml")
+        .start()
+        .await;
+    native.stack.get_data().await;
+    let failing = evaluated(&native).await;
+    let failing = failing.iter().filter(|rule| rule["health"] != "ok");
+    let failing: Vec<String> = failing
+        .map(|rule| format!("{}: {}", rule["name"], rule["lastError"]))
+        .collect();
+    assert_eq!(failing, [] as [String; 0]);
 }
