@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use promql::Labels;
 use slo::Severity;
-use slo::routing::{self, Route};
+use slo::routing::{self, INHIBITIONS, Inhibition, Route};
 
 use super::super::alert::{Alert, State};
 
@@ -88,9 +88,8 @@ impl Groups {
     pub fn update<'a>(&mut self, alerts: impl Iterator<Item = &'a Alert> + Clone, now_ms: i64) {
         self.lost = 0;
         self.end_unsaid(alerts.clone(), now_ms);
-        let pages: BTreeSet<Vec<&str>> = alerts.clone().filter_map(inhibiting).collect();
-        let is_inhibited =
-            |alert: &Alert| inhibited_by(alert).is_some_and(|page| pages.contains(&page));
+        let pages: BTreeSet<About<'_>> = alerts.clone().flat_map(inhibiting).collect();
+        let is_inhibited = |alert: &Alert| inhibited_by(alert).any(|page| pages.contains(&page));
         for alert in alerts.filter(|alert| alert.state != State::Pending) {
             let key = key(alert);
             let is_full = self.all.len() >= MAX_GROUPS;
@@ -228,8 +227,9 @@ impl Group {
 }
 
 fn key(alert: &Alert) -> Key {
-    let shared = alert.labels.only(|name| routing::GROUP_BY.contains(&name));
-    (route(alert), shared)
+    let route = route(alert);
+    let shared = alert.labels.only(|name| route.group_by.contains(&name));
+    (route, shared)
 }
 
 /// Where it goes.
@@ -238,26 +238,34 @@ pub(super) fn route(alert: &Alert) -> &'static Route {
     routing::route(label("alertname"), label("severity"))
 }
 
+/// One of the ways in which a page silences tickets, by its place, and in what both agree.
+type About<'a> = (usize, Vec<&'a str>);
+
 /// What a page silences tickets about.
-fn inhibiting(alert: &Alert) -> Option<Vec<&str>> {
+fn inhibiting(alert: &Alert) -> impl Iterator<Item = About<'_>> {
     let is_page = alert.labels.get("severity") == Severity::Page.as_str();
-    (is_page && alert.state == State::Firing)
-        .then(|| about(alert))
-        .flatten()
+    let fires = is_page && alert.state == State::Firing;
+    let all = INHIBITIONS.iter().enumerate().filter(move |_| fires);
+    all.filter_map(|(place, way)| about(alert, place, way))
 }
 
 /// What a page would have to be about to silence this.
-fn inhibited_by(alert: &Alert) -> Option<Vec<&str>> {
+fn inhibited_by(alert: &Alert) -> impl Iterator<Item = About<'_>> {
     let is_ticket = alert.labels.get("severity") == Severity::Ticket.as_str();
-    is_ticket.then(|| about(alert)).flatten()
+    let slo = alert.labels.get("slo");
+    let all = INHIBITIONS.iter().enumerate();
+    let mine = all.filter(move |(_, way)| is_ticket && way.slo.is_none_or(|one| one == slo));
+    mine.filter_map(|(place, way)| about(alert, place, way))
 }
 
-fn about(alert: &Alert) -> Option<Vec<&str>> {
-    let values = routing::INHIBITED_BY.map(|name| alert.labels.get(name));
-    values
+fn about<'a>(alert: &'a Alert, place: usize, way: &Inhibition) -> Option<About<'a>> {
+    let values: Vec<&str> = way
+        .equal
         .iter()
-        .all(|value| !value.is_empty())
-        .then(|| values.into())
+        .map(|name| alert.labels.get(name))
+        .collect();
+    let is_set = values.iter().all(|value| !value.is_empty());
+    is_set.then_some((place, values))
 }
 
 fn milliseconds(seconds: u64) -> i64 {

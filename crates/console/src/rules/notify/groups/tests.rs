@@ -169,3 +169,42 @@ fn a_page_silences_tickets_of_its_objective_and_the_watchdog_goes_its_own_way() 
     );
     assert_eq!(go(60_000), [("watchdog", 1, 0)], "every minute");
 }
+
+/// One that has another label.
+fn but(mut alert: Alert, name: &str, value: &str) -> Alert {
+    alert.labels = alert.labels.with(name, value);
+    alert
+}
+
+#[test]
+fn one_outage_is_one_page_and_silences_the_causes_in_its_service() {
+    let mut groups = Groups::default();
+    let cause = |name| but(alert(name, "ticket", "none"), "slo", "none");
+    let all = [
+        alert("AvailabilityBurnRate", "page", "/a"),
+        alert("ProbeFailing", "page", "/a"),
+        alert("ServiceDown", "page", "all"),
+        but(alert("LatencyBurnRate", "page", "/a"), "slo", "latency"),
+        cause("DependencyErrors"),
+        cause("NotReady"),
+        but(cause("PoolSaturated"), "service", "data"),
+        but(cause("SlowQueries"), "service", "data"),
+    ];
+    let mut all: Vec<&Alert> = all.iter().collect();
+    let mut go = |alerts: &[&Alert], now_ms| due(&mut groups, alerts, now_ms, true);
+    assert_eq!(go(&all, 0), []);
+    assert_eq!(
+        go(&all, 5_000),
+        [("page", 3, 0), ("page", 1, 0)],
+        "of each objective"
+    );
+    assert_eq!(
+        go(&all, 30_000),
+        [("ticket", 1, 0), ("ticket", 1, 0)],
+        "each of the other service, on its own"
+    );
+    // With the page's end the causes are told: nothing says them any more.
+    all.drain(..4);
+    go(&all, 40_000);
+    assert_eq!(go(&all, 71_000), [("ticket", 1, 0), ("ticket", 1, 0)]);
+}
