@@ -2,6 +2,10 @@ use super::*;
 
 #[test]
 fn metrics_become_samples() {
+    let exponential = json!({
+        "attributes": [], "startTimeUnixNano": "1", "timeUnixNano": "2", "count": "0", "scale": 0, "zeroCount": "0", "flags": 0,
+        "exemplars": [], "zeroThreshold": 0.0,
+    });
     let batch = metrics_batch(&json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [
         {"name": "http.server.request.duration", "unit": "s", "histogram": {"aggregationTemporality": 2, "dataPoints": [{
             "count": "6", "sum": 1.5, "bucketCounts": ["1", "2", "3"], "explicitBounds": [0.1, 1.0], "timeUnixNano": "5000",
@@ -11,7 +15,7 @@ fn metrics_become_samples() {
         {"name": "level", "gauge": {"dataPoints": [{"asDouble": 0.5}, {}, {"flags": 1}]}},
         {"name": "q", "summary": {"dataPoints": [{"count": 1, "sum": 2, "quantileValues": [{"quantile": 0.5, "value": 2}]}]}},
         {"name": "delta", "sum": {"aggregationTemporality": 1, "dataPoints": [{"asInt": 3}, {"asInt": 4}]}},
-        {"name": "exp", "exponentialHistogram": {"dataPoints": [{}]}},
+        {"name": "exp", "exponentialHistogram": {"aggregationTemporality": 2, "dataPoints": [exponential]}},
         {"name": "odd", "histogram": {"dataPoints": [{"bucketCounts": ["1"], "explicitBounds": [1.0]}]}},
         {"name": "nothing at all"}
     ]}]}]}));
