@@ -12,21 +12,25 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use promql::{Matcher, NAME};
+use promql::{Detail, Matcher, NAME, Outline};
 
 use crate::samples::{Exemplar, Labels, Sample, milliseconds};
-use chunk::Chunk;
-use history::Series;
+use chunk::{Chunk, Point};
+use history::{Part, Series};
 use index::Id;
 pub(crate) use labels::LabelSet;
 use state::{From, State, Told};
 
 /// A series that was sent, not scraped, ends when it is not heard of for so long: Prometheus's look-back.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Samples are kept for so long: the demo rules look back 288 minutes, and the last sample before that may be five minutes older.
+pub(crate) const RETENTION: Duration = Duration::from_secs(300 * 60);
 
 /// Series that are looked at before others have the lock.
 const BATCH: usize = 64;
@@ -66,24 +70,44 @@ pub(crate) struct Found {
 pub(crate) struct Known {
     /// All labels.
     pub labels: LabelSet,
-    chunks: Vec<Chunk>,
+    parts: Vec<Part<Chunk>>,
     time_ms: RangeInclusive<i64>,
+    detail: Detail,
 }
 
 impl Known {
     /// No more samples than this are in it.
     pub fn most(&self) -> usize {
-        self.chunks
-            .iter()
-            .map(|chunk| usize::from(chunk.count))
-            .sum()
+        self.parts.iter().map(|part| part.most(self.detail)).sum()
     }
 
-    /// Times and values, oldest first.
-    pub fn samples(&self) -> impl Iterator<Item = (i64, f64)> {
-        let all = self.chunks.iter().flat_map(Chunk::points);
-        all.filter(|(at, _)| self.time_ms.contains(at))
-            .map(|(at, bits)| (at, f64::from_bits(bits)))
+    /// All or the last of them, oldest first.
+    pub fn samples(&self) -> impl Iterator<Item = promql::Sample> {
+        let points = self.parts.iter().flat_map(|part| {
+            let run = part.of.is_none().then_some(part.summary.last);
+            part.of.iter().flat_map(Chunk::points).chain(run)
+        });
+        self.in_time(points)
+    }
+
+    /// What `rate` and its like need of them.
+    pub fn outline(&self) -> Outline {
+        let mut outline = Outline::default();
+        for Part { summary, of } in &self.parts {
+            match of {
+                Some(chunk) => self
+                    .in_time(chunk.points())
+                    .for_each(|sample| outline.push(sample)),
+                None => outline.push_run(plain(summary.first), plain(summary.last), summary.count),
+            }
+        }
+        outline
+    }
+
+    fn in_time(&self, points: impl Iterator<Item = Point>) -> impl Iterator<Item = promql::Sample> {
+        points
+            .filter(|(at, _)| self.time_ms.contains(at))
+            .map(plain)
     }
 }
 
@@ -94,6 +118,13 @@ impl SeriesStore {
         Self {
             state: Arc::new(Mutex::new(State::new(limit))),
         }
+    }
+
+    /// Series of these names, if rules record them, are kept for so long.
+    pub fn keep(&self, names: BTreeSet<String>, time: Duration) {
+        let mut state = self.lock();
+        state.lasting = names;
+        state.shares.longer = time.saturating_sub(RETENTION);
     }
 
     /// All that a source says now: what it said before and does not say any more has ended. Returns how many series
@@ -183,7 +214,7 @@ impl SeriesStore {
                 self.went_down(&name, now_us);
             }
         }
-        if let Some(time) = Instant::now().checked_sub(state::RETENTION) {
+        if let Some(time) = Instant::now().checked_sub(RETENTION) {
             self.expire(time);
         }
     }
@@ -234,25 +265,29 @@ impl SeriesStore {
         &self,
         matchers: &[Matcher],
         time_ms: RangeInclusive<i64>,
+        detail: Detail,
     ) -> impl Iterator<Item = Vec<Known>> {
         self.batches(matchers, move |series| {
-            let chunks = series.chunks(&time_ms);
-            (!chunks.is_empty()).then(|| Known {
+            let parts = series.parts(&time_ms, detail);
+            (!parts.is_empty()).then(|| Known {
                 labels: series.labels.clone(),
-                chunks,
+                parts: parts.into_iter().map(Part::owned).collect(),
                 time_ms: time_ms.clone(),
+                detail,
             })
         })
     }
 
-    /// Labels of series that pass all conditions, and no fewer samples than each has in a span of time; nothing is copied.
+    /// Labels of series that pass all conditions, and no fewer samples than are needed of each in a span of time; nothing is copied.
     pub fn sizes(
         &self,
         matchers: &[Matcher],
         time_ms: RangeInclusive<i64>,
+        detail: Detail,
     ) -> impl Iterator<Item = Vec<(LabelSet, usize)>> {
         self.batches(matchers, move |series| {
-            let samples = series.samples(&time_ms);
+            let parts = series.parts(&time_ms, detail);
+            let samples = parts.iter().map(|part| part.most(detail)).sum();
             (samples > 0).then(|| (series.labels.clone(), samples))
         })
     }
@@ -329,6 +364,11 @@ impl SeriesStore {
 /// A series that is scraped ends when it is not on the page any more, as in Prometheus: but not if the page says the times of its samples.
 fn scraped_end(now_us: u64) -> impl Fn(&Series) -> Option<i64> {
     move |series| (!series.is_timed).then(|| milliseconds(now_us))
+}
+
+fn plain((at_ms, bits): Point) -> promql::Sample {
+    let value = f64::from_bits(bits);
+    promql::Sample { at_ms, value }
 }
 
 fn latest(series: &Series) -> Found {

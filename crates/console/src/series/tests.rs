@@ -1,5 +1,6 @@
 mod budget;
 mod ended;
+mod windows;
 
 use super::*;
 use crate::model::TraceId;
@@ -61,10 +62,14 @@ fn now(store: &SeriesStore, conditions: &[&str]) -> Vec<Found> {
 /// Times and values of the one series that passes.
 fn history(store: &SeriesStore, conditions: &[&str]) -> Vec<(i64, f64)> {
     let conditions = matchers(conditions);
-    let all = store.known(&conditions, i64::MIN..=i64::MAX);
+    let all = store.known(&conditions, i64::MIN..=i64::MAX, Detail::All);
     let all: Vec<Known> = all.flatten().collect();
     assert_eq!(all.len(), 1, "{conditions:?}: {all:?}");
-    all[0].samples().collect()
+    all[0].samples().map(pair).collect()
+}
+
+fn pair(sample: promql::Sample) -> (i64, f64) {
+    (sample.at_ms, sample.value)
 }
 
 fn own() -> Labels {
@@ -231,10 +236,10 @@ fn a_span_of_time_is_cut_out_of_chunks() {
     }
     let of = |time| {
         let known = store
-            .known(&matchers(&["__name__=m"]), time)
+            .known(&matchers(&["__name__=m"]), time, Detail::All)
             .flatten()
             .next()?;
-        let all: Vec<f64> = known.samples().map(|(_, value)| value).collect();
+        let all: Vec<f64> = known.samples().map(|sample| sample.value).collect();
         assert!(known.most() >= all.len() && known.most() < all.len() + 240);
         Some((all.len(), all[0]))
     };
@@ -341,5 +346,5 @@ fn samples_are_kept_for_as_long_as_the_rules_look_back() {
     let longest = ranges.filter_map(minutes).max().expect("a range");
     let look_back = PATIENCE.as_secs() / 60;
     assert!((100..=300).contains(&(longest + look_back)), "{longest}");
-    assert!(longest + look_back <= state::RETENTION.as_secs() / 60);
+    assert!(longest + look_back <= RETENTION.as_secs() / 60);
 }
