@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::bits::{Bits, Reader};
 use crate::store::cost;
 
-/// A chunk is closed with so many samples, as Prometheus closes its own.
-const MAX_SAMPLES: usize = 120;
+/// A chunk is closed with so many samples: one that does not change takes a few bytes, but its place in the lists takes more.
+const MAX_SAMPLES: usize = 720;
 
 /// And when the next sample might not fit into so many bytes.
-const MAX_BYTES: usize = 256;
+const MAX_BYTES: usize = 512;
 
 /// The most that a sample takes: a step of 64 bits, and a value whose bits all differ.
 const MAX_BITS: usize = 4 + 64 + 2 + 5 + 6 + 64;
@@ -169,9 +169,11 @@ impl Head {
 
     /// What it holds, as a chunk that changes no more; nothing if it is empty.
     pub fn closed(&self) -> Option<Chunk> {
-        let bytes = || self.bits.bytes.as_slice().into();
+        // Behind the end zeros are read: they mean that nothing has changed.
+        let zeros = self.bits.bytes.iter().rev().take_while(|byte| **byte == 0);
+        let bytes = &self.bits.bytes[..self.bits.bytes.len() - zeros.count()];
         self.summary.map(|summary| Chunk {
-            bytes: bytes(),
+            bytes: bytes.into(),
             summary,
         })
     }
@@ -209,12 +211,22 @@ impl Chunk {
             value,
             ..Last::default()
         };
-        (0..self.summary.count).map(move |number| {
-            if number > 0 {
-                last.read(&mut reader);
+        // The next ones that change nothing.
+        let mut same: usize = 0;
+        let others = (1..self.summary.count).map(move |_| {
+            if same == 0 {
+                same = reader.pairs_of_zeros();
+            }
+            match same {
+                0 => last.read(&mut reader),
+                _ => {
+                    same -= 1;
+                    last.at = last.at.wrapping_add(last.step);
+                }
             }
             (last.at, last.value)
-        })
+        });
+        std::iter::once(self.summary.first).chain(others)
     }
 }
 
@@ -341,9 +353,13 @@ mod tests {
         assert_eq!(points.len(), MAX_SAMPLES);
         let mut head = Head::new();
         points.iter().for_each(|point| head.push(*point));
-        assert!(head.bits.bytes.len() < 50, "{}", head.bits.bytes.len());
+        let bytes = head.bits.bytes.len();
+        assert!(bytes <= MAX_SAMPLES / 4 + 4, "{bytes}");
+        let chunk = head.closed().expect("samples");
+        assert!(chunk.bytes.len() < 8, "{}", chunk.bytes.len());
+        assert!(chunk.points().eq(points));
         let random =
             as_many_as_fit(|number| (1_000 * number as i64, Dice(number as u64 + 1).next()));
-        assert!((16..120).contains(&random.len()), "{}", random.len());
+        assert!((40..120).contains(&random.len()), "{}", random.len());
     }
 }
