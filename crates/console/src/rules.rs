@@ -4,6 +4,8 @@ mod alert;
 mod answer;
 mod file;
 mod group;
+#[cfg(test)]
+mod history;
 mod notify;
 mod objectives;
 mod rehearsal;

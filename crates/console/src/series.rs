@@ -361,6 +361,19 @@ impl SeriesStore {
     }
 }
 
+#[cfg(test)]
+impl SeriesStore {
+    /// Adds a sample to each series, in the order in which they came: quicker than what a source says.
+    pub fn next(&self, at_ms: i64, value: impl Fn(usize) -> f64) {
+        let mut state = self.lock();
+        let mut ids: Vec<Id> = state.series.keys().copied().collect();
+        ids.sort_unstable();
+        for (number, id) in ids.into_iter().enumerate() {
+            state.push(id, (at_ms, value(number).to_bits()));
+        }
+    }
+}
+
 /// A series that is scraped ends when it is not on the page any more, as in Prometheus: but not if the page says the times of its samples.
 fn scraped_end(now_us: u64) -> impl Fn(&Series) -> Option<i64> {
     move |series| (!series.is_timed).then(|| milliseconds(now_us))

@@ -16,13 +16,9 @@ fn counters(count: usize, limit: u64) -> SeriesStore {
     let store = SeriesStore::new(limit);
     let first = FIRST.unsigned_abs() * 1_000;
     store.replace("a:1", &own(), flood("m", count), first);
-    let ids: Vec<Id> = store.lock().series.keys().copied().collect();
     for second in 1..=WINDOW {
-        let at = FIRST + second as i64 * 1_000;
-        let mut state = store.lock();
-        for (number, id) in (0..).zip(&ids) {
-            state.push(*id, (at, counter(number, second).to_bits()));
-        }
+        let at_ms = FIRST + second as i64 * 1_000;
+        store.next(at_ms, |number| counter(number as u64, second));
     }
     store
 }
