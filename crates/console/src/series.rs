@@ -6,6 +6,7 @@ mod bits;
 mod chunk;
 mod history;
 mod index;
+mod known;
 mod labels;
 mod shares;
 mod state;
@@ -17,12 +18,12 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use promql::{Detail, Matcher, NAME, Outline};
+use promql::{Detail, Matcher, NAME};
 
 use crate::samples::{Exemplar, Labels, Sample, milliseconds};
-use chunk::{Chunk, Point};
 use history::{Part, Series};
 use index::Id;
+pub(crate) use known::Known;
 pub(crate) use labels::LabelSet;
 use state::{From, State, Told};
 
@@ -63,52 +64,6 @@ pub(crate) struct Found {
     pub at_ms: i64,
     /// Last request behind it.
     pub exemplar: Option<Exemplar>,
-}
-
-/// What is known of a series in a span of time.
-#[derive(Debug)]
-pub(crate) struct Known {
-    /// All labels.
-    pub labels: LabelSet,
-    parts: Vec<Part<Chunk>>,
-    time_ms: RangeInclusive<i64>,
-    detail: Detail,
-}
-
-impl Known {
-    /// No more samples than this are in it.
-    pub fn most(&self) -> usize {
-        self.parts.iter().map(|part| part.most(self.detail)).sum()
-    }
-
-    /// All or the last of them, oldest first.
-    pub fn samples(&self) -> impl Iterator<Item = promql::Sample> {
-        let points = self.parts.iter().flat_map(|part| {
-            let run = part.of.is_none().then_some(part.summary.last);
-            part.of.iter().flat_map(Chunk::points).chain(run)
-        });
-        self.in_time(points)
-    }
-
-    /// What `rate` and its like need of them.
-    pub fn outline(&self) -> Outline {
-        let mut outline = Outline::default();
-        for Part { summary, of } in &self.parts {
-            match of {
-                Some(chunk) => self
-                    .in_time(chunk.points())
-                    .for_each(|sample| outline.push(sample)),
-                None => outline.push_run(plain(summary.first), plain(summary.last), summary.count),
-            }
-        }
-        outline
-    }
-
-    fn in_time(&self, points: impl Iterator<Item = Point>) -> impl Iterator<Item = promql::Sample> {
-        points
-            .filter(|(at, _)| self.time_ms.contains(at))
-            .map(plain)
-    }
 }
 
 impl SeriesStore {
@@ -377,11 +332,6 @@ impl SeriesStore {
 /// A series that is scraped ends when it is not on the page any more, as in Prometheus: but not if the page says the times of its samples.
 fn scraped_end(now_us: u64) -> impl Fn(&Series) -> Option<i64> {
     move |series| (!series.is_timed).then(|| milliseconds(now_us))
-}
-
-fn plain((at_ms, bits): Point) -> promql::Sample {
-    let value = f64::from_bits(bits);
-    promql::Sample { at_ms, value }
 }
 
 fn latest(series: &Series) -> Found {
