@@ -121,6 +121,8 @@ pub fn start(settings: Settings) -> Result<Console> {
         answers: answers.for_rules(),
         series: scraper.series.clone(),
     };
+    let (names, time) = rules.lasting();
+    scraper.series.keep(names, time);
     let (server, address) = bind(&settings, &scraper, answers, rules.reports())?;
     let external_url = format!("http://{address}");
     let notifier = rules.notifier(settings.notify, scraper.counters.clone(), external_url);
