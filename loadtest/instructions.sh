@@ -47,8 +47,9 @@ counted() {
     pids+=($!)
 }
 
+# send REQUESTS [OPTION…] of curl.
 send() {
-    curl -sS --fail-early -f -o /dev/null "http://$found/api/data#[1-$1]" || fail "a request failed"
+    curl -sS -o /dev/null "${@:2}" "http://$found/api/data#[1-$1]" || fail "a request failed: is the machine too busy for callgrind?"
     # Until the last batch has left.
     sleep 6
 }
@@ -60,9 +61,10 @@ count() {
     counted downstream "$@"
     counted data DATABASE_URL="$database" OMNITRACE_SEED_ITEMS=omni-mug:1000:1250 DOWNSTREAM_URL="http://$found" "$@"
     counted gateway DATA_URL="http://$found" "$@"
+    # The first ones may be too late for their callers.
     send 50
     callgrind_control -z "${pids[@]}" >/dev/null 2>&1
-    send "$requests"
+    send "$requests" --fail --fail-early
     callgrind_control -d "${pids[@]}" >/dev/null 2>&1
     for name in gateway data downstream; do
         row+=($(($(sed -n 's/^summary: //p' "$counts/$step-$name.1") / requests)))

@@ -160,8 +160,10 @@ struct Outgoing<'a>(&'a mut HeaderMap);
 
 impl Injector for Outgoing<'_> {
     fn set(&mut self, name: &str, value: String) {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            self.0.insert(name, value);
+        let mut ours = ["traceparent", "tracestate", "baggage"].into_iter();
+        let ours = ours.find(|ours| *ours == name);
+        if let (Some(name), Ok(value)) = (ours, HeaderValue::try_from(value)) {
+            self.0.insert(HeaderName::from_static(name), value);
         }
     }
 }
