@@ -253,7 +253,8 @@ async fn searches(
     let none = tags("url.path", "/nowhere");
     let unknown = tags("customer.tier", "gold");
     let trace = format!("/api/traces/{id:032x}");
-    let kinds: [(&str, &str, &[(&str, &str)]); 8] = [
+    type Kind<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+    let kinds: [Kind<'_>; 8] = [
         ("a trace by its id", &trace, &[]),
         (
             "the newest 20 of a service",

@@ -105,7 +105,7 @@ fn moves(sample: &Sample, asked: usize) -> bool {
 fn evaluated(data: &Data, at_ms: i64) {
     let mut rules = Rules::load(None).expect("the rules that ship");
     for group in &mut rules.groups {
-        let report = group.evaluate(data, at_ms);
+        let report = group.evaluate(data, at_ms, 0);
         println!("  {}: {:?}", report.group.name, report.took);
         for (rule, found) in report.group.rules.iter().zip(&report.rules) {
             assert_eq!(found.error, None, "{}", rule.name);
