@@ -253,7 +253,7 @@ async fn searches(
     let none = tags("url.path", "/nowhere");
     let unknown = tags("customer.tier", "gold");
     let trace = format!("/api/traces/{id:032x}");
-    type Kind<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+    type Kind<'a> = (&'static str, &'a str, &'a [(&'a str, &'a str)]);
     let kinds: [Kind<'_>; 8] = [
         ("a trace by its id", &trace, &[]),
         (
