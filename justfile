@@ -157,6 +157,11 @@ peers *args:
 soak *args:
     cargo run --release -p loadtest -- soak {{ args }}
 
+# what spans cost the console and Jaeger's memory store, in turn on one core, and searches in a full console: docs/BENCHMARKS.md (release build; about 3 min)
+bench-ingest *args:
+    cargo build --release -p omnitrace
+    cargo run --release -p loadtest -- ingest --jaeger "$(deploy/tools/build.sh jaeger)/jaeger" {{ args }}
+
 # a fixed rate, open loop: [rate] requests/s for [time] to a URL on this machine, by oha (built once); more of its options after that
 bench-load rate="200" time="30s" url="http://127.0.0.1:8080/api/data" *args:
     loadtest/open-loop.sh {{ rate }} {{ time }} {{ url }} {{ args }}

@@ -68,7 +68,12 @@ impl Budget {
 
     /// Bytes for metrics.
     pub fn series(&self) -> u64 {
-        self.0.series
+        self.0.series - self.metadata()
+    }
+
+    /// Bytes for what metrics are, of the share of metrics.
+    pub fn metadata(&self) -> u64 {
+        self.0.series / 16
     }
 
     /// Bytes for one trace, and at most so many in an answer: of what answers may take, one half for what they are made from, and

@@ -14,6 +14,20 @@ pub(crate) struct Counts {
     pub rejected: BTreeMap<(Signal, &'static str), u64>,
     /// Scrapes whose page found no room.
     pub skipped_scrapes: u64,
+    /// By receiver.
+    pub notifications: BTreeMap<String, Notifications>,
+    /// Alerts for whose group there was no room.
+    pub dropped_alerts: u64,
+}
+
+/// What became of notifications to a receiver.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Notifications {
+    /// It took them.
+    pub sent: u64,
+    /// It did not: they are sent again.
+    pub failed: u64,
+    is_failing: bool,
 }
 
 /// A shared handle.
@@ -37,6 +51,30 @@ impl Counters {
     /// Counts a scrape whose page found no room.
     pub fn skipped_scrape(&self) {
         self.lock().skipped_scrapes += 1;
+    }
+
+    /// Counts these receivers, from zero.
+    pub fn receivers(&self, names: &[&str]) {
+        let mut counts = self.lock();
+        for name in names {
+            counts.notifications.entry((*name).to_owned()).or_default();
+        }
+    }
+
+    /// Counts a notification. Returns whether the one before ended otherwise.
+    pub fn notified(&self, receiver: &str, is_taken: bool) -> bool {
+        let mut counts = self.lock();
+        let of = counts.notifications.entry(receiver.to_owned()).or_default();
+        match is_taken {
+            true => of.sent += 1,
+            false => of.failed += 1,
+        }
+        std::mem::replace(&mut of.is_failing, !is_taken) == is_taken
+    }
+
+    /// Counts alerts that nobody is told about.
+    pub fn dropped_alerts(&self, count: u64) {
+        self.lock().dropped_alerts += count;
     }
 
     /// Starts counting a request; dropping what is returned counts it, however it ends.

@@ -3,10 +3,13 @@
 //! A page that breaks the format is refused as a whole, as Prometheus does: half a page would look like series that
 //! have vanished.
 
+mod described;
+
 use redact::{redact, redact_value};
 
 use crate::model::{SpanId, TraceId};
 use crate::samples::{Exemplar, Labels, Sample, microseconds};
+pub(crate) use described::described;
 
 /// The most samples of one page.
 const MAX_SAMPLES: usize = 100_000;

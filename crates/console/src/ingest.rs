@@ -20,6 +20,7 @@ use crate::budget::{Account, Budget, Use};
 use crate::connections::off_worker;
 use crate::counters::Counters;
 use crate::inflate::{InflateError, gunzip};
+use crate::metadata::Metadata;
 use crate::model::Resource;
 use crate::otlp::response::{Failure, accepted, refused};
 use crate::otlp::{self, Batch, Encoding, Rejected, Signal};
@@ -134,6 +135,8 @@ pub(crate) struct Sink {
     pub store: Store,
     /// Samples.
     pub series: SeriesStore,
+    /// What metrics are.
+    pub metadata: Metadata,
     /// Refusals.
     pub counters: Counters,
     /// Bounds.
@@ -169,7 +172,7 @@ async fn export(
     sink: web::Data<Sink>,
 ) -> HttpResponse {
     let sink = sink.get_ref().clone();
-    let encoding = match encoding(request.headers()) {
+    let encoding = match encoding(signal, request.headers()) {
         Ok(encoding) => encoding,
         Err(failure) => return refused(Encoding::Json, &failure),
     };
@@ -258,6 +261,9 @@ fn keep(batch: Batch, sink: &Sink) -> Rejected {
             "a trace holds {MAX_TRACE_SPANS} spans, and what one answer has room for (--memory)"
         );
         rejected.refuse_many(TRACE_FULL, spans + logs, why);
+    }
+    for (name, described) in batch.described {
+        sink.metadata.add(name, described, true);
     }
     for sender in batch.metrics {
         let (service, labels) = (&sender.resource.service, sender_labels(&sender.resource));
@@ -348,7 +354,7 @@ async fn read(mut payload: Payload, gate: &Gate, account: &mut Account) -> Resul
     body
 }
 
-fn encoding(headers: &HeaderMap) -> Result<Encoding, Failure> {
+fn encoding(signal: Signal, headers: &HeaderMap) -> Result<Encoding, Failure> {
     let sent = text(headers, CONTENT_TYPE);
     let media_type = sent
         .split(';')
@@ -358,7 +364,12 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Failure> {
         .to_ascii_lowercase();
     match media_type.as_str() {
         "application/x-protobuf" => Ok(Encoding::Protobuf),
-        "application/json" => Ok(Encoding::Json),
+        "application/json" if signal != Signal::Metrics => Ok(Encoding::Json),
+        "application/json" => {
+            let message = "metrics are taken as application/x-protobuf only: \
+                           set OTEL_EXPORTER_OTLP_METRICS_PROTOCOL=http/protobuf, or use the SDK's exporter for protobuf";
+            Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
+        }
         _ => {
             let message = format!(
                 "content type {sent:?} is not supported, only application/x-protobuf and application/json"

@@ -9,7 +9,6 @@ mod query;
 #[cfg(test)]
 mod tests;
 mod trace;
-mod v3;
 
 use std::collections::HashSet;
 
@@ -18,7 +17,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use self::answer::{ApiError, Failure, answer, blocking, list};
-use crate::answer::{Answers, Items, Page, Refused};
+use crate::answer::{Answers, Page};
 use crate::model::{Kind, TraceId};
 use crate::params::{self, BadParameter, Params};
 use crate::search::{Found, MAX_SPANS, search, write_each};
@@ -39,7 +38,6 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .route("/api/traces", web::get().to(traces))
         .route("/api/traces/{id}", web::get().to(one_trace))
         .route("/api/dependencies", web::get().to(dependency_links));
-    v3::configure(config);
 }
 
 async fn services(store: web::Data<Store>, answers: web::Data<Answers>) -> HttpResponse {
@@ -83,43 +81,24 @@ async fn operations(
     answers: web::Data<Answers>,
 ) -> HttpResponse {
     let job = move_query(request, move |params, page| {
-        let wanted = Wanted::by(&params, "spanKind")?;
-        list(page, None, |items| wanted.write(&store, items))
+        let service = params
+            .text("service")
+            .ok_or_else(|| BadParameter::new("service", "is required"))?;
+        let wanted = params.text("spanKind").map(kind_named).transpose()?;
+        list(page, None, |items| {
+            store.operations(service, |name, kind| {
+                if wanted.is_some_and(|wanted| wanted != kind) {
+                    return Ok(());
+                }
+                let span_kind = kind.as_str();
+                items.put(&Operation { name, span_kind })
+            })
+        })
     });
     blocking(&answers, job).await
 }
 
-/// Which operations are asked for.
-struct Wanted {
-    service: String,
-    kind: Option<Kind>,
-}
-
-impl Wanted {
-    /// Those of `service`, of one kind if the parameter `kind` says so.
-    fn by(params: &Params, kind: &str) -> Result<Self, BadParameter> {
-        let service = params
-            .text("service")
-            .ok_or_else(|| BadParameter::new("service", "is required"))?;
-        let wanted = params.text(kind).map(|text| kind_named(kind, text));
-        Ok(Self {
-            service: service.to_owned(),
-            kind: wanted.transpose()?,
-        })
-    }
-
-    fn write(&self, store: &Store, items: &mut Items<'_>) -> Result<(), Refused> {
-        store.operations(&self.service, |name, kind| {
-            if self.kind.is_some_and(|wanted| wanted != kind) {
-                return Ok(());
-            }
-            let span_kind = kind.as_str();
-            items.put(&Operation { name, span_kind })
-        })
-    }
-}
-
-fn kind_named(parameter: &str, text: &str) -> Result<Kind, BadParameter> {
+fn kind_named(text: &str) -> Result<Kind, BadParameter> {
     let kinds = [
         Kind::Internal,
         Kind::Server,
@@ -131,7 +110,7 @@ fn kind_named(parameter: &str, text: &str) -> Result<Kind, BadParameter> {
     found.ok_or_else(|| {
         let allowed = kinds.map(Kind::as_str).join(", ");
         BadParameter::new(
-            parameter,
+            "spanKind",
             format!("expected one of {allowed}, got {text:?}"),
         )
     })

@@ -16,6 +16,7 @@ mod log;
 pub mod logql;
 mod logs_api;
 mod loki;
+mod metadata;
 mod metrics;
 mod metrics_api;
 pub mod model;
@@ -41,7 +42,7 @@ use actix_web::web::ServiceConfig;
 
 pub use cors::Origins;
 pub use metrics::METRICS;
-pub use rules::Rehearsal;
+pub use rules::{Rehearsal, check_rules};
 pub use server::{Console, run, start};
 pub use settings::{Notify, Settings, parse_memory, parse_size};
 
@@ -49,8 +50,7 @@ pub use settings::{Notify, Settings, parse_memory, parse_size};
 fn routes(config: &mut ServiceConfig) {
     // POST /v1/traces, /v1/logs, /v1/metrics: OTLP.
     ingest::configure(config);
-    // GET /api/services, /api/services/{service}/operations, /api/operations, /api/traces[/{id}], /api/dependencies,
-    // /api/v3/…: Jaeger.
+    // GET /api/services, /api/services/{service}/operations, /api/operations, /api/traces[/{id}], /api/dependencies: Jaeger.
     jaeger::configure(config);
     // GET /api/console/traces[/{id}]: what the page shows.
     view::configure(config);
@@ -62,7 +62,7 @@ fn routes(config: &mut ServiceConfig) {
     prometheus::configure(config);
     // GET /api/metrics, /api/targets: what was scraped or sent.
     metrics_api::configure(config);
-    // GET /api/v1/rules, /api/v1/alerts, /api/alerts: the rules, evaluated.
+    // GET /api/v1/rules, /api/v1/alerts, /api/v1/alertmanagers, /api/alerts: the rules, evaluated.
     rules::configure(config);
     // GET /api/stats, /metrics, /ready, /live: about the console itself.
     stats::configure(config);

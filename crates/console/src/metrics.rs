@@ -15,6 +15,15 @@ telemetry::label! {
     pub(crate) struct Status(String);
 }
 
+telemetry::label! {
+    /// Group of rules.
+    pub(crate) struct RuleGroup(String);
+}
+telemetry::label! {
+    /// Who is told about alerts: `page`, `ticket` or `watchdog`.
+    pub(crate) struct Receiver(String);
+}
+
 impl telemetry::LabelValue for Signal {
     fn value(self) -> std::borrow::Cow<'static, str> {
         self.as_str().into()
@@ -56,4 +65,33 @@ telemetry::metrics! {
     /// HTTP requests by route and status.
     pub(crate) REQUESTS: Counter { path: Path, status: Status }
         = "console_requests_total", unit "{request}";
+    /// Evaluations of rules.
+    pub(crate) RULE_EVALUATIONS: Counter { rule_group: RuleGroup }
+        = "console_rule_evaluations_total", unit "{evaluation}";
+    /// Evaluations of rules that gave an error; `/api/v1/rules` has the last one of each.
+    pub(crate) RULE_FAILURES: Counter { rule_group: RuleGroup }
+        = "console_rule_evaluation_failures_total", unit "{evaluation}";
+    /// Evaluations of groups of rules.
+    pub(crate) RULE_ITERATIONS: Counter { rule_group: RuleGroup }
+        = "console_rule_group_iterations_total", unit "{iteration}";
+    /// Evaluations of groups of rules that did not happen, since those before took too long.
+    pub(crate) RULE_ITERATIONS_MISSED: Counter { rule_group: RuleGroup }
+        = "console_rule_group_iterations_missed_total", unit "{iteration}";
+    /// Time between two evaluations of a group of rules.
+    pub(crate) RULE_INTERVAL: Gauge { rule_group: RuleGroup }
+        = "console_rule_group_interval_seconds", unit "s";
+    /// How long the last evaluation of a group of rules took.
+    pub(crate) RULE_DURATION: Gauge { rule_group: RuleGroup }
+        = "console_rule_group_last_duration_seconds", unit "s";
+    /// Time of the last evaluation of a group of rules, in seconds since the epoch; 0 before the first.
+    pub(crate) RULE_LAST: Gauge { rule_group: RuleGroup }
+        = "console_rule_group_last_evaluation_timestamp_seconds", unit "s";
+    /// Notifications about alerts that their receiver has taken.
+    pub(crate) NOTIFICATIONS_SENT: Counter { receiver: Receiver }
+        = "console_notifications_sent_total", unit "{notification}";
+    /// Notifications about alerts that their receiver has not taken; they are sent again.
+    pub(crate) NOTIFICATIONS_FAILED: Counter { receiver: Receiver }
+        = "console_notifications_failed_total", unit "{notification}";
+    /// Alerts that nobody is told about, since there are too many groups of alerts.
+    pub(crate) ALERTS_DROPPED: Counter = "console_notifications_dropped_alerts_total", unit "{alert}";
 }

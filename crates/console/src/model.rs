@@ -1,5 +1,6 @@
 //! What the console keeps: spans and log records, decoded and flattened.
 
+use std::borrow::Cow;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
@@ -25,8 +26,8 @@ impl std::fmt::Display for SpanId {
     }
 }
 
-/// Attributes in the order they came. Values are JSON: strings, numbers, booleans, arrays, objects.
-pub type Attributes = Vec<(String, Value)>;
+/// Attributes in the order they came. Keys that many items have are shared. Values are JSON: strings, numbers, booleans, arrays, objects.
+pub type Attributes = Vec<(Cow<'static, str>, Value)>;
 
 /// Who sent it; shared by all items of one resource.
 #[derive(Debug, PartialEq)]
@@ -118,10 +119,6 @@ pub struct Link {
     pub trace_id: TraceId,
     /// Its span.
     pub span_id: SpanId,
-    /// What vendors added to its context.
-    pub trace_state: String,
-    /// Its trace flags and what is known of its context.
-    pub flags: u32,
     /// Attributes.
     pub attributes: Attributes,
 }
@@ -139,8 +136,6 @@ pub struct Span {
     pub resource: Arc<Resource>,
     /// What vendors added to its context.
     pub trace_state: String,
-    /// Its trace flags and what is known of its parent's context.
-    pub flags: u32,
     /// Instrumentation scope.
     pub scope: Arc<Scope>,
     /// Name.

@@ -1,15 +1,16 @@
 //! OTLP requests become spans, log records and samples.
 //!
 //! Neither encoding is decoded as a whole: two bytes of protobuf or three of JSON may stand for a struct of
-//! hundreds, so a small body could fill the memory. Items are decoded one by one (metrics by data point) and handed on
+//! hundreds, so a small body could fill the memory. Metrics come as protobuf only. Items are decoded one by one (metrics by data point) and handed on
 //! before there are many; their lists are cut to what is kept, and what is cut or refused is counted.
 //!
 //! A body is refused as a whole only if its outer levels are broken. Whatever is wrong with one item costs that item.
 
+mod attribute;
 mod each;
 mod elements;
 pub(crate) mod json;
-pub(crate) mod json_metrics;
+mod keys;
 mod lax;
 mod logs;
 pub(crate) mod metrics;
@@ -30,13 +31,14 @@ use opentelemetry_proto::tonic::logs::v1 as log_proto;
 use opentelemetry_proto::tonic::metrics::v1 as metric_proto;
 use opentelemetry_proto::tonic::trace::v1 as trace_proto;
 
+use self::attribute::Kept;
+use crate::metadata::Described;
 use crate::model::{Attributes, LogRecord, Resource, Scope, Span};
 use crate::samples::Sample;
 use crate::store::cost;
 
 pub(crate) use logs::SEVERITY_TEXT;
-pub(crate) use spans::{DROPPED_EVENTS, DROPPED_LINKS};
-pub(crate) use values::{DROPPED_KEY, resource};
+pub(crate) use values::{cut, resource};
 
 /// What a request is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -164,9 +166,12 @@ pub(crate) struct SenderSamples {
 /// What is decoded before it is handed on, in bytes as they came or as the store estimates them.
 const PART: usize = 1 << 20;
 
-/// The longest that the labels of a data point may be together, of which there are [`values::MAX_ATTRIBUTES`] at most: fewer would
+/// The longest that the labels of a data point may be together, of which there are [`attribute::MAX_ATTRIBUTES`] at most: fewer would
 /// make one series of two. Each bucket of a histogram has all of them.
 const MAX_LABELS: usize = 4 << 10;
+
+/// Of a description no more is looked at.
+const MAX_HELP_READ: usize = 16 << 10;
 
 /// Why a point is refused whose labels are longer.
 const LABELS_TOO_LARGE: &str = "labels_too_large";
@@ -180,6 +185,8 @@ pub(crate) struct Batch {
     pub logs: Vec<LogRecord>,
     /// Samples.
     pub metrics: Vec<SenderSamples>,
+    /// What metrics are.
+    pub described: Vec<(String, Described)>,
     /// What was not taken.
     pub rejected: Rejected,
     bytes: usize,
@@ -215,6 +222,8 @@ fn origin(resource: &Result<Arc<Resource>, Refusal>, scope: Result<Arc<Scope>, R
 /// Gathers items and hands them on part by part.
 pub(crate) struct Decoder<'a> {
     batch: Batch,
+    /// Of the metric whose first point is to come.
+    help: Option<String>,
     keep: &'a mut dyn FnMut(Batch),
 }
 
@@ -224,30 +233,49 @@ impl Decoder<'_> {
         self.batch.bytes += cost::resource(resource);
     }
 
-    fn span(&mut self, size: usize, origin: &Origin, span: Result<trace_proto::Span, Refusal>) {
+    fn span(
+        &mut self,
+        size: usize,
+        origin: &Origin,
+        span: Result<(trace_proto::Span, Kept), Refusal>,
+    ) {
         match both(origin, span) {
-            Ok((group, span)) => match spans::convert(&group.resource, &group.scope, span) {
-                Ok(span) => {
-                    self.batch.bytes += cost::span(&span);
-                    self.batch.spans.push(span);
+            Ok((group, (span, kept))) => {
+                match spans::convert(&group.resource, &group.scope, span, kept) {
+                    Ok(span) => {
+                        self.batch.bytes += cost::span(&span);
+                        self.batch.spans.push(span);
+                    }
+                    Err(reason) => self.batch.rejected.add(reason),
                 }
-                Err(reason) => self.batch.rejected.add(reason),
-            },
+            }
             Err(refusal) => self.batch.rejected.refuse(refusal),
         }
         self.went_on(size);
     }
 
-    fn log(&mut self, size: usize, origin: &Origin, log: Result<log_proto::LogRecord, Refusal>) {
+    fn log(
+        &mut self,
+        size: usize,
+        origin: &Origin,
+        log: Result<(log_proto::LogRecord, Kept), Refusal>,
+    ) {
         match both(origin, log) {
-            Ok((group, log)) => {
-                let log = logs::convert(&group.resource, &group.scope, log);
+            Ok((group, (log, kept))) => {
+                let log = logs::convert(&group.resource, &group.scope, log, kept);
                 self.batch.bytes += cost::log(&log);
                 self.batch.logs.push(log);
             }
             Err(refusal) => self.batch.rejected.refuse(refusal),
         }
         self.went_on(size);
+    }
+
+    /// The points of a metric follow, which is so described.
+    fn metric_begins(&mut self, description: &[u8]) {
+        let known = description.len().min(MAX_HELP_READ);
+        let text = String::from_utf8_lossy(&description[..known]);
+        self.help = Some(values::cut(text.into_owned(), values::MAX_NAME));
     }
 
     /// Takes a metric of one data point.
@@ -261,7 +289,7 @@ impl Decoder<'_> {
         match metric {
             Ok((group, metric)) if labels_fit(group, &metric) => self.samples(group, metric),
             Ok(_) => {
-                let most = values::MAX_ATTRIBUTES;
+                let most = attribute::MAX_ATTRIBUTES;
                 let why = format!(
                     "the labels of a data point and its scope have more than {MAX_LABELS} bytes, or it has more than {most}"
                 );
@@ -276,7 +304,14 @@ impl Decoder<'_> {
     fn samples(&mut self, group: &Group, metric: metric_proto::Metric) {
         let mut samples = Vec::new();
         let rejected = &mut self.batch.rejected;
-        metrics::convert(&group.labels, metric, &mut samples, rejected);
+        let said = metrics::convert(&group.labels, metric, &mut samples, rejected);
+        if let Some((name, described)) = said
+            && let Some(help) = self.help.take()
+        {
+            let described = Described { help, ..described };
+            self.batch.bytes += described.cost(&name);
+            self.batch.described.push((name, described));
+        }
         if let Some(first) = samples.first_mut() {
             first.begins = true;
         }
@@ -323,7 +358,7 @@ fn labels_fit(group: &Group, metric: &metric_proto::Metric) -> bool {
     use metric_proto::metric::Data;
     let fit = |labels: &[KeyValue]| {
         let sizes = labels.iter().map(prost::Message::encoded_len);
-        labels.len() <= values::MAX_ATTRIBUTES
+        labels.len() <= attribute::MAX_ATTRIBUTES
             && group.label_bytes + sizes.sum::<usize>() <= MAX_LABELS
     };
     match &metric.data {
@@ -349,7 +384,11 @@ pub(crate) fn check(encoding: Encoding, body: &[u8]) -> Result<(), String> {
 /// Decodes a body that was checked, and hands it on part by part.
 pub(crate) fn decode(signal: Signal, encoding: Encoding, body: &[u8], keep: &mut dyn FnMut(Batch)) {
     let batch = Batch::default();
-    let mut decoder = Decoder { batch, keep };
+    let mut decoder = Decoder {
+        batch,
+        help: None,
+        keep,
+    };
     match encoding {
         Encoding::Protobuf => protobuf::decode(signal, body, &mut decoder),
         Encoding::Json => json::decode(signal, body, &mut decoder),

@@ -167,51 +167,38 @@ impl Params {
 
     /// What spans must carry: `tags` is a JSON object, `tag` is `key:value`; both may be repeated.
     pub fn tags(&self) -> Result<Vec<(String, String)>, BadParameter> {
-        let mut tags = self.tag_objects("tags")?;
+        let mut tags = Vec::new();
+        for object in self.all("tags") {
+            let object: Map<String, Value> = serde_json::from_str(object).map_err(|e| {
+                let why = format!("expected a JSON object such as {{\"error\":\"true\"}}: {e}");
+                BadParameter::new("tags", why)
+            })?;
+            for (key, value) in object {
+                tags.push((key, plain(value)?));
+            }
+        }
         for tag in self.all("tag") {
             let pair = tag.split_once(':').filter(|(key, _)| !key.is_empty());
             let why = || BadParameter::new("tag", format!("expected key:value, got {tag:?}"));
             let (key, value) = pair.ok_or_else(why)?;
             tags.push((key.to_owned(), value.to_owned()));
         }
-        at_most_max("tag", tags)
-    }
-
-    /// Like [`Self::tags`], only JSON objects.
-    pub fn tag_objects(&self, name: &str) -> Result<Vec<(String, String)>, BadParameter> {
-        let mut tags = Vec::new();
-        for object in self.all(name) {
-            let object: Map<String, Value> = serde_json::from_str(object).map_err(|e| {
-                let why = format!("expected a JSON object such as {{\"error\":\"true\"}}: {e}");
-                BadParameter::new(name, why)
-            })?;
-            for (key, value) in object {
-                tags.push((key, plain(name, value)?));
-            }
+        // Each is looked for in each span.
+        if tags.len() > MAX_TAGS {
+            let why = format!("at most {MAX_TAGS} tags at once, got {}", tags.len());
+            return Err(BadParameter::new("tag", why));
         }
-        at_most_max(name, tags)
+        Ok(tags)
     }
-}
-
-/// Each tag is looked for in each span.
-fn at_most_max(
-    name: &str,
-    tags: Vec<(String, String)>,
-) -> Result<Vec<(String, String)>, BadParameter> {
-    if tags.len() > MAX_TAGS {
-        let why = format!("at most {MAX_TAGS} tags at once, got {}", tags.len());
-        return Err(BadParameter::new(name, why));
-    }
-    Ok(tags)
 }
 
 /// The text that a wanted value is compared as.
-fn plain(name: &str, value: Value) -> Result<String, BadParameter> {
+fn plain(value: Value) -> Result<String, BadParameter> {
     match value {
         Value::String(text) => Ok(text),
         Value::Bool(_) | Value::Number(_) => Ok(value.to_string()),
         _ => Err(BadParameter::new(
-            name,
+            "tags",
             "values must be strings, numbers or booleans",
         )),
     }

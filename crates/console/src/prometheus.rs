@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use promql::{Expression, Matcher};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::answer::{Answers, Page};
@@ -57,16 +58,6 @@ const FORMS: [(&str, Handler, Known); 5] = [
     ),
 ];
 
-/// What is read from no series.
-const TOLD: [(&str, fn() -> Value, Known); 2] = [
-    (
-        "/api/v1/metadata",
-        metadata,
-        &["metric", "limit", "limit_per_metric"],
-    ),
-    ("/api/v1/status/buildinfo", build, &[]),
-];
-
 /// Adds the routes.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
     for (path, handler, known) in FORMS {
@@ -75,13 +66,10 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
             .route(path, web::get().to(to))
             .route(path, web::post().to(to));
     }
-    for (path, tell, known) in TOLD {
-        let to = move |request: HttpRequest, answers: web::Data<Answers>| async move {
-            told(&request, &answers, known, move |_| Ok(tell())).await
-        };
-        config.route(path, web::get().to(to));
-    }
-    config.route("/api/v1/label/{name}/values", web::get().to(values));
+    config
+        .route("/api/v1/metadata", web::get().to(metadata))
+        .route("/api/v1/status/buildinfo", web::get().to(build))
+        .route("/api/v1/label/{name}/values", web::get().to(values));
 }
 
 /// Whether a path takes forms, too.
@@ -241,13 +229,43 @@ fn exemplars(params: &Params, reading: Reading) -> Answer {
     answer::exemplars(&found, reading)
 }
 
-/// Types and texts of metrics are not kept.
-fn metadata() -> Value {
-    json!({})
+/// What metrics are.
+async fn metadata(request: HttpRequest, (sink, answers): Shared) -> HttpResponse {
+    let known = [&["metric", "limit", "limit_per_metric"], &EVERYWHERE[..]].concat();
+    let outcome = async {
+        let params = Params::of(&request, &[])?.only(&known)?;
+        params::timeout(&params)?;
+        let most = |name| {
+            params
+                .number(name)
+                .map(|most| most.map(|most| most as usize))
+        };
+        let metrics = most("limit")?.unwrap_or(usize::MAX);
+        let variants = most("limit_per_metric")?.filter(|most| *most > 0);
+        let limits = (metrics, variants.unwrap_or(usize::MAX));
+        let job = move |mut page: Page| -> Answer {
+            let room = |bytes| page.gathers(bytes);
+            let found = sink.metadata.read(params.text("metric"), limits, room)?;
+            let status = "success";
+            Ok(page.json(&Told {
+                status,
+                data: found,
+            })?)
+        };
+        answers.compute(job).await
+    };
+    outcome.await.unwrap_or_else(Failure::response)
 }
 
-fn build() -> Value {
-    json!({
+/// An answer that is no tree of values: it may be large.
+#[derive(Serialize)]
+struct Told<T> {
+    status: &'static str,
+    data: T,
+}
+
+async fn build(request: HttpRequest, answers: web::Data<Answers>) -> HttpResponse {
+    let build = json!({
         "version": VERSION,
         "revision": "",
         "branch": "",
@@ -255,7 +273,8 @@ fn build() -> Value {
         "buildDate": "",
         "goVersion": "",
         "application": concat!("omnitrace console ", env!("CARGO_PKG_VERSION")),
-    })
+    });
+    told(&request, &answers, &[], move |_| Ok(build)).await
 }
 
 #[cfg(test)]
@@ -269,6 +288,7 @@ mod tests {
     use crate::budget::Budget;
     use crate::counters::Counters;
     use crate::ingest::Gate;
+    use crate::metadata::Metadata;
     use crate::rules::{self, Rules};
     use crate::series::SeriesStore;
     use crate::store::Store;
@@ -280,6 +300,7 @@ mod tests {
         let sink = Sink {
             store: Store::new(1 << 20),
             series: SeriesStore::new(1 << 20),
+            metadata: Metadata::new(1 << 20),
             counters: Counters::default(),
             gate: Gate::new(budget, 1 << 20),
         };

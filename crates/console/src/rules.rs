@@ -4,12 +4,15 @@ mod alert;
 mod answer;
 mod file;
 mod group;
+#[cfg(test)]
+mod history;
 mod notify;
 mod objectives;
 mod rehearsal;
 mod state;
 mod template;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,11 +21,15 @@ use anyhow::{Context, Result, anyhow};
 use chrono::Utc;
 use serde_json::json;
 
+use crate::counters::Counters;
 use crate::log;
+use crate::series::RETENTION;
+use crate::settings::Notify;
 pub(crate) use answer::configure;
-pub(crate) use group::Data;
-use group::{GroupReport, Running};
-pub(crate) use notify::run as notify;
+use file::Kind;
+use group::Running;
+pub(crate) use group::{Data, GroupReport};
+pub(crate) use notify::Notifier;
 pub use rehearsal::Rehearsal;
 use state::StateFile;
 
@@ -44,6 +51,14 @@ struct Inner {
     file: String,
     /// One for each group.
     reports: Mutex<Vec<Arc<GroupReport>>>,
+}
+
+/// Whether rules can be used.
+///
+/// # Errors
+/// As of a console that is started with them: what is wrong with the file, by line, or by group and rule.
+pub fn check_rules(path: &Path) -> Result<()> {
+    Rules::load(Some(path)).map(drop)
 }
 
 impl Rules {
@@ -85,16 +100,42 @@ impl Rules {
 
     /// With the alerts of before, if the file knows them, which keeps them from now on.
     pub fn keeping(mut self, path: Option<&Path>) -> Self {
-        self.state = path.map(StateFile::new);
+        self.state = path.map(StateFile::open);
         if let Some(state) = &self.state {
             state.restore(&mut self.groups, Utc::now().timestamp_millis());
         }
+        for (index, group) in self.groups.iter_mut().enumerate() {
+            self.reports.set(index, group.restored());
+        }
         self
+    }
+
+    /// Names of recorded series at which rules look back for longer than samples are kept otherwise, and how long they do.
+    pub fn lasting(&self) -> (BTreeSet<String>, Duration) {
+        let rules = || self.groups.iter().flat_map(|group| &group.group.rules);
+        let records = rules().filter(|rule| matches!(rule.kind, Kind::Record(_)));
+        let recorded: BTreeSet<&str> = records.map(|rule| rule.name.as_str()).collect();
+        let reads = rules().flat_map(|rule| looks_back(&rule.expression));
+        let lasting = reads.filter(|(name, time)| *time > RETENTION && recorded.contains(name));
+        let (names, times): (BTreeSet<_>, Vec<_>) =
+            lasting.map(|(name, time)| (name.to_owned(), time)).unzip();
+        (names, times.into_iter().max().unwrap_or_default())
     }
 
     /// What will become of them.
     pub fn reports(&self) -> Reports {
         self.reports.clone()
+    }
+
+    /// Who tells about what they find.
+    pub fn notifier(&self, notify: Notify, counters: Counters, external_url: String) -> Notifier {
+        Notifier {
+            reports: self.reports.clone(),
+            state: self.state.clone(),
+            notify,
+            counters,
+            external_url,
+        }
     }
 
     /// Evaluates each group once per interval, for ever; one at a time, off the threads that answer. To be dropped (aborted) at the end.
@@ -124,14 +165,42 @@ impl Rules {
             let now_ms = Utc::now().timestamp_millis();
             let at_ms = now_ms - now_ms.rem_euclid(group.group.interval_ms);
             if at_ms > last[index] {
+                let intervals = (at_ms - last[index]) / group.group.interval_ms;
+                let missed = intervals.saturating_sub(1).max(0).unsigned_abs();
                 last[index] = at_ms;
-                self.reports.set(index, group.evaluate(data, at_ms));
+                self.reports.set(index, group.evaluate(data, at_ms, missed));
             }
         }
-        if let Some(state) = &mut self.state {
+        if let Some(state) = &self.state {
             state.keep(&self.groups, Utc::now().timestamp_millis());
         }
     }
+}
+
+/// The metrics that an expression names, and how far it looks back at each.
+fn looks_back(expression: &promql::Expression) -> impl Iterator<Item = (&str, Duration)> {
+    let now = promql::Steps {
+        start_ms: 0,
+        end_ms: 0,
+        step_ms: 1,
+    };
+    let reads = expression.reads(now, promql::Limits::default().look_back_ms);
+    reads.into_iter().filter_map(|read| {
+        let name = read
+            .matchers
+            .iter()
+            .find_map(|matcher| match &matcher.test {
+                promql::Test::Text(name) if matcher.name == promql::NAME && !matcher.negated => {
+                    Some(name)
+                }
+                _ => None,
+            })?;
+        let back_ms = u64::try_from(read.after_ms.saturating_neg());
+        Some((
+            name.as_str(),
+            Duration::from_millis(back_ms.unwrap_or_default()),
+        ))
+    })
 }
 
 /// How long until some group is due.
@@ -152,12 +221,29 @@ impl Reports {
     }
 
     /// Of each group.
-    fn all(&self) -> Vec<Arc<GroupReport>> {
+    pub fn all(&self) -> Vec<Arc<GroupReport>> {
         self.lock().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<GroupReport>>> {
         let reports = &self.0.reports;
         reports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_error_budget_is_summed_up_from_is_kept_for_as_long_as_it_lasts() {
+        let rules = Rules::load(None).expect("the rules that ship");
+        let names = ["slo:bad_events:rate", "slo:events:rate"].map(str::to_owned);
+        let days = Duration::from_secs(2 * 86_400);
+        assert_eq!(rules.lasting(), (names.into(), days));
+        let text = "groups: [{name: a, rules: [{record: b, expr: 'c[1y]'}, {record: d, expr: 'rate(b[1h] offset 9h)'}]}]";
+        let rules = Rules::parse("text", text).expect("rules");
+        let names = BTreeSet::from(["b".to_owned()]);
+        assert_eq!(rules.lasting(), (names, Duration::from_secs(36_000)));
     }
 }

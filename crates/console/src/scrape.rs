@@ -19,6 +19,7 @@ use crate::budget::{Account, Budget, Use};
 use crate::counters::Counters;
 use crate::exposition::{self, Format};
 use crate::log;
+use crate::metadata::Metadata;
 use crate::samples::Labels;
 use crate::series::SeriesStore;
 use crate::targets::{Target, TargetsFile};
@@ -141,6 +142,9 @@ const UP: &str = " up";
 /// A scrape that is late by no more than this has the time that was planned, as in Prometheus: regular times take next to no room.
 const LATE_US: u64 = 2_000;
 
+/// How often it is read what a target's metrics are: that seldom changes.
+const DESCRIBED_EVERY: Duration = Duration::from_secs(60);
+
 /// What scraping works with.
 #[derive(Debug, Clone)]
 pub(crate) struct Scraper {
@@ -148,6 +152,8 @@ pub(crate) struct Scraper {
     pub interval: Duration,
     /// Where samples go.
     pub series: SeriesStore,
+    /// Where it goes what metrics are.
+    pub metadata: Metadata,
     /// Where states go.
     pub targets: Targets,
     /// What pages are charged to.
@@ -234,13 +240,17 @@ impl Scraper {
         let mut ticks = tokio::time::interval(self.interval.max(Duration::from_millis(10)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut state = unknown(&target);
-        let mut planned_us = 0;
+        let (mut planned_us, mut described) = (0, None);
         loop {
             ticks.tick().await;
             let started = Instant::now();
             let now_us = planned(planned_us, now_us());
             planned_us = now_us + u64::try_from(ticks.period().as_micros()).unwrap_or_default();
-            let scraped = self.scrape(&client, &target, now_us).await;
+            let is_due = described.is_none_or(|at: Instant| at.elapsed() >= DESCRIBED_EVERY);
+            let scraped = self.scrape(&client, &target, now_us, is_due).await;
+            if is_due && scraped.is_ok() {
+                described = Some(started);
+            }
             let scrape = (now_us, started.elapsed());
             if self.take(&target, scraped, scrape, &mut state) {
                 state.last_scrape_us = Some(now_us);
@@ -256,12 +266,19 @@ impl Scraper {
         client: &reqwest::Client,
         target: &Target,
         now_us: u64,
+        is_described: bool,
     ) -> Result<Kept, Failed> {
         let timeout = self.interval.clamp(MIN_TIMEOUT, TIMEOUT);
         let mut account = self.budget.account(Use::Page);
         let page = page(client, &target.url, timeout, &mut account).await?;
         let (scraper, target) = (self.clone(), target.clone());
-        let job = move || scraper.keep(&page, &target, now_us);
+        let job = move || {
+            let kept = scraper.keep(&page, &target, now_us)?;
+            if is_described {
+                scraper.describe(&page);
+            }
+            Ok(kept)
+        };
         let kept = tokio::task::spawn_blocking(job).await;
         kept.unwrap_or_else(|why| Err(format!("the page cannot be parsed: {why}")))
             .map_err(Failed::Down)
@@ -292,6 +309,14 @@ impl Scraper {
         keep(part, &mut kept);
         kept.series = self.series.end_unheard(&source, started, now_us);
         Ok(kept)
+    }
+
+    /// Keeps what a page that can be read says about its metrics.
+    fn describe(&self, page: &Page) {
+        let text = std::str::from_utf8(&page.text).unwrap_or_default();
+        exposition::described(text, page.format, &mut |name, described| {
+            self.metadata.add(name, described, false);
+        });
     }
 
     /// What became of a scrape. One that found no room says nothing about the target; then `false`.

@@ -6,27 +6,32 @@ mod bits;
 mod chunk;
 mod history;
 mod index;
+mod known;
 mod labels;
 mod shares;
 mod state;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use promql::{Matcher, NAME};
+use promql::{Detail, Matcher, NAME};
 
 use crate::samples::{Exemplar, Labels, Sample, milliseconds};
-use chunk::Chunk;
-use history::Series;
+use history::{Part, Series};
 use index::Id;
+pub(crate) use known::Known;
 pub(crate) use labels::LabelSet;
 use state::{From, State, Told};
 
 /// A series that was sent, not scraped, ends when it is not heard of for so long: Prometheus's look-back.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Samples are kept for so long: the demo rules look back 288 minutes, and the last sample before that may be five minutes older.
+pub(crate) const RETENTION: Duration = Duration::from_secs(300 * 60);
 
 /// Series that are looked at before others have the lock.
 const BATCH: usize = 64;
@@ -61,32 +66,6 @@ pub(crate) struct Found {
     pub exemplar: Option<Exemplar>,
 }
 
-/// What is known of a series in a span of time.
-#[derive(Debug)]
-pub(crate) struct Known {
-    /// All labels.
-    pub labels: LabelSet,
-    chunks: Vec<Chunk>,
-    time_ms: RangeInclusive<i64>,
-}
-
-impl Known {
-    /// No more samples than this are in it.
-    pub fn most(&self) -> usize {
-        self.chunks
-            .iter()
-            .map(|chunk| usize::from(chunk.count))
-            .sum()
-    }
-
-    /// Times and values, oldest first.
-    pub fn samples(&self) -> impl Iterator<Item = (i64, f64)> {
-        let all = self.chunks.iter().flat_map(Chunk::points);
-        all.filter(|(at, _)| self.time_ms.contains(at))
-            .map(|(at, bits)| (at, f64::from_bits(bits)))
-    }
-}
-
 impl SeriesStore {
     /// An empty store that keeps within `limit_bytes`.
     pub fn new(limit_bytes: u64) -> Self {
@@ -94,6 +73,13 @@ impl SeriesStore {
         Self {
             state: Arc::new(Mutex::new(State::new(limit))),
         }
+    }
+
+    /// Series of these names, if rules record them, are kept for so long.
+    pub fn keep(&self, names: BTreeSet<String>, time: Duration) {
+        let mut state = self.lock();
+        state.lasting = names;
+        state.shares.longer = time.saturating_sub(RETENTION);
     }
 
     /// All that a source says now: what it said before and does not say any more has ended. Returns how many series
@@ -183,7 +169,7 @@ impl SeriesStore {
                 self.went_down(&name, now_us);
             }
         }
-        if let Some(time) = Instant::now().checked_sub(state::RETENTION) {
+        if let Some(time) = Instant::now().checked_sub(RETENTION) {
             self.expire(time);
         }
     }
@@ -234,25 +220,29 @@ impl SeriesStore {
         &self,
         matchers: &[Matcher],
         time_ms: RangeInclusive<i64>,
+        detail: Detail,
     ) -> impl Iterator<Item = Vec<Known>> {
         self.batches(matchers, move |series| {
-            let chunks = series.chunks(&time_ms);
-            (!chunks.is_empty()).then(|| Known {
+            let parts = series.parts(&time_ms, detail);
+            (!parts.is_empty()).then(|| Known {
                 labels: series.labels.clone(),
-                chunks,
+                parts: parts.into_iter().map(Part::owned).collect(),
                 time_ms: time_ms.clone(),
+                detail,
             })
         })
     }
 
-    /// Labels of series that pass all conditions, and no fewer samples than each has in a span of time; nothing is copied.
+    /// Labels of series that pass all conditions, and no fewer samples than are needed of each in a span of time; nothing is copied.
     pub fn sizes(
         &self,
         matchers: &[Matcher],
         time_ms: RangeInclusive<i64>,
+        detail: Detail,
     ) -> impl Iterator<Item = Vec<(LabelSet, usize)>> {
         self.batches(matchers, move |series| {
-            let samples = series.samples(&time_ms);
+            let parts = series.parts(&time_ms, detail);
+            let samples = parts.iter().map(|part| part.most(detail)).sum();
             (samples > 0).then(|| (series.labels.clone(), samples))
         })
     }
@@ -323,6 +313,19 @@ impl SeriesStore {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+impl SeriesStore {
+    /// Adds a sample to each series, in the order in which they came: quicker than what a source says.
+    pub fn next(&self, at_ms: i64, value: impl Fn(usize) -> f64) {
+        let mut state = self.lock();
+        let mut ids: Vec<Id> = state.series.keys().copied().collect();
+        ids.sort_unstable();
+        for (number, id) in ids.into_iter().enumerate() {
+            state.push(id, (at_ms, value(number).to_bits()));
+        }
     }
 }
 

@@ -20,13 +20,14 @@ use crate::connections::Connections;
 use crate::counters::Counters;
 use crate::guard::{Doors, guard};
 use crate::ingest::{self, Sink};
+use crate::metadata::Metadata;
 use crate::rules::{Data, Reports, Rules};
 use crate::scrape::{Scraper, Targets};
 use crate::series::SeriesStore;
 use crate::settings::Settings;
 use crate::stats::Sources;
 use crate::store::Store;
-use crate::{answer, log, prometheus, rules};
+use crate::{answer, log, prometheus};
 
 /// Enough for a laptop; decoding and searching have threads of their own.
 const WORKERS: usize = 2;
@@ -111,6 +112,7 @@ pub fn start(settings: Settings) -> Result<Console> {
     let scraper = Scraper {
         interval: settings.scrape_interval,
         series: SeriesStore::new(budget.series()),
+        metadata: Metadata::new(budget.metadata()),
         targets: Targets::default(),
         counters: Counters::default(),
         budget,
@@ -119,9 +121,11 @@ pub fn start(settings: Settings) -> Result<Console> {
         answers: answers.for_rules(),
         series: scraper.series.clone(),
     };
+    let (names, time) = rules.lasting();
+    scraper.series.keep(names, time);
     let (server, address) = bind(&settings, &scraper, answers, rules.reports())?;
     let external_url = format!("http://{address}");
-    let notifier = rules::notify(rules.reports(), settings.notify, external_url);
+    let notifier = rules.notifier(settings.notify, scraper.counters.clone(), external_url);
     log::info("listening", json!({"http_addr": address.to_string()}));
     let file = settings.targets_file;
     let scraper = actix_web::rt::spawn(async move {
@@ -133,7 +137,7 @@ pub fn start(settings: Settings) -> Result<Console> {
         server: actix_web::rt::spawn(server),
         scraper,
         rules: actix_web::rt::spawn(rules.run(data)),
-        notifier: actix_web::rt::spawn(notifier),
+        notifier: actix_web::rt::spawn(notifier.run()),
     })
 }
 
@@ -146,6 +150,7 @@ fn bind(
     let store = Store::with_traces_of(shared.budget.store(), shared.budget.trace());
     let Scraper {
         series,
+        metadata,
         targets,
         counters,
         budget,
@@ -163,17 +168,21 @@ fn bind(
     let sink = web::Data::new(Sink {
         store: store.clone(),
         series: series.clone(),
+        metadata: metadata.clone(),
         counters: counters.clone(),
         gate: ingest::Gate::new(budget.clone(), settings.max_body_bytes),
     });
     let sources = web::Data::new(Sources {
         store: store.clone(),
         series: series.clone(),
+        metadata: metadata.clone(),
         counters: counters.clone(),
+        reports: reports.clone(),
         budget: budget.clone(),
         limit_bytes: settings.memory_bytes,
     });
     let answers = web::Data::new(answers);
+    let notify = web::Data::new(settings.notify.clone());
     let (store, series, targets, reports) = (
         web::Data::new(store.clone()),
         web::Data::new(series.clone()),
@@ -194,6 +203,7 @@ fn bind(
             .app_data(series.clone())
             .app_data(targets.clone())
             .app_data(reports.clone())
+            .app_data(notify.clone())
             .app_data(counters.clone())
             .app_data(doors.clone())
             .app_data(sink.clone())

@@ -1,19 +1,23 @@
 //! What the console says about itself: `/api/stats`, `/metrics`, `/ready`, `/live`.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use actix_web::{HttpResponse, web};
 use serde_json::{Map, Value, json};
 use telemetry::metric::{Declared, Labels};
 
 use crate::budget::Budget;
-use crate::counters::{Counters, Counts};
+use crate::counters::{Counters, Counts, Notifications};
+use crate::metadata::Metadata;
 use crate::metrics::{
-    DROPPED_LOGS, DROPPED_SAMPLES, DROPPED_SPANS, EVICTED_LOGS, EVICTED_SAMPLES, EVICTED_TRACES,
-    LOGS, OUT_OF_ORDER_SAMPLES, Path, REJECTED, REQUESTS, Reason, SKIPPED_SCRAPES, SPANS, STORE,
-    STORE_LIMIT, Status, TRACES, UNDER_WAY,
+    ALERTS_DROPPED, DROPPED_LOGS, DROPPED_SAMPLES, DROPPED_SPANS, EVICTED_LOGS, EVICTED_SAMPLES,
+    EVICTED_TRACES, LOGS, NOTIFICATIONS_FAILED, NOTIFICATIONS_SENT, OUT_OF_ORDER_SAMPLES, Path,
+    REJECTED, REQUESTS, RULE_DURATION, RULE_EVALUATIONS, RULE_FAILURES, RULE_INTERVAL,
+    RULE_ITERATIONS, RULE_ITERATIONS_MISSED, RULE_LAST, Reason, Receiver, RuleGroup,
+    SKIPPED_SCRAPES, SPANS, STORE, STORE_LIMIT, Status, TRACES, UNDER_WAY,
 };
 use crate::otlp::Signal;
+use crate::rules::{GroupReport, Reports};
 use crate::series::SeriesStore;
 use crate::store::{Stats, Store};
 
@@ -24,12 +28,23 @@ pub(crate) struct Sources {
     pub store: Store,
     /// Metrics.
     pub series: SeriesStore,
+    /// What metrics are.
+    pub metadata: Metadata,
     /// Requests and refusals.
     pub counters: Counters,
+    /// What became of the rules.
+    pub reports: Reports,
     /// What requests use.
     pub budget: Budget,
     /// The whole budget.
     pub limit_bytes: u64,
+}
+
+impl Sources {
+    /// All that is held.
+    fn bytes(&self, stats: &Stats) -> u64 {
+        stats.bytes + self.series.bytes() + self.metadata.bytes()
+    }
 }
 
 /// Adds the routes.
@@ -59,7 +74,7 @@ async fn stats(sources: web::Data<Sources>) -> HttpResponse {
         "traces": stats.traces,
         "spans": stats.spans,
         "logs": stats.logs,
-        "bytes": stats.bytes + sources.series.bytes(),
+        "bytes": sources.bytes(&stats),
         "under_way_bytes": sources.budget.under_way(),
         "limit_bytes": sources.limit_bytes,
         "evicted_traces": stats.evicted_traces,
@@ -88,7 +103,10 @@ fn rejected(counts: &Counts, signal: Signal) -> u64 {
 async fn metrics(sources: web::Data<Sources>) -> HttpResponse {
     let mut page = String::new();
     write_store(&mut page, &sources.store.stats(), &sources);
-    write_counts(&mut page, &sources.counters.snapshot());
+    let counts = sources.counters.snapshot();
+    write_counts(&mut page, &counts);
+    write_rules(&mut page, &sources.reports);
+    write_notifications(&mut page, &counts);
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")
         .body(page)
@@ -96,7 +114,7 @@ async fn metrics(sources: web::Data<Sources>) -> HttpResponse {
 
 fn write_store(page: &mut String, stats: &Stats, sources: &Sources) {
     let series = &sources.series;
-    single(page, &STORE, stats.bytes + series.bytes());
+    single(page, &STORE, sources.bytes(stats));
     single(page, &UNDER_WAY, sources.budget.under_way());
     single(page, &STORE_LIMIT, sources.limit_bytes);
     single(page, &TRACES, stats.traces);
@@ -124,6 +142,48 @@ fn write_counts(page: &mut String, counts: &Counts) {
     family(page, &REQUESTS, requests);
 }
 
+fn write_rules(page: &mut String, reports: &Reports) {
+    let reports = reports.all();
+    let each = |of: fn(&GroupReport) -> f64| {
+        let groups = reports.iter();
+        groups.map(move |group| (RuleGroup(group.name().to_owned()), of(group)))
+    };
+    let counts = [
+        (
+            &RULE_EVALUATIONS,
+            each(|group| group.counts.evaluations as f64),
+        ),
+        (&RULE_FAILURES, each(|group| group.counts.failures as f64)),
+        (
+            &RULE_ITERATIONS,
+            each(|group| group.counts.iterations as f64),
+        ),
+        (
+            &RULE_ITERATIONS_MISSED,
+            each(|group| group.counts.missed as f64),
+        ),
+    ];
+    for (metric, values) in counts {
+        family(page, metric, values);
+    }
+    let seconds = each(|group| group.interval().as_secs_f64());
+    family(page, &RULE_INTERVAL, seconds);
+    let seconds = each(|group| group.took.as_secs_f64());
+    family(page, &RULE_DURATION, seconds);
+    let last = each(|group| group.at_ms.unwrap_or_default() as f64 / 1e3);
+    family(page, &RULE_LAST, last);
+}
+
+fn write_notifications(page: &mut String, counts: &Counts) {
+    let each = |of: fn(&Notifications) -> u64| {
+        let receivers = counts.notifications.iter();
+        receivers.map(move |(name, counts)| (Receiver(name.clone()), of(counts)))
+    };
+    family(page, &NOTIFICATIONS_SENT, each(|counts| counts.sent));
+    family(page, &NOTIFICATIONS_FAILED, each(|counts| counts.failed));
+    single(page, &ALERTS_DROPPED, counts.dropped_alerts);
+}
+
 fn single<I>(page: &mut String, metric: &Declared<I, ()>, value: u64) {
     family(page, metric, [((), value)].into_iter());
 }
@@ -132,7 +192,7 @@ fn single<I>(page: &mut String, metric: &Declared<I, ()>, value: u64) {
 fn family<I, L: Labels>(
     page: &mut String,
     metric: &Declared<I, L>,
-    series: impl Iterator<Item = (L, u64)>,
+    series: impl Iterator<Item = (L, impl Display)>,
 ) {
     let metric = metric.metric();
     let (name, kind) = (metric.name, metric.kind.as_str());
@@ -140,11 +200,17 @@ fn family<I, L: Labels>(
     for (labels, value) in series {
         let pairs = metric.labels.iter().zip(labels.values());
         let labels: Vec<_> = pairs
-            .map(|(name, value)| format!("{name}=\"{value}\""))
+            .map(|(name, value)| format!("{name}=\"{}\"", escaped(&value)))
             .collect();
         let _ = match labels.as_slice() {
             [] => writeln!(page, "{name} {value}"),
             labels => writeln!(page, "{name}{{{}}} {value}", labels.join(",")),
         };
     }
+}
+
+/// The name of a group of rules is any text.
+fn escaped(value: &str) -> String {
+    let value = value.replace('\\', "\\\\").replace('"', "\\\"");
+    value.replace('\n', "\\n")
 }

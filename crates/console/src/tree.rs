@@ -156,7 +156,6 @@ pub(crate) mod tests {
                 attributes: Vec::new(),
             }),
             trace_state: String::new(),
-            flags: 0,
             scope: Arc::new(Scope {
                 name: "test".into(),
                 ..Scope::default()

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use slo::Time;
-use slo::routing::{DEADMAN, GROUP_BY, INHIBITED_BY, PAGE, Route, TICKET, WATCHDOG};
+use slo::routing::{DEADMAN, INHIBITIONS, Inhibition, PAGE, Route, TICKET, WATCHDOG};
 
 use crate::values::base_url;
 
@@ -261,7 +261,7 @@ fn render(secrets: &Secrets, herald: Option<Value>) -> Result<Value> {
     }
     Ok(json!({
         "route": route(),
-        "inhibit_rules": [inhibition()],
+        "inhibit_rules": INHIBITIONS.map(inhibition),
         "receivers": [page, ticket, watchdog],
     }))
 }
@@ -269,7 +269,6 @@ fn render(secrets: &Secrets, herald: Option<Value>) -> Result<Value> {
 /// What goes where, and when.
 fn route() -> Value {
     let mut route = timed(&TICKET, None);
-    route["group_by"] = json!(GROUP_BY);
     let watchdog = format!("alertname=\"{WATCHDOG}\"");
     route["routes"] = json!([
         timed(&DEADMAN, Some(&watchdog)),
@@ -285,6 +284,7 @@ fn timed(route: &Route, matcher: Option<&str>) -> Value {
     };
     let mut shown = json!({
         "receiver": route.receiver,
+        "group_by": route.group_by,
         "group_wait": time(route.group_wait),
         "group_interval": time(route.group_interval),
         "repeat_interval": time(route.repeat_interval),
@@ -295,22 +295,25 @@ fn timed(route: &Route, matcher: Option<&str>) -> Value {
     shown
 }
 
-/// A page says what the tickets of the same objective would repeat.
-fn inhibition() -> Value {
+/// A page says what these tickets would repeat.
+fn inhibition(of: Inhibition) -> Value {
     let with = |severity: &str| {
-        let set = INHIBITED_BY.map(|name| format!("{name}!=\"\""));
-        let severity = format!("severity=\"{severity}\"");
-        json!([[severity].as_slice(), &set].concat())
+        let set = of.equal.iter().map(|name| format!("{name}!=\"\""));
+        let severity = std::iter::once(format!("severity=\"{severity}\""));
+        severity.chain(set).collect::<Vec<String>>()
     };
+    let mut tickets = with("ticket");
+    tickets.extend(of.slo.map(|slo| format!("slo=\"{slo}\"")));
     json!({
         "source_matchers": with("page"),
-        "target_matchers": with("ticket"),
-        "equal": INHIBITED_BY,
+        "target_matchers": tickets,
+        "equal": of.equal,
     })
 }
 
-const TITLE: &str = "{{ .Status | toUpper }} {{ .CommonLabels.severity }} {{ .GroupLabels.alertname }} {{ .GroupLabels.service }}";
-const TEXT: &str = "{{ range .Alerts }}{{ .Annotations.summary }}\n{{ .Annotations.description }}\ndashboard: {{ .Annotations.dashboard_url }}\nrunbook: {{ .Annotations.runbook_url }}\n\n{{ end }}";
+/// Which environment, and what the first alert says: service, route and what is wrong with it.
+const TITLE: &str = "{{ with .CommonLabels.deployment_environment_name }}[{{ . }}] {{ end }}{{ .Status | toUpper }} {{ .CommonLabels.severity }}: {{ with index .Alerts 0 }}{{ .Annotations.summary }}{{ end }}{{ if gt (len .Alerts) 1 }} ({{ len .Alerts }} alerts){{ end }}";
+const TEXT: &str = "{{ range .Alerts }}{{ .Annotations.summary }}\n{{ .Annotations.description }}\ndashboard: {{ .Annotations.dashboard_url }}\nrunbook: {{ .Annotations.runbook_url }}\n{{ with .Annotations.release }}release: {{ . }}\n{{ end }}\n{{ end }}";
 
 fn slack(file: &str) -> Value {
     json!({"api_url_file": file, "send_resolved": true, "title": TITLE, "text": TEXT})

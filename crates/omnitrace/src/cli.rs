@@ -118,7 +118,7 @@ lines that `up` itself waits for. OMNITRACE_TRUST_CALLERS is for the gateway: th
 Herald tells about alerts, with evidence that it asks the console for: to HERALD_WEBHOOK_URL, to HERALD_SLACK_WEBHOOK_URL (or \
 the files that HERALD_WEBHOOK_URL_FILE and HERALD_SLACK_WEBHOOK_URL_FILE name), else to its log, DIR/logs/herald.log. What it \
 has not delivered stays in DIR/herald. GRAFANA_URL and the other variables of `omnitrace herald` are used too, but for those \
-about its door: only the console brings it alerts.
+about its door: only the console brings it alerts. OMNITRACE_WATCHDOG_URL gets the alert that always fires, once per minute.
 
 --scrape names services of yours: the console scrapes them, judges their routes by the objectives for any service, and \
 `omnitrace health` asks them. They send traces and logs themselves, to the console's address. DIR/scrape.json remembers them.
@@ -245,14 +245,24 @@ pub struct ConsoleArgs {
     /// Alerting and recording rules in Prometheus's format [default: alerts/rules/demo.yml, as shipped]
     #[arg(long, value_name = "FILE")]
     pub rules: Option<PathBuf>,
-    /// Where it keeps, over a restart, since when alerts are pending or fire [default: nowhere]
+    /// Where it keeps, over a restart, since when alerts are pending or fire, and what has been told [default: nowhere]
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
     /// Where alerts are posted as Alertmanager's webhook, such as herald's http://127.0.0.1:9095/alerts [default: nowhere]
-    #[arg(long, value_name = "URL", env = "OMNITRACE_NOTIFY_URL", hide_env_values = true, value_parser = base_url)]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "OMNITRACE_NOTIFY_URL",
+        hide_env_values = true
+    )]
     pub notify_url: Option<String>,
     /// Where the alert that always fires is posted once per minute: silence there means that alerting is dead [default: nowhere]
-    #[arg(long, value_name = "URL", env = "OMNITRACE_WATCHDOG_URL", hide_env_values = true, value_parser = base_url)]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "OMNITRACE_WATCHDOG_URL",
+        hide_env_values = true
+    )]
     pub watchdog_url: Option<String>,
     /// Time between two scrapes
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]

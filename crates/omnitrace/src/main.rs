@@ -14,6 +14,7 @@ mod files;
 mod health;
 mod herald;
 mod new;
+mod notify;
 mod orphan;
 mod outbox;
 mod postgres;

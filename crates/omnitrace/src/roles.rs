@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 
 use crate::cli::{Command as Role, ConsoleArgs};
 use crate::{
-    alertmanager, alerts, doctor, environment, fault, health, new, outbox, postgres, rules, up,
+    alertmanager, alerts, doctor, environment, fault, health, new, notify, outbox, postgres, rules,
+    up,
 };
 
 /// Runs a command to its end.
@@ -65,6 +66,7 @@ fn with_allocator((name, value): (&str, &str)) -> Result<()> {
 
 fn run_console(args: ConsoleArgs) -> Result<()> {
     with_allocator(ONE_HEAP)?;
+    let notify = notify::of(&args)?;
     console::run(console::Settings {
         listen: args.listen,
         memory_bytes: args.memory.bytes,
@@ -72,11 +74,7 @@ fn run_console(args: ConsoleArgs) -> Result<()> {
         targets_file: args.targets,
         rules_file: args.rules,
         state_file: args.state,
-        notify: console::Notify {
-            url: args.notify_url,
-            watchdog_url: args.watchdog_url,
-            secret: environment::text("OMNITRACE_NOTIFY_SECRET")?,
-        },
+        notify,
         scrape_interval: args.scrape_interval,
         allowed_hosts: args.allow_host,
         allowed_origins: args.allow_origin,

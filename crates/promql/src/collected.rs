@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::pass::{Element, Line, Pass, same_labels};
+use crate::line::Line;
+use crate::pass::{Element, Pass, same_labels};
 use crate::plan::Node;
 use crate::{Error, Labels, Sample};
 

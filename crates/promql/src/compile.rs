@@ -12,7 +12,7 @@ use crate::functions::{self, Kind};
 use crate::matcher::{Matcher, Test, anchored};
 use crate::plan::{At, Node, OverWindow, Selector, Shift, Windows, WindowsOf};
 use crate::relabel;
-use crate::{Error, Labels, aggregate, binary};
+use crate::{Detail, Error, Labels, aggregate, binary};
 
 /// Expressions inside expressions.
 const MAX_DEPTH: usize = 100;
@@ -107,7 +107,8 @@ impl Compiler {
             }
             ("absent", [of]) => Ok(Node::Absent(labels_of(of)?, self.boxed(of)?)),
             ("absent_over_time", [of]) => {
-                let present = self.over_window(functions::is_there, "", &arguments)?;
+                let present =
+                    self.over_window(functions::is_there, Detail::Outline, "", &arguments)?;
                 Ok(Node::Absent(labels_of(of)?, Box::new(present)))
             }
             ("label_replace" | "label_join", [of, texts @ ..]) => {
@@ -120,7 +121,12 @@ impl Compiler {
             }
             _ => match functions::find(name) {
                 None => Err(Error::NotCovered(format!("the function `{name}`"))),
-                Some(Kind::OfWindow(function)) => self.over_window(function, name, &arguments),
+                Some(Kind::OfWindow(function)) => {
+                    self.over_window(function, Detail::All, name, &arguments)
+                }
+                Some(Kind::OfOutline(function)) => {
+                    self.over_window(function, Detail::Outline, name, &arguments)
+                }
                 Some(Kind::Each(function)) => self.each(function, &arguments),
                 Some(Kind::General(function)) => Ok(Node::Call(function, self.nodes(&arguments)?)),
             },
@@ -146,6 +152,7 @@ impl Compiler {
     fn over_window(
         &mut self,
         function: functions::OfWindow,
+        detail: Detail,
         name: &str,
         arguments: &[&Expr],
     ) -> Result<Node, Error> {
@@ -161,6 +168,7 @@ impl Compiler {
             windows.ok_or_else(|| Error::Syntax(format!("{name} needs a range vector")))?;
         Ok(Node::OverWindow(Box::new(OverWindow {
             function,
+            detail,
             windows,
             numbers,
             keeps_name: matches!(name, "last_over_time" | "first_over_time"),

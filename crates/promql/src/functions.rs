@@ -7,6 +7,8 @@ use crate::{Error, Labels, Sample, dates, histogram, over_time};
 /// What a function of a range vector is given of one series: at least one sample.
 pub(crate) struct Window<'a> {
     pub samples: &'a [Sample],
+    /// How many there are, with those that an outline leaves out.
+    pub count: usize,
     /// The window begins after this time, without it,
     pub after_ms: i64,
     /// and ends with this one.
@@ -24,6 +26,8 @@ pub(crate) type General = fn(Vec<Out>, i64) -> Result<Out, Error>;
 pub(crate) enum Kind {
     Each(fn(f64) -> f64),
     OfWindow(OfWindow),
+    /// An outline is enough for it.
+    OfOutline(OfWindow),
     General(General),
 }
 
@@ -66,28 +70,28 @@ const FUNCTIONS: &[(&str, Kind)] = &[
     ("changes", Kind::OfWindow(over_time::changes)),
     (
         "count_over_time",
-        Kind::OfWindow(|window, _| Some(window.samples.len() as f64)),
+        Kind::OfOutline(|window, _| Some(window.count as f64)),
     ),
-    ("delta", Kind::OfWindow(over_time::delta)),
+    ("delta", Kind::OfOutline(over_time::delta)),
     ("deriv", Kind::OfWindow(over_time::deriv)),
     (
         "first_over_time",
-        Kind::OfWindow(|window, _| window.samples.first().map(|first| first.value)),
+        Kind::OfOutline(|window, _| window.samples.first().map(|first| first.value)),
     ),
     ("idelta", Kind::OfWindow(over_time::idelta)),
-    ("increase", Kind::OfWindow(over_time::increase)),
+    ("increase", Kind::OfOutline(over_time::increase)),
     ("irate", Kind::OfWindow(over_time::irate)),
     (
         "last_over_time",
-        Kind::OfWindow(|window, _| window.samples.last().map(|last| last.value)),
+        Kind::OfOutline(|window, _| window.samples.last().map(|last| last.value)),
     ),
-    ("max_over_time", Kind::OfWindow(over_time::max)),
-    ("min_over_time", Kind::OfWindow(over_time::min)),
+    ("max_over_time", Kind::OfOutline(over_time::max)),
+    ("min_over_time", Kind::OfOutline(over_time::min)),
     ("predict_linear", Kind::OfWindow(over_time::predict_linear)),
-    ("present_over_time", Kind::OfWindow(is_there)),
+    ("present_over_time", Kind::OfOutline(is_there)),
     ("quantile_over_time", Kind::OfWindow(over_time::quantile)),
-    ("rate", Kind::OfWindow(over_time::rate)),
-    ("resets", Kind::OfWindow(over_time::resets)),
+    ("rate", Kind::OfOutline(over_time::rate)),
+    ("resets", Kind::OfOutline(over_time::resets)),
     ("stddev_over_time", Kind::OfWindow(over_time::stddev)),
     ("stdvar_over_time", Kind::OfWindow(over_time::stdvar)),
     ("sum_over_time", Kind::OfWindow(over_time::sum)),

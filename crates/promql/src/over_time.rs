@@ -82,7 +82,7 @@ fn extrapolated(window: &Window, is_counter: bool, per: f64) -> Option<f64> {
         restarts.for_each(|(before, _)| grown += before);
     }
     let sampled = seconds(first.at_ms, last.at_ms);
-    let between = sampled / (window.samples.len() - 1) as f64;
+    let between = sampled / (window.count - 1) as f64;
     // Further from the end than the usual distance and a tenth: it goes on for half of the distance.
     let towards = |end: f64| {
         if end >= between * 1.1 {

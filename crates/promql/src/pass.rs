@@ -7,8 +7,9 @@ use std::rc::Rc;
 use crate::collected::Collected;
 use crate::functions::Window;
 use crate::held::{Query, SAMPLE, bytes_of};
+use crate::line::Line;
 use crate::plan::{Node, OverWindow, Selector, Shift, Windows, WindowsOf};
-use crate::{Error, Labels, Matcher, Sample, Select, Steps, is_stale};
+use crate::{Detail, Error, Labels, Matcher, Select, Steps, is_stale};
 
 /// One element of an instant vector.
 #[derive(Clone, Debug)]
@@ -59,46 +60,6 @@ impl Out {
             Out::Scalar(value) => *value,
             _ => f64::NAN,
         }
-    }
-}
-
-/// A series while it is held.
-pub(crate) struct Line {
-    pub labels: Labels,
-    pub drop_name: bool,
-    pub samples: Vec<Sample>,
-    /// Where the window before began and ended: the next one is a little further on.
-    window: Cell<(usize, usize)>,
-}
-
-impl Line {
-    pub fn new(labels: Labels, drop_name: bool, samples: Vec<Sample>) -> Self {
-        Self {
-            labels,
-            drop_name,
-            samples,
-            window: Cell::default(),
-        }
-    }
-
-    /// Samples after one time, up to and with another.
-    pub fn within(&self, after_ms: i64, until_ms: i64) -> &[Sample] {
-        let (from, to) = self.window.get();
-        let window = (self.count(from, after_ms), self.count(to, until_ms));
-        self.window.set(window);
-        self.samples.get(window.0..window.1).unwrap_or_default()
-    }
-
-    /// How many samples are not after a time, if it was about so many for the step before.
-    fn count(&self, before: usize, until_ms: i64) -> usize {
-        let is_in = |sample: &Sample| sample.at_ms <= until_ms;
-        if before > 0 && !is_in(&self.samples[before - 1]) {
-            return self.samples.partition_point(is_in);
-        }
-        let further = self.samples[before..]
-            .iter()
-            .take_while(|sample| is_in(sample));
-        before + further.count()
     }
 }
 
@@ -223,7 +184,8 @@ impl<'a> Pass<'a> {
     fn selected(&self, selector: &Selector, at_ms: i64) -> Result<Vec<Element>, Error> {
         let back_ms = self.query.limits.look_back_ms;
         let lines = self.leaf(selector.id, || {
-            self.read(&selector.matchers, &selector.shift, back_ms, true)
+            let detail = Detail::Last.if_one(self.is_one());
+            self.read(&selector.matchers, &selector.shift, back_ms, detail)
         })?;
         let until_ms = selector.shift.apply(at_ms, &self.query.whole);
         let last = |line: &Line| {
@@ -254,11 +216,12 @@ impl<'a> Pass<'a> {
         let windows = &call.windows;
         let until_ms = windows.shift.apply(at_ms, &self.query.whole);
         let after_ms = until_ms.saturating_sub(windows.range_ms);
-        let lines = self.lines(windows)?;
+        let lines = self.lines(windows, call.detail.if_one(self.is_one()))?;
         let value = |line: &Line| {
             let samples = line.within(after_ms, until_ms);
             let window = Window {
                 samples,
+                count: samples.len() + line.left_out,
                 after_ms,
                 until_ms,
                 at_ms,
@@ -275,10 +238,14 @@ impl<'a> Pass<'a> {
     }
 
     /// What a range vector is made of, for all steps of the pass.
-    pub fn lines(&self, windows: &Windows) -> Result<Rc<Vec<Line>>, Error> {
+    pub fn lines(&self, windows: &Windows, detail: Detail) -> Result<Rc<Vec<Line>>, Error> {
         self.leaf(windows.id, || match &windows.of {
             WindowsOf::Selector(matchers) => {
-                self.read(matchers, &windows.shift, windows.range_ms, false)
+                let mut lines = self.read(matchers, &windows.shift, windows.range_ms, detail)?;
+                for line in &mut lines {
+                    line.samples.retain(|sample| !is_stale(sample.value));
+                }
+                Ok(lines)
             }
             WindowsOf::Subquery(node, step_ms) => {
                 let step_ms = step_ms.unwrap_or(self.query.limits.subquery_step_ms).max(1);
@@ -300,6 +267,10 @@ impl<'a> Pass<'a> {
         Ok(lines)
     }
 
+    fn is_one(&self) -> bool {
+        self.steps.start_ms == self.steps.last_ms()
+    }
+
     /// Where the first and the last step look.
     fn ends(&self, shift: &Shift) -> (i64, i64) {
         let end = |at_ms| shift.apply(at_ms, &self.query.whole);
@@ -311,7 +282,7 @@ impl<'a> Pass<'a> {
         matchers: &[Matcher],
         shift: &Shift,
         back_ms: i64,
-        stale: bool,
+        detail: Detail,
     ) -> Result<Vec<Line>, Error> {
         let (first_ms, until_ms) = self.ends(shift);
         let limits = self.query.limits;
@@ -319,6 +290,7 @@ impl<'a> Pass<'a> {
             matchers,
             after_ms: first_ms.saturating_sub(back_ms),
             until_ms,
+            detail,
             max_samples: self.query.room(),
             max_series: limits.max_series,
         })?;
@@ -329,12 +301,9 @@ impl<'a> Pass<'a> {
             )));
         }
         let mut lines = Vec::with_capacity(found.len());
-        for mut series in found {
-            series
-                .samples
-                .retain(|sample| stale || !is_stale(sample.value));
+        for series in found {
             self.hold(series.samples.len())?;
-            lines.push(Line::new(series.labels, false, series.samples));
+            lines.push(Line::from(series));
         }
         Ok(lines)
     }

@@ -1,11 +1,11 @@
 //! What is evaluated: the parser's tree with every name looked up and every regular expression compiled.
 
-use crate::Matcher;
 use crate::aggregate::Aggregate;
 use crate::binary::Binary;
 use crate::functions::{General, OfWindow};
 use crate::labels::Labels;
 use crate::relabel::Relabel;
+use crate::{Detail, Matcher};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Node {
@@ -70,6 +70,8 @@ pub(crate) enum WindowsOf {
 #[derive(Clone, Debug)]
 pub(crate) struct OverWindow {
     pub function: OfWindow,
+    /// What is enough of each window.
+    pub detail: Detail,
     pub windows: Windows,
     pub numbers: Vec<Node>,
     /// `last_over_time` and `first_over_time` give samples of the series itself.

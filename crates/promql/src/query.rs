@@ -8,9 +8,10 @@ use crate::binary::check_distinct;
 use crate::collected::Collected;
 use crate::compile::{Compiler, matchers};
 use crate::held::Query;
+use crate::line::Line;
 use crate::pass::{Element, Out, Pass, same_labels};
 use crate::plan::{Node, Windows};
-use crate::{Error, Labels, Limits, Matcher, Sample, Series, Source, Steps, Value, text};
+use crate::{Detail, Error, Labels, Limits, Matcher, Sample, Series, Source, Steps, Value, text};
 
 /// An expression that can be evaluated: everything in it is covered.
 #[derive(Clone, Debug)]
@@ -92,7 +93,7 @@ pub fn range(
     for at_ms in steps.times() {
         collected.step(&pass, &expression.root, at_ms, named)?;
     }
-    let series = |line: crate::pass::Line| Series {
+    let series = |line: Line| Series {
         labels: line.labels,
         samples: line.samples,
     };
@@ -115,7 +116,7 @@ fn named(element: Element) -> Element {
 /// A range vector by itself: its samples.
 fn matrix(pass: &Pass<'_>, windows: &Windows, until_ms: i64) -> Result<Value, Error> {
     let mut series: BTreeMap<Labels, Vec<Sample>> = BTreeMap::new();
-    for line in pass.lines(windows)?.iter() {
+    for line in pass.lines(windows, Detail::All)?.iter() {
         let labels = if line.drop_name {
             line.labels.without_name()
         } else {

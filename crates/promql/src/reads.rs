@@ -1,6 +1,6 @@
 use crate::plan::{Node, Shift, Windows, WindowsOf};
 use crate::query::Expression;
-use crate::{Matcher, Steps};
+use crate::{Detail, Matcher, Steps};
 
 /// What one selector of an expression reads.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +11,8 @@ pub struct Reads<'a> {
     pub after_ms: i64,
     /// No sample after this time is read.
     pub until_ms: i64,
+    /// Which of them.
+    pub detail: Detail,
 }
 
 impl Expression {
@@ -40,12 +42,14 @@ impl<'a> Reader<'a> {
         match node {
             Node::Number(_) | Node::Text(_) => {}
             Node::Selector(selector) => {
+                let detail = Detail::Last.if_one(span.0 == span.1);
                 let span = self.further(span, &selector.shift, self.look_back_ms);
-                self.read(&selector.matchers, span);
+                self.read(&selector.matchers, span, detail);
             }
-            Node::Windows(windows) => self.of_windows(windows, span),
+            Node::Windows(windows) => self.of_windows(windows, span, Detail::All),
             Node::OverWindow(call) => {
-                self.of_windows(&call.windows, span);
+                let detail = call.detail.if_one(span.0 == span.1);
+                self.of_windows(&call.windows, span, detail);
                 call.numbers.iter().for_each(|number| self.of(number, span));
             }
             Node::Each(_, inner) | Node::Absent(_, inner) | Node::Relabel(_, inner) => {
@@ -65,10 +69,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn of_windows(&mut self, windows: &'a Windows, span: Span) {
+    fn of_windows(&mut self, windows: &'a Windows, span: Span, detail: Detail) {
         let span = self.further(span, &windows.shift, windows.range_ms);
         match &windows.of {
-            WindowsOf::Selector(matchers) => self.read(matchers, span),
+            WindowsOf::Selector(matchers) => self.read(matchers, span, detail),
             WindowsOf::Subquery(inner, _) => self.of(inner, span),
         }
     }
@@ -79,11 +83,12 @@ impl<'a> Reader<'a> {
         (at(first_ms).saturating_sub(back_ms), at(last_ms))
     }
 
-    fn read(&mut self, matchers: &'a [Matcher], (after_ms, until_ms): Span) {
+    fn read(&mut self, matchers: &'a [Matcher], (after_ms, until_ms): Span, detail: Detail) {
         self.found.push(Reads {
             matchers,
             after_ms,
             until_ms,
+            detail,
         });
     }
 }

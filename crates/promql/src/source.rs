@@ -1,4 +1,5 @@
-use crate::{Error, Matcher, Series};
+use crate::outline::Outline;
+use crate::{Error, Labels, Matcher, Sample};
 
 /// What is wanted of a [`Source`].
 #[derive(Clone, Copy, Debug)]
@@ -9,14 +10,65 @@ pub struct Select<'a> {
     pub after_ms: i64,
     /// up to and with this time.
     pub until_ms: i64,
+    /// Which of these samples. A source that gives all of them is right, too, but slower.
+    pub detail: Detail,
     /// At most this many samples in all series together. A source gives up with [`Error::TooLarge`] rather than read more.
     pub max_samples: usize,
     /// At most this many series.
     pub max_series: usize,
 }
 
+/// Which samples of a series are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// All of them, with stale markers among them.
+    All,
+    /// An [`Outline`].
+    Outline,
+    /// The last one, which may be a stale marker.
+    Last,
+}
+
+impl Detail {
+    /// What is enough for one time is not enough for several: then all samples are wanted.
+    pub(crate) fn if_one(self, is_one: bool) -> Self {
+        match is_one {
+            true => self,
+            false => Self::All,
+        }
+    }
+}
+
+/// What a [`Source`] gives of a series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Selected {
+    /// Name and labels.
+    pub labels: Labels,
+    /// Sorted by time, one per time.
+    pub samples: Vec<Sample>,
+    /// How many samples, without stale markers, are left out of an outline.
+    pub left_out: usize,
+}
+
+impl Selected {
+    /// Takes what is wanted of all samples.
+    pub fn of(labels: Labels, all: impl IntoIterator<Item = Sample>, detail: Detail) -> Self {
+        let all = all.into_iter();
+        let (samples, left_out) = match detail {
+            Detail::All => (all.collect(), 0),
+            Detail::Last => (all.last().into_iter().collect(), 0),
+            Detail::Outline => all.collect::<Outline>().into_parts(),
+        };
+        Self {
+            labels,
+            samples,
+            left_out,
+        }
+    }
+}
+
 /// Where an evaluation reads its series.
 pub trait Source {
-    /// Series with at least one sample in the time asked for, each label set once, samples sorted by time with stale markers among them.
-    fn select(&self, wanted: &Select<'_>) -> Result<Vec<Series>, Error>;
+    /// Series with at least one sample in the time asked for, each label set once.
+    fn select(&self, wanted: &Select<'_>) -> Result<Vec<Selected>, Error>;
 }

@@ -17,6 +17,9 @@ pub struct Cause {
     /// Whether it must last for the profile's `cause_for`, or fires at once.
     #[serde(default = "yes")]
     pub lasts: bool,
+    /// Whether it watches what watches: then it is evaluated apart from the others.
+    #[serde(default)]
+    pub watches: bool,
     /// Who is told.
     #[serde(default = "ticket")]
     pub severity: Severity,

@@ -120,6 +120,8 @@ pub(crate) struct RawProfile {
 #[serde(deny_unknown_fields)]
 pub(crate) struct File {
     pub period: Time,
+    #[serde(default)]
+    pub removed: Vec<Spanned<String>>,
     pub links: Links,
     pub default: Default,
     #[serde(default, rename = "service")]
@@ -143,6 +145,8 @@ pub struct Definition {
     pub public: BTreeMap<String, String>,
     /// Team of every other service.
     pub default_team: String,
+    /// Services that were taken away on purpose: nobody expects them any more.
+    pub removed: Vec<String>,
     /// Probes from outside.
     pub probes: Vec<Probe>,
     /// What else is wrong, beside the objectives.
@@ -178,6 +182,7 @@ impl Definition {
             causes: cause::all(causes)?,
             public: public(&file),
             default_team: file.default.team.get_ref().clone(),
+            removed: removed(slo, &file)?,
             links: file.links,
             probes: file.probes,
         })
@@ -200,6 +205,7 @@ fn check_names(source: Source<'_>, file: &File) -> Result<(), Error> {
     name::check_link(source, "links.grafana", &file.links.grafana)?;
     name::check_link(source, "links.runbooks", &file.links.runbooks)?;
     let mut names = vec![("default.team", &file.default.team)];
+    names.extend(file.removed.iter().map(|name| ("removed", name)));
     for service in &file.services {
         names.push(("service.name", &service.name));
         names.extend(service.team.iter().map(|team| ("service.team", team)));
@@ -224,6 +230,23 @@ fn check_names(source: Source<'_>, file: &File) -> Result<(), Error> {
     }
     let mut profiles = file.profiles.keys();
     profiles.try_for_each(|profile| name::check_profile(source, profile))
+}
+
+/// Nothing is promised for what is not there.
+fn removed(source: Source<'_>, file: &File) -> Result<Vec<String>, Error> {
+    let is_promised = |name: &&Spanned<String>| {
+        let mut services = file.services.iter();
+        services.any(|service| service.name.get_ref() == name.get_ref())
+    };
+    if let Some(name) = file.removed.iter().find(is_promised) {
+        let why = format!(
+            "`removed` names {:?}, which has a table [[service]] too: allowed is one of both",
+            name.get_ref()
+        );
+        return Err(source.error(name.span(), why));
+    }
+    let names = file.removed.iter();
+    Ok(names.map(|name| name.get_ref().clone()).collect())
 }
 
 fn public(file: &File) -> BTreeMap<String, String> {

@@ -1,7 +1,6 @@
 //! Pieces of PromQL.
 
-use crate::objective::{Indicator, Names, Objective, Scope};
-use crate::{REQUESTS, Time};
+use crate::objective::{Names, Scope};
 
 /// What an indicator is kept apart by.
 pub(crate) const BY: &str = "service_name, http_route";
@@ -50,43 +49,6 @@ pub(crate) fn matchers(scope: &Scope) -> String {
     matchers.join(",")
 }
 
-/// Values of `le` that mean this bound: Prometheus 3 writes `1.0`, Prometheus 2 what the service wrote.
-pub(crate) fn le(seconds: f64) -> String {
-    match seconds.fract() == 0.0 {
-        true => format!("le=~\"{seconds}(\\\\.0)?\""),
-        false => format!("le=\"{seconds}\""),
-    }
-}
-
-/// Sum of `rate` or `increase` of the requests that an objective is about.
-pub(crate) fn all(objective: &Objective, function: &str, window: Time) -> String {
-    let outcome = match objective.indicator {
-        Indicator::Availability => "outcome=~\"ok|error\"",
-        Indicator::Latency { .. } => "outcome=\"ok\"",
-    };
-    sum(objective, function, "_count", outcome, window)
-}
-
-/// The same, of those that were bad.
-pub(crate) fn bad(objective: &Objective, function: &str, window: Time) -> String {
-    match objective.indicator {
-        Indicator::Availability => sum(objective, function, "_count", "outcome=\"error\"", window),
-        Indicator::Latency { seconds } => {
-            let within = format!("outcome=\"ok\",{}", le(seconds));
-            format!(
-                "(\n{}\n  -\n{}\n)",
-                indented(&all(objective, function, window)),
-                indented(&sum(objective, function, "_bucket", &within, window))
-            )
-        }
-    }
-}
-
-fn sum(objective: &Objective, function: &str, part: &str, more: &str, window: Time) -> String {
-    let scope = matchers(&objective.scope);
-    format!("sum by ({BY}) ({function}({REQUESTS}{part}{{{scope},{more}}}[{window}]))")
-}
-
 /// Two spaces before every line.
 pub(crate) fn indented(text: &str) -> String {
     let lines: Vec<String> = text.lines().map(|line| format!("  {line}")).collect();
@@ -107,7 +69,5 @@ mod tests {
             matchers(&scope),
             r#"service_name!~"a\\.b",http_route!~"|/x/\\{id\\}""#
         );
-        assert_eq!(le(0.25), "le=\"0.25\"");
-        assert_eq!(le(1.0), r#"le=~"1(\\.0)?""#);
     }
 }

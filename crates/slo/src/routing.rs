@@ -3,12 +3,34 @@
 
 use crate::Severity;
 
-/// Alerts that agree in these labels are one notification: what belongs to one objective of one service.
-pub const GROUP_BY: [&str; 4] = ["alertname", "team", "service", "slo"];
+/// Pages that agree in these labels are one notification, whatever rule it was that saw the trouble: a probe that fails and the requests
+/// that fail are one outage.
+const PAGES_TOGETHER: &[&str] = &["team", "service", "slo"];
 
-/// A page that agrees with a ticket in these labels says what the ticket would repeat. Each must be set: labels that are absent
-/// compare equal, so any page would silence every ticket without them.
-pub const INHIBITED_BY: [&str; 3] = ["slo", "service", "route"];
+/// The same of everything else: each cause is told on its own.
+const TICKETS_TOGETHER: &[&str] = &["alertname", "team", "service", "slo"];
+
+/// A page silences the tickets that say what it says already, or why. Each of the labels must be set: labels that are absent compare
+/// equal, so any page would silence every ticket without them.
+#[derive(Debug, Clone, Copy)]
+pub struct Inhibition {
+    /// The tickets have this value of the label `slo`, if one is named.
+    pub slo: Option<&'static str>,
+    /// Page and ticket agree in these labels.
+    pub equal: &'static [&'static str],
+}
+
+/// Tickets of the page's own objective, and those about causes in the same service, which the page's evidence shows.
+pub const INHIBITIONS: [Inhibition; 2] = [
+    Inhibition {
+        slo: None,
+        equal: &["slo", "service", "route"],
+    },
+    Inhibition {
+        slo: Some("none"),
+        equal: &["service"],
+    },
+];
 
 /// The alert that always fires.
 pub const WATCHDOG: &str = "Watchdog";
@@ -18,6 +40,8 @@ pub const WATCHDOG: &str = "Watchdog";
 pub struct Route {
     /// Its name.
     pub receiver: &'static str,
+    /// Alerts that agree in these labels are one notification.
+    pub group_by: &'static [&'static str],
     /// How long the first alert of a group waits for others.
     pub group_wait: u64,
     /// Between two notifications about a group that changes.
@@ -29,6 +53,7 @@ pub struct Route {
 /// Where tickets go, and what no other route takes.
 pub const TICKET: Route = Route {
     receiver: "ticket",
+    group_by: TICKETS_TOGETHER,
     group_wait: 30,
     group_interval: 5 * 60,
     repeat_interval: 12 * 3_600,
@@ -37,6 +62,7 @@ pub const TICKET: Route = Route {
 /// Where pages go: they wait for nobody.
 pub const PAGE: Route = Route {
     receiver: "page",
+    group_by: PAGES_TOGETHER,
     group_wait: 5,
     group_interval: 60,
     repeat_interval: 3_600,
@@ -45,6 +71,7 @@ pub const PAGE: Route = Route {
 /// Where the alert that always fires goes: to a receiver that raises the alarm when it stops.
 pub const DEADMAN: Route = Route {
     receiver: "watchdog",
+    group_by: TICKETS_TOGETHER,
     group_wait: 0,
     group_interval: 60,
     repeat_interval: 60,

@@ -48,6 +48,7 @@ pub(crate) fn file(comment: &str, groups: &[Group]) -> String {
         out.push('\n');
     }
     out.push_str("groups:\n");
+    let mut shared = None;
     for group in groups {
         let Group { name, interval, .. } = group;
         let _ = writeln!(
@@ -55,15 +56,19 @@ pub(crate) fn file(comment: &str, groups: &[Group]) -> String {
             "  - name: {name}\n    interval: {interval}\n    rules:"
         );
         for rule in &group.rules {
-            write_rule(&mut out, rule);
+            write_rule(&mut out, rule, &mut shared);
         }
     }
     out
 }
 
-fn write_rule(out: &mut String, rule: &Rule) {
+/// The text with this name is long, and the same in every alert that has it: the first gives it a name (`&release`), by which the others
+/// repeat it (`*release`).
+const SHARED: &str = "release";
+
+fn write_rule<'a>(out: &mut String, rule: &'a Rule, shared: &mut Option<&'a str>) {
     let _ = writeln!(out, "      - {}: {}", rule.kind, rule.name);
-    write_text(out, 8, "expr", &rule.expr);
+    write_text(out, 8, "expr:", &rule.expr);
     if let Some(lasts) = &rule.lasts {
         let _ = writeln!(out, "        for: {lasts}");
     }
@@ -72,7 +77,16 @@ fn write_rule(out: &mut String, rule: &Rule) {
             let _ = writeln!(out, "        {key}:");
         }
         for (name, value) in pairs {
-            write_text(out, 10, name, value);
+            match *name {
+                SHARED if *shared == Some(value) => {
+                    let _ = writeln!(out, "          {name}: *{name}");
+                }
+                SHARED => {
+                    *shared = Some(value);
+                    write_text(out, 10, &format!("{name}: &{name}"), value);
+                }
+                _ => write_text(out, 10, &format!("{name}:"), value),
+            }
         }
     }
 }
@@ -84,14 +98,14 @@ fn write_text(out: &mut String, indent: usize, key: &str, value: &str) {
     if value.contains(hidden) || value.starts_with(char::is_whitespace) || value.ends_with('\n') {
         // JSON is YAML; what it leaves as it is, YAML may not.
         let quoted = serde_json::Value::from(value.replace(hidden, " "));
-        let _ = writeln!(out, "{pad}{key}: {quoted}");
+        let _ = writeln!(out, "{pad}{key} {quoted}");
         return;
     }
     if !value.contains(['\n', '\'']) {
-        let _ = writeln!(out, "{pad}{key}: '{value}'");
+        let _ = writeln!(out, "{pad}{key} '{value}'");
         return;
     }
-    let _ = writeln!(out, "{pad}{key}: |-");
+    let _ = writeln!(out, "{pad}{key} |-");
     for line in value.lines() {
         let _ = writeln!(out, "{}", format!("{pad}  {line}").trim_end());
     }

@@ -139,6 +139,12 @@ fn mistakes_are_named_with_line_key_and_what_is_allowed() {
             "3 or more",
         ),
         (
+            "removed = []",
+            "removed = [\"gateway\"]",
+            "removed",
+            "one of both",
+        ),
+        (
             "compression = 1\n",
             "compression = 1\ncolour = 2\n",
             "colour",
@@ -205,6 +211,11 @@ fn names_that_break_out_are_refused_with_key_and_line() {
         "a}}",
         "",
     ];
+    for value in hostile {
+        let why = error_after("removed = []", &format!("removed = [\"{value}\"]"));
+        let line = format!("slo.toml, line {}: `removed` ", line_of("removed = []"));
+        assert!(why.starts_with(&line), "{value}: {why}, expected {line}");
+    }
     for (from, key, named) in places {
         for value in hostile {
             let why = error_after(from, &format!("{key} = \"{value}\""));

@@ -77,7 +77,7 @@ fn every_alert_says_who_where_and_what_next() {
                 assert_ne!(value(rule, label), "", "{alert} has no label {label}");
             }
             let severity = value(rule, "severity");
-            let is_known = matches!(severity, "page" | "ticket");
+            let is_known = matches!(severity, "page" | "ticket" | "{{ $labels.severity }}");
             assert!(is_known || alert == "Watchdog", "{alert}: {severity}");
             for annotation in ["summary", "description", "dashboard_url", "runbook_url"] {
                 assert_ne!(value(rule, annotation), "", "{alert} has no {annotation}");
@@ -132,21 +132,21 @@ fn no_rule_reads_the_answer_key_or_span_metrics() {
     }
 }
 
-/// The same alerts in both profiles, and pages only about what users call.
+/// The same alerts in both profiles, and pages only about what users call: those alerts that say so, and those about objectives that do.
 #[test]
 fn only_public_services_page() {
     let mut names = Vec::new();
     for (_, rules) in rendered() {
-        let alerts = alerts(&rules);
-        for (alert, rule) in &alerts {
+        let mut paging = 0;
+        for rule in rules.split("\n      - ").skip(1) {
             let is_public = rule.contains("\"gateway\"") || rule.contains("\"gateway_");
             if value(rule, "severity") == "page" {
-                assert!(
-                    is_public && !rule.contains("!~\"gateway"),
-                    "{alert} pages:\n{rule}"
-                );
+                assert!(is_public && !rule.contains("!~\"gateway"), "pages:\n{rule}");
+                paging += 1;
             }
         }
+        assert!(paging > 8, "{paging}");
+        let alerts = alerts(&rules);
         names.push(
             alerts
                 .iter()
@@ -186,6 +186,62 @@ fn every_alert_has_a_test_in_which_it_fires_and_is_silent() {
             fires.contains(alert),
             "no test in alerts/tests makes {alert} fire, and is silent before"
         );
+    }
+}
+
+/// Routes and what is promised for them stand in the objectives only: one rule serves any number of them.
+#[test]
+fn the_number_of_burn_rate_alerts_does_not_depend_on_the_number_of_routes() {
+    let table = "\n[[service]]\nname = \"new\"\n[[service.route]]\npath = \"/a\"\nlatency = { percent = 95.0, seconds = 1.0 }\n";
+    let text = slo::embedded::OBJECTIVES.replacen(
+        "\n# Requests from outside",
+        &format!("{table}\n# Requests from outside"),
+        1,
+    );
+    let more =
+        Definition::parse(("slo.toml", &text), ("causes.toml", slo::embedded::CAUSES)).unwrap();
+    for (name, before) in rendered() {
+        let after = slo::rules(&more, more.profile(&name).unwrap());
+        let count = |rules: &str, kind: &str| rules.matches(kind).count();
+        for (kind, times) in [
+            ("alert: AvailabilityBurnRate", 2),
+            ("alert: LatencyBurnRate", 2),
+            ("record: slo:burn_rate:exceeded", 4),
+            ("record: slo:route:info", 1),
+        ] {
+            assert_eq!(
+                (count(&before, kind), count(&after, kind)),
+                (times, times),
+                "{kind}"
+            );
+        }
+        let rules =
+            |text: &str| count(text, "\n      - ") - count(text, "record: slo:objective:ratio");
+        assert_eq!(rules(&before), rules(&after));
+        assert!(
+            after.contains("le: '1'") && after.contains("label_replace("),
+            "a bound of whole seconds"
+        );
+    }
+}
+
+/// Two rules that record one series are at odds: each window is recorded once for each indicator, whoever needs it.
+#[test]
+fn no_series_is_recorded_twice() {
+    for (_, rules) in rendered() {
+        let mut known = BTreeSet::new();
+        for rule in rules
+            .split("\n      - ")
+            .filter(|rule| rule.starts_with("record: slo:"))
+        {
+            let name = rule.lines().next().unwrap();
+            if name == "record: slo:objective:ratio" {
+                continue; // Of different routes.
+            }
+            let labels = ["slo", "window"].map(|label| value(rule, label));
+            assert!(known.insert((name, labels)), "{name} {labels:?}");
+        }
+        assert!(known.len() > 20, "{}", known.len());
     }
 }
 

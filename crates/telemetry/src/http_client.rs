@@ -12,6 +12,7 @@ use reqwest::{Body, Request, Response, ResponseBuilderExt, Url};
 use reqwest_middleware::{
     ClientBuilder, ClientWithMiddleware, Error, Extension, Middleware, Next, Result,
 };
+use reqwest_tracing::{ReqwestOtelSpanBackend, TracingMiddleware};
 use tracing::Span;
 use tracing::field::Empty;
 
@@ -55,32 +56,45 @@ pub fn client(
         .build()?;
     Ok(ClientBuilder::new(client)
         .with_init(Extension(Peer(peer_service)))
+        .with(TracingMiddleware::<ClientSpan>::new())
         .with(ClientRed)
         .build())
 }
 
-/// The client span in the stable HTTP semantic conventions.
-fn span(request: &Request, extensions: &http::Extensions) -> Span {
-    let method = method_name(request.method().as_str());
-    let template = extensions.get::<UrlTemplate>().map(|template| template.0);
-    let name = template.map(|template| [method, " ", template].concat());
-    tracing::info_span!(
-        "http.client",
-        otel.name = name.as_deref().unwrap_or(method),
-        otel.kind = "client",
-        otel.status_code = Empty,
-        error.type = Empty,
-        http.request.method = method,
-        http.request.resend_count = extensions
-            .get::<ResendCount>()
-            .map(|count| i64::from(count.0)),
-        // The rest of it is redacted when the span ends.
-        url.full = without_credentials(request.url()).as_ref(),
-        url.template = template,
-        server.address = request.url().host_str(),
-        server.port = request.url().port_or_known_default().map(i64::from),
-        peer.service = extensions.get::<Peer>().map(|peer| peer.0),
-    )
+/// Builds the client span in the stable HTTP semantic conventions.
+struct ClientSpan;
+
+impl ReqwestOtelSpanBackend for ClientSpan {
+    fn on_request_start(request: &Request, extensions: &mut http::Extensions) -> Span {
+        let method = method_name(request.method().as_str());
+        let template = extensions.get::<UrlTemplate>().map(|template| template.0);
+        let name = template.map(|template| [method, " ", template].concat());
+        tracing::info_span!(
+            "http.client",
+            otel.name = name.as_deref().unwrap_or(method),
+            otel.kind = "client",
+            otel.status_code = Empty,
+            error.type = Empty,
+            http.request.method = method,
+            http.request.resend_count = extensions
+                .get::<ResendCount>()
+                .map(|count| i64::from(count.0)),
+            // The rest of it is redacted when the span ends.
+            url.full = without_credentials(request.url()).as_ref(),
+            url.template = template,
+            server.address = request.url().host_str(),
+            server.port = request.url().port_or_known_default().map(i64::from),
+            peer.service = extensions.get::<Peer>().map(|peer| peer.0),
+        )
+    }
+
+    fn on_request_end(
+        _span: &Span,
+        _outcome: &Result<Response>,
+        _extensions: &mut http::Extensions,
+    ) {
+        // `Guard` records the end, which comes with the end of the body, or when the attempt is given up.
+    }
 }
 
 fn without_credentials(url: &Url) -> Cow<'_, str> {
@@ -93,7 +107,7 @@ fn without_credentials(url: &Url) -> Cow<'_, str> {
     String::from(url).into()
 }
 
-/// Makes the client span, and counts each attempt once, however it and its body end.
+/// Counts each attempt once, however it and its body end; runs inside the client span.
 struct ClientRed;
 
 #[async_trait::async_trait]
@@ -104,11 +118,9 @@ impl Middleware for ClientRed {
         extensions: &mut http::Extensions,
         next: Next<'_>,
     ) -> Result<Response> {
-        let span = span(&request, extensions);
-        let guard = Guard::new(&request, extensions, span.clone());
-        let call = Arc::new(Mutex::new(guard));
-        span.in_scope(|| propagation::inject(request.headers_mut()));
-        match spans::within(&span, next.run(request, extensions)).await {
+        propagation::inject(request.headers_mut());
+        let call = Arc::new(Mutex::new(Guard::new(&request, extensions)));
+        match next.run(request, extensions).await {
             Ok(response) => Ok(measured(response, call)),
             Err(error) => {
                 lock(&call).failed(error_type(&error));
@@ -226,7 +238,7 @@ struct Guard {
 }
 
 impl Guard {
-    fn new(request: &Request, extensions: &http::Extensions, span: Span) -> Self {
+    fn new(request: &Request, extensions: &http::Extensions) -> Self {
         let url = request.url();
         let template = extensions.get::<UrlTemplate>();
         let port = url.port_or_known_default();
@@ -238,7 +250,7 @@ impl Guard {
             port: port.map(|port| port.to_string()).unwrap_or_default(),
         };
         Self {
-            span,
+            span: Span::current(),
             callee,
             started: Instant::now(),
             status: None,

@@ -19,7 +19,7 @@ mod record;
 use self::clean::Clean;
 #[cfg(any(feature = "actix", feature = "reqwest", feature = "tower"))]
 pub(crate) use self::layer::leave;
-#[cfg(any(feature = "reqwest", feature = "sqlx"))]
+#[cfg(feature = "sqlx")]
 pub(crate) use self::layer::within;
 pub(crate) use self::layer::{SpanLayer, context, link, mark, set_parent};
 #[cfg(test)]

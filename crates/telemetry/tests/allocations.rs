@@ -136,7 +136,7 @@ fn a_call_to_a_peer() {
             .get(&url)
             .with_extension(UrlTemplate("/quotes/{sku}"))
     };
-    hold(76, || {
+    hold(77, || {
         let body = async { call().send().await.expect("an answer").bytes().await };
         assert_eq!(runtime.block_on(body).expect("a body"), "ok");
     });

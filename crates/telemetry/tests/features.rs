@@ -10,7 +10,7 @@ const BRINGS: [(&str, &[&str]); 4] = [
         &["actix-http", "actix-web", "http 0.2", "tracing-actix-web"],
     ),
     ("axum", &["axum"]),
-    ("reqwest", &["reqwest-middleware"]),
+    ("reqwest", &["reqwest-middleware", "reqwest-tracing"]),
     ("sqlx", &["deadpool", "sqlx", "sqlx-core", "sqlx-postgres"]),
 ];
 

@@ -16,6 +16,8 @@ pub enum Command {
     Peers(PeersArgs),
     /// One process that makes spans at a fixed rate: what is lost, and how its memory grows; OTEL_BSP_* say how it queues. Exit code 1: something was lost, or fewer than 99 % of the rate were made
     Soak(SoakArgs),
+    /// CPU time per span of the console and of Jaeger's memory store, in turn on one core, and how long searches take in a full console (docs/BENCHMARKS.md)
+    Ingest(IngestArgs),
     /// The process that `soak` watches
     #[command(hide = true)]
     Emit(SoakArgs),
@@ -112,6 +114,32 @@ pub struct SoakArgs {
     /// How long
     #[arg(long, value_name = "S", default_value_t = 600, value_parser = value_parser!(u32).range(1..=86_400))]
     pub seconds: u32,
+    /// Print JSON instead of Markdown
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `loadtest ingest`.
+#[derive(Debug, Clone, Args)]
+pub struct IngestArgs {
+    /// How often each backend is measured, each time in a new process
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u32).range(1..=100))]
+    pub rounds: u32,
+    /// Requests of 512 spans each time; a tenth more comes before, uncounted
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = value_parser!(u32).range(1..=100_000))]
+    pub batches: u32,
+    /// Searches of each kind
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = value_parser!(u32).range(1..=100_000))]
+    pub searches: u32,
+    /// The core that the backends are kept to
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub core: u32,
+    /// Jaeger's executable; without it the console is measured alone
+    #[arg(long, value_name = "FILE")]
+    pub jaeger: Option<PathBuf>,
+    /// The executable `omnitrace`; by default the one beside this
+    #[arg(long, value_name = "FILE")]
+    pub omnitrace: Option<PathBuf>,
     /// Print JSON instead of Markdown
     #[arg(long)]
     pub json: bool,

@@ -1,7 +1,9 @@
-//! What telemetry costs: the ladder of docs/OVERHEAD.md, the same handler elsewhere, and an hour's spans in minutes.
+//! What telemetry costs: the ladder of docs/OVERHEAD.md, the same handler elsewhere, an hour's spans in minutes, and the backend.
 
 pub mod args;
+mod batches;
 mod generator;
+mod ingest;
 mod overhead;
 mod peers;
 mod process;
@@ -22,6 +24,7 @@ pub fn run(command: Command) -> Result<bool> {
         Command::Overhead(args) => overhead::run(&args),
         Command::Peers(args) => peers::run(&args),
         Command::Soak(args) => soak::run(&args),
+        Command::Ingest(args) => ingest::run(&args),
         Command::Emit(args) => soak::emit(&args),
         Command::Sink => sink::run(),
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -31,7 +31,8 @@ pub fn run(args: &OverheadArgs) -> Result<bool> {
     let directory = directory()?;
     let runtime = tokio::runtime::Runtime::new()?;
     let report = runtime.block_on(async {
-        let around = Surroundings::start(&executable(&args)?, directory.path())?;
+        let around =
+            Surroundings::start(&executable(args.omnitrace.as_deref())?, directory.path())?;
         let client = generator::client()?;
         let mut ladder = Ladder {
             report: Report {
@@ -61,9 +62,9 @@ pub fn run(args: &OverheadArgs) -> Result<bool> {
 }
 
 /// The executable that is measured.
-fn executable(args: &OverheadArgs) -> Result<PathBuf> {
+pub fn executable(asked: Option<&Path>) -> Result<PathBuf> {
     let beside = std::env::current_exe()?.with_file_name("omnitrace");
-    let path = args.omnitrace.clone().unwrap_or(beside);
+    let path = asked.map_or(beside, Path::to_owned);
     if !path.is_file() {
         bail!(
             "--omnitrace: there is no {}; build it with `cargo build --release -p omnitrace`",

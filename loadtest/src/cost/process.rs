@@ -120,6 +120,14 @@ impl Process {
         Ok(time.into())
     }
 
+    /// Waits until it rests; one that does not in time is an error.
+    pub async fn rest(&self) -> Result<()> {
+        match rest(std::slice::from_ref(self)).await? {
+            true => Ok(()),
+            false => bail!("{} does not come to rest", self.name),
+        }
+    }
+
     /// Resident memory in KiB.
     pub fn resident_kib(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;

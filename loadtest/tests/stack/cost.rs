@@ -139,6 +139,35 @@ async fn a_soak_that_loses_spans_says_so() {
 }
 
 #[tokio::test]
+async fn what_spans_cost_a_backend_is_measured_of_spans_that_it_kept() {
+    let omnitrace = binary();
+    let omnitrace = omnitrace.to_str().expect("UTF-8");
+    let few = ["--rounds", "1", "--batches", "4", "--searches", "2"];
+    let mut arguments = vec!["ingest", "--json", "--omnitrace", omnitrace];
+    arguments.extend(few);
+    let run = loadtest(&arguments, &[]).await;
+    assert_eq!(run.code, 0, "{}", run.output);
+    let report = run.json();
+    assert_eq!(number(&report, "spans"), 4 * 512);
+    assert!(report["console_us"][0].as_f64() > Some(0.0), "{report}");
+    assert_eq!(report["jaeger_us"], serde_json::json!([]));
+    assert!(number(&report["held"], "spans") > 10_000, "{report}");
+    let searches = report["searches"].as_array().expect("searches");
+    let found: Vec<u64> = searches
+        .iter()
+        .map(|search| number(search, "found"))
+        .collect();
+    assert_eq!(found, [1, 20, 20, 20, 1, 0, 0, 0], "{report}");
+    for search in searches {
+        assert!(search["p99_ms"].as_f64() > Some(0.0), "{search}");
+    }
+    arguments.extend(["--jaeger", "/bin/false"]);
+    let run = loadtest(&arguments, &[]).await;
+    assert_eq!(run.code, 2, "{}", run.output);
+    assert!(run.output.contains("jaeger: "), "{}", run.output);
+}
+
+#[tokio::test]
 async fn a_peer_that_does_not_serve_is_named() {
     let run = loadtest(&["peers", "--peer", "nobody=/bin/true"], &[]).await;
     assert_eq!(run.code, 2, "{}", run.output);

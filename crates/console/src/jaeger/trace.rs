@@ -282,8 +282,6 @@ mod tests {
         span.links = vec![Link {
             trace_id: TraceId(7),
             span_id: SpanId(8),
-            trace_state: String::new(),
-            flags: 0,
             attributes: Vec::new(),
         }];
         let attributes = vec![

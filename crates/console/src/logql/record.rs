@@ -102,13 +102,13 @@ pub(super) fn label<'a>(log: &'a LogRecord, name: &str) -> Option<Cow<'a, str>> 
         ]
         .into_iter()
         .filter(|list| !list.is_empty())
-        .find_map(|list| find(list.iter().map(|(key, value)| (key, value)), name))?,
+        .find_map(|list| find(list.iter().map(|(key, value)| (&**key, value)), name))?,
     };
     (!text.is_empty()).then_some(text)
 }
 
 fn find<'a>(
-    entries: impl Iterator<Item = (&'a String, &'a Value)>,
+    entries: impl Iterator<Item = (&'a str, &'a Value)>,
     name: &str,
 ) -> Option<Cow<'a, str>> {
     for (key, value) in entries {
@@ -116,7 +116,7 @@ fn find<'a>(
             Value::Object(map) => {
                 let rest = name.strip_prefix(label_name(key).as_str());
                 rest.and_then(|rest| rest.strip_prefix('_'))
-                    .and_then(|rest| find(map.iter(), rest))
+                    .and_then(|rest| find(map.iter().map(entry), rest))
             }
             _ if is_shown_otherwise(key) || !label_chars(key).eq(name.chars()) => None,
             _ => Some(text(value)).filter(|text| !text.is_empty()),
@@ -126,6 +126,10 @@ fn find<'a>(
         }
     }
     None
+}
+
+fn entry<'a>((key, value): (&'a String, &'a Value)) -> (&'a str, &'a Value) {
+    (key, value)
 }
 
 /// All labels with their values, none of them empty.

@@ -72,6 +72,10 @@ impl Shape {
 /// Whether a message has no more than [`MAX_ELEMENTS`] others in it. What is no protobuf, or nests without end, is left for the
 /// decoder to refuse.
 pub(super) fn fit(shape: Shape, message: &[u8]) -> bool {
+    // The least one has two bytes.
+    if message.len() <= 2 * MAX_ELEMENTS {
+        return true;
+    }
     let mut left = MAX_ELEMENTS;
     // Not by recursion, since it may nest as deep as it is long.
     let mut open = vec![(shape, message)];
@@ -92,6 +96,9 @@ pub(super) fn fit(shape: Shape, message: &[u8]) -> bool {
 
 /// The same for JSON: braces, brackets and commas outside of texts.
 pub(super) fn fit_json(text: &str) -> bool {
+    if text.len() <= MAX_ELEMENTS {
+        return true;
+    }
     let (mut count, mut in_text, mut escaped) = (0_usize, false, false);
     for byte in text.bytes() {
         match byte {

@@ -11,12 +11,11 @@ use opentelemetry_proto::tonic::trace::v1 as trace;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::attribute::Kept;
 use super::each::{Action, each};
 use super::lax::{self, Double, Enum, Id, Integer, List, Names, Text};
 use super::values::scope;
-use super::{
-    Decoder, Origin, Refusal, Signal, UNDECODABLE, elements, json_metrics, origin, resource,
-};
+use super::{Decoder, Origin, Refusal, Signal, UNDECODABLE, elements, origin, resource};
 
 /// The largest item as text; JSON takes two to three times the room of protobuf.
 const MAX_ITEM: usize = 2 << 20;
@@ -25,9 +24,9 @@ const MAX_ITEM: usize = 2 << 20;
 const MIN_ITEM: usize = 12;
 
 /// What the lists of the three outer levels are called.
-const GROUPS: &[&str] = &["resourceSpans", "resourceLogs", "resourceMetrics", "groups"];
-const SCOPES: &[&str] = &["scopeSpans", "scopeLogs", "scopeMetrics", "groups"];
-const ITEMS: &[&str] = &["spans", "logRecords", "metrics", "items"];
+const GROUPS: &[&str] = &["resourceSpans", "resourceLogs", "groups"];
+const SCOPES: &[&str] = &["scopeSpans", "scopeLogs", "groups"];
+const ITEMS: &[&str] = &["spans", "logRecords", "items"];
 
 /// What a group says about its items. JSON objects have no order: it may stand behind them.
 #[derive(Deserialize)]
@@ -56,7 +55,7 @@ struct Scope {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(super) struct KeyValue {
+struct KeyValue {
     key: Text,
     value: Option<AnyValue>,
 }
@@ -92,7 +91,6 @@ struct Span {
     span_id: Id,
     parent_span_id: Id,
     trace_state: Text,
-    flags: Integer<u32>,
     name: Text,
     kind: Enum<trace::span::SpanKind>,
     start_time_unix_nano: Integer<u64>,
@@ -120,8 +118,6 @@ struct Event {
 struct Link {
     trace_id: Id,
     span_id: Id,
-    trace_state: Text,
-    flags: Integer<u32>,
     attributes: List<KeyValue>,
     dropped_attributes_count: Integer<u32>,
 }
@@ -212,22 +208,22 @@ fn one_item(signal: Signal, item: &str, origin: &Origin, decoder: &mut Decoder<'
     }
     match signal {
         Signal::Traces => {
-            let span = small::<Span>(item, "span").map(Into::into);
+            let span = small::<Span>(item, "span").map(|json| {
+                let mut span = trace::Span::from(json);
+                let kept = Kept::from(std::mem::take(&mut span.attributes));
+                (span, kept)
+            });
             decoder.span(item.len(), origin, span);
         }
         Signal::Logs => {
-            let log = small::<LogRecord>(item, "log record").map(Into::into);
+            let log = small::<LogRecord>(item, "log record").map(|json| {
+                let mut log = logs::LogRecord::from(json);
+                let kept = Kept::from(std::mem::take(&mut log.attributes));
+                (log, kept)
+            });
             decoder.log(item.len(), origin, log);
         }
-        Signal::Metrics => {
-            let outcome = json_metrics::points(item, &mut |point| {
-                let metric = small::<json_metrics::Metric>(point, "metric").map(Into::into);
-                decoder.metric(point.len(), origin, metric);
-            });
-            if let Err(refusal) = outcome {
-                decoder.refuse(item.len(), refusal);
-            }
-        }
+        Signal::Metrics => debug_assert!(false, "refused before"),
     }
 }
 
@@ -258,7 +254,7 @@ fn small<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<T, Refusal
 }
 
 /// Reads an object; serde itself would take a list of its fields too.
-pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<T, Refusal> {
+fn parse<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<T, Refusal> {
     let not_read = |why: &dyn std::fmt::Display| {
         let why = format!("the JSON of a {what} cannot be read: {why}");
         Refusal::new(UNDECODABLE, why)
@@ -269,7 +265,7 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result
     serde_json::from_str(text).map_err(|why| not_read(&why))
 }
 
-pub(super) fn attributes(list: List<KeyValue>) -> Vec<common::KeyValue> {
+fn attributes(list: List<KeyValue>) -> Vec<common::KeyValue> {
     list.0.into_iter().map(Into::into).collect()
 }
 
@@ -340,7 +336,6 @@ impl From<Span> for trace::Span {
             span_id: json.span_id.0,
             parent_span_id: json.parent_span_id.0,
             trace_state: json.trace_state.0,
-            flags: json.flags.0,
             name: json.name.0,
             kind: json.kind.0,
             start_time_unix_nano: json.start_time_unix_nano.0,
@@ -352,6 +347,7 @@ impl From<Span> for trace::Span {
             links: json.links.0.into_iter().map(Into::into).collect(),
             dropped_links_count: json.dropped_links_count.0,
             status: json.status.map(Into::into),
+            ..Self::default()
         }
     }
 }
@@ -372,10 +368,9 @@ impl From<Link> for trace::span::Link {
         Self {
             trace_id: json.trace_id.0,
             span_id: json.span_id.0,
-            trace_state: json.trace_state.0,
-            flags: json.flags.0,
             attributes: attributes(json.attributes),
             dropped_attributes_count: json.dropped_attributes_count.0,
+            ..Self::default()
         }
     }
 }

@@ -6,7 +6,8 @@ use chrono::Utc;
 use opentelemetry_proto::tonic::logs::v1 as proto;
 use serde_json::Value;
 
-use super::values::{MAX_NAME, attributes, cut, span_id, trace_id, value};
+use super::attribute::Kept;
+use super::values::{MAX_NAME, cut, span_id, trace_id, value};
 use crate::model::{LogRecord, Resource, Scope};
 use crate::store::severity_rank;
 
@@ -16,14 +17,15 @@ const EVENT_NAME: &str = "event.name";
 /// Where the sender's own word is kept when the severity is taken from its number.
 pub(crate) const SEVERITY_TEXT: &str = "log.severity_text";
 
-/// Converts one record. A record is taken even if its ids are damaged: the line itself is still worth having.
+/// Converts one record, whose attributes come apart from it. A record is taken even if its ids are damaged: the line itself is still worth having.
 pub(super) fn convert(
     resource: &Arc<Resource>,
     scope: &Arc<Scope>,
     log: proto::LogRecord,
+    kept: Kept,
 ) -> LogRecord {
     let trace_id = trace_id(&log.trace_id);
-    let mut attributes = attributes(log.attributes, log.dropped_attributes_count);
+    let mut attributes = kept.all(log.dropped_attributes_count);
     let severity_text = cut(log.severity_text, MAX_NAME);
     let (severity, own_word) = severity(log.severity_number, severity_text.clone());
     if let Some(word) = own_word {

@@ -11,28 +11,29 @@ use super::Rejected;
 use super::names::{Form, metric_name};
 use super::points::{self, Out};
 use super::values::{MAX_NAME, cut};
+use crate::metadata::Described;
 use crate::model::Attributes;
 use crate::samples::Sample;
 
-/// Converts one metric.
+/// Converts one metric. Returns its name, and what it is.
 pub(super) fn convert(
     scope: &Attributes,
     metric: proto::Metric,
     samples: &mut Vec<Sample>,
     rejected: &mut Rejected,
-) {
+) -> Option<(String, Described)> {
     let Some(data) = metric.data else {
         rejected.add("metric_without_data");
-        return;
+        return None;
     };
     if metric.name.is_empty() {
         rejected.add_many("metric_without_name", points::count(&data));
-        return;
+        return None;
     }
     if metric.name.len() > MAX_NAME || metric.unit.len() > MAX_NAME {
         let why = format!("the name or unit of a metric has more than {MAX_NAME} bytes");
         rejected.refuse_many("name_too_long", points::count(&data), why);
-        return;
+        return None;
     }
     let form = match &data {
         Data::Gauge(_) => Form::Gauge,
@@ -52,8 +53,9 @@ pub(super) fn convert(
     };
     if let Some(reason) = refused {
         rejected.add_many(reason, points::count(&data));
-        return;
+        return None;
     }
+    let kind = kind(&data);
     let mut out = Out {
         scope,
         samples,
@@ -65,6 +67,22 @@ pub(super) fn convert(
         Data::Histogram(histogram) => points::histograms(&name, histogram.data_points, &mut out),
         Data::Summary(summary) => points::summaries(&name, summary.data_points, &mut out),
         Data::ExponentialHistogram(_) => {}
+    }
+    let described = Described {
+        kind,
+        unit,
+        ..Described::default()
+    };
+    Some((name, described))
+}
+
+/// As Prometheus calls it.
+fn kind(data: &Data) -> &'static str {
+    match data {
+        Data::Sum(sum) if sum.is_monotonic => "counter",
+        Data::Gauge(_) | Data::Sum(_) => "gauge",
+        Data::Histogram(_) | Data::ExponentialHistogram(_) => "histogram",
+        Data::Summary(_) => "summary",
     }
 }
 

@@ -6,7 +6,8 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use serde_json::Value;
 
 use super::Rejected;
-use super::values::{attributes, span_id, trace_id};
+use super::attribute::attributes;
+use super::values::{span_id, trace_id};
 use crate::model::{Attributes, Scope};
 use crate::samples::{Exemplar, Labels, Sample, sanitized};
 
@@ -213,9 +214,9 @@ fn with(labels: &Labels, name: &str, value: String) -> Labels {
 /// What a scope adds to the labels of its metrics.
 pub(super) fn scope_labels(scope: &Scope) -> Attributes {
     let own = [("name", &scope.name), ("version", &scope.version)];
-    let own = own.map(|(key, value)| (key.to_owned(), Value::from(value.as_str())));
+    let own = own.map(|(key, value)| (key.into(), Value::from(value.as_str())));
     let all = scope.attributes.iter().cloned().chain(own);
-    all.map(|(key, value)| (format!("otel_scope_{key}"), value))
+    all.map(|(key, value)| (format!("otel_scope_{key}").into(), value))
         .collect()
 }
 

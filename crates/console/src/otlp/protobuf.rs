@@ -8,6 +8,7 @@ use prost::encoding::{
     DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field,
 };
 
+use super::attribute::Kept;
 use super::elements::{self, Shape};
 use super::metrics::too_long_name;
 use super::values::scope;
@@ -31,10 +32,17 @@ const GROUPS: u32 = 1;
 const SENDER: u32 = 1;
 const ITEMS: u32 = 2;
 
+/// Where items have their attributes.
+const SPAN_ATTRIBUTES: u32 = 9;
+const LOG_ATTRIBUTES: u32 = 6;
+
 /// Fields of a metric that every point needs (name, unit), its kinds of data, and the points in those.
 const HEAD: [u32; 2] = [1, 3];
 const DATA: [u32; 5] = [5, 7, 9, 10, 11];
 const POINTS: u32 = 1;
+
+/// Field of a metric that one point of it needs.
+const DESCRIPTION: u32 = 2;
 
 /// Whether the outer levels are whole; what is wrong inside an item concerns that item only.
 pub(super) fn check(body: &[u8]) -> Result<(), String> {
@@ -72,14 +80,16 @@ pub(super) fn decode(signal: Signal, body: &[u8], decoder: &mut Decoder<'_>) {
 fn one_item(signal: Signal, item: &[u8], origin: &Origin, decoder: &mut Decoder<'_>) {
     match signal {
         Signal::Traces => {
-            let span = message(Shape::Span, item, "span");
+            let span = with_attributes(Shape::Span, SPAN_ATTRIBUTES, item, "span");
             decoder.span(item.len(), origin, span);
         }
         Signal::Logs => {
-            let log = message(Shape::Log, item, "log record");
+            let log = with_attributes(Shape::Log, LOG_ATTRIBUTES, item, "log record");
             decoder.log(item.len(), origin, log);
         }
         Signal::Metrics => {
+            let description = contents(item).find(|(number, _)| *number == DESCRIPTION);
+            decoder.metric_begins(description.map_or(&[], |(_, text)| text));
             let outcome = points(item, &mut |point| {
                 let metric = message(Shape::Metric, point, "metric");
                 decoder.metric(point.len(), origin, metric);
@@ -143,10 +153,47 @@ fn field(number: u32, content: &[u8]) -> Vec<u8> {
 }
 
 fn message<M: Message + Default>(shape: Shape, bytes: &[u8], what: &str) -> Result<M, Refusal> {
-    if bytes.len() > MAX_ITEM || !elements::fit(shape, bytes) {
-        return Err(Refusal::too_large(what, MAX_ITEM));
-    }
+    is_small(shape, bytes, what)?;
     M::decode(bytes).map_err(|why| undecodable(what)(why.to_string()))
+}
+
+fn is_small(shape: Shape, bytes: &[u8], what: &str) -> Result<(), Refusal> {
+    match bytes.len() <= MAX_ITEM && elements::fit(shape, bytes) {
+        true => Ok(()),
+        false => Err(Refusal::too_large(what, MAX_ITEM)),
+    }
+}
+
+/// An item without its attributes, and those. Between them it is decoded piece by piece.
+fn with_attributes<M: Message + Default>(
+    shape: Shape,
+    number: u32,
+    item: &[u8],
+    what: &str,
+) -> Result<(M, Kept), Refusal> {
+    is_small(shape, item, what)?;
+    let is_attribute = |(field, _): &(u32, _)| *field == number;
+    let mut kept = Kept::of(contents(item).filter(is_attribute).count());
+    let (mut message, mut piece, mut rest) = (M::default(), item, item);
+    let mut merge = |piece: &[u8]| {
+        let merged = message.merge(piece);
+        merged.map_err(|why| undecodable(what)(why.to_string()))
+    };
+    while !rest.is_empty() {
+        let before = piece.len() - rest.len();
+        let field = Field::next(&mut rest).map_err(undecodable(what))?;
+        if field.number != number {
+            continue;
+        }
+        let Some(content) = field.content else {
+            return Err(undecodable(what)("an attribute is no message".into()));
+        };
+        merge(&piece[..before])?;
+        piece = rest;
+        kept.add_protobuf(content).map_err(undecodable(what))?;
+    }
+    merge(piece)?;
+    Ok((message, kept))
 }
 
 fn undecodable(what: &str) -> impl Fn(String) -> Refusal {
@@ -206,17 +253,17 @@ pub(super) fn contents(mut bytes: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
 }
 
 /// One field, whatever it is.
-struct Field<'a> {
-    number: u32,
+pub(super) struct Field<'a> {
+    pub number: u32,
     /// All of it, with its key.
     whole: &'a [u8],
     /// What it holds, if it is length-delimited.
-    content: Option<&'a [u8]>,
+    pub content: Option<&'a [u8]>,
 }
 
 impl<'a> Field<'a> {
     /// Reads the first field, and leaves the rest.
-    fn next(bytes: &mut &'a [u8]) -> Result<Self, String> {
+    pub fn next(bytes: &mut &'a [u8]) -> Result<Self, String> {
         let no_protobuf = |why: prost::DecodeError| format!("the body is no OTLP protobuf: {why}");
         let start = *bytes;
         let (number, wire_type) = decode_key(bytes).map_err(no_protobuf)?;

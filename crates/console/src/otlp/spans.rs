@@ -6,18 +6,20 @@ use opentelemetry_proto::tonic::trace::v1 as proto;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 
-use super::values::{MAX_ATTRIBUTES, MAX_NAME, MAX_TEXT, attributes, cut, span_id, trace_id};
+use super::attribute::{Kept, MAX_ATTRIBUTES, attributes};
+use super::values::{MAX_NAME, MAX_TEXT, cut, span_id, trace_id};
 use crate::model::{Attributes, Event, Kind, Link, Resource, Scope, Span, Status};
 
 /// Says how many events or links are missing, as Jaeger's own exporter names it.
-pub(crate) const DROPPED_EVENTS: &str = "otel.dropped_events_count";
-pub(crate) const DROPPED_LINKS: &str = "otel.dropped_links_count";
+const DROPPED_EVENTS: &str = "otel.dropped_events_count";
+const DROPPED_LINKS: &str = "otel.dropped_links_count";
 
-/// Converts one span; the error is the reason to reject it.
+/// Converts one span, whose attributes come apart from it; the error is the reason to reject it.
 pub(super) fn convert(
     resource: &Arc<Resource>,
     scope: &Arc<Scope>,
     span: proto::Span,
+    kept: Kept,
 ) -> Result<Span, &'static str> {
     let own_trace = trace_id(&span.trace_id).ok_or("invalid_trace_id")?;
     let own_id = span_id(&span.span_id).ok_or("invalid_span_id")?;
@@ -26,7 +28,7 @@ pub(super) fn convert(
     if parent.is_none() && !span.parent_span_id.is_empty() && span.parent_span_id != [0; 8] {
         return Err("invalid_parent_span_id");
     }
-    let mut attributes = attributes(span.attributes, span.dropped_attributes_count);
+    let mut attributes = kept.all(span.dropped_attributes_count);
     let (events, dropped_events) = events(span.events, span.dropped_events_count);
     let (links, dropped_links) = links(span.links, span.dropped_links_count);
     note_dropped(&mut attributes, DROPPED_EVENTS, dropped_events);
@@ -37,7 +39,6 @@ pub(super) fn convert(
         parent,
         resource: resource.clone(),
         trace_state: cut(span.trace_state, MAX_NAME),
-        flags: span.flags,
         scope: scope.clone(),
         name: cut(span.name, MAX_NAME),
         kind: kind(span.kind),
@@ -52,7 +53,7 @@ pub(super) fn convert(
     })
 }
 
-fn note_dropped(attributes: &mut Attributes, key: &str, dropped: u64) {
+fn note_dropped(attributes: &mut Attributes, key: &'static str, dropped: u64) {
     if dropped > 0 {
         attributes.push((key.into(), dropped.into()));
     }
@@ -83,8 +84,6 @@ fn links(sent: Vec<proto::span::Link>, dropped: u32) -> (Vec<Link>, u64) {
             Some(Link {
                 trace_id: trace_id(&link.trace_id)?,
                 span_id: span_id(&link.span_id)?,
-                trace_state: cut(link.trace_state, MAX_NAME),
-                flags: link.flags,
                 attributes: attributes(link.attributes, link.dropped_attributes_count),
             })
         })

@@ -5,7 +5,7 @@ mod privacy;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
-use opentelemetry_proto::tonic::metrics::v1::{Metric, MetricsData, ResourceMetrics, ScopeMetrics};
+use opentelemetry_proto::tonic::metrics::v1::MetricsData;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, span, status};
 use prost::Message;
 use serde_json::{Value, json};
@@ -32,6 +32,17 @@ fn whole(signal: Signal, encoding: Encoding, body: &[u8]) -> Result<Batch, Strin
 fn json_batch(signal: Signal, body: &Value) -> Batch {
     whole(signal, Encoding::Json, body.to_string().as_bytes())
         .unwrap_or_else(|why| panic!("{why}: {body}"))
+}
+
+/// Metrics as protobuf, written as JSON.
+fn protobuf_of(metrics: &Value) -> Vec<u8> {
+    let metrics: MetricsData = serde_json::from_value(metrics.clone()).expect("OTLP");
+    metrics.encode_to_vec()
+}
+
+fn metrics_batch(metrics: &Value) -> Batch {
+    let body = protobuf_of(metrics);
+    whole(Signal::Metrics, Encoding::Protobuf, &body).expect("well-formed")
 }
 
 fn json_span(span: Value) -> Batch {

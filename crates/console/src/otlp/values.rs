@@ -6,15 +6,13 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope};
 use opentelemetry_proto::tonic::resource::v1::Resource as ProtoResource;
 use redact::{MARK, is_secret_key, redact};
 use serde_json::{Map, Value};
 
-use crate::model::{Attributes, Resource, Scope, SpanId, TraceId};
-
-/// The most attributes of one item, and entries of one list in it.
-pub(super) const MAX_ATTRIBUTES: usize = 128;
+use super::attribute::{MAX_ATTRIBUTES, attributes};
+use crate::model::{Resource, Scope, SpanId, TraceId};
 
 /// The longest text of a value, in bytes.
 pub(super) const MAX_TEXT: usize = 16 << 10;
@@ -31,14 +29,11 @@ const CUT: &str = "… (cut)";
 /// Stands for what nests too deep.
 const TOO_DEEP: &str = "… (nested too deep)";
 
-/// The attribute that says how many others were dropped, by the sender or here.
-pub(crate) const DROPPED_KEY: &str = "otel.dropped_attributes_count";
-
 /// How far beyond a cut is looked for the rest of a secret.
 const LOOK_BEYOND: usize = 8 << 10;
 
 /// Redacts a text, whose sender may not have done so, and then cuts it to `limit` bytes at a character, with a mark.
-pub(super) fn cut(mut text: String, limit: usize) -> String {
+pub(crate) fn cut(mut text: String, limit: usize) -> String {
     let known = text.floor_char_boundary(limit + LOOK_BEYOND);
     let is_longer = known < text.len();
     text.truncate(known);
@@ -54,11 +49,19 @@ pub(super) fn cut(mut text: String, limit: usize) -> String {
     text
 }
 
+/// A copy that is redacted and cut.
+pub(super) fn cut_copy(text: &str, limit: usize) -> String {
+    match text.len() <= limit && matches!(redact(text), Cow::Borrowed(_)) {
+        true => text.to_owned(),
+        false => cut(text.to_owned(), limit),
+    }
+}
+
 /// The value, unless its key says that it is a secret whatever it looks like.
-fn unless_secret(key: &str, value: Value) -> Value {
+pub(super) fn unless_secret(is_secret: bool, value: Value) -> Value {
     match value {
         Value::Null | Value::Bool(_) => value,
-        _ if is_secret_key(key) => Value::String(MARK.into()),
+        _ if is_secret => Value::String(MARK.into()),
         _ => value,
     }
 }
@@ -106,7 +109,7 @@ fn nested(value: Option<AnyValue>, depth: usize, room: &mut usize) -> Value {
                 }
                 let key = fit(entry.key, room);
                 let value = nested(entry.value, depth + 1, room);
-                let value = unless_secret(&key, value);
+                let value = unless_secret(is_secret_key(&key), value);
                 map.insert(key, value);
             }
             Value::Object(map)
@@ -119,23 +122,6 @@ fn fit(text: String, room: &mut usize) -> String {
     let text = cut(text, *room);
     *room = room.saturating_sub(text.len().max(1));
     text
-}
-
-/// Attributes of an item. What is too much is dropped and counted in an attribute of its own, along with
-/// what the sender says to have dropped itself.
-pub(super) fn attributes(sent: Vec<KeyValue>, dropped_by_sender: u32) -> Attributes {
-    let too_many = sent.len().saturating_sub(MAX_ATTRIBUTES) as u64;
-    let mut kept = Vec::with_capacity(sent.len().min(MAX_ATTRIBUTES));
-    for entry in sent.into_iter().take(MAX_ATTRIBUTES) {
-        let key = cut(entry.key, MAX_NAME);
-        let value = unless_secret(&key, value(entry.value));
-        kept.push((key, value));
-    }
-    let dropped = too_many + u64::from(dropped_by_sender);
-    if dropped > 0 {
-        kept.push((DROPPED_KEY.into(), Value::from(dropped)));
-    }
-    kept
 }
 
 /// The sender of a group of items.

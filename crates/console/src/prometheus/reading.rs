@@ -6,7 +6,8 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use promql::{
-    Error, Expression, Labels, Limits, Matcher, Sample, Select, Series, Source, Steps, Value,
+    Detail, Error, Expression, Labels, Limits, Matcher, Sample, Select, Selected, Source, Steps,
+    Value,
 };
 
 use super::answer::Failure;
@@ -96,7 +97,8 @@ impl Reading {
         let mut samples = 0;
         for read in expression.reads(steps, look_back_ms) {
             let time_ms = read.after_ms.saturating_add(1)..=read.until_ms;
-            self.each(self.store.sizes(read.matchers, time_ms), |(_, most)| {
+            let sizes = self.store.sizes(read.matchers, time_ms, read.detail);
+            self.each(sizes, |(_, most)| {
                 samples += most;
                 match samples > MAX_SAMPLES {
                     true => Err(Failure::too_much(MAX_SAMPLES, MAX_SERIES)),
@@ -156,7 +158,7 @@ impl Reading {
         time_ms: RangeInclusive<i64>,
         mut visit: impl FnMut(LabelSet) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let sizes = self.store.sizes(matchers, time_ms);
+        let sizes = self.store.sizes(matchers, time_ms, Detail::Last);
         self.each(sizes, |(labels, _)| visit(labels))
     }
 
@@ -204,11 +206,12 @@ impl Reading {
         Ok(all)
     }
 
-    fn selected(&self, wanted: &Select<'_>) -> Result<Vec<Series>, Failure> {
+    fn selected(&self, wanted: &Select<'_>) -> Result<Vec<Selected>, Failure> {
         let time_ms = wanted.after_ms.saturating_add(1)..=wanted.until_ms;
         let (mut found, mut left) = (Vec::new(), wanted.max_samples);
-        self.each(self.store.known(wanted.matchers, time_ms), |known| {
-            let samples: Vec<Sample> = samples(&known, left.saturating_add(1));
+        let all = self.store.known(wanted.matchers, time_ms, wanted.detail);
+        self.each(all, |known| {
+            let (samples, left_out) = samples(&known, wanted.detail, left.saturating_add(1));
             if samples.len() > left || found.len() >= wanted.max_series {
                 return Err(Failure::too_much(wanted.max_samples, wanted.max_series));
             }
@@ -217,7 +220,11 @@ impl Reading {
                 // For its labels in the answer, too.
                 self.gathers(2 * labels_cost(&known.labels))?;
                 let labels = Labels::new(known.labels.iter());
-                found.push(Series { labels, samples });
+                found.push(Selected {
+                    labels,
+                    samples,
+                    left_out,
+                });
             }
             Ok(())
         })?;
@@ -225,11 +232,17 @@ impl Reading {
     }
 }
 
-fn samples(known: &Known, most: usize) -> Vec<Sample> {
-    let mut samples = Vec::with_capacity(known.most().min(most));
-    let all = known.samples().take(most);
-    samples.extend(all.map(|(at_ms, value)| Sample { at_ms, value }));
-    samples
+/// Those that are wanted, of all no more than so many, and how many others there are.
+fn samples(known: &Known, detail: Detail, most: usize) -> (Vec<Sample>, usize) {
+    match detail {
+        Detail::Outline => known.outline().into_parts(),
+        Detail::Last => (known.samples().last().into_iter().collect(), 0),
+        Detail::All => {
+            let mut samples = Vec::with_capacity(known.most().min(most));
+            samples.extend(known.samples().take(most));
+            (samples, 0)
+        }
+    }
 }
 
 /// A series without its samples, as the evaluation has it.
@@ -241,11 +254,11 @@ fn labels_cost(labels: &LabelSet) -> usize {
     let texts: usize = pairs
         .map(|(name, value)| PAIR + text(name) + text(value))
         .sum();
-    cost::slot(size_of::<Series>()) + texts
+    cost::slot(size_of::<Selected>()) + texts
 }
 
 impl Source for Reading {
-    fn select(&self, wanted: &Select<'_>) -> Result<Vec<Series>, Error> {
+    fn select(&self, wanted: &Select<'_>) -> Result<Vec<Selected>, Error> {
         self.selected(wanted).map_err(|why| {
             self.stopped.set(Some(why));
             Error::Stopped

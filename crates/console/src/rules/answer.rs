@@ -1,10 +1,11 @@
-//! `/api/v1/rules` and `/api/v1/alerts` as Prometheus writes them, and `/api/alerts` for the console's page.
+//! `/api/v1/rules`, `/api/v1/alerts` and `/api/v1/alertmanagers` as Prometheus writes them, and `/api/alerts` for the console's page.
 
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, SecondsFormat};
 use promql::Labels;
+use reqwest::Url;
 use serde_json::{Map, Value, json};
 
 use super::Reports;
@@ -17,6 +18,7 @@ use crate::answer::{Answers, off_thread};
 use crate::params::{BadParameter, Params};
 use crate::prometheus;
 use crate::series::SeriesStore;
+use crate::settings::Notify;
 
 /// What narrows the list of rules.
 const KNOWN: [&str; 5] = [
@@ -32,6 +34,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .route("/api/v1/rules", web::get().to(rules))
         .route("/api/v1/alerts", web::get().to(alerts))
+        .route("/api/v1/alertmanagers", web::get().to(receivers))
         .route("/api/alerts", web::get().to(shown));
 }
 
@@ -57,6 +60,20 @@ async fn alerts(
         let alerts: Vec<Value> = rules.flat_map(active).collect();
         Ok(json!({"alerts": alerts}))
     };
+    prometheus::told(&request, &answers, &[], told).await
+}
+
+/// Where alerts are posted. Path, query and user of a URL may be secrets: only the rest is told.
+async fn receivers(
+    request: HttpRequest,
+    notify: web::Data<Notify>,
+    answers: web::Data<Answers>,
+) -> HttpResponse {
+    let urls = [&notify.url, &notify.watchdog_url].into_iter().flatten();
+    let origins = urls.filter_map(|url| Some(Url::parse(url).ok()?.origin().ascii_serialization()));
+    let active: Vec<Value> = origins.map(|url| json!({"url": url})).collect();
+    let told =
+        move |_: &Params| Ok(json!({"activeAlertmanagers": active, "droppedAlertmanagers": []}));
     prometheus::told(&request, &answers, &[], told).await
 }
 

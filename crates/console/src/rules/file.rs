@@ -210,7 +210,7 @@ mod tests {
             (groups[0].name.as_str(), groups[0].interval_ms),
             ("slo", 5_000)
         );
-        assert!(rules > 100 && groups.iter().map(alerts).sum::<usize>() > 30);
+        assert!(rules > 70 && groups.iter().map(alerts).sum::<usize>() > 20);
     }
 
     #[test]

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use promql::{Labels, NAME, Value};
+use serde_json::json;
 
 use super::alert::{Alert, Alerts};
 use super::file::{Alerting, Group, Kind, Rule};
 use super::template::Found;
 use crate::answer::Answers;
+use crate::log;
 use crate::prometheus;
 use crate::samples::Sample;
 use crate::series::{Lost, SeriesStore};
@@ -55,6 +57,21 @@ pub(super) struct Running {
     pub group: Arc<Group>,
     alerts: Vec<Alerts>,
     reports: Vec<RuleReport>,
+    counts: Counts,
+    is_late: bool,
+}
+
+/// What has been counted of a group.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    /// Of rules.
+    pub evaluations: u64,
+    /// Of rules, that gave an error.
+    pub failures: u64,
+    /// Of the group.
+    pub iterations: u64,
+    /// Of the group, that should have been.
+    pub missed: u64,
 }
 
 /// What became of a rule when it was last evaluated.
@@ -68,11 +85,22 @@ pub(super) struct RuleReport {
 
 /// The same of a group.
 #[derive(Debug, Clone)]
-pub(super) struct GroupReport {
-    pub group: Arc<Group>,
+pub(crate) struct GroupReport {
+    pub(super) group: Arc<Group>,
     pub at_ms: Option<i64>,
     pub took: Duration,
-    pub rules: Vec<RuleReport>,
+    pub(super) rules: Vec<RuleReport>,
+    pub counts: Counts,
+}
+
+impl GroupReport {
+    pub fn name(&self) -> &str {
+        &self.group.name
+    }
+
+    pub fn interval(&self) -> Duration {
+        Duration::from_millis(self.group.interval_ms.unsigned_abs())
+    }
 }
 
 impl Running {
@@ -83,18 +111,24 @@ impl Running {
             group: Arc::new(group),
             alerts: (0..count).map(|_| Alerts::default()).collect(),
             reports: vec![RuleReport::default(); count],
+            counts: Counts::default(),
+            is_late: false,
         }
     }
 
-    /// Evaluates all rules for one time.
-    pub fn evaluate(&mut self, data: &Data, at_ms: i64) -> GroupReport {
+    /// Evaluates all rules for one time, after so many for which it should have.
+    pub fn evaluate(&mut self, data: &Data, at_ms: i64, missed: u64) -> GroupReport {
         let group = self.group.clone();
+        self.begins(missed);
         let started = Instant::now();
         for (index, rule) in group.rules.iter().enumerate() {
             let began = Instant::now();
             let alerts = &mut self.alerts[index];
             let source = format!("rule {} {index}", group.name);
             let error = one(rule, alerts, &source, data, at_ms).err();
+            self.counts.evaluations += 1;
+            self.counts.failures += u64::from(error.is_some());
+            say_change(&group, rule, &self.reports[index], error.as_deref());
             self.reports[index] = RuleReport {
                 at_ms: Some(at_ms),
                 took: began.elapsed(),
@@ -106,6 +140,21 @@ impl Running {
             at_ms: Some(at_ms),
             took: started.elapsed(),
             ..self.report()
+        }
+    }
+
+    /// Counts an iteration, and those before it that have been missed; says when that begins and ends.
+    fn begins(&mut self, missed: u64) {
+        self.counts.iterations += 1;
+        self.counts.missed += missed;
+        let is_late = missed > 0;
+        if is_late == std::mem::replace(&mut self.is_late, is_late) {
+            return;
+        }
+        let fields = json!({"group": self.group.name, "missed": missed});
+        match is_late {
+            true => log::warn("rules are evaluated too late: times are missed", fields),
+            false => log::info("rules are evaluated in time again", fields),
         }
     }
 
@@ -126,6 +175,14 @@ impl Running {
         self.alerts.iter().flat_map(|alerts| alerts.0.values())
     }
 
+    /// Reports the alerts of before, that have just been restored.
+    pub fn restored(&mut self) -> GroupReport {
+        for (report, alerts) in self.reports.iter_mut().zip(&self.alerts) {
+            report.alerts = alerts.0.values().cloned().collect();
+        }
+        self.report()
+    }
+
     /// What is known before the first evaluation.
     pub fn report(&self) -> GroupReport {
         GroupReport {
@@ -133,7 +190,18 @@ impl Running {
             at_ms: None,
             took: Duration::ZERO,
             rules: self.reports.clone(),
+            counts: self.counts,
         }
+    }
+}
+
+/// Says that a rule begins to fail, and that it does no more.
+fn say_change(group: &Group, rule: &Rule, before: &RuleReport, error: Option<&str>) {
+    let fields = json!({"group": group.name, "rule": rule.name, "error": error});
+    match (&before.error, error) {
+        (None, Some(_)) => log::warn("a rule cannot be evaluated", fields),
+        (Some(_), None) => log::info("a rule can be evaluated again", fields),
+        _ => {}
     }
 }
 

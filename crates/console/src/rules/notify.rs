@@ -3,14 +3,17 @@
 mod groups;
 mod payload;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use reqwest::Client;
 use serde_json::{Value, json};
-use slo::routing::DEADMAN;
+use slo::routing::{DEADMAN, PAGE, Route, TICKET};
 
 use super::Reports;
+use super::alert::Alert;
+use super::state::StateFile;
+use crate::counters::Counters;
 use crate::log;
 use crate::settings::Notify;
 use groups::{Groups, Notification};
@@ -21,70 +24,129 @@ const POLL: Duration = Duration::from_millis(500);
 /// A receiver takes no longer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Tells, for ever. To be dropped (aborted) at the end.
-pub(crate) async fn run(reports: Reports, notify: Notify, external_url: String) {
-    if notify.url.is_none() && notify.watchdog_url.is_none() {
-        return;
-    }
-    let client = Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(TIMEOUT)
-        .build();
-    let client = match client {
-        Ok(client) => client,
-        Err(why) => {
-            log::warn("nobody can be notified", json!({"error": why.to_string()}));
+/// While many are told, what has been told is kept so often.
+const KEEP: Duration = Duration::from_secs(1);
+
+/// Tells about what the rules find.
+#[derive(Debug)]
+pub(crate) struct Notifier {
+    pub(super) reports: Reports,
+    /// What keeps over a restart what has been told.
+    pub(super) state: Option<StateFile>,
+    pub notify: Notify,
+    pub counters: Counters,
+    /// Where the console is.
+    pub external_url: String,
+}
+
+impl Notifier {
+    /// Tells, for ever. To be dropped (aborted) at the end.
+    pub async fn run(self) {
+        let receivers = [&PAGE, &TICKET, &DEADMAN].map(|route| (route, self.url(route)));
+        let heard = receivers.iter().filter(|(_, url)| url.is_some());
+        let heard: Vec<&str> = heard.map(|(route, _)| route.receiver).collect();
+        if heard.is_empty() {
             return;
         }
-    };
-    let mut groups = Groups::default();
-    let mut lost = 0;
-    loop {
-        let all = reports.all();
-        let alerts = all.iter().flat_map(|group| &group.rules);
-        groups.update(alerts.flat_map(|rule| &rule.alerts), now_ms());
+        self.counters.receivers(&heard);
+        let client = Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(TIMEOUT)
+            .build();
+        match client {
+            Ok(client) => self.tell_for_ever(&client).await,
+            Err(why) => log::warn("nobody can be notified", json!({"error": why.to_string()})),
+        }
+    }
+
+    async fn tell_for_ever(&self, client: &Client) {
+        let is_heard = |alert: &&Alert| self.url(groups::route(alert)).is_some();
+        let told = self.state.as_ref().map(|state| state.told(now_ms()));
+        let told = told.into_iter().flatten();
+        let mut groups = Groups::remembering(told.filter(|(_, alert)| is_heard(&alert)), now_ms());
+        loop {
+            let all = self.reports.all();
+            let rules = all.iter().flat_map(|group| &group.rules);
+            let alerts = rules.flat_map(|rule| &rule.alerts).filter(is_heard);
+            let lost = groups.lost;
+            groups.update(alerts, now_ms());
+            if groups.lost > lost {
+                self.dropped(groups.lost - lost, lost == 0);
+            }
+            self.tell_due(client, &mut groups).await;
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Who is told; nobody without a URL.
+    fn url(&self, route: &Route) -> Option<&String> {
+        match route == &DEADMAN {
+            true => self.notify.watchdog_url.as_ref(),
+            false => self.notify.url.as_ref(),
+        }
+    }
+
+    fn dropped(&self, alerts: u64, is_first: bool) {
+        self.counters.dropped_alerts(alerts);
+        if is_first {
+            let why = "there are too many groups of alerts: some are not told";
+            log::warn(why, json!({"alerts": alerts}));
+        }
+    }
+
+    async fn tell_due(&self, client: &Client, groups: &mut Groups) {
+        let (mut is_new, mut kept) = (false, Instant::now());
         for notification in groups.due(now_ms()) {
-            let told = tell(&client, &notify, &notification, &external_url).await;
-            groups.told(&notification, told, now_ms());
+            let is_told = self.tell(client, &notification).await;
+            groups.told(&notification, is_told, now_ms());
+            is_new |= is_told;
+            if is_new && kept.elapsed() >= KEEP {
+                self.keep(groups).await;
+                (is_new, kept) = (false, Instant::now());
+            }
         }
-        if groups.lost > lost {
-            lost = groups.lost;
-            log::warn(
-                "there are too many groups of alerts: some are not told",
-                json!({"alerts": lost}),
-            );
+        if is_new {
+            self.keep(groups).await;
         }
-        tokio::time::sleep(POLL).await;
+    }
+
+    /// Whether the receiver has taken it.
+    async fn tell(&self, client: &Client, notification: &Notification) -> bool {
+        let route = notification.key.0;
+        let Some(url) = self.url(route) else {
+            return false;
+        };
+        let body = payload::body(notification, &self.external_url);
+        let taken = post(client, url, self.notify.secret.as_deref(), &body).await;
+        let has_changed = self.counters.notified(route.receiver, taken.is_ok());
+        match &taken {
+            _ if !has_changed => {}
+            Ok(()) => log::info(
+                "notifications are taken again",
+                json!({"receiver": route.receiver}),
+            ),
+            Err(why) => log::warn(
+                "a notification was not taken; it is sent again until it is",
+                json!({"receiver": route.receiver, "error": why}),
+            ),
+        }
+        taken.is_ok()
+    }
+
+    /// Keeps what has been told, where it holds nobody up.
+    async fn keep(&self, groups: &Groups) {
+        if let Some(state) = self.state.clone() {
+            let told = groups.remembered();
+            let kept = tokio::task::spawn_blocking(move || state.keep_told(told));
+            // A failure to write is said; a panic has been.
+            kept.await.ok();
+        }
     }
 }
 
 fn now_ms() -> i64 {
     Utc::now().timestamp_millis()
-}
-
-/// Whether the receiver has taken it. Without a receiver there is nobody to be told.
-async fn tell(
-    client: &Client,
-    notify: &Notify,
-    notification: &Notification,
-    external_url: &str,
-) -> bool {
-    let route = notification.key.0;
-    let url = match route == &DEADMAN {
-        true => &notify.watchdog_url,
-        false => &notify.url,
-    };
-    let Some(url) = url else {
-        return true;
-    };
-    let body = payload::body(notification, external_url);
-    let taken = post(client, url, notify.secret.as_deref(), &body).await;
-    if let Err(why) = &taken {
-        let fields = json!({"receiver": route.receiver, "error": why});
-        log::warn("a notification was not taken; it is sent again", fields);
-    }
-    taken.is_ok()
 }
 
 async fn post(

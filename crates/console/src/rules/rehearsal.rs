@@ -74,7 +74,7 @@ impl Rehearsal {
     /// A rule cannot be evaluated; names it.
     pub fn evaluate(&mut self, at_ms: i64) -> Result<()> {
         for group in &mut self.rules.groups {
-            let report = group.evaluate(&self.data, at_ms);
+            let report = group.evaluate(&self.data, at_ms, 0);
             let rules = report.group.rules.iter().zip(&report.rules);
             for (rule, found) in rules {
                 if let Some(why) = &found.error {

@@ -1,4 +1,4 @@
-//! Alerts over a restart: since when each is pending or fires.
+//! Alerts over a restart: since when each is pending or fires, and what receivers have been told.
 //!
 //! What the console scraped is forgotten with it, so an alert that fired goes on firing for a while ([`GRACE_MS`]) until its rule
 //! can say again whether it should.
@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use nix::fcntl::OFlag;
@@ -21,6 +22,9 @@ use crate::log;
 /// After this long without evaluations nothing is known any more, as in Prometheus (`--rules.alert.for-outage-tolerance`).
 const MAX_OUTAGE_MS: i64 = 3_600_000;
 
+/// What was told longer ago is forgotten at the start, as Alertmanager's notification log (`--data.retention`).
+const TOLD_KEPT_MS: i64 = 120 * 3_600_000;
+
 /// The shortest windows of the rules that ship are full again by then.
 const GRACE_MS: i64 = 60_000;
 
@@ -31,17 +35,35 @@ const MAX_AGE_MS: i64 = 60_000;
 const MAX_FILE: u64 = 16 << 20;
 
 /// What is written.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct File {
+    /// Of the last evaluation.
     at_ms: i64,
-    alerts: Vec<Saved>,
+    alerts: Vec<OfRule>,
+    #[serde(default)]
+    told: Vec<Told>,
 }
 
-#[derive(Debug, Serialize, Deserialize, PartialEq)]
-struct Saved {
+/// An alert that a rule knows.
+#[derive(Debug, Serialize, Deserialize)]
+struct OfRule {
     group: String,
     alert: String,
     query: String,
+    #[serde(flatten)]
+    saved: Saved,
+}
+
+/// An alert that fires as far as its receiver knows.
+#[derive(Debug, Serialize, Deserialize)]
+struct Told {
+    told_ms: i64,
+    #[serde(flatten)]
+    saved: Saved,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Saved {
     labels: BTreeMap<String, String>,
     annotations: Vec<(String, String)>,
     /// None: no number.
@@ -53,81 +75,137 @@ struct Saved {
     resolved_ms: Option<i64>,
 }
 
-/// The file, and what was written into it.
+/// The file, and what was written into it: a shared handle, of the rules and of who tells about them.
+#[derive(Debug, Clone)]
+pub(super) struct StateFile(Arc<Mutex<Inner>>);
+
 #[derive(Debug)]
-pub(super) struct StateFile {
+struct Inner {
     path: PathBuf,
+    file: File,
     written_ms: i64,
     /// Of the alerts, without their values.
     written: u64,
+    is_failing: bool,
 }
 
 impl StateFile {
-    /// Nothing has been written yet.
-    pub fn new(path: &Path) -> Self {
-        Self {
+    /// With what a run before has kept. A file that cannot be read is said, and left out.
+    pub fn open(path: &Path) -> Self {
+        let file = read(path).unwrap_or_else(|why| {
+            let fields = json!({"file": path, "error": format!("{why:#}")});
+            log::warn("alerts of before cannot be read, they begin anew", fields);
+            None
+        });
+        Self(Arc::new(Mutex::new(Inner {
             path: path.to_owned(),
+            file: file.unwrap_or_default(),
             written_ms: i64::MIN,
             written: 0,
-        }
+            is_failing: false,
+        })))
     }
 
-    /// Gives the groups the alerts of before. A file that cannot be read is said, and left out.
+    /// Gives the groups the alerts of before.
     pub fn restore(&self, groups: &mut [Running], now_ms: i64) {
-        match self.read() {
-            Ok(None) => {}
-            Ok(Some(file)) if now_ms - file.at_ms > MAX_OUTAGE_MS => {}
-            Ok(Some(file)) => restore(file, groups, now_ms),
-            Err(why) => {
-                let fields = json!({"file": self.path, "error": format!("{why:#}")});
-                log::warn("alerts of before cannot be read, they begin anew", fields);
-            }
+        let file = &self.lock().file;
+        if now_ms - file.at_ms <= MAX_OUTAGE_MS {
+            restore(file, groups, now_ms);
         }
     }
 
-    fn read(&self) -> Result<Option<File>> {
-        if !self.path.exists() {
-            return Ok(None);
-        }
-        let file = owned::open(&self.path, OFlag::O_RDONLY, Owner::of_this_process())?;
-        let mut text = String::new();
-        file.take(MAX_FILE + 1).read_to_string(&mut text)?;
-        ensure!(
-            text.len() as u64 <= MAX_FILE,
-            "larger than {MAX_FILE} bytes"
-        );
-        Ok(Some(serde_json::from_str(&text)?))
+    /// What receivers were told before, and when.
+    pub fn told(&self, now_ms: i64) -> Vec<(i64, Alert)> {
+        let inner = self.lock();
+        let told = inner.file.told.iter();
+        let told = told.filter(|one| now_ms - one.told_ms <= TOLD_KEPT_MS);
+        told.map(|one| (one.told_ms, one.saved.clone().into()))
+            .collect()
     }
 
     /// Writes what has changed.
-    pub fn keep(&mut self, groups: &[Running], at_ms: i64) {
-        let alerts: Vec<Saved> = groups.iter().flat_map(saved).collect();
+    pub fn keep(&self, groups: &[Running], at_ms: i64) {
+        let alerts: Vec<OfRule> = groups.iter().flat_map(of_rules).collect();
         let now = changes(&alerts);
-        if now == self.written && at_ms - self.written_ms.max(0) < MAX_AGE_MS {
+        let mut inner = self.lock();
+        if now == inner.written && at_ms - inner.written_ms.max(0) < MAX_AGE_MS {
             return;
         }
-        (self.written, self.written_ms) = (now, at_ms);
-        if let Err(why) = self.write(&File { at_ms, alerts }) {
-            let fields = json!({"file": self.path, "error": format!("{why:#}")});
-            log::warn("alerts cannot be kept for the next start", fields);
-        }
+        (inner.written, inner.written_ms) = (now, at_ms);
+        (inner.file.alerts, inner.file.at_ms) = (alerts, at_ms);
+        inner.write();
     }
 
-    fn write(&self, file: &File) -> Result<()> {
-        let text = serde_json::to_vec(file)?;
-        let place = Place::of(&self.path, Owner::of_this_process())?;
-        place
-            .replace(&text, 0o600, None)
-            .context("it cannot be written")
+    /// Writes what receivers have been told.
+    pub fn keep_told(&self, told: Vec<(i64, Alert)>) {
+        let told = told.into_iter().map(|(told_ms, alert)| Told {
+            told_ms,
+            saved: Saved::from(&alert),
+        });
+        let mut inner = self.lock();
+        inner.file.told = told.collect();
+        inner.write();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn saved(group: &Running) -> Vec<Saved> {
+impl Inner {
+    /// A failure is said once.
+    fn write(&mut self) {
+        let written = write(&self.path, &self.file);
+        if let (Err(why), false) = (&written, self.is_failing) {
+            let fields = json!({"file": self.path, "error": format!("{why:#}")});
+            log::warn("alerts cannot be kept for the next start", fields);
+        }
+        self.is_failing = written.is_err();
+    }
+}
+
+fn read(path: &Path) -> Result<Option<File>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let file = owned::open(path, OFlag::O_RDONLY, Owner::of_this_process())?;
+    let mut text = String::new();
+    file.take(MAX_FILE + 1).read_to_string(&mut text)?;
+    ensure!(
+        text.len() as u64 <= MAX_FILE,
+        "larger than {MAX_FILE} bytes"
+    );
+    Ok(Some(serde_json::from_str(&text)?))
+}
+
+fn write(path: &Path, file: &File) -> Result<()> {
+    let text = serde_json::to_vec(file)?;
+    ensure!(
+        text.len() as u64 <= MAX_FILE,
+        "it would be larger than {MAX_FILE} bytes"
+    );
+    let place = Place::of(path, Owner::of_this_process())?;
+    place
+        .replace(&text, 0o600, None)
+        .context("it cannot be written")
+}
+
+fn of_rules(group: &Running) -> Vec<OfRule> {
     let all = group.by_rule().flat_map(|(rule, alerts)| {
-        let saved = |alert: &Alert| Saved {
+        let saved = |alert: &Alert| OfRule {
             group: group.group.name.clone(),
             alert: rule.name.clone(),
             query: rule.query.clone(),
+            saved: alert.into(),
+        };
+        alerts.0.values().map(saved).collect::<Vec<_>>()
+    });
+    all.collect()
+}
+
+impl From<&Alert> for Saved {
+    fn from(alert: &Alert) -> Self {
+        Self {
             labels: owned(&alert.labels),
             annotations: alert.annotations.to_vec(),
             value: Some(alert.value),
@@ -136,10 +214,24 @@ fn saved(group: &Running) -> Vec<Saved> {
             fired_ms: alert.fired_ms,
             keep_firing_since_ms: alert.keep_firing_since_ms,
             resolved_ms: alert.resolved_ms,
-        };
-        alerts.0.values().map(saved).collect::<Vec<_>>()
-    });
-    all.collect()
+        }
+    }
+}
+
+impl From<Saved> for Alert {
+    fn from(saved: Saved) -> Self {
+        Self {
+            labels: Labels::new(saved.labels),
+            annotations: saved.annotations.into(),
+            value: saved.value.unwrap_or(f64::NAN),
+            state: saved.state,
+            active_ms: saved.active_ms,
+            fired_ms: saved.fired_ms,
+            keep_firing_since_ms: saved.keep_firing_since_ms,
+            resolved_ms: saved.resolved_ms,
+            stays_until_ms: None,
+        }
+    }
 }
 
 fn owned(labels: &Labels) -> BTreeMap<String, String> {
@@ -150,43 +242,92 @@ fn owned(labels: &Labels) -> BTreeMap<String, String> {
 }
 
 /// Differs when an alert comes, goes or changes its state.
-fn changes(alerts: &[Saved]) -> u64 {
+fn changes(alerts: &[OfRule]) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
     for one in alerts {
-        (&one.group, &one.alert, &one.labels, one.active_ms).hash(&mut hasher);
-        (one.fired_ms, one.keep_firing_since_ms, one.resolved_ms).hash(&mut hasher);
+        let saved = &one.saved;
+        (&one.group, &one.alert, &saved.labels, saved.active_ms).hash(&mut hasher);
+        (
+            saved.fired_ms,
+            saved.keep_firing_since_ms,
+            saved.resolved_ms,
+        )
+            .hash(&mut hasher);
     }
     hasher.finish()
 }
 
-/// An alert of a rule that has changed is left out.
-fn restore(file: File, groups: &mut [Running], now_ms: i64) {
+/// An alert of a rule that has changed is left out. Time in which nobody looked does not count as pending.
+fn restore(file: &File, groups: &mut [Running], now_ms: i64) {
     let outage_ms = (now_ms - file.at_ms).max(0);
-    for one in file.alerts {
+    for one in &file.alerts {
         let group = groups
             .iter_mut()
             .find(|group| group.group.name == one.group);
         let Some(alerts) = group.and_then(|group| group.of_rule(&one.alert, &one.query)) else {
             continue;
         };
-        let alert = alert(one, outage_ms, now_ms);
+        let mut alert = Alert::from(one.saved.clone());
+        if alert.state == State::Pending {
+            alert.active_ms += outage_ms;
+        }
+        alert.stays_until_ms = Some(now_ms + GRACE_MS);
         alerts.0.insert(alert.labels.clone(), alert);
     }
 }
 
-/// Time in which nobody looked does not count as pending.
-fn alert(saved: Saved, outage_ms: i64, now_ms: i64) -> Alert {
-    let is_pending = saved.state == State::Pending;
-    Alert {
-        labels: Labels::new(saved.labels),
-        annotations: saved.annotations.into(),
-        value: saved.value.unwrap_or(f64::NAN),
-        state: saved.state,
-        active_ms: saved.active_ms + if is_pending { outage_ms } else { 0 },
-        fired_ms: saved.fired_ms,
-        keep_firing_since_ms: saved.keep_firing_since_ms,
-        resolved_ms: saved.resolved_ms,
-        stays_until_ms: Some(now_ms + GRACE_MS),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR_MS: i64 = 3_600_000;
+
+    fn alert(name: &str) -> Alert {
+        let texts = [("summary".to_owned(), format!("{name} is high"))];
+        let mut alert = Alert::new(Labels::new([("alertname", name)]), texts.into(), 1.5, 7);
+        (alert.state, alert.fired_ms) = (State::Firing, Some(9));
+        alert
+    }
+
+    #[test]
+    fn what_was_told_is_known_for_five_days_and_alerts_of_rules_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.json");
+        let now_ms = 1_000 * HOUR_MS;
+        let old = (now_ms - 121 * HOUR_MS, alert("Old"));
+        let new = (now_ms - 119 * HOUR_MS, alert("New"));
+        let file = StateFile::open(&path);
+        file.keep_told(vec![old, new]);
+        file.keep(&[], now_ms);
+
+        let file = StateFile::open(&path);
+        let told = file.told(now_ms);
+        assert_eq!(told.len(), 1, "{told:?}");
+        let ((told_ms, told), new) = (&told[0], alert("New"));
+        assert_eq!(*told_ms, now_ms - 119 * HOUR_MS);
+        assert_eq!(
+            (&told.labels, &told.annotations),
+            (&new.labels, &new.annotations)
+        );
+        assert_eq!(
+            (told.state, told.fired_ms, told.active_ms),
+            (State::Firing, Some(9), 7)
+        );
+        assert_eq!(file.lock().file.at_ms, now_ms);
+    }
+
+    #[test]
+    fn a_file_that_would_be_too_large_is_not_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.json");
+        let file = StateFile::open(&path);
+        file.keep_told(vec![(5, alert("Small"))]);
+        let mut large = alert("Large");
+        large.annotations = [("text".to_owned(), "x".repeat(17 << 20))].into();
+        file.keep_told(vec![(6, large)]);
+        let told = StateFile::open(&path).told(7);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0].1.labels, alert("Small").labels);
     }
 }

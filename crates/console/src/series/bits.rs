@@ -46,6 +46,9 @@ impl Bits {
     }
 }
 
+/// Bits that are read at once at most.
+const SEEN: u32 = 56;
+
 /// Reads what [`Bits`] wrote. Behind the end there are zeros.
 #[derive(Debug, Clone)]
 pub(super) struct Reader<'a> {
@@ -60,25 +63,38 @@ impl<'a> Reader<'a> {
 
     /// The next `count` bits.
     pub fn take(&mut self, count: u32) -> u64 {
-        let (mut number, mut left) = (0, count);
-        while left > 0 {
-            let byte = self.bytes.get(self.at / 8).copied().unwrap_or_default();
-            let free = 8 - (self.at % 8) as u32;
-            let take = left.min(free);
-            let part = (u64::from(byte) >> (free - take)) & ((1 << take) - 1);
-            number = (number << take) | part;
-            self.at += take as usize;
-            left -= take;
+        if count > SEEN {
+            let high = self.take(count - SEEN);
+            return high << SEEN | self.take(SEEN);
         }
-        number
+        let number = self.ahead().checked_shr(u64::BITS - count);
+        self.at += count as usize;
+        number.unwrap_or_default()
     }
 
     /// How many ones come before the next zero, at most `most`; the zero is read, too.
     pub fn ones(&mut self, most: u32) -> u32 {
-        let mut ones = 0;
-        while ones < most && self.take(1) == 1 {
-            ones += 1;
-        }
+        let ones = self.ahead().leading_ones().min(most);
+        self.at += (ones + u32::from(ones < most)) as usize;
         ones
+    }
+
+    /// Reads pairs of zeros, as many as are seen at once; returns how many.
+    pub fn pairs_of_zeros(&mut self) -> usize {
+        if self.at / 8 >= self.bytes.len() {
+            return usize::MAX;
+        }
+        let pairs = self.ahead().leading_zeros().min(SEEN) as usize / 2;
+        self.at += 2 * pairs;
+        pairs
+    }
+
+    /// What comes next; at least [`SEEN`] bits of it, from the highest on.
+    fn ahead(&self) -> u64 {
+        let rest = self.bytes.get(self.at / 8..).unwrap_or_default();
+        let mut next = [0; 8];
+        let seen = rest.len().min(8);
+        next[..seen].copy_from_slice(&rest[..seen]);
+        u64::from_be_bytes(next) << (self.at % 8)
     }
 }

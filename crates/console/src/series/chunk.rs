@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::bits::{Bits, Reader};
 use crate::store::cost;
 
-/// A chunk is closed with so many samples, as Prometheus closes its own.
-const MAX_SAMPLES: u16 = 120;
+/// A chunk is closed with so many samples: one that does not change takes a few bytes, but its place in the lists takes more.
+const MAX_SAMPLES: usize = 720;
 
 /// And when the next sample might not fit into so many bytes.
-const MAX_BYTES: usize = 256;
+const MAX_BYTES: usize = 512;
 
 /// The most that a sample takes: a step of 64 bits, and a value whose bits all differ.
 const MAX_BITS: usize = 4 + 64 + 2 + 5 + 6 + 64;
@@ -32,11 +32,56 @@ struct Last {
     size: u32,
 }
 
+/// What is known of samples without reading them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Summary {
+    pub first: Point,
+    pub last: Point,
+    pub count: usize,
+    /// None is less than the one before, a NaN or a stale marker.
+    pub rises: bool,
+}
+
+impl Summary {
+    /// Of one sample.
+    pub fn of(point: Point) -> Self {
+        Self {
+            first: point,
+            last: point,
+            count: 1,
+            rises: rises(point.1, point.1),
+        }
+    }
+
+    /// Adds what comes after it.
+    pub fn add(&mut self, next: &Self) {
+        self.rises = self.rises_into(next);
+        self.last = next.last;
+        self.count += next.count;
+    }
+
+    /// Whether both together rise.
+    pub fn rises_into(&self, next: &Self) -> bool {
+        self.rises && next.rises && rises(self.last.1, next.first.1)
+    }
+
+    /// Whether all samples are in a span of time.
+    pub fn is_within(&self, time_ms: &RangeInclusive<i64>) -> bool {
+        time_ms.contains(&self.first.0) && time_ms.contains(&self.last.0)
+    }
+}
+
+/// Not if one of them is NaN, as the stale marker is.
+fn rises(old: u64, new: u64) -> bool {
+    f64::from_bits(old) <= f64::from_bits(new)
+}
+
 /// A chunk that takes samples.
 #[derive(Debug)]
 pub(super) struct Head {
+    /// All but the first.
     bits: Bits,
-    count: u16,
+    summary: Option<Summary>,
     last: Last,
 }
 
@@ -47,31 +92,36 @@ impl Head {
     pub fn new() -> Self {
         Self {
             bits: Bits::with_capacity(MAX_BYTES),
-            count: 0,
+            summary: None,
             last: Last::default(),
         }
     }
 
-    pub fn count(&self) -> u16 {
-        self.count
+    /// Nothing if it is empty.
+    pub fn summary(&self) -> Option<&Summary> {
+        self.summary.as_ref()
     }
 
     /// Whether it must be closed before it takes another sample.
     pub fn is_full(&self) -> bool {
-        self.count >= MAX_SAMPLES || self.bits.room(MAX_BYTES) < MAX_BITS
+        let count = self.summary.map_or(0, |summary| summary.count);
+        count >= MAX_SAMPLES || self.bits.room(MAX_BYTES) < MAX_BITS
     }
 
     /// Adds a sample; it must not be full.
-    pub fn push(&mut self, (at, value): Point) {
-        if self.count == 0 {
-            self.bits.push(at as u64, 64);
-            self.bits.push(value, 64);
-            (self.last.at, self.last.value) = (at, value);
-        } else {
-            self.push_time(at);
-            self.push_value(value);
+    pub fn push(&mut self, point: Point) {
+        let new = Summary::of(point);
+        match &mut self.summary {
+            None => {
+                self.summary = Some(new);
+                (self.last.at, self.last.value) = point;
+            }
+            Some(summary) => {
+                summary.add(&new);
+                self.push_time(point.0);
+                self.push_value(point.1);
+            }
         }
-        self.count += 1;
     }
 
     fn push_time(&mut self, at: i64) {
@@ -117,33 +167,30 @@ impl Head {
         self.bits.push(differs >> shift, last.size);
     }
 
-    /// Whether it has samples in a span of time, as far as its first and last tell.
-    pub fn overlaps(&self, time_ms: &RangeInclusive<i64>) -> bool {
-        self.count > 0 && overlap(first_ms(&self.bits.bytes), self.last.at, time_ms)
-    }
-
-    /// What it holds, as a chunk that changes no more.
-    pub fn closed(&self) -> Chunk {
-        Chunk {
-            bytes: self.bits.bytes.as_slice().into(),
-            count: self.count,
-            last_ms: self.last.at,
-        }
+    /// What it holds, as a chunk that changes no more; nothing if it is empty.
+    pub fn closed(&self) -> Option<Chunk> {
+        // Behind the end zeros are read: they mean that nothing has changed.
+        let zeros = self.bits.bytes.iter().rev().take_while(|byte| **byte == 0);
+        let bytes = &self.bits.bytes[..self.bits.bytes.len() - zeros.count()];
+        self.summary.map(|summary| Chunk {
+            bytes: bytes.into(),
+            summary,
+        })
     }
 
     /// Forgets what it holds.
     pub fn clear(&mut self) {
         self.bits.clear();
-        (self.count, self.last) = (0, Last::default());
+        (self.summary, self.last) = (None, Last::default());
     }
 }
 
 /// A chunk that changes no more.
 #[derive(Debug, Clone)]
 pub(super) struct Chunk {
+    /// All but the first.
     bytes: Arc<[u8]>,
-    pub count: u16,
-    pub last_ms: i64,
+    pub summary: Summary,
 }
 
 impl Chunk {
@@ -155,36 +202,32 @@ impl Chunk {
             + cost::slot(size_of::<super::shares::Closed>())
     }
 
-    /// The time of its first sample.
-    pub fn first_ms(&self) -> i64 {
-        first_ms(&self.bytes)
-    }
-
-    /// Whether it has samples in a span of time, as far as its first and last tell.
-    pub fn overlaps(&self, time_ms: &RangeInclusive<i64>) -> bool {
-        overlap(self.first_ms(), self.last_ms, time_ms)
-    }
-
     /// Its samples, oldest first.
     pub fn points(&self) -> impl Iterator<Item = Point> {
+        let (at, value) = self.summary.first;
         let mut reader = Reader::new(&self.bytes);
-        let mut last = Last::default();
-        (0..self.count).map(move |number| {
-            match number {
-                0 => (last.at, last.value) = (reader.take(64) as i64, reader.take(64)),
-                _ => last.read(&mut reader),
+        let mut last = Last {
+            at,
+            value,
+            ..Last::default()
+        };
+        // The next ones that change nothing.
+        let mut same: usize = 0;
+        let others = (1..self.summary.count).map(move |_| {
+            if same == 0 {
+                same = reader.pairs_of_zeros();
+            }
+            match same {
+                0 => last.read(&mut reader),
+                _ => {
+                    same -= 1;
+                    last.at = last.at.wrapping_add(last.step);
+                }
             }
             (last.at, last.value)
-        })
+        });
+        std::iter::once(self.summary.first).chain(others)
     }
-}
-
-fn first_ms(bytes: &[u8]) -> i64 {
-    Reader::new(bytes).take(64) as i64
-}
-
-fn overlap(first_ms: i64, last_ms: i64, time_ms: &RangeInclusive<i64>) -> bool {
-    last_ms >= *time_ms.start() && first_ms <= *time_ms.end()
 }
 
 impl Last {
@@ -238,10 +281,10 @@ mod tests {
             head.push(*point);
         }
         assert!(head.bits.bytes.len() <= MAX_BYTES);
-        let chunk = head.closed();
-        let first = points.first().map(|point| point.0);
-        assert_eq!(Some(chunk.first_ms()), first);
-        assert_eq!(Some(chunk.last_ms), points.last().map(|point| point.0));
+        let chunk = head.closed().expect("samples");
+        assert_eq!(Some(&chunk.summary.first), points.first());
+        assert_eq!(Some(&chunk.summary.last), points.last());
+        assert_eq!(chunk.summary.count, points.len());
         chunk.points().collect()
     }
 
@@ -307,12 +350,16 @@ mod tests {
     #[test]
     fn what_does_not_change_takes_two_bits() {
         let points = as_many_as_fit(|number| (1_000 * number as i64, 7));
-        assert_eq!(points.len(), usize::from(MAX_SAMPLES));
+        assert_eq!(points.len(), MAX_SAMPLES);
         let mut head = Head::new();
         points.iter().for_each(|point| head.push(*point));
-        assert!(head.bits.bytes.len() < 50, "{}", head.bits.bytes.len());
+        let bytes = head.bits.bytes.len();
+        assert!(bytes <= MAX_SAMPLES / 4 + 4, "{bytes}");
+        let chunk = head.closed().expect("samples");
+        assert!(chunk.bytes.len() < 8, "{}", chunk.bytes.len());
+        assert!(chunk.points().eq(points));
         let random =
             as_many_as_fit(|number| (1_000 * number as i64, Dice(number as u64 + 1).next()));
-        assert!((16..120).contains(&random.len()), "{}", random.len());
+        assert!((40..120).contains(&random.len()), "{}", random.len());
     }
 }

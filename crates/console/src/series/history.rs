@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
-use super::chunk::{Chunk, Head, Point};
+use promql::Detail;
+
+use super::chunk::{Chunk, Head, Point, Summary};
 use super::index::Id;
 use super::labels::LabelSet;
 use super::shares::Share;
@@ -115,7 +117,7 @@ impl Series {
 
     /// What the open chunk holds; nothing if it is empty.
     pub fn head(&self) -> Option<Chunk> {
-        (self.head.count() > 0).then(|| self.head.closed())
+        self.head.closed()
     }
 
     /// The open chunk is empty from now on.
@@ -134,21 +136,105 @@ impl Series {
 
     /// Nothing is left of it, and nothing will come.
     pub fn is_over(&self) -> bool {
-        !self.is_live && self.closed.is_empty() && self.head.count() == 0
+        !self.is_live && self.closed.is_empty() && self.head.summary().is_none()
     }
 
-    /// Chunks with samples in a span of time, oldest first. The open one is copied.
-    pub fn chunks(&self, time_ms: &RangeInclusive<i64>) -> Vec<Chunk> {
-        let closed = self.closed.iter().filter(|chunk| chunk.overlaps(time_ms));
-        let head = self.head.overlaps(time_ms).then(|| self.head.closed());
-        closed.cloned().chain(head).collect()
+    /// What has samples in a span of time, as far as first and last ones tell, oldest first.
+    fn held(&self, time_ms: &RangeInclusive<i64>) -> impl Iterator<Item = Part<Held<'_>>> {
+        let begins = |summary: &Summary| summary.first.0 <= *time_ms.end();
+        let is_before = |summary: &Summary| summary.last.0 < *time_ms.start();
+        let from = self
+            .closed
+            .partition_point(|chunk| is_before(&chunk.summary));
+        let to = self.closed.partition_point(|chunk| begins(&chunk.summary));
+        let closed = self.closed.range(from..to.max(from));
+        let closed = closed.map(|chunk| Part::new(chunk.summary, Held::Closed(chunk)));
+        let head = self.head.summary();
+        let head = head.filter(|summary| begins(summary) && !is_before(summary));
+        closed.chain(head.map(|summary| Part::new(*summary, Held::Open(&self.head))))
     }
 
-    /// How many samples they hold.
-    pub fn samples(&self, time_ms: &RangeInclusive<i64>) -> usize {
-        let closed = self.closed.iter().filter(|chunk| chunk.overlaps(time_ms));
-        let head = self.head.overlaps(time_ms).then(|| self.head.count());
-        let counts = closed.map(|chunk| chunk.count).chain(head);
-        counts.map(usize::from).sum()
+    /// The same, as far as it is needed.
+    pub fn parts(&self, time_ms: &RangeInclusive<i64>, detail: Detail) -> Vec<Part<Held<'_>>> {
+        match detail {
+            Detail::All => self.held(time_ms).collect(),
+            Detail::Last if time_ms.contains(&self.last.0) => {
+                vec![Part::run(Summary::of(self.last))]
+            }
+            Detail::Last => self.held(time_ms).last().into_iter().collect(),
+            Detail::Outline => outline(self.held(time_ms), time_ms),
+        }
+    }
+}
+
+/// What rises and is in a span of time as a whole is put together and not read.
+fn outline<'a>(
+    held: impl Iterator<Item = Part<Held<'a>>>,
+    time_ms: &RangeInclusive<i64>,
+) -> Vec<Part<Held<'a>>> {
+    let mut parts: Vec<Part<Held<'_>>> = Vec::new();
+    for part in held {
+        let summary = part.summary;
+        if !(summary.rises && summary.is_within(time_ms)) {
+            parts.push(part);
+            continue;
+        }
+        match parts.last_mut() {
+            Some(Part {
+                summary: run,
+                of: None,
+            }) if run.rises_into(&summary) => run.add(&summary),
+            _ => parts.push(Part::run(summary)),
+        }
+    }
+    parts
+}
+
+/// Some samples of a series.
+#[derive(Debug)]
+pub(super) struct Part<T> {
+    pub summary: Summary,
+    /// Where they are, unless the summary is enough.
+    pub of: Option<T>,
+}
+
+impl<T> Part<T> {
+    fn new(summary: Summary, of: T) -> Self {
+        let of = Some(of);
+        Self { summary, of }
+    }
+
+    fn run(summary: Summary) -> Self {
+        Self { summary, of: None }
+    }
+
+    /// No more samples than this are needed of it.
+    pub fn most(&self, detail: Detail) -> usize {
+        match detail {
+            Detail::Last => 1,
+            Detail::Outline if self.summary.rises => self.summary.count.min(2),
+            Detail::Outline | Detail::All => self.summary.count,
+        }
+    }
+}
+
+/// A chunk in its place.
+#[derive(Debug)]
+pub(super) enum Held<'a> {
+    Closed(&'a Chunk),
+    Open(&'a Head),
+}
+
+impl Part<Held<'_>> {
+    /// With a chunk that stays as it is, whatever becomes of the series. The open one is copied.
+    pub fn owned(self) -> Part<Chunk> {
+        let chunk = |held| match held {
+            Held::Closed(chunk) => Some(chunk.clone()),
+            Held::Open(head) => head.closed(),
+        };
+        Part {
+            summary: self.summary,
+            of: self.of.and_then(chunk),
+        }
     }
 }

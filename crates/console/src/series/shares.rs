@@ -1,7 +1,7 @@
 //! Who takes how much of the budget, and what may go.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::index::Id;
 
@@ -22,6 +22,11 @@ pub(super) const TARGETS: Share = 0;
 /// The share of senders that come when there are many.
 const OTHERS: Share = 1;
 
+/// The share of recorded series that rules look back at for longer than samples are kept otherwise: one in so many bytes. What is
+/// in it makes no room for others.
+pub(super) const LASTING: Share = SENDERS + 2;
+const LASTING_SHARE: usize = 8;
+
 /// A chunk that was closed, and when.
 pub(super) type Closed = (Instant, Id);
 
@@ -30,6 +35,8 @@ pub(super) type Closed = (Instant, Id);
 pub(super) struct Shares {
     limit: usize,
     list: Vec<Taken>,
+    /// For so much longer than others chunks of [`LASTING`] are kept.
+    pub longer: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -45,8 +52,13 @@ struct Taken {
 
 impl Shares {
     pub fn new(limit: usize) -> Self {
-        let list = (0..SENDERS + 2).map(|_| Taken::default()).collect();
-        Self { limit, list }
+        let list = (0..=LASTING).map(|_| Taken::default()).collect();
+        let longer = Duration::ZERO;
+        Self {
+            limit,
+            list,
+            longer,
+        }
     }
 
     /// The share of a sender; that of all targets if there is none.
@@ -54,7 +66,7 @@ impl Shares {
         let Some(sender) = sender else {
             return TARGETS;
         };
-        let own = &self.list[OTHERS + 1..];
+        let own = &self.list[OTHERS + 1..LASTING];
         let known = own
             .iter()
             .position(|taken| taken.bytes > 0 && taken.sender == sender);
@@ -107,16 +119,24 @@ impl Shares {
 
     /// Shares with a chunk that was closed so long ago, each as often as it has one.
     pub fn any_closed_before(&self, time: Instant) -> Option<Share> {
-        let is_old = |taken: &Taken| taken.closed.front().is_some_and(|(at, _)| *at < time);
-        self.list.iter().position(is_old)
+        let is_old = |taken: &Taken, time| taken.closed.front().is_some_and(|(at, _)| *at < time);
+        let old = self.list[..LASTING]
+            .iter()
+            .position(|taken| is_old(taken, time));
+        let earlier = time.checked_sub(self.longer);
+        old.or_else(|| is_old(&self.list[LASTING], earlier?).then_some(LASTING))
     }
 
     /// Which share must give up its oldest chunk so that this one finds room for so many bytes.
     pub fn room(&self, share: Share, cost: usize) -> Room {
-        let sent = TARGETS + 1..self.list.len();
+        let sent = TARGETS + 1..LASTING;
         let (of_four, four) = SENT_SHARE;
         let bounds = match share {
             TARGETS => [None, None],
+            LASTING => [
+                Some((LASTING..LASTING + 1, self.limit / LASTING_SHARE)),
+                None,
+            ],
             sender => [
                 Some((sender..sender + 1, self.limit / SENDER_SHARE)),
                 Some((sent, self.limit / four * of_four)),
@@ -138,10 +158,11 @@ impl Shares {
         room
     }
 
-    /// Of these the share that closed its oldest chunk first.
+    /// Of these the share that closed its oldest chunk first; [`LASTING`] only if it is asked for alone.
     fn oldest(&self, shares: std::ops::Range<Share>) -> Option<Share> {
-        let first = |share: &Share| Some((self.list[*share].closed.front()?.0, *share));
-        let oldest = shares.filter_map(|share| first(&share)).min();
+        let first = |share: Share| Some((self.list[share].closed.front()?.0, share));
+        let gives = |share: &Share| *share != LASTING || shares.len() == 1;
+        let oldest = shares.clone().filter(gives).filter_map(first).min();
         oldest.map(|(_, share)| share)
     }
 }

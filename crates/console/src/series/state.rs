@@ -1,7 +1,7 @@
 //! All series, who says them, and what goes when there is no room.
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Instant;
 
 use promql::NAME;
 
@@ -9,13 +9,10 @@ use super::chunk::Point;
 use super::history::{Push, Series};
 use super::index::{Id, Index};
 use super::labels::{LabelSet, packed};
-use super::shares::{Room, Share, Shares, TARGETS};
+use super::shares::{LASTING, Room, Share, Shares, TARGETS};
 use super::{BATCH, Lost, all_labels};
 use crate::samples::{Exemplar, Labels, Sample, milliseconds};
 use crate::store::cost;
-
-/// Samples are kept for so long: the demo rules look back 288 minutes, and the last sample before that may be five minutes older.
-pub(super) const RETENTION: Duration = Duration::from_secs(300 * 60);
 
 /// A sample may be so far in the future, as in Prometheus: a sender's clock may be wrong, but its series must not stop for years.
 const AHEAD_MS: i64 = 600_000;
@@ -27,6 +24,8 @@ pub(super) struct State {
     pub lost: Lost,
     by_labels: HashMap<LabelSet, Id>,
     pub index: Index,
+    /// Names of recorded series that are kept for longer than others.
+    pub lasting: BTreeSet<String>,
     sources: BTreeMap<String, Source>,
     next: u64,
 }
@@ -91,6 +90,7 @@ impl State {
             lost: Lost::default(),
             by_labels: HashMap::new(),
             index: Index::default(),
+            lasting: BTreeSet::new(),
             sources: BTreeMap::new(),
             next: 0,
         }
@@ -161,7 +161,7 @@ impl State {
     }
 
     /// Adds a sample, in a chunk of its own if the open one is full.
-    fn push(&mut self, id: Id, point: Point) -> Option<Push> {
+    pub fn push(&mut self, id: Id, point: Point) -> Option<Push> {
         let pushed = self.series.get_mut(&id)?.push(point);
         if pushed != Push::Full {
             return Some(pushed);
@@ -172,17 +172,21 @@ impl State {
 
     /// A new series, if there is room.
     fn admit(&mut self, from: From<'_>, source: &Source, labels: LabelSet) -> Result<Id, Refused> {
+        let share = match source.share {
+            TARGETS if self.lasting.contains(labels.get(NAME)) => LASTING,
+            share => share,
+        };
         let cost = Series::cost(&labels) + self.index.cost(&labels);
-        if !self.makes_room(source.share, cost) {
+        if !self.makes_room(share, cost) {
             return Err(Refused::NoRoom);
         }
         // Making room may have taken entries from the index.
         let cost = Series::cost(&labels) + self.index.cost(&labels);
-        self.shares.charge(source.share, cost);
+        self.shares.charge(share, cost);
         let id = self.number();
-        self.index.add(id, &labels, source.share);
+        self.index.add(id, &labels, share);
         self.by_labels.insert(labels.clone(), id);
-        let series = Series::new(labels, source.share, source.id, from.heard);
+        let series = Series::new(labels, share, source.id, from.heard);
         self.series.insert(id, series);
         Ok(id)
     }
@@ -237,7 +241,7 @@ impl State {
         series.clear_head();
         let (share, cost) = (series.share, chunk.cost());
         if !self.makes_room(share, cost) {
-            self.lost.evicted += u64::from(chunk.count);
+            self.lost.evicted += chunk.summary.count as u64;
             return;
         }
         if let Some(series) = self.series.get_mut(&id) {
@@ -277,7 +281,7 @@ impl State {
         };
         self.shares.gone(share, chunk.cost());
         self.remove_if_over(id);
-        u64::from(chunk.count)
+        chunk.summary.count as u64
     }
 
     fn remove_if_over(&mut self, id: Id) {

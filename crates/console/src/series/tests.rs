@@ -1,5 +1,6 @@
 mod budget;
 mod ended;
+mod windows;
 
 use super::*;
 use crate::model::TraceId;
@@ -61,10 +62,14 @@ fn now(store: &SeriesStore, conditions: &[&str]) -> Vec<Found> {
 /// Times and values of the one series that passes.
 fn history(store: &SeriesStore, conditions: &[&str]) -> Vec<(i64, f64)> {
     let conditions = matchers(conditions);
-    let all = store.known(&conditions, i64::MIN..=i64::MAX);
+    let all = store.known(&conditions, i64::MIN..=i64::MAX, Detail::All);
     let all: Vec<Known> = all.flatten().collect();
     assert_eq!(all.len(), 1, "{conditions:?}: {all:?}");
-    all[0].samples().collect()
+    all[0].samples().map(pair).collect()
+}
+
+fn pair(sample: promql::Sample) -> (i64, f64) {
+    (sample.at_ms, sample.value)
 }
 
 fn own() -> Labels {
@@ -79,6 +84,15 @@ fn own_of(instance: &str) -> Labels {
 fn flood(name: &str, count: usize) -> Vec<Sample> {
     let one = |i: usize| sample(name, &[("x", &i.to_string())], 1.0);
     (0..count).map(one).collect()
+}
+
+/// The same with values that cannot be compressed.
+fn moving(name: &str, count: usize, second: u64) -> Vec<Sample> {
+    let mut samples = flood(name, count);
+    for sample in &mut samples {
+        sample.value = (second as f64).sin();
+    }
+    samples
 }
 
 #[test]
@@ -225,23 +239,23 @@ fn a_regular_expression_goes_through_all_values() {
 #[test]
 fn a_span_of_time_is_cut_out_of_chunks() {
     let store = SeriesStore::new(1 << 20);
-    for at in 1..=400 {
+    for at in 1..=4_000 {
         let samples = vec![sample("m", &[], at as f64)];
         store.replace("a:1", &own(), samples, at * SECOND);
     }
     let of = |time| {
         let known = store
-            .known(&matchers(&["__name__=m"]), time)
+            .known(&matchers(&["__name__=m"]), time, Detail::All)
             .flatten()
             .next()?;
-        let all: Vec<f64> = known.samples().map(|(_, value)| value).collect();
-        assert!(known.most() >= all.len() && known.most() < all.len() + 240);
+        let all: Vec<f64> = known.samples().map(|sample| sample.value).collect();
+        assert!(known.most() >= all.len() && known.most() < all.len() + 800);
         Some((all.len(), all[0]))
     };
-    assert_eq!(of(i64::MIN..=i64::MAX), Some((400, 1.0)));
+    assert_eq!(of(i64::MIN..=i64::MAX), Some((4_000, 1.0)));
     assert_eq!(of(200_001..=300_000), Some((100, 201.0)));
-    assert_eq!(of(399_500..=i64::MAX), Some((1, 400.0)));
-    assert_eq!(of(400_001..=i64::MAX), None);
+    assert_eq!(of(3_999_500..=i64::MAX), Some((1, 4_000.0)));
+    assert_eq!(of(4_000_001..=i64::MAX), None);
     assert_eq!(of(i64::MIN..=999), None);
 }
 
@@ -341,5 +355,5 @@ fn samples_are_kept_for_as_long_as_the_rules_look_back() {
     let longest = ranges.filter_map(minutes).max().expect("a range");
     let look_back = PATIENCE.as_secs() / 60;
     assert!((100..=300).contains(&(longest + look_back)), "{longest}");
-    assert!(longest + look_back <= state::RETENTION.as_secs() / 60);
+    assert!(longest + look_back <= RETENTION.as_secs() / 60);
 }

@@ -3,6 +3,7 @@
 //! A block of n bytes costs n + 8 rounded up to 16, at least 32 (glibc's malloc on 64 bits). Strings and vectors are
 //! counted by capacity. JSON objects (`serde_json` with `preserve_order`) cost a hash slot beside each entry.
 
+use std::borrow::Cow;
 use std::mem::size_of;
 use std::sync::Arc;
 
@@ -56,9 +57,13 @@ fn value(value: &Value) -> usize {
 fn attributes(attributes: &Attributes) -> usize {
     let entries: usize = attributes
         .iter()
-        .map(|(key, item)| text(key) + value(item))
+        .map(|(key, item)| match key {
+            // What is shared is no item's own.
+            Cow::Borrowed(_) => value(item),
+            Cow::Owned(key) => text(key) + value(item),
+        })
         .sum();
-    block(attributes.capacity() * size_of::<(String, Value)>()) + entries
+    block(attributes.capacity() * size_of::<(Cow<'static, str>, Value)>()) + entries
 }
 
 /// A span without its resource, with its slots in the trace's list and indexes.
@@ -75,9 +80,7 @@ pub(crate) fn span(span: &Span) -> usize {
     let links: usize = span
         .links
         .iter()
-        .map(|link| {
-            text(&link.trace_state) + attributes(&link.attributes) + slot(size_of::<Backlink>())
-        })
+        .map(|link| attributes(&link.attributes) + slot(size_of::<Backlink>()))
         .sum();
     block(ARC_HEADER + size_of::<Span>())
         + scope(&span.scope)

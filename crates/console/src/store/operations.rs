@@ -9,72 +9,109 @@ use crate::model::{Kind, Span};
 /// Bytes of names that are looked up at a time: meanwhile nobody can add anything.
 const BATCH: usize = 64 << 10;
 
-/// Service, name and kind.
-type Key = (String, String, &'static str);
+/// By their words.
+const KINDS: [Kind; 5] = [
+    Kind::Client,
+    Kind::Consumer,
+    Kind::Internal,
+    Kind::Producer,
+    Kind::Server,
+];
 
-/// Span names and kinds of each service, and how many spans there are of each.
+/// How many spans there are of each kind.
+type Counts = [u64; KINDS.len()];
+type Names = BTreeMap<String, Counts>;
+
+/// Span names and kinds of each service.
 #[derive(Debug, Default)]
 pub(super) struct Operations {
-    known: BTreeMap<Key, (Kind, u64)>,
+    known: BTreeMap<String, Names>,
     /// Bytes held.
     pub bytes: usize,
 }
 
 impl Operations {
     pub fn add(&mut self, span: &Span) {
-        let key = key(span);
-        let cost = cost(&key);
-        let bytes = &mut self.bytes;
-        let new = || {
-            *bytes += cost;
-            (span.kind, 0)
-        };
-        self.known.entry(key).or_insert_with(new).1 += 1;
+        let (service, name, kind) = parts(span);
+        // Most spans are of an operation that is known, and need no copies.
+        let names = self.known.get_mut(service);
+        if let Some(counts) = names.and_then(|names| names.get_mut(name)) {
+            counts[kind] += 1;
+            return;
+        }
+        if !self.known.contains_key(service) {
+            self.bytes += of_service(service);
+            self.known.insert(service.to_owned(), Names::new());
+        }
+        self.bytes += of_name(name);
+        let mut counts = [0; KINDS.len()];
+        counts[kind] = 1;
+        let names = self.known.entry(service.to_owned()).or_default();
+        names.insert(name.to_owned(), counts);
     }
 
     pub fn remove(&mut self, span: &Span) {
-        let key = key(span);
-        let Some((_, count)) = self.known.get_mut(&key) else {
+        let (service, name, kind) = parts(span);
+        let Some(names) = self.known.get_mut(service) else {
             return;
         };
-        *count -= 1;
-        if *count == 0 {
-            self.known.remove(&key);
-            self.bytes -= cost(&key);
+        let Some(counts) = names.get_mut(name) else {
+            return;
+        };
+        counts[kind] -= 1;
+        if counts.iter().any(|count| *count > 0) {
+            return;
+        }
+        names.remove(name);
+        self.bytes -= of_name(name);
+        if names.is_empty() {
+            self.known.remove(service);
+            self.bytes -= of_service(service);
         }
     }
 
     /// Some services, sorted, from `least` on.
     pub fn services(&self, least: &str) -> Vec<String> {
-        let mut services = Vec::new();
-        let mut bytes = 0;
-        let mut least = least.to_owned();
-        // From the first operation of one service to the first of the next: a service may have very many.
-        while bytes < BATCH
-            && let Some(((service, ..), _)) = self.known.range((least, String::new(), "")..).next()
-        {
-            bytes += service.len() + 1;
-            services.push(service.clone());
-            least = just_after(service);
-        }
-        services
+        let services = self.known.range::<str, _>(from(least));
+        some(services.map(|(service, _)| (service, ())))
+            .map(|(service, ())| service)
+            .collect()
     }
 
     /// Some operations of a service, sorted, those after `last`.
     pub fn of(&self, service: &str, last: Option<&(String, Kind)>) -> Vec<(String, Kind)> {
-        let (name, kind) = last.map_or(("", ""), |(name, kind)| (name, kind.as_str()));
-        let last = (service.to_owned(), name.to_owned(), kind);
-        let mut bytes = 0;
-        let of_service = self.known.range((Bound::Excluded(last), Bound::Unbounded));
-        of_service
-            .take_while(|((known, name, _), _)| {
-                let has_room = bytes < BATCH;
-                bytes += name.len() + 1;
-                known == service && has_room
-            })
-            .map(|((_, name, _), (kind, _))| (name.clone(), *kind))
-            .collect()
+        let Some(names) = self.known.get(service) else {
+            return Vec::new();
+        };
+        let last = last.map_or(("", ""), |(name, kind)| (name, kind.as_str()));
+        let all = names.range::<str, _>(from(last.0)).flat_map(kinds);
+        let after = |(name, kind): &(&String, Kind)| (name.as_str(), kind.as_str()) > last;
+        some(all.filter(after)).collect()
     }
+}
+
+fn kinds<'a>((name, counts): (&'a String, &'a Counts)) -> impl Iterator<Item = (&'a String, Kind)> {
+    let known = KINDS.into_iter().filter(|kind| counts[*kind as usize] > 0);
+    known.map(move |kind| (name, kind))
+}
+
+fn parts(span: &Span) -> (&str, &str, usize) {
+    (&span.resource.service, &span.name, span.kind as usize)
+}
+
+fn from(least: &str) -> (Bound<&str>, Bound<&str>) {
+    (Bound::Included(least), Bound::Unbounded)
+}
+
+/// Copies of the first, as many as are looked up at a time.
+fn some<'a, T>(all: impl Iterator<Item = (&'a String, T)>) -> impl Iterator<Item = (String, T)> {
+    let mut bytes = 0;
+    let first = all.take_while(move |(name, _)| {
+        let has_room = bytes < BATCH;
+        bytes += name.len() + 1;
+        has_room
+    });
+    first.map(|(name, of)| (name.clone(), of))
 }
 
 /// The least name that comes after this one.
@@ -82,11 +119,14 @@ pub(super) fn just_after(name: &str) -> String {
     format!("{name}\0")
 }
 
-fn key(span: &Span) -> Key {
-    let service = span.resource.service.clone();
-    (service, span.name.clone(), span.kind.as_str())
+/// What a name costs.
+fn of_name(name: &str) -> usize {
+    cost::block(name.len()) + cost::slot(size_of::<(String, Counts)>())
 }
 
-fn cost((service, name, _): &Key) -> usize {
-    cost::text(service) + cost::text(name) + cost::slot(size_of::<(Key, (Kind, u64))>())
+/// What a service costs beside its names: the first of them makes room for eleven.
+fn of_service(service: &str) -> usize {
+    cost::block(service.len())
+        + cost::slot(size_of::<(String, Names)>())
+        + cost::block(11 * size_of::<(String, Counts)>())
 }

@@ -2,7 +2,7 @@
 //! counted, so that it goes with the last item that refers to it.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use super::cost;
@@ -15,8 +15,16 @@ struct Held {
     resource: Arc<Resource>,
     hash: u64,
     users: usize,
+    place: Place,
+}
+
+/// What is known of an item's resource.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
     /// Who is charged for it.
-    sender: usize,
+    pub sender: usize,
+    /// A hash of the service's name that nobody outside can foresee.
+    pub service: u64,
 }
 
 /// Known resources.
@@ -33,18 +41,17 @@ pub(super) struct Resources {
 }
 
 impl Resources {
-    /// The copy of `resource` that everybody shares, for one more user, and its sender's place.
+    /// The copy of `resource` that everybody shares, for one more user, and its place.
     pub fn take(
         &mut self,
         resource: &Arc<Resource>,
         senders: &mut Senders,
-    ) -> (Arc<Resource>, usize) {
+    ) -> (Arc<Resource>, Place) {
         let address = self.address(resource, senders);
-        self.last = Some((resource.clone(), address));
         let held = self.by_address.get_mut(&address);
         let held = held.expect("what `address` answers is there");
         held.users += 1;
-        (held.resource.clone(), held.sender)
+        (held.resource.clone(), held.place)
     }
 
     /// One user less. Answers the sender's place.
@@ -53,7 +60,7 @@ impl Resources {
         let held = self.by_address.get_mut(&address);
         let held = held.expect("whoever releases has taken");
         held.users -= 1;
-        let sender = held.sender;
+        let sender = held.place.sender;
         if held.users > 0 {
             return sender;
         }
@@ -68,17 +75,18 @@ impl Resources {
         sender
     }
 
-    /// A hash of texts that nobody outside can foresee.
-    pub fn hash_of(&self, what: impl Hash) -> u64 {
-        self.hasher.hash_one(what)
-    }
-
     fn address(&mut self, resource: &Arc<Resource>, senders: &mut Senders) -> usize {
         if let Some((asked, answer)) = &self.last
             && Arc::ptr_eq(asked, resource)
         {
             return *answer;
         }
+        let answer = self.find(resource, senders);
+        self.last = Some((resource.clone(), answer));
+        answer
+    }
+
+    fn find(&mut self, resource: &Arc<Resource>, senders: &mut Senders) -> usize {
         let own = address(resource);
         if self.by_address.contains_key(&own) {
             return own;
@@ -104,7 +112,10 @@ impl Resources {
             resource: resource.clone(),
             hash,
             users: 0,
-            sender,
+            place: Place {
+                sender,
+                service: self.hasher.hash_one(&resource.service),
+            },
         };
         self.by_address.insert(address, held);
         address

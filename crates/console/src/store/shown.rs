@@ -1,4 +1,4 @@
-//! What an item takes at most in an answer: in Jaeger's JSON, in OTLP's and on the page. A trace holds no more than one answer has
+//! What an item takes at most in an answer: in Jaeger's JSON and on the page. A trace holds no more than one answer has
 //! room for, or nobody could ever read it.
 
 use serde_json::Value;
@@ -41,7 +41,7 @@ pub(super) fn span(span: &Span) -> usize {
             .map(|event| EVENT + text(&event.name) + attributes(&event.attributes))
             .sum::<usize>()
         + links
-            .map(|link| LINK + text(&link.trace_state) + attributes(&link.attributes))
+            .map(|link| LINK + attributes(&link.attributes))
             .sum::<usize>()
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::cost::{self, Backlink};
 use super::entry::Entry;
 use super::operations::Operations;
-use super::resources::Resources;
+use super::resources::{Place, Resources};
 use super::senders::Senders;
 use super::shown;
 use super::{LogFilter, MAX_LINKED_FROM, MAX_TRACE_SPANS, Stats, Trace, severity_rank};
@@ -64,9 +64,9 @@ impl State {
 
     /// Whether the span found room in its trace.
     pub fn add_span(&mut self, mut span: Span) -> bool {
-        let (resource, sender) = self.resources.take(&span.resource, &mut self.senders);
+        let (resource, place) = self.resources.take(&span.resource, &mut self.senders);
         span.resource = resource;
-        let kept = self.place_span(Arc::new(span), sender);
+        let kept = self.place_span(Arc::new(span), place);
         if !kept {
             self.stats.dropped_spans += 1;
         }
@@ -74,11 +74,10 @@ impl State {
         kept
     }
 
-    fn place_span(&mut self, span: Arc<Span>, sender: usize) -> bool {
-        let key = (span.kind.as_str(), &span.resource.service);
-        let key = (span.span_id, self.resources.hash_of(key));
+    fn place_span(&mut self, span: Arc<Span>, place: Place) -> bool {
+        let key = (span.span_id, place.service.wrapping_add(span.kind as u64));
         let (bytes, limit) = (cost::span(&span), self.trace_limit);
-        let entry = self.entry(span.trace_id, sender);
+        let entry = self.entry(span.trace_id, place.sender);
         let copy = entry.index.get(&key).copied();
         let replaced = copy.map_or(0, |at| cost::span(&entry.spans[at]));
         let too_many = copy.is_none() && entry.spans.len() >= MAX_TRACE_SPANS;
@@ -113,7 +112,8 @@ impl State {
 
     /// Whether the record found room in its trace; without one there always is some.
     pub fn add_log(&mut self, mut log: LogRecord) -> bool {
-        let (resource, sender) = self.resources.take(&log.resource, &mut self.senders);
+        let (resource, Place { sender, .. }) =
+            self.resources.take(&log.resource, &mut self.senders);
         log.resource = resource;
         let bytes = cost::log(&log);
         let kept = match log.trace_id {

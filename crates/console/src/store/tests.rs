@@ -15,7 +15,6 @@ fn span(trace: u128, id: u64) -> Span {
         parent: None,
         resource: resource("shop"),
         trace_state: String::new(),
-        flags: 0,
         scope: Arc::default(),
         name: "GET /".into(),
         kind: Kind::Server,
@@ -92,8 +91,6 @@ fn the_estimate_falls_to_nothing_with_the_last_trace() {
     linked.links.push(Link {
         trace_id: TraceId(9),
         span_id: SpanId(1),
-        trace_state: String::new(),
-        flags: 0,
         attributes: Vec::new(),
     });
     store.add_spans(vec![linked, span(2, 1)]);
@@ -250,8 +247,6 @@ fn links_are_found_backwards_while_their_trace_is_here() {
         linked.links.push(Link {
             trace_id: TraceId(target),
             span_id: SpanId(1),
-            trace_state: String::new(),
-            flags: 0,
             attributes: Vec::new(),
         });
     }
@@ -354,10 +349,7 @@ fn resources_are_on_the_account_of_who_sends_them() {
     store.add_spans((1..=20).map(|trace| span(trace, 1)).collect());
     for pod in 0..2_000 {
         let mut line = log(None, pod, "INFO");
-        let large = (
-            "pod".to_owned(),
-            format!("{pod}{}", "x".repeat(2_000)).into(),
-        );
+        let large = ("pod".into(), format!("{pod}{}", "x".repeat(2_000)).into());
         line.resource = Arc::new(Resource {
             service: "jobs".into(),
             attributes: vec![large],

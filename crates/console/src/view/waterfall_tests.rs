@@ -54,8 +54,6 @@ fn rows_carry_what_the_page_shows() {
     child.links = vec![SpanLink {
         trace_id: TraceId(9),
         span_id: SpanId(9),
-        trace_state: String::new(),
-        flags: 0,
         attributes: Vec::new(),
     }];
     store.add_spans(vec![child, at(1, None, 0, 1_000)]);
@@ -102,16 +100,12 @@ fn links_are_seen_from_both_ends() {
     sender.links = vec![SpanLink {
         trace_id: TraceId(1),
         span_id: SpanId(1),
-        trace_state: String::new(),
-        flags: 0,
         attributes: Vec::new(),
     }];
     let mut root = at(1, None, 0, 10);
     root.links = vec![SpanLink {
         trace_id: TraceId(2),
         span_id: SpanId(5),
-        trace_state: String::new(),
-        flags: 0,
         attributes: Vec::new(),
     }];
     store.add_spans(vec![root, sender]);

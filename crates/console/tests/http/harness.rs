@@ -6,6 +6,10 @@ use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
 use console::{Notify, Settings};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
+use prost::Message;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::Value;
 
@@ -145,6 +149,27 @@ impl Running {
             (200, "{}"),
             "{path}"
         );
+    }
+
+    /// Sends metrics, written as JSON, as protobuf; answers how many data points are rejected, and why.
+    pub async fn send_metrics(&self, body: &Value) -> (i64, String) {
+        let request: ExportMetricsServiceRequest =
+            serde_json::from_value(body.clone()).expect("OTLP");
+        let reply = self
+            .send_protobuf("/v1/metrics", request.encode_to_vec())
+            .await;
+        assert_eq!(reply.status, 200, "{:?}", reply.body);
+        let answer = ExportMetricsServiceResponse::decode(reply.body.as_slice());
+        let told = answer
+            .expect("protobuf")
+            .partial_success
+            .unwrap_or_default();
+        (told.rejected_data_points, told.error_message)
+    }
+
+    /// Sends metrics that must be taken whole.
+    pub async fn take_metrics(&self, body: &Value) {
+        assert_eq!(self.send_metrics(body).await, (0, String::new()));
     }
 
     /// The only row of a trace that has one span.

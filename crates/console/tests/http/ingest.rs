@@ -263,13 +263,13 @@ async fn metrics_of_foreign_senders_are_kept_in_prometheus_terms() {
         point
     };
     let sent = vec![
-        json!({"name": "jobs.done", "unit": "1", "sum": {"isMonotonic": true, "aggregationTemporality": 2, "dataPoints": [point(json!({"asInt": "5"}))]}}),
+        json!({"name": "jobs.done", "unit": "1", "sum": {"isMonotonic": true, "aggregationTemporality": 2, "dataPoints": [point(json!({"asInt": 5}))]}}),
         json!({"name": "queue.length", "gauge": {"dataPoints": [point(json!({"asDouble": 2.5}))]}}),
         json!({"name": "request.duration", "unit": "s", "histogram": {"aggregationTemporality": 2, "dataPoints": [point(json!({
-            "count": "3", "sum": 0.9, "explicitBounds": [0.1, 1], "bucketCounts": ["1", 1, "1"],
-            "exemplars": [{"timeUnixNano": START.to_string(), "asDouble": 0.5, "traceId": trace_id(7), "spanId": span_id(1)}]}))]}}),
+            "count": "3", "sum": 0.9, "explicitBounds": [0.1, 1.0], "bucketCounts": ["1", "1", "1"],
+            "exemplars": [{"timeUnixNano": START.to_string(), "value": {"asDouble": 0.5}, "traceId": trace_id(7), "spanId": span_id(1), "filteredAttributes": []}]}))]}}),
     ];
-    console.take("/v1/metrics", &metrics("shop", sent)).await;
+    console.take_metrics(&metrics("shop", sent)).await;
     let value = async |query: &str| {
         let answer = console.json(&format!("/api/metrics?{query}")).await;
         let series = answer.as_array().cloned().unwrap_or_default();

@@ -12,6 +12,7 @@ mod loki;
 mod loki_limits;
 mod loki_paths;
 mod memory;
+mod metadata;
 mod naming;
 mod payload;
 mod prometheus;

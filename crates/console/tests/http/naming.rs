@@ -37,13 +37,13 @@ async fn metrics_of_two_scopes_units_and_labels_stay_apart() {
         gauge("util", "1", json!([])),
         gauge("io", "By/s", json!([])),
         gauge("clash", "", json!([attribute("a_b", "2"), attribute("a.b", "1"), attribute("c", "")])),
-        {"name": "h", "histogram": {"aggregationTemporality": 2, "dataPoints": [{"count": "5", "sum": 10}]}},
+        {"name": "h", "histogram": {"aggregationTemporality": 2, "dataPoints": [{"count": "5", "sum": 10.0}]}},
     ]});
     let sent = json!({"resourceMetrics": [{
         "resource": {"attributes": [attribute("service.name", "shop")]},
         "scopeMetrics": [calls("one", 3), calls("two", 40), others],
     }]});
-    console.take("/v1/metrics", &sent).await;
+    console.take_metrics(&sent).await;
     assert_eq!(
         shown(&console.json("/api/metrics?label=service_name=shop").await),
         [

@@ -58,7 +58,7 @@ async fn the_largest_trace_that_is_kept_can_be_read() {
             let kept = fill(&console, number, shape).await;
             assert!(kept > 20, "shape {number} of {memory}: {kept}");
             let id = trace_id(number);
-            for path in ["traces", "v3/traces", "console/traces"] {
+            for path in ["traces", "console/traces"] {
                 let reply = console.get(&format!("/api/{path}/{id}")).await;
                 let status = reply.status;
                 assert_eq!(
@@ -94,12 +94,11 @@ async fn names_are_all_there_or_refused() {
     services.push("shop".into());
     let listed = console.json("/api/services").await;
     assert!(listed["data"] == json!(services) && listed["total"] == 161);
-    assert!(console.json("/api/v3/services").await["services"] == json!(services));
     assert!(console.json("/api/services/shop/operations").await["data"] == json!(names));
     let servers = console
-        .json("/api/v3/operations?service=shop&spanKind=server")
+        .json("/api/operations?service=shop&spanKind=server")
         .await;
-    let shown: Vec<&str> = servers["operations"]
+    let shown: Vec<&str> = servers["data"]
         .as_array()
         .expect("a list")
         .iter()
@@ -116,11 +115,7 @@ async fn names_are_all_there_or_refused() {
             .take("/v1/traces", &traces("loud", spans.collect()))
             .await;
     }
-    for path in [
-        "services/loud/operations",
-        "operations?service=loud",
-        "v3/operations?service=loud",
-    ] {
+    for path in ["services/loud/operations", "operations?service=loud"] {
         let reply = console.get(&format!("/api/{path}")).await;
         let (status, after) = (reply.status.as_u16(), reply.header("retry-after"));
         assert_eq!((status, after), (503, "1"), "{path}");

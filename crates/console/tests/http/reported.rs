@@ -7,13 +7,8 @@ use crate::payload::metrics;
 
 /// How many data points of a request are rejected, and why.
 async fn rejected(console: &Running, metric: Value) -> (u64, String) {
-    let body = metrics("shop", vec![metric]);
-    let reply = console.send_json("/v1/metrics", &body).await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    let told = &reply.json()["partialSuccess"];
-    let count = told["rejectedDataPoints"].as_str().unwrap_or("0");
-    let why = told["errorMessage"].as_str().unwrap_or_default();
-    (count.parse().expect("a number"), why.to_owned())
+    let (count, why) = console.send_metrics(&metrics("shop", vec![metric])).await;
+    (count.try_into().expect("a count"), why)
 }
 
 fn attributes(count: usize) -> Value {
@@ -26,13 +21,13 @@ async fn points_that_are_too_large_to_keep_are_rejected_and_not_cut() {
     let console = Running::start();
     let summary = |quantiles: usize| {
         let all: Vec<Value> = (0..quantiles)
-            .map(|i| json!({"quantile": i as f64 / 1_000.0, "value": 1}))
+            .map(|i| json!({"quantile": i as f64 / 1_000.0, "value": 1.0}))
             .collect();
         json!({"name": "s", "summary": {"dataPoints": [{"quantileValues": all}]}})
     };
     let gauge =
         |name: &str, points: Vec<Value>| json!({"name": name, "gauge": {"dataPoints": points}});
-    let point = |labels: usize| json!({"attributes": attributes(labels), "asInt": "1"});
+    let point = |labels: usize| json!({"attributes": attributes(labels), "asInt": 1});
     for (metric, count, word) in [
         (summary(512), 0, ""),
         (summary(513), 1, "512 quantiles"),
@@ -60,10 +55,10 @@ async fn data_points_without_room_are_counted_not_their_samples() {
     let point = |i: usize| {
         json!({
             "attributes": [{"key": "i", "value": {"intValue": i.to_string()}}],
-            "explicitBounds": (0..50).collect::<Vec<_>>(),
+            "explicitBounds": (0..50).map(f64::from).collect::<Vec<_>>(),
             "bucketCounts": vec!["1"; 51],
             "count": "51",
-            "sum": 1,
+            "sum": 1.0,
         })
     };
     let points: Vec<Value> = (0..200).map(point).collect();

@@ -344,7 +344,7 @@ groups:
         ),
         (&json!("4"), &json!("firing"), &json!("page"), &json!(0))
     );
-    let shared = json!({"alertname": "High", "service": "shop", "slo": "none", "team": "shop"});
+    let shared = json!({"service": "shop", "slo": "none", "team": "shop"});
     assert_eq!(told["groupLabels"], shared);
     assert_eq!(told["commonAnnotations"], json!({"summary": "at 9"}));
     assert_eq!(told["commonLabels"], alert["labels"]);

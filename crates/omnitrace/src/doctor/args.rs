@@ -15,7 +15,7 @@ pub const ABOUT: &str = "\
 Send one order through the gateway and follow it through every backend: its trace in Jaeger, its log lines in Loki, its \
 request and an exemplar in Prometheus, the rules, the scrape targets, Alertmanager, and Grafana's data sources. One line \
 per path; what fails says what to look at. Without any URL the console of the stack that runs in --data-dir is Jaeger, Loki and \
-Prometheus. With URLs, a backend that has none is called absent and does not count, unless --require names it; at least \
+Prometheus, and herald must be ready for its alerts. With URLs, a backend that has none is called absent and does not count, unless --require names it; at least \
 one backend is needed.";
 
 /// Examples of `omnitrace help doctor`.
@@ -115,10 +115,13 @@ pub enum Backend {
     Collector,
     /// Dashboards.
     Grafana,
+    /// Takes the console's alerts; asked in a stack of `omnitrace up` only.
+    #[value(skip)]
+    Herald,
 }
 
 impl Backend {
-    /// All of them.
+    /// Those that can be given.
     pub const ALL: [Self; 6] = [
         Self::Prometheus,
         Self::Jaeger,
@@ -137,6 +140,7 @@ impl Backend {
             Self::Alertmanager => "Alertmanager",
             Self::Collector => "collector",
             Self::Grafana => "Grafana",
+            Self::Herald => "herald",
         }
     }
 
@@ -149,6 +153,7 @@ impl Backend {
             Self::Alertmanager => "ALERTMANAGER_URL",
             Self::Collector => "COLLECTOR_URL",
             Self::Grafana => "GRAFANA_URL",
+            Self::Herald => "HERALD_URL",
         }
     }
 }
@@ -163,6 +168,7 @@ impl DoctorArgs {
             Backend::Alertmanager => self.alertmanager_url.as_ref(),
             Backend::Collector => self.collector_url.as_ref(),
             Backend::Grafana => self.grafana_url.as_ref(),
+            Backend::Herald => None,
         }
     }
 
@@ -191,14 +197,16 @@ impl DoctorArgs {
         let state = State::running(&self.data_dir).context("no URL is given")?;
         let starting = "the stack has only just begun to start; try again";
         let gateway = state.url("gateway").context(starting)?;
-        let console = state.url("console");
+        let mut backends = Vec::new();
+        if let Some(console) = state.url("console") {
+            backends.extend(CONSOLE.map(|backend| (backend, console.to_owned())));
+            let herald = state.url("herald").context(starting)?;
+            backends.push((Backend::Herald, herald.to_owned()));
+        }
         Ok(Places {
             gateway: gateway.to_owned(),
-            backends: console
-                .into_iter()
-                .flat_map(|url| CONSOLE.map(|backend| (backend, url.to_owned())))
-                .collect(),
-            is_console: console.is_some(),
+            is_console: !backends.is_empty(),
+            backends,
         })
     }
 }

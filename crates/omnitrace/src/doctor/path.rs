@@ -22,12 +22,13 @@ pub enum Path {
     Targets,
     Rules,
     Alerts,
+    Herald,
     Grafana,
 }
 
 impl Path {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Collector,
         Self::Trace,
         Self::Logs,
@@ -37,12 +38,13 @@ impl Path {
         Self::Targets,
         Self::Rules,
         Self::Alerts,
+        Self::Herald,
         Self::Grafana,
     ];
 
     /// Its name, the backends it needs (the first is the one to look at), and what to look at there.
     fn describe(self) -> (&'static str, &'static [Backend], &'static str) {
-        use Backend::{Alertmanager, Collector, Grafana, Jaeger, Loki, Prometheus};
+        use Backend::{Alertmanager, Collector, Grafana, Herald, Jaeger, Loki, Prometheus};
         match self {
             Self::Collector => ("collector", &[Collector], ", its log and its memory limit"),
             Self::Trace => (
@@ -73,7 +75,20 @@ impl Path {
                 &[Alertmanager, Prometheus],
                 ", and prometheus_notifications_errors_total of Prometheus",
             ),
+            Self::Herald => ("alert -> herald", &[Herald, Prometheus], "/ready"),
             Self::Grafana => ("Grafana", &[Grafana], "/connections/datasources"),
+        }
+    }
+
+    /// In the stack of `omnitrace up`: the page to look at, and whose log.
+    fn in_running_stack(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Trace => ("/api/services", "gateway"),
+            Self::Logs => ("/loki/api/v1/labels", "gateway"),
+            Self::Count | Self::Exemplar | Self::Targets => ("/api/v1/targets", "console"),
+            Self::Rules => ("/api/v1/rules", "console"),
+            Self::Herald => ("/ready", "herald"),
+            Self::Collector | Self::SpanMetrics | Self::Alerts | Self::Grafana => ("/", "console"),
         }
     }
 
@@ -110,15 +125,26 @@ impl Visit {
                 last.unwrap_or_else(|| format!("no whole answer within {:.1?}", start.elapsed())),
             ),
         };
-        let (name, needs, hint) = path.describe();
-        let url = needs.first().and_then(|backend| self.places.url(*backend));
         Row {
-            path: name.to_owned(),
+            path: path.describe().0.to_owned(),
             state,
             detail,
-            hint: format!("{}{hint}", url.unwrap_or_default()),
+            hint: self.hint(path),
             seconds: start.elapsed(),
         }
+    }
+
+    /// What to look at: a page that there is.
+    fn hint(&self, path: Path) -> String {
+        let (_, needs, hint) = path.describe();
+        let url = needs.first().and_then(|backend| self.places.url(*backend));
+        let url = url.unwrap_or_default();
+        if !self.places.is_console {
+            return format!("{url}{hint}");
+        }
+        let (page, part) = path.in_running_stack();
+        let log = self.args.data_dir.join("logs").join(format!("{part}.log"));
+        format!("{url}{page}, and {}", log.display())
     }
 
     /// Looks until it leads somewhere; keeps why it did not.
@@ -146,6 +172,7 @@ impl Visit {
             Path::Targets => paths::targets(client, prometheus()?).await,
             Path::Rules => paths::rules(client, prometheus()?).await,
             Path::Alerts => paths::alerts(client, prometheus()?, url(Backend::Alertmanager)?).await,
+            Path::Herald => paths::herald(client, prometheus()?, url(Backend::Herald)?).await,
             Path::Grafana => {
                 let password = self.args.grafana_password.as_deref();
                 let login = password.map(|password| (self.args.grafana_user.as_str(), password));

@@ -246,6 +246,23 @@ pub async fn alerts(client: &Client, prometheus: &str, alertmanager: &str) -> Re
     Ok("Watchdog has arrived".to_owned())
 }
 
+/// The console tells herald of alerts, and that is ready for them.
+pub async fn herald(client: &Client, console: &str, herald: &str) -> Result<String> {
+    client.text(&format!("{herald}/ready"), &[]).await?;
+    let known = client
+        .json(&format!("{console}/api/v1/alertmanagers"), &[])
+        .await?;
+    let mut receivers = items(&known["data"]["activeAlertmanagers"]);
+    let is_herald = |receiver: &Value| {
+        let url = receiver["url"].as_str().unwrap_or_default();
+        url.starts_with(herald)
+    };
+    if !receivers.any(is_herald) {
+        bail!("the console does not tell it of alerts: {}", known["data"]);
+    }
+    Ok("ready for the console's alerts".to_owned())
+}
+
 /// Grafana's database, and each data source through Grafana.
 pub async fn grafana(client: &Client, url: &str, login: Option<(&str, &str)>) -> Result<String> {
     let health = client.json(&format!("{url}/api/health"), &[]).await?;

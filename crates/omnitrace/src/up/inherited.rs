@@ -1,4 +1,4 @@
-//! The caller's own variables about telemetry: which of them the services get.
+//! The caller's own variables about telemetry: which of them the parts get.
 //!
 //! With the console, whatever would keep telemetry from it is not used, and `up` says so at once: otherwise it would wait
 //! for a trace that never comes. Without it everything is used as it is.
@@ -47,6 +47,12 @@ pub fn unused(console: bool) -> Result<Vec<Unused>> {
     if !console {
         Env::process().telemetry()?;
         return Ok(unused);
+    }
+    for name in environment::given("OMNITRACE_NOTIFY_")? {
+        without(
+            &name,
+            "the console tells herald; HERALD_WEBHOOK_URL or HERALD_SLACK_WEBHOOK_URL says whom herald tells",
+        );
     }
     for name in given.iter().filter(|name| is_way_out(name)) {
         without(

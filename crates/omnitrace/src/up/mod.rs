@@ -31,7 +31,7 @@ use nix::fcntl::Flock;
 use serde_json::json;
 
 use crate::cli::UpArgs;
-use crate::{environment, files};
+use crate::{environment, files, notify};
 use report::Report;
 use stack::Stack;
 use state::State;
@@ -51,9 +51,7 @@ pub fn run(args: &UpArgs) -> Result<ExitCode> {
 }
 
 async fn supervise(args: &UpArgs, report: &Report) -> Result<()> {
-    if args.no_console {
-        inherited::collector()?;
-    }
+    check(args)?;
     let _lock = claim(&args.data_dir).await?;
     let mut signals = StopSignals::install(environment::parent_pipe()?)?;
     let stack = Stack::new(args, report)?;
@@ -84,6 +82,17 @@ async fn supervise(args: &UpArgs, report: &Report) -> Result<()> {
     }
     stack.forget();
     result
+}
+
+/// What can be known to be wrong before anything is started.
+fn check(args: &UpArgs) -> Result<()> {
+    if args.no_console {
+        return inherited::collector().map(drop);
+    }
+    if let Some(rules) = &args.rules {
+        console::check_rules(rules)?;
+    }
+    notify::check_inherited()
 }
 
 enum End {

@@ -1,9 +1,11 @@
 //! `omnitrace doctor` where something is wrong or missing. That it is green on a whole stack is proved by `stack_doctor`.
 
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::catalogue::evaluated::{asked, assert_evaluated};
-use crate::harness::{Capture, Child, Stack, Up, omnitrace};
+use crate::harness::{Capture, Child, Signal, Stack, Up, http, omnitrace};
 
 /// Runs `omnitrace doctor` to its end: exit code, stdout, stderr.
 pub async fn doctor(arguments: &[&str]) -> (i32, String, String) {
@@ -48,6 +50,7 @@ async fn without_urls_it_follows_every_path_of_the_running_stack() {
         "exemplar -> Jaeger",
         "scrape targets         4 targets up",
         "rules",
+        "alert -> herald        ready for the console's alerts",
     ] {
         assert!(
             said.contains(&format!("ok      {path}")),
@@ -61,12 +64,57 @@ async fn without_urls_it_follows_every_path_of_the_running_stack() {
     assert!(said.contains("set GRAFANA_URL"), "{said}");
 
     what_is_not_given_is_absent(&gateway, &console).await;
+    what_to_look_at_is_there(&running).await;
+    herald_is_missed(&mut up, &running).await;
     up.stop().await;
     let (code, _, complained) = doctor(&running).await;
     assert_eq!(code, 1, "{complained}");
     for expected in ["no URL is given", &data_dir, "omnitrace up", "--data-dir"] {
         assert!(complained.contains(expected), "{expected} in\n{complained}");
     }
+}
+
+async fn report(arguments: &[&str]) -> (i32, Vec<Value>) {
+    let (code, said, _) = doctor(&[arguments, &["--json"]].concat()).await;
+    let report: Value = serde_json::from_str(&said).expect("one JSON object");
+    (code, report["paths"].as_array().expect("paths").clone())
+}
+
+/// Pages of the console and herald, and files.
+async fn what_to_look_at_is_there(running: &[&str]) {
+    let (code, paths) = report(running).await;
+    assert_eq!(code, 0, "{paths:#?}");
+    for path in paths
+        .iter()
+        .filter(|path| path["path"] != "order -> gateway")
+    {
+        let look_at = path["look_at"].as_str().expect("a hint");
+        let (page, log) = look_at.split_once(", and ").expect("a page and a log");
+        let answer = http().get(page).send().await.expect("an answer");
+        assert_eq!(answer.status(), 200, "{path}");
+        assert!(std::path::Path::new(log).is_file(), "{path}");
+    }
+}
+
+/// One that is frozen takes no alerts.
+async fn herald_is_missed(up: &mut Up, running: &[&str]) {
+    let pid = up.started("herald").await["pid"].as_i64().expect("a pid");
+    let pid = Pid::from_raw(i32::try_from(pid).expect("a pid"));
+    kill(pid, Signal::SIGSTOP).expect("it runs");
+    let (code, paths) = report(&[running, &["--timeout", "3s"]].concat()).await;
+    kill(pid, Signal::SIGCONT).expect("it runs");
+    assert_eq!(code, 1);
+    let failed: Vec<&Value> = paths
+        .iter()
+        .filter(|path| path["state"] == "fail")
+        .collect();
+    let names: Vec<&Value> = failed.iter().map(|path| &path["path"]).collect();
+    assert!(names.contains(&&json!("alert -> herald")), "{paths:#?}");
+    let herald = failed.iter().find(|path| path["path"] == "alert -> herald");
+    let look_at = herald.expect("a row")["look_at"].as_str();
+    let look_at = look_at.expect("a hint");
+    assert!(look_at.contains("/ready, and "), "{look_at}");
+    assert!(look_at.ends_with("logs/herald.log"), "{look_at}");
 }
 
 /// And what is required is not excused.

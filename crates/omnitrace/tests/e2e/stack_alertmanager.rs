@@ -103,6 +103,42 @@ fn alert(name: &str, severity: &str, labels: Value) -> Value {
     json!({"labels": all})
 }
 
+/// The labels of an alert of another rule.
+fn named(rule: &str, mut labels: Value) -> Value {
+    labels["alertname"] = rule.into();
+    labels
+}
+
+#[tokio::test]
+#[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
+async fn a_title_names_route_and_trouble_and_a_text_the_release() {
+    let slack = Capture::answering(&json!({}));
+    let url = slack.url();
+    let alertmanager = Alertmanager::sending_to(slack, &[("slack_webhook_url", &url)], None).await;
+    let with_texts = |mut alert: Value| {
+        alert["annotations"] = json!({
+            "summary": "gateway /api/orders: requests fail",
+            "release": "data 0.2.0, before it 0.1.0: slower",
+        });
+        alert
+    };
+    let orders = json!({"slo": "availability", "service": "gateway", "route": "/api/orders", "deployment_environment_name": "staging"});
+    alertmanager
+        .fire(json!([
+            with_texts(alert("page", "page", orders.clone())),
+            with_texts(alert("probe", "page", named("ProbeFailing", orders))),
+        ]))
+        .await;
+    let message = arrived(&alertmanager.webhook, 1).await.remove(0).json();
+    let told = &message["attachments"][0];
+    assert_eq!(
+        told["title"],
+        "[staging] FIRING page: gateway /api/orders: requests fail (2 alerts)"
+    );
+    let text = told["text"].as_str().unwrap_or_default();
+    assert!(text.contains("release: data 0.2.0, before it"), "{text}");
+}
+
 #[tokio::test]
 #[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
 async fn a_page_silences_the_tickets_of_its_own_objective_and_no_others() {
@@ -112,7 +148,18 @@ async fn a_page_silences_the_tickets_of_its_own_objective_and_no_others() {
     alertmanager
         .fire(json!([
             alert("page", "page", orders.clone()),
-            alert("same", "ticket", orders),
+            alert("same", "ticket", orders.clone()),
+            alert("probe", "page", named("ProbeFailing", orders)),
+            alert(
+                "cause",
+                "ticket",
+                named("NotReady", of("none", "gateway", "none"))
+            ),
+            alert(
+                "cause elsewhere",
+                "ticket",
+                named("NotReady", of("none", "data", "none"))
+            ),
             alert(
                 "other slo",
                 "ticket",
@@ -133,11 +180,14 @@ async fn a_page_silences_the_tickets_of_its_own_objective_and_no_others() {
         ]))
         .await;
     let want = [
+        ("cause", "suppressed"),
+        ("cause elsewhere", "active"),
         ("other route", "active"),
         ("other service", "active"),
         ("other slo", "active"),
         ("page", "active"),
         ("page without labels", "active"),
+        ("probe", "active"),
         ("same", "suppressed"),
         ("ticket without labels", "active"),
     ];
@@ -151,11 +201,16 @@ async fn a_page_silences_the_tickets_of_its_own_objective_and_no_others() {
     })
     .await;
 
-    // What is sent: the page of the objective alone, the tickets grouped by objective and service; never the one below it.
+    // What is sent: the pages of the objective as one, the tickets grouped by alert, objective and service; never those below the page.
     let mut sent: Vec<String> = Vec::new();
+    let mut sizes = Vec::new();
     eventually("every group is sent", async || {
         for request in alertmanager.webhook.take() {
             let body = request.json();
+            sizes.push((
+                body["groupLabels"]["slo"].clone(),
+                body["alerts"].as_array().map(Vec::len),
+            ));
             for alert in body["alerts"].as_array().into_iter().flatten() {
                 sent.push(
                     alert["labels"]["name"]
@@ -165,9 +220,13 @@ async fn a_page_silences_the_tickets_of_its_own_objective_and_no_others() {
                 );
             }
         }
-        (sent.len() >= 6).then_some(())
+        (sent.len() >= 8).then_some(())
     })
     .await;
+    assert!(
+        sizes.contains(&(json!("orders-availability"), Some(2))),
+        "page and probe as one: {sizes:?}"
+    );
     sent.sort();
     let want: Vec<&str> = seen
         .iter()

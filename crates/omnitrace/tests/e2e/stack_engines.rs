@@ -380,7 +380,7 @@ async fn the_console_sees_what_prometheus_does_at_every_step() {
     let text = json!({
         "rule_files": ["rules.yml"],
         "evaluation_interval": format!("{STEP}s"),
-        "group_eval_order": ["slo", "slo-slow", "releases", "outages", "causes"],
+        "group_eval_order": ["slo", "slo-slow", "releases", "outages", "causes", "watchers"],
         "fuzzy_compare": true,
         "tests": [{
             "interval": format!("{SCRAPE}s"),

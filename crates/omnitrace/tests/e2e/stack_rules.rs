@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use crate::harness::run_tool;
 
 fn alerts(below: &str) -> PathBuf {
@@ -40,6 +42,43 @@ fn every_alert_fires_when_it_should_and_not_before() {
         let (is_good, said) = run_tool("promtool", &["test", "rules", &file]);
         assert!(is_good, "{file}: {said}");
     }
+}
+
+/// What the rules remember of services that are gone: one is expected, of the other the removal is declared.
+#[test]
+#[ignore = "needs promtool: just test-stack"]
+fn a_service_whose_removal_is_declared_is_expected_no_more() {
+    let objectives = std::fs::read_to_string(alerts("slo.toml")).expect("slo.toml");
+    let causes = std::fs::read_to_string(alerts("causes.toml")).expect("causes.toml");
+    let declared = objectives.replacen("removed = []", "removed = [\"re.moved\"]", 1);
+    let definition = slo::Definition::parse(("slo.toml", &declared), ("causes.toml", &causes));
+    let definition = definition.expect("accepted");
+    let directory = tempfile::tempdir().expect("a directory");
+    let profile = definition.profile("demo").expect("a profile");
+    let rules = slo::rules(&definition, profile);
+    std::fs::write(directory.path().join("rules.yml"), rules).expect("a file");
+    let remembered = |service: &str| {
+        let series = format!("service:known:info{{service_name=\"{service}\"}}");
+        json!({"series": series, "values": "1x6"})
+    };
+    let alert = json!({"labels": "{service=\"re-moved\"}", "value": 1});
+    let test = json!({
+        "rule_files": ["rules.yml"],
+        "evaluation_interval": "5s",
+        "tests": [{
+            "interval": "5s",
+            "input_series": [remembered("re.moved"), remembered("re-moved")],
+            "promql_expr_test": [{
+                "expr": "count by (service) (ALERTS{alertname=\"ServiceDown\",alertstate=\"firing\"})",
+                "eval_time": "600s",
+                "exp_samples": [alert],
+            }],
+        }],
+    });
+    let file = directory.path().join("test.yml");
+    std::fs::write(&file, test.to_string()).expect("a file");
+    let (is_good, said) = run_tool("promtool", &["test", "rules", file.to_str().expect("text")]);
+    assert!(is_good, "{said}");
 }
 
 /// Names that are allowed and look dangerous to YAML, PromQL and templates.

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use promql::{Error, Labels, Limits, Sample, Select, Series, Source, Steps, Value};
+use promql::{Error, Labels, Limits, Sample, Select, Selected, Source, Steps, Value};
 
 use crate::own::{expressions, loaded, small};
 
@@ -225,11 +225,12 @@ struct Odd {
 }
 
 impl Source for Odd {
-    fn select(&self, wanted: &Select<'_>) -> Result<Vec<Series>, Error> {
+    fn select(&self, wanted: &Select<'_>) -> Result<Vec<Selected>, Error> {
         self.asked.set(wanted.max_samples);
-        let series = |index: usize| Series {
+        let series = |index: usize| Selected {
             labels: (self.labels)(index),
             samples: self.samples.clone(),
+            left_out: 0,
         };
         Ok((0..self.series).map(series).collect())
     }

@@ -4,5 +4,6 @@ mod bounds;
 mod conformance;
 mod interface;
 mod mutated;
+mod outline;
 mod own;
 mod script;

@@ -1,129 +1,122 @@
 //! Alerts of the objectives and of causes.
 
-use super::indicators::{number_name, ratio_name};
+use super::indicators::{EXCEEDED, number_name, ratio_name, speed};
+use super::measure::OBJECTIVE;
 use super::notification::{Notification, labels};
-use crate::objective::rounded;
-use crate::promql::{BY, indented, matchers};
+use crate::promql::BY;
 use crate::yaml::Rule;
-use crate::{Cause, Definition, Indicator, Objective, Pair, Profile, REQUESTS, Severity, Time};
+use crate::{Cause, Definition, Indicator, Pair, Profile, Severity};
 
-/// Burn-rate alerts of the windows of one severity. An objective that only makes tickets makes them from all windows.
+/// Burn-rate alerts of the windows of one severity: one of each indicator, for every route that has an objective. An objective that only
+/// makes tickets makes them from all windows.
 pub(super) fn rules(definition: &Definition, profile: &Profile, severity: Severity) -> Vec<Rule> {
     let pairs: Vec<&Pair> = profile.pairs(severity).collect();
     if pairs.is_empty() {
         return Vec::new();
     }
-    definition
-        .objectives
-        .iter()
-        .map(|objective| burn(definition, profile, objective, severity, &pairs))
-        .collect()
+    let latency = Indicator::Latency { seconds: 0.0 };
+    [Indicator::Availability, latency]
+        .map(|indicator| burn(definition, profile, indicator, severity, &pairs))
+        .into()
 }
 
 fn burn(
     definition: &Definition,
     profile: &Profile,
-    objective: &Objective,
+    indicator: Indicator,
     severity: Severity,
     pairs: &[&Pair],
 ) -> Rule {
-    let conditions: Vec<String> = pairs
-        .iter()
-        .map(|pair| format!("(\n{}\n)", indented(&condition(profile, objective, pair))))
-        .collect();
-    // One alert for each route, whichever pair it is that burns.
-    let any = conditions.join(&format!("\nor on ({BY})\n"));
-    let (alert, summary) = match objective.indicator {
+    let (slo, burn) = (indicator.name(), speed(severity));
+    let (alert, bad) = match indicator {
         Indicator::Availability => ("AvailabilityBurnRate", "requests fail".to_owned()),
-        Indicator::Latency { seconds } => {
-            let slow = format!("requests take longer than {seconds} s");
+        Indicator::Latency { .. } => {
+            let slow = format!("requests take longer than {} s", bound());
             ("LatencyBurnRate", slow)
         }
     };
-    let mut rule = Rule::record(alert, format!("max by ({BY}) (\n{}\n)", indented(&any)));
+    // One alert for each route, whichever pair it is that burns.
+    let expr =
+        format!("max by ({BY}, severity, team) ({EXCEEDED}{{slo=\"{slo}\",burn=\"{burn}\"}})");
+    let mut rule = Rule::record(alert, expr);
     rule.kind = "alert";
     rule.labels = labels(
-        severity.min(objective.severity),
-        &objective.team,
-        objective.indicator.name(),
+        severity,
+        "{{ $labels.team }}",
+        slo,
         "{{ $labels.service_name }}",
         "{{ $labels.http_route }}",
     );
-    rule.labels.push(("burn", speed(severity).to_owned()));
-    let first = pairs[0].long;
+    if severity == Severity::Page {
+        rule.labels[0].1 = "{{ $labels.severity }}".to_owned();
+    }
+    rule.labels.push(("burn", burn.to_owned()));
     rule.annotations = Notification {
         alert,
-        summary: format!("{{{{ $labels.service_name }}}} {{{{ $labels.http_route }}}}: {summary}"),
-        description: description(profile, objective, pairs),
+        summary: format!("{{{{ $labels.service_name }}}} {{{{ $labels.http_route }}}}: {bad}"),
+        description: description(profile, indicator, pairs),
         dashboard: "omnitrace-slo?var-service={{ $labels.service_name }}".to_owned(),
-        looks_back: first,
+        looks_back: pairs[0].long,
         release: true,
     }
     .annotations(definition, profile);
     rule
 }
 
-/// Tells apart two alerts of one objective that differ in nothing else.
-fn speed(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Page => "fast",
-        Severity::Ticket => "slow",
-    }
+/// What is recorded of the route that the alert is about; `{}` in the expression stands for it.
+fn of_route(expression: &str, slo: &str) -> String {
+    let route = format!("{{slo=\"{slo}\",service_name=\"%s\",http_route=\"%s\"}}");
+    let query = expression.replace("{}", &route);
+    format!("printf `{query}` $labels.service_name $labels.http_route | query")
 }
 
-/// One pair of windows burns: by how much. Gated twice: by a number of bad requests, so that one of them is no alert, and by
-/// history ([`Pair::history`]).
-fn condition(profile: &Profile, objective: &Objective, pair: &Pair) -> String {
-    let (slo, scope) = (objective.indicator.name(), matchers(&objective.scope));
-    let selector = format!("{{slo=\"{slo}\",{scope}}}");
-    let (budget, rate) = (objective.budget(), pair.burn_rate);
-    let burns = |window: Time| format!("{}{selector} / {budget} > {rate}", ratio_name(window));
-    format!(
-        "({})\nand on ({BY}) ({})\nand on ({BY}) ({}{selector} >= {})\nand on ({BY}) ({REQUESTS}_count{{{scope}}} offset {})",
-        burns(pair.long),
-        burns(pair.short),
-        number_name(pair.long),
-        profile.min_bad_events,
-        pair.history
-    )
+/// The bound of the route's latency objective.
+fn bound() -> String {
+    let objective = of_route(&format!("{OBJECTIVE}{{}}"), "latency");
+    format!("{{{{ range {objective} }}}}{{{{ .Labels.le }}}}{{{{ end }}}}")
 }
 
-fn description(profile: &Profile, objective: &Objective, pairs: &[&Pair]) -> String {
-    let slo = objective.indicator.name();
-    let measured = |name: String, format: &str| {
+fn description(profile: &Profile, indicator: Indicator, pairs: &[&Pair]) -> String {
+    let measured = |expression: String, format: &str| {
         format!(
-            "{{{{ with printf `{name}{{slo=\"{slo}\",service_name=\"%s\",http_route=\"%s\"}}` $labels.service_name $labels.http_route | query }}}}{{{{ . | first | value | {format} }}}}{{{{ else }}}}no{{{{ end }}}}"
+            "{{{{ with {} }}}}{{{{ . | first | value | {format} }}}}{{{{ else }}}}no{{{{ end }}}}",
+            of_route(&expression, indicator.name())
         )
     };
+    let share = |expression: String| measured(expression, "humanizePercentage");
     let windows: Vec<String> = pairs
         .iter()
         .map(|pair| {
             let (long, short) = (pair.long, pair.short);
             format!(
-                "{} of requests ({} of them) in {long} and {} in {short} (alert above {}%)",
-                measured(ratio_name(long), "humanizePercentage"),
-                measured(number_name(long), "printf \"%.0f\""),
-                measured(ratio_name(short), "humanizePercentage"),
-                rounded(objective.budget() * pair.burn_rate * 100.0)
+                "{} of requests ({} of them) in {long} and {} in {short} (alert above {})",
+                share(format!("{}{{}}", ratio_name(long))),
+                measured(format!("{}{{}}", number_name(long)), "printf \"%.0f\""),
+                share(format!("{}{{}}", ratio_name(short))),
+                share(format!("{} * (1 - {OBJECTIVE}{{}})", pair.burn_rate))
             )
         })
         .collect();
-    let promise = match objective.indicator {
+    let promise = match indicator {
         Indicator::Availability => "do not fail".to_owned(),
-        Indicator::Latency { seconds } => format!("that do not fail take at most {seconds} s"),
+        Indicator::Latency { .. } => format!("that do not fail take at most {} s", bound()),
     };
     format!(
-        "The error budget burns {{{{ $value | printf \"%.1f\" }}}} times too fast: bad were {}. Objective: {}% of requests {promise}, over {}.",
+        "The error budget burns {{{{ $value | printf \"%.1f\" }}}} times too fast: bad were {}. Objective: {} of requests {promise}, over {}.",
         windows.join("; "),
-        rounded(objective.target * 100.0),
+        share(format!("{OBJECTIVE}{{}}")),
         profile.period
     )
 }
 
-/// The alerts of `alerts/causes.toml`, and the one that always fires.
-pub(super) fn causes(definition: &Definition, profile: &Profile) -> Vec<Rule> {
+/// The alerts of `alerts/causes.toml`: those that watch what watches, or the others.
+pub(super) fn causes(definition: &Definition, profile: &Profile, watches: bool) -> Vec<Rule> {
     let alert = |cause: &Cause| cause_alert(definition, profile, cause);
-    definition.causes.iter().map(alert).collect()
+    let causes = definition.causes.iter();
+    causes
+        .filter(|cause| cause.watches == watches)
+        .map(alert)
+        .collect()
 }
 
 fn cause_alert(definition: &Definition, profile: &Profile, cause: &Cause) -> Rule {

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod indicators;
+mod measure;
 mod notification;
 mod outages;
 pub mod release;
@@ -23,6 +24,7 @@ pub fn rules(definition: &Definition, profile: &Profile) -> String {
         rules.extend(alerts::rules(definition, profile, severity));
         rules
     };
+    let causes = |watches| alerts::causes(definition, profile, watches);
     let groups = [
         group("slo", Severity::Page, slo(Severity::Page)),
         group("slo-slow", Severity::Ticket, slo(Severity::Ticket)),
@@ -32,11 +34,8 @@ pub fn rules(definition: &Definition, profile: &Profile) -> String {
             Severity::Page,
             outages::rules(definition, profile),
         ),
-        group(
-            "causes",
-            Severity::Page,
-            alerts::causes(definition, profile),
-        ),
+        group("causes", Severity::Page, causes(false)),
+        group("watchers", Severity::Page, causes(true)),
     ];
     yaml::file(&comment(profile), &groups)
 }

@@ -9,17 +9,19 @@ use toml::Spanned;
 
 use crate::{Definition, Probe, Profile, Severity};
 
+/// Services that were there, and are expected.
+const KNOWN: &str = "service:known:info";
+/// How many instances of a service answer.
+const INSTANCES: &str = "service:instances:count";
+
 /// Their alerts.
 pub(super) fn rules(definition: &Definition, profile: &Profile) -> Vec<Rule> {
     let public = definition.public.keys().map(String::as_str);
-    let mut rules: Vec<Rule> = definition
-        .public
-        .iter()
-        .map(|(name, team)| {
-            let one = format!("service_name={}", quoted(name));
-            service_down(definition, profile, &one, Severity::Page, team)
-        })
-        .collect();
+    let mut rules = known(definition, profile);
+    rules.extend(definition.public.iter().map(|(name, team)| {
+        let one = format!("service_name={}", quoted(name));
+        service_down(definition, profile, &one, Severity::Page, team)
+    }));
     let others = format!("service_name!~{}", any_of(public));
     let team = &definition.default_team;
     rules.push(service_down(
@@ -29,9 +31,41 @@ pub(super) fn rules(definition: &Definition, profile: &Profile) -> Vec<Rule> {
         Severity::Ticket,
         team,
     ));
+    rules.push(instances_lost(definition, profile));
     rules.extend(probes(definition, profile));
     rules.push(watchdog(definition, profile));
     rules
+}
+
+/// What runs; the load test comes and goes.
+fn running(which: &str) -> String {
+    format!("{}{{job!=\"loadtest\",{which}}}", BUILD_INFO.name())
+}
+
+/// What there was is remembered by the rules themselves: services until their removal is declared, whatever Prometheus missed in a time of
+/// its own absence; and of each service how many instances it has.
+fn known(definition: &Definition, profile: &Profile) -> Vec<Rule> {
+    let memory = profile.memory();
+    let now = running("service_name!=\"\"");
+    let removed = definition.removed.iter().map(String::as_str);
+    let expected = match definition.removed.is_empty() {
+        true => KNOWN.to_owned(),
+        false => format!("{KNOWN}{{service_name!~{}}}", any_of(removed)),
+    };
+    vec![
+        Rule::record(
+            KNOWN,
+            format!(
+                "group by (service_name) ({now})\nor\ngroup by (service_name) (last_over_time({expected}[{memory}]))"
+            ),
+        ),
+        Rule::record(
+            INSTANCES,
+            format!(
+                "count by (service_name) (\n  group by (service_name, instance, service_instance_id) ({now})\n)"
+            ),
+        ),
+    ]
 }
 
 /// A discovered target goes with its container, and `up` with it: so what was there and is not any more is down.
@@ -42,11 +76,9 @@ fn service_down(
     severity: Severity,
     team: &str,
 ) -> Rule {
-    let memory = profile.memory();
-    let running = BUILD_INFO.name();
-    let selector = format!("{running}{{job!=\"loadtest\",service_name!=\"\",{which}}}");
     let expr = format!(
-        "group by (service_name) (last_over_time({selector}[{memory}]))\nunless on (service_name)\ngroup by (service_name) ({selector})"
+        "{KNOWN}{{{which}}}\nunless on (service_name)\ngroup by (service_name) ({})",
+        running(which)
     );
     let mut rule = alert("ServiceDown", expr, Some(profile.outage_for.to_string()));
     let service = "{{ $labels.service_name }}";
@@ -55,8 +87,34 @@ fn service_down(
         alert: "ServiceDown",
         summary: format!("{service} is down"),
         description: format!(
-            "No instance of {service} has answered a scrape for {}; there was one within the last {memory}.",
+            "No instance of {service} has answered a scrape for {}. It ends when one does, or when its removal is declared (alerts/slo.toml: removed).",
             profile.outage_for
+        ),
+        dashboard: format!("omnitrace-service?var-service={service}"),
+        looks_back: profile.first_window(),
+        release: true,
+    }
+    .annotations(definition, profile);
+    rule
+}
+
+/// Fewer instances than there were most of the time, nine tenths of it: what a deployment adds for a while is not missed. The smaller number is
+/// what there was when that time is over, since who takes instances away on purpose tells nobody.
+fn instances_lost(definition: &Definition, profile: &Profile) -> Rule {
+    let (service, memory) = ("{{ $labels.service_name }}", profile.memory());
+    let before = format!("round(quantile_over_time(0.9, {INSTANCES}[{memory}]))");
+    let mut rule = alert(
+        "InstancesLost",
+        format!("{before} - {INSTANCES} > 0"),
+        Some(profile.cause_for.to_string()),
+    );
+    let team = &definition.default_team;
+    rule.labels = labels(Severity::Ticket, team, "none", service, "none");
+    rule.annotations = Notification {
+        alert: "InstancesLost",
+        summary: format!("{service} has fewer instances than before"),
+        description: format!(
+            "{{{{ $value | printf \"%.0f\" }}}} of the instances that {service} had in the last {memory} do not answer a scrape any more; others do."
         ),
         dashboard: format!("omnitrace-service?var-service={service}"),
         looks_back: profile.first_window(),

@@ -5,8 +5,6 @@
 //! write nothing to it.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
-use std::pin::pin;
 use std::time::SystemTime;
 
 use opentelemetry::trace::{Link, SpanContext, SpanKind, TraceContextExt, TraceFlags};
@@ -279,9 +277,10 @@ pub(crate) fn leave(span: &Span, status: Option<u16>) {
 }
 
 /// Enters `span` whenever `work` goes on. `Instrument` would take a handle of its own, and enter once more to drop what has ended.
+#[cfg(feature = "sqlx")]
 pub(crate) async fn within<F: Future>(span: &Span, work: F) -> F::Output {
-    let mut work = pin!(work);
-    poll_fn(|task| span.in_scope(|| work.as_mut().poll(task))).await
+    let mut work = std::pin::pin!(work);
+    std::future::poll_fn(|task| span.in_scope(|| work.as_mut().poll(task))).await
 }
 
 /// Adds an attribute that is true.

@@ -180,18 +180,18 @@ fn items_of_very_many_parts_are_refused_before_they_are_decoded() {
 /// A summary of 512 quantiles with labels of so many bytes.
 fn summary(points: usize, labels: usize) -> Value {
     let label = json!({"key": "k", "value": {"stringValue": "v".repeat(labels)}});
-    let point = json!({"attributes": [label], "quantileValues": vec![json!({}); 512]});
+    let point = json!({"attributes": [label], "quantileValues": vec![json!({"quantile": 0.5, "value": 0.5}); 512]});
     let metric = json!({"name": "s", "summary": {"dataPoints": vec![point; points]}});
     json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [metric]}]}]})
 }
 
 #[test]
 fn labels_are_not_multiplied_without_end() {
-    let body = summary(20, 3_900).to_string();
-    let (largest, count, _) = largest_part(Signal::Metrics, Encoding::Json, body.as_bytes());
+    let body = protobuf_of(&summary(20, 3_900));
+    let (largest, count, _) = largest_part(Signal::Metrics, PROTOBUF, &body);
     assert!(largest < 4 * PART && count == 20 * 514, "{largest} {count}");
-    let long = summary(3, 16_000).to_string();
-    let (largest, count, rejected) = largest_part(Signal::Metrics, Encoding::Json, long.as_bytes());
+    let long = protobuf_of(&summary(3, 16_000));
+    let (largest, count, rejected) = largest_part(Signal::Metrics, PROTOBUF, &long);
     assert_eq!((largest, count, rejected.total()), (0, 0, 3));
     assert!(rejected.reasons().eq([("labels_too_large", 3)]));
 }
@@ -201,8 +201,8 @@ fn labels_of_the_scope_count_with_those_of_each_point() {
     let with_scope = |size: usize| {
         let scope = json!({"name": "s", "attributes": [{"key": "k", "value": {"stringValue": "x".repeat(size)}}]});
         let body = json!({"resourceMetrics": [{"scopeMetrics": [{"scope": scope, "metrics": [
-            {"name": "level", "gauge": {"dataPoints": [{"asDouble": 1}, {"asDouble": 2}]}}]}]}]});
-        json_batch(Signal::Metrics, &body)
+            {"name": "level", "gauge": {"dataPoints": [{"asDouble": 1.0}, {"asDouble": 2.0}]}}]}]}]});
+        metrics_batch(&body)
     };
     assert_eq!(with_scope(4_000).rejected.total(), 0);
     let batch = with_scope(5_000);

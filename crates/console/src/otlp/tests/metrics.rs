@@ -2,22 +2,23 @@ use super::*;
 
 #[test]
 fn metrics_become_samples() {
-    let batch = json_batch(
-        Signal::Metrics,
-        &json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [
-            {"name": "http.server.request.duration", "unit": "s", "histogram": {"aggregationTemporality": 2, "dataPoints": [{
-                "count": "6", "sum": 1.5, "bucketCounts": ["1", "2", 3], "explicitBounds": [0.1, 1], "timeUnixNano": "5000",
-                "attributes": [{"key": "http.route", "value": {"stringValue": "/a"}}],
-                "exemplars": [{"asDouble": 0.5, "traceId": TRACE, "spanId": SPAN, "timeUnixNano": "4000"}]}]}},
-            {"name": "jobs", "sum": {"aggregationTemporality": "AGGREGATION_TEMPORALITY_CUMULATIVE", "isMonotonic": true, "dataPoints": [{"asInt": "3"}]}},
-            {"name": "level", "gauge": {"dataPoints": [{"asDouble": "NaN"}, {}, {"flags": 1}]}},
-            {"name": "q", "summary": {"dataPoints": [{"count": 1, "sum": 2, "quantileValues": [{"quantile": 0.5, "value": 2}]}]}},
-            {"name": "delta", "sum": {"aggregationTemporality": 1, "dataPoints": [{"asInt": 3}, {"asInt": 4}]}},
-            {"name": "exp", "exponentialHistogram": {"dataPoints": [{}]}},
-            {"name": "odd", "histogram": {"dataPoints": [{"bucketCounts": [1], "explicitBounds": [1]}]}},
-            {"name": "nothing at all"}
-        ]}]}]}),
-    );
+    let exponential = json!({
+        "attributes": [], "startTimeUnixNano": "1", "timeUnixNano": "2", "count": "0", "scale": 0, "zeroCount": "0", "flags": 0,
+        "exemplars": [], "zeroThreshold": 0.0,
+    });
+    let batch = metrics_batch(&json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [
+        {"name": "http.server.request.duration", "unit": "s", "histogram": {"aggregationTemporality": 2, "dataPoints": [{
+            "count": "6", "sum": 1.5, "bucketCounts": ["1", "2", "3"], "explicitBounds": [0.1, 1.0], "timeUnixNano": "5000",
+            "attributes": [{"key": "http.route", "value": {"stringValue": "/a"}}],
+            "exemplars": [{"value": {"asDouble": 0.5}, "traceId": TRACE, "spanId": SPAN, "timeUnixNano": "4000", "filteredAttributes": []}]}]}},
+        {"name": "jobs", "sum": {"aggregationTemporality": 2, "isMonotonic": true, "dataPoints": [{"asInt": 3}]}},
+        {"name": "level", "gauge": {"dataPoints": [{"asDouble": 0.5}, {}, {"flags": 1}]}},
+        {"name": "q", "summary": {"dataPoints": [{"count": 1, "sum": 2, "quantileValues": [{"quantile": 0.5, "value": 2}]}]}},
+        {"name": "delta", "sum": {"aggregationTemporality": 1, "dataPoints": [{"asInt": 3}, {"asInt": 4}]}},
+        {"name": "exp", "exponentialHistogram": {"aggregationTemporality": 2, "dataPoints": [exponential]}},
+        {"name": "odd", "histogram": {"dataPoints": [{"bucketCounts": ["1"], "explicitBounds": [1.0]}]}},
+        {"name": "nothing at all"}
+    ]}]}]}));
     let samples = &batch.metrics[0].samples;
     let shown: Vec<String> = samples
         .iter()
@@ -42,7 +43,7 @@ fn metrics_become_samples() {
             r#"http_server_request_duration_seconds_sum ["http_route=/a"] 1.5"#,
             r#"http_server_request_duration_seconds_count ["http_route=/a"] 6"#,
             "jobs_total [] 3",
-            "level [] NaN",
+            "level [] 0.5",
             r#"q ["quantile=0.5"] 2"#,
             "q_sum [] 2",
             "q_count [] 1",
@@ -67,31 +68,9 @@ fn metrics_become_samples() {
     );
 }
 
-#[test]
-fn protobuf_metrics_are_walked_too() {
-    let metrics = vec![Metric {
-        name: "nothing".into(),
-        ..Metric::default()
-    }];
-    let scope_metrics = vec![ScopeMetrics {
-        metrics,
-        ..ScopeMetrics::default()
-    }];
-    let resource_metrics = vec![ResourceMetrics {
-        scope_metrics,
-        ..ResourceMetrics::default()
-    }];
-    let body = MetricsData { resource_metrics }.encode_to_vec();
-    let batch = whole(Signal::Metrics, Encoding::Protobuf, &body).expect("well-formed");
-    assert_eq!(reasons(&batch), [("metric_without_data", 1)]);
-}
-
 /// The samples of one request, as `name{label=value,…} value`.
 fn shown(metrics: &Value) -> Vec<String> {
-    let batch = json_batch(
-        Signal::Metrics,
-        &json!({"resourceMetrics": [{"scopeMetrics": metrics}]}),
-    );
+    let batch = metrics_batch(&json!({"resourceMetrics": [{"scopeMetrics": metrics}]}));
     assert_eq!(batch.rejected.total(), 0);
     let labels = |sample: &Sample| {
         let pairs = sample

@@ -33,7 +33,7 @@ fn spans_are_redacted() {
                 "links": [{"traceId": TRACE, "spanId": SPAN, "attributes": [said("said")]}]}]}]}]}),
     );
     let span = &batch.spans[0];
-    let shown = ("said".to_owned(), json!(SHOWN));
+    let shown = ("said".into(), json!(SHOWN));
     assert_eq!(
         [
             &span.name,
@@ -49,8 +49,9 @@ fn spans_are_redacted() {
         [&span.events[0].attributes[0], &span.links[0].attributes[0]],
         [&shown; 2]
     );
+    let attributes = span.attributes.iter().cloned();
     assert_eq!(
-        Value::Object(span.attributes.iter().cloned().collect()),
+        Value::Object(attributes.map(|(key, value)| (key.into(), value)).collect()),
         json!({"said": SHOWN, SHOWN: SHOWN, "db.password": "[redacted]", "otp": "[redacted]", "sid": true,
             "list": [SHOWN, 1], "map": {"accessToken": "[redacted]", "deep": {"said": SHOWN}}})
     );
@@ -79,11 +80,8 @@ fn log_records_are_redacted() {
 #[test]
 fn labels_are_redacted_whether_sent_or_scraped() {
     let attributes = json!([said("said"), {"key": "api_key", "value": {"stringValue": "plain"}}]);
-    let batch = json_batch(
-        Signal::Metrics,
-        &json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [
-            {"name": "level", "gauge": {"dataPoints": [{"asDouble": 1, "attributes": attributes}]}}]}]}]}),
-    );
+    let batch = metrics_batch(&json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [
+            {"name": "level", "gauge": {"dataPoints": [{"asDouble": 1.0, "attributes": attributes}]}}]}]}]}));
     let page = format!("level{{said=\"{SAID}\",api_key=\"plain\"}} 1\n");
     let mut scraped = Vec::new();
     exposition::parse(&page, Format::Prometheus, &mut |sample| {

@@ -1,10 +1,13 @@
 //! Which alerts are told together, and when: as Alertmanager does with the configuration that `omnitrace alertmanager-config` renders.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use promql::Labels;
 use slo::Severity;
-use slo::routing::{self, Route};
+use slo::routing::{self, INHIBITIONS, Inhibition, Route};
 
 use super::super::alert::{Alert, State};
 
@@ -15,6 +18,9 @@ const MAX_GROUPS: usize = 2_000;
 const MAX_PAUSE_MS: i64 = 60_000;
 const FIRST_PAUSE_MS: i64 = 1_000;
 
+/// What was told before a restart is over when no rule has said it for so long, as in Alertmanager (`resolve_timeout`).
+const UNSAID_MS: i64 = 5 * 60_000;
+
 /// A route, and the labels that its alerts agree in.
 pub(super) type Key = (&'static Route, Labels);
 
@@ -22,8 +28,11 @@ pub(super) type Key = (&'static Route, Labels);
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     all: BTreeMap<Key, Group>,
-    /// Alerts for whose group there was no room.
+    /// Alerts for whose group there is no room now.
     pub lost: u64,
+    /// What was told before a restart and no rule has said since, and how long that may be so.
+    unsaid: BTreeSet<Labels>,
+    unsaid_until_ms: i64,
 }
 
 #[derive(Debug)]
@@ -45,11 +54,42 @@ pub(super) struct Notification {
 }
 
 impl Groups {
+    /// With what was told before a restart, and when: it fires until the rules say otherwise.
+    pub fn remembering(told: impl Iterator<Item = (i64, Alert)>, now_ms: i64) -> Self {
+        let mut groups = Self {
+            unsaid_until_ms: now_ms + UNSAID_MS,
+            ..Self::default()
+        };
+        for (told_ms, alert) in told {
+            let key = key(&alert);
+            let next_ms = told_ms + milliseconds(key.0.group_interval);
+            let group = groups.all.entry(key);
+            let group = group.or_insert_with(|| Group::due(next_ms));
+            group.told_ms = Some(told_ms);
+            group.told.insert(alert.labels.clone());
+            groups.unsaid.insert(alert.labels.clone());
+            group.alerts.insert(alert.labels.clone(), alert);
+        }
+        groups
+    }
+
+    /// What has been told, and when: a restart must not forget it.
+    pub fn remembered(&self) -> Vec<(i64, Alert)> {
+        let of = |group: &Group| {
+            let told_ms = group.told_ms.unwrap_or_default();
+            let told = group.told.iter().filter_map(|one| group.alerts.get(one));
+            told.map(|alert| (told_ms, alert.clone()))
+                .collect::<Vec<_>>()
+        };
+        self.all.values().flat_map(of).collect()
+    }
+
     /// Takes over what the rules found.
     pub fn update<'a>(&mut self, alerts: impl Iterator<Item = &'a Alert> + Clone, now_ms: i64) {
-        let pages: BTreeSet<Vec<&str>> = alerts.clone().filter_map(inhibiting).collect();
-        let is_inhibited =
-            |alert: &Alert| inhibited_by(alert).is_some_and(|page| pages.contains(&page));
+        self.lost = 0;
+        self.end_unsaid(alerts.clone(), now_ms);
+        let pages: BTreeSet<About<'_>> = alerts.clone().flat_map(inhibiting).collect();
+        let is_inhibited = |alert: &Alert| inhibited_by(alert).any(|page| pages.contains(&page));
         for alert in alerts.filter(|alert| alert.state != State::Pending) {
             let key = key(alert);
             let is_full = self.all.len() >= MAX_GROUPS;
@@ -64,6 +104,32 @@ impl Groups {
                     self.all.insert(key, group);
                 }
             }
+        }
+    }
+
+    /// Whose rule is gone, or forgot it over a long outage, is over, but for what is pending again.
+    fn end_unsaid<'a>(&mut self, alerts: impl Iterator<Item = &'a Alert> + Clone, now_ms: i64) {
+        if self.unsaid.is_empty() {
+            return;
+        }
+        let is_said = |alert: &&Alert| alert.state != State::Pending;
+        for alert in alerts.clone().filter(is_said) {
+            self.unsaid.remove(&alert.labels);
+        }
+        if now_ms < self.unsaid_until_ms {
+            return;
+        }
+        let known: BTreeSet<&Labels> = alerts.map(|alert| &alert.labels).collect();
+        let unsaid = std::mem::take(&mut self.unsaid).into_iter();
+        let (pending, over): (BTreeSet<Labels>, BTreeSet<Labels>) =
+            unsaid.partition(|labels| known.contains(labels));
+        self.unsaid = pending;
+        let told = self
+            .all
+            .values_mut()
+            .flat_map(|group| group.alerts.values_mut());
+        for alert in told.filter(|alert| over.contains(&alert.labels)) {
+            (alert.state, alert.resolved_ms) = (State::Resolved, Some(now_ms));
         }
     }
 
@@ -161,160 +227,47 @@ impl Group {
 }
 
 fn key(alert: &Alert) -> Key {
-    let label = |name| alert.labels.get(name);
-    let route = routing::route(label("alertname"), label("severity"));
-    let shared = alert.labels.only(|name| routing::GROUP_BY.contains(&name));
+    let route = route(alert);
+    let shared = alert.labels.only(|name| route.group_by.contains(&name));
     (route, shared)
 }
 
+/// Where it goes.
+pub(super) fn route(alert: &Alert) -> &'static Route {
+    let label = |name| alert.labels.get(name);
+    routing::route(label("alertname"), label("severity"))
+}
+
+/// One of the ways in which a page silences tickets, by its place, and in what both agree.
+type About<'a> = (usize, Vec<&'a str>);
+
 /// What a page silences tickets about.
-fn inhibiting(alert: &Alert) -> Option<Vec<&str>> {
+fn inhibiting(alert: &Alert) -> impl Iterator<Item = About<'_>> {
     let is_page = alert.labels.get("severity") == Severity::Page.as_str();
-    (is_page && alert.state == State::Firing)
-        .then(|| about(alert))
-        .flatten()
+    let fires = is_page && alert.state == State::Firing;
+    let all = INHIBITIONS.iter().enumerate().filter(move |_| fires);
+    all.filter_map(|(place, way)| about(alert, place, way))
 }
 
 /// What a page would have to be about to silence this.
-fn inhibited_by(alert: &Alert) -> Option<Vec<&str>> {
+fn inhibited_by(alert: &Alert) -> impl Iterator<Item = About<'_>> {
     let is_ticket = alert.labels.get("severity") == Severity::Ticket.as_str();
-    is_ticket.then(|| about(alert)).flatten()
+    let slo = alert.labels.get("slo");
+    let all = INHIBITIONS.iter().enumerate();
+    let mine = all.filter(move |(_, way)| is_ticket && way.slo.is_none_or(|one| one == slo));
+    mine.filter_map(|(place, way)| about(alert, place, way))
 }
 
-fn about(alert: &Alert) -> Option<Vec<&str>> {
-    let values = routing::INHIBITED_BY.map(|name| alert.labels.get(name));
-    values
+fn about<'a>(alert: &'a Alert, place: usize, way: &Inhibition) -> Option<About<'a>> {
+    let values: Vec<&str> = way
+        .equal
         .iter()
-        .all(|value| !value.is_empty())
-        .then(|| values.into())
+        .map(|name| alert.labels.get(name))
+        .collect();
+    let is_set = values.iter().all(|value| !value.is_empty());
+    is_set.then_some((place, values))
 }
 
 fn milliseconds(seconds: u64) -> i64 {
     i64::try_from(seconds).unwrap_or(i64::MAX / 1_000) * 1_000
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn alert(name: &str, severity: &str, route: &str) -> Alert {
-        let labels = [
-            ("alertname", name),
-            ("severity", severity),
-            ("service", "gateway"),
-            ("slo", "availability"),
-            ("team", "shop"),
-            ("route", route),
-        ];
-        let mut alert = Alert::new(Labels::new(labels), [].into(), 1.0, 0);
-        alert.state = State::Firing;
-        alert
-    }
-
-    fn resolved(alert: &Alert, at_ms: i64) -> Alert {
-        let mut alert = alert.clone();
-        (alert.state, alert.resolved_ms) = (State::Resolved, Some(at_ms));
-        alert
-    }
-
-    /// Receivers, with the number of alerts and how many of them are resolved.
-    fn due(
-        groups: &mut Groups,
-        alerts: &[&Alert],
-        now_ms: i64,
-        is_told: bool,
-    ) -> Vec<(&'static str, usize, usize)> {
-        groups.update(alerts.iter().copied(), now_ms);
-        let due = groups.due(now_ms);
-        let counted = due.iter().map(|one| {
-            groups.told(one, is_told, now_ms);
-            let resolved = one
-                .alerts
-                .iter()
-                .filter(|alert| alert.state == State::Resolved);
-            (one.key.0.receiver, one.alerts.len(), resolved.count())
-        });
-        counted.collect()
-    }
-
-    #[test]
-    fn a_page_is_told_after_5_s_again_when_it_changes_and_when_it_ends() {
-        let mut groups = Groups::default();
-        let (one, two) = (alert("A", "page", "/a"), alert("A", "page", "/b"));
-        let mut go = |alerts: &[&Alert], now_ms| due(&mut groups, alerts, now_ms, true);
-        assert_eq!(go(&[&one], 0), []);
-        assert_eq!(go(&[&one], 4_999), []);
-        assert_eq!(go(&[&one, &two], 5_000), [("page", 2, 0)]);
-        assert_eq!(go(&[&one, &two], 65_000), [], "no news");
-        assert_eq!(go(&[&resolved(&one, 70_000), &two], 70_000), []);
-        assert_eq!(
-            go(&[&resolved(&one, 70_000), &two], 125_000),
-            [("page", 2, 1)]
-        );
-        assert_eq!(
-            go(&[&resolved(&one, 70_000), &two], 185_000),
-            [],
-            "told once"
-        );
-        assert_eq!(go(&[&two], 3_725_001), [("page", 1, 0)], "after an hour");
-        assert_eq!(
-            go(&[&resolved(&two, 3_730_000)], 3_785_001),
-            [("page", 1, 1)]
-        );
-        assert_eq!(go(&[], 9_999_999), []);
-        assert!(groups.all.is_empty(), "{groups:?}");
-    }
-
-    #[test]
-    fn what_ends_before_it_is_told_is_never_told() {
-        let mut groups = Groups::default();
-        let one = alert("A", "page", "/a");
-        assert_eq!(due(&mut groups, &[&one], 0, true), []);
-        assert_eq!(due(&mut groups, &[&resolved(&one, 4_000)], 5_000, true), []);
-        assert!(groups.all.is_empty(), "{groups:?}");
-    }
-
-    #[test]
-    fn nothing_is_lost_while_the_receiver_is_away() {
-        let mut groups = Groups::default();
-        let one = alert("A", "page", "/a");
-        let mut at_ms = Vec::new();
-        for now_ms in (0..240_000).step_by(1_000) {
-            let told = due(&mut groups, &[&one], now_ms, false);
-            at_ms.extend(told.iter().map(|_| now_ms / 1_000));
-        }
-        assert_eq!(
-            at_ms,
-            [5, 6, 8, 12, 20, 36, 68, 128, 188],
-            "once a minute in the end"
-        );
-        assert_eq!(due(&mut groups, &[&one], 250_000, true), [("page", 1, 0)]);
-        let end = resolved(&one, 251_000);
-        for now_ms in [310_000, 311_000] {
-            assert_eq!(due(&mut groups, &[&end], now_ms, false), [("page", 1, 1)]);
-        }
-        // The rule has forgotten it by now.
-        assert_eq!(due(&mut groups, &[], 999_000, true), [("page", 1, 1)]);
-    }
-
-    #[test]
-    fn a_page_silences_tickets_of_its_objective_and_the_watchdog_goes_its_own_way() {
-        let mut groups = Groups::default();
-        let watchdog = alert("Watchdog", "none", "none");
-        let all = [
-            alert("A", "page", "/a"),
-            alert("B", "ticket", "/a"),
-            alert("C", "ticket", "/b"),
-            alert("D", "ticket", ""),
-            watchdog,
-        ];
-        let all: Vec<&Alert> = all.iter().collect();
-        let mut go = |now_ms| due(&mut groups, &all, now_ms, true);
-        assert_eq!(go(0), [("watchdog", 1, 0)]);
-        assert_eq!(
-            go(30_000),
-            [("page", 1, 0), ("ticket", 1, 0), ("ticket", 1, 0)]
-        );
-        assert_eq!(go(60_000), [("watchdog", 1, 0)], "every minute");
-    }
 }

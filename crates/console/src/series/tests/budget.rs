@@ -12,7 +12,7 @@ fn series_beyond_the_budget_are_counted_and_those_within_go_on() {
     );
     assert!(store.bytes() <= 64 << 10);
     for second in 1..300 {
-        let again = store.replace("a:1", &own(), flood("m", 200), second * SECOND);
+        let again = store.replace("a:1", &own(), moving("m", 200, second), second * SECOND);
         assert_eq!(again, (kept, lost), "in second {second}");
         assert!(store.bytes() <= 64 << 10);
     }
@@ -23,9 +23,9 @@ fn series_beyond_the_budget_are_counted_and_those_within_go_on() {
 #[test]
 fn the_oldest_samples_make_room_first() {
     let store = SeriesStore::new(48 << 10);
-    let both = || vec![sample("a", &[], 1.0), sample("b", &[], 1.0)];
+    let both = |value| vec![sample("a", &[], value), sample("b", &[], value)];
     for second in 1..20_000 {
-        store.replace("a:1", &own(), both(), second * SECOND);
+        store.replace("a:1", &own(), both(second as f64), second * SECOND);
     }
     assert!(store.bytes() <= 48 << 10);
     let (a, b) = (
@@ -65,7 +65,7 @@ fn series_that_ended_go_with_their_last_samples_and_give_all_back() {
     assert!(now(&store, &["__name__=m1999"]).len() == 3);
     assert!(
         store
-            .known(&matchers(&["__name__=m1"]), 0..=i64::MAX)
+            .known(&matchers(&["__name__=m1"]), 0..=i64::MAX, Detail::All)
             .flatten()
             .next()
             .is_none()
@@ -102,11 +102,12 @@ fn a_sender_pushes_out_its_own_history_and_leaves_targets_theirs() {
     let before = store.bytes();
     assert!(before < limit / 2, "{before}");
     for round in 0..2_000 {
-        let samples = flood("s", 50);
+        let samples = moving("s", 30, round);
         let lost = store.merge("s", "s", &own_of("s"), samples, (50_000 + round) * SECOND);
         assert_eq!(lost, Lost::default());
     }
     assert!(store.bytes() - before <= limit / 2);
+    assert!(store.lost().evicted > 0);
     assert_eq!(history(&store, &["__name__=m"]).len(), 19_999);
     // A label that would never fit takes nothing from anybody.
     let evicted = store.lost().evicted;
@@ -119,4 +120,45 @@ fn a_sender_pushes_out_its_own_history_and_leaves_targets_theirs() {
         1,
     );
     assert_eq!((lost.no_room, store.lost().evicted), (1, evicted));
+}
+
+#[test]
+fn what_rules_look_back_at_for_long_outlives_the_rest_within_its_share() {
+    let limit = 256 << 10;
+    let store = SeriesStore::new(limit);
+    store.keep(["r".to_owned()].into(), 2 * RETENTION);
+    let say = |name: &str, count, seconds: std::ops::Range<u64>| {
+        for second in seconds {
+            let samples = moving(name, count, second);
+            let lost = store.replace(name, &own(), samples, second * SECOND).1;
+            assert_eq!(lost, Lost::default());
+        }
+    };
+    say("r", 1, 0..2_000);
+    say("m", 1, 0..2_000);
+    // As if so much time had passed.
+    store.expire(Instant::now());
+    let (lasting, other) = (
+        history(&store, &["__name__=r"]),
+        history(&store, &["__name__=m"]),
+    );
+    assert_eq!(lasting.len(), 2_000);
+    assert!(other.len() < 1_000, "{}", other.len());
+    // Others make no room of it, however many there are,
+    say("m", 80, 2_000..3_000);
+    assert!(store.lost().evicted > 0);
+    assert_eq!(history(&store, &["__name__=r"]).len(), 2_000);
+    // but it has no more than its share.
+    let others = || history(&store, &["__name__=m", "x=0"]).len();
+    let before = others();
+    say("r", 5, 3_000..9_000);
+    let first = history(&store, &["__name__=r", "x=0"])[0].0;
+    assert!(first > 3_000_000, "{first}");
+    assert!(others() > before / 2, "{before} -> {}", others());
+    assert!(store.lock().shares.bytes() <= limit as usize);
+    // A sender that says so takes its own share.
+    let sent = store.merge("s", "s", &own_of("s"), flood("r", 9), 10);
+    assert_eq!(sent, Lost::default());
+    store.expire(Instant::now() + RETENTION);
+    assert_eq!(now(&store, &["__name__=r"]).len(), 14);
 }

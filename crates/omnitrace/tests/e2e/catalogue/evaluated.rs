@@ -1,6 +1,6 @@
 //! Whatever this project asks of Prometheus is something that `crates/promql` evaluates.
 
-use ::promql::{Error, Limits, Select, Series, Source, Steps};
+use ::promql::{Error, Limits, Select, Selected, Source, Steps};
 use serde_json::Value;
 
 use super::dashboards::ANY;
@@ -10,7 +10,7 @@ use crate::harness::{Captured, repository};
 struct Empty;
 
 impl Source for Empty {
-    fn select(&self, _: &Select<'_>) -> Result<Vec<Series>, Error> {
+    fn select(&self, _: &Select<'_>) -> Result<Vec<Selected>, Error> {
         Ok(Vec::new())
     }
 }

@@ -49,18 +49,32 @@ impl Known {
         known
     }
 
-    /// Adds the recording rules. One may read another that stands below it, so until nothing changes.
+    /// Adds the recording rules. One may read another that stands below it, so until nothing changes; one that reads itself, to
+    /// remember, has at first whatever label there is.
     fn record(&mut self) {
         let recorded = rules::recorded();
+        let own = recorded.iter().flat_map(|rule| &rule.labels);
+        let any: Labels = self.series.values().flatten().chain(own).cloned().collect();
+        let itself = |rule: &&rules::Recorded| rule.expression.contains(&rule.name);
+        for rule in recorded.iter().filter(itself) {
+            self.series.insert(rule.name.clone(), any.clone());
+        }
         loop {
             let before = self.series.clone();
             for rule in &recorded {
-                let mut labels = promql::labels_of(self, &rule.expression).unwrap_or_default();
-                labels.extend(rule.labels.iter().cloned());
-                self.series
-                    .entry(rule.name.clone())
-                    .or_default()
-                    .extend(labels);
+                let found = promql::labels_of(self, &rule.expression);
+                let own = rule.labels.iter().cloned();
+                match found {
+                    Ok(found) if itself(&rule) => {
+                        let labels = found.into_iter().chain(own).collect();
+                        self.series.insert(rule.name.clone(), labels);
+                    }
+                    Err(_) if itself(&rule) => {}
+                    found => {
+                        let known = self.series.entry(rule.name.clone()).or_default();
+                        known.extend(found.unwrap_or_default().into_iter().chain(own));
+                    }
+                }
             }
             if self.series == before {
                 return;

@@ -12,6 +12,7 @@ mod structure;
 
 pub use dashboards::{Dashboard, Expression, Language};
 pub use known::Known;
+pub use promql::names_of;
 pub use rules::rule_expressions;
 pub use sources::expressions as source_expressions;
 

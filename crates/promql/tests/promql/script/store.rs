@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use promql::{Error, Labels, NAME, Sample, Select, Series, Source};
+use promql::{Error, Labels, NAME, Sample, Select, Selected, Source};
 
 use super::notation::{Item, labels_end, series};
 
@@ -67,7 +67,7 @@ impl Store {
 }
 
 impl Source for Store {
-    fn select(&self, wanted: &Select<'_>) -> Result<Vec<Series>, Error> {
+    fn select(&self, wanted: &Select<'_>) -> Result<Vec<Selected>, Error> {
         let mut found = Vec::new();
         for (labels, points) in &self.series {
             if !wanted
@@ -89,10 +89,7 @@ impl Source for Store {
                 }
             }
             if !samples.is_empty() {
-                found.push(Series {
-                    labels: labels.clone(),
-                    samples,
-                });
+                found.push(Selected::of(labels.clone(), samples, wanted.detail));
             }
         }
         Ok(found)

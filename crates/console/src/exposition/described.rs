@@ -1,0 +1,163 @@
+//! Reads what a page says about its metrics: `# TYPE`, `# UNIT` and `# HELP`.
+
+use redact::redact;
+
+use super::{Cursor, Format};
+use crate::metadata::Described;
+use crate::otlp::cut;
+
+/// The most lines about metrics that are read of one page.
+const MAX_LINES: usize = 30_000;
+
+/// The longest text that is kept.
+const MAX_TEXT: usize = 1 << 10;
+
+/// Types, as Prometheus knows them.
+const KINDS: [&str; 7] = [
+    "counter",
+    "gauge",
+    "histogram",
+    "gaugehistogram",
+    "summary",
+    "info",
+    "stateset",
+];
+
+/// Hands out metrics with what is said about them. A line that cannot be read is left out. Lines about one metric stand together, as
+/// both formats ask for.
+pub(crate) fn described(page: &str, format: Format, each: &mut dyn FnMut(String, Described)) {
+    let mut current: Option<(String, Described)> = None;
+    for (word, name, text) in page.lines().filter_map(comment).take(MAX_LINES) {
+        let is_new = current.as_ref().is_none_or(|(known, _)| *known != name);
+        if is_new {
+            hand_out(current.take(), format, each);
+        }
+        let (_, described) = current.get_or_insert_with(|| (name, Described::default()));
+        match word {
+            "TYPE" => described.kind = kind(text.trim()),
+            "UNIT" => described.unit = clean(text.trim()),
+            _ => described.help = clean(&unescaped(text)),
+        }
+    }
+    hand_out(current, format, each);
+}
+
+/// The word, the metric's name, and what stands behind it.
+fn comment(line: &str) -> Option<(&str, String, &str)> {
+    let mut rest = Cursor(line.trim_start().strip_prefix('#')?);
+    rest.skip_blanks();
+    let (word, after) = rest.0.split_once([' ', '\t'])?;
+    if !["TYPE", "UNIT", "HELP"].contains(&word) {
+        return None;
+    }
+    rest.0 = after;
+    rest.skip_blanks();
+    let name = match rest.0.starts_with('"') {
+        true => redact(&rest.quoted().ok()?).into_owned(),
+        false => rest.name(true).ok()?.to_owned(),
+    };
+    rest.skip_blanks();
+    Some((word, name, rest.0))
+}
+
+/// By the name that its series have: OpenMetrics leaves out what a type adds to it.
+fn hand_out(
+    found: Option<(String, Described)>,
+    format: Format,
+    each: &mut dyn FnMut(String, Described),
+) {
+    let Some((mut name, described)) = found else {
+        return;
+    };
+    if format == Format::OpenMetrics {
+        name.push_str(match described.kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        });
+    }
+    each(name, described);
+}
+
+fn kind(text: &str) -> &'static str {
+    let known = KINDS.into_iter().find(|kind| *kind == text);
+    known.unwrap_or("unknown")
+}
+
+fn clean(text: &str) -> String {
+    // No more is looked at than `cut` does.
+    let end = text.floor_char_boundary(16 * MAX_TEXT);
+    cut(text[..end].to_owned(), MAX_TEXT)
+}
+
+/// `\\`, `\n` and `\"`; any other escape stands for itself.
+fn unescaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match (character, characters.clone().next()) {
+            ('\\', Some('n')) => out.push('\n'),
+            ('\\', Some(escaped @ ('\\' | '"'))) => out.push(escaped),
+            _ => {
+                out.push(character);
+                continue;
+            }
+        }
+        characters.next();
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(page: &str, format: Format) -> Vec<(String, &'static str, String, String)> {
+        let mut found = Vec::new();
+        described(page, format, &mut |name, one| {
+            found.push((name, one.kind, one.unit, one.help));
+        });
+        found
+    }
+
+    fn one(
+        name: &str,
+        kind: &'static str,
+        unit: &str,
+        help: &str,
+    ) -> (String, &'static str, String, String) {
+        (name.to_owned(), kind, unit.to_owned(), help.to_owned())
+    }
+
+    #[test]
+    fn both_formats_name_a_counter_as_its_series() {
+        let text = "# HELP a_total How\\\\ many\\n\\\"a\\\".\n# TYPE a_total counter\na_total 1\n#TYPE up gauge\nup 1\n";
+        let of_text = [
+            one("a_total", "counter", "", "How\\ many\n\"a\"."),
+            one("up", "gauge", "", ""),
+        ];
+        assert_eq!(read(text, Format::Prometheus), of_text);
+        let open = "# TYPE a_seconds counter\n# UNIT a_seconds seconds\n# HELP a_seconds Time.\na_seconds_total 1\n\
+                    # TYPE build info\n# TYPE h histogram\n# HELP h 'tis\n# EOF\n";
+        let of_open = [
+            one("a_seconds_total", "counter", "seconds", "Time."),
+            one("build_info", "info", "", ""),
+            one("h", "histogram", "", "'tis"),
+        ];
+        assert_eq!(read(open, Format::OpenMetrics), of_open);
+    }
+
+    #[test]
+    fn nonsense_is_left_out_and_what_is_long_or_secret_does_not_stay() {
+        let long = format!("# HELP long {}", "é".repeat(100_000));
+        let page = format!(
+            "# TYPE\n# TYPE 1a gauge\n# HELP \"a\n# note TYPE b gauge\n# TYPE \"net.http\" flag\n# HELP mail of ada@example.com\n{long}"
+        );
+        let found = read(&page, Format::Prometheus);
+        let names: Vec<&str> = found.iter().map(|one| one.0.as_str()).collect();
+        assert_eq!(names, ["net.http", "mail", "long"]);
+        assert_eq!(found[0].1, "unknown");
+        assert!(!found[1].3.contains("ada@example.com"), "{}", found[1].3);
+        assert!(found[2].3.len() < 1_100, "{}", found[2].3.len());
+    }
+}

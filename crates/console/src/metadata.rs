@@ -1,0 +1,214 @@
+//! What metrics are: type, unit and help text, as the pages of targets and senders say.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::store::cost;
+
+/// What nobody has said for so long is forgotten: targets are asked, and senders send, more often.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Between two looks for what is to be forgotten.
+const TIDY: Duration = Duration::from_secs(60);
+
+/// How many say otherwise about the same metric.
+const MAX_VARIANTS: usize = 8;
+
+/// What somebody says about a metric, as Prometheus writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Described {
+    /// `counter`, `gauge`, …
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub unit: String,
+    pub help: String,
+}
+
+impl Default for Described {
+    fn default() -> Self {
+        Self {
+            kind: "unknown",
+            unit: String::new(),
+            help: String::new(),
+        }
+    }
+}
+
+impl Described {
+    /// Its bytes in memory, estimated, with the name's.
+    pub fn cost(&self, name: &str) -> usize {
+        let texts = [name.len(), self.unit.len(), self.help.len()];
+        cost::slot(size_of::<(String, Vec<Heard>)>())
+            + cost::block(size_of::<Heard>())
+            + texts.map(cost::block).iter().sum::<usize>()
+    }
+}
+
+/// A shared handle.
+#[derive(Debug, Clone)]
+pub(crate) struct Metadata(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    all: BTreeMap<String, Vec<Heard>>,
+    limit: usize,
+    bytes: usize,
+    /// Of these what was sent, not scraped: half of the room at most.
+    sent: usize,
+    tidied: Instant,
+}
+
+#[derive(Debug)]
+struct Heard {
+    described: Described,
+    at: Instant,
+    is_sent: bool,
+}
+
+impl Metadata {
+    /// Keeps within `limit_bytes`; what finds no room is left out.
+    pub fn new(limit_bytes: u64) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            all: BTreeMap::new(),
+            limit: usize::try_from(limit_bytes).unwrap_or(usize::MAX),
+            bytes: 0,
+            sent: 0,
+            tidied: Instant::now(),
+        })))
+    }
+
+    /// Takes over what a target's page says, or a sender.
+    pub fn add(&self, name: String, described: Described, is_sent: bool) {
+        let mut state = self.lock();
+        if state.tidied.elapsed() >= TIDY {
+            state.tidy(Instant::now());
+        }
+        state.add(name, described, is_sent);
+    }
+
+    /// What is said about metrics: of one, or of the first ones by name, and the first of each.
+    pub fn read<E>(
+        &self,
+        one: Option<&str>,
+        (metrics, variants): (usize, usize),
+        mut room: impl FnMut(usize) -> Result<(), E>,
+    ) -> Result<BTreeMap<String, Vec<Described>>, E> {
+        let state = self.lock();
+        let wanted = |name: &str| one.is_none_or(|one| one == name);
+        let all = state.all.iter().filter(|(name, _)| wanted(name));
+        let mut found = BTreeMap::new();
+        for (name, heard) in all.take(metrics) {
+            let heard = heard.iter().take(variants);
+            let described: Vec<Described> = heard.map(|heard| heard.described.clone()).collect();
+            room(described.iter().map(|one| one.cost(name)).sum())?;
+            found.insert(name.clone(), described);
+        }
+        Ok(found)
+    }
+
+    /// Estimated bytes held.
+    pub fn bytes(&self) -> u64 {
+        self.lock().bytes as u64
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn add(&mut self, name: String, described: Described, is_sent: bool) {
+        let at = Instant::now();
+        let known = self.all.get_mut(&name);
+        if let Some(all) = known {
+            if let Some(same) = all.iter_mut().find(|known| known.described == described) {
+                same.at = at;
+                return;
+            }
+            if all.len() >= MAX_VARIANTS {
+                return;
+            }
+        }
+        let cost = described.cost(&name);
+        let sent = self.sent + if is_sent { cost } else { 0 };
+        if self.bytes + cost > self.limit || sent > self.limit / 2 {
+            return;
+        }
+        (self.bytes, self.sent) = (self.bytes + cost, sent);
+        let heard = Heard {
+            described,
+            at,
+            is_sent,
+        };
+        self.all.entry(name).or_default().push(heard);
+    }
+
+    fn tidy(&mut self, now: Instant) {
+        self.tidied = now;
+        let (mut bytes, mut sent) = (0, 0);
+        self.all.retain(|name, all| {
+            all.retain(|heard| now.saturating_duration_since(heard.at) < PATIENCE);
+            for heard in all.iter() {
+                let cost = heard.described.cost(name);
+                bytes += cost;
+                sent += if heard.is_sent { cost } else { 0 };
+            }
+            !all.is_empty()
+        });
+        (self.bytes, self.sent) = (bytes, sent);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(help: &str) -> Described {
+        Described {
+            help: help.to_owned(),
+            ..Described::default()
+        }
+    }
+
+    fn read(metadata: &Metadata, limits: (usize, usize)) -> Vec<(String, usize)> {
+        let found = metadata.read(None, limits, |_| Ok::<_, ()>(()));
+        let found = found.expect("room").into_iter();
+        found.map(|(name, all)| (name, all.len())).collect()
+    }
+
+    #[test]
+    fn it_keeps_within_its_room_and_leaves_half_of_it_to_targets() {
+        let metadata = Metadata::new(64 << 10);
+        for i in 0..10_000 {
+            metadata.add(format!("sent_{i}"), described("x"), true);
+        }
+        let sent = metadata.bytes();
+        assert!((30 << 10..=32 << 10).contains(&sent), "{sent}");
+        for i in 0..10_000 {
+            metadata.add(format!("scraped_{i}"), described("x"), false);
+        }
+        let all = metadata.bytes();
+        assert!((62 << 10..=64 << 10).contains(&all), "{all}");
+        let names = read(&metadata, (usize::MAX, 1));
+        assert!(names.iter().any(|(name, _)| name == "scraped_0"));
+        metadata.lock().tidy(Instant::now() + PATIENCE);
+        assert_eq!((metadata.bytes(), read(&metadata, (9, 9))), (0, Vec::new()));
+    }
+
+    #[test]
+    fn the_same_is_kept_once_and_few_may_say_otherwise() {
+        let metadata = Metadata::new(64 << 10);
+        for i in 0..20 {
+            metadata.add("a".to_owned(), described(&i.to_string()), false);
+            metadata.add("b".to_owned(), described("always"), i > 0);
+        }
+        let found = [("a".to_owned(), MAX_VARIANTS), ("b".to_owned(), 1)];
+        assert_eq!(read(&metadata, (9, 9)), found);
+        assert_eq!(read(&metadata, (1, 2)), [("a".to_owned(), 2)]);
+        let full = metadata.read(None, (9, 9), |_| Err("full"));
+        assert_eq!(full, Err("full"));
+    }
+}

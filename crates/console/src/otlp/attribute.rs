@@ -1,0 +1,184 @@
+//! Attributes, bounded. Those of protobuf are read without a struct of the protocol in between: they are most of a span.
+
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use prost::Message;
+use prost::encoding::decode_varint;
+use serde_json::Value;
+
+use super::keys::key;
+use super::protobuf::Field;
+use super::values::{MAX_TEXT, cut_copy, unless_secret, value};
+use crate::model::Attributes;
+
+/// The most attributes of one item, and entries of one list in it.
+pub(super) const MAX_ATTRIBUTES: usize = 128;
+
+/// The attribute that says how many others were dropped, by the sender or here.
+const DROPPED_KEY: &str = "otel.dropped_attributes_count";
+
+/// What is kept of an item's attributes.
+pub(super) struct Kept {
+    list: Attributes,
+    too_many: u64,
+}
+
+impl Kept {
+    /// Nothing yet, of so many.
+    pub fn of(count: usize) -> Self {
+        Self {
+            list: Vec::with_capacity(count.min(MAX_ATTRIBUTES)),
+            too_many: 0,
+        }
+    }
+
+    /// Adds one as protobuf has it.
+    pub fn add_protobuf(&mut self, sent: &[u8]) -> Result<(), String> {
+        if self.is_full() {
+            return Ok(());
+        }
+        let (sent_key, sent_value) = pair(sent)?;
+        self.push(sent_key, any(sent_value)?);
+        Ok(())
+    }
+
+    fn is_full(&mut self) -> bool {
+        let is_full = self.list.len() == MAX_ATTRIBUTES;
+        self.too_many += u64::from(is_full);
+        is_full
+    }
+
+    fn push(&mut self, sent: &str, value: Value) {
+        let (key, is_secret) = key(sent);
+        self.list.push((key, unless_secret(is_secret, value)));
+    }
+
+    /// All of them. What is too much is counted in an attribute of its own, along with what the sender says to have dropped itself.
+    pub fn all(mut self, dropped_by_sender: u32) -> Attributes {
+        let dropped = self.too_many + u64::from(dropped_by_sender);
+        if dropped > 0 {
+            self.list.push((DROPPED_KEY.into(), Value::from(dropped)));
+        }
+        self.list
+    }
+}
+
+impl From<Vec<KeyValue>> for Kept {
+    fn from(sent: Vec<KeyValue>) -> Self {
+        let mut kept = Self::of(sent.len());
+        for entry in sent {
+            if !kept.is_full() {
+                kept.push(&entry.key, value(entry.value));
+            }
+        }
+        kept
+    }
+}
+
+/// Attributes of an item.
+pub(super) fn attributes(sent: Vec<KeyValue>, dropped_by_sender: u32) -> Attributes {
+    Kept::from(sent).all(dropped_by_sender)
+}
+
+/// Key and value of a message `KeyValue`. Of several the last one counts.
+fn pair(mut sent: &[u8]) -> Result<(&str, &[u8]), String> {
+    let (mut key, mut value) = (&[][..], &[][..]);
+    while !sent.is_empty() {
+        let field = Field::next(&mut sent)?;
+        match (field.number, field.content) {
+            (1, Some(content)) => key = content,
+            (2, Some(content)) => value = content,
+            (1 | 2, None) => return Err("key or value of an attribute has a wrong type".into()),
+            _ => {}
+        }
+    }
+    let key = std::str::from_utf8(key);
+    Ok((key.map_err(|_| "a key is no UTF-8")?, value))
+}
+
+/// A message `AnyValue`.
+fn any(sent: &[u8]) -> Result<Value, String> {
+    if let Some(plain) = plain(sent) {
+        return Ok(plain);
+    }
+    let decoded = AnyValue::decode(sent).map_err(|why| why.to_string())?;
+    Ok(value(Some(decoded)))
+}
+
+/// The value if it is a text, a truth value or a number, and nothing else is there.
+fn plain(sent: &[u8]) -> Option<Value> {
+    let (kind, mut rest) = sent.split_first()?;
+    match kind {
+        0x0a => {
+            let length = decode_varint(&mut rest).ok()?;
+            let text = std::str::from_utf8(rest).ok()?;
+            let is_all = length == text.len() as u64;
+            is_all.then(|| Value::String(cut_copy(text, MAX_TEXT)))
+        }
+        0x10 => varint(rest).map(|number| Value::Bool(number != 0)),
+        0x18 => varint(rest).map(|number| Value::from(number.cast_signed())),
+        0x21 => {
+            let number = f64::from_le_bytes(rest.try_into().ok()?);
+            number.is_finite().then(|| Value::from(number))
+        }
+        _ => None,
+    }
+}
+
+fn varint(mut bytes: &[u8]) -> Option<u64> {
+    let number = decode_varint(&mut bytes).ok()?;
+    bytes.is_empty().then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::common::v1::ArrayValue;
+    use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+
+    use super::*;
+
+    #[test]
+    fn both_ways_lead_to_the_same() {
+        let list = ArrayValue {
+            values: vec![AnyValue {
+                value: Some(Any::BoolValue(true)),
+            }],
+        };
+        for sent in [
+            Any::StringValue("ü".repeat(3)),
+            Any::StringValue(String::new()),
+            Any::StringValue("mail ada@example.com".into()),
+            Any::StringValue("x".repeat(MAX_TEXT + 1)),
+            Any::BoolValue(true),
+            Any::BoolValue(false),
+            Any::IntValue(i64::MIN),
+            Any::IntValue(7),
+            Any::DoubleValue(-0.5),
+            Any::DoubleValue(f64::NAN),
+            Any::DoubleValue(f64::NEG_INFINITY),
+            Any::BytesValue(vec![1, 2]),
+            Any::ArrayValue(list),
+        ] {
+            let sent = AnyValue { value: Some(sent) };
+            let encoded = sent.encode_to_vec();
+            assert_eq!(any(&encoded), Ok(value(Some(sent))), "{encoded:?}");
+        }
+        assert_eq!(any(&[]), Ok(Value::Null));
+        // Of two the last one counts, as the decoder of the protocol has it.
+        assert_eq!(any(&[0x10, 1, 0x18, 5]), Ok(Value::from(5)));
+    }
+
+    #[test]
+    fn what_is_no_attribute_is_an_error() {
+        for sent in [
+            &[0x0a, 1, 0xff][..],
+            &[0x0a, 2, b'k'],
+            &[0x08, 1],
+            &[0x10, 1],
+            &[0x0a, 1, b'k', 0x12, 3, 0x0a, 1, 0xff],
+            &[0x0a, 1, b'k', 0x12, 2, 0x08, 1],
+            &[0x0a, 1, b'k', 0x12, 2, 0x21, 1],
+        ] {
+            assert!(Kept::of(1).add_protobuf(sent).is_err(), "{sent:?}");
+        }
+    }
+}

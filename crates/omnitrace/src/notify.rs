@@ -1,0 +1,56 @@
+//! Whom the console tells about alerts: what the command line and the variables say, checked without being shown.
+
+use anyhow::{Context, Result, anyhow};
+use console::Notify;
+use reqwest::header::HeaderValue;
+use url::Url;
+
+use crate::cli::ConsoleArgs;
+use crate::environment;
+
+const URL: &str = "OMNITRACE_NOTIFY_URL";
+const SECRET: &str = "OMNITRACE_NOTIFY_SECRET";
+const WATCHDOG: &str = "OMNITRACE_WATCHDOG_URL";
+
+/// Whom a console tells.
+///
+/// # Errors
+/// Names the option and the variable, and shows neither URL nor secret.
+pub fn of(args: &ConsoleArgs) -> Result<Notify> {
+    let secret = environment::text(SECRET)?;
+    if let Some(secret) = &secret {
+        HeaderValue::from_str(secret).map_err(|_| {
+            anyhow!("{SECRET}: cannot be sent as a header; allowed: visible ASCII characters, in one line")
+        })?;
+    }
+    let (told, watchdog) = (args.notify_url.as_deref(), args.watchdog_url.as_deref());
+    Ok(Notify {
+        url: url(told, &format!("--notify-url ({URL})"))?,
+        watchdog_url: url(watchdog, &format!("--watchdog-url ({WATCHDOG})"))?,
+        secret,
+    })
+}
+
+/// Whether the console of `omnitrace up` will find its variable in order.
+///
+/// # Errors
+/// As [`of`].
+pub fn check_inherited() -> Result<()> {
+    url(environment::text(WATCHDOG)?.as_deref(), WATCHDOG).map(drop)
+}
+
+/// An empty one is none, as of other variables.
+fn url(text: Option<&str>, of: &str) -> Result<Option<String>> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let url = Url::parse(text).ok();
+    let fits = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+    url.filter(fits).with_context(|| {
+        format!(
+            "{of}: no URL that can be posted to (not shown: it may hold a secret); allowed: an http or https URL, such as \
+             http://127.0.0.1:9095/alerts"
+        )
+    })?;
+    Ok(Some(text.to_owned()))
+}
