@@ -32,7 +32,7 @@ export OMNITRACE_HTTP_ADDR=127.0.0.1:0 OMNITRACE_ADMIN_ADDR=127.0.0.1:0 OMNITRAC
 start() {
     local name="$1" field="$2" deadline=$((SECONDS + 120))
     shift 2
-    "$@" >"$directory/$name.log" 2>&1 &
+    "$@" <&3 >"$directory/$name.log" 2>&1 &
     until found="$(grep -s '"message":"listening"' "$directory/$name.log" | sed -n "s/.*\"$field\":\"\([^\"]*\)\".*/\1/p" | grep .)"; do
         { kill -0 $! && ((SECONDS < deadline)); } 2>/dev/null || fail "$name does not start: $(tail -n 3 "$directory/$name.log")"
         sleep 0.2
@@ -73,13 +73,13 @@ count() {
     echo "| $step | ${row[0]} | ${row[1]} | ${row[2]} | $((row[0] + row[1] + row[2])) |"
 }
 
+# The sink ends with its standard input.
+mkfifo "$directory/open"
+exec 3<>"$directory/open"
 mkdir "$directory/postgres"
 start postgres database_url "$omnitrace" postgres --ephemeral --data-dir "$directory/postgres"
 database="$found"
-# It ends with its standard input.
-mkfifo "$directory/open"
-exec 3<>"$directory/open"
-start sink http_addr "$loadtest" sink <&3
+start sink http_addr "$loadtest" sink
 export OTEL_EXPORTER_OTLP_ENDPOINT="http://$found"
 quiet=RUST_LOG=off,service::run=info
 echo "| | gateway | data | downstream | all |"
