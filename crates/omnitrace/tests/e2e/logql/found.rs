@@ -139,11 +139,13 @@ fn walk(directory: &Path, visit: &mut impl FnMut(&Path)) {
 
 /// Selectors in comments and the like; labels of PromQL look the same.
 fn of_text(text: &str) -> Vec<String> {
-    let braces = BRACES.find_iter(text).map(|found| found.as_str());
-    braces
-        .filter(|braces| SELECTOR.is_match(braces))
-        .map(str::to_owned)
-        .collect()
+    let selectors = BRACES.find_iter(text).filter(|found| {
+        // What stands before the brace tells PromQL.
+        let before = text[..found.start()].char_indices().next_back();
+        let start = before.map_or(0, |(at, _)| at);
+        SELECTOR.is_match(&text[start..found.end()])
+    });
+    selectors.map(|found| found.as_str().to_owned()).collect()
 }
 
 /// String literals that hold a selector; of a format string the placeholders are filled in.
