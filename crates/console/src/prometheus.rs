@@ -5,6 +5,7 @@ mod params;
 mod reading;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -117,9 +118,9 @@ pub(crate) fn evaluated(
     expression: &Expression,
     series: &SeriesStore,
     page: Page,
-    at_ms: i64,
+    (at_ms, max_time): (i64, Duration),
 ) -> Result<promql::Value, String> {
-    let reading = Reading::new(series.clone(), page, params::MAX_TIME);
+    let reading = Reading::new(series.clone(), page, max_time);
     let found = reading.instant(expression, at_ms, None);
     found.map_err(Failure::into_message)
 }

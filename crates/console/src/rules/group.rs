@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use promql::{Labels, NAME, Value};
 use serde_json::json;
+use slo::routing::WATCHDOG;
 
 use super::alert::{Alert, Alerts};
 use super::file::{Alerting, Group, Kind, Rule};
@@ -19,6 +20,12 @@ use crate::series::{Lost, SeriesStore};
 /// The most alerts of a rule: each has texts.
 const MAX_ALERTS: usize = 500;
 
+/// A rule that has not been evaluated for so many intervals says nothing any more about whether rules are.
+const LATE: i64 = 4;
+
+/// A rule takes no longer: while it does, no other is evaluated.
+const MAX_TIME: Duration = Duration::from_secs(10);
+
 /// What rules read, and where they record.
 #[derive(Debug, Clone)]
 pub(crate) struct Data {
@@ -27,10 +34,14 @@ pub(crate) struct Data {
 }
 
 impl Data {
-    /// The series that an expression gives at a time.
-    fn ask(&self, expression: &promql::Expression, at_ms: i64) -> Result<Vec<Found>, String> {
+    /// The series that an expression gives.
+    fn ask(&self, expression: &promql::Expression, time: Time) -> Result<Vec<Found>, String> {
+        let left = time.until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(format!("the rule has taken more than {MAX_TIME:?}"));
+        }
         let page = self.answers.begin();
-        match prometheus::evaluated(expression, &self.series, page, at_ms)? {
+        match prometheus::evaluated(expression, &self.series, page, (time.at_ms, left))? {
             Value::Scalar(value) => Ok(vec![(Labels::default(), value)]),
             Value::Vector(found) => {
                 let found = found.into_iter();
@@ -45,9 +56,24 @@ impl Data {
     }
 
     /// The same for what a template asks.
-    pub fn query(&self, text: &str, at_ms: i64) -> Result<Vec<Found>, String> {
+    pub(super) fn query(&self, text: &str, time: Time) -> Result<Vec<Found>, String> {
         let expression = promql::parse(text).map_err(|why| why.to_string())?;
-        self.ask(&expression, at_ms)
+        self.ask(&expression, time)
+    }
+}
+
+/// The time that a rule is evaluated for, and how long it may take, with all the questions of its templates.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Time {
+    at_ms: i64,
+    until: Instant,
+}
+
+impl Time {
+    /// From now on.
+    pub fn at(at_ms: i64) -> Self {
+        let until = Instant::now() + MAX_TIME;
+        Self { at_ms, until }
     }
 }
 
@@ -100,6 +126,19 @@ impl GroupReport {
 
     pub fn interval(&self) -> Duration {
         Duration::from_millis(self.group.interval_ms.unsigned_abs())
+    }
+
+    /// Alerts to be told about. The one that says that alerting is alive ends when its rule fails, or has not been evaluated for long.
+    pub(super) fn told(&self, now_ms: i64) -> impl Iterator<Item = &Alert> + Clone {
+        let oldest_ms = now_ms - LATE * self.group.interval_ms;
+        let alerts = self.rules.iter().flat_map(move |rule| {
+            let is_late = rule.at_ms.is_none_or(|at_ms| at_ms < oldest_ms);
+            let is_dead = is_late || rule.error.is_some();
+            rule.alerts.iter().map(move |alert| (alert, is_dead))
+        });
+        let is_watchdog = |alert: &Alert| alert.labels.get("alertname") == WATCHDOG;
+        alerts
+            .filter_map(move |(alert, is_dead)| (!is_dead || !is_watchdog(alert)).then_some(alert))
     }
 }
 
@@ -214,13 +253,14 @@ fn one(
     at_ms: i64,
 ) -> Result<(), String> {
     let mut left_out = 0;
-    let mut found = data.ask(&rule.expression, at_ms)?;
+    let time = Time::at(at_ms);
+    let mut found = data.ask(&rule.expression, time)?;
     let samples = match &rule.kind {
         Kind::Record(labels) => recorded(&rule.name, labels, found)?,
         Kind::Alert(alerting) => {
             left_out = found.len().saturating_sub(MAX_ALERTS);
             found.truncate(MAX_ALERTS);
-            let found = active(&rule.name, alerting, found, data, at_ms)?;
+            let found = active(&rule.name, alerting, found, data, time)?;
             let times = (alerting.for_ms, alerting.keep_firing_for_ms);
             alerts.update(found, at_ms, times);
             alerts.0.values().flat_map(told).collect()
@@ -275,9 +315,9 @@ fn active(
     alerting: &Alerting,
     found: Vec<Found>,
     data: &Data,
-    at_ms: i64,
+    time: Time,
 ) -> Result<BTreeMap<Labels, Alert>, String> {
-    let query = |text: &str| data.query(text, at_ms);
+    let query = |text: &str| data.query(text, time);
     let mut active = BTreeMap::new();
     for (of, value) in found {
         let of = of.with(NAME, "");
@@ -288,7 +328,7 @@ fn active(
         let labels = set.fold(of.clone(), |all, (name, value)| all.with(&name, &value));
         let labels = labels.with("alertname", name);
         let annotations = alerting.annotations.iter().map(filled).collect();
-        let alert = Alert::new(labels.clone(), annotations, value, at_ms);
+        let alert = Alert::new(labels.clone(), annotations, value, time.at_ms);
         if active.insert(labels, alert).is_some() {
             return Err("two alerts have the same labels once the rule's are set".to_owned());
         }
@@ -320,5 +360,45 @@ fn sample(labels: &Labels, value: f64) -> Sample {
         timestamp_us: None,
         exemplar: None,
         begins: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+    use crate::rules::file;
+
+    #[test]
+    fn who_says_that_alerting_is_alive_is_silent_when_its_rule_is_not_evaluated() {
+        let rule = "{alert: Watchdog, expr: vector(1)}, {alert: Other, expr: vector(1)}";
+        let text = format!("groups: [{{name: g, interval: 5s, rules: [{rule}]}}]");
+        let group = file::parse(&text).expect("rules").remove(0);
+        let mut report = Running::new(group).report();
+        for (rule, name) in report.rules.iter_mut().zip(["Watchdog", "Other"]) {
+            let labels = Labels::new([("alertname", name)]);
+            rule.alerts.push(Alert::new(labels, [].into(), 1.0, 0));
+            rule.at_ms = Some(100_000);
+        }
+        let told = |report: &GroupReport, now_ms| report.told(now_ms).count();
+        assert_eq!((told(&report, 120_000), told(&report, 120_001)), (2, 1));
+        report.rules[0].error = Some("no room".to_owned());
+        assert_eq!(told(&report, 100_000), 1);
+    }
+
+    #[tokio::test]
+    async fn a_rule_that_has_taken_its_time_asks_no_more() {
+        let budget = Budget::new(64 << 20);
+        let series = SeriesStore::new(1 << 20);
+        let answers = Answers::new(budget);
+        let data = Data { answers, series };
+        let asked = tokio::task::spawn_blocking(move || {
+            let until = Instant::now();
+            let late = Time { at_ms: 0, until };
+            [Time::at(0), late].map(|time| data.query("1", time))
+        });
+        let [in_time, late] = asked.await.expect("no panic");
+        assert_eq!(in_time.expect("a number").len(), 1);
+        assert!(late.is_err_and(|why| why.contains("10s")));
     }
 }

@@ -6,6 +6,7 @@ mod payload;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
+use futures_util::{StreamExt as _, stream};
 use reqwest::Client;
 use serde_json::{Value, json};
 use slo::routing::{DEADMAN, PAGE, Route, TICKET};
@@ -23,6 +24,9 @@ const POLL: Duration = Duration::from_millis(500);
 
 /// A receiver takes no longer.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Receivers that are told at once.
+const AT_ONCE: usize = 8;
 
 /// While many are told, what has been told is kept so often.
 const KEEP: Duration = Duration::from_secs(1);
@@ -67,8 +71,11 @@ impl Notifier {
         let mut groups = Groups::remembering(told.filter(|(_, alert)| is_heard(&alert)), now_ms());
         loop {
             let all = self.reports.all();
-            let rules = all.iter().flat_map(|group| &group.rules);
-            let alerts = rules.flat_map(|rule| &rule.alerts).filter(is_heard);
+            let now = now_ms();
+            let alerts = all
+                .iter()
+                .flat_map(|group| group.told(now))
+                .filter(is_heard);
             let lost = groups.lost;
             groups.update(alerts, now_ms());
             if groups.lost > lost {
@@ -96,14 +103,21 @@ impl Notifier {
     }
 
     async fn tell_due(&self, client: &Client, groups: &mut Groups) {
-        let (mut is_new, mut kept) = (false, Instant::now());
-        for notification in groups.due(now_ms()) {
+        let mut due = groups.due(now_ms());
+        // A receiver that does not answer keeps nobody from hearing that alerting is alive.
+        due.sort_by_key(|notification| notification.key.0 != &DEADMAN);
+        let tell = async |notification: Notification| {
             let is_told = self.tell(client, &notification).await;
+            (notification, is_told)
+        };
+        let mut told = stream::iter(due).map(tell).buffer_unordered(AT_ONCE);
+        let (mut is_new, mut kept) = (false, None::<Instant>);
+        while let Some((notification, is_told)) = told.next().await {
             groups.told(&notification, is_told, now_ms());
             is_new |= is_told;
-            if is_new && kept.elapsed() >= KEEP {
+            if is_new && kept.is_none_or(|at| at.elapsed() >= KEEP) {
                 self.keep(groups).await;
-                (is_new, kept) = (false, Instant::now());
+                (is_new, kept) = (false, Some(Instant::now()));
             }
         }
         if is_new {
@@ -117,6 +131,10 @@ impl Notifier {
         let Some(url) = self.url(route) else {
             return false;
         };
+        // Its end is silence.
+        if route == &DEADMAN && !notification.fires() {
+            return true;
+        }
         let body = payload::body(notification, &self.external_url);
         let taken = post(client, url, self.notify.secret.as_deref(), &body).await;
         let has_changed = self.counters.notified(route.receiver, taken.is_ok());

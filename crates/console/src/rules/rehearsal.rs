@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::alert::{Alert, State};
-use super::group::Running;
+use super::group::{Running, Time};
 use super::{Data, Rules};
 use crate::answer::Answers;
 use crate::budget::Budget;
@@ -100,7 +100,7 @@ impl Rehearsal {
     pub fn ask(&self, expression: &str, at_ms: i64) -> Result<Vec<Given>> {
         let found = self
             .data
-            .query(expression, at_ms)
+            .query(expression, Time::at(at_ms))
             .map_err(anyhow::Error::msg)?;
         let plain = |(labels, value)| (pairs(&labels), value);
         Ok(found.into_iter().map(plain).collect())

@@ -65,7 +65,7 @@ fn burn(
 
 /// What is recorded of the route that the alert is about; `{}` in the expression stands for it.
 fn of_route(expression: &str, slo: &str) -> String {
-    let route = format!("{{slo=\"{slo}\",service_name=\"%s\",http_route=\"%s\"}}");
+    let route = format!("{{slo=\"{slo}\",service_name=%q,http_route=%q}}");
     let query = expression.replace("{}", &route);
     format!("printf `{query}` $labels.service_name $labels.http_route | query")
 }

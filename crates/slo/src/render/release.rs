@@ -145,12 +145,12 @@ fn changes(profile: &Profile) -> Vec<Rule> {
 pub(super) fn annotation(profile: &Profile) -> String {
     let of = |name: &str, version: &str, format: &str| {
         format!(
-            "{{{{ with printf `{name}{{service_name=\"%s\",service_version=\"%s\"}}` .Labels.service_name .Labels.{version} | query }}}}{{{{ . | first | value | {format} }}}}{{{{ else }}}}no data{{{{ end }}}}"
+            "{{{{ with printf `{name}{{service_name=%q,service_version=%q}}` .Labels.service_name .Labels.{version} | query }}}}{{{{ . | first | value | {format} }}}}{{{{ else }}}}no data{{{{ end }}}}"
         )
     };
     let advice = |reason: &str, text: &str| {
         format!(
-            "{{{{ range printf `{ROLLBACK_ADVISED}{{reason=\"{reason}\",service_name=\"%s\",service_version=\"%s\"}}` .Labels.service_name .Labels.service_version | query }}}} Rolling back to {{{{ .Labels.previous_version }}}} is advised: {text}.{{{{ end }}}}"
+            "{{{{ range printf `{ROLLBACK_ADVISED}{{reason=\"{reason}\",service_name=%q,service_version=%q}}` .Labels.service_name .Labels.service_version | query }}}} Rolling back to {{{{ .Labels.previous_version }}}} is advised: {text}.{{{{ end }}}}"
         )
     };
     let lines = [
@@ -168,7 +168,7 @@ pub(super) fn annotation(profile: &Profile) -> String {
         advice(LATENCY, "its p95 is {{ .Value | printf \"%.1f\" }} times as long as before"),
         advice(ERRORS, "{{ .Value | humanizePercentage }} more of its requests fail than before"),
         format!(
-            "{{{{ if not (printf `{ROLLBACK_ADVISED}{{service_name=\"%s\"}}` .Labels.service_name | query) }}}}{{{{ with printf `{ROLLBACK_JUDGED}{{service_name=\"%s\"}}` .Labels.service_name | query }}}} Rolling back is not advised: it is neither clearly slower nor failing more.{{{{ else }}}} Whether to roll back is unclear: there were too few requests to compare.{{{{ end }}}}{{{{ end }}}}"
+            "{{{{ if not (printf `{ROLLBACK_ADVISED}{{service_name=%q}}` .Labels.service_name | query) }}}}{{{{ with printf `{ROLLBACK_JUDGED}{{service_name=%q}}` .Labels.service_name | query }}}} Rolling back is not advised: it is neither clearly slower nor failing more.{{{{ else }}}} Whether to roll back is unclear: there were too few requests to compare.{{{{ end }}}}{{{{ end }}}}"
         ),
         format!("{{{{ else }}}}No service changed its version in the last {}.{{{{ end }}}}", profile.memory()),
     ];

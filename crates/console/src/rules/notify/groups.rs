@@ -53,6 +53,13 @@ pub(super) struct Notification {
     pub alerts: Vec<Alert>,
 }
 
+impl Notification {
+    /// Whether one of its alerts does.
+    pub fn fires(&self) -> bool {
+        self.alerts.iter().any(|alert| alert.state == State::Firing)
+    }
+}
+
 impl Groups {
     /// With what was told before a restart, and when: it fires until the rules say otherwise.
     pub fn remembering(told: impl Iterator<Item = (i64, Alert)>, now_ms: i64) -> Self {
@@ -88,6 +95,7 @@ impl Groups {
     pub fn update<'a>(&mut self, alerts: impl Iterator<Item = &'a Alert> + Clone, now_ms: i64) {
         self.lost = 0;
         self.end_unsaid(alerts.clone(), now_ms);
+        self.end_missed(alerts.clone(), now_ms);
         let pages: BTreeSet<About<'_>> = alerts.clone().flat_map(inhibiting).collect();
         let is_inhibited = |alert: &Alert| inhibited_by(alert).any(|page| pages.contains(&page));
         for alert in alerts.filter(|alert| alert.state != State::Pending) {
@@ -107,7 +115,7 @@ impl Groups {
         }
     }
 
-    /// Whose rule is gone, or forgot it over a long outage, is over, but for what is pending again.
+    /// What was told before a restart and no rule has said for long may be over, but for what is pending again.
     fn end_unsaid<'a>(&mut self, alerts: impl Iterator<Item = &'a Alert> + Clone, now_ms: i64) {
         if self.unsaid.is_empty() {
             return;
@@ -116,20 +124,28 @@ impl Groups {
         for alert in alerts.clone().filter(is_said) {
             self.unsaid.remove(&alert.labels);
         }
-        if now_ms < self.unsaid_until_ms {
-            return;
+        if now_ms >= self.unsaid_until_ms {
+            let known: BTreeSet<&Labels> = alerts.map(|alert| &alert.labels).collect();
+            self.unsaid.retain(|labels| known.contains(labels));
         }
-        let known: BTreeSet<&Labels> = alerts.map(|alert| &alert.labels).collect();
-        let unsaid = std::mem::take(&mut self.unsaid).into_iter();
-        let (pending, over): (BTreeSet<Labels>, BTreeSet<Labels>) =
-            unsaid.partition(|labels| known.contains(labels));
-        self.unsaid = pending;
-        let told = self
-            .all
-            .values_mut()
-            .flat_map(|group| group.alerts.values_mut());
-        for alert in told.filter(|alert| over.contains(&alert.labels)) {
-            (alert.state, alert.resolved_ms) = (State::Resolved, Some(now_ms));
+    }
+
+    /// What the rules say no more has ended, though it may not have been seen to: a receiver may take longer than an alert takes to
+    /// end and begin anew.
+    fn end_missed<'a>(&mut self, alerts: impl Iterator<Item = &'a Alert>, now_ms: i64) {
+        let said = alerts.filter(|alert| alert.state != State::Pending);
+        let said: BTreeSet<&Labels> = said.map(|alert| &alert.labels).collect();
+        let unsaid = &self.unsaid;
+        for group in self.all.values_mut() {
+            let told = &group.told;
+            group.alerts.retain(|labels, alert| {
+                let is_known = said.contains(labels) || unsaid.contains(labels);
+                if alert.state == State::Resolved || is_known {
+                    return true;
+                }
+                (alert.state, alert.resolved_ms) = (State::Resolved, Some(now_ms));
+                told.contains(labels)
+            });
         }
     }
 

@@ -17,7 +17,6 @@ pub(super) fn body(notification: &Notification, external_url: &str) -> Value {
     let (route, shared) = &notification.key;
     let all = &notification.alerts;
     let some = &all[..all.len().min(MAX_ALERTS)];
-    let is_firing = all.iter().any(|alert| alert.state == State::Firing);
     let labels: Vec<BTreeMap<&str, &str>> =
         some.iter().map(|one| one.labels.iter().collect()).collect();
     let annotations = some.iter().map(|one| {
@@ -45,7 +44,7 @@ pub(super) fn body(notification: &Notification, external_url: &str) -> Value {
         "version": "4",
         "receiver": route.receiver,
         "groupKey": format!("{{}}/{}:{shared}", route.receiver),
-        "status": status(is_firing),
+        "status": status(notification.fires()),
         "groupLabels": shared.iter().collect::<BTreeMap<_, _>>(),
         "commonLabels": common(&labels),
         "commonAnnotations": common(&annotations),

@@ -69,6 +69,25 @@ fn templates_are_filled_in_as_prometheus_does() {
     }
 }
 
+/// Whatever a sender puts into a label, a question about it is about it.
+#[test]
+fn a_label_cannot_end_the_string_that_it_is_put_into() {
+    let template = Template::parse("{{ printf `{a=%q}` $labels.a }}").expect("covered");
+    for text in [
+        "x",
+        "x\"} or vector(1) or y{a=\"",
+        "/order/{id:\\d+}",
+        "\\\"",
+        "a\nb\t\u{1}\u{7f}é%s{{ . }}",
+    ] {
+        let selector = template.filled(&labels(&[("a", text)]), 1.0, &query);
+        let matchers =
+            promql::selector(&selector).unwrap_or_else(|why| panic!("{selector}: {why}"));
+        let is_it = |matcher: &promql::Matcher| matches!(&matcher.test, promql::Test::Text(found) if found == text);
+        assert!(matchers.len() == 1 && is_it(&matchers[0]), "{selector}");
+    }
+}
+
 /// Each figure is what Prometheus's own tests of these functions say.
 #[test]
 fn numbers_are_put_in_words_as_prometheus_does() {

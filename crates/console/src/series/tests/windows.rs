@@ -48,7 +48,14 @@ async fn asked(store: &SeriesStore, memory: u64, text: &str, at_ms: i64) -> prom
     let expression = promql::parse(text).expect("an expression");
     let answers = Answers::new(Budget::new(memory));
     let store = store.clone();
-    let job = move || prometheus::evaluated(&expression, &store, answers.begin(), at_ms);
+    let job = move || {
+        prometheus::evaluated(
+            &expression,
+            &store,
+            answers.begin(),
+            (at_ms, Duration::from_secs(10)),
+        )
+    };
     let found = tokio::task::spawn_blocking(job).await;
     found.expect("no panic").expect("an answer")
 }

@@ -207,5 +207,20 @@ fn one_outage_is_one_page_and_silences_the_causes_in_its_service() {
     // With the page's end the causes are told: nothing says them any more.
     all.drain(..4);
     go(&all, 40_000);
-    assert_eq!(go(&all, 71_000), [("ticket", 1, 0), ("ticket", 1, 0)]);
+    let ends = [("page", 3, 3), ("page", 1, 1)];
+    let causes = [("ticket", 1, 0), ("ticket", 1, 0)];
+    assert_eq!(go(&all, 71_000), [ends, causes].concat());
+}
+
+#[test]
+fn what_ends_and_begins_anew_between_two_looks_is_told_to_have_ended() {
+    let mut groups = Groups::default();
+    let one = alert("A", "page", "/a");
+    let pending = Alert::new(one.labels.clone(), [].into(), 1.0, 60_000);
+    let mut go = |alert, now_ms| due(&mut groups, &[alert], now_ms, true);
+    assert_eq!(go(&one, 0), []);
+    assert_eq!(go(&one, 5_000), [("page", 1, 0)]);
+    assert_eq!(go(&pending, 65_000), [("page", 1, 1)]);
+    assert_eq!(go(&one, 70_000), []);
+    assert_eq!(go(&one, 125_000), [("page", 1, 0)], "as a new one");
 }
