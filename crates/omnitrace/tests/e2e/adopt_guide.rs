@@ -405,9 +405,9 @@ async fn the_page_is_true_word_for_word() {
         let called = format!("{caller} {span}");
         trace(caller, &[&called, "shop GET /hello/{name}"]).await;
     }
-    eventually("five targets are up", async || {
+    eventually("six targets are up, herald among them", async || {
         let targets = get("/api/targets").await?.to_string();
-        (targets.matches("\"up\":true").count() == 5).then_some(())
+        (targets.matches("\"up\":true").count() == 6).then_some(())
     })
     .await;
     stops(machine).await;
