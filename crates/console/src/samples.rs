@@ -57,9 +57,10 @@ pub(crate) fn labels_cost(labels: &Labels) -> usize {
     cost::block(labels.capacity() * size_of::<(String, String)>()) + texts
 }
 
-/// Makes a metric or label name of Prometheus's form: letters, digits and `_` (in metric names `:` too), no digit in front.
-pub(crate) fn sanitized(name: &str, is_metric: bool) -> String {
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || (is_metric && c == ':');
+/// Makes a metric or label name of Prometheus's form: letters, digits and `_`, no digit in front. A colon is for what
+/// rules record.
+pub(crate) fn sanitized(name: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut clean = String::with_capacity(name.len() + 1);
     if name.starts_with(|c: char| c.is_ascii_digit()) || name.is_empty() {
         clean.push('_');
@@ -80,15 +81,11 @@ mod tests {
 
     #[test]
     fn names_are_made_to_fit() {
-        assert_eq!(
-            sanitized("http.server-duration", true),
-            "http_server_duration"
-        );
-        assert_eq!(sanitized("a:b", true), "a:b");
-        assert_eq!(sanitized("a:b", false), "a_b");
-        assert_eq!(sanitized("2xx", false), "_2xx");
-        assert_eq!(sanitized("", true), "_");
-        assert_eq!(sanitized("größe", true), "gr__e");
+        assert_eq!(sanitized("http.server-duration"), "http_server_duration");
+        assert_eq!(sanitized("a:b"), "a_b");
+        assert_eq!(sanitized("2xx"), "_2xx");
+        assert_eq!(sanitized(""), "_");
+        assert_eq!(sanitized("größe"), "gr__e");
     }
 
     #[test]

@@ -79,7 +79,7 @@ fn target(
     let mut labels: Labels = group
         .iter()
         .filter(|(name, _)| !name.starts_with("__"))
-        .map(|(name, value)| (sanitized(name, false), value.clone()))
+        .map(|(name, value)| (sanitized(name), value.clone()))
         .collect();
     for (name, value) in [("job", JOB), ("instance", address)] {
         if !labels.iter().any(|(known, _)| known == name) {

@@ -120,7 +120,7 @@ impl<'a> Line<'a> {
             Ok(Value::Object(map)) => {
                 let own = record::labels(self.record);
                 for (key, value) in &map {
-                    self.add_json(sanitized(key, false), value, &own);
+                    self.add_json(sanitized(key), value, &own);
                 }
             }
             Ok(_) => self.fail("JSONParserErr", "the line is no JSON object".to_owned()),

@@ -94,7 +94,6 @@ mod tests {
                 assert_eq!((&*key, secret), (kept, is_secret), "{sent}");
             }
         }
-        assert!(matches!(key("http.route").0, Cow::Borrowed(_)));
     }
 
     #[test]
@@ -104,7 +103,8 @@ mod tests {
             assert_eq!(key(&sent(i)), (sent(i).into(), false));
         }
         let own = (0..3 * PLACES).filter(|i| matches!(key(&sent(*i)).0, Cow::Owned(_)));
-        assert!(own.count() >= 2 * PLACES);
+        // Other tests' keys have some of the places.
+        assert!((2 * PLACES..3 * PLACES).contains(&own.count()));
         assert!(matches!(key(&"k".repeat(LONGEST + 1)).0, Cow::Owned(_)));
     }
 }

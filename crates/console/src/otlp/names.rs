@@ -56,7 +56,7 @@ pub(super) enum Form {
 
 /// The name in Prometheus's form, with its unit and what its form asks for, each once.
 pub(super) fn metric_name(name: &str, unit: &str, form: Form) -> String {
-    let mut name = joined(&sanitized(name, true));
+    let mut name = joined(&sanitized(name));
     let is_counter = form == Form::Counter;
     if is_counter {
         name = name.trim_end_matches("_total").to_owned();
@@ -106,7 +106,7 @@ fn spelled(table: &[(&str, &str)], unit: &str) -> String {
         Some((_, word)) => (*word).to_owned(),
         None if unit.is_empty() => String::new(),
         None => {
-            let clean = joined(&sanitized(unit, false));
+            let clean = joined(&sanitized(unit));
             clean.trim_matches('_').to_owned()
         }
     }

@@ -39,7 +39,7 @@ impl Out<'_> {
                 other => other.to_string(),
             };
             if !text.is_empty() {
-                labels.push((sanitized(&key, false), text));
+                labels.push((sanitized(&key), text));
             }
         }
         // Those of one name come together, in the order they have.
