@@ -15,7 +15,7 @@ pub struct Recorded {
     pub labels: Vec<String>,
 }
 
-/// What a template asks Prometheus: in backticks, `%s` for a label's value, or quoted after `query`.
+/// What a template asks Prometheus: in backticks, `%q` for a label's value, or quoted after `query`.
 static QUERY: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r#"`([^`]+)`|query "([^"]+)""#).expect("a pattern"));
 
@@ -70,7 +70,7 @@ pub fn rule_expressions() -> Vec<Expression> {
             found.push(Expression::new(
                 format!("{file}: {name}{place}"),
                 Language::PromQl,
-                &text.replace("%s", "x"),
+                &text.replace("%q", "\"x\""),
             ));
         };
         add("", &text(&rule["expr"]));
