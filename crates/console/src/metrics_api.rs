@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, SecondsFormat};
-use promql::{Matcher, NAME, Test};
+use promql::{Matcher, NAME};
 use serde_json::{Map, Value, json};
 
 use crate::answer::wrapped::Each;
@@ -31,7 +31,7 @@ async fn active_targets(
     answers: web::Data<Answers>,
 ) -> HttpResponse {
     let states = targets.snapshot();
-    let told = move |_: &Params| {
+    let told = move |_: &Params, _: &mut Page| {
         let active: Vec<Value> = states.targets.iter().map(active_target).collect();
         Ok(json!({"activeTargets": active, "droppedTargets": [], "droppedTargetCounts": {}}))
     };
@@ -89,9 +89,10 @@ async fn metrics(
 
 fn matchers(query: &str) -> Result<Vec<Matcher>, BadParameter> {
     let params = Params::parse(query)?.only(&["name", "label"])?;
+    // An empty label is no label.
     let pair = |text: &str| {
         let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
-        let pair = pair.map(|(name, value)| is(name, value));
+        let pair = pair.map(|(name, value)| Matcher::is(name, value));
         pair.ok_or_else(|| BadParameter::new("label", format!("expected name=value, got {text:?}")))
     };
     let labels = params.all("label").map(pair);
@@ -103,17 +104,8 @@ fn matchers(query: &str) -> Result<Vec<Matcher>, BadParameter> {
         );
         return Err(BadParameter::new("label", why));
     }
-    matchers.extend(params.text("name").map(|name| is(NAME, name)));
+    matchers.extend(params.text("name").map(|name| Matcher::is(NAME, name)));
     Ok(matchers)
-}
-
-/// An empty label is no label.
-fn is(name: &str, value: &str) -> Matcher {
-    Matcher {
-        name: name.to_owned(),
-        test: Test::Text(value.to_owned()),
-        negated: false,
-    }
 }
 
 fn shown(found: &Found) -> Value {

@@ -11,13 +11,15 @@ use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use promql::{Expression, Matcher};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::answer::{Answers, Page};
 use crate::ingest::{Sink, read_form};
-use crate::params::{BadParameter, Params};
+use crate::params::Params;
 use crate::series::{LabelSet, SeriesStore};
-use answer::{Answer, Failure};
+use answer::Answer;
+pub(crate) use answer::Failure;
+pub(crate) use params::MAX_TIME;
 use reading::Reading;
 
 /// What a question is asked of.
@@ -95,18 +97,18 @@ async fn answered(
 }
 
 /// Answers a question about something else than series, in the same form: nothing is evaluated for it.
-pub(crate) async fn told(
+pub(crate) async fn told<T: Serialize>(
     request: &HttpRequest,
     answers: &Answers,
     known: &[&str],
-    tell: impl FnOnce(&Params) -> Result<Value, BadParameter> + Send + 'static,
+    tell: impl FnOnce(&Params, &mut Page) -> Result<T, Failure> + Send + 'static,
 ) -> HttpResponse {
     let outcome = async {
         let params = Params::of(request, &[])?.only(&[known, &EVERYWHERE].concat())?;
         params::timeout(&params)?;
-        let job = move |page: Page| -> Answer {
-            let data = tell(&params)?;
-            Ok(page.json(&json!({"status": "success", "data": data}))?)
+        let job = move |mut page: Page| {
+            let data = tell(&params, &mut page)?;
+            answer::body(&data, page)
         };
         answers.compute(job).await
     };
@@ -232,37 +234,17 @@ fn exemplars(params: &Params, reading: Reading) -> Answer {
 
 /// What metrics are.
 async fn metadata(request: HttpRequest, (sink, answers): Shared) -> HttpResponse {
-    let known = [&["metric", "limit", "limit_per_metric"], &EVERYWHERE[..]].concat();
-    let outcome = async {
-        let params = Params::of(&request, &[])?.only(&known)?;
-        params::timeout(&params)?;
-        let most = |name| {
-            params
-                .number(name)
-                .map(|most| most.map(|most| most as usize))
-        };
+    let tell = move |params: &Params, page: &mut Page| {
+        let most = |name| Ok::<_, Failure>(params.number(name)?.map(|most| most as usize));
         let metrics = most("limit")?.unwrap_or(usize::MAX);
         let variants = most("limit_per_metric")?.filter(|most| *most > 0);
         let limits = (metrics, variants.unwrap_or(usize::MAX));
-        let job = move |mut page: Page| -> Answer {
-            let room = |bytes| page.gathers(bytes);
-            let found = sink.metadata.read(params.text("metric"), limits, room)?;
-            let status = "success";
-            Ok(page.json(&Told {
-                status,
-                data: found,
-            })?)
-        };
-        answers.compute(job).await
+        let room = |bytes| page.gathers(bytes);
+        let found = sink.metadata.read(params.text("metric"), limits, room)?;
+        Ok(found)
     };
-    outcome.await.unwrap_or_else(Failure::response)
-}
-
-/// An answer that is no tree of values: it may be large.
-#[derive(Serialize)]
-struct Told<T> {
-    status: &'static str,
-    data: T,
+    let known = ["metric", "limit", "limit_per_metric"];
+    told(&request, &answers, &known, tell).await
 }
 
 async fn build(request: HttpRequest, answers: web::Data<Answers>) -> HttpResponse {
@@ -275,7 +257,7 @@ async fn build(request: HttpRequest, answers: web::Data<Answers>) -> HttpRespons
         "goVersion": "",
         "application": concat!("omnitrace console ", env!("CARGO_PKG_VERSION")),
     });
-    told(&request, &answers, &[], move |_| Ok(build)).await
+    told(&request, &answers, &[], move |_, _| Ok(build)).await
 }
 
 #[cfg(test)]

@@ -26,6 +26,15 @@ pub enum Test {
 }
 
 impl Matcher {
+    /// `name="value"`.
+    pub fn is(name: &str, value: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            test: Test::Text(value.to_owned()),
+            negated: false,
+        }
+    }
+
     /// Whether a label's value fulfils the condition.
     pub fn matches(&self, value: &str) -> bool {
         let same = match &self.test {

@@ -20,7 +20,7 @@ pub(super) type Answer = Result<Page, Failure>;
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     status: StatusCode,
     /// Prometheus's word for it.
     kind: &'static str,
@@ -124,14 +124,14 @@ struct Envelope<T> {
 const CUT: &[&str] = &["results truncated due to limit"];
 
 /// A good answer.
-pub(super) fn body(data: &impl Serialize, reading: Reading) -> Answer {
-    cut_body(data, false, reading)
+pub(super) fn body(data: &impl Serialize, page: Page) -> Answer {
+    cut_body(data, false, page)
 }
 
-fn cut_body(data: &impl Serialize, is_cut: bool, reading: Reading) -> Answer {
+fn cut_body(data: &impl Serialize, is_cut: bool, page: Page) -> Answer {
     let warnings = if is_cut { CUT } else { &[] };
     let status = "success";
-    Ok(reading.into_page().json(&Envelope {
+    Ok(page.json(&Envelope {
         status,
         data,
         warnings,
@@ -145,7 +145,7 @@ pub(super) fn list(
     reading: Reading,
 ) -> Answer {
     let is_cut = items.clone().nth(limit).is_some();
-    cut_body(&Each(items.take(limit)), is_cut, reading)
+    cut_body(&Each(items.take(limit)), is_cut, reading.into_page())
 }
 
 /// The labels of a series as an object.
@@ -227,7 +227,7 @@ fn found(
         result_type,
         result,
     };
-    cut_body(&found, is_cut, reading)
+    cut_body(&found, is_cut, reading.into_page())
 }
 
 /// Requests behind series.
@@ -236,7 +236,7 @@ pub(super) fn exemplars(all: &Exemplars, reading: Reading) -> Answer {
         let exemplars = exemplars.iter().map(shown_exemplar);
         json!({"seriesLabels": Map(labels), "exemplars": exemplars.collect::<Vec<_>>()})
     });
-    body(&Each(shown), reading)
+    body(&Each(shown), reading.into_page())
 }
 
 fn shown_exemplar(exemplar: &Exemplar) -> serde_json::Value {

@@ -9,8 +9,8 @@ use promql::Steps;
 use crate::params::{BadParameter, Params};
 use slo::duration;
 
-/// The longest that one question may take, without what it waits for others.
-pub(super) const MAX_TIME: Duration = Duration::from_secs(10);
+/// The longest that one question may take, without what it waits for others; and a rule, with all that its templates ask.
+pub(crate) const MAX_TIME: Duration = Duration::from_secs(10);
 
 /// The most points of a series, as in Prometheus.
 pub(super) const MAX_POINTS: usize = 11_000;

@@ -1,10 +1,9 @@
 //! `/api/v1/rules`, `/api/v1/alerts` and `/api/v1/alertmanagers` as Prometheus writes them, and `/api/alerts` for the console's page.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, SecondsFormat};
-use promql::Labels;
 use reqwest::Url;
 use serde_json::{Map, Value, json};
 
@@ -14,7 +13,8 @@ use super::file::{Alerting, Kind, Rule};
 use super::group::{GroupReport, RuleReport};
 use super::objectives;
 use super::template::{Template, numbers};
-use crate::answer::{Answers, off_thread};
+use crate::answer::wrapped::Seconds;
+use crate::answer::{Answers, Page, off_thread};
 use crate::params::{BadParameter, Params};
 use crate::prometheus;
 use crate::series::SeriesStore;
@@ -44,7 +44,8 @@ async fn rules(
     answers: web::Data<Answers>,
 ) -> HttpResponse {
     let reports = reports.get_ref().clone();
-    let told = move |params: &Params| Ok(json!({"groups": groups(&reports, params)?}));
+    let told =
+        move |params: &Params, _: &mut Page| Ok(json!({"groups": groups(&reports, params)?}));
     prometheus::told(&request, &answers, &KNOWN, told).await
 }
 
@@ -54,7 +55,7 @@ async fn alerts(
     answers: web::Data<Answers>,
 ) -> HttpResponse {
     let reports = reports.get_ref().clone();
-    let told = move |_: &Params| {
+    let told = move |_: &Params, _: &mut Page| {
         let reports = reports.all();
         let rules = reports.iter().flat_map(|group| &group.rules);
         let alerts: Vec<Value> = rules.flat_map(active).collect();
@@ -72,8 +73,9 @@ async fn receivers(
     let urls = [&notify.url, &notify.watchdog_url].into_iter().flatten();
     let origins = urls.filter_map(|url| Some(Url::parse(url).ok()?.origin().ascii_serialization()));
     let active: Vec<Value> = origins.map(|url| json!({"url": url})).collect();
-    let told =
-        move |_: &Params| Ok(json!({"activeAlertmanagers": active, "droppedAlertmanagers": []}));
+    let told = move |_: &Params, _: &mut Page| {
+        Ok(json!({"activeAlertmanagers": active, "droppedAlertmanagers": []}))
+    };
     prometheus::told(&request, &answers, &[], told).await
 }
 
@@ -137,7 +139,7 @@ fn shown_group(report: &GroupReport, file: &str, rules: Vec<Value>) -> Value {
     json!({
         "name": report.group.name,
         "file": file,
-        "interval": seconds(report.group.interval_ms),
+        "interval": Seconds(report.group.interval_ms),
         "limit": 0,
         "rules": rules,
         "evaluationTime": report.took.as_secs_f64(),
@@ -181,8 +183,8 @@ fn add_alerting(shown: &mut Value, alerting: &Alerting, report: &RuleReport, wit
     });
     shown["type"] = "alerting".into();
     shown["state"] = state.unwrap_or(State::Resolved).as_str().into();
-    shown["duration"] = seconds(alerting.for_ms);
-    shown["keepFiringFor"] = seconds(alerting.keep_firing_for_ms);
+    shown["duration"] = json!(Seconds(alerting.for_ms));
+    shown["keepFiringFor"] = json!(Seconds(alerting.keep_firing_for_ms));
     shown["labels"] = texts(&alerting.labels);
     shown["annotations"] = texts(&alerting.annotations);
     shown["alerts"] = match with_alerts {
@@ -207,12 +209,10 @@ fn active(report: &RuleReport) -> impl Iterator<Item = Value> {
 /// One alert.
 fn alert(alert: &Alert) -> Value {
     let annotations = alert.annotations.iter();
-    let annotations: Map<String, Value> = annotations
-        .map(|(name, text)| (name.clone(), text.as_str().into()))
-        .collect();
+    let annotations = annotations.map(|(name, text)| (name, text));
     let mut shown = json!({
-        "labels": labels(&alert.labels),
-        "annotations": annotations,
+        "labels": alert.labels.iter().collect::<BTreeMap<_, _>>(),
+        "annotations": annotations.collect::<BTreeMap<_, _>>(),
         "state": alert.state.as_str(),
         "activeAt": time(alert.active_ms),
         "value": numbers::exponential(alert.value),
@@ -223,27 +223,10 @@ fn alert(alert: &Alert) -> Value {
     shown
 }
 
-fn labels(labels: &Labels) -> Value {
-    let labels = labels.iter();
-    let labels: Map<String, Value> = labels
-        .map(|(name, value)| (name.to_owned(), value.into()))
-        .collect();
-    labels.into()
-}
-
 /// What Prometheus says of what has not happened: the year 1.
 pub(super) const NEVER_MS: i64 = -62_135_596_800_000;
 
 pub(super) fn time(at_ms: i64) -> String {
     let time = DateTime::from_timestamp_millis(at_ms).unwrap_or_default();
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
-}
-
-fn seconds(ms: i64) -> Value {
-    match ms % 1_000 {
-        0 => (ms / 1_000).into(),
-        _ => Duration::from_millis(ms.unsigned_abs())
-            .as_secs_f64()
-            .into(),
-    }
 }

@@ -13,7 +13,7 @@ use super::file::{Alerting, Group, Kind, Rule};
 use super::template::Found;
 use crate::answer::Answers;
 use crate::log;
-use crate::prometheus;
+use crate::prometheus::{self, MAX_TIME};
 use crate::samples::Sample;
 use crate::series::{Lost, SeriesStore};
 
@@ -22,9 +22,6 @@ const MAX_ALERTS: usize = 500;
 
 /// A rule that has not been evaluated for so many intervals says nothing any more about whether rules are.
 const LATE: i64 = 4;
-
-/// A rule takes no longer: while it does, no other is evaluated.
-const MAX_TIME: Duration = Duration::from_secs(10);
 
 /// What rules read, and where they record.
 #[derive(Debug, Clone)]

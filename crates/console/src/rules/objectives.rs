@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use promql::{Matcher, NAME, Test};
+use promql::{Matcher, NAME};
 use serde_json::{Value, json};
 use slo::{Definition, Indicator, Pair, Profile, Severity};
 
@@ -71,11 +71,7 @@ fn recorded(
     name: &str,
     page: &mut Page,
 ) -> Result<BTreeMap<Key, f64>, Refused> {
-    let named = Matcher {
-        name: NAME.to_owned(),
-        test: Test::Text(name.to_owned()),
-        negated: false,
-    };
+    let named = Matcher::is(NAME, name);
     let found = series.latest(&[named], &mut |bytes| page.gather(bytes));
     let found = found.ok_or_else(|| page.no_room())?;
     let key = |labels: &crate::series::LabelSet| LABELS.map(|name| labels.get(name).to_owned());
