@@ -189,24 +189,19 @@ impl<'a> Cursor<'a> {
         if !self.take('"') {
             return Err("expected a quoted label value");
         }
-        let mut text = String::new();
-        let mut characters = self.0.char_indices();
-        while let Some((at, character)) = characters.next() {
-            match character {
-                '"' => {
-                    self.0 = &self.0[at + 1..];
-                    return Ok(text);
-                }
-                '\\' => match characters.next().map(|(_, escaped)| escaped) {
-                    Some('n') => text.push('\n'),
-                    Some(escaped @ ('\\' | '"')) => text.push(escaped),
-                    Some(other) => text.extend(['\\', other]),
-                    None => break,
-                },
-                other => text.push(other),
-            }
-        }
-        Err("a quoted label value does not end")
+        let mut is_escaped = false;
+        let ends = |character| {
+            let ends = character == '"' && !is_escaped;
+            is_escaped = character == '\\' && !is_escaped;
+            ends
+        };
+        let end = self
+            .0
+            .find(ends)
+            .ok_or("a quoted label value does not end")?;
+        let text = unescaped(&self.0[..end]);
+        self.0 = &self.0[end + 1..];
+        Ok(text)
     }
 
     /// The next number, if something else than `#` follows.
@@ -259,6 +254,27 @@ impl<'a> Cursor<'a> {
             timestamp_us,
         }))
     }
+}
+
+/// `\\`, `\n` and `\"`; any other escape stands for itself.
+fn unescaped(text: &str) -> String {
+    if !text.contains('\\') {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match (character, characters.clone().next()) {
+            ('\\', Some('n')) => out.push('\n'),
+            ('\\', Some(escaped @ ('\\' | '"'))) => out.push(escaped),
+            _ => {
+                out.push(character);
+                continue;
+            }
+        }
+        characters.next();
+    }
+    out
 }
 
 /// Exactly so many hex digits.

@@ -38,7 +38,7 @@ use crate::samples::Sample;
 use crate::store::cost;
 
 pub(crate) use logs::SEVERITY_TEXT;
-pub(crate) use values::{cut, resource};
+pub(crate) use values::{cut_copy, resource};
 
 /// What a request is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -275,7 +275,7 @@ impl Decoder<'_> {
     fn metric_begins(&mut self, description: &[u8]) {
         let known = description.len().min(MAX_HELP_READ);
         let text = String::from_utf8_lossy(&description[..known]);
-        self.help = Some(values::cut(text.into_owned(), values::MAX_NAME));
+        self.help = Some(cut_copy(&text, values::MAX_NAME));
     }
 
     /// Takes a metric of one data point.

@@ -2,9 +2,9 @@
 
 use redact::redact;
 
-use super::{Cursor, Format};
+use super::{Cursor, Format, unescaped};
 use crate::metadata::Described;
-use crate::otlp::cut;
+use crate::otlp::cut_copy;
 
 /// The most lines about metrics that are read of one page.
 const MAX_LINES: usize = 30_000;
@@ -35,8 +35,8 @@ pub(crate) fn described(page: &str, format: Format, each: &mut dyn FnMut(String,
         let (_, described) = current.get_or_insert_with(|| (name, Described::default()));
         match word {
             "TYPE" => described.kind = kind(text.trim()),
-            "UNIT" => described.unit = clean(text.trim()),
-            _ => described.help = clean(&unescaped(text)),
+            "UNIT" => described.unit = cut_copy(text.trim(), MAX_TEXT),
+            _ => described.help = cut_copy(&unescaped(text), MAX_TEXT),
         }
     }
     hand_out(current, format, each);
@@ -82,30 +82,6 @@ fn hand_out(
 fn kind(text: &str) -> &'static str {
     let known = KINDS.into_iter().find(|kind| *kind == text);
     known.unwrap_or("unknown")
-}
-
-fn clean(text: &str) -> String {
-    // No more is looked at than `cut` does.
-    let end = text.floor_char_boundary(16 * MAX_TEXT);
-    cut(text[..end].to_owned(), MAX_TEXT)
-}
-
-/// `\\`, `\n` and `\"`; any other escape stands for itself.
-fn unescaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        match (character, characters.clone().next()) {
-            ('\\', Some('n')) => out.push('\n'),
-            ('\\', Some(escaped @ ('\\' | '"'))) => out.push(escaped),
-            _ => {
-                out.push(character);
-                continue;
-            }
-        }
-        characters.next();
-    }
-    out
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ const TOO_DEEP: &str = "… (nested too deep)";
 const LOOK_BEYOND: usize = 8 << 10;
 
 /// Redacts a text, whose sender may not have done so, and then cuts it to `limit` bytes at a character, with a mark.
-pub(crate) fn cut(mut text: String, limit: usize) -> String {
+pub(super) fn cut(mut text: String, limit: usize) -> String {
     let known = text.floor_char_boundary(limit + LOOK_BEYOND);
     let is_longer = known < text.len();
     text.truncate(known);
@@ -49,12 +49,14 @@ pub(crate) fn cut(mut text: String, limit: usize) -> String {
     text
 }
 
-/// A copy that is redacted and cut.
-pub(super) fn cut_copy(text: &str, limit: usize) -> String {
-    match text.len() <= limit && matches!(redact(text), Cow::Borrowed(_)) {
-        true => text.to_owned(),
-        false => cut(text.to_owned(), limit),
+/// A copy that is redacted and cut; of a long text no more is copied than is looked at.
+pub(crate) fn cut_copy(text: &str, limit: usize) -> String {
+    if text.len() <= limit && matches!(redact(text), Cow::Borrowed(_)) {
+        return text.to_owned();
     }
+    // A character more: it shows that the text is longer.
+    let end = text.floor_char_boundary(limit + LOOK_BEYOND + 4);
+    cut(text[..end].to_owned(), limit)
 }
 
 /// The value, unless its key says that it is a secret whatever it looks like.
