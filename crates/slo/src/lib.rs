@@ -20,6 +20,7 @@ pub use duration::Time;
 pub use error::Error;
 pub use objective::{Indicator, Names, Objective, Scope};
 pub use profile::{Pair, Profile};
+pub use promql::quoted;
 pub use render::{number_name, ratio_name, release, rules};
 
 use telemetry::names::http_server::HTTP_SERVER_DURATION;

@@ -5,9 +5,23 @@ use crate::objective::{Names, Scope};
 /// What an indicator is kept apart by.
 pub(crate) const BY: &str = "service_name, http_route";
 
-/// A label value inside double quotes.
-pub(crate) fn quoted(value: &str) -> String {
-    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+/// A text inside double quotes, as PromQL and Go have it: whatever is in it, it cannot end the string.
+pub fn quoted(text: &str) -> String {
+    let mut out = String::from('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => out.extend(['\\', character]),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            character if character.is_ascii_control() => {
+                out.push_str(&format!("\\x{:02x}", u32::from(character)));
+            }
+            character => out.push(character),
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// A regular expression that matches exactly these values, inside double quotes.

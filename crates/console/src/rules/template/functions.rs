@@ -132,28 +132,9 @@ fn printed(mut format: &str, mut arguments: impl Iterator<Item = Value>) -> Resu
         match (letter, arguments.next()) {
             ('f', Some(Value::Number(value))) => out += &fixed(value, precision.unwrap_or(6)),
             ('s', Some(Value::Text(text))) => out += &text,
-            ('q', Some(Value::Text(text))) => out += &quoted(&text),
+            ('q', Some(Value::Text(text))) => out += &slo::quoted(&text),
             ('v', Some(value)) => out += &value.shown()?,
             _ => return Err(format!("%{letter} of something else than it takes")),
         }
     }
-}
-
-/// As a string of Go's and PromQL's syntax: whatever a label has, it cannot end the string.
-fn quoted(text: &str) -> String {
-    let mut out = String::from('"');
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => out.extend(['\\', character]),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            character if character.is_ascii_control() => {
-                out.push_str(&format!("\\x{:02x}", u32::from(character)));
-            }
-            character => out.push(character),
-        }
-    }
-    out.push('"');
-    out
 }
