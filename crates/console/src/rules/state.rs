@@ -125,14 +125,14 @@ impl StateFile {
 
     /// Writes what has changed.
     pub fn keep(&self, groups: &[Running], at_ms: i64) {
-        let alerts: Vec<OfRule> = groups.iter().flat_map(of_rules).collect();
-        let now = changes(&alerts);
+        let now = changes(groups);
         let mut inner = self.lock();
         if now == inner.written && at_ms - inner.written_ms.max(0) < MAX_AGE_MS {
             return;
         }
         (inner.written, inner.written_ms) = (now, at_ms);
-        (inner.file.alerts, inner.file.at_ms) = (alerts, at_ms);
+        inner.file.alerts = groups.iter().flat_map(of_rules).collect();
+        inner.file.at_ms = at_ms;
         inner.write();
     }
 
@@ -242,18 +242,18 @@ fn owned(labels: &Labels) -> BTreeMap<String, String> {
 }
 
 /// Differs when an alert comes, goes or changes its state.
-fn changes(alerts: &[OfRule]) -> u64 {
+fn changes(groups: &[Running]) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
-    for one in alerts {
-        let saved = &one.saved;
-        (&one.group, &one.alert, &saved.labels, saved.active_ms).hash(&mut hasher);
-        (
-            saved.fired_ms,
-            saved.keep_firing_since_ms,
-            saved.resolved_ms,
-        )
-            .hash(&mut hasher);
+    for group in groups {
+        for (rule, alerts) in group.by_rule() {
+            for alert in alerts.0.values() {
+                let of = (&group.group.name, &rule.name, &alert.labels);
+                let since = (alert.active_ms, alert.fired_ms);
+                let until = (alert.keep_firing_since_ms, alert.resolved_ms);
+                (of, since, until).hash(&mut hasher);
+            }
+        }
     }
     hasher.finish()
 }

@@ -94,8 +94,15 @@ impl Groups {
     /// Takes over what the rules found.
     pub fn update<'a>(&mut self, alerts: impl Iterator<Item = &'a Alert> + Clone, now_ms: i64) {
         self.lost = 0;
-        self.end_unsaid(alerts.clone(), now_ms);
-        self.end_missed(alerts.clone(), now_ms);
+        let said = alerts.clone().filter(|one| one.state != State::Pending);
+        let said: BTreeSet<&Labels> = said.map(|alert| &alert.labels).collect();
+        self.unsaid.retain(|labels| !said.contains(labels));
+        if !self.unsaid.is_empty() && now_ms >= self.unsaid_until_ms {
+            // What is pending again may yet fire.
+            let known: BTreeSet<&Labels> = alerts.clone().map(|alert| &alert.labels).collect();
+            self.unsaid.retain(|labels| known.contains(labels));
+        }
+        self.end_missed(&said, now_ms);
         let pages: BTreeSet<About<'_>> = alerts.clone().flat_map(inhibiting).collect();
         let is_inhibited = |alert: &Alert| inhibited_by(alert).any(|page| pages.contains(&page));
         for alert in alerts.filter(|alert| alert.state != State::Pending) {
@@ -115,26 +122,9 @@ impl Groups {
         }
     }
 
-    /// What was told before a restart and no rule has said for long may be over, but for what is pending again.
-    fn end_unsaid<'a>(&mut self, alerts: impl Iterator<Item = &'a Alert> + Clone, now_ms: i64) {
-        if self.unsaid.is_empty() {
-            return;
-        }
-        let is_said = |alert: &&Alert| alert.state != State::Pending;
-        for alert in alerts.clone().filter(is_said) {
-            self.unsaid.remove(&alert.labels);
-        }
-        if now_ms >= self.unsaid_until_ms {
-            let known: BTreeSet<&Labels> = alerts.map(|alert| &alert.labels).collect();
-            self.unsaid.retain(|labels| known.contains(labels));
-        }
-    }
-
     /// What the rules say no more has ended, though it may not have been seen to: a receiver may take longer than an alert takes to
     /// end and begin anew.
-    fn end_missed<'a>(&mut self, alerts: impl Iterator<Item = &'a Alert>, now_ms: i64) {
-        let said = alerts.filter(|alert| alert.state != State::Pending);
-        let said: BTreeSet<&Labels> = said.map(|alert| &alert.labels).collect();
+    fn end_missed(&mut self, said: &BTreeSet<&Labels>, now_ms: i64) {
         let unsaid = &self.unsaid;
         for group in self.all.values_mut() {
             let told = &group.told;
