@@ -8,7 +8,8 @@ const DIGITS: &[u8; 16] = b"0123456789abcdef";
 pub(crate) struct Hex<const N: usize>([u8; N]);
 
 impl<const N: usize> Hex<N> {
-    fn new(bytes: &[u8]) -> Self {
+    /// Those of the bytes; zeros for what is not there.
+    pub(crate) fn new(bytes: &[u8]) -> Self {
         let mut digits = [b'0'; N];
         for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
             pair[0] = DIGITS[usize::from(byte >> 4)];

@@ -27,13 +27,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use opentelemetry::trace::SpanId;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1 as proto;
 use prost::Message;
 use serde_json::Value;
 use tracing::Instrument;
 
+use crate::hex::Hex;
 use crate::init::init_with;
 use crate::logs::{Output, Record};
 use crate::pipeline::Sent;
@@ -313,12 +313,10 @@ fn span(ended: &otlp::Span) -> Span {
     let kinds = ["internal", "server", "client", "producer", "consumer"];
     Span {
         kind: kinds[span.kind as usize - 1],
-        trace_id: hex(&span.trace_id),
-        span_id: hex(&span.span_id),
-        parent_span_id: match &span.parent_span_id[..] {
-            [] => SpanId::INVALID.to_string(),
-            id => hex(id),
-        },
+        trace_id: hex::<32>(&span.trace_id),
+        span_id: hex::<16>(&span.span_id),
+        // Zeros if it has none.
+        parent_span_id: hex::<16>(&span.parent_span_id),
         attributes: attributes
             .map(|one| (one.key, one.value.map(shown).unwrap_or_default()))
             .collect(),
@@ -330,14 +328,14 @@ fn span(ended: &otlp::Span) -> Span {
         start: time(span.start_time_unix_nano),
         end: time(span.end_time_unix_nano),
         links: links
-            .map(|link| (hex(&link.trace_id), hex(&link.span_id)))
+            .map(|link| (hex::<32>(&link.trace_id), hex::<16>(&link.span_id)))
             .collect(),
         name: span.name,
     }
 }
 
-fn hex(id: &[u8]) -> String {
-    id.iter().map(|byte| format!("{byte:02x}")).collect()
+fn hex<const DIGITS: usize>(id: &[u8]) -> String {
+    Hex::<DIGITS>::new(id).as_str().to_owned()
 }
 
 fn shown(value: AnyValue) -> String {
