@@ -24,6 +24,7 @@ mod otlp;
 mod page;
 mod params;
 mod prometheus;
+mod quoted;
 mod rules;
 mod samples;
 mod scrape;
