@@ -1,6 +1,7 @@
 //! The embedded telemetry backend: OTLP in, Jaeger's, Loki's and Prometheus's query APIs and a web page out, everything in memory.
 
 mod answer;
+mod attributes;
 mod body;
 mod budget;
 mod connections;
