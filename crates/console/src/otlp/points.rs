@@ -32,7 +32,7 @@ impl Out<'_> {
     fn labels(&self, sent: Vec<KeyValue>) -> Labels {
         let own = attributes(sent, 0);
         let mut sent: Vec<(&str, Value<'_>)> = own.iter().chain(self.scope.iter()).collect();
-        sent.sort_by(|(left, _), (right, _)| left.cmp(right));
+        sent.sort_by_key(|(key, _)| *key);
         let mut labels: Labels = Vec::with_capacity(sent.len());
         for (key, value) in sent {
             let text = label_value(value);

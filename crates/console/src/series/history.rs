@@ -121,8 +121,9 @@ impl Series {
         self.head.shift(by_ms);
         self.closed.iter_mut().for_each(|chunk| chunk.shift(by_ms));
         for exemplar in &mut self.exemplars {
-            let at_us = exemplar.timestamp_us.as_mut();
-            at_us.map(|at_us| *at_us = at_us.saturating_add_signed(by_ms.saturating_mul(1_000)));
+            if let Some(at_us) = &mut exemplar.timestamp_us {
+                *at_us = at_us.saturating_add_signed(by_ms.saturating_mul(1_000));
+            }
         }
     }
 
