@@ -11,7 +11,6 @@ use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderN
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
-use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -21,7 +20,7 @@ use crate::connections::off_worker;
 use crate::counters::Counters;
 use crate::inflate::{InflateError, gunzip};
 use crate::metadata::Metadata;
-use crate::model::Resource;
+use crate::model::{Resource, Value};
 use crate::otlp::response::{Failure, accepted, refused};
 use crate::otlp::{self, Batch, Encoding, Rejected, Signal};
 use crate::samples::Labels;
@@ -286,13 +285,10 @@ fn keep(batch: Batch, sink: &Sink) -> Rejected {
 
 /// Labels of a sender, as targets have them: `instance` and `service_name`.
 fn sender_labels(resource: &Resource) -> Labels {
-    let instance = resource
-        .attributes
-        .iter()
-        .find(|(key, _)| key == "service.instance.id");
+    let instance = resource.attributes.get("service.instance.id");
     let mut labels = Labels::new();
-    if let Some(Value::String(instance)) = instance.map(|(_, value)| value) {
-        labels.push(("instance".into(), instance.clone()));
+    if let Some(Value::Text(instance)) = instance {
+        labels.push(("instance".into(), instance.to_owned()));
     }
     labels.push(("service_name".into(), resource.service.clone()));
     labels

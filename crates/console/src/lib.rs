@@ -1,6 +1,7 @@
 //! The embedded telemetry backend: OTLP in, Jaeger's, Loki's and Prometheus's query APIs and a web page out, everything in memory.
 
 mod answer;
+mod attributes;
 mod body;
 mod budget;
 mod connections;
@@ -24,6 +25,7 @@ mod otlp;
 mod page;
 mod params;
 mod prometheus;
+mod quoted;
 mod rules;
 mod samples;
 mod scrape;

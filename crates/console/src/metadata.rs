@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Between two looks for what is to be forgotten.
 const TIDY: Duration = Duration::from_secs(60);
 
-/// How many say otherwise about the same metric.
+/// How many targets, and how many senders, say otherwise about the same metric.
 const MAX_VARIANTS: usize = 8;
 
 /// What somebody says about a metric, as Prometheus writes it.
@@ -41,7 +41,7 @@ impl Described {
     /// Its bytes in memory, estimated, with the name's.
     pub fn cost(&self, name: &str) -> usize {
         let texts = [name.len(), self.unit.len(), self.help.len()];
-        cost::slot(size_of::<(String, Vec<Heard>)>())
+        cost::slot(size_of::<(String, Variants)>())
             + cost::block(size_of::<Heard>())
             + texts.map(cost::block).iter().sum::<usize>()
     }
@@ -53,7 +53,7 @@ pub(crate) struct Metadata(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
-    all: BTreeMap<String, Vec<Heard>>,
+    all: BTreeMap<String, Variants>,
     limit: usize,
     bytes: usize,
     /// Of these what was sent, not scraped: half of the room at most.
@@ -61,11 +61,34 @@ struct State {
     tidied: Instant,
 }
 
+/// What is said about one metric. What targets say goes first, and what is sent cannot take its place.
+#[derive(Debug, Default)]
+struct Variants {
+    scraped: Vec<Heard>,
+    sent: Vec<Heard>,
+}
+
 #[derive(Debug)]
 struct Heard {
     described: Described,
     at: Instant,
-    is_sent: bool,
+}
+
+impl Variants {
+    fn of(&mut self, is_sent: bool) -> &mut Vec<Heard> {
+        match is_sent {
+            true => &mut self.sent,
+            false => &mut self.scraped,
+        }
+    }
+
+    /// Each once.
+    fn all(&self) -> impl Iterator<Item = &Described> {
+        let known = |one: &Described| self.scraped.iter().any(|heard| heard.described == *one);
+        let sent = self.sent.iter().map(|heard| &heard.described);
+        let scraped = self.scraped.iter().map(|heard| &heard.described);
+        scraped.chain(sent.filter(move |one| !known(one)))
+    }
 }
 
 impl Metadata {
@@ -100,9 +123,8 @@ impl Metadata {
         let wanted = |name: &str| one.is_none_or(|one| one == name);
         let all = state.all.iter().filter(|(name, _)| wanted(name));
         let mut found = BTreeMap::new();
-        for (name, heard) in all.take(metrics) {
-            let heard = heard.iter().take(variants);
-            let described: Vec<Described> = heard.map(|heard| heard.described.clone()).collect();
+        for (name, said) in all.take(metrics) {
+            let described: Vec<Described> = said.all().take(variants).cloned().collect();
             room(described.iter().map(|one| one.cost(name)).sum())?;
             found.insert(name.clone(), described);
         }
@@ -123,7 +145,7 @@ impl State {
     fn add(&mut self, name: String, described: Described, is_sent: bool) {
         let at = Instant::now();
         let known = self.all.get_mut(&name);
-        if let Some(all) = known {
+        if let Some(all) = known.map(|all| all.of(is_sent)) {
             if let Some(same) = all.iter_mut().find(|known| known.described == described) {
                 same.at = at;
                 return;
@@ -138,27 +160,24 @@ impl State {
             return;
         }
         (self.bytes, self.sent) = (self.bytes + cost, sent);
-        let heard = Heard {
-            described,
-            at,
-            is_sent,
-        };
-        self.all.entry(name).or_default().push(heard);
+        let all = self.all.entry(name).or_default();
+        all.of(is_sent).push(Heard { described, at });
     }
 
     fn tidy(&mut self, now: Instant) {
         self.tidied = now;
-        let (mut bytes, mut sent) = (0, 0);
+        let (mut scraped, mut sent) = (0, 0);
         self.all.retain(|name, all| {
-            all.retain(|heard| now.saturating_duration_since(heard.at) < PATIENCE);
-            for heard in all.iter() {
-                let cost = heard.described.cost(name);
-                bytes += cost;
-                sent += if heard.is_sent { cost } else { 0 };
+            let mut stays = false;
+            for (heard, bytes) in [(&mut all.scraped, &mut scraped), (&mut all.sent, &mut sent)] {
+                heard.retain(|heard| now.saturating_duration_since(heard.at) < PATIENCE);
+                let costs = heard.iter().map(|heard| heard.described.cost(name));
+                *bytes += costs.sum::<usize>();
+                stays |= !heard.is_empty();
             }
-            !all.is_empty()
+            stays
         });
-        (self.bytes, self.sent) = (bytes, sent);
+        (self.bytes, self.sent) = (scraped + sent, sent);
     }
 }
 
@@ -210,5 +229,16 @@ mod tests {
         assert_eq!(read(&metadata, (1, 2)), [("a".to_owned(), 2)]);
         let full = metadata.read(None, (9, 9), |_| Err("full"));
         assert_eq!(full, Err("full"));
+    }
+
+    #[test]
+    fn what_is_sent_does_not_push_out_what_a_target_says() {
+        let metadata = Metadata::new(64 << 10);
+        for i in 0..20 {
+            metadata.add("up".to_owned(), described(&i.to_string()), true);
+        }
+        metadata.add("up".to_owned(), described("its own"), false);
+        let found = metadata.read(Some("up"), (1, 1), |_| Ok::<_, ()>(()));
+        assert_eq!(found.expect("room")["up"], [described("its own")]);
     }
 }

@@ -1,15 +1,14 @@
 //! `GET /api/metrics`, `GET /api/targets`, and the latter as Prometheus's `/api/v1/targets`.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use chrono::{DateTime, SecondsFormat};
 use promql::{Matcher, NAME};
 use serde_json::{Map, Value, json};
 
-use crate::answer::wrapped::Each;
+use crate::answer::wrapped::{Each, time};
 use crate::answer::{Answers, Page, Refused, bad_parameter, problem};
 use crate::params::{BadParameter, Params};
 use crate::prometheus;
-use crate::samples::Exemplar;
+use crate::samples::{Exemplar, milliseconds};
 use crate::scrape::{TargetState, Targets};
 use crate::series::{Found, SeriesStore};
 
@@ -48,8 +47,6 @@ fn active_target(state: &TargetState) -> Value {
     let labels: Map<String, Value> = labels
         .map(|(name, value)| (name.clone(), value.as_str().into()))
         .collect();
-    let at_us = state.last_scrape_us.and_then(|us| i64::try_from(us).ok());
-    let at = DateTime::from_timestamp_micros(at_us.unwrap_or_default()).unwrap_or_default();
     json!({
         "discoveredLabels": {},
         "scrapePool": labels.get("job"),
@@ -57,7 +54,7 @@ fn active_target(state: &TargetState) -> Value {
         "scrapeUrl": state.url,
         "globalUrl": state.url,
         "lastError": state.error.as_deref().unwrap_or_default(),
-        "lastScrape": at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+        "lastScrape": time(state.last_scrape_us.map(milliseconds)),
         "lastScrapeDuration": state.duration_ms.unwrap_or_default() / 1e3,
         "health": health,
     })

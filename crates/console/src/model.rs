@@ -1,10 +1,9 @@
 //! What the console keeps: spans and log records, decoded and flattened.
 
-use std::borrow::Cow;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
-use serde_json::Value;
+pub use crate::attributes::{Attributes, Value};
 
 /// 16 bytes, shown as 32 hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,9 +25,6 @@ impl std::fmt::Display for SpanId {
     }
 }
 
-/// Attributes in the order they came. Keys that many items have are shared. Values are JSON: strings, numbers, booleans, arrays, objects.
-pub type Attributes = Vec<(Cow<'static, str>, Value)>;
-
 /// Who sent it; shared by all items of one resource.
 #[derive(Debug, PartialEq)]
 pub struct Resource {
@@ -43,7 +39,7 @@ impl Resource {
     pub fn digest(&self, state: &RandomState) -> u64 {
         let mut hasher = state.build_hasher();
         self.service.hash(&mut hasher);
-        for (key, value) in &self.attributes {
+        for (key, value) in self.attributes.iter() {
             key.hash(&mut hasher);
             value.to_string().hash(&mut hasher);
         }
@@ -154,6 +150,8 @@ pub struct Span {
     pub events: Vec<Event>,
     /// Links.
     pub links: Vec<Link>,
+    /// What all of it takes in memory, estimated once: it is asked for again and again. 0: not yet.
+    pub bytes: usize,
 }
 
 /// One log record.

@@ -207,10 +207,8 @@ type Origin = Result<Group, Refusal>;
 fn origin(resource: &Result<Arc<Resource>, Refusal>, scope: Result<Arc<Scope>, Refusal>) -> Origin {
     let (resource, scope) = (resource.clone()?, scope?);
     let labels = points::scope_labels(&scope);
-    let sizes = labels.iter().map(|(key, value)| {
-        let text = value.as_str().map(str::len);
-        key.len() + text.unwrap_or_else(|| value.to_string().len())
-    });
+    let sizes = labels.iter();
+    let sizes = sizes.map(|(key, value)| key.len() + points::label_value(value).len());
     Ok(Group {
         resource,
         scope,
@@ -243,7 +241,7 @@ impl Decoder<'_> {
             Ok((group, (span, kept))) => {
                 match spans::convert(&group.resource, &group.scope, span, kept) {
                     Ok(span) => {
-                        self.batch.bytes += cost::span(&span);
+                        self.batch.bytes += span.bytes;
                         self.batch.spans.push(span);
                     }
                     Err(reason) => self.batch.rejected.add(reason),

@@ -20,6 +20,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use chrono::Utc;
 use serde_json::json;
+use tokio::sync::watch;
 
 use crate::counters::Counters;
 use crate::log;
@@ -33,10 +34,17 @@ pub(crate) use notify::Notifier;
 pub use rehearsal::Rehearsal;
 use state::StateFile;
 
+/// A clock that goes back by less is only made to keep time.
+const SET_BACK_MS: i64 = 2_000;
+
 /// Rules that have been read, and are to be evaluated.
 #[derive(Debug)]
 pub(crate) struct Rules {
     groups: Vec<Running>,
+    /// The times for which they were evaluated last.
+    last: Vec<i64>,
+    /// When it was looked last which of them are due.
+    looked_ms: i64,
     reports: Reports,
     state: Option<StateFile>,
 }
@@ -91,7 +99,10 @@ impl Rules {
             file: name.to_owned(),
             reports: Mutex::new(reports.collect()),
         }));
+        let now_ms = now_ms();
         Ok(Self {
+            last: vec![now_ms; groups.len()],
+            looked_ms: now_ms,
             groups,
             reports,
             state: None,
@@ -102,7 +113,7 @@ impl Rules {
     pub fn keeping(mut self, path: Option<&Path>) -> Self {
         self.state = path.map(StateFile::open);
         if let Some(state) = &self.state {
-            state.restore(&mut self.groups, Utc::now().timestamp_millis());
+            state.restore(&mut self.groups, now_ms());
         }
         for (index, group) in self.groups.iter_mut().enumerate() {
             self.reports.set(index, group.restored());
@@ -128,8 +139,15 @@ impl Rules {
     }
 
     /// Who tells about what they find.
-    pub fn notifier(&self, notify: Notify, counters: Counters, external_url: String) -> Notifier {
+    pub fn notifier(
+        &self,
+        notify: Notify,
+        counters: Counters,
+        external_url: String,
+        ending: watch::Receiver<()>,
+    ) -> Notifier {
         Notifier {
+            ending,
             reports: self.reports.clone(),
             state: self.state.clone(),
             notify,
@@ -140,17 +158,16 @@ impl Rules {
 
     /// Evaluates each group once per interval, for ever; one at a time, off the threads that answer. To be dropped (aborted) at the end.
     pub async fn run(mut self, data: Data) {
-        let mut last = vec![Utc::now().timestamp_millis(); self.groups.len()];
         loop {
             let pause = until_next(&self.groups);
             tokio::time::sleep(pause).await;
             let data = data.clone();
             let job = move || {
-                self.evaluate_due(&mut last, &data);
-                (self, last)
+                self.evaluate_due(&data, now_ms);
+                self
             };
             match tokio::task::spawn_blocking(job).await {
-                Ok(back) => (self, last) = back,
+                Ok(back) => self = back,
                 Err(why) => {
                     let fields = json!({"error": why.to_string()});
                     return log::warn("the rules are evaluated no more", fields);
@@ -160,21 +177,44 @@ impl Rules {
     }
 
     /// Groups whose next time has come.
-    fn evaluate_due(&mut self, last: &mut [i64], data: &Data) {
+    fn evaluate_due(&mut self, data: &Data, now_ms: impl Fn() -> i64) {
+        self.follow_the_clock(data, now_ms());
         for (index, group) in self.groups.iter_mut().enumerate() {
-            let now_ms = Utc::now().timestamp_millis();
+            let now_ms = now_ms();
             let at_ms = now_ms - now_ms.rem_euclid(group.group.interval_ms);
-            if at_ms > last[index] {
-                let intervals = (at_ms - last[index]) / group.group.interval_ms;
+            let last_ms = &mut self.last[index];
+            if at_ms > *last_ms {
+                let intervals = (at_ms - *last_ms) / group.group.interval_ms;
                 let missed = intervals.saturating_sub(1).max(0).unsigned_abs();
-                last[index] = at_ms;
+                *last_ms = at_ms;
                 self.reports.set(index, group.evaluate(data, at_ms, missed));
             }
         }
         if let Some(state) = &self.state {
-            state.keep(&self.groups, Utc::now().timestamp_millis());
+            state.keep(&self.groups, now_ms());
         }
     }
+
+    /// Once the clock has been set back, all of before is told by the new one: else nothing would be due, and no sample new enough,
+    /// until the clock is where it was.
+    fn follow_the_clock(&mut self, data: &Data, now_ms: i64) {
+        let by_ms = now_ms - std::mem::replace(&mut self.looked_ms, now_ms);
+        if by_ms > -SET_BACK_MS {
+            return;
+        }
+        let fields = json!({"seconds": -by_ms / 1_000});
+        log::warn(
+            "the clock has been set back: samples and alerts of before are moved with it",
+            fields,
+        );
+        data.series.shift(by_ms);
+        self.last.iter_mut().for_each(|last_ms| *last_ms += by_ms);
+        self.groups.iter_mut().for_each(|group| group.shift(by_ms));
+    }
+}
+
+fn now_ms() -> i64 {
+    Utc::now().timestamp_millis()
 }
 
 /// The metrics that an expression names, and how far it looks back at each.
@@ -205,7 +245,7 @@ fn looks_back(expression: &promql::Expression) -> impl Iterator<Item = (&str, Du
 
 /// How long until some group is due.
 fn until_next(groups: &[Running]) -> Duration {
-    let now_ms = Utc::now().timestamp_millis();
+    let now_ms = now_ms();
     let due = groups.iter().map(|group| {
         let interval_ms = group.group.interval_ms;
         interval_ms - now_ms.rem_euclid(interval_ms)
@@ -232,18 +272,4 @@ impl Reports {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_error_budget_is_summed_up_from_is_kept_for_as_long_as_it_lasts() {
-        let rules = Rules::load(None).expect("the rules that ship");
-        let names = ["slo:bad_events:rate", "slo:events:rate"].map(str::to_owned);
-        let days = Duration::from_secs(2 * 86_400);
-        assert_eq!(rules.lasting(), (names.into(), days));
-        let text = "groups: [{name: a, rules: [{record: b, expr: 'c[1y]'}, {record: d, expr: 'rate(b[1h] offset 9h)'}]}]";
-        let rules = Rules::parse("text", text).expect("rules");
-        let names = BTreeSet::from(["b".to_owned()]);
-        assert_eq!(rules.lasting(), (names, Duration::from_secs(36_000)));
-    }
-}
+mod tests;

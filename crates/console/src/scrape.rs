@@ -284,29 +284,39 @@ impl Scraper {
             .map_err(Failed::Down)
     }
 
-    /// Keeps what a page says, part by part, if all of it can be read.
+    /// Keeps what a page says, if all of it can be read. That is known when it has been read once; what is more than a part by then is
+    /// read again, part by part.
     fn keep(&self, page: &Page, target: &Target, now_us: u64) -> Result<Kept, String> {
         let text = std::str::from_utf8(&page.text)
             .map_err(|why| format!("the page is no UTF-8: {why}"))?;
-        exposition::parse(text, page.format, &mut drop)?;
+        let (mut part, mut bytes) = (Vec::new(), 0);
+        exposition::parse(text, page.format, &mut |sample| {
+            bytes += sample.cost();
+            if bytes < PART {
+                part.push(sample);
+            }
+        })?;
         let (source, labels) = (source(target), &target.labels);
         let started = Instant::now();
-        let (mut part, mut bytes, mut kept) = (Vec::new(), 0, Kept::default());
-        let keep = |part, kept: &mut Kept| {
+        let mut kept = Kept::default();
+        let mut keep = |part: Vec<_>| {
+            kept.samples += part.len() as u64;
             let lost = self.series.scraped(&source, labels, part, now_us);
             kept.no_room += lost.no_room;
             kept.out_of_order += lost.out_of_order;
         };
-        exposition::parse(text, page.format, &mut |sample| {
-            bytes += sample.cost();
-            kept.samples += 1;
-            part.push(sample);
-            if bytes >= PART {
-                keep(std::mem::take(&mut part), &mut kept);
-                bytes = 0;
-            }
-        })?;
-        keep(part, &mut kept);
+        if bytes >= PART {
+            (part, bytes) = (Vec::new(), 0);
+            exposition::parse(text, page.format, &mut |sample| {
+                bytes += sample.cost();
+                part.push(sample);
+                if bytes >= PART {
+                    keep(std::mem::take(&mut part));
+                    bytes = 0;
+                }
+            })?;
+        }
+        keep(part);
         kept.series = self.series.end_unheard(&source, started, now_us);
         Ok(kept)
     }

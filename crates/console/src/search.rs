@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn one_span_must_match_everything() {
         let mut other = span(2, Some(1), 10, 30);
-        other.attributes.push(("sku".into(), json!("lamp")));
+        other.attributes.push("sku", (&json!("lamp")).into());
         let spans = shared(vec![span(1, None, 0, 100), other]);
         let tags = vec![("sku".to_owned(), "lamp".to_owned())];
         assert!(matches(

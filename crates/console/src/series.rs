@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use promql::{Detail, Matcher, NAME};
 
 use crate::samples::{Exemplar, Labels, Sample, milliseconds};
-use history::{Part, Series};
+use history::{Held, Part, Series};
 use index::Id;
 pub(crate) use known::Known;
 pub(crate) use labels::LabelSet;
@@ -150,6 +150,14 @@ impl SeriesStore {
         self.retain(source, |_| false, scraped_end(now_us));
     }
 
+    /// The clock has been set: as if all samples had come so much later. Else those of before would be in the future, and what comes
+    /// now would be too old.
+    pub fn shift(&self, by_ms: i64) {
+        let mut state = self.lock();
+        let all = state.series.values_mut();
+        all.for_each(|series| series.shift(by_ms));
+    }
+
     /// Ends series that were sent long ago, and the sources of `scraped` kind that are no targets any more; drops what is too old.
     pub fn tidy(
         &self,
@@ -242,7 +250,10 @@ impl SeriesStore {
     ) -> impl Iterator<Item = Vec<(LabelSet, usize)>> {
         self.batches(matchers, move |series| {
             let parts = series.parts(&time_ms, detail);
-            let samples = parts.iter().map(|part| part.most(detail)).sum();
+            let parts = parts.iter();
+            let samples = parts
+                .map(|part| part.most(&time_ms, detail, Held::count_in))
+                .sum();
             (samples > 0).then(|| (series.labels.clone(), samples))
         })
     }

@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use listen::{Gate, Http, StopSignals};
 use serde_json::json;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::answer::Answers;
@@ -62,6 +63,8 @@ pub struct Console {
     scraper: JoinHandle<()>,
     rules: JoinHandle<()>,
     notifier: JoinHandle<()>,
+    /// The notifier ends when it goes.
+    telling: watch::Sender<()>,
 }
 
 impl Console {
@@ -73,7 +76,8 @@ impl Console {
         let result = self.server.await;
         self.scraper.abort();
         self.rules.abort();
-        self.notifier.abort();
+        drop(self.telling);
+        self.notifier.await.ok();
         result
             .context("the console's server panicked")?
             .context("the console's server failed")
@@ -125,7 +129,9 @@ pub fn start(settings: Settings) -> Result<Console> {
     scraper.series.keep(names, time);
     let (server, address) = bind(&settings, &scraper, answers, rules.reports())?;
     let external_url = format!("http://{address}");
-    let notifier = rules.notifier(settings.notify, scraper.counters.clone(), external_url);
+    let (telling, ending) = watch::channel(());
+    let counters = scraper.counters.clone();
+    let notifier = rules.notifier(settings.notify, counters, external_url, ending);
     log::info("listening", json!({"http_addr": address.to_string()}));
     let file = settings.targets_file;
     let scraper = actix_web::rt::spawn(async move {
@@ -138,6 +144,7 @@ pub fn start(settings: Settings) -> Result<Console> {
         scraper,
         rules: actix_web::rt::spawn(rules.run(data)),
         notifier: actix_web::rt::spawn(notifier.run()),
+        telling,
     })
 }
 

@@ -1,11 +1,7 @@
 //! What a span can be searched by: its attributes, its sender's, its scope's, its events', its links', and the tags that
 //! Jaeger makes of status, kind and scope.
 
-use std::borrow::Cow;
-
-use serde_json::Value;
-
-use crate::model::{Attributes, Span, Status};
+use crate::model::{Attributes, Span, Status, Value};
 
 /// Keys of what [`derived`] makes.
 const DERIVED: [&str; 7] = [
@@ -20,7 +16,7 @@ const DERIVED: [&str; 7] = [
 
 /// The tags that Jaeger shows for fields of the span that are no attributes, as the OpenTelemetry specification
 /// maps them ("OpenTelemetry to Jaeger transformation").
-pub(crate) fn derived(span: &Span) -> Vec<(&'static str, Value)> {
+pub(crate) fn derived(span: &Span) -> Vec<(&'static str, Value<'_>)> {
     let mut tags = Vec::with_capacity(7);
     for (key, text) in [
         ("otel.scope.name", &span.scope.name),
@@ -28,18 +24,18 @@ pub(crate) fn derived(span: &Span) -> Vec<(&'static str, Value)> {
         ("w3c.tracestate", &span.trace_state),
     ] {
         if !text.is_empty() {
-            tags.push((key, Value::from(text.as_str())));
+            tags.push((key, Value::Text(text)));
         }
     }
-    tags.push(("span.kind", Value::from(span.kind.as_str())));
+    tags.push(("span.kind", Value::Text(span.kind.as_str())));
     match &span.status {
         Status::Unset => {}
-        Status::Ok => tags.push(("otel.status_code", Value::from("OK"))),
+        Status::Ok => tags.push(("otel.status_code", Value::Text("OK"))),
         Status::Error(message) => {
-            tags.push(("otel.status_code", Value::from("ERROR")));
+            tags.push(("otel.status_code", Value::Text("ERROR")));
             tags.push(("error", Value::Bool(true)));
             if !message.is_empty() {
-                tags.push(("otel.status_description", Value::from(message.as_str())));
+                tags.push(("otel.status_description", Value::Text(message)));
             }
         }
     }
@@ -67,25 +63,19 @@ pub(crate) fn carries(span: &Span, key: &str, wanted: &str) -> bool {
         || (DERIVED.contains(&key)
             && derived(span)
                 .iter()
-                .any(|(k, value)| *k == key && is(value, wanted)))
+                .any(|(k, value)| *k == key && is(*value, wanted)))
 }
 
-fn is(value: &Value, wanted: &str) -> bool {
-    if text(value) == wanted {
+fn is(value: Value<'_>, wanted: &str) -> bool {
+    if value.text() == wanted {
         return true;
     }
     // 1.0 is "1.0" in JSON and "1" to a person, and to Jaeger.
-    let whole = value.as_f64().filter(|_| value.is_f64());
-    whole.is_some_and(|number| number.to_string() == wanted)
-}
-
-/// A value as text: strings as they are, all else as JSON.
-pub(crate) fn text(value: &Value) -> Cow<'_, str> {
-    match value {
-        Value::String(text) => Cow::Borrowed(text),
-        Value::Null => Cow::Borrowed(""),
-        other => Cow::Owned(other.to_string()),
-    }
+    let Value::Number(number) = value else {
+        return false;
+    };
+    let number = number.as_f64().filter(|_| number.is_f64());
+    number.is_some_and(|number| number.to_string() == wanted)
 }
 
 #[cfg(test)]
@@ -107,26 +97,27 @@ mod tests {
             ("code".into(), json!(409)),
             ("ratio".into(), json!(1.0)),
             ("list".into(), json!(["a", 1])),
-        ];
+        ]
+        .into();
         let attributes = vec![("host.name".into(), json!("box"))];
         span.resource = Arc::new(Resource {
             service: "shop".into(),
-            attributes,
+            attributes: attributes.into(),
         });
         span.events = vec![Event {
             name: "exception".into(),
             time_ns: 0,
-            attributes: vec![("retry".into(), json!(false))],
+            attributes: vec![("retry".into(), json!(false))].into(),
         }];
         span.scope = Arc::new(Scope {
             name: "test".into(),
             version: "1.2".into(),
-            attributes: vec![("library".into(), json!("http"))],
+            attributes: vec![("library".into(), json!("http"))].into(),
         });
         span.links = vec![Link {
             trace_id: TraceId(2),
             span_id: SpanId(3),
-            attributes: vec![("cause".into(), json!("retry"))],
+            attributes: vec![("cause".into(), json!("retry"))].into(),
         }];
         for (key, value) in [
             ("code", "409"),

@@ -143,7 +143,7 @@ fn sorted_children(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::model::{Kind, Resource, Scope, Status, TraceId};
+    use crate::model::{Attributes, Kind, Resource, Scope, Status, TraceId};
 
     /// A span of trace 1; times in nanoseconds.
     pub fn span(id: u64, parent: Option<u64>, start_ns: u64, end_ns: u64) -> Span {
@@ -153,7 +153,7 @@ pub(crate) mod tests {
             parent: parent.map(SpanId),
             resource: Arc::new(Resource {
                 service: "shop".into(),
-                attributes: Vec::new(),
+                attributes: Attributes::default(),
             }),
             trace_state: String::new(),
             scope: Arc::new(Scope {
@@ -165,9 +165,10 @@ pub(crate) mod tests {
             start_ns,
             duration_ns: end_ns.saturating_sub(start_ns),
             status: Status::Unset,
-            attributes: Vec::new(),
+            attributes: Attributes::default(),
             events: Vec::new(),
             links: Vec::new(),
+            bytes: 0,
         }
     }
 

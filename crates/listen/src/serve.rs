@@ -60,8 +60,10 @@ where
     S::InitError: std::fmt::Debug,
     B: MessageBody + 'static,
 {
-    // Accepted connections inherit it.
+    // Accepted connections inherit it. Without `TCP_NODELAY` the end of a long answer waits for the reader to confirm what came before,
+    // which it puts off for 40 ms.
     rustix::net::sockopt::set_tcp_user_timeout(&listener, READER_GONE_MS)?;
+    rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;
     rustix::net::sockopt::set_socket_send_buffer_size(&listener, UNREAD)?;
     let address = listener.local_addr()?;
     let stopping = server.graceful_shutdown_signal();
@@ -113,12 +115,18 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn an_application_knows_where_it_listens() {
+    async fn an_application_knows_where_it_listens_and_its_answers_are_not_put_off() {
         let listener = crate::bind(([127, 0, 0, 1], 0).into()).expect("a port");
         let address = listener.local_addr().expect("an address");
         let app = || App::new().default_service(web::to(own_address));
         let builder = Server::build().workers(1).disable_signals();
-        let server = serve(builder, HTTP, listener, |_, _| {}, app).expect("a server");
+        let (sender, connected) = std::sync::mpsc::channel();
+        let tell = move |gate: &Gate<TcpStream>, _: &mut _| {
+            sender
+                .send(gate.io().nodelay().ok())
+                .expect("a test that goes on");
+        };
+        let server = serve(builder, HTTP, listener, tell, app).expect("a server");
         let (handle, running) = (server.handle(), actix_web::rt::spawn(server));
         let ask = move || {
             let mut stream = std::net::TcpStream::connect(address)?;
@@ -130,6 +138,7 @@ mod tests {
         };
         let answer = web::block(ask).await.expect("a thread").expect("an answer");
         assert!(answer.ends_with(&address.to_string()), "{answer}");
+        assert_eq!(connected.recv(), Ok(Some(true)), "nothing is put off");
         handle.stop(false).await;
         running.await.expect("a task").expect("an end");
     }

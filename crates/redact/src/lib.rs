@@ -69,7 +69,7 @@ fn redact_plain(text: &str) -> Cow<'_, str> {
     if hints.at {
         engine.email.apply(&mut out);
     }
-    if hints.digits >= cards::SHORTEST {
+    if hints.card {
         cards::redact(&mut out);
     }
     out
@@ -168,8 +168,21 @@ fn ascii(pattern: &str) -> String {
 struct Hints {
     at: bool,
     words: bool,
-    /// The most digits in a row, with nothing but what may group them in between.
-    digits: usize,
+    card: bool,
+}
+
+/// The most, with nothing but what may group them in between.
+fn digits_in_a_row(text: &str) -> usize {
+    let (mut longest, mut digits) = (0, 0);
+    for byte in text.bytes() {
+        match KINDS[usize::from(byte)] {
+            DIGIT => digits += 1,
+            GROUPING => {}
+            _ => digits = 0,
+        }
+        longest = longest.max(digits);
+    }
+    longest
 }
 
 /// A text that is shorter has no room for a credential that announces itself by its own form.
@@ -202,23 +215,17 @@ static KINDS: [u8; 256] = {
 
 impl Hints {
     fn of(text: &str) -> Self {
-        let (mut seen, mut longest, mut digits) = (0, 0, 0);
+        // No branch depends on a byte here: texts are short, and each is looked at.
+        let (mut seen, mut digits) = (0, 0);
         for byte in text.bytes() {
             let kind = KINDS[usize::from(byte)];
             seen |= kind;
-            match kind {
-                DIGIT => digits += 1,
-                GROUPING => {}
-                _ => {
-                    longest = longest.max(digits);
-                    digits = 0;
-                }
-            }
+            digits += usize::from(kind == DIGIT);
         }
         Self {
             at: seen & AT != 0 || (seen & PERCENT != 0 && text.contains("%40")),
             words: seen & (SIGN | PERCENT) != 0 || text.len() >= SHORTEST_CREDENTIAL,
-            digits: longest.max(digits),
+            card: digits >= cards::SHORTEST && digits_in_a_row(text) >= cards::SHORTEST,
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -398,4 +398,5 @@ impl Metrics {
 pub struct LogLevel {
     pub(crate) handle: reload::Handle<EnvFilter, Registry>,
     pub(crate) names_spans: Arc<AtomicBool>,
+    pub(crate) changing: Arc<Mutex<()>>,
 }

@@ -1,5 +1,6 @@
 //! What the APIs of several vendors write alike.
 
+use chrono::{DateTime, SecondsFormat};
 use serde::{Serialize, Serializer};
 
 /// A list whose items are made only while they are written.
@@ -21,4 +22,14 @@ impl Serialize for Seconds {
             _ => (self.0 as f64 / 1_000.0).serialize(serializer),
         }
     }
+}
+
+/// What Prometheus says of what has not happened: the year 1.
+const NEVER_MS: i64 = -62_135_596_800_000;
+
+/// Milliseconds since the epoch, written as a date, if it has happened.
+pub(crate) fn time(at_ms: impl Into<Option<i64>>) -> String {
+    let time = DateTime::from_timestamp_millis(at_ms.into().unwrap_or(NEVER_MS));
+    let time = time.unwrap_or_default();
+    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }

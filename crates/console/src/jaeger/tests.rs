@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::{App, test, web};
 use serde_json::{Value, json};
 
-use crate::model::{Kind, Link, Resource, Span, SpanId, Status, TraceId};
+use crate::model::{Attributes, Kind, Link, Resource, Span, SpanId, Status, TraceId};
 use crate::store::Store;
 use crate::tree::tests::span;
 
@@ -26,7 +26,7 @@ fn make(
         trace_id: TraceId(trace),
         resource: Arc::new(Resource {
             service: service.into(),
-            attributes: vec![("service.name".into(), json!(service))],
+            attributes: vec![("service.name".into(), json!(service))].into(),
         }),
         name: name.into(),
         kind,
@@ -47,12 +47,12 @@ fn shop() -> Store {
         (20, 30),
     );
     payment.status = Status::Error("declined".into());
-    payment.attributes = vec![("http.status_code".into(), json!(402))];
+    payment.attributes = vec![("http.status_code".into(), json!(402))].into();
     // Both lead to the same service: one call.
     payment.links = vec![Link {
         trace_id: TraceId(0xa),
         span_id: SpanId(4),
-        attributes: Vec::new(),
+        attributes: Attributes::default(),
     }];
     let mut mail = make(
         0xb,
@@ -66,7 +66,7 @@ fn shop() -> Store {
     mail.links = vec![Link {
         trace_id: TraceId(0xa),
         span_id: SpanId(2),
-        attributes: Vec::new(),
+        attributes: Attributes::default(),
     }];
     store.add_spans(vec![
         make(

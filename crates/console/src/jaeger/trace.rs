@@ -1,14 +1,12 @@
 //! A trace in Jaeger's JSON.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::RandomState;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
-use serde_json::Value;
 
-use crate::model::{Attributes, Event, Resource, Span};
+use crate::model::{Attributes, Event, Resource, Span, Value};
 use crate::store::Trace;
 use crate::tags;
 
@@ -51,7 +49,14 @@ struct Process {
 struct Tag<'a> {
     key: &'a str,
     r#type: &'static str,
-    value: Cow<'a, Value>,
+    value: Shown<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Shown<'a> {
+    AsItIs(Value<'a>),
+    Text(String),
 }
 
 #[derive(Serialize)]
@@ -153,8 +158,8 @@ fn process_tags<S: Serializer>(resource: &Resource, serializer: S) -> Result<S::
     let attributes = resource
         .attributes
         .iter()
-        .filter(|(key, _)| key != "service.name");
-    serializer.collect_seq(attributes.map(|(key, value)| tag(key, Cow::Borrowed(value))))
+        .filter(|(key, _)| *key != "service.name");
+    serializer.collect_seq(attributes.map(|(key, value)| tag(key, value)))
 }
 
 impl Serialize for JaegerSpan {
@@ -197,8 +202,8 @@ fn references(span: &Span) -> Vec<Reference> {
 fn span_tags(span: &Span) -> Vec<Tag<'_>> {
     let mut tags = attribute_tags(&span.attributes);
     for (key, value) in tags::derived(span) {
-        if !span.attributes.iter().any(|(taken, _)| taken == key) {
-            tags.push(tag(key, Cow::Owned(value)));
+        if span.attributes.get(key).is_none() {
+            tags.push(tag(key, value));
         }
     }
     tags
@@ -207,14 +212,14 @@ fn span_tags(span: &Span) -> Vec<Tag<'_>> {
 fn attribute_tags(attributes: &Attributes) -> Vec<Tag<'_>> {
     attributes
         .iter()
-        .map(|(key, value)| tag(key, Cow::Borrowed(value)))
+        .map(|(key, value)| tag(key, value))
         .collect()
 }
 
 fn log(event: &Event) -> Log<'_> {
     let mut fields = Vec::with_capacity(event.attributes.len() + 1);
     if !event.name.is_empty() {
-        fields.push(tag("event", Cow::Owned(Value::from(event.name.as_str()))));
+        fields.push(tag("event", Value::Text(&event.name)));
     }
     fields.extend(attribute_tags(&event.attributes));
     Log {
@@ -223,9 +228,9 @@ fn log(event: &Event) -> Log<'_> {
     }
 }
 
-fn tag<'a>(key: &'a str, value: Cow<'a, Value>) -> Tag<'a> {
-    let (r#type, text) = match &*value {
-        Value::String(_) => ("string", None),
+fn tag<'a>(key: &'a str, value: Value<'a>) -> Tag<'a> {
+    let (r#type, text) = match value {
+        Value::Text(_) => ("string", None),
         Value::Bool(_) => ("bool", None),
         Value::Number(number) if number.is_f64() => ("float64", None),
         Value::Number(number) => match number.as_i64() {
@@ -236,9 +241,9 @@ fn tag<'a>(key: &'a str, value: Cow<'a, Value>) -> Tag<'a> {
             // Past int64; the protocol has no such integers.
             None => ("string", Some(number.to_string())),
         },
-        other => ("string", Some(tags::text(other).into_owned())),
+        other => ("string", Some(other.text().into_owned())),
     };
-    let value = text.map_or(value, |text| Cow::Owned(Value::String(text)));
+    let value = text.map_or(Shown::AsItIs(value), Shown::Text);
     Tag { key, r#type, value }
 }
 
@@ -246,7 +251,7 @@ fn tag<'a>(key: &'a str, value: Cow<'a, Value>) -> Tag<'a> {
 mod tests {
     use std::time::Instant;
 
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::model::{Kind, Link, SpanId, Status, TraceId};
@@ -273,16 +278,17 @@ mod tests {
             ("code".into(), json!(409)),
             ("share".into(), json!(0.5)),
             ("many".into(), json!(["a", 1])),
-        ];
+        ]
+        .into();
         span.events = vec![Event {
             name: "retry".into(),
             time_ns: 2_000_000,
-            attributes: vec![("last".into(), json!(true))],
+            attributes: vec![("last".into(), json!(true))].into(),
         }];
         span.links = vec![Link {
             trace_id: TraceId(7),
             span_id: SpanId(8),
-            attributes: Vec::new(),
+            attributes: Attributes::default(),
         }];
         let attributes = vec![
             ("service.name".into(), json!("shop")),
@@ -290,7 +296,7 @@ mod tests {
         ];
         span.resource = Arc::new(Resource {
             service: "shop".into(),
-            attributes,
+            attributes: attributes.into(),
         });
         let expected = json!({
             "traceID": "00000000000000000000000000000001",
@@ -332,7 +338,8 @@ mod tests {
             ("big".into(), big),
             ("huge".into(), json!(u64::MAX)),
             ("null".into(), Value::Null),
-        ];
+        ]
+        .into();
         let shown = rendered(vec![span], 0);
         let tags = &shown["spans"][0]["tags"];
         assert_eq!(
@@ -354,7 +361,7 @@ mod tests {
         let mut other = span(3, Some(1), 2, 3);
         other.resource = Arc::new(Resource {
             service: "bank".into(),
-            attributes: Vec::new(),
+            attributes: Attributes::default(),
         });
         let shown = rendered(vec![other, span(1, None, 0, 9), span(2, Some(1), 1, 5)], 4);
         let ids: Vec<_> = [0, 1, 2]

@@ -1,8 +1,7 @@
 //! Text becomes tokens.
 
-use std::str::Chars;
-
 use super::refusal::{Kind, Refusal};
+use crate::quoted::{self, Wrong};
 use slo::duration;
 
 /// A word, sign or literal.
@@ -163,23 +162,12 @@ impl<'a> Lexer<'a> {
     }
 
     fn quoted(&mut self) -> Result<Token, Refusal> {
-        let rest = &self.rest()[1..];
-        let mut escaped = false;
-        for (position, c) in rest.char_indices() {
-            match c {
-                '\n' => break,
-                _ if escaped => escaped = false,
-                '\\' => escaped = true,
-                '"' => {
-                    let text = unescaped(&rest[..position])
-                        .map_err(|why| Refusal::at(Kind::Unsupported, self.text, self.at, why))?;
-                    self.at += position + 2;
-                    return Ok(Token::Text(text));
-                }
-                _ => {}
-            }
-        }
-        Err(self.unterminated())
+        let (text, rest) = quoted::text(&self.rest()[1..]).map_err(|why| match why {
+            Wrong::Endless => self.unterminated(),
+            Wrong::Escape(why) => Refusal::at(Kind::Unsupported, self.text, self.at, why),
+        })?;
+        self.at = self.text.len() - rest.len();
+        Ok(Token::Text(text))
     }
 
     fn unterminated(&self) -> Refusal {
@@ -212,37 +200,4 @@ fn is_bytes(word: &str) -> bool {
     ];
     let unit = word.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
     UNITS.contains(&unit.to_ascii_lowercase().as_str())
-}
-
-/// Escapes as Go has them.
-fn unescaped(text: &str) -> Result<String, String> {
-    let mut clean = String::with_capacity(text.len());
-    let mut rest = text.chars();
-    while let Some(c) = rest.next() {
-        clean.push(if c == '\\' { escaped(&mut rest)? } else { c });
-    }
-    Ok(clean)
-}
-
-fn escaped(rest: &mut Chars<'_>) -> Result<char, String> {
-    let escape = rest.next().unwrap_or_default();
-    let digits = match escape {
-        'n' => return Ok('\n'),
-        't' => return Ok('\t'),
-        'r' => return Ok('\r'),
-        '\\' | '"' | '\'' => return Ok(escape),
-        'x' => 2,
-        'u' => 4,
-        'U' => 8,
-        _ => {
-            return Err(format!(
-                "the escape \\{escape} does not exist; write \\\\{escape}, or put the string in backquotes"
-            ));
-        }
-    };
-    let hex: String = rest.by_ref().take(digits).collect();
-    let is_hex = hex.len() == digits && hex.bytes().all(|digit| digit.is_ascii_hexdigit());
-    let code = is_hex.then(|| u32::from_str_radix(&hex, 16).ok()).flatten();
-    code.and_then(char::from_u32)
-        .ok_or_else(|| format!("the escape \\{escape}{hex} is no character"))
 }

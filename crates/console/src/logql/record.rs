@@ -7,9 +7,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value as Json};
 
-use crate::model::{Attributes, LogRecord, Resource};
+use crate::model::{Attributes, LogRecord, Resource, Value};
 use crate::otlp::SEVERITY_TEXT;
 use crate::store::severity_rank;
 
@@ -63,13 +63,8 @@ pub(super) fn index_label<'a>(resource: &'a Resource, name: &str) -> &'a str {
         return &resource.service;
     }
     let wanted = INDEX_LABELS.iter().find(|(label, _)| *label == name);
-    let found = wanted.and_then(|(_, key)| {
-        let mut attributes = resource.attributes.iter();
-        attributes.find(|(sent, _)| sent == key)
-    });
-    found
-        .and_then(|(_, value)| value.as_str())
-        .unwrap_or_default()
+    let found = wanted.and_then(|(_, key)| resource.attributes.get(key));
+    found.and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The labels of a stream.
@@ -102,24 +97,24 @@ pub(super) fn label<'a>(log: &'a LogRecord, name: &str) -> Option<Cow<'a, str>> 
         ]
         .into_iter()
         .filter(|list| !list.is_empty())
-        .find_map(|list| find(list.iter().map(|(key, value)| (&**key, value)), name))?,
+        .find_map(|list| find(list.iter(), name))?,
     };
     (!text.is_empty()).then_some(text)
 }
 
 fn find<'a>(
-    entries: impl Iterator<Item = (&'a str, &'a Value)>,
+    entries: impl Iterator<Item = (&'a str, Value<'a>)>,
     name: &str,
 ) -> Option<Cow<'a, str>> {
     for (key, value) in entries {
         let found = match value {
-            Value::Object(map) => {
+            Value::Nested(Json::Object(map)) => {
                 let rest = name.strip_prefix(label_name(key).as_str());
                 rest.and_then(|rest| rest.strip_prefix('_'))
-                    .and_then(|rest| find(map.iter().map(entry), rest))
+                    .and_then(|rest| find_nested(map, rest))
             }
             _ if is_shown_otherwise(key) || !label_chars(key).eq(name.chars()) => None,
-            _ => Some(text(value)).filter(|text| !text.is_empty()),
+            _ => Some(value.text()).filter(|text| !text.is_empty()),
         };
         if found.is_some() {
             return found;
@@ -128,8 +123,10 @@ fn find<'a>(
     None
 }
 
-fn entry<'a>((key, value): (&'a String, &'a Value)) -> (&'a str, &'a Value) {
-    (key, value)
+/// By a type of its own: the iterator would hold itself.
+fn find_nested<'a>(map: &'a Map<String, Json>, name: &str) -> Option<Cow<'a, str>> {
+    let mut entries = map.iter().map(|(key, value)| (key.as_str(), value.into()));
+    find(&mut entries as &mut dyn Iterator<Item = _>, name)
 }
 
 /// All labels with their values, none of them empty.
@@ -149,34 +146,26 @@ pub(super) fn labels(log: &LogRecord) -> BTreeMap<String, String> {
 }
 
 fn flatten_all(attributes: &Attributes, labels: &mut BTreeMap<String, String>) {
-    for (key, value) in attributes {
+    for (key, value) in attributes.iter() {
         if !is_shown_otherwise(key) {
             flatten(label_name(key), value, labels);
         }
     }
 }
 
-fn flatten(name: String, value: &Value, labels: &mut BTreeMap<String, String>) {
+fn flatten(name: String, value: Value<'_>, labels: &mut BTreeMap<String, String>) {
     match value {
-        Value::Object(map) => {
+        Value::Nested(Json::Object(map)) => {
             for (key, value) in map {
-                flatten(format!("{name}_{}", label_name(key)), value, labels);
+                flatten(format!("{name}_{}", label_name(key)), value.into(), labels);
             }
         }
         _ => {
-            let text = text(value);
+            let text = value.text();
             if !text.is_empty() {
                 labels.insert(name, text.into_owned());
             }
         }
-    }
-}
-
-fn text(value: &Value) -> Cow<'_, str> {
-    match value {
-        Value::Null => Cow::default(),
-        Value::String(text) => text.as_str().into(),
-        _ => value.to_string().into(),
     }
 }
 

@@ -3,12 +3,13 @@
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use prost::Message;
 use prost::encoding::decode_varint;
-use serde_json::Value;
+use redact::MARK;
+use serde_json::Value as Json;
 
 use super::keys::key;
 use super::protobuf::Field;
-use super::values::{MAX_TEXT, cut_copy, unless_secret, value};
-use crate::model::Attributes;
+use super::values::{MAX_TEXT, clean, may_be_secret, value};
+use crate::model::{Attributes, Value};
 
 /// The most attributes of one item, and entries of one list in it.
 pub(super) const MAX_ATTRIBUTES: usize = 128;
@@ -23,10 +24,10 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Nothing yet, of so many.
-    pub fn of(count: usize) -> Self {
+    /// Nothing yet, of so many with so many bytes.
+    pub fn of(count: usize, bytes: usize) -> Self {
         Self {
-            list: Vec::with_capacity(count.min(MAX_ATTRIBUTES)),
+            list: Attributes::with_room(count.min(MAX_ATTRIBUTES), bytes.min(MAX_TEXT)),
             too_many: 0,
         }
     }
@@ -37,7 +38,10 @@ impl Kept {
             return Ok(());
         }
         let (sent_key, sent_value) = pair(sent)?;
-        self.push(sent_key, any(sent_value)?);
+        match text(sent_value) {
+            Some(text) => self.push(sent_key, Value::Text(&clean(text, MAX_TEXT))),
+            None => self.push(sent_key, (&any(sent_value)?).into()),
+        }
         Ok(())
     }
 
@@ -47,27 +51,30 @@ impl Kept {
         is_full
     }
 
-    fn push(&mut self, sent: &str, value: Value) {
+    fn push(&mut self, sent: &str, value: Value<'_>) {
         let (key, is_secret) = key(sent);
-        self.list.push((key, unless_secret(is_secret, value)));
+        let is_hidden = is_secret && may_be_secret(value);
+        let value = if is_hidden { Value::Text(MARK) } else { value };
+        self.list.push(key, value);
     }
 
     /// All of them. What is too much is counted in an attribute of its own, along with what the sender says to have dropped itself.
     pub fn all(mut self, dropped_by_sender: u32) -> Attributes {
         let dropped = self.too_many + u64::from(dropped_by_sender);
         if dropped > 0 {
-            self.list.push((DROPPED_KEY.into(), Value::from(dropped)));
+            self.list.push(DROPPED_KEY, Value::Number(&dropped.into()));
         }
+        self.list.shrink();
         self.list
     }
 }
 
 impl From<Vec<KeyValue>> for Kept {
     fn from(sent: Vec<KeyValue>) -> Self {
-        let mut kept = Self::of(sent.len());
+        let mut kept = Self::of(sent.len(), 0);
         for entry in sent {
             if !kept.is_full() {
-                kept.push(&entry.key, value(entry.value));
+                kept.push(&entry.key, (&value(entry.value)).into());
             }
         }
         kept
@@ -95,8 +102,16 @@ fn pair(mut sent: &[u8]) -> Result<(&str, &[u8]), String> {
     Ok((key.map_err(|_| "a key is no UTF-8")?, value))
 }
 
+/// The text of a message `AnyValue`, if it is one, and nothing else is there.
+fn text(sent: &[u8]) -> Option<&str> {
+    let mut rest = sent.strip_prefix(&[0x0a])?;
+    let length = decode_varint(&mut rest).ok()?;
+    let text = std::str::from_utf8(rest).ok()?;
+    (length == text.len() as u64).then_some(text)
+}
+
 /// A message `AnyValue`.
-fn any(sent: &[u8]) -> Result<Value, String> {
+fn any(sent: &[u8]) -> Result<Json, String> {
     if let Some(plain) = plain(sent) {
         return Ok(plain);
     }
@@ -104,21 +119,15 @@ fn any(sent: &[u8]) -> Result<Value, String> {
     Ok(value(Some(decoded)))
 }
 
-/// The value if it is a text, a truth value or a number, and nothing else is there.
-fn plain(sent: &[u8]) -> Option<Value> {
-    let (kind, mut rest) = sent.split_first()?;
+/// The value if it is a truth value or a number, and nothing else is there.
+fn plain(sent: &[u8]) -> Option<Json> {
+    let (kind, rest) = sent.split_first()?;
     match kind {
-        0x0a => {
-            let length = decode_varint(&mut rest).ok()?;
-            let text = std::str::from_utf8(rest).ok()?;
-            let is_all = length == text.len() as u64;
-            is_all.then(|| Value::String(cut_copy(text, MAX_TEXT)))
-        }
-        0x10 => varint(rest).map(|number| Value::Bool(number != 0)),
-        0x18 => varint(rest).map(|number| Value::from(number.cast_signed())),
+        0x10 => varint(rest).map(|number| Json::Bool(number != 0)),
+        0x18 => varint(rest).map(|number| Json::from(number.cast_signed())),
         0x21 => {
             let number = f64::from_le_bytes(rest.try_into().ok()?);
-            number.is_finite().then(|| Value::from(number))
+            number.is_finite().then(|| Json::from(number))
         }
         _ => None,
     }
@@ -159,12 +168,18 @@ mod tests {
             Any::ArrayValue(list),
         ] {
             let sent = AnyValue { value: Some(sent) };
-            let encoded = sent.encode_to_vec();
-            assert_eq!(any(&encoded), Ok(value(Some(sent))), "{encoded:?}");
+            let entry = KeyValue {
+                key: "key".into(),
+                value: Some(sent.clone()),
+                ..KeyValue::default()
+            };
+            let (encoded, mut kept) = (entry.encode_to_vec(), Kept::of(1, 0));
+            kept.add_protobuf(&encoded).expect("an attribute");
+            assert_eq!(kept.all(0), attributes(vec![entry], 0), "{encoded:?}");
         }
-        assert_eq!(any(&[]), Ok(Value::Null));
+        assert_eq!(any(&[]), Ok(Json::Null));
         // Of two the last one counts, as the decoder of the protocol has it.
-        assert_eq!(any(&[0x10, 1, 0x18, 5]), Ok(Value::from(5)));
+        assert_eq!(any(&[0x10, 1, 0x18, 5]), Ok(Json::from(5)));
     }
 
     #[test]
@@ -178,7 +193,7 @@ mod tests {
             &[0x0a, 1, b'k', 0x12, 2, 0x08, 1],
             &[0x0a, 1, b'k', 0x12, 2, 0x21, 1],
         ] {
-            assert!(Kept::of(1).add_protobuf(sent).is_err(), "{sent:?}");
+            assert!(Kept::of(1, 0).add_protobuf(sent).is_err(), "{sent:?}");
         }
     }
 }

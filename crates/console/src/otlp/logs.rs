@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::attribute::Kept;
 use super::values::{MAX_NAME, cut, span_id, trace_id, value};
-use crate::model::{LogRecord, Resource, Scope};
+use crate::model::{self, LogRecord, Resource, Scope};
 use crate::store::severity_rank;
 
 /// Where the event's name is kept, as the semantic conventions call it.
@@ -29,13 +29,11 @@ pub(super) fn convert(
     let severity_text = cut(log.severity_text, MAX_NAME);
     let (severity, own_word) = severity(log.severity_number, severity_text.clone());
     if let Some(word) = own_word {
-        attributes.push((SEVERITY_TEXT.into(), Value::String(word)));
+        attributes.push(SEVERITY_TEXT, model::Value::Text(&word));
     }
     if !log.event_name.is_empty() {
-        attributes.push((
-            EVENT_NAME.into(),
-            Value::String(cut(log.event_name, MAX_NAME)),
-        ));
+        let name = cut(log.event_name, MAX_NAME);
+        attributes.push(EVENT_NAME, model::Value::Text(&name));
     }
     let body = match value(log.body) {
         Value::Null => String::new(),

@@ -1,14 +1,15 @@
 //! Data points become samples.
 
+use std::borrow::Cow;
+
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1 as proto;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
-use serde_json::Value;
 
 use super::Rejected;
 use super::attribute::attributes;
 use super::values::{span_id, trace_id};
-use crate::model::{Attributes, Scope};
+use crate::model::{Attributes, Scope, Value};
 use crate::samples::{Exemplar, Labels, Sample, sanitized};
 
 /// Set on a point that only says that there is no value now.
@@ -29,17 +30,14 @@ impl Out<'_> {
     /// The labels of a point: its attributes and the scope. An empty one is no label. The values of attributes that become one
     /// name are joined in the order of the attributes' names.
     fn labels(&self, sent: Vec<KeyValue>) -> Labels {
-        let mut sent = attributes(sent, 0);
-        sent.extend(self.scope.iter().cloned());
-        sent.sort_by(|(left, _), (right, _)| left.cmp(right));
+        let own = attributes(sent, 0);
+        let mut sent: Vec<(&str, Value<'_>)> = own.iter().chain(self.scope.iter()).collect();
+        sent.sort_by_key(|(key, _)| *key);
         let mut labels: Labels = Vec::with_capacity(sent.len());
         for (key, value) in sent {
-            let text = match value {
-                Value::String(text) => text,
-                other => other.to_string(),
-            };
+            let text = label_value(value);
             if !text.is_empty() {
-                labels.push((sanitized(&key), text));
+                labels.push((sanitized(key), text.into_owned()));
             }
         }
         // Those of one name come together, in the order they have.
@@ -214,10 +212,20 @@ fn with(labels: &Labels, name: &str, value: String) -> Labels {
 /// What a scope adds to the labels of its metrics.
 pub(super) fn scope_labels(scope: &Scope) -> Attributes {
     let own = [("name", &scope.name), ("version", &scope.version)];
-    let own = own.map(|(key, value)| (key.into(), Value::from(value.as_str())));
-    let all = scope.attributes.iter().cloned().chain(own);
-    all.map(|(key, value)| (format!("otel_scope_{key}").into(), value))
-        .collect()
+    let own = own.map(|(key, value)| (key, Value::Text(value)));
+    let mut labels = Attributes::default();
+    for (key, value) in scope.attributes.iter().chain(own) {
+        labels.push(format!("otel_scope_{key}"), value);
+    }
+    labels
+}
+
+/// A label has a text.
+pub(super) fn label_value(value: Value<'_>) -> Cow<'_, str> {
+    match value {
+        Value::Text(text) => text.into(),
+        other => other.to_string().into(),
+    }
 }
 
 fn exemplar(sent: &proto::Exemplar) -> Option<Exemplar> {

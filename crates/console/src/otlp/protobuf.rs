@@ -173,7 +173,11 @@ fn with_attributes<M: Message + Default>(
 ) -> Result<(M, Kept), Refusal> {
     is_small(shape, item, what)?;
     let is_attribute = |(field, _): &(u32, _)| *field == number;
-    let mut kept = Kept::of(contents(item).filter(is_attribute).count());
+    let sizes = contents(item).filter(is_attribute);
+    let (count, bytes) = sizes.fold((0, 0), |(count, bytes), (_, content)| {
+        (count + 1, bytes + content.len())
+    });
+    let mut kept = Kept::of(count, bytes);
     let (mut message, mut piece, mut rest) = (M::default(), item, item);
     let mut merge = |piece: &[u8]| {
         let merged = message.merge(piece);

@@ -8,7 +8,8 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 
 use super::attribute::{Kept, MAX_ATTRIBUTES, attributes};
 use super::values::{MAX_NAME, MAX_TEXT, cut, span_id, trace_id};
-use crate::model::{Attributes, Event, Kind, Link, Resource, Scope, Span, Status};
+use crate::model::{Attributes, Event, Kind, Link, Resource, Scope, Span, Status, Value};
+use crate::store::cost;
 
 /// Says how many events or links are missing, as Jaeger's own exporter names it.
 const DROPPED_EVENTS: &str = "otel.dropped_events_count";
@@ -33,7 +34,7 @@ pub(super) fn convert(
     let (links, dropped_links) = links(span.links, span.dropped_links_count);
     note_dropped(&mut attributes, DROPPED_EVENTS, dropped_events);
     note_dropped(&mut attributes, DROPPED_LINKS, dropped_links);
-    Ok(Span {
+    let mut span = Span {
         trace_id: own_trace,
         span_id: own_id,
         parent,
@@ -50,12 +51,15 @@ pub(super) fn convert(
         attributes,
         events,
         links,
-    })
+        bytes: 0,
+    };
+    span.bytes = cost::span(&span);
+    Ok(span)
 }
 
 fn note_dropped(attributes: &mut Attributes, key: &'static str, dropped: u64) {
     if dropped > 0 {
-        attributes.push((key.into(), dropped.into()));
+        attributes.push(key, Value::Number(&dropped.into()));
     }
 }
 

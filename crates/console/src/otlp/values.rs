@@ -12,7 +12,7 @@ use redact::{MARK, is_secret_key, redact};
 use serde_json::{Map, Value};
 
 use super::attribute::{MAX_ATTRIBUTES, attributes};
-use crate::model::{Resource, Scope, SpanId, TraceId};
+use crate::model::{self, Resource, Scope, SpanId, TraceId};
 
 /// The longest text of a value, in bytes.
 pub(super) const MAX_TEXT: usize = 16 << 10;
@@ -49,23 +49,25 @@ pub(super) fn cut(mut text: String, limit: usize) -> String {
     text
 }
 
-/// A copy that is redacted and cut; of a long text no more is copied than is looked at.
-pub(crate) fn cut_copy(text: &str, limit: usize) -> String {
+/// The text, redacted and cut; of a long one no more is copied than is looked at.
+pub(super) fn clean(text: &str, limit: usize) -> Cow<'_, str> {
     if text.len() <= limit && matches!(redact(text), Cow::Borrowed(_)) {
-        return text.to_owned();
+        return text.into();
     }
     // A character more: it shows that the text is longer.
     let end = text.floor_char_boundary(limit + LOOK_BEYOND + 4);
-    cut(text[..end].to_owned(), limit)
+    cut(text[..end].to_owned(), limit).into()
 }
 
-/// The value, unless its key says that it is a secret whatever it looks like.
-pub(super) fn unless_secret(is_secret: bool, value: Value) -> Value {
-    match value {
-        Value::Null | Value::Bool(_) => value,
-        _ if is_secret => Value::String(MARK.into()),
-        _ => value,
-    }
+/// The same, as a copy.
+pub(crate) fn cut_copy(text: &str, limit: usize) -> String {
+    clean(text, limit).into_owned()
+}
+
+/// Whether there may be a secret in it, if its key says that it is one whatever it looks like.
+pub(super) fn may_be_secret(value: model::Value<'_>) -> bool {
+    use model::Value;
+    !matches!(value, Value::Null | Value::Bool(_))
 }
 
 /// An attribute value as JSON.
@@ -110,8 +112,10 @@ fn nested(value: Option<AnyValue>, depth: usize, room: &mut usize) -> Value {
                     break;
                 }
                 let key = fit(entry.key, room);
-                let value = nested(entry.value, depth + 1, room);
-                let value = unless_secret(is_secret_key(&key), value);
+                let mut value = nested(entry.value, depth + 1, room);
+                if is_secret_key(&key) && may_be_secret((&value).into()) {
+                    value = Value::String(MARK.into());
+                }
                 map.insert(key, value);
             }
             Value::Object(map)
@@ -130,9 +134,9 @@ fn fit(text: String, room: &mut usize) -> String {
 pub(crate) fn resource(sent: Option<ProtoResource>) -> Arc<Resource> {
     let sent = sent.unwrap_or_default();
     let attributes = attributes(sent.attributes, sent.dropped_attributes_count);
-    let name = attributes.iter().find(|(key, _)| key == "service.name");
+    let name = attributes.get("service.name");
     let name = name
-        .and_then(|(_, value)| value.as_str())
+        .and_then(|name| name.as_str())
         .filter(|name| !name.is_empty());
     let service = cut(name.unwrap_or("unknown_service").to_owned(), MAX_NAME);
     Arc::new(Resource {

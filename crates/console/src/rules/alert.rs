@@ -65,6 +65,20 @@ impl Alert {
         }
     }
 
+    /// As if all of it had happened so much later.
+    pub fn shift(&mut self, by_ms: i64) {
+        self.active_ms += by_ms;
+        let others = [
+            &mut self.fired_ms,
+            &mut self.keep_firing_since_ms,
+            &mut self.resolved_ms,
+            &mut self.stays_until_ms,
+        ];
+        for time in others.into_iter().flatten() {
+            *time += by_ms;
+        }
+    }
+
     pub fn is_active(&self) -> bool {
         self.state != State::Resolved
     }

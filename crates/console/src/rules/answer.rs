@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use chrono::{DateTime, SecondsFormat};
 use reqwest::Url;
 use serde_json::{Map, Value, json};
 
@@ -13,7 +12,7 @@ use super::file::{Alerting, Kind, Rule};
 use super::group::{GroupReport, RuleReport};
 use super::objectives;
 use super::template::{Template, numbers};
-use crate::answer::wrapped::Seconds;
+use crate::answer::wrapped::{Seconds, time};
 use crate::answer::{Answers, Page, off_thread};
 use crate::params::{BadParameter, Params};
 use crate::prometheus;
@@ -143,7 +142,7 @@ fn shown_group(report: &GroupReport, file: &str, rules: Vec<Value>) -> Value {
         "limit": 0,
         "rules": rules,
         "evaluationTime": report.took.as_secs_f64(),
-        "lastEvaluation": time(report.at_ms.unwrap_or(NEVER_MS)),
+        "lastEvaluation": time(report.at_ms),
     })
 }
 
@@ -158,7 +157,7 @@ fn shown_rule(rule: &Rule, report: &RuleReport, with_alerts: bool) -> Value {
         "query": rule.query,
         "health": health,
         "evaluationTime": report.took.as_secs_f64(),
-        "lastEvaluation": time(report.at_ms.unwrap_or(NEVER_MS)),
+        "lastEvaluation": time(report.at_ms),
     });
     if let Some(error) = &report.error {
         shown["lastError"] = error.as_str().into();
@@ -221,12 +220,4 @@ fn alert(alert: &Alert) -> Value {
         shown["keepFiringSince"] = time(since_ms).into();
     }
     shown
-}
-
-/// What Prometheus says of what has not happened: the year 1.
-pub(super) const NEVER_MS: i64 = -62_135_596_800_000;
-
-pub(super) fn time(at_ms: i64) -> String {
-    let time = DateTime::from_timestamp_millis(at_ms).unwrap_or_default();
-    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }

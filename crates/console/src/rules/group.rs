@@ -10,7 +10,7 @@ use slo::routing::WATCHDOG;
 
 use super::alert::{Alert, Alerts};
 use super::file::{Alerting, Group, Kind, Rule};
-use super::template::Found;
+use super::template::{Found, Template};
 use crate::answer::Answers;
 use crate::log;
 use crate::prometheus::{self, MAX_TIME};
@@ -33,10 +33,7 @@ pub(crate) struct Data {
 impl Data {
     /// The series that an expression gives.
     fn ask(&self, expression: &promql::Expression, time: Time) -> Result<Vec<Found>, String> {
-        let left = time.until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(format!("the rule has taken more than {MAX_TIME:?}"));
-        }
+        let left = time.left()?;
         let page = self.answers.begin();
         match prometheus::evaluated(expression, &self.series, page, (time.at_ms, left))? {
             Value::Scalar(value) => Ok(vec![(Labels::default(), value)]),
@@ -71,6 +68,14 @@ impl Time {
     pub fn at(at_ms: i64) -> Self {
         let until = Instant::now() + MAX_TIME;
         Self { at_ms, until }
+    }
+
+    fn left(self) -> Result<Duration, String> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        match left.is_zero() {
+            true => Err(format!("the rule has taken more than {MAX_TIME:?}")),
+            false => Ok(left),
+        }
     }
 }
 
@@ -194,16 +199,23 @@ impl Running {
         }
     }
 
+    /// The clock has been set: as if all had been so much later.
+    pub fn shift(&mut self, by_ms: i64) {
+        let all = self.alerts.iter_mut();
+        all.flat_map(|alerts| alerts.0.values_mut())
+            .for_each(|alert| alert.shift(by_ms));
+    }
+
     /// Rules and their alerts.
     pub fn by_rule(&self) -> impl Iterator<Item = (&Rule, &Alerts)> {
         self.group.rules.iter().zip(&self.alerts)
     }
 
-    /// Alerts of the rule that is so called and asks so.
-    pub fn of_rule(&mut self, name: &str, query: &str) -> Option<&mut Alerts> {
-        let is_it = |rule: &Rule| rule.name == name && rule.query == query;
-        let index = self.group.rules.iter().position(is_it)?;
-        self.alerts.get_mut(index)
+    /// Alerts of the rule that is so called and asks so, after so many others of which that is true.
+    pub fn of_rule(&mut self, name: &str, query: &str, after: usize) -> Option<&mut Alerts> {
+        let is_it = |(rule, _): &(&Rule, _)| rule.name == name && rule.query == query;
+        let all = self.group.rules.iter().zip(&mut self.alerts);
+        all.filter(is_it).nth(after).map(|(_, alerts)| alerts)
     }
 
     /// Those of all rules.
@@ -318,13 +330,18 @@ fn active(
     let mut active = BTreeMap::new();
     for (of, value) in found {
         let of = of.with(NAME, "");
-        let filled = |(name, template): &(String, super::template::Template)| {
+        let filled = |(name, template): &(String, Template)| {
             (name.clone(), template.filled(&of, value, &query))
+        };
+        // An alert matters more than its texts: when its rule has taken long, they say so.
+        let in_time = |one: &(String, Template)| match time.left() {
+            Ok(_) => filled(one),
+            Err(why) => (one.0.clone(), Template::failed(&why)),
         };
         let set = alerting.labels.iter().map(filled);
         let labels = set.fold(of.clone(), |all, (name, value)| all.with(&name, &value));
         let labels = labels.with("alertname", name);
-        let annotations = alerting.annotations.iter().map(filled).collect();
+        let annotations = alerting.annotations.iter().map(in_time).collect();
         let alert = Alert::new(labels.clone(), annotations, value, time.at_ms);
         if active.insert(labels, alert).is_some() {
             return Err("two alerts have the same labels once the rule's are set".to_owned());

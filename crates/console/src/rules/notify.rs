@@ -5,15 +5,15 @@ mod payload;
 
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
 use futures_util::{StreamExt as _, stream};
 use reqwest::Client;
 use serde_json::{Value, json};
 use slo::routing::{DEADMAN, PAGE, Route, TICKET};
+use tokio::sync::watch;
 
-use super::Reports;
 use super::alert::Alert;
 use super::state::StateFile;
+use super::{Reports, now_ms};
 use crate::counters::Counters;
 use crate::log;
 use crate::settings::Notify;
@@ -28,6 +28,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Receivers that are told at once.
 const AT_ONCE: usize = 8;
 
+/// At the end receivers have so long to say that they have taken what is under way: else they would be told again after the next start.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
 /// While many are told, what has been told is kept so often.
 const KEEP: Duration = Duration::from_secs(1);
 
@@ -41,10 +44,12 @@ pub(crate) struct Notifier {
     pub counters: Counters,
     /// Where the console is.
     pub external_url: String,
+    /// Closes when the end is asked for.
+    pub ending: watch::Receiver<()>,
 }
 
 impl Notifier {
-    /// Tells, for ever. To be dropped (aborted) at the end.
+    /// Tells until the end is asked for, and then keeps what has been told.
     pub async fn run(self) {
         let receivers = [&PAGE, &TICKET, &DEADMAN].map(|route| (route, self.url(route)));
         let heard = receivers.iter().filter(|(_, url)| url.is_some());
@@ -59,16 +64,18 @@ impl Notifier {
             .timeout(TIMEOUT)
             .build();
         match client {
-            Ok(client) => self.tell_for_ever(&client).await,
+            Ok(client) => self.tell_until_the_end(&client).await,
             Err(why) => log::warn("nobody can be notified", json!({"error": why.to_string()})),
         }
     }
 
-    async fn tell_for_ever(&self, client: &Client) {
+    async fn tell_until_the_end(&self, client: &Client) {
         let is_heard = |alert: &&Alert| self.url(groups::route(alert)).is_some();
         let told = self.state.as_ref().map(|state| state.told(now_ms()));
         let told = told.into_iter().flatten();
         let mut groups = Groups::remembering(told.filter(|(_, alert)| is_heard(&alert)), now_ms());
+        let end = self.end();
+        tokio::pin!(end);
         loop {
             let all = self.reports.all();
             let now = now_ms();
@@ -82,8 +89,16 @@ impl Notifier {
                 self.dropped(groups.lost - lost, lost == 0);
             }
             self.tell_due(client, &mut groups).await;
-            tokio::time::sleep(POLL).await;
+            tokio::select! {
+                () = tokio::time::sleep(POLL) => {}
+                () = &mut end => return,
+            }
         }
+    }
+
+    async fn end(&self) {
+        // Nothing is ever sent: it only closes.
+        self.ending.clone().changed().await.ok();
     }
 
     /// Who is told; nobody without a URL.
@@ -112,7 +127,15 @@ impl Notifier {
         };
         let mut told = stream::iter(due).map(tell).buffer_unordered(AT_ONCE);
         let (mut is_new, mut kept) = (false, None::<Instant>);
-        while let Some((notification, is_told)) = told.next().await {
+        let late = async {
+            self.end().await;
+            tokio::time::sleep(LAST_ANSWERS).await;
+        };
+        tokio::pin!(late);
+        while let Some((notification, is_told)) = tokio::select! {
+            next = told.next() => next,
+            () = &mut late => None,
+        } {
             groups.told(&notification, is_told, now_ms());
             is_new |= is_told;
             if is_new && kept.is_none_or(|at| at.elapsed() >= KEEP) {
@@ -161,10 +184,6 @@ impl Notifier {
             kept.await.ok();
         }
     }
-}
-
-fn now_ms() -> i64 {
-    Utc::now().timestamp_millis()
 }
 
 async fn post(

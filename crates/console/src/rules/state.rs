@@ -50,6 +50,9 @@ struct OfRule {
     group: String,
     alert: String,
     query: String,
+    /// So many rules of the group before it are called so and ask so, too.
+    #[serde(default)]
+    after: usize,
     #[serde(flatten)]
     saved: Saved,
 }
@@ -119,7 +122,7 @@ impl StateFile {
         let inner = self.lock();
         let told = inner.file.told.iter();
         let told = told.filter(|one| now_ms - one.told_ms <= TOLD_KEPT_MS);
-        told.map(|one| (one.told_ms, one.saved.clone().into()))
+        told.map(|one| (one.told_ms.min(now_ms), one.saved.clone().into()))
             .collect()
     }
 
@@ -127,7 +130,8 @@ impl StateFile {
     pub fn keep(&self, groups: &[Running], at_ms: i64) {
         let now = changes(groups);
         let mut inner = self.lock();
-        if now == inner.written && at_ms - inner.written_ms.max(0) < MAX_AGE_MS {
+        let age_ms = at_ms - inner.written_ms.max(0);
+        if now == inner.written && (0..MAX_AGE_MS).contains(&age_ms) {
             return;
         }
         (inner.written, inner.written_ms) = (now, at_ms);
@@ -191,11 +195,16 @@ fn write(path: &Path, file: &File) -> Result<()> {
 }
 
 fn of_rules(group: &Running) -> Vec<OfRule> {
+    let mut seen = BTreeMap::new();
     let all = group.by_rule().flat_map(|(rule, alerts)| {
+        let alike = seen.entry((&rule.name, &rule.query)).or_insert(0);
+        let after = *alike;
+        *alike += 1;
         let saved = |alert: &Alert| OfRule {
             group: group.group.name.clone(),
             alert: rule.name.clone(),
             query: rule.query.clone(),
+            after,
             saved: alert.into(),
         };
         alerts.0.values().map(saved).collect::<Vec<_>>()
@@ -258,19 +267,23 @@ fn changes(groups: &[Running]) -> u64 {
     hasher.finish()
 }
 
-/// An alert of a rule that has changed is left out. Time in which nobody looked does not count as pending.
+/// An alert of a rule that has changed is left out. Time in which nobody looked does not count as pending. If less than none has
+/// passed, the clock has been set back.
 fn restore(file: &File, groups: &mut [Running], now_ms: i64) {
-    let outage_ms = (now_ms - file.at_ms).max(0);
+    let outage_ms = now_ms - file.at_ms;
     for one in &file.alerts {
         let group = groups
             .iter_mut()
             .find(|group| group.group.name == one.group);
-        let Some(alerts) = group.and_then(|group| group.of_rule(&one.alert, &one.query)) else {
+        let Some(alerts) = group.and_then(|group| group.of_rule(&one.alert, &one.query, one.after))
+        else {
             continue;
         };
         let mut alert = Alert::from(one.saved.clone());
-        if alert.state == State::Pending {
-            alert.active_ms += outage_ms;
+        match alert.state {
+            _ if outage_ms < 0 => alert.shift(outage_ms),
+            State::Pending => alert.active_ms += outage_ms,
+            _ => {}
         }
         alert.stays_until_ms = Some(now_ms + GRACE_MS);
         alerts.0.insert(alert.labels.clone(), alert);

@@ -92,6 +92,11 @@ impl Template {
     /// Fills it in for an alert with these labels and this value. What goes wrong is said in its place, as Prometheus does.
     pub fn filled(&self, labels: &Labels, value: f64, query: Query<'_>) -> String {
         run::filled(&self.parts, (labels.clone(), value), query)
-            .unwrap_or_else(|why| format!("<error expanding template: {why}>"))
+            .unwrap_or_else(|why| Self::failed(&why))
+    }
+
+    /// What stands in the place of a text that cannot be filled in.
+    pub fn failed(why: &str) -> String {
+        format!("<error expanding template: {why}>")
     }
 }

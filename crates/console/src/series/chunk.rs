@@ -60,6 +60,12 @@ impl Summary {
         self.count += next.count;
     }
 
+    /// As if all had been so much later.
+    fn shift(&mut self, by_ms: i64) {
+        self.first.0 = self.first.0.saturating_add(by_ms);
+        self.last.0 = self.last.0.saturating_add(by_ms);
+    }
+
     /// Whether both together rise.
     pub fn rises_into(&self, next: &Self) -> bool {
         self.rises && next.rises && rises(self.last.1, next.first.1)
@@ -178,6 +184,14 @@ impl Head {
         })
     }
 
+    /// As if all samples had come so much later: only the first one's time is written as it is.
+    pub fn shift(&mut self, by_ms: i64) {
+        if let Some(summary) = &mut self.summary {
+            summary.shift(by_ms);
+            self.last.at = self.last.at.saturating_add(by_ms);
+        }
+    }
+
     /// Forgets what it holds.
     pub fn clear(&mut self) {
         self.bits.clear();
@@ -200,6 +214,17 @@ impl Chunk {
         cost::block(REFERENCES + self.bytes.len())
             + cost::slot(size_of::<Self>())
             + cost::slot(size_of::<super::shares::Closed>())
+    }
+
+    /// As if all samples had come so much later.
+    pub fn shift(&mut self, by_ms: i64) {
+        self.summary.shift(by_ms);
+    }
+
+    /// How many samples are in a span of time.
+    pub fn count_in(&self, time_ms: &RangeInclusive<i64>) -> usize {
+        let is_in = |(at, _): &Point| time_ms.contains(at);
+        self.points().filter(is_in).count()
     }
 
     /// Its samples, oldest first.

@@ -115,6 +115,18 @@ impl Series {
         self.exemplars.push_back(exemplar);
     }
 
+    /// As if all that is known of it had come so much later.
+    pub fn shift(&mut self, by_ms: i64) {
+        self.last.0 = self.last.0.saturating_add(by_ms);
+        self.head.shift(by_ms);
+        self.closed.iter_mut().for_each(|chunk| chunk.shift(by_ms));
+        for exemplar in &mut self.exemplars {
+            if let Some(at_us) = &mut exemplar.timestamp_us {
+                *at_us = at_us.saturating_add_signed(by_ms.saturating_mul(1_000));
+            }
+        }
+    }
+
     /// What the open chunk holds; nothing if it is empty.
     pub fn head(&self) -> Option<Chunk> {
         self.head.closed()
@@ -208,12 +220,19 @@ impl<T> Part<T> {
         Self { summary, of: None }
     }
 
-    /// No more samples than this are needed of it.
-    pub fn most(&self, detail: Detail) -> usize {
-        match detail {
-            Detail::Last => 1,
-            Detail::Outline if self.summary.rises => self.summary.count.min(2),
-            Detail::Outline | Detail::All => self.summary.count,
+    /// No more samples than this are needed of it in a span of time. Where it is not all in it they are counted.
+    pub fn most(
+        &self,
+        time_ms: &RangeInclusive<i64>,
+        detail: Detail,
+        count: impl Fn(&T, &RangeInclusive<i64>) -> usize,
+    ) -> usize {
+        let all = self.summary.count;
+        match (detail, &self.of) {
+            (Detail::Last, _) => 1,
+            (Detail::Outline, _) if self.summary.rises => all.min(2),
+            (_, Some(of)) if !self.summary.is_within(time_ms) => count(of, time_ms),
+            _ => all,
         }
     }
 }
@@ -223,6 +242,16 @@ impl<T> Part<T> {
 pub(super) enum Held<'a> {
     Closed(&'a Chunk),
     Open(&'a Head),
+}
+
+impl Held<'_> {
+    /// How many samples are in a span of time.
+    pub fn count_in(&self, time_ms: &RangeInclusive<i64>) -> usize {
+        match self {
+            Self::Closed(chunk) => chunk.count_in(time_ms),
+            Self::Open(head) => head.closed().map_or(0, |chunk| chunk.count_in(time_ms)),
+        }
+    }
 }
 
 impl Part<Held<'_>> {

@@ -21,7 +21,10 @@ pub(crate) struct Known {
 impl Known {
     /// No more samples than this are in it.
     pub fn most(&self) -> usize {
-        self.parts.iter().map(|part| part.most(self.detail)).sum()
+        let parts = self.parts.iter();
+        parts
+            .map(|part| part.most(&self.time_ms, self.detail, Chunk::count_in))
+            .sum()
     }
 
     /// All or the last of them, oldest first.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::attributes::{Held, Key};
 use crate::model::{Attributes, Event, Link, LogRecord, Resource, Scope, Span, SpanId, TraceId};
 
 /// An entry of the index of links: target, trace and span.
@@ -55,15 +56,20 @@ fn value(value: &Value) -> usize {
 }
 
 fn attributes(attributes: &Attributes) -> usize {
-    let entries: usize = attributes
-        .iter()
-        .map(|(key, item)| match key {
-            // What is shared is no item's own.
-            Cow::Borrowed(_) => value(item),
-            Cow::Owned(key) => text(key) + value(item),
-        })
-        .sum();
-    block(attributes.capacity() * size_of::<(Cow<'static, str>, Value)>()) + entries
+    let entries = attributes.entries.iter().map(|(key, held)| {
+        // What is shared is no item's own.
+        let key = match key {
+            Cow::Borrowed(_) => 0,
+            Cow::Owned(key) => text(key),
+        };
+        match held {
+            Held::Nested(nested) => key + block(size_of::<Value>()) + value(nested),
+            _ => key,
+        }
+    });
+    block(attributes.entries.capacity() * size_of::<(Key, Held)>())
+        + text(&attributes.texts)
+        + entries.sum::<usize>()
 }
 
 /// A span without its resource, with its slots in the trace's list and indexes.

@@ -1,6 +1,6 @@
 //! One trace, as it is kept.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,8 +15,9 @@ pub(super) struct Entry {
     /// Who sent its first item, and so is charged for it.
     pub sender: usize,
     pub spans: Vec<Arc<Span>>,
-    /// Where the span of an id, kind and service is. Ids may be shared by the two sides of a call.
-    pub index: HashMap<(SpanId, u64), usize>,
+    /// Where the span of an id, kind and service is. Ids may be shared by the two sides of a call. Sorted: few need no hash, and one
+    /// node.
+    pub index: BTreeMap<(SpanId, u64), usize>,
     pub logs: Vec<Arc<LogRecord>>,
     pub bytes: usize,
     /// What it may take in an answer.
@@ -32,7 +33,7 @@ impl Entry {
         + cost::slot(size_of::<(u64, TraceId, bool)>())
         + cost::slot(size_of::<u64>())
         + cost::block(4 * size_of::<Arc<Span>>())
-        + cost::block(4 * size_of::<(SpanId, u64, usize)>() + 20);
+        + cost::block(11 * size_of::<(SpanId, u64, usize)>() + 16);
 
     /// An empty one.
     pub fn new(number: u64, sender: usize) -> Self {
@@ -40,9 +41,9 @@ impl Entry {
             number,
             sender,
             spans: Vec::new(),
-            index: HashMap::new(),
+            index: BTreeMap::new(),
             logs: Vec::new(),
-            bytes: 0,
+            bytes: Self::COST,
             shown: 0,
             dropped_spans: 0,
             arrived: Instant::now(),

@@ -1,7 +1,7 @@
 //! One copy of each resource: every request brings its senders' resources anew, and they are large. What uses a copy is
 //! counted, so that it goes with the last item that refers to it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub(super) struct Place {
 /// Known resources.
 #[derive(Debug, Default)]
 pub(super) struct Resources {
-    by_address: HashMap<usize, Held>,
+    by_address: BTreeMap<usize, Held>,
     /// Addresses by a hash of the content.
     by_content: HashMap<u64, usize>,
     hasher: RandomState,

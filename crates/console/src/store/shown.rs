@@ -1,9 +1,9 @@
 //! What an item takes at most in an answer: in Jaeger's JSON and on the page. A trace holds no more than one answer has
 //! room for, or nobody could ever read it.
 
-use serde_json::Value;
+use serde_json::Value as Json;
 
-use crate::model::{Attributes, LogRecord, Resource, Span, Status};
+use crate::model::{Attributes, LogRecord, Resource, Span, Status, Value};
 
 /// The fields of a span that are always there, with its part of the critical path; and a tag or a reference that Jaeger makes of a
 /// field.
@@ -62,15 +62,19 @@ fn attributes(attributes: &Attributes) -> usize {
         .sum()
 }
 
-fn value(item: &Value) -> usize {
+fn value(item: Value<'_>) -> usize {
     match item {
         Value::Null | Value::Bool(_) | Value::Number(_) => VALUE,
-        Value::String(string) => text(string),
-        Value::Array(items) => items.iter().map(|item| VALUE + value(item)).sum::<usize>() + VALUE,
-        Value::Object(map) => {
+        Value::Text(string) => text(string),
+        Value::Nested(Json::Object(map)) => {
             let entries = map.iter();
-            let entries = entries.map(|(key, item)| ATTRIBUTE + text(key) + value(item));
+            let entries = entries.map(|(key, item)| ATTRIBUTE + text(key) + value(item.into()));
             entries.sum::<usize>() + VALUE
+        }
+        Value::Nested(list) => {
+            let items = list.as_array().into_iter().flatten();
+            let items = items.map(|item| VALUE + value(item.into()));
+            items.sum::<usize>() + VALUE
         }
     }
 }

@@ -66,6 +66,9 @@ impl State {
     pub fn add_span(&mut self, mut span: Span) -> bool {
         let (resource, place) = self.resources.take(&span.resource, &mut self.senders);
         span.resource = resource;
+        if span.bytes == 0 {
+            span.bytes = cost::span(&span);
+        }
         let kept = self.place_span(Arc::new(span), place);
         if !kept {
             self.stats.dropped_spans += 1;
@@ -76,10 +79,10 @@ impl State {
 
     fn place_span(&mut self, span: Arc<Span>, place: Place) -> bool {
         let key = (span.span_id, place.service.wrapping_add(span.kind as u64));
-        let (bytes, limit) = (cost::span(&span), self.trace_limit);
+        let (bytes, limit) = (span.bytes, self.trace_limit);
         let entry = self.entry(span.trace_id, place.sender);
         let copy = entry.index.get(&key).copied();
-        let replaced = copy.map_or(0, |at| cost::span(&entry.spans[at]));
+        let replaced = copy.map_or(0, |at| entry.spans[at].bytes);
         let too_many = copy.is_none() && entry.spans.len() >= MAX_TRACE_SPANS;
         let shown = entry.shown_with(&span, copy);
         if too_many || (entry.bytes - replaced + bytes).max(shown) > limit {
@@ -170,16 +173,16 @@ impl State {
 
     /// The trace's entry, made if missing.
     fn entry(&mut self, id: TraceId, sender: usize) -> &mut Entry {
-        if !self.traces.contains_key(&id) {
-            let number = self.number();
+        self.traces.entry(id).or_insert_with(|| {
+            self.next_number += 1;
+            let number = self.next_number;
             self.order.insert(number, (id, false));
-            self.senders.at(sender).traces.push_back(number);
-            self.charge(sender, Entry::COST);
-            let mut entry = Entry::new(number, sender);
-            entry.bytes = Entry::COST;
-            self.traces.insert(id, Box::new(entry));
-        }
-        self.traces.get_mut(&id).expect("it is there now")
+            self.bytes += Entry::COST;
+            let owner = self.senders.at(sender);
+            owner.traces.push_back(number);
+            owner.bytes += Entry::COST;
+            Box::new(Entry::new(number, sender))
+        })
     }
 
     fn number(&mut self) -> u64 {
@@ -356,7 +359,7 @@ impl State {
 
     /// Takes a span out of the indexes, and off the account of its trace's sender.
     fn forget_span(&mut self, span: &Span, owner: usize) {
-        self.discharge(owner, cost::span(span));
+        self.discharge(owner, span.bytes);
         self.operations.remove(span);
         for link in backlinks(span) {
             self.links.remove(&link);

@@ -5,10 +5,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
-use serde_json::Value;
 
 use crate::critical_path::critical_path;
-use crate::model::{Attributes, LogRecord, Resource as Sender, Span, SpanId, Status, TraceId};
+use crate::model::{
+    Attributes, LogRecord, Resource as Sender, Span, SpanId, Status, TraceId, Value,
+};
 use crate::search::{bounds, error_count};
 use crate::store::{Store, Trace};
 use crate::tree::Tree;
@@ -115,7 +116,7 @@ struct Log<'a> {
 #[derive(Serialize)]
 struct Pair<'a> {
     key: &'a str,
-    value: &'a Value,
+    value: Value<'a>,
 }
 
 /// Attributes as a list of `{key, value}`.

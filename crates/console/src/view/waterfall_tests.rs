@@ -19,7 +19,7 @@ fn record(body: &str, at_us: u64, span_id: Option<u64>) -> LogRecord {
         time_ns: START + at_us * 1_000,
         resource: Arc::new(Resource {
             service: "shop".into(),
-            attributes: Vec::new(),
+            attributes: Attributes::default(),
         }),
         scope: Arc::default(),
         observed_ns: 0,
@@ -28,7 +28,7 @@ fn record(body: &str, at_us: u64, span_id: Option<u64>) -> LogRecord {
         severity_text: String::new(),
         flags: 0,
         body: body.into(),
-        attributes: vec![("order_id".into(), json!("42"))],
+        attributes: vec![("order_id".into(), json!("42"))].into(),
         trace_id: Some(TraceId(1)),
         span_id: span_id.map(SpanId),
     }
@@ -45,16 +45,16 @@ fn rows_carry_what_the_page_shows() {
     let store = Store::new(1 << 20);
     let mut child = at(2, Some(1), 100, 400);
     child.status = Status::Error("declined".into());
-    child.attributes = vec![("code".into(), json!(402))];
+    child.attributes = vec![("code".into(), json!(402))].into();
     child.events = vec![SpanEvent {
         name: "retry".into(),
         time_ns: START + 150_500,
-        attributes: Vec::new(),
+        attributes: Attributes::default(),
     }];
     child.links = vec![SpanLink {
         trace_id: TraceId(9),
         span_id: SpanId(9),
-        attributes: Vec::new(),
+        attributes: Attributes::default(),
     }];
     store.add_spans(vec![child, at(1, None, 0, 1_000)]);
     store.add_logs(vec![
@@ -100,13 +100,13 @@ fn links_are_seen_from_both_ends() {
     sender.links = vec![SpanLink {
         trace_id: TraceId(1),
         span_id: SpanId(1),
-        attributes: Vec::new(),
+        attributes: Attributes::default(),
     }];
     let mut root = at(1, None, 0, 10);
     root.links = vec![SpanLink {
         trace_id: TraceId(2),
         span_id: SpanId(5),
-        attributes: Vec::new(),
+        attributes: Attributes::default(),
     }];
     store.add_spans(vec![root, sender]);
     let shown = shown(&store);

@@ -21,3 +21,4 @@ mod readers;
 mod reported;
 mod rules;
 mod scraping;
+mod telling;

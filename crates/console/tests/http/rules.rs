@@ -52,7 +52,7 @@ async fn start(directory: &tempfile::TempDir, load: u32) -> (Running, Target) {
     (Running::with(settings), target)
 }
 
-fn written(directory: &tempfile::TempDir, text: &str) -> PathBuf {
+pub fn written(directory: &tempfile::TempDir, text: &str) -> PathBuf {
     let path = directory.path().join("rules.yml");
     std::fs::write(&path, text).expect("a file");
     path
@@ -216,6 +216,26 @@ async fn targets_are_told_as_prometheus_does() {
     assert!(why.expect("why").contains("500"), "{down}");
 }
 
+#[tokio::test]
+async fn what_has_not_happened_is_in_the_year_1() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let target = Target::start(Behaviour::Hangs).await;
+    let targets_file = directory.path().join("targets.json");
+    write_targets(&targets_file, &json!([group(&[&target.address], "shop")]));
+    let yearly = "groups: [{name: g, interval: 1y, rules: [{record: a, expr: '1'}]}]";
+    let console = Running::with(Settings {
+        rules_file: Some(written(&directory, yearly)),
+        targets_file: Some(targets_file),
+        ..settings()
+    });
+    let is_known = |answer: &Value| answer["data"]["activeTargets"][0]["health"] == "unknown";
+    let targets = console.until("/api/v1/targets", is_known).await;
+    let never = "0001-01-01T00:00:00Z";
+    assert_eq!(targets["data"]["activeTargets"][0]["lastScrape"], never);
+    let rules = data(&console, "rules", &[]).await;
+    assert_eq!(rules["groups"][0]["lastEvaluation"], never);
+}
+
 #[test]
 fn a_bad_file_ends_the_start() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -271,7 +291,7 @@ async fn receiver() -> (
     (url, received)
 }
 
-async fn request(stream: &mut TcpStream) -> (String, Vec<u8>) {
+pub async fn request(stream: &mut TcpStream) -> (String, Vec<u8>) {
     let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
         let end = all.windows(4).position(|end| end == b"\r\n\r\n");

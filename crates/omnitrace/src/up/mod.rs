@@ -86,6 +86,7 @@ async fn supervise(args: &UpArgs, report: &Report) -> Result<()> {
 
 /// What can be known to be wrong before anything is started.
 fn check(args: &UpArgs) -> Result<()> {
+    ports::check(args)?;
     if args.no_console {
         return inherited::collector().map(drop);
     }

@@ -1,10 +1,39 @@
 //! Preferred ports, and who has a busy one.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use tokio::net::TcpSocket;
+
+use crate::cli::UpArgs;
+
+/// Whether no two parts are to have the same port: the second could never listen there.
+pub fn check(args: &UpArgs) -> Result<()> {
+    let ports = &args.ports;
+    let mut all = vec![
+        ("--gateway-port", ports.gateway_port),
+        ("--data-port", ports.data_port),
+        ("--downstream-port", ports.downstream_port),
+        ("--gateway-admin-port", ports.gateway_admin_port),
+        ("--data-admin-port", ports.data_admin_port),
+        ("--downstream-admin-port", ports.downstream_admin_port),
+    ];
+    if !args.no_console {
+        all.push(("--console-port", ports.console_port));
+        all.push(("--herald-port", ports.herald_port));
+    }
+    let mut flags = BTreeMap::new();
+    for (flag, port) in all.into_iter().filter(|(_, port)| *port > 0) {
+        if let Some(other) = flags.insert(port, flag) {
+            bail!(
+                "{other} and {flag} are both {port}: each needs a port of its own; 0 is any free one"
+            );
+        }
+    }
+    Ok(())
+}
 
 /// The outcome of asking for a preferred port.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -164,6 +164,31 @@ async fn a_busy_port_is_moved_and_the_printed_url_says_so() {
 }
 
 #[tokio::test]
+async fn two_parts_with_one_port_are_an_error_that_names_both_flags() {
+    let directory = Directory::new();
+    for (ports, flags) in [
+        (
+            &["--herald-port=18000", "--console-port=18000"][..],
+            ["--herald-port", "--console-port"],
+        ),
+        (
+            &["--gateway-port=8082"],
+            ["--gateway-port", "--downstream-port"],
+        ),
+    ] {
+        let mut command = omnitrace(["up", "--data-dir"]);
+        command.arg(directory.data()).args(ports);
+        let mut up = Child::spawn("up", command);
+        assert_eq!(up.wait().await.code(), Some(1), "{ports:?}");
+        let said = up.stderr().join("\n");
+        for flag in flags {
+            assert!(said.contains(flag), "{flag} in {said}");
+        }
+        assert!(!directory.data().exists(), "nothing is left behind");
+    }
+}
+
+#[tokio::test]
 async fn with_strict_ports_a_busy_port_is_an_error_that_names_it() {
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = busy.local_addr().unwrap().port();

@@ -1,7 +1,7 @@
 //! Which events become log records: directives that can be changed while the process runs.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError};
 
 use tracing::Metadata;
 use tracing::subscriber::Interest;
@@ -66,6 +66,7 @@ impl LogFilter {
         let level = LogLevel {
             handle,
             names_spans: Arc::clone(&names_spans),
+            changing: Arc::default(),
         };
         Ok((Self { inner, names_spans }, level))
     }
@@ -99,6 +100,8 @@ impl LogLevel {
     /// Replaces the directives (`info,data=debug`); an error says what is wrong with them.
     pub fn set(&self, directives: &str) -> Result<(), String> {
         let filter = filter(directives.trim())?;
+        // One after the other: the flag must be that of the filter which stays.
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let name_spans = name_spans(directives);
         // The one that goes and the one that comes both know of every span that is made.
         self.names_spans.fetch_or(name_spans, Relaxed);

@@ -96,3 +96,18 @@ fn a_span_that_the_filter_names_lets_events_through_as_long_as_it_does() {
     });
     assert_eq!(*seen.0.lock().unwrap(), ["inside", "inside"]);
 }
+
+#[test]
+fn of_two_changes_at_once_one_is_in_force_as_a_whole() {
+    let (filter, level) = LogFilter::new("off").unwrap();
+    for round in 0..5_000 {
+        std::thread::scope(|scope| {
+            for directives in ["info", "[span]=debug"] {
+                let level = &level;
+                scope.spawn(move || level.set(directives).unwrap());
+            }
+        });
+        let names_spans = level.get().contains('[');
+        assert_eq!(filter.of_spans().is_some(), names_spans, "round {round}");
+    }
+}

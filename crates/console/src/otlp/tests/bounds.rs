@@ -49,20 +49,16 @@ fn values_are_bounded() {
     };
     let batch = traces(&request(vec![many])).expect("well-formed");
     let span = &batch.spans[0];
-    let of = |key: &str| {
-        span.attributes
-            .iter()
-            .find(|(known, _)| known == key)
-            .map(|(_, value)| value)
-    };
-    let long = of("long").and_then(Value::as_str).expect("a text");
+    let of = |key: &str| span.attributes.get(key).map(|value| json!(value));
+    let long = of("long");
+    let long = long.as_ref().and_then(Value::as_str).expect("a text");
     assert!(long.len() < 17_000 && long.ends_with("é… (cut)"));
     assert_eq!(
-        of("deep").map(Value::to_string).as_deref(),
+        of("deep").map(|value| value.to_string()).as_deref(),
         Some("[[[[[[[[\"… (nested too deep)\"]]]]]]]]")
     );
     assert_eq!(
-        of("wide").and_then(Value::as_array).map(Vec::len),
+        of("wide").as_ref().and_then(Value::as_array).map(Vec::len),
         Some(129)
     );
     assert_eq!(
@@ -70,7 +66,7 @@ fn values_are_bounded() {
             of("otel.dropped_attributes_count"),
             of("otel.dropped_events_count")
         ),
-        (Some(&json!(75)), Some(&json!(172)))
+        (Some(json!(75)), Some(json!(172)))
     );
     assert_eq!(span.attributes.len(), 130);
 }

@@ -33,6 +33,8 @@ pub(super) struct Groups {
     /// What was told before a restart and no rule has said since, and how long that may be so.
     unsaid: BTreeSet<Labels>,
     unsaid_until_ms: i64,
+    /// Of the last update.
+    updated_ms: i64,
 }
 
 #[derive(Debug)]
@@ -94,6 +96,7 @@ impl Groups {
     /// Takes over what the rules found.
     pub fn update<'a>(&mut self, alerts: impl Iterator<Item = &'a Alert> + Clone, now_ms: i64) {
         self.lost = 0;
+        self.follow_the_clock(now_ms);
         let said = alerts.clone().filter(|one| one.state != State::Pending);
         let said: BTreeSet<&Labels> = said.map(|alert| &alert.labels).collect();
         self.unsaid.retain(|labels| !said.contains(labels));
@@ -119,6 +122,19 @@ impl Groups {
                     self.all.insert(key, group);
                 }
             }
+        }
+    }
+
+    /// Once the clock has been set back, what is due comes when it would have come.
+    fn follow_the_clock(&mut self, now_ms: i64) {
+        let by_ms = now_ms - std::mem::replace(&mut self.updated_ms, now_ms);
+        if by_ms >= 0 {
+            return;
+        }
+        self.unsaid_until_ms += by_ms;
+        for group in self.all.values_mut() {
+            group.due_ms += by_ms;
+            group.told_ms = group.told_ms.map(|told_ms| told_ms + by_ms);
         }
     }
 

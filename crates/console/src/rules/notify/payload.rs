@@ -6,8 +6,8 @@ use promql::Labels;
 use serde_json::{Value, json};
 
 use super::super::alert::State;
-use super::super::answer::{NEVER_MS, time};
 use super::groups::Notification;
+use crate::answer::wrapped::time;
 
 /// The most alerts in one body; the others are counted.
 const MAX_ALERTS: usize = 100;
@@ -34,7 +34,7 @@ pub(super) fn body(notification: &Notification, external_url: &str) -> Value {
                 "labels": labels,
                 "annotations": annotations,
                 "startsAt": time(alert.fired_ms.unwrap_or(alert.active_ms)),
-                "endsAt": time(alert.resolved_ms.unwrap_or(NEVER_MS)),
+                "endsAt": time(alert.resolved_ms),
                 "generatorURL": format!("{external_url}/api/v1/rules"),
                 "fingerprint": format!("{:016x}", fingerprint(&alert.labels)),
             })

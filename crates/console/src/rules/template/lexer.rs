@@ -1,5 +1,7 @@
 //! Text and actions, and what is in an action.
 
+use crate::quoted::{self, Wrong};
+
 /// A piece of a template.
 #[derive(Debug)]
 pub(super) enum Item {
@@ -98,22 +100,9 @@ fn path(text: &str) -> (Token, &str) {
 }
 
 fn quoted(text: &str) -> Result<(Token, &str), String> {
-    let mut value = String::new();
-    let mut letters = text.char_indices();
-    while let Some((at, letter)) = letters.next() {
-        match letter {
-            '"' => return Ok((Token::Text(value), &text[at + 1..])),
-            '\\' => value.push(match letters.next() {
-                Some((_, same @ ('"' | '\\'))) => same,
-                Some((_, 'n')) => '\n',
-                Some((_, 't')) => '\t',
-                other => {
-                    let letter = other.map_or(String::new(), |(_, letter)| letter.to_string());
-                    return Err(format!("the escape \\{letter} is not covered"));
-                }
-            }),
-            letter => value.push(letter),
-        }
+    match quoted::text(text) {
+        Ok((text, rest)) => Ok((Token::Text(text), rest)),
+        Err(Wrong::Endless) => Err("a text without its second \"".to_owned()),
+        Err(Wrong::Escape(why)) => Err(why),
     }
-    Err("a text without its second \"".to_owned())
 }

@@ -8,6 +8,9 @@ use super::{Branch, Command, Found, Kind, Operand, Part, Pipeline, Query};
 /// The longest text that one template gives.
 const MAX_TEXT: usize = 16 << 10;
 
+/// The most parts of a template that are filled in, with all rounds of its ranges, and series that are looked at.
+const MAX_STEPS: usize = 100_000;
+
 /// What an operand or a function gives.
 #[derive(Debug, Clone)]
 pub(super) enum Value {
@@ -65,6 +68,7 @@ pub(super) fn filled(parts: &[Part], alert: Found, query: Query<'_>) -> Result<S
     ];
     let mut run = Run {
         text: String::new(),
+        steps: 0,
         variables,
         query,
     };
@@ -74,6 +78,7 @@ pub(super) fn filled(parts: &[Part], alert: Found, query: Query<'_>) -> Result<S
 
 struct Run<'a> {
     text: String,
+    steps: usize,
     variables: Vec<(&'a str, Value)>,
     query: Query<'a>,
 }
@@ -81,6 +86,7 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn parts(&mut self, parts: &'a [Part], dot: &Value) -> Result<(), String> {
         for part in parts {
+            self.takes(1)?;
             match part {
                 Part::Text(text) => self.text.push_str(text),
                 Part::Show(pipeline) => {
@@ -96,8 +102,22 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// A range within a range soon goes on for longer than anybody waits, and writes nothing.
+    fn takes(&mut self, steps: usize) -> Result<(), String> {
+        self.steps += steps;
+        match self.steps > MAX_STEPS {
+            true => Err(format!(
+                "more than {MAX_STEPS} steps: a range within a range goes through too many series"
+            )),
+            false => Ok(()),
+        }
+    }
+
     fn branch(&mut self, branch: &'a Branch, dot: &Value) -> Result<(), String> {
         let of = self.value(&branch.of, dot)?;
+        if let Value::Samples(all) = &of {
+            self.takes(all.len())?;
+        }
         match (branch.kind, of) {
             (_, of) if !of.is_true() => self.parts(&branch.otherwise, dot),
             (Kind::If, _) => self.parts(&branch.then, dot),

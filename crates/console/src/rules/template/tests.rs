@@ -30,6 +30,7 @@ fn filled(text: &str) -> String {
 fn templates_are_filled_in_as_prometheus_does() {
     for (text, wanted) in [
         ("no action", "no action"),
+        (r#"{{ "\x41\u00e9\r\'\"\\" }}"#, "Aé\r'\"\\"),
         ("{{ $labels.service }}/{{ $labels.none }}", "a {{ b }}/"),
         (
             "{{.Labels.x}} {{ $value }} {{ .Value | printf \"%.1f\" }}",
@@ -181,7 +182,7 @@ fn what_is_not_covered_is_named() {
             "second {{ else }}",
         ),
         ("{{ define \"x\" }}{{ end }}", "define"),
-        ("{{ \"\\x41\" }}", "\\x"),
+        ("{{ \"\\q\" }}", "the escape \\q does not exist"),
         ("{{ `x }}", "second `"),
         ("{{ \"x }}", "second \""),
         ("{{ $value", "without }}"),
@@ -200,4 +201,26 @@ fn what_is_not_covered_is_named() {
     );
     let deep = format!("{{{{ {}", "(".repeat(100_000));
     assert!(Template::parse(&format!("{deep} }}}}")).is_err());
+}
+
+#[test]
+fn ranges_within_ranges_come_to_an_end() {
+    let many = |text: &str| match text {
+        "many" => Ok((0..1_000).map(|i| (labels(&[]), f64::from(i))).collect()),
+        _ => query(text),
+    };
+    let fill = |text: &str| {
+        let template = Template::parse(text).expect(text);
+        template.filled(&labels(&[]), 0.0, &many)
+    };
+    let nested = |depth: usize| {
+        let (open, close) = ("{{ range query `many` }}", "{{ end }}");
+        format!("{}{}", open.repeat(depth), close.repeat(depth))
+    };
+    assert_eq!(fill(&nested(1)), "");
+    let endless = fill(&nested(9));
+    assert!(
+        endless.starts_with("<error expanding template: more than 100000 steps"),
+        "{endless}"
+    );
 }

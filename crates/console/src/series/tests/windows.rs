@@ -93,3 +93,24 @@ async fn a_window_over_hours_is_evaluated_for_many_series() {
 async fn a_window_over_hours_is_evaluated_for_a_thousand_series() {
     are_evaluated(1_000, 2 << 30).await;
 }
+
+/// What a short window reads of each series is counted, not all that its chunk holds.
+#[tokio::test]
+async fn a_short_window_over_many_series_takes_only_what_it_reads() {
+    let store = SeriesStore::new(64 << 20);
+    let first = FIRST.unsigned_abs() * 1_000;
+    store.replace("a:1", &own(), flood("m", 300), first);
+    for second in 1..700 {
+        store.next(FIRST + second * 1_000, |_| second as f64);
+    }
+    let at_ms = FIRST + 699_000;
+    let half_a_minute = at_ms - 29_999..=at_ms;
+    let sizes = store.sizes(&[], half_a_minute, Detail::All);
+    assert!(sizes.flatten().all(|(_, samples)| samples == 30));
+    // All chunks would be 3 MB.
+    let found = asked(&store, 4 << 20, "sum(avg_over_time(m[30s]))", at_ms).await;
+    let promql::Value::Vector(found) = found else {
+        panic!("{found:?}");
+    };
+    assert_eq!(found[0].1.value, 300.0 * 684.5);
+}

@@ -224,3 +224,15 @@ fn what_ends_and_begins_anew_between_two_looks_is_told_to_have_ended() {
     assert_eq!(go(&one, 70_000), []);
     assert_eq!(go(&one, 125_000), [("page", 1, 0)], "as a new one");
 }
+
+#[test]
+fn a_clock_that_is_set_back_mutes_nobody() {
+    const HOUR_MS: i64 = 3_600_000;
+    let mut groups = Groups::default();
+    let (one, two) = (alert("A", "page", "/a"), alert("A", "page", "/b"));
+    let mut go = |alerts: &[&Alert], now_ms| due(&mut groups, alerts, now_ms, true);
+    assert_eq!(go(&[&one], 2 * HOUR_MS), []);
+    assert_eq!(go(&[&one], 2 * HOUR_MS + 5_000), [("page", 1, 0)]);
+    assert_eq!(go(&[&one], HOUR_MS), [], "the clock is set back");
+    assert_eq!(go(&[&one, &two], HOUR_MS + 60_000), [("page", 2, 0)]);
+}
