@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use slo::Time;
-use slo::routing::{DEADMAN, INHIBITIONS, Inhibition, PAGE, Route, TICKET, WATCHDOG};
+use slo::routing::{DEADMAN, ENVIRONMENT, INHIBITIONS, Inhibition, PAGE, Route, TICKET, WATCHDOG};
 
 use crate::values::base_url;
 
@@ -304,11 +304,8 @@ fn inhibition(of: Inhibition) -> Value {
     };
     let mut tickets = with("ticket");
     tickets.extend(of.slo.map(|slo| format!("slo=\"{slo}\"")));
-    json!({
-        "source_matchers": with("page"),
-        "target_matchers": tickets,
-        "equal": of.equal,
-    })
+    let equal = [&[ENVIRONMENT], of.equal].concat();
+    json!({"source_matchers": with("page"), "target_matchers": tickets, "equal": equal})
 }
 
 /// Which environment, and what the first alert says: service, route and what is wrong with it.

@@ -145,11 +145,17 @@ async fn a_page_silences_the_tickets_of_its_own_objective_and_no_others() {
     let alertmanager = Alertmanager::start().await;
     let of = |slo: &str, service: &str, route: &str| json!({"slo": slo, "service": service, "route": route});
     let orders = of("orders-availability", "gateway", "/api/orders");
+    // Of other stacks that tell the same Alertmanager.
+    let elsewhere = |environment: &str| {
+        let mut labels = orders.clone();
+        labels["deployment_environment_name"] = environment.into();
+        labels
+    };
     alertmanager
         .fire(json!([
             alert("page", "page", orders.clone()),
             alert("same", "ticket", orders.clone()),
-            alert("probe", "page", named("ProbeFailing", orders)),
+            alert("probe", "page", named("ProbeFailing", orders.clone())),
             alert(
                 "cause",
                 "ticket",
@@ -175,6 +181,8 @@ async fn a_page_silences_the_tickets_of_its_own_objective_and_no_others() {
                 "ticket",
                 of("orders-availability", "gateway", "/api/data")
             ),
+            alert("page elsewhere", "page", elsewhere("staging")),
+            alert("same elsewhere", "ticket", elsewhere("production")),
             alert("page without labels", "page", json!({})),
             alert("ticket without labels", "ticket", json!({})),
         ]))
@@ -186,9 +194,11 @@ async fn a_page_silences_the_tickets_of_its_own_objective_and_no_others() {
         ("other service", "active"),
         ("other slo", "active"),
         ("page", "active"),
+        ("page elsewhere", "active"),
         ("page without labels", "active"),
         ("probe", "active"),
         ("same", "suppressed"),
+        ("same elsewhere", "active"),
         ("ticket without labels", "active"),
     ];
     let want: Vec<(String, String)> = want
@@ -220,7 +230,7 @@ async fn a_page_silences_the_tickets_of_its_own_objective_and_no_others() {
                 );
             }
         }
-        (sent.len() >= 8).then_some(())
+        (sent.len() >= 10).then_some(())
     })
     .await;
     assert!(
