@@ -246,6 +246,40 @@ async fn a_page_silences_the_tickets_of_its_own_objective_and_no_others() {
     assert_eq!(sent, want);
 }
 
+/// Two ways, so that silence at one of them tells which part is dead.
+#[tokio::test]
+#[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
+async fn the_alert_that_always_fires_goes_by_herald_and_around_it() {
+    let (by_herald, around) = (
+        Capture::answering(&json!({})),
+        Capture::answering(&json!({})),
+    );
+    let (state, url) = (Directory::new(), by_herald.url());
+    let mut herald = Some(Herald::start(state.path(), &[("HERALD_WATCHDOG_URL", &url)]).await);
+    let at = format!(
+        "http://127.0.0.1:{}",
+        herald.as_ref().map_or("", Herald::port)
+    );
+    let url = around.url();
+    let alertmanager = Alertmanager::sending_to(around, &[("watchdog_url", &url)], Some(&at)).await;
+    let watchdog = json!([{"labels": {"alertname": "Watchdog", "severity": "none"}}]);
+    alertmanager.fire(watchdog.clone()).await;
+    let beat = arrived(&by_herald, 1).await.remove(0).json();
+    assert_eq!(beat["from"], "herald");
+    let beat = arrived(&alertmanager.webhook, 1).await.remove(0).json();
+    assert_eq!(beat["commonLabels"]["alertname"], "Watchdog");
+
+    drop(herald.take());
+    let fired = Value::from_iter([
+        ("alertname", "Watchdog"),
+        ("name", "another"),
+        ("team", "b"),
+    ]);
+    alertmanager.fire(json!([{"labels": fired}])).await;
+    arrived(&alertmanager.webhook, 1).await;
+    assert_eq!(by_herald.take().len(), 0);
+}
+
 #[tokio::test]
 #[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
 async fn alertmanager_is_let_in_by_its_secret_and_its_certificate() {
