@@ -161,38 +161,6 @@ fn only_public_services_page() {
     assert_eq!(names[0], names[1]);
 }
 
-/// In `alerts/tests` each alert fires in a test that is also silent at some time: one that always fires passes no test.
-#[test]
-fn every_alert_has_a_test_in_which_it_fires_and_is_silent() {
-    let mut fires = BTreeSet::new();
-    for entry in std::fs::read_dir(root().join("alerts/tests")).unwrap() {
-        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
-        for test in text.split("\n  - name: ").skip(1) {
-            let is_silent_too =
-                test.contains("*quiet") || test.contains("&quiet") || test.contains("*fast\n");
-            let fired = test
-                .split("exp_samples")
-                .skip(1)
-                .flat_map(|expected| expected.split("alertname=\"").skip(1));
-            fires.extend(
-                fired
-                    .filter(|_| is_silent_too)
-                    .filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())),
-            );
-            if test.contains("alertname=\"Watchdog\"") {
-                fires.insert("Watchdog".to_owned());
-            }
-        }
-    }
-    let rules = rendered().remove(0).1;
-    for (alert, _) in alerts(&rules) {
-        assert!(
-            fires.contains(alert),
-            "no test in alerts/tests makes {alert} fire, and is silent before"
-        );
-    }
-}
-
 /// Routes and what is promised for them stand in the objectives only: one rule serves any number of them.
 #[test]
 fn the_number_of_burn_rate_alerts_does_not_depend_on_the_number_of_routes() {
