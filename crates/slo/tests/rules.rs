@@ -108,6 +108,24 @@ fn every_alert_says_who_where_and_what_next() {
     }
 }
 
+/// Who is woken opens them on a telephone: one table makes all of them addresses.
+#[test]
+fn every_link_is_absolute_when_the_links_are() {
+    let text = slo::embedded::OBJECTIVES
+        .replace("http://localhost:3000", "https://grafana.example")
+        .replace("\"docs/runbooks\"", "\"https://wiki.example/runbooks/\"");
+    let definition = Definition::parse(("slo.toml", &text), ("causes.toml", slo::embedded::CAUSES));
+    let definition = definition.unwrap();
+    for profile in definition.profiles.values() {
+        for (alert, rule) in alerts(&slo::rules(&definition, profile)) {
+            let board = value(rule, "dashboard_url");
+            assert!(board.starts_with("https://grafana.example/d/"), "{board}");
+            let runbook = format!("https://wiki.example/runbooks/{alert}.md");
+            assert_eq!(value(rule, "runbook_url"), runbook);
+        }
+    }
+}
+
 #[test]
 fn every_runbook_is_of_an_alert() {
     let rules = rendered().remove(0).1;
