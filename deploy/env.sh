@@ -47,8 +47,8 @@ fi
 mkdir -p "$secrets/receivers"
 chmod 700 "$secrets"
 chmod 755 "$secrets/receivers"
-# Empty is off. Herald is told of these two by name, so they must exist.
-for name in herald_slack_webhook_url herald_webhook_url; do
+# Empty is off. Herald is told of these by name, so they must exist.
+for name in herald_slack_webhook_url herald_webhook_url herald_watchdog_url; do
     [ -e "$secrets/receivers/$name" ] || : >"$secrets/receivers/$name"
 done
 # What Alertmanager shows to herald.

@@ -9,7 +9,7 @@ set -euo pipefail
 
 here="$(cd "$(dirname "$0")" && pwd)"
 out="${1:-$here/generated}"
-parts="gateway data downstream herald alertmanager doctor load collector jaeger loki grafana prometheus client"
+parts="gateway data downstream herald alertmanager doctor load collector jaeger loki grafana prometheus blackbox client"
 month=2592000
 
 command -v openssl >/dev/null || { echo "certificates.sh: needs openssl (apt-get install openssl)" >&2; exit 1; }
@@ -68,7 +68,35 @@ prometheus() {
             print "      cert_file: /etc/omnitrace/tls/tls.crt"
             print "      key_file: /etc/omnitrace/tls/tls.key"
         }
-        END { exit found != 3 }'
+        # How long the certificates of those who answer are valid.
+        /labels: {probe: gateway_data}$/ {
+            found++
+            count = split("collector:4317 collector:4318 jaeger:4317 loki:3100 grafana:3000 herald:9095", parts, " ")
+            for (i = 1; i <= count; i++) {
+                name = parts[i]
+                sub(":", "_", name)
+                print "      - targets: [\"" parts[i] "\"]"
+                print "        labels: {probe: tls_" name ", module: tls_stack}"
+            }
+        }
+        END { exit found != 4 }'
+}
+
+# With a certificate to show: who asks for one would write a line to its log for each probe without.
+blackbox() {
+    mkdir -p "$out/blackbox"
+    cat "$here/../prometheus/blackbox.yml" - >"$out/blackbox/blackbox.yml" <<MODULE
+  tls_stack:
+    prober: tcp
+    timeout: 4s
+    tcp:
+      tls: true
+      preferred_ip_protocol: ip4
+      tls_config:
+        ca_file: /etc/omnitrace/tls/ca.crt
+        cert_file: /etc/omnitrace/tls/tls.crt
+        key_file: /etc/omnitrace/tls/tls.key
+MODULE
 }
 
 datasources() {
@@ -102,6 +130,7 @@ for part in $parts; do
     certificate "$part"
 done
 prometheus
+blackbox
 datasources
 # The containers' users are none of this machine's: they read through the mount, and nobody here gets past $out.
 chmod 700 "$out" "$out/ca"

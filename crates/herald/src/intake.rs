@@ -45,7 +45,8 @@ pub(crate) async fn alerts(
     }
 }
 
-fn read(
+/// The body of a request that Alertmanager may have sent.
+pub(crate) fn read(
     request: &HttpRequest,
     body: Result<web::Bytes, actix_web::Error>,
 ) -> Result<web::Bytes, ApiError> {

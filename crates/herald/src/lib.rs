@@ -43,6 +43,7 @@ mod stored;
 mod target;
 mod text;
 mod view;
+mod watchdog;
 mod wire;
 
 pub use backend_tls::BackendTls;

@@ -115,6 +115,10 @@ telemetry::metrics! {
     /// Operations on the files of the queue that failed (write, read, remove or set_aside).
     pub(crate) HERALD_STORAGE_ERRORS: Counter { operation: Storage }
         = "herald_storage_errors_total", unit "{operation}";
+    /// Room on the disk that herald keeps its notifications on, for whoever may write there.
+    pub(crate) HERALD_STORAGE_AVAILABLE: Gauge = "herald_storage_available_bytes", unit "By";
+    /// Size of that disk.
+    pub(crate) HERALD_STORAGE_SIZE: Gauge = "herald_storage_size_bytes", unit "By";
     /// Files and directories that herald found beside its notifications when it started, and left alone.
     pub(crate) HERALD_FOREIGN: Gauge { target: Target } = "herald_foreign_files", unit "{file}";
     /// Questions to the backends: answered, failed, unanswered, or not_asked since others came first or it is silent.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use slo::routing::ENVIRONMENT;
 use telemetry::redact::redact;
 
 use crate::evidence::Evidence;
@@ -134,11 +135,11 @@ impl LinkList {
     }
 }
 
-/// `[page] AvailabilityBurnRate: gateway /api/data`, `resolved: …`.
+/// `[production] [page] AvailabilityBurnRate: gateway /api/data`, `resolved: …`.
 pub(crate) fn title(payload: &Payload) -> String {
-    let severity = payload
-        .label("severity")
-        .map(|severity| format!("[{severity}] "));
+    let marks = [payload.label(ENVIRONMENT), payload.label("severity")];
+    let marks = marks.into_iter().flatten();
+    let marks: String = marks.map(|mark| format!("[{mark}] ")).collect();
     let about: Vec<&str> = [payload.service(), payload.label("route")]
         .into_iter()
         .flatten()
@@ -153,10 +154,6 @@ pub(crate) fn title(payload: &Payload) -> String {
     } else {
         ""
     };
-    let title = format!(
-        "{over}{}{}{about}",
-        severity.unwrap_or_default(),
-        payload.name()
-    );
+    let title = format!("{over}{marks}{}{about}", payload.name());
     shortened(&one_line(&title), 140)
 }

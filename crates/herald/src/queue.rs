@@ -227,8 +227,11 @@ impl Queue {
         loop {
             self.report();
             let queue = self.clone();
-            let look = move |_: &Spool| {
+            let look = move |spool: &Spool| {
                 queue.count_failed();
+                if let Ok((available, size)) = spool.room() {
+                    stats::room(available, size);
+                }
                 queue.silences.changed()
             };
             if self.on_disk(look).await {

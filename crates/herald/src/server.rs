@@ -26,10 +26,14 @@ use crate::metrics::METRICS;
 use crate::queue::Queue;
 use crate::settings::Settings;
 use crate::spool::Spool;
+use crate::watchdog::{self, Watchdog};
 use crate::{front, stats, target};
 
 /// Path of the webhook.
 pub(crate) const ALERTS: &str = "/alerts";
+
+/// Path of the alert that always fires.
+const WATCHDOG: &str = "/watchdog";
 
 /// How long Alertmanager may take to send a notification.
 pub(crate) const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -66,6 +70,8 @@ pub fn run(settings: Settings) -> Result<()> {
 async fn serve(settings: &Settings, metrics: Metrics) -> Result<&'static str> {
     let mut signals = listen::StopSignals::install(settings.parent_pipe)?;
     let (targets, sources) = (settings.raw.targets()?, settings.raw.sources()?);
+    let watchdog = Watchdog::new(targets.watchdog.clone());
+    let watchdog = watchdog.context("the HTTP client cannot be built")?;
     let targets = target::all(&targets).context("the HTTP client cannot be built")?;
     let names: Vec<&'static str> = targets.iter().map(|target| target.name).collect();
     stats::declare(&names, &evidence::BACKENDS);
@@ -86,7 +92,11 @@ async fn serve(settings: &Settings, metrics: Metrics) -> Result<&'static str> {
         secrets: settings.raw.secrets()?,
         certificate: settings.tls.asks_for_certificates(),
     };
-    let taken = (web::Data::from(queue.clone()), web::Data::from(collector));
+    let taken = Taken {
+        queue: web::Data::from(queue.clone()),
+        collector: web::Data::from(collector),
+        watchdog: web::Data::new(watchdog),
+    };
     let app = |connections| app(connections, doors, access, taken, metrics);
     let mut front = front::start(listener, settings.tls.config()?, app)?;
     if names == ["log"] {
@@ -123,11 +133,18 @@ fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     Ok((listener, real))
 }
 
+/// What requests need.
+struct Taken {
+    queue: web::Data<Queue>,
+    collector: web::Data<Collector>,
+    watchdog: web::Data<Watchdog>,
+}
+
 fn app(
     connections: Rc<Connections>,
     doors: Doors,
     access: Access,
-    (queue, collector): (web::Data<Queue>, web::Data<Collector>),
+    taken: Taken,
     metrics: Metrics,
 ) -> App<
     impl ServiceFactory<
@@ -139,19 +156,23 @@ fn app(
     >,
 > {
     http_server::declare_route("POST", ALERTS, &[200, 400, 401, 403, 408, 413, 422, 503]);
+    http_server::declare_route("POST", WATCHDOG, &[200, 503]);
     let serve = connections.clone();
     let guarded = |resource: Resource| guard(resource, &connections, &doors, &access);
     let take = api::body(web::post().to(intake::alerts), BODY_LIMIT);
     let alerts = api::resource(ALERTS, "POST", BODY_LIMIT).route(take);
+    let beat = api::body(web::post().to(watchdog::watchdog), watchdog::BODY_LIMIT);
+    let beat = api::resource(WATCHDOG, "POST", watchdog::BODY_LIMIT).route(beat);
     let mut app = App::new()
-        .app_data(queue)
-        .app_data(collector)
-        .app_data(web::Data::new(metrics))
-        .service(
-            guarded(alerts)
-                .wrap(http_server::Red)
-                .wrap(http_server::tracing_logger()),
-        )
+        .app_data(taken.queue)
+        .app_data(taken.collector)
+        .app_data(taken.watchdog)
+        .app_data(web::Data::new(metrics));
+    for resource in [alerts, beat] {
+        let measured = guarded(resource).wrap(http_server::Red);
+        app = app.service(measured.wrap(http_server::tracing_logger()));
+    }
+    let mut app = app
         .route("/metrics", web::get().to(exposition))
         .route("/live", web::get().to(live))
         .route("/ready", web::get().to(ready));
@@ -217,6 +238,6 @@ async fn ready(queue: web::Data<Queue>) -> impl Responder {
 async fn nowhere() -> Result<HttpResponse, ApiError> {
     Err(ApiError::new(
         problem::NOT_FOUND,
-        "no such path; Alertmanager's webhook is POST /alerts, the history GET /api/alerts",
+        "no such path; Alertmanager's webhooks are POST /alerts and POST /watchdog, the history is GET /api/alerts",
     ))
 }

@@ -36,6 +36,10 @@ pub struct Raw {
     pub webhook_url: Option<String>,
     /// `HERALD_WEBHOOK_URL_FILE`.
     pub webhook_url_file: Option<PathBuf>,
+    /// `HERALD_WATCHDOG_URL`: who raises the alarm when the alert that always fires stops.
+    pub watchdog_url: Option<String>,
+    /// `HERALD_WATCHDOG_URL_FILE`.
+    pub watchdog_url_file: Option<PathBuf>,
     /// `HERALD_SECRET`: what Alertmanager sends as `Authorization: Bearer …`; several are separated by spaces.
     pub secret: Option<String>,
     /// `HERALD_SECRET_FILE`: a file with it; several are on lines of their own.
@@ -106,6 +110,8 @@ impl fmt::Debug for SecretUrl {
 pub(crate) struct Targets {
     pub(crate) slack: Option<SecretUrl>,
     pub(crate) webhook: Option<SecretUrl>,
+    /// Of the alert that always fires, which no other target gets.
+    pub(crate) watchdog: Option<SecretUrl>,
 }
 
 impl Raw {
@@ -144,6 +150,11 @@ impl Raw {
                 "HERALD_WEBHOOK_URL",
                 &self.webhook_url,
                 &self.webhook_url_file,
+            )?,
+            watchdog: read(
+                "HERALD_WATCHDOG_URL",
+                &self.watchdog_url,
+                &self.watchdog_url_file,
             )?,
         })
     }

@@ -38,6 +38,12 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
+    /// Of its disk, what is left for it and all that there is, in bytes.
+    pub(crate) fn room(&self) -> std::io::Result<(u64, u64)> {
+        let disk = rustix::fs::statvfs(&self.root)?;
+        Ok((disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize))
+    }
+
     /// Creates what is missing, but nothing where it is not used; the error names the directory. Two processes on one directory
     /// would deliver all twice.
     pub(crate) fn open(root: &Path, targets: &[&str]) -> Result<Self> {

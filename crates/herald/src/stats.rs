@@ -5,7 +5,8 @@ use crate::metrics::{
     HERALD_EVIDENCE_QUESTIONS, HERALD_EVIDENCE_REFUSED, HERALD_FAILED, HERALD_FOREIGN,
     HERALD_HISTORY, HERALD_HISTORY_DROPPED, HERALD_HISTORY_ERRORS, HERALD_HISTORY_SIZE,
     HERALD_NOTIFICATIONS, HERALD_PANICS, HERALD_QUEUE, HERALD_QUEUE_AGE, HERALD_RECEIVED,
-    HERALD_RETRIES, HERALD_SILENCED, HERALD_SILENCES, HERALD_STORAGE_ERRORS, Target,
+    HERALD_RETRIES, HERALD_SILENCED, HERALD_SILENCES, HERALD_STORAGE_AVAILABLE,
+    HERALD_STORAGE_ERRORS, HERALD_STORAGE_SIZE, Target,
 };
 pub(crate) use crate::metrics::{Ended, HistoryFile, Question, Received, Storage};
 
@@ -128,6 +129,12 @@ pub(crate) fn evidence_refused() {
 /// What is in the directories of a target without being a notification.
 pub(crate) fn foreign(target: &'static str, count: usize) {
     HERALD_FOREIGN.with(Target(target)).set(count as f64);
+}
+
+/// The disk that notifications are kept on.
+pub(crate) fn room(available: u64, size: u64) {
+    HERALD_STORAGE_AVAILABLE.set(available as f64);
+    HERALD_STORAGE_SIZE.set(size as f64);
 }
 
 /// A delivery that panicked.

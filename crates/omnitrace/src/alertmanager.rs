@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use slo::Time;
-use slo::routing::{DEADMAN, INHIBITIONS, Inhibition, PAGE, Route, TICKET, WATCHDOG};
+use slo::routing::{DEADMAN, ENVIRONMENT, INHIBITIONS, Inhibition, PAGE, Route, TICKET, WATCHDOG};
 
 use crate::values::base_url;
 
@@ -24,9 +24,10 @@ Render Alertmanager's configuration. Which receivers there are is decided by the
   smtp_smarthost, smtp_from, smtp_to         e-mail, tickets; smtp_auth_username and smtp_auth_password if the server
                                              wants them
   webhook_url                                any webhook, pages and tickets
-  watchdog_url                               gets the alert that always fires: silence there means that alerting is dead
+  watchdog_url                               gets the alert that always fires, around herald: silence there means that alerting is dead
 
-With --herald-url every alert also goes to `omnitrace herald`, which adds evidence; with the secret in the file herald_secret, if \
+With --herald-url every alert also goes to `omnitrace herald`, which adds evidence, and the one that always fires, which it passes on \
+to a receiver of its own (HERALD_WATCHDOG_URL); with the secret in the file herald_secret, if \
 there is one. Secrets are named in the file, not copied \
 into it (the addresses of e-mail are).";
 
@@ -69,7 +70,8 @@ struct HeraldArgs {
 }
 
 impl HeraldArgs {
-    fn webhook(&self, secrets: &Secrets) -> Result<Option<Value>> {
+    /// Herald's paths for alerts, and for the one that always fires.
+    fn webhooks(&self, secrets: &Secrets) -> Result<Option<[Value; 2]>> {
         let Some(url) = &self.herald_url else {
             return Ok(None);
         };
@@ -80,7 +82,6 @@ impl HeraldArgs {
                 secrets.directory.join(HERALD_SECRET).display()
             );
         }
-        let mut webhook = json!({"url": format!("{url}/alerts"), "send_resolved": true});
         let mut http = Map::new();
         if let Some(secret) = secrets.text(HERALD_SECRET)? {
             if secret.contains(char::is_whitespace) {
@@ -104,17 +105,21 @@ impl HeraldArgs {
         if !files.is_empty() {
             http.insert("tls_config".into(), files.into());
         }
-        if !http.is_empty() {
-            webhook["http_config"] = http.into();
-        }
-        Ok(Some(webhook))
+        let webhook = |path: &str, is_end_told: bool| {
+            let mut webhook = json!({"url": format!("{url}/{path}"), "send_resolved": is_end_told});
+            if !http.is_empty() {
+                webhook["http_config"] = http.clone().into();
+            }
+            webhook
+        };
+        Ok(Some([webhook("alerts", true), webhook("watchdog", false)]))
     }
 }
 
 /// Renders, writes, and says which receivers are switched on.
 pub fn run(args: &AlertmanagerConfigArgs) -> Result<()> {
     let secrets = Secrets::read(args)?;
-    let config = render(&secrets, args.herald.webhook(&secrets)?)?;
+    let config = render(&secrets, args.herald.webhooks(&secrets)?)?;
     // YAML is a superset of JSON.
     let text = serde_json::to_string_pretty(&config)? + "\n";
     let Some(path) = &args.output else {
@@ -232,13 +237,14 @@ impl Secrets {
     }
 }
 
-fn render(secrets: &Secrets, herald: Option<Value>) -> Result<Value> {
+fn render(secrets: &Secrets, herald: Option<[Value; 2]>) -> Result<Value> {
     let mut page = receiver("page");
     let mut ticket = receiver("ticket");
     let mut watchdog = receiver("watchdog");
-    if let Some(webhook) = herald {
+    if let Some([webhook, beat]) = herald {
         add(&mut page, "webhook_configs", webhook.clone());
         add(&mut ticket, "webhook_configs", webhook);
+        add(&mut watchdog, "webhook_configs", beat);
     }
     if let Some(file) = secrets.url_file("slack_webhook_url")? {
         add(&mut page, "slack_configs", slack(&file));
@@ -304,11 +310,8 @@ fn inhibition(of: Inhibition) -> Value {
     };
     let mut tickets = with("ticket");
     tickets.extend(of.slo.map(|slo| format!("slo=\"{slo}\"")));
-    json!({
-        "source_matchers": with("page"),
-        "target_matchers": tickets,
-        "equal": of.equal,
-    })
+    let equal = [&[ENVIRONMENT], of.equal].concat();
+    json!({"source_matchers": with("page"), "target_matchers": tickets, "equal": equal})
 }
 
 /// Which environment, and what the first alert says: service, route and what is wrong with it.

@@ -139,6 +139,17 @@ struct TargetArgs {
     /// A file with it
     #[arg(long, value_name = "FILE", env = "HERALD_WEBHOOK_URL_FILE")]
     webhook_url_file: Option<PathBuf>,
+    /// Who raises the alarm when the alert that always fires stops coming by herald
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "HERALD_WATCHDOG_URL",
+        hide_env_values = true
+    )]
+    watchdog_url: Option<String>,
+    /// A file with it
+    #[arg(long, value_name = "FILE", env = "HERALD_WATCHDOG_URL_FILE")]
+    watchdog_url_file: Option<PathBuf>,
 }
 
 /// Runs it until SIGTERM.
@@ -159,6 +170,8 @@ pub fn run(args: HeraldArgs) -> Result<()> {
             slack_url_file: targets.slack_webhook_url_file,
             webhook_url: targets.webhook_url,
             webhook_url_file: targets.webhook_url_file,
+            watchdog_url: targets.watchdog_url,
+            watchdog_url_file: targets.watchdog_url_file,
             secret: access.secret,
             secret_file: access.secret_file,
         },

@@ -6,7 +6,16 @@ use toml::Spanned;
 use crate::error::{Error, Source};
 use crate::{Profile, Severity};
 
-/// An alert about a cause. In its texts `<window>`, `<memory>` and `<memory_seconds>` stand for times of the profile.
+/// What a text may have between `<` and `>`.
+const TIMES: [&str; 5] = [
+    "window",
+    "memory",
+    "memory_seconds",
+    "period",
+    "period_seconds",
+];
+
+/// An alert about a cause. In its texts what is in [`TIMES`] stands for times of the profile.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cause {
@@ -69,6 +78,8 @@ impl Cause {
             .replace("<window>", &profile.cause_window.to_string())
             .replace("<memory>", &profile.memory().to_string())
             .replace("<memory_seconds>", &profile.memory().seconds().to_string())
+            .replace("<period>", &profile.period.to_string())
+            .replace("<period_seconds>", &profile.period.seconds().to_string())
     }
 }
 
@@ -113,10 +124,9 @@ fn check(cause: &Cause) -> Result<(), String> {
             .unwrap_or_default();
         let is_placeholder =
             !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-        if is_placeholder && !["window", "memory", "memory_seconds"].contains(&name) {
-            return Err(format!(
-                "`expr` has <{name}>: allowed are <window>, <memory>, <memory_seconds>"
-            ));
+        if is_placeholder && !TIMES.contains(&name) {
+            let allowed = TIMES.join(">, <");
+            return Err(format!("`expr` has <{name}>: allowed are <{allowed}>"));
         }
     }
     Ok(())

@@ -122,6 +122,8 @@ pub(crate) struct File {
     pub period: Time,
     #[serde(default)]
     pub removed: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub instances: BTreeMap<Spanned<String>, Spanned<u32>>,
     pub links: Links,
     pub default: Default,
     #[serde(default, rename = "service")]
@@ -147,6 +149,8 @@ pub struct Definition {
     pub default_team: String,
     /// Services that were taken away on purpose: nobody expects them any more.
     pub removed: Vec<String>,
+    /// How many instances of a service are expected, where that is not as many as there were.
+    pub instances: BTreeMap<String, u32>,
     /// Probes from outside.
     pub probes: Vec<Probe>,
     /// What else is wrong, beside the objectives.
@@ -183,6 +187,7 @@ impl Definition {
             public: public(&file),
             default_team: file.default.team.get_ref().clone(),
             removed: removed(slo, &file)?,
+            instances: instances(slo, &file)?,
             links: file.links,
             probes: file.probes,
         })
@@ -206,6 +211,7 @@ fn check_names(source: Source<'_>, file: &File) -> Result<(), Error> {
     name::check_link(source, "links.runbooks", &file.links.runbooks)?;
     let mut names = vec![("default.team", &file.default.team)];
     names.extend(file.removed.iter().map(|name| ("removed", name)));
+    names.extend(file.instances.keys().map(|name| ("instances", name)));
     for service in &file.services {
         names.push(("service.name", &service.name));
         names.extend(service.team.iter().map(|team| ("service.team", team)));
@@ -247,6 +253,21 @@ fn removed(source: Source<'_>, file: &File) -> Result<Vec<String>, Error> {
     }
     let names = file.removed.iter();
     Ok(names.map(|name| name.get_ref().clone()).collect())
+}
+
+/// One of which none is expected is removed.
+fn instances(source: Source<'_>, file: &File) -> Result<BTreeMap<String, u32>, Error> {
+    let one = |(name, count): (&Spanned<String>, &Spanned<u32>)| match count.get_ref() {
+        0 => {
+            let why = format!(
+                "`instances` of {:?} is 0: allowed is 1 or more; if the service is gone, name it in `removed`",
+                name.get_ref()
+            );
+            Err(source.error(count.span(), why))
+        }
+        count => Ok((name.get_ref().clone(), *count)),
+    };
+    file.instances.iter().map(one).collect()
 }
 
 fn public(file: &File) -> BTreeMap<String, String> {

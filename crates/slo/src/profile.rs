@@ -81,6 +81,11 @@ impl Profile {
         let longest = self.pairs(Severity::Page).map(|pair| pair.long).max();
         longest.unwrap_or_else(|| self.first_window())
     }
+
+    /// An instance that is there for so long was not added by a deployment alone.
+    pub fn steady(&self) -> Time {
+        Time::from_seconds(self.memory().seconds() / 12)
+    }
 }
 
 /// Every profile of the file.

@@ -3,12 +3,15 @@
 
 use crate::Severity;
 
+/// Which of several stacks an alert is from, if that is said: one Alertmanager may serve several. What is one outage in two of them is two.
+pub const ENVIRONMENT: &str = "deployment_environment_name";
+
 /// Pages that agree in these labels are one notification, whatever rule it was that saw the trouble: a probe that fails and the requests
 /// that fail are one outage.
-const PAGES_TOGETHER: &[&str] = &["team", "service", "slo"];
+const PAGES_TOGETHER: &[&str] = &[ENVIRONMENT, "team", "service", "slo"];
 
 /// The same of everything else: each cause is told on its own.
-const TICKETS_TOGETHER: &[&str] = &["alertname", "team", "service", "slo"];
+const TICKETS_TOGETHER: &[&str] = &[ENVIRONMENT, "alertname", "team", "service", "slo"];
 
 /// A page silences the tickets that say what it says already, or why. Each of the labels must be set: labels that are absent compare
 /// equal, so any page would silence every ticket without them.
@@ -16,7 +19,7 @@ const TICKETS_TOGETHER: &[&str] = &["alertname", "team", "service", "slo"];
 pub struct Inhibition {
     /// The tickets have this value of the label `slo`, if one is named.
     pub slo: Option<&'static str>,
-    /// Page and ticket agree in these labels.
+    /// Page and ticket agree in these labels, and in [`ENVIRONMENT`], which both may lack.
     pub equal: &'static [&'static str],
 }
 

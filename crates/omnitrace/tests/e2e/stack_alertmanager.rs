@@ -145,11 +145,17 @@ async fn a_page_silences_the_tickets_of_its_own_objective_and_no_others() {
     let alertmanager = Alertmanager::start().await;
     let of = |slo: &str, service: &str, route: &str| json!({"slo": slo, "service": service, "route": route});
     let orders = of("orders-availability", "gateway", "/api/orders");
+    // Of other stacks that tell the same Alertmanager.
+    let elsewhere = |environment: &str| {
+        let mut labels = orders.clone();
+        labels["deployment_environment_name"] = environment.into();
+        labels
+    };
     alertmanager
         .fire(json!([
             alert("page", "page", orders.clone()),
             alert("same", "ticket", orders.clone()),
-            alert("probe", "page", named("ProbeFailing", orders)),
+            alert("probe", "page", named("ProbeFailing", orders.clone())),
             alert(
                 "cause",
                 "ticket",
@@ -175,6 +181,8 @@ async fn a_page_silences_the_tickets_of_its_own_objective_and_no_others() {
                 "ticket",
                 of("orders-availability", "gateway", "/api/data")
             ),
+            alert("page elsewhere", "page", elsewhere("staging")),
+            alert("same elsewhere", "ticket", elsewhere("production")),
             alert("page without labels", "page", json!({})),
             alert("ticket without labels", "ticket", json!({})),
         ]))
@@ -186,9 +194,11 @@ async fn a_page_silences_the_tickets_of_its_own_objective_and_no_others() {
         ("other service", "active"),
         ("other slo", "active"),
         ("page", "active"),
+        ("page elsewhere", "active"),
         ("page without labels", "active"),
         ("probe", "active"),
         ("same", "suppressed"),
+        ("same elsewhere", "active"),
         ("ticket without labels", "active"),
     ];
     let want: Vec<(String, String)> = want
@@ -220,7 +230,7 @@ async fn a_page_silences_the_tickets_of_its_own_objective_and_no_others() {
                 );
             }
         }
-        (sent.len() >= 8).then_some(())
+        (sent.len() >= 10).then_some(())
     })
     .await;
     assert!(
@@ -234,6 +244,40 @@ async fn a_page_silences_the_tickets_of_its_own_objective_and_no_others() {
         .map(|(name, _)| name.as_str())
         .collect();
     assert_eq!(sent, want);
+}
+
+/// Two ways, so that silence at one of them tells which part is dead.
+#[tokio::test]
+#[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
+async fn the_alert_that_always_fires_goes_by_herald_and_around_it() {
+    let (by_herald, around) = (
+        Capture::answering(&json!({})),
+        Capture::answering(&json!({})),
+    );
+    let (state, url) = (Directory::new(), by_herald.url());
+    let mut herald = Some(Herald::start(state.path(), &[("HERALD_WATCHDOG_URL", &url)]).await);
+    let at = format!(
+        "http://127.0.0.1:{}",
+        herald.as_ref().map_or("", Herald::port)
+    );
+    let url = around.url();
+    let alertmanager = Alertmanager::sending_to(around, &[("watchdog_url", &url)], Some(&at)).await;
+    let watchdog = json!([{"labels": {"alertname": "Watchdog", "severity": "none"}}]);
+    alertmanager.fire(watchdog.clone()).await;
+    let beat = arrived(&by_herald, 1).await.remove(0).json();
+    assert_eq!(beat["from"], "herald");
+    let beat = arrived(&alertmanager.webhook, 1).await.remove(0).json();
+    assert_eq!(beat["commonLabels"]["alertname"], "Watchdog");
+
+    drop(herald.take());
+    let fired = Value::from_iter([
+        ("alertname", "Watchdog"),
+        ("name", "another"),
+        ("team", "b"),
+    ]);
+    alertmanager.fire(json!([{"labels": fired}])).await;
+    arrived(&alertmanager.webhook, 1).await;
+    assert_eq!(by_herald.take().len(), 0);
 }
 
 #[tokio::test]

@@ -130,12 +130,18 @@ async fn amtool_accepts_what_herald_asks_for() {
         assert!(valid, "{said}");
         let config: Value =
             serde_json::from_slice(&std::fs::read(&output).expect("the file")).expect("JSON");
-        for receiver in ["page", "ticket"] {
+        for (receiver, way) in [
+            ("page", "alerts"),
+            ("ticket", "alerts"),
+            ("watchdog", "watchdog"),
+        ] {
             let mut receivers = config["receivers"].as_array().expect("a list").iter();
             let found = receivers
                 .find(|found| found["name"] == receiver)
                 .expect(receiver);
-            let http = &found["webhook_configs"][0]["http_config"];
+            let webhook = &found["webhook_configs"][0];
+            assert_eq!(webhook["url"], format!("https://herald:9095/{way}"));
+            let http = &webhook["http_config"];
             assert_eq!(http["tls_config"]["key_file"], "/tls/tls.key", "{found}");
             let file = http["authorization"]["credentials_file"].as_str();
             assert_eq!(

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::run_tool;
 
@@ -44,41 +44,85 @@ fn every_alert_fires_when_it_should_and_not_before() {
     }
 }
 
-/// What the rules remember of services that are gone: one is expected, of the other the removal is declared.
-#[test]
-#[ignore = "needs promtool: just test-stack"]
-fn a_service_whose_removal_is_declared_is_expected_no_more() {
+/// Holds a test of promtool's against the demo profile's rules of other objectives than those that are committed.
+#[track_caller]
+fn holds(change: (&str, &str), input: &[(&str, &str)], expectations: &Value) {
     let objectives = std::fs::read_to_string(alerts("slo.toml")).expect("slo.toml");
     let causes = std::fs::read_to_string(alerts("causes.toml")).expect("causes.toml");
-    let declared = objectives.replacen("removed = []", "removed = [\"re.moved\"]", 1);
+    assert!(objectives.contains(change.0), "{}", change.0);
+    let declared = objectives.replacen(change.0, change.1, 1);
     let definition = slo::Definition::parse(("slo.toml", &declared), ("causes.toml", &causes));
     let definition = definition.expect("accepted");
     let directory = tempfile::tempdir().expect("a directory");
     let profile = definition.profile("demo").expect("a profile");
     let rules = slo::rules(&definition, profile);
     std::fs::write(directory.path().join("rules.yml"), rules).expect("a file");
-    let remembered = |service: &str| {
-        let series = format!("service:known:info{{service_name=\"{service}\"}}");
-        json!({"series": series, "values": "1x6"})
-    };
-    let alert = json!({"labels": "{service=\"re-moved\"}", "value": 1});
+    let input = input.iter();
+    let input: Vec<Value> = input
+        .map(|(series, values)| json!({"series": series, "values": values}))
+        .collect();
     let test = json!({
         "rule_files": ["rules.yml"],
         "evaluation_interval": "5s",
-        "tests": [{
-            "interval": "5s",
-            "input_series": [remembered("re.moved"), remembered("re-moved")],
-            "promql_expr_test": [{
-                "expr": "count by (service) (ALERTS{alertname=\"ServiceDown\",alertstate=\"firing\"})",
-                "eval_time": "600s",
-                "exp_samples": [alert],
-            }],
-        }],
+        "tests": [{"interval": "5s", "input_series": input, "promql_expr_test": expectations}],
     });
     let file = directory.path().join("test.yml");
     std::fs::write(&file, test.to_string()).expect("a file");
     let (is_good, said) = run_tool("promtool", &["test", "rules", file.to_str().expect("text")]);
     assert!(is_good, "{said}");
+}
+
+/// What the rules remember of services that are gone: one is expected, of the other the removal is declared.
+#[test]
+#[ignore = "needs promtool: just test-stack"]
+fn a_service_whose_removal_is_declared_is_expected_no_more() {
+    holds(
+        ("removed = []", "removed = [\"re.moved\"]"),
+        &[
+            ("service:known:info{service_name=\"re.moved\"}", "1x6"),
+            ("service:known:info{service_name=\"re-moved\"}", "1x6"),
+        ],
+        &json!([{
+            "expr": "count by (service) (ALERTS{alertname=\"ServiceDown\",alertstate=\"firing\"})",
+            "eval_time": "600s",
+            "exp_samples": [{"labels": "{service=\"re-moved\"}", "value": 1}],
+        }]),
+    );
+}
+
+/// One of two instances is taken away; of a third service there should be two, and never were. Only what nobody has declared, or what is less
+/// than that, is missed.
+#[test]
+#[ignore = "needs promtool: just test-stack"]
+fn fewer_instances_are_missed_unless_so_many_are_enough() {
+    let declared = "[instances]\nscaled = 1\n\"never.two\" = 2";
+    let instance = |service: &str, id: u8| {
+        format!(
+            "build_info{{job=\"services\",service_name=\"{service}\",service_instance_id=\"{id}\"}}"
+        )
+    };
+    let ends = "1x60 stale";
+    let input = [
+        (instance("scaled", 1), "1x200"),
+        (instance("scaled", 2), ends),
+        (instance("unscaled", 3), "1x200"),
+        (instance("unscaled", 4), ends),
+        (instance("never.two", 5), "1x200"),
+    ];
+    let input = input
+        .each_ref()
+        .map(|(series, values)| (series.as_str(), *values));
+    let expr = "count by (service) (ALERTS{alertname=\"InstancesLost\",alertstate=\"firing\"})";
+    let one = |service: &str| json!({"labels": format!("{{service={service:?}}}"), "value": 1});
+    holds(
+        ("[instances]", declared),
+        &input,
+        &json!([
+            {"expr": expr, "eval_time": "20s"},
+            {"expr": expr, "eval_time": "300s", "exp_samples": [one("never.two")]},
+            {"expr": expr, "eval_time": "400s", "exp_samples": [one("never.two"), one("unscaled")]},
+        ]),
+    );
 }
 
 /// Names that are allowed and look dangerous to YAML, PromQL and templates.

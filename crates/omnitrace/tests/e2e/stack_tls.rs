@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{Child, Directory, NativeStack, Stack, eventually, repository};
+use crate::harness::{Child, Directory, NativeStack, Scrape, Stack, eventually, repository};
 
 const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
 
@@ -87,6 +87,49 @@ async fn otlp_takes_certificates_of_the_stack_and_nothing_else() {
             !said.starts_with("200"),
             "{address} answers plain text: {said}"
         );
+    }
+}
+
+/// The probe shows a certificate of its own, and trusts those of the stack only.
+#[tokio::test]
+#[ignore = "needs the programs of deploy/tools/build.sh and openssl: just test-stack"]
+async fn the_stacks_own_certificates_are_probed() {
+    let certificates = make_certificates();
+    let prometheus = certificates.path().join("prometheus/prometheus.yml");
+    let prometheus = std::fs::read_to_string(prometheus).expect("made");
+    for part in [
+        "collector:4317",
+        "jaeger:4317",
+        "loki:3100",
+        "grafana:3000",
+        "herald:9095",
+    ] {
+        assert!(
+            prometheus.contains(&format!("targets: [\"{part}\"]")),
+            "{part}"
+        );
+    }
+    let native = NativeStack::builder()
+        .tls(certificates.path())
+        .without(&["loki", "postgres-exporter", "alertmanager", "prometheus"])
+        .start()
+        .await;
+    for part in ["collector:4317", "collector:4318", "jaeger:4317"] {
+        let target = native.url(part).replace("http://", "");
+        let probe = format!(
+            "{}/probe?module=tls_stack&target={target}",
+            native.url("blackbox:9115")
+        );
+        eventually(&format!("a valid certificate of {part}"), async || {
+            let answer = native.stack.client.get(&probe).send().await.ok()?;
+            let scrape = Scrape::parse("", answer.text().await.ok()?);
+            let left = scrape.value("probe_ssl_earliest_cert_expiry", &[])?
+                - chrono::Utc::now().timestamp() as f64;
+            let days = left / 86_400.0;
+            let is_good = scrape.value("probe_success", &[]) == Some(1.0);
+            (is_good && (390.0..398.0).contains(&days)).then_some(())
+        })
+        .await;
     }
 }
 

@@ -26,7 +26,10 @@ fn read_by_watchers() -> BTreeSet<String> {
             let expr = cause["expr"].as_str().expect("PromQL");
             names_of(
                 &known,
-                &expr.replace("<window>", "1m").replace("<memory>", "24m"),
+                &expr
+                    .replace("<window>", "1m")
+                    .replace("<memory>", "24m")
+                    .replace("<period_seconds>", "172800"),
             )
         })
         .filter(|name| others.contains(name))

@@ -31,7 +31,7 @@ pub(super) fn rules(definition: &Definition, profile: &Profile, severity: Severi
     }
     rules.extend(profile.pairs(severity).map(|pair| exceeded(profile, pair)));
     if severity == Severity::Ticket {
-        rules.push(remaining(profile));
+        rules.extend([remaining(profile), covered(profile)]);
     }
     rules
 }
@@ -168,4 +168,11 @@ fn remaining(profile: &Profile) -> Rule {
         "1 - (\n  sum_over_time(slo:bad_events:rate[{period}])\n  /\n  (sum_over_time(slo:events:rate[{period}]) > 0)\n)\n/ on ({ONE})\n(1 - max by ({ONE}) ({OBJECTIVE}))"
     );
     Rule::record("slo:error_budget:remaining", expr)
+}
+
+/// Of how much of the period something was counted, in seconds: less than all of it at first, after a gap, and where less is kept.
+fn covered(profile: &Profile) -> Rule {
+    let (period, every) = (profile.period, profile.interval(Severity::Ticket).seconds());
+    let expr = format!("count_over_time(slo:events:rate[{period}]) * {every}");
+    Rule::record("slo:error_budget:covered_seconds", expr)
 }

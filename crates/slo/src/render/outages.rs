@@ -13,6 +13,10 @@ use crate::{Definition, Probe, Profile, Severity};
 const KNOWN: &str = "service:known:info";
 /// How many instances of a service answer.
 const INSTANCES: &str = "service:instances:count";
+/// How many did all the time that a deployment may take.
+const STEADY: &str = "service:instances:steady";
+/// How many there should be, where that is declared.
+const EXPECTED: &str = "service:instances:expected";
 
 /// Their alerts.
 pub(super) fn rules(definition: &Definition, profile: &Profile) -> Vec<Rule> {
@@ -43,7 +47,7 @@ fn running(which: &str) -> String {
 }
 
 /// What there was is remembered by the rules themselves: services until their removal is declared, whatever Prometheus missed in a time of
-/// its own absence; and of each service how many instances it has.
+/// its own absence; and of each service how many instances it has, and has had for long enough that a deployment did not add them.
 fn known(definition: &Definition, profile: &Profile) -> Vec<Rule> {
     let memory = profile.memory();
     let now = running("service_name!=\"\"");
@@ -52,7 +56,8 @@ fn known(definition: &Definition, profile: &Profile) -> Vec<Rule> {
         true => KNOWN.to_owned(),
         false => format!("{KNOWN}{{service_name!~{}}}", any_of(removed)),
     };
-    vec![
+    let steady = profile.steady();
+    let mut rules = vec![
         Rule::record(
             KNOWN,
             format!(
@@ -65,7 +70,15 @@ fn known(definition: &Definition, profile: &Profile) -> Vec<Rule> {
                 "count by (service_name) (\n  group by (service_name, instance, service_instance_id) ({now})\n)"
             ),
         ),
-    ]
+        Rule::record(
+            STEADY,
+            format!("min_over_time({INSTANCES}[{steady}])\nand\n{INSTANCES} offset {steady}"),
+        ),
+    ];
+    rules.extend(definition.instances.iter().map(|(name, count)| {
+        Rule::record(EXPECTED, format!("vector({count})")).label("service_name", name)
+    }));
+    rules
 }
 
 /// A discovered target goes with its container, and `up` with it: so what was there and is not any more is down.
@@ -98,23 +111,24 @@ fn service_down(
     rule
 }
 
-/// Fewer instances than there were most of the time, nine tenths of it: what a deployment adds for a while is not missed. The smaller number is
-/// what there was when that time is over, since who takes instances away on purpose tells nobody.
+/// Fewer instances than are declared, or else than there were: what a deployment adds for a while is not missed. Where nothing is declared, the
+/// smaller number is what there was when the memory is over.
 fn instances_lost(definition: &Definition, profile: &Profile) -> Rule {
     let (service, memory) = ("{{ $labels.service_name }}", profile.memory());
-    let before = format!("round(quantile_over_time(0.9, {INSTANCES}[{memory}]))");
-    let mut rule = alert(
-        "InstancesLost",
-        format!("{before} - {INSTANCES} > 0"),
-        Some(profile.cause_for.to_string()),
-    );
+    let before = format!("max_over_time({STEADY}[{memory}])");
+    let expr = match definition.instances.is_empty() {
+        true => format!("{before} - {INSTANCES} > 0"),
+        false => format!("({EXPECTED} or {before}) - {INSTANCES} > 0"),
+    };
+    let lasts = Some(profile.cause_for.to_string());
+    let mut rule = alert("InstancesLost", expr, lasts);
     let team = &definition.default_team;
     rule.labels = labels(Severity::Ticket, team, "none", service, "none");
     rule.annotations = Notification {
         alert: "InstancesLost",
         summary: format!("{service} has fewer instances than before"),
         description: format!(
-            "{{{{ $value | printf \"%.0f\" }}}} of the instances that {service} had in the last {memory} do not answer a scrape any more; others do."
+            "{{{{ $value | printf \"%.0f\" }}}} of the instances that {service} had in the last {memory}, or should have, do not answer a scrape; others do. If fewer are wanted, say how many (alerts/slo.toml: instances)."
         ),
         dashboard: format!("omnitrace-service?var-service={service}"),
         looks_back: profile.first_window(),
@@ -155,13 +169,15 @@ fn probes(definition: &Definition, profile: &Profile) -> Vec<Rule> {
     rules
 }
 
-/// Every probe of the last `outage_for` failed, and it is not the start-up of the whole: it was asked `startup` ago already.
+/// Every probe of the last `outage_for` failed, and it is not the start-up of the whole: it was asked `startup` ago already, or before a
+/// gap that was then.
 fn probe_failing(definition: &Definition, profile: &Profile, probe: &Probe, which: &str) -> Rule {
     let window = profile.outage_for;
     let at_least = (window.seconds() / profile.scrape_interval.seconds()).max(2) - 1;
     let selector = format!("probe_success{{{which}}}");
+    let memory = profile.memory();
     let expr = format!(
-        "max by (probe, instance) (\n  max_over_time({selector}[{window}]) == 0\n  and count_over_time({selector}[{window}]) >= {at_least}\n  and {selector} offset {}\n)",
+        "max by (probe, instance) (\n  max_over_time({selector}[{window}]) == 0\n  and count_over_time({selector}[{window}]) >= {at_least}\n  and last_over_time({selector}[{memory}] offset {})\n)",
         profile.startup
     );
     let mut rule = alert("ProbeFailing", expr, None);

@@ -52,6 +52,11 @@ crate::metrics! {
     /// Start time of the process since unix epoch in seconds.
     pub PROCESS_START: Gauge = "process_start_time_seconds", unit "s";
 
+    /// Time of the machine's clock when this was read, in seconds since the epoch: compared with the time of the scrape, it shows a wrong clock.
+    pub SYSTEM_TIME: Gauge = "system_time_seconds", unit "s";
+    /// Processes of the whole machine, other containers' too, that the kernel has ended since its start because memory ran out, theirs or the machine's.
+    pub SYSTEM_OOM_KILLS: Counter = "system_oom_kills_total", unit "{process}";
+
     /// Worker threads of the tokio runtime that serves the admin listener.
     pub TOKIO_WORKERS: Gauge = "tokio_runtime_workers", unit "{thread}";
     /// Tasks alive on that runtime.

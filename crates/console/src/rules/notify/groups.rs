@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use promql::Labels;
 use slo::Severity;
-use slo::routing::{self, INHIBITIONS, Inhibition, Route};
+use slo::routing::{self, ENVIRONMENT, INHIBITIONS, Inhibition, Route};
 
 use super::super::alert::{Alert, State};
 
@@ -281,12 +281,13 @@ fn inhibited_by(alert: &Alert) -> impl Iterator<Item = About<'_>> {
 }
 
 fn about<'a>(alert: &'a Alert, place: usize, way: &Inhibition) -> Option<About<'a>> {
-    let values: Vec<&str> = way
+    let mut values: Vec<&str> = way
         .equal
         .iter()
         .map(|name| alert.labels.get(name))
         .collect();
     let is_set = values.iter().all(|value| !value.is_empty());
+    values.push(alert.labels.get(ENVIRONMENT));
     is_set.then_some((place, values))
 }
 

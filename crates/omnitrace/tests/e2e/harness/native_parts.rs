@@ -98,13 +98,18 @@ impl NativeStack {
     }
 
     fn blackbox(&self, directory: &Path) -> Command {
+        let config = match &self.tls {
+            None => Config::of("prometheus/blackbox.yml"),
+            Some(made) => {
+                let made = made.join("blackbox/blackbox.yml");
+                let text = std::fs::read_to_string(made).expect("made by certificates.sh");
+                Config::made("blackbox.yml", text).certificates(self.tls.as_deref(), "blackbox")
+            }
+        };
         command(
             "blackbox_exporter",
             [
-                format!(
-                    "--config.file={}",
-                    Config::of("prometheus/blackbox.yml").write(directory)
-                ),
+                format!("--config.file={}", config.write(directory)),
                 format!(
                     "--web.listen-address={}",
                     self.addresses.of("blackbox:9115")

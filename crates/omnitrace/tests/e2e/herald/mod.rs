@@ -19,6 +19,7 @@ mod setup;
 mod silenced;
 mod storm;
 mod text;
+mod watchdog;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -54,6 +55,8 @@ impl Herald {
             "BACKEND_CLIENT_KEY",
             "HERALD_SLACK_WEBHOOK_URL",
             "HERALD_WEBHOOK_URL",
+            "HERALD_WATCHDOG_URL",
+            "HERALD_WATCHDOG_URL_FILE",
             "HERALD_SECRET",
             "HERALD_SECRET_FILE",
             "HERALD_TLS_CERTIFICATE",

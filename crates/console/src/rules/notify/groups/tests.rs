@@ -70,6 +70,28 @@ fn a_page_is_told_after_5_s_again_when_it_changes_and_when_it_ends() {
     assert!(groups.all.is_empty(), "{groups:?}");
 }
 
+fn of(environment: &str, alert: &Alert) -> Alert {
+    let environment = Labels::new([(ENVIRONMENT, environment)]);
+    let labels = alert.labels.iter().chain(environment.iter());
+    let mut of = alert.clone();
+    of.labels = Labels::new(labels);
+    of
+}
+
+#[test]
+fn what_is_one_outage_in_two_environments_is_two_and_a_page_silences_its_own_only() {
+    let mut groups = Groups::default();
+    let (page, ticket) = (alert("A", "page", "/a"), alert("A", "ticket", "/a"));
+    let (one, two) = (of("staging", &page), of("production", &page));
+    let tickets = [of("staging", &ticket), of("elsewhere", &ticket)];
+    let alerts = [&one, &two, &page, &tickets[0], &tickets[1], &ticket];
+    assert_eq!(due(&mut groups, &alerts, 0, true), []);
+    let told = due(&mut groups, &alerts, 5_000, true);
+    assert_eq!(told, [("page", 1, 0); 3]);
+    let told = due(&mut groups, &alerts, 30_000, true);
+    assert_eq!(told, [("ticket", 1, 0)], "that of nobody's page");
+}
+
 #[test]
 fn what_ends_before_it_is_told_is_never_told() {
     let mut groups = Groups::default();

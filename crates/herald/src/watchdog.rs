@@ -1,0 +1,84 @@
+//! `POST /watchdog`: the alert that always fires, passed on at once to a receiver that raises the alarm when it stops. What is kept, retried
+//! and enriched would prove nothing: a beat says that herald could take an alert now.
+
+use std::time::Duration;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use reqwest::Client;
+use reqwest::redirect::Policy;
+use serde_json::json;
+use service::{ApiError, FieldError, problem};
+use slo::routing::WATCHDOG;
+
+use crate::intake;
+use crate::payload::{Payload, Status};
+use crate::queue::Queue;
+use crate::settings::SecretUrl;
+
+/// Largest body that is read.
+pub(crate) const BODY_LIMIT: usize = 64 << 10;
+
+/// How long the receiver may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where the beat goes, if anywhere.
+#[derive(Debug, Clone)]
+pub(crate) struct Watchdog {
+    client: Client,
+    url: Option<SecretUrl>,
+}
+
+impl Watchdog {
+    pub(crate) fn new(url: Option<SecretUrl>) -> reqwest::Result<Self> {
+        let client = Client::builder()
+            .timeout(TIMEOUT)
+            // Where a token leads is where it was meant to lead.
+            .redirect(Policy::none())
+            .build()?;
+        Ok(Self { client, url })
+    }
+
+    /// Without the alert's texts, which are nobody's business outside.
+    async fn beat(&self) -> Result<bool, String> {
+        let Some(url) = &self.url else {
+            return Ok(false);
+        };
+        let beat = json!({"alertname": WATCHDOG, "status": Status::Firing, "from": "herald"});
+        let answer = self.client.post(url.reveal()).json(&beat).send().await;
+        // The URL holds a token.
+        let answer = answer.map_err(|error| service::error::chain(&error.without_url()))?;
+        match answer.status() {
+            status if status.is_success() => Ok(true),
+            status => Err(format!("it answered {status}")),
+        }
+    }
+}
+
+/// Passes it on, unless herald could take no alert. Alertmanager counts what is refused here, and tries again.
+pub(crate) async fn watchdog(
+    request: HttpRequest,
+    body: Result<web::Bytes, actix_web::Error>,
+    queue: web::Data<Queue>,
+    watchdog: web::Data<Watchdog>,
+) -> Result<HttpResponse, ApiError> {
+    let payload = Payload::read(&intake::read(&request, body)?)?;
+    if payload.name() != WATCHDOG {
+        let allowed = format!("allowed: {WATCHDOG}; whatever else is told goes to /alerts");
+        let field = FieldError::new("commonLabels.alertname", allowed);
+        return Err(ApiError::invalid(vec![field]));
+    }
+    let unavailable = |detail: String| ApiError::new(problem::UNAVAILABLE, detail);
+    if let Some(reason) = queue.reasons().into_iter().next() {
+        return Err(unavailable(reason));
+    }
+    // Its end is silence.
+    let is_told = match payload.status {
+        Status::Resolved => Ok(false),
+        Status::Firing => watchdog.beat().await,
+    };
+    let passed_on = is_told.map_err(|why| {
+        tracing::warn!(error = why, "the alert that always fires was not passed on");
+        unavailable(format!("HERALD_WATCHDOG_URL: {why}"))
+    })?;
+    Ok(HttpResponse::Ok().json(json!({"passed_on": passed_on})))
+}
