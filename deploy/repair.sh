@@ -153,7 +153,7 @@ silence_words() { [ $# = 3 ] || fail "usage: just silence ALERT TIME WHY, for ex
 known_service() {
     case " $services " in
         *" ${2:- } "*) ;;
-        *) fail "$1: which service? there are: $services" ;;
+        *) fail "$1: no service '${2:-}'; there are: $services" ;;
     esac
 }
 
@@ -163,7 +163,7 @@ parts() { compose config --services | grep -vxE 'volumes|alertmanager-config' | 
 known_part() {
     case " $(parts)" in
         *" ${2:- } "*) ;;
-        *) fail "$1: which part? there are: $(parts)" ;;
+        *) fail "$1: no part '${2:-}'; there are: $(parts)" ;;
     esac
 }
 
@@ -184,11 +184,14 @@ wait_for() {
 # Whatever a person changed since a part started, into that part: configuration, rules, secrets, certificates. What can be
 # checked is checked first, so a mistake changes nothing. A part whose files are as they were is not touched.
 compose_reload() {
-    local part
-    [ $# -gt 0 ] || read -ra everything < <(parts)
-    for part in "${@:-${everything[@]}}"; do
-        known_part reload "$part"
-        [ -n "$(compose ps --quiet --status running "$part")" ] || continue
+    local part running
+    running="$(compose ps --services --status running)"
+    for part in "$@"; do
+        grep -qx -- "$part" <<<"$running" || fail "reload: '$part' does not run; there are: $(tr '\n' ' ' <<<"$running")"
+    done
+    # shellcheck disable=SC2086 # names have no spaces
+    [ $# -gt 0 ] || set -- $running
+    for part in "$@"; do
         case "$part" in
             postgres) ;; # reads its file once in a lifetime
             alertmanager) reload_alertmanager ;;
@@ -228,21 +231,20 @@ check_files() {
     esac
 }
 
-# What a part has mounted of this machine: source and target.
-mounts() {
-    docker inspect --format '{{range .Mounts}}{{if eq .Type "bind"}}{{.Source}}|{{.Destination}}{{println}}{{end}}{{end}}' "$(compose ps --quiet "$1")"
-}
+# What a container has mounted of this machine: source and target.
+mounts() { docker inspect --format '{{range .Mounts}}{{if eq .Type "bind"}}{{.Source}}|{{.Destination}}{{println}}{{end}}{{end}}' "$1"; }
 
 # The files of a part that are newer than its process, of one target or of all. Who adds, moves or removes a file changes its directory.
 changed() {
-    local since source target
-    since="$(docker inspect --format '{{.State.StartedAt}}' "$(compose ps --quiet "$1")")"
+    local id since source target
+    id="$(compose ps --quiet "$1")"
+    since="$(docker inspect --format '{{.State.StartedAt}}' "$id")"
     while IFS='|' read -r source target; do
         case "$target" in
             "" | /var/lib/docker/containers | /etc/grafana/dashboards) ;; # seen without being told
             "${2:-$target}") find "$source" -newermt "$since" 2>/dev/null ;;
         esac
-    done < <(mounts "$1")
+    done < <(mounts "$id")
 }
 
 # A file that was mounted alone and then replaced, as git and most editors do, is seen as it was until the container starts again.
@@ -250,7 +252,7 @@ sees_its_files() {
     local source target
     while IFS='|' read -r source target; do
         [ ! -f "$source" ] || compose exec -T "$1" cat "$target" </dev/null | cmp -s - "$source" || return 1
-    done < <(mounts "$1")
+    done < <(mounts "$(compose ps --quiet "$1")")
 }
 
 # What `just up` has started here, the newest first; it keeps the images of the last few.

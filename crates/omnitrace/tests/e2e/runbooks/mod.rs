@@ -1,6 +1,6 @@
 //! `docs/runbooks`: each page has one form, and what it tells a person to paste works, on the stack that runs.
 //!
-//! Without Docker `pasted` pastes every block of every page; on Docker Compose `just test-compose-up` does, with `on_compose`. `queries` asks
+//! `pasted` pastes every block of every page, without Docker (`just test-stack`) and on Docker Compose (`just test-compose-up`); `queries` asks
 //! each query of a standard stack (`just test-stack`).
 
 mod form;

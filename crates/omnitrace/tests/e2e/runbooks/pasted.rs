@@ -70,7 +70,8 @@ async fn paste_all(variables: &[(&str, &str)], gateway: &str) {
 }
 
 #[tokio::test]
-async fn every_block_works_without_docker() {
+#[ignore = "takes minutes, with many restarts: just test-stack"]
+async fn stack_runbooks_every_block_works_without_docker() {
     let directory = Directory::new();
     let child = Child::spawn("up", Up::command(&directory));
     let mut up = Up { child, directory };

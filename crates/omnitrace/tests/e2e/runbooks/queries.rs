@@ -87,10 +87,6 @@ async fn stack_runbooks_every_query_finds_something() {
         let is_there = quiet.iter().any(|(_, _, query)| query == text);
         assert!(is_there, "no page asks this any more ({why}): {text}");
     }
-    for (service, fault) in [("downstream", "errors"), ("data", "errors")] {
-        let share = json!({"share": 0.5, "status": 500});
-        let _ = (service, fault, &share);
-    }
     native
         .stack
         .fault_set("downstream", "errors", json!({"share": 0.3, "status": 500}))
