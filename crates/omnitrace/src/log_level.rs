@@ -14,6 +14,12 @@ use crate::problem;
 use crate::runtime::block_on;
 use crate::terminal::{quoted, say};
 
+/// Examples of `omnitrace help log-level`.
+pub const EXAMPLES: &str = "\
+Examples:
+  omnitrace log-level data
+  omnitrace log-level data info,data::store=error";
+
 /// `omnitrace log-level`.
 #[derive(Debug, Args)]
 pub struct LogLevelArgs {

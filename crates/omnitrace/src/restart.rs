@@ -18,6 +18,11 @@ use crate::up::state::{Part, State};
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
 
+/// Examples of `omnitrace help restart`.
+pub const EXAMPLES: &str = "\
+Examples:
+  omnitrace restart data                                the others go on";
+
 /// `omnitrace restart`.
 #[derive(Debug, Args)]
 pub struct RestartArgs {

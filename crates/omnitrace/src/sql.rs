@@ -13,6 +13,12 @@ use crate::runtime::block_on;
 use crate::terminal::{quoted, say};
 use crate::up::state::State;
 
+/// Examples of `omnitrace help sql`.
+pub const EXAMPLES: &str = "\
+Examples:
+  omnitrace sql 'SELECT pid, state, left(query, 60) FROM pg_stat_activity'
+  DATABASE_URL=postgres://me:secret@db.example/shop omnitrace sql 'SELECT 1'";
+
 /// `omnitrace sql`.
 #[derive(Debug, Args)]
 pub struct SqlArgs {

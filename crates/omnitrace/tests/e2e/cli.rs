@@ -302,7 +302,11 @@ async fn what_runbooks_ask_is_asked_of_the_stack_that_runs() {
 async fn what_a_service_logs_is_shown_and_changed() {
     let up = stack().await;
     let (code, said, _) = ask(&up, &["log-level", "data"]).await;
-    assert_eq!((code, said.as_str()), (0, "data: info"));
+    assert_eq!(code, 0);
+    assert!(
+        said.starts_with("data: ") && said.ends_with(",info"),
+        "{said}"
+    );
     let (code, said, _) = ask(&up, &["log-level", "data", "info,data::store=error"]).await;
     assert_eq!(code, 0);
     assert!(said.contains("data::store=error"), "{said}");

@@ -121,6 +121,12 @@ async fn until_found(native: &NativeStack, when: &str, mut missing: BTreeSet<Ask
 
 /// Makes one of [`TROUBLE`]; what it returns has to be kept.
 async fn make(native: &mut NativeStack, step: usize) -> Option<Child> {
+    // One after the other: each would hide the next.
+    for service in ["gateway", "data", "downstream"] {
+        let faults = format!("{}/faults", native.stack.admin_url(service));
+        let cleared = native.stack.client.delete(faults).send().await;
+        cleared.expect("an answer");
+    }
     let (service, fault, parameters) = match step {
         0 => ("data", "bad_release", json!({})),
         1 => ("data", "lock_contention", json!({"hold_ms": 10_000})),
@@ -131,11 +137,8 @@ async fn make(native: &mut NativeStack, step: usize) -> Option<Child> {
             return None;
         }
     };
-    let stack = &native.stack;
-    // One after the other: each would hide the next.
-    let faults = format!("{}/faults", stack.admin_url(service));
-    stack.client.delete(faults).send().await.expect("an answer");
-    stack
+    native
+        .stack
         .fault_set(service, fault, parameters)
         .await
         .expect(200);
