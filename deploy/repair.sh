@@ -136,9 +136,8 @@ herald_url() {
 # Compose's table does not say who was restarted, or killed for want of memory.
 compose_ps() {
     compose ps --all
-    # shellcheck disable=SC2046 # ids have no spaces
-    docker inspect --format '{{if or .RestartCount .State.OOMKilled}}{{.Name}}: restarted {{.RestartCount}} times, out of memory: {{.State.OOMKilled}}{{println}}{{end}}' \
-        $(compose ps --all --quiet) | sed '/^$/d'
+    compose ps --all --quiet | xargs --no-run-if-empty docker inspect --format \
+        '{{if or .RestartCount .State.OOMKilled}}{{.Name}}: restarted {{.RestartCount}} times, out of memory: {{.State.OOMKilled}}{{println}}{{end}}' | sed '/^$/d'
 }
 
 # Alertmanager's own silence: it holds back whatever goes out, herald's notifications too.

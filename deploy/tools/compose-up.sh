@@ -115,9 +115,14 @@ listed="$("$stack" fault list downstream)"
 grep -q latency <<<"$listed" || fail "the fault is not listed: $listed"
 "$stack" fault clear
 
-echo "compose-up.sh: every block of every runbook"
-docker tag omnitrace-stand-in/omnitrace:0 omnitrace:0.0.1-before
-(cd "$here/../.." && cargo test --quiet -p omnitrace --test e2e runbooks::pasted::on_compose -- --ignored --nocapture)
+# Minutes, and what holds with these overlays holds without.
+case " $* " in *" production tls "*)
+    echo "compose-up.sh: every block of every runbook"
+    docker tag omnitrace-stand-in/omnitrace:0 omnitrace:0.0.1-before
+    (cd "$here/../.." && cargo test --quiet -p omnitrace --test e2e runbooks::pasted::on_compose -- --ignored --nocapture)
+    docker image rm omnitrace:0.0.1-before >/dev/null
+    ;;
+esac
 
 kept="$(volumes)"
 "$stack" down

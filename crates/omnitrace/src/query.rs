@@ -27,7 +27,7 @@ Asked is PROMETHEUS_URL or LOKI_URL, else the console of the stack in --data-dir
 pub const EXAMPLES: &str = "\
 Examples:
   omnitrace query 'up == 0'
-  omnitrace query --logs '{service_name=\"data\"} | severity_text=\"ERROR\"'
+  omnitrace query --logs '{...}'                        LogQL, of the last hour
   omnitrace query < queries.txt                         one query per line";
 
 /// `omnitrace query`.

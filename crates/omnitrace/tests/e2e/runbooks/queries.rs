@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::pages::pages;
-use crate::harness::{Child, DEADLINE, Directory, NativeStack, Signal, free_port, omnitrace};
+use crate::harness::{
+    Child, DEADLINE, Directory, NativeStack, Signal, Wire, database, free_port, omnitrace,
+};
 use crate::stack_causes::soon_expired;
 
 /// What finds nothing on a stack that is well, by the trouble that it is about, in the order in which the test makes it.
@@ -40,7 +42,7 @@ const TROUBLE: [(&str, &[&str]); 5] = [
         ],
     ),
     (
-        "downstream is gone",
+        "downstream is gone, and the database does not answer",
         &[
             "up == 0",
             "service:known:info unless on (service_name) build_info",
@@ -120,7 +122,7 @@ async fn until_found(native: &NativeStack, when: &str, mut missing: BTreeSet<Ask
 }
 
 /// Makes one of [`TROUBLE`]; what it returns has to be kept.
-async fn make(native: &mut NativeStack, step: usize) -> Option<Child> {
+async fn make(native: &mut NativeStack, wire: &Wire, step: usize) -> Option<Child> {
     // One after the other: each would hide the next.
     for service in ["gateway", "data", "downstream"] {
         let faults = format!("{}/faults", native.stack.admin_url(service));
@@ -134,6 +136,7 @@ async fn make(native: &mut NativeStack, step: usize) -> Option<Child> {
         3 => ("gateway", "readiness_flap", json!({"period_ms": 4000})),
         _ => {
             native.stack.kill("downstream", Signal::SIGKILL).await;
+            wire.freeze();
             return None;
         }
     };
@@ -167,7 +170,14 @@ async fn stack_runbooks_every_query_finds_something() {
     let directory = Directory::new();
     let listen = format!("127.0.0.1:{}", free_port());
     let _herald = herald(directory.path(), &listen);
-    let builder = NativeStack::builder().overlay("production.yaml");
+    let database = database().await;
+    let wire = Wire::to(&database).await;
+    let builder = NativeStack::builder()
+        .overlay("production.yaml")
+        .services(|services| {
+            let services = services.database(database);
+            services.env("data", "DATABASE_URL", wire.url())
+        });
     let mut native = builder.herald(&listen).start().await;
     let load = tokio::spawn(browse(
         native.stack.client.clone(),
@@ -179,7 +189,7 @@ async fn stack_runbooks_every_query_finds_something() {
     until_found(&native, "calls fail", loud).await;
     let mut kept = Vec::new();
     for (step, (what, queries)) in troubles.into_iter().enumerate() {
-        kept.push(make(&mut native, step).await);
+        kept.push(make(&mut native, &wire, step).await);
         until_found(&native, what, queries).await;
         eprintln!("{what}: found");
     }
