@@ -119,9 +119,9 @@ sql statement:
 alerts *action:
     deploy/stack.sh alerts "$@"
 
-# tell nobody of an alert for a while: just silence LogStorm 2h 'load test until 4'
+# tell nobody of an alert for a while: just silence LogStorm 2h 'load test until 4' service=data
 [positional-arguments]
-silence alert time why:
+silence alert time why *only:
     deploy/stack.sh silence "$@"
 
 # order events that were set aside: list | retry ID … | retry --all

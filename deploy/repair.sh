@@ -45,7 +45,7 @@ demo_own() {
     case "$command" in
         ps) demo_omnitrace health "$@" ;;
         logs) demo_logs "$@" ;;
-        silence) silence_words "$@" && demo_omnitrace alerts silence --matcher "alertname=$1" --for "$2" --comment "$3" ;;
+        silence) demo_silence "$@" ;;
         restart) demo_omnitrace restart "$(demo_part "${1:-}")" ;;
         reload) demo_reload ;;
         compose) fail "compose: no stack of 'just up' runs here" ;;
@@ -60,6 +60,13 @@ demo_omnitrace() {
     program="/proc/$(demo_pid)/exe"
     [ -e "$program" ] || program="omnitrace"
     "$program" "$@" --data-dir "$demo_dir"
+}
+
+demo_silence() {
+    silence_words "$@"
+    local matcher options=(--matcher "alertname=$1" --for "$2" --comment "$3")
+    for matcher in "${@:4}"; do options+=(--matcher "$matcher"); done
+    demo_omnitrace alerts silence "${options[@]}"
 }
 
 # What the pages call by the standard stack's names.
@@ -136,7 +143,7 @@ herald_url() {
 # Compose's table does not say who was restarted, or killed for want of memory.
 compose_ps() {
     compose ps --all
-    compose ps --all --quiet | xargs --no-run-if-empty docker inspect --format \
+    compose ps --all --quiet | xargs -r docker inspect --format \
         '{{if or .RestartCount .State.OOMKilled}}{{.Name}}: restarted {{.RestartCount}} times, out of memory: {{.State.OOMKilled}}{{println}}{{end}}' | sed '/^$/d'
 }
 
@@ -144,10 +151,10 @@ compose_ps() {
 compose_silence() {
     silence_words "$@"
     compose exec -T alertmanager amtool --alertmanager.url http://127.0.0.1:9093 silence add \
-        --author "${USER:-operator}" --duration "$2" --comment "$3" "alertname=$1"
+        --author "${USER:-operator}" --duration "$2" --comment "$3" "alertname=$1" "${@:4}"
 }
 
-silence_words() { [ $# = 3 ] || fail "usage: just silence ALERT TIME WHY, for example: just silence LogStorm 2h 'load test until 4'"; }
+silence_words() { [ $# -ge 3 ] || fail "usage: just silence ALERT TIME WHY [LABEL=VALUE …], for example: just silence LogStorm 2h 'load test until 4' service=data"; }
 
 known_service() {
     case " $services " in

@@ -5,7 +5,7 @@
 #   deploy/stack.sh down | reset
 #
 # Those of the runbooks, also for a stack without Docker (just demo): docs/runbooks/README.md says what each does.
-#   deploy/stack.sh ps | health | doctor [option …] | logs [-f] [part …] | alerts [action …] | silence ALERT TIME WHY
+#   deploy/stack.sh ps | health | doctor [option …] | logs [-f] [part …] | alerts [action …] | silence ALERT TIME WHY [LABEL=VALUE …]
 #   deploy/stack.sh query PROMQL | query --logs LOGQL | sql SQL | outbox list | outbox retry ID … | log-level SERVICE [FILTER]
 #   deploy/stack.sh restart PART | reload [PART …] | rollback SERVICE [VERSION]
 #   deploy/stack.sh compose …           Docker Compose itself, with the files and settings of `up`

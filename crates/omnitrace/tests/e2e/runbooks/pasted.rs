@@ -99,3 +99,29 @@ async fn on_compose_every_block_works() {
     let port = std::env::var("GATEWAY_PORT").expect("GATEWAY_PORT: started by compose-up.sh");
     paste_all(&[], &format!("http://127.0.0.1:{port}")).await;
 }
+
+#[test]
+fn a_command_says_how_to_start_what_does_not_run() {
+    let directory = Directory::new();
+    let (data, settings) = (directory.data(), directory.path().join(".env"));
+    let variables = [
+        ("OMNITRACE_DATA_DIR", data.to_str().expect("text")),
+        ("OMNITRACE_ENV_FILE", settings.to_str().expect("text")),
+    ];
+    // Left by one that was killed: nobody holds it.
+    std::fs::create_dir(&data).expect("a directory");
+    std::fs::write(data.join("up.lock"), "1").expect("a lock");
+    for command in [
+        "restart data",
+        "reload",
+        "rollback data",
+        "query up",
+        "logs",
+    ] {
+        let output = shell(&format!("just {command}"), &variables);
+        let complained = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{command}");
+        let expected = "nothing runs here. Start it: 'just up' with Docker, 'just demo' without";
+        assert!(complained.contains(expected), "{command}: {complained}");
+    }
+}
