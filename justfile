@@ -86,21 +86,78 @@ down:
 reset:
     deploy/stack.sh reset
 
-# its containers
+# what runs, of the stack of `just up` or, without Docker, of `just demo`; so with all recipes down to `fault` (docs/runbooks/README.md)
 ps:
     deploy/stack.sh ps
 
-# its output
-logs *services:
-    deploy/stack.sh logs {{ services }}
+# its last lines; -f follows
+[positional-arguments]
+logs *parts:
+    deploy/stack.sh logs "$@"
 
-# follow every path through it, from inside its network
+# is each service ready, and what does it lack?
+health:
+    deploy/stack.sh health
+
+# follow every path through it
+[positional-arguments]
 doctor *options:
-    deploy/stack.sh doctor {{ options }}
+    deploy/stack.sh doctor "$@"
+
+# PromQL, or LogQL after --logs; without a query, each line that is pasted until Ctrl-D
+[positional-arguments]
+query *query:
+    deploy/stack.sh query "$@"
+
+# a statement in its database
+[positional-arguments]
+sql statement:
+    deploy/stack.sh sql "$@"
+
+# what herald knows: list | show ID | ack ID | …
+[positional-arguments]
+alerts *action:
+    deploy/stack.sh alerts "$@"
+
+# tell nobody of an alert for a while: just silence LogStorm 2h 'load test until 4' service=data
+[positional-arguments]
+silence alert time why *only:
+    deploy/stack.sh silence "$@"
+
+# order events that were set aside: list | retry ID … | retry --all
+[positional-arguments]
+outbox *action:
+    deploy/stack.sh outbox "$@"
+
+# what a service logs, or another filter until it ends
+[positional-arguments]
+log-level service *filter:
+    deploy/stack.sh log-level "$@"
+
+# end one part and start it again, with the overlays of `just up`; no other is touched
+[positional-arguments]
+restart part:
+    deploy/stack.sh restart "$@"
+
+# changed configuration, rules, secrets and certificates, into the parts that read them: each is checked first
+[positional-arguments]
+reload *parts:
+    deploy/stack.sh reload "$@"
+
+# one service as it was: just rollback data 0.1.0; the next `just up` ends it
+[positional-arguments]
+rollback service *version:
+    deploy/stack.sh rollback "$@"
+
+# Docker Compose itself, with the files and settings of `just up`: just compose exec grafana …
+[positional-arguments]
+compose *arguments:
+    deploy/stack.sh compose "$@"
 
 # faults in it: list | set downstream latency ms=400 --for 60s | clear
+[positional-arguments]
 fault *arguments:
-    deploy/stack.sh fault {{ arguments }}
+    deploy/stack.sh fault "$@"
 
 # what compose.yaml and every overlay render to: limits, ports, secrets, … (no engine needed)
 test-compose *args: stack-tools

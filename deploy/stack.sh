@@ -2,16 +2,26 @@
 # The standard stack on Docker Compose; the recipes of the justfile call this.
 #
 #   deploy/stack.sh up [overlay …]      overlays: production tls filelog trimmed; remembered for the other commands
-#   deploy/stack.sh down | reset | ps | logs [service …] | doctor [option …]
+#   deploy/stack.sh down | reset
+#
+# Those of the runbooks, also for a stack without Docker (just demo): docs/runbooks/README.md says what each does.
+#   deploy/stack.sh ps | health | doctor [option …] | logs [-f] [part …] | alerts [action …] | silence ALERT TIME WHY [LABEL=VALUE …]
+#   deploy/stack.sh query PROMQL | query --logs LOGQL | sql SQL | outbox list | outbox retry ID … | log-level SERVICE [FILTER]
+#   deploy/stack.sh restart PART | reload [PART …] | rollback SERVICE [VERSION]
+#   deploy/stack.sh compose …           Docker Compose itself, with the files and settings of `up`
 #   deploy/stack.sh fault list [service] | set <service> <fault> [name=value …] [--for TIME] | clear [service [fault]]
 #
 # OMNITRACE_ENV_FILE          secrets and settings (default: deploy/.env)
+# OMNITRACE_SECRETS_DIR       secrets of the receivers (default: deploy/secrets)
+# OMNITRACE_DATA_DIR          the directory of a stack without Docker (default: .omnitrace)
 # OMNITRACE_COMPOSE_OVERRIDE  one more compose file, read last
 set -euo pipefail
 
 here="$(cd "$(dirname "$0")" && pwd)"
 export OMNITRACE_ENV_FILE="${OMNITRACE_ENV_FILE:-$here/.env}"
 remembered="$OMNITRACE_ENV_FILE.overlays"
+# Compose would begin at deploy/, env.sh here.
+[ -z "${OMNITRACE_SECRETS_DIR:-}" ] || export OMNITRACE_SECRETS_DIR="$(realpath -m "$OMNITRACE_SECRETS_DIR")"
 export OMNITRACE_REVISION="${OMNITRACE_REVISION:-$(git -C "$here" rev-parse --short HEAD 2>/dev/null || echo unknown)}"
 
 say() { echo "stack.sh: $*" >&2; }
@@ -38,6 +48,9 @@ compose() {
         files+=(-f "$here/compose.$overlay.yaml")
     done
     [ -z "${OMNITRACE_COMPOSE_OVERRIDE:-}" ] || files+=(-f "$OMNITRACE_COMPOSE_OVERRIDE")
+    for overlay in "$OMNITRACE_ENV_FILE".rollback.*.yaml; do
+        [ ! -e "$overlay" ] || files+=(-f "$overlay")
+    done
     "${program[@]}" --env-file "$OMNITRACE_ENV_FILE" "${files[@]}" "$@"
 }
 
@@ -47,7 +60,19 @@ remember() {
         [ -f "$here/compose.$overlay.yaml" ] || fail "no overlay '$overlay'; there are: $(cd "$here" && echo compose.*.yaml | sed 's/compose\.\([a-z]*\)\.yaml/\1/g')"
     done
     echo "$*" >"$remembered"
+    (umask 077 && of_this_shell >"$remembered.shell")
+    rm -f "$OMNITRACE_ENV_FILE".rollback.*.yaml
 }
+
+# Settings may stand in the shell as well as in the file: a later command in another shell means the same stack.
+of_this_shell() {
+    local name
+    for name in COMPOSE_PROJECT_NAME OMNITRACE_COMPOSE_OVERRIDE $(cat "$here"/compose*.yaml | grep -oE '\$\{[A-Z_]+' | tr -d '${' | grep -vxE 'OMNITRACE_(VERSION|REVISION)' | sort -u); do
+        [ -z "${!name:-}" ] || printf 'export %s=%q\n' "$name" "${!name}"
+    done
+}
+
+forget() { rm -f "$remembered" "$remembered.shell" "$OMNITRACE_ENV_FILE".rollback.*.yaml; }
 
 # The host's port that a service's port is published at, as configured.
 published() {
@@ -65,7 +90,9 @@ preflight() {
     # They are its own ports then.
     [ -z "$(compose ps -q gateway 2>/dev/null)" ] || skip=(--skip-ports)
     docker run --rm --network host --read-only --cap-drop ALL --security-opt no-new-privileges "$image" \
-        doctor --preflight --ports "$ports" ${skip[@]+"${skip[@]}"} || fail "not started: see the lines above"
+        doctor --preflight --ports "$ports" ${skip[@]+"${skip[@]}"} && return
+    [ ${#skip[@]} -gt 0 ] || forget
+    fail "not started: see the lines above"
 }
 
 gate() { compose run --rm --no-deps -T doctor "$@"; }
@@ -78,6 +105,8 @@ up() {
     preflight
     compose up -d --remove-orphans
     gate --timeout "${OMNITRACE_GATE_TIMEOUT:-180s}" || fail "the stack runs, but not every path is whole: look at 'just ps' and 'just logs <service>', then 'just doctor'"
+    # Compose sees no change in a file that is mounted.
+    compose_reload
     local scheme=http
     case " $* " in *" tls "*) scheme=https ;; esac
     cat <<URLS
@@ -130,22 +159,29 @@ fault() {
     done
 }
 
+# shellcheck source=deploy/repair.sh
+. "$here/repair.sh"
+
 command="${1:-}"
 shift || true
 case "$command" in
-    up | down | reset | ps | logs | doctor | fault) need_engine ;;
-    *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    up | down | reset) need_engine ;;
+    ps | health | doctor | logs | alerts | silence | query | sql | outbox | log-level | restart | reload | rollback | fault | compose) ;;
+    *) sed -n '2,18s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
-[ "$command" = up ] || [ -e "$OMNITRACE_ENV_FILE" ] || fail "nothing was started here yet: just up"
+# shellcheck disable=SC1090 # what `up` has written
+[ "$command" = up ] || [ ! -e "$remembered.shell" ] || . "$remembered.shell"
+[[ "$command" != @(down|reset) || -e "$OMNITRACE_ENV_FILE" ]] || fail "nothing was started here yet: just up"
 case "$command" in
     up) up "$@" ;;
-    down) take_down ;;
+    down)
+        take_down
+        forget
+        ;;
     reset)
         take_down --volumes
+        forget
         say "every trace, metric, log line and order is deleted; the secrets in $OMNITRACE_ENV_FILE stay"
         ;;
-    ps) compose ps --all ;;
-    logs) compose logs --follow --tail 200 "$@" ;;
-    doctor) gate "$@" ;;
-    fault) fault "$@" ;;
+    *) repair "$command" "$@" ;;
 esac

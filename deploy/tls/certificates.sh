@@ -53,7 +53,9 @@ rendered() {
     local name="$1" source="$2"
     shift 2
     mkdir -p "$(dirname "$out/$name")"
-    awk "$@" "$source" >"$out/$name" || { echo "certificates.sh: $source has changed: adapt this script" >&2; exit 1; }
+    awk "$@" "$source" >"$out/rendered" || { echo "certificates.sh: $source has changed: adapt this script" >&2; exit 1; }
+    # A file that is as it was keeps its time: nothing is restarted for it.
+    if cmp -s "$out/rendered" "$out/$name"; then rm "$out/rendered"; else mv "$out/rendered" "$out/$name"; fi
 }
 
 prometheus() {

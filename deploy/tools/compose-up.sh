@@ -7,6 +7,8 @@ set -euo pipefail
 
 here="$(cd "$(dirname "$0")" && pwd)"
 stack="$here/../stack.sh"
+# shellcheck source=deploy/tools/compose-repair.sh
+. "$here/compose-repair.sh"
 # Debian 12 has no Compose 2; the machine's own comes first.
 PATH="$PATH:$("$here/build.sh" docker-compose)"
 work="$(mktemp -d)"
@@ -14,7 +16,7 @@ chmod 755 "$work"
 
 # A project of its own, beside a stack that may be running.
 export COMPOSE_PROJECT_NAME=omnitrace-test
-export OMNITRACE_ENV_FILE="$work/.env" OMNITRACE_COMPOSE_OVERRIDE="$work/override.yaml"
+export OMNITRACE_ENV_FILE="$work/.env" OMNITRACE_COMPOSE_OVERRIDE="$work/override.yaml" OMNITRACE_SECRETS_DIR="$work/secrets" OMNITRACE_STACK=compose
 export GATEWAY_PORT=28080 GRAFANA_PORT=23000 JAEGER_PORT=26686 PROMETHEUS_PORT=29090 ALERTMANAGER_PORT=29093
 export OTLP_GRPC_PORT=24317 OTLP_HTTP_PORT=24318
 
@@ -78,9 +80,13 @@ case " $* " in *" tls "*)
     ;;
 esac
 "$here/stand-in-images.sh" "$OMNITRACE_COMPOSE_OVERRIDE"
+# A release that was started before this one.
+echo "2026-01-01T00:00:00Z 0.0.1-before" >"$OMNITRACE_ENV_FILE.releases"
 "$stack" up "$@"
+[ "$(wc -l <"$OMNITRACE_ENV_FILE.releases")" -gt 1 ] || echo "2026-01-02T00:00:00Z 0.1.0" >>"$OMNITRACE_ENV_FILE.releases"
 eventually "a container does not become healthy" all_healthy
 inspect
+repairs
 
 echo "compose-up.sh: the trace of an order outlives down and up"
 # As doctor: the overlay `production` keeps every probe.
@@ -108,6 +114,15 @@ esac
 listed="$("$stack" fault list downstream)"
 grep -q latency <<<"$listed" || fail "the fault is not listed: $listed"
 "$stack" fault clear
+
+# Minutes, and what holds with these overlays holds without.
+case " $* " in *" production tls "*)
+    echo "compose-up.sh: every block of every runbook"
+    docker tag omnitrace-stand-in/omnitrace:0 omnitrace:0.0.1-before
+    (cd "$here/../.." && cargo test --quiet -p omnitrace --test e2e runbooks::pasted::on_compose -- --ignored --nocapture)
+    docker image rm omnitrace:0.0.1-before >/dev/null
+    ;;
+esac
 
 kept="$(volumes)"
 "$stack" down

@@ -52,6 +52,7 @@ applets() {
     mkdir -p "$1/bin"
     cp "$busybox" "$1/bin/busybox"
     ln -s busybox "$1/bin/wget"
+    ln -s busybox "$1/bin/cat"
 }
 
 owned() {
@@ -75,6 +76,11 @@ while read -r name tool path user directory base; do
     root "$work/$name" "$path" "$tools/$tool"
     [ "$base" = scratch ] || applets "$work/$name"
     [ "$directory" = - ] || owned "$work/$name" "$user" "$directory"
+    # The real images hold these, too.
+    case "$name" in
+        alertmanager) cp -L "$tools/amtool" "$work/$name/bin/amtool" ;;
+        prometheus) cp -L "$tools/promtool" "$work/$name/bin/promtool" ;;
+    esac
     if [ "$name" = alertmanager ]; then
         mkdir -p "$work/$name/usr/share/prometheus"
         cp -r /usr/share/prometheus/alertmanager "$work/$name/usr/share/prometheus/"

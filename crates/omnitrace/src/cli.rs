@@ -10,9 +10,13 @@ use crate::alertmanager::{self, AlertmanagerConfigArgs};
 use crate::alerts::args::{self as alerts, AlertsArgs};
 use crate::backend_tls::BackendTlsArgs;
 use crate::doctor::{self, args::DoctorArgs};
+use crate::log_level::{self, LogLevelArgs};
 use crate::new::{self, NewArgs};
 use crate::outbox::{self, OutboxAction};
+use crate::query::{self, QueryArgs};
+use crate::restart::{self, RestartArgs};
 use crate::rules::RulesArgs;
+use crate::sql::{self, SqlArgs};
 use crate::up::scrape::ScrapeArgs;
 use crate::values::{base_url, duration};
 
@@ -69,10 +73,22 @@ pub enum Command {
         action: OutboxAction,
     },
     /// Ask every part of a running stack whether it is ready.
-    #[command(after_help = HEALTH_EXAMPLES)]
+    #[command(after_help = crate::health::EXAMPLES)]
     Health(HealthArgs),
+    /// End one part of a running stack, and wait until `up` has started it again.
+    #[command(after_help = restart::EXAMPLES)]
+    Restart(RestartArgs),
+    /// Ask a running stack what PromQL or LogQL finds.
+    #[command(long_about = query::HELP, after_help = query::EXAMPLES)]
+    Query(Box<QueryArgs>),
+    /// Run SQL in the database of a running stack, as the role that its services have.
+    #[command(after_help = sql::EXAMPLES)]
+    Sql(SqlArgs),
+    /// Show what a running service logs, or change it until that service ends.
+    #[command(after_help = log_level::EXAMPLES)]
+    LogLevel(LogLevelArgs),
     /// Render the alerting rules from their definitions (alerts/slo.toml, alerts/causes.toml).
-    #[command(after_help = RULES_EXAMPLES)]
+    #[command(after_help = crate::rules::EXAMPLES)]
     Rules(RulesArgs),
     /// Send an order through a running stack and follow it through every backend.
     #[command(long_about = doctor::args::ABOUT, after_help = doctor::args::EXAMPLES)]
@@ -139,16 +155,6 @@ const ROLE_HELP: &str = "\
 Every setting is an environment variable; a bad one is an error that names it and what is allowed.
 OMNITRACE_HTTP_ADDR and OMNITRACE_ADMIN_ADDR say where it listens (port 0: any free one, printed in the log
 line `listening`), OTEL_EXPORTER_OTLP_ENDPOINT where telemetry goes.";
-
-const HEALTH_EXAMPLES: &str = "\
-Examples:
-  omnitrace health                                      the stack of .omnitrace
-  omnitrace health --url http://127.0.0.1:9080          one service, by its admin address";
-
-const RULES_EXAMPLES: &str = "\
-Examples:
-  omnitrace rules                                       write alerts/rules/demo.yml and production.yml
-  omnitrace rules --check                               fail if they are not up to date";
 
 const POSTGRES_HELP: &str = "\
 Run a private Postgres until SIGTERM (or, with OMNITRACE_PARENT_PIPE=1, until stdin ends), and print its URL in a line \

@@ -113,13 +113,15 @@ async fn clear(service: Option<&str>, fault: Option<&str>, target: &Target) -> R
 }
 
 /// A service with a switchboard.
-struct Service {
-    name: String,
-    admin_url: String,
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// `http://ip:port` of its private listener.
+    pub admin_url: String,
 }
 
 /// The services that are meant: at least one, or an error that lists those that exist.
-fn services(wanted: Option<&str>, target: &Target) -> Result<Vec<Service>> {
+pub fn services(wanted: Option<&str>, target: &Target) -> Result<Vec<Service>> {
     if let Some(admin_url) = &target.admin {
         return Ok(vec![Service {
             name: wanted.unwrap_or(UNNAMED).to_owned(),

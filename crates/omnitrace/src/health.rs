@@ -11,6 +11,12 @@ use crate::runtime::block_on;
 use crate::terminal::{quoted, say, say_json};
 use crate::up::state::State;
 
+/// Examples of `omnitrace help health`.
+pub const EXAMPLES: &str = "\
+Examples:
+  omnitrace health                                      the stack of .omnitrace
+  omnitrace health --url http://127.0.0.1:9080          one service, by its admin address";
+
 /// Asks every part at the same time, prints a line per part, and fails when one is not ready. Asked about the whole stack it fails
 /// also when one lacks what it needs; asked about one service (`--url`), as a container's probe does, it does not: all instances
 /// would be taken out at once (docs/adr/0012).

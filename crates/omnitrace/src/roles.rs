@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 
 use crate::cli::{Command as Role, ConsoleArgs};
 use crate::{
-    alertmanager, alerts, doctor, environment, fault, health, new, notify, outbox, postgres, rules,
-    up,
+    alertmanager, alerts, doctor, environment, fault, health, log_level, new, notify, outbox,
+    postgres, query, restart, rules, sql, up,
 };
 
 /// Runs a command to its end.
@@ -19,6 +19,10 @@ pub fn run(command: Role) -> Result<ExitCode> {
         Role::Fault { action } => return fault::run(action),
         Role::Outbox { action } => return outbox::run(action),
         Role::Health(args) => return health::run(&args),
+        Role::Restart(args) => return restart::run(&args),
+        Role::Query(args) => return query::run(*args),
+        Role::Sql(args) => return sql::run(args),
+        Role::LogLevel(args) => return log_level::run(args),
         Role::Alerts(args) => return alerts::run(*args),
         Role::Rules(args) => return rules::run(&args),
         Role::Doctor(args) => return doctor::run(&args),

@@ -6,6 +6,12 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
+/// Examples of `omnitrace help rules`.
+pub const EXAMPLES: &str = "\
+Examples:
+  omnitrace rules                                       write alerts/rules/demo.yml and production.yml
+  omnitrace rules --check                               fail if they are not up to date";
+
 /// `omnitrace rules`.
 #[derive(Debug, Args)]
 pub struct RulesArgs {

@@ -39,9 +39,12 @@ pub struct AlertsArgs {
 /// Where herald is, and how it is asked.
 #[derive(Debug, Args)]
 pub struct HeraldArgs {
-    /// Herald
-    #[arg(long, global = true, value_name = "URL", env = "HERALD_URL", default_value = "http://127.0.0.1:9095", value_parser = base_url)]
-    pub herald: String,
+    /// Herald [default: that of the stack in --data-dir, else http://127.0.0.1:9095]
+    #[arg(long, global = true, value_name = "URL", env = "HERALD_URL", value_parser = base_url)]
+    pub herald: Option<String>,
+    /// Directory of the running stack
+    #[arg(long, global = true, value_name = "DIR", default_value = ".omnitrace")]
+    pub data_dir: PathBuf,
     /// What herald asks for; of several, separated by spaces, the first is shown
     #[arg(
         long,

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::args::HeraldArgs;
 use crate::answer;
 use crate::problem;
+use crate::up::state::State;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -25,7 +26,7 @@ impl Herald {
         let client = Client::builder().no_proxy().timeout(TIMEOUT);
         Ok(Self {
             client: args.tls.clone().files().client(client)?,
-            url: args.herald.clone(),
+            url: url(args),
             secret: herald::secret_to_show(args.secret.clone(), args.secret_file.clone())?,
         })
     }
@@ -62,4 +63,16 @@ impl Herald {
             ),
         }
     }
+}
+
+/// Its port may have been moved, when the preferred one was busy.
+fn url(args: &HeraldArgs) -> String {
+    let running = || {
+        State::running(&args.data_dir)
+            .ok()?
+            .url("herald")
+            .map(str::to_owned)
+    };
+    let given = args.herald.clone().or_else(running);
+    given.unwrap_or_else(|| "http://127.0.0.1:9095".to_owned())
 }

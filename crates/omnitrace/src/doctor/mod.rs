@@ -1,7 +1,7 @@
 //! `omnitrace doctor`: does every signal arrive, and does each lead to the next?
 
 pub mod args;
-mod client;
+pub mod client;
 mod path;
 mod paths;
 mod preflight;

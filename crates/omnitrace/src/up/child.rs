@@ -148,8 +148,16 @@ impl Child {
             .map_or(Duration::ZERO, Instant::elapsed)
     }
 
+    /// Somebody else has ended it in good order, after it listened.
+    pub fn was_stopped(&self) -> bool {
+        self.listens_since.get().is_some() && self.status().is_some_and(|status| status.success())
+    }
+
     /// `ended by itself (signal: 9 (SIGKILL))`.
     pub fn end(&self) -> String {
+        if self.was_stopped() {
+            return "stopped, since somebody asked it to".to_owned();
+        }
         let status = self
             .status()
             .map_or_else(|| "unknown".to_owned(), |status| status.to_string());

@@ -61,6 +61,8 @@ impl<'a> Stack<'a> {
         let remembered = scrape::remember(&args.scrape, &data_dir)?;
         let state = State {
             pid: std::process::id(),
+            no_restart: args.no_restart,
+            rules: args.rules.as_ref().map(std::path::absolute).transpose()?,
             // Without the console nobody does.
             scraped: match args.no_console {
                 true => Vec::new(),

@@ -20,6 +20,12 @@ pub struct State {
     pub parts: Vec<Part>,
     /// Private database, unless `DATABASE_URL` named one.
     pub database_url: Option<String>,
+    /// A part that ends stops all.
+    #[serde(default)]
+    pub no_restart: bool,
+    /// The caller's rules, which the console reads when it starts.
+    #[serde(default)]
+    pub rules: Option<PathBuf>,
     /// Services of others that are scraped.
     #[serde(default)]
     pub scraped: Vec<Scraped>,

@@ -51,8 +51,13 @@ async fn keep(stack: &Stack<'_>, kept: Kept) -> Error {
         if stack.args.no_restart {
             return child.obituary().await;
         }
-        // One that could not be started has not lived.
-        let lived = if started { child.age() } else { Duration::ZERO };
+        let lived = match started {
+            // `omnitrace restart` asked it, or a person: it does not keep dying.
+            true if child.was_stopped() => STEADY,
+            true => child.age(),
+            // One that could not be started has not lived.
+            false => Duration::ZERO,
+        };
         let Some(pause) = deaths.next_pause(lived) else {
             let context = format!(
                 "{} keeps dying; it was restarted {RESTARTS} times",

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::{Child, Directory, Signal, Stack, Up, database, omnitrace};
+use crate::harness::{Child, Directory, Signal, Stack, Up, database, eventually, omnitrace};
 
 /// Runs a command to its end: exit code, stdout, stderr.
 pub async fn run(mut command: Command, directory: Option<&Directory>) -> (i32, String, String) {
@@ -246,4 +246,100 @@ async fn without_a_stack_the_commands_say_how_to_start_one() {
     let (code, _, said) = run(omnitrace(["health"]), Some(&directory)).await;
     assert_eq!(code, 1);
     assert!(said.contains("no stack runs in .omnitrace"), "{said}");
+}
+
+/// Free of the caller's own addresses.
+async fn ask(up: &Up, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = omnitrace(arguments.iter().copied());
+    for name in ["PROMETHEUS_URL", "LOKI_URL", "HERALD_URL", "DATABASE_URL"] {
+        command.env_remove(name);
+    }
+    run(command, Some(&up.directory)).await
+}
+
+#[tokio::test]
+async fn what_runbooks_ask_is_asked_of_the_stack_that_runs() {
+    let mut up = Up::start().await;
+    let found = eventually("the services are scraped", async || {
+        let (code, said, complained) = ask(&up, &["query", "up{job=\"services\"}"]).await;
+        assert_eq!((code, complained.as_str()), (0, ""));
+        (said.lines().count() == 3).then_some(said)
+    })
+    .await;
+    assert!(
+        found.contains("service_name=data} 1") || found.contains("}  1"),
+        "{found}"
+    );
+    let (code, said, _) = ask(&up, &["query", "vector(7)", "up == 7"]).await;
+    assert_eq!(
+        (code, said.as_str()),
+        (0, "vector(7)\n  {}  7\nup == 7\n  (nothing)")
+    );
+    let (code, _, complained) = ask(&up, &["query", "sum("]).await;
+    assert_eq!(code, 1);
+    assert!(
+        complained.starts_with("error: sum( at http://127.0.0.1:"),
+        "{complained}"
+    );
+    eventually("a log line of data", async || {
+        let (code, said, _) = ask(&up, &["query", "--logs", "{service_name=\"data\"}"]).await;
+        (code == 0 && said.contains("  data  ")).then_some(())
+    })
+    .await;
+    // Herald has a port of its own choice here.
+    let (code, said, _) = ask(&up, &["alerts"]).await;
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(up.stop().await.code(), Some(0), "{}", up.child.output());
+    let (code, _, complained) = ask(&up, &["query", "up"]).await;
+    assert_eq!(code, 1);
+    assert!(
+        complained.contains("start one with `omnitrace up`"),
+        "{complained}"
+    );
+}
+
+#[tokio::test]
+async fn what_a_service_logs_is_shown_and_changed() {
+    let up = stack().await;
+    let (code, said, _) = ask(&up, &["log-level", "data"]).await;
+    assert_eq!(code, 0);
+    assert!(
+        said.starts_with("data: ") && said.ends_with(",info"),
+        "{said}"
+    );
+    let (code, said, _) = ask(&up, &["log-level", "data", "info,data::store=error"]).await;
+    assert_eq!(code, 0);
+    assert!(said.contains("data::store=error"), "{said}");
+    let (code, _, complained) = ask(&up, &["log-level", "data", "data=loud"]).await;
+    assert_eq!(code, 1);
+    assert!(complained.starts_with("error: data: "), "{complained}");
+    let (code, _, complained) = ask(&up, &["log-level", "shop"]).await;
+    assert_eq!(code, 1);
+    assert!(
+        complained.contains("running: downstream, data, gateway"),
+        "{complained}"
+    );
+}
+
+#[tokio::test]
+async fn sql_is_run_in_the_database_that_is_named() {
+    let database = database().await;
+    let sql = async |statement: &str| {
+        let mut command = omnitrace(["sql", statement]);
+        command.env("DATABASE_URL", &database.url);
+        run(command, None).await
+    };
+    let (code, said, complained) =
+        sql("SELECT 1 AS one, NULL AS none, 'a\u{1b}[2J' AS text; SELECT 2, 3, 4").await;
+    assert_eq!(code, 0, "{complained}");
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!((lines[0], lines.len()), ("one | none | text", 3), "{said}");
+    assert!(
+        lines[1].starts_with("1 |  | a") && !said.contains('\u{1b}'),
+        "{said}"
+    );
+    assert_eq!(sql("SELECT 1 WHERE false").await.1, "(no rows)");
+    let (code, _, complained) = sql("SELEC").await;
+    assert_eq!(code, 1);
+    assert!(complained.contains("syntax error"), "{complained}");
 }

@@ -53,6 +53,7 @@ mod propagation;
 mod red;
 mod repository;
 mod restarts;
+mod runbooks;
 mod scraped;
 mod silence;
 mod smoke;

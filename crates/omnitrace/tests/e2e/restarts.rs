@@ -4,6 +4,7 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use crate::cli::run;
 use crate::harness::{
     Child, Directory, Signal, Up, database, eventually, http, omnitrace, traceparent,
 };
@@ -206,4 +207,102 @@ async fn without_restarts_the_end_of_a_child_is_the_end_of_all() {
     let reason = event("stopping").expect("an event")["reason"].to_string();
     assert!(reason.contains("data ended by itself"), "{reason}");
     assert_eq!(up.directory.processes(), [] as [String; 0]);
+}
+
+async fn restart(up: &Up, part: &str) -> (i32, String, String) {
+    run(omnitrace(["restart", part]), Some(&up.directory)).await
+}
+
+/// Whoever restarts a part does not lack patience with it: that is no part which keeps dying.
+#[tokio::test]
+async fn a_part_is_restarted_on_request_alone_and_as_often_as_one_likes() {
+    let mut up = without_console().await;
+    up.ready().await;
+    let others = |up: &Up| {
+        [
+            part(up, "downstream")["pid"].clone(),
+            part(up, "data")["pid"].clone(),
+        ]
+    };
+    let before = others(&up);
+    for count in 1..=6 {
+        let (old, address) = (
+            part(&up, "gateway")["pid"].clone(),
+            part(&up, "gateway")["url"].clone(),
+        );
+        let (code, said, complained) = restart(&up, "gateway").await;
+        assert_eq!(code, 0, "{count}: {complained}");
+        let new = part(&up, "gateway");
+        assert_eq!((&new["restarts"], &new["url"]), (&json!(count), &address));
+        assert_eq!(
+            said,
+            format!(
+                "gateway restarted: process {old} is gone, {} listens in its place",
+                new["pid"]
+            )
+        );
+        let died = up
+            .events()
+            .into_iter()
+            .rfind(|event| event["event"] == "died");
+        assert_eq!(
+            died.expect("an event")["how"],
+            "stopped, since somebody asked it to"
+        );
+    }
+    assert_eq!(others(&up), before);
+
+    let (code, _, complained) = restart(&up, "collector").await;
+    assert_eq!(code, 1);
+    let expected = "error: no part \"collector\" runs here; there are: downstream, data, gateway";
+    assert_eq!(complained, expected);
+    assert_eq!(up.stop().await.code(), Some(0), "{}", up.child.output());
+    let (code, _, complained) = restart(&up, "gateway").await;
+    assert_eq!(code, 1);
+    assert!(
+        complained.contains("no stack runs in .omnitrace; start one with `omnitrace up`"),
+        "{complained}"
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_restarted_that_would_not_come_back() {
+    let mut up = Up::start_with(Directory::new(), &database().await, |command| {
+        command
+            .args(["--no-console", "--no-restart"])
+            .env("OTEL_SDK_DISABLED", "true")
+    })
+    .await;
+    up.ready().await;
+    let (code, _, complained) = restart(&up, "gateway").await;
+    assert_eq!(code, 1);
+    assert!(
+        complained.contains("--no-restart, so ending gateway would stop all of it"),
+        "{complained}"
+    );
+    assert_eq!(up.stop().await.code(), Some(0), "{}", up.child.output());
+
+    let directory = Directory::new();
+    let rules = directory.path().join("rules.yml");
+    std::fs::write(&rules, "groups: []\n").expect("rules");
+    let mut up = Up::start_with(directory, &database().await, |command| {
+        command.arg("--rules").arg(&rules)
+    })
+    .await;
+    up.ready().await;
+    std::fs::write(
+        &rules,
+        "groups: [{name: a, rules: [{record: b, expr: 'sum('}]}]\n",
+    )
+    .expect("rules");
+    let console = part(&up, "console")["pid"].clone();
+    let (code, _, complained) = restart(&up, "console").await;
+    assert_eq!(code, 1);
+    assert!(complained.contains("rules.yml"), "{complained}");
+    assert_eq!(
+        part(&up, "console")["pid"],
+        console,
+        "it goes on with the rules it has"
+    );
+    assert_eq!(up.stop().await.code(), Some(0), "{}", up.child.output());
 }

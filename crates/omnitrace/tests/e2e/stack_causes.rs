@@ -56,7 +56,7 @@ async fn browse(client: reqwest::Client, gateway: String) {
 }
 
 /// A server whose certificate is valid for five days.
-fn soon_expired(native: &NativeStack) -> (Child, String) {
+pub fn soon_expired(native: &NativeStack) -> (Child, String) {
     let directory = native.directory.path();
     let (key, certificate) = (directory.join("soon.key"), directory.join("soon.crt"));
     let made = Command::new("openssl")

@@ -1,0 +1,102 @@
+//! `omnitrace restart`: ends one part of a running stack, and waits until `up` has started it again where it was.
+
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::terminal::say;
+use crate::up::state::{Part, State};
+
+/// A service drains for 10 s and flushes for 5 s; Postgres looks through its files.
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(100);
+
+/// Examples of `omnitrace help restart`.
+pub const EXAMPLES: &str = "\
+Examples:
+  omnitrace restart data                                the others go on";
+
+/// `omnitrace restart`.
+#[derive(Debug, Args)]
+pub struct RestartArgs {
+    /// postgres, console, herald, downstream, data or gateway
+    part: String,
+    /// Directory of the running stack
+    #[arg(long, value_name = "DIR", default_value = ".omnitrace")]
+    data_dir: PathBuf,
+}
+
+/// Restarts one part; the others go on.
+pub fn run(args: &RestartArgs) -> Result<ExitCode> {
+    let before = asked(&State::running(&args.data_dir)?, args)?;
+    kill(Pid::from_raw(before.pid.cast_signed()), Signal::SIGTERM)
+        .with_context(|| format!("cannot end {} (process {})", before.name, before.pid))?;
+    let after = again(args, &before)?;
+    say(&format!(
+        "{} restarted: process {} is gone, {} listens in its place",
+        after.name, before.pid, after.pid
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The part as it runs now.
+fn asked(state: &State, args: &RestartArgs) -> Result<Part> {
+    let name = &args.part;
+    let Some(part) = state.part(name) else {
+        let known: Vec<&str> = state.parts.iter().map(|part| part.name.as_str()).collect();
+        bail!(
+            "no part {name:?} runs here; there are: {}",
+            known.join(", ")
+        );
+    };
+    if state.no_restart {
+        bail!(
+            "this stack was started with --no-restart, so ending {name} would stop all of it: stop it with Ctrl-C, and start it again"
+        );
+    }
+    if !part.is_alive() {
+        bail!(
+            "{name} has just ended by itself and is being started again: look with `omnitrace health`"
+        );
+    }
+    // It would not start with these: what runs goes on.
+    if let (Some(rules), "console") = (&state.rules, name.as_str()) {
+        console::check_rules(rules)?;
+    }
+    Ok(part.clone())
+}
+
+fn again(args: &RestartArgs, before: &Part) -> Result<Part> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        sleep(POLL);
+        let state = State::running(&args.data_dir)?;
+        let part = state.part(&before.name);
+        let part = part.filter(|part| part.restarts > before.restarts && part.is_alive());
+        if let Some(part) = part.filter(|part| listens(part, &state)) {
+            return Ok(part.clone());
+        }
+    }
+    bail!(
+        "{} does not listen again within {PATIENCE:?}: see {}",
+        before.name,
+        args.data_dir
+            .join(format!("logs/{}.log", before.name))
+            .display()
+    )
+}
+
+/// The process before has ended, so it is this one that answers.
+fn listens(part: &Part, state: &State) -> bool {
+    let url = part.url.as_ref().or(state.database_url.as_ref());
+    let url = url.and_then(|url| url::Url::parse(url).ok());
+    let address = url.and_then(|url| Some((url.host_str()?.to_owned(), url.port()?)));
+    address.is_some_and(|address| TcpStream::connect(address).is_ok())
+}

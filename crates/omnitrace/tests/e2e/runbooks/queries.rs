@@ -1,0 +1,204 @@
+//! Each query of each page, asked of a standard stack: it finds something, if need be once there is the trouble that it is about.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::pages::pages;
+use crate::harness::{
+    Child, DEADLINE, Directory, NativeStack, Signal, Wire, database, free_port, omnitrace,
+};
+use crate::stack_causes::soon_expired;
+
+/// What finds nothing on a stack that is well, by the trouble that it is about, in the order in which the test makes it.
+const TROUBLE: [(&str, &[&str]); 5] = [
+    (
+        "a newer release of data is slower",
+        &[
+            "release:latency:p95_change_ratio",
+            "release:errors:ratio_change",
+            "release:rollback:advised",
+        ],
+    ),
+    (
+        "rows are locked",
+        &[
+            "sum by (service_name, db_operation_name, db_collection_name, error_type) (increase(db_client_operation_duration_seconds_count{outcome=\"error\"}[5m]))",
+        ],
+    ),
+    (
+        "no connection is left",
+        &[
+            "sum by (service_name, db_client_connection_pool_name, error_type) (increase(db_client_connection_wait_time_seconds_count{outcome=\"error\"}[5m]))",
+        ],
+    ),
+    (
+        "gateway is not ready now and then, and a certificate ends soon",
+        &[
+            "service_ready == 0",
+            "(probe_ssl_earliest_cert_expiry - time()) / 86400",
+        ],
+    ),
+    (
+        "downstream is gone, and the database does not answer",
+        &[
+            "up == 0",
+            "service:known:info unless on (service_name) build_info",
+            "service_dependency_up == 0",
+        ],
+    ),
+];
+
+/// What nothing here says, and why.
+const NOT_HERE: [(&str, &str); 1] = [(
+    "sum by (reason) (rate(loki_discarded_samples_total[5m]))",
+    "no Loki runs in the tests",
+)];
+
+/// Language and query.
+type Asked = (&'static str, String);
+
+fn asked() -> BTreeSet<Asked> {
+    let mut asked = BTreeSet::new();
+    for page in pages() {
+        for language in ["promql", "logql"] {
+            let queries = page.queries(language).into_iter();
+            asked.extend(queries.map(|query| (language, query)));
+        }
+    }
+    asked
+}
+
+fn herald(directory: &Path, listen: &str) -> Child {
+    let mut command = omnitrace(["herald", "--listen", listen, "--state-dir"]);
+    command
+        .arg(directory.join("herald"))
+        .env("OTEL_SDK_DISABLED", "true");
+    Child::spawn("herald", command)
+}
+
+async fn finds(native: &NativeStack, (language, query): &Asked) -> bool {
+    match *language {
+        "promql" => !native.prometheus_query(query).await.is_empty(),
+        _ => !native.loki_query(query).await.is_empty(),
+    }
+}
+
+/// What users do, whatever they get.
+async fn browse(client: reqwest::Client, gateway: String) {
+    let order = json!({"sku": "omni-mug", "quantity": 1, "customer_email": "ada@example.com"});
+    let mut ticks = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        ticks.tick().await;
+        let requests = [
+            client.get(format!("{gateway}/api/data")),
+            client.post(format!("{gateway}/api/orders")).json(&order),
+        ];
+        for request in requests {
+            tokio::spawn(async move { request.send().await.is_ok() });
+        }
+    }
+}
+
+/// All of them, and not just the first one, so that one run tells everything that is amiss.
+async fn until_found(native: &NativeStack, when: &str, mut missing: BTreeSet<Asked>) {
+    let start = Instant::now();
+    while !missing.is_empty() {
+        let mut still = BTreeSet::new();
+        for asked in missing {
+            if !finds(native, &asked).await {
+                still.insert(asked);
+            }
+        }
+        missing = still;
+        assert!(
+            start.elapsed() < 3 * DEADLINE,
+            "{when}, and nothing is found by {missing:#?}"
+        );
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Makes one of [`TROUBLE`]; what it returns has to be kept.
+async fn make(native: &mut NativeStack, wire: &Wire, step: usize) -> Option<Child> {
+    // One after the other: each would hide the next.
+    for service in ["gateway", "data", "downstream"] {
+        let faults = format!("{}/faults", native.stack.admin_url(service));
+        let cleared = native.stack.client.delete(faults).send().await;
+        cleared.expect("an answer");
+    }
+    let (service, fault, parameters) = match step {
+        0 => ("data", "bad_release", json!({})),
+        1 => ("data", "lock_contention", json!({"hold_ms": 10_000})),
+        2 => ("data", "pool_exhaustion", json!({})),
+        3 => ("gateway", "readiness_flap", json!({"period_ms": 4000})),
+        _ => {
+            native.stack.kill("downstream", Signal::SIGKILL).await;
+            wire.freeze();
+            return None;
+        }
+    };
+    native
+        .stack
+        .fault_set(service, fault, parameters)
+        .await
+        .expect(200);
+    (step == 3).then(|| {
+        let (server, address) = soon_expired(native);
+        native.probe("soon_expired", &address, "tls_certificate");
+        server
+    })
+}
+
+#[tokio::test]
+#[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
+async fn stack_runbooks_every_query_finds_something() {
+    let mut loud = asked();
+    let mut take = |query: &str| {
+        let found = loud.take(&("promql", query.to_owned()));
+        found.unwrap_or_else(|| panic!("no page asks this any more: {query}"))
+    };
+    let troubles = TROUBLE.map(|(what, queries)| {
+        let queries: BTreeSet<Asked> = queries.iter().map(|query| take(query)).collect();
+        (what, queries)
+    });
+    let not_here = NOT_HERE.map(|(query, why)| (take(query), why));
+    assert!(loud.len() > 60, "only {} queries", loud.len());
+
+    let directory = Directory::new();
+    let listen = format!("127.0.0.1:{}", free_port());
+    let _herald = herald(directory.path(), &listen);
+    let database = database().await;
+    let wire = Wire::to(&database).await;
+    let builder = NativeStack::builder()
+        .overlay("production.yaml")
+        .services(|services| {
+            let services = services.database(database);
+            services.env("data", "DATABASE_URL", wire.url())
+        });
+    let mut native = builder.herald(&listen).start().await;
+    let load = tokio::spawn(browse(
+        native.stack.client.clone(),
+        native.stack.url("gateway"),
+    ));
+    let errors = json!({"share": 0.3, "status": 500});
+    let errors = native.stack.fault_set("downstream", "errors", errors);
+    errors.await.expect(200);
+    until_found(&native, "calls fail", loud).await;
+    let mut kept = Vec::new();
+    for (step, (what, queries)) in troubles.into_iter().enumerate() {
+        kept.push(make(&mut native, &wire, step).await);
+        until_found(&native, what, queries).await;
+        eprintln!("{what}: found");
+    }
+    for (asked, why) in not_here {
+        let found = finds(&native, &asked).await;
+        assert!(
+            !found,
+            "found after all, so no exception ({why}): {asked:?}"
+        );
+    }
+    load.abort();
+}
