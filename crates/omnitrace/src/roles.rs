@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 
 use crate::cli::{Command as Role, ConsoleArgs};
 use crate::{
-    alertmanager, alerts, doctor, environment, fault, health, new, notify, outbox, postgres, rules,
-    up,
+    BUILD, alertmanager, alerts, doctor, environment, fault, health, new, notify, outbox, postgres,
+    rules, up,
 };
 
 /// Runs a command to its end.
@@ -23,9 +23,10 @@ pub fn run(command: Role) -> Result<ExitCode> {
         Role::Rules(args) => return rules::run(&args),
         Role::Doctor(args) => return doctor::run(&args),
         Role::AlertmanagerConfig(args) => alertmanager::run(&args)?,
-        Role::Gateway => gateway::run()?,
-        Role::Data => data::run()?,
-        Role::Downstream => downstream::run()?,
+        Role::Gateway => gateway::run(BUILD)?,
+        Role::Data => data::run(BUILD)?,
+        Role::Downstream => downstream::run(BUILD)?,
+        Role::Probe => probe::run(BUILD)?,
         Role::Console(args) => run_console(args)?,
         Role::Herald(args) => {
             with_allocator(GIVEN_BACK)?;
