@@ -17,6 +17,9 @@ secret() {
 
 names="POSTGRES_PASSWORD OMNITRACE_DATA_PASSWORD OMNITRACE_EXPORTER_PASSWORD GRAFANA_PASSWORD GRAFANA_SECRET_KEY"
 
+# Any value will do, so an installation of before gets one.
+added="OMNITRACE_PROBE_TOKEN"
+
 umask 077
 if [ -e "$file" ]; then
     missing=""
@@ -28,12 +31,15 @@ if [ -e "$file" ]; then
         echo "  add the lines NAME=value. A new POSTGRES_PASSWORD or OMNITRACE_…_PASSWORD fits only a new database: just reset" >&2
         exit 1
     fi
+    for name in $added; do
+        grep -Eq "^$name=.+" "$file" || echo "$name=$(secret)" >>"$file"
+    done
     chmod 600 "$file"
 else
     # In one piece: an interrupted run leaves no half of it.
     {
         echo "# Made by deploy/env.sh. Keep it: the data of this stack opens with these secrets only."
-        for name in $names; do
+        for name in $names $added; do
             echo "$name=$(secret)"
         done
         echo "# Everything else that may be set here (ports, profiles): docs/DEPLOY.md"

@@ -1,6 +1,6 @@
 # Sourced by stack.sh: what the runbooks tell you to do. Each command works on the stack that runs here: that of `just up`,
 # or, without Docker, that of `omnitrace up` (`just demo`), where `omnitrace` itself does it.
-# shellcheck shell=bash disable=SC2154 # here, remembered: of stack.sh
+# shellcheck shell=bash disable=SC2154 # here, remembered, releases: of stack.sh
 
 demo_dir="${OMNITRACE_DATA_DIR:-$here/../.omnitrace}"
 services="gateway data downstream"
@@ -262,7 +262,7 @@ sees_its_files() {
 }
 
 # What `just up` has started here, the newest first; it keeps the images of the last few.
-releases() { awk '{ print $2 }' "$OMNITRACE_ENV_FILE.releases" 2>/dev/null | tac | tr '\n' ' '; }
+releases() { awk '{ print $2 }' "$releases" 2>/dev/null | tac | tr '\n' ' '; }
 
 # One service only. Remembered by the other commands, until the next `just up`.
 compose_rollback() {

@@ -15,14 +15,17 @@
 # OMNITRACE_SECRETS_DIR       secrets of the receivers (default: deploy/secrets)
 # OMNITRACE_DATA_DIR          the directory of a stack without Docker (default: .omnitrace)
 # OMNITRACE_COMPOSE_OVERRIDE  one more compose file, read last
+# OMNITRACE_VERSION           the release (default of `up`: Cargo's version and the git revision; of the others: what was started last)
 set -euo pipefail
 
 here="$(cd "$(dirname "$0")" && pwd)"
 export OMNITRACE_ENV_FILE="${OMNITRACE_ENV_FILE:-$here/.env}"
 remembered="$OMNITRACE_ENV_FILE.overlays"
+releases="$OMNITRACE_ENV_FILE.releases"
 # Compose would begin at deploy/, env.sh here.
 [ -z "${OMNITRACE_SECRETS_DIR:-}" ] || export OMNITRACE_SECRETS_DIR="$(realpath -m "$OMNITRACE_SECRETS_DIR")"
-export OMNITRACE_REVISION="${OMNITRACE_REVISION:-$(git -C "$here" rev-parse --short HEAD 2>/dev/null || echo unknown)}"
+revision="$(git -C "$here" describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null || true)"
+export OMNITRACE_REVISION="${OMNITRACE_REVISION:-${revision:-unknown}}"
 
 say() { echo "stack.sh: $*" >&2; }
 fail() {
@@ -97,12 +100,34 @@ preflight() {
 
 gate() { compose run --rm --no-deps -T doctor "$@"; }
 
+# The name of what is checked out: tag of its image, `service.version` of what runs in it.
+checked_out() {
+    local version
+    version="$(sed -n 's/^version = "\(.*\)"$/\1/p' "$here/../Cargo.toml" | head -n 1)"
+    echo "$version${revision:+-$revision}"
+}
+
+# The release that was started last.
+last_release() { awk 'END { print $2 }' "$releases" 2>/dev/null || true; }
+
+# Remembers a release, and the four before it: their images stay, so that there is something to go back to. The engine keeps one that runs.
+keep_release() {
+    local old
+    { awk -v name="$1" '$2 != name' "$releases" 2>/dev/null || true; echo "$(date -u +%Y-%m-%dT%H:%M:%SZ) $1"; } >"$releases.all"
+    for old in $(awk '{ name[NR] = $2 } END { for (i = 1; i <= NR - 5; i++) print name[i] }' "$releases.all"); do
+        docker image rm "omnitrace:$old" "omnitrace-loadtest:$old" >/dev/null 2>&1 || true
+    done
+    tail -n 5 "$releases.all" >"$releases"
+    rm "$releases.all"
+}
+
 up() {
     remember "$@"
     "$here/env.sh"
     case " $* " in *" tls "*) "$here/tls/certificates.sh" ;; esac
     compose build
     preflight
+    keep_release "$OMNITRACE_VERSION"
     compose up -d --remove-orphans
     gate --timeout "${OMNITRACE_GATE_TIMEOUT:-180s}" || fail "the stack runs, but not every path is whole: look at 'just ps' and 'just logs <service>', then 'just doctor'"
     # Compose sees no change in a file that is mounted.
@@ -172,6 +197,12 @@ esac
 # shellcheck disable=SC1090 # what `up` has written
 [ "$command" = up ] || [ ! -e "$remembered.shell" ] || . "$remembered.shell"
 [[ "$command" != @(down|reset) || -e "$OMNITRACE_ENV_FILE" ]] || fail "nothing was started here yet: just up"
+# Named and not guessed: another revision may be checked out than the one that runs.
+[ -n "${OMNITRACE_VERSION:-}" ] || case "$command" in
+    up) OMNITRACE_VERSION="$(checked_out)" ;;
+    *) OMNITRACE_VERSION="$(last_release)" ;;
+esac
+export OMNITRACE_VERSION
 case "$command" in
     up) up "$@" ;;
     down)

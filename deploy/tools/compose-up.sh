@@ -110,6 +110,12 @@ case " $* " in
         ;;
 esac
 
+case " $* " in *" production "*)
+    if "$stack" fault set downstream latency ms=50 --for 30s 2>/dev/null; then fail "a fault can be switched on in production"; fi
+    export OMNITRACE_FAULTS=on
+    "$stack" up "$@"
+    ;;
+esac
 "$stack" fault set downstream latency ms=50 --for 30s
 listed="$("$stack" fault list downstream)"
 grep -q latency <<<"$listed" || fail "the fault is not listed: $listed"

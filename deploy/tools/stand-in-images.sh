@@ -125,7 +125,7 @@ sed 's/targets: \[grafana:3000\]/targets: []/' "$prometheus" >"$override.prometh
 chmod 644 "$override.prometheus.yml"
 {
     echo "services:"
-    for service in gateway data downstream herald alertmanager-config fault; do
+    for service in gateway data downstream probe herald alertmanager-config fault; do
         echo "  $service: {image: 'omnitrace-stand-in/omnitrace:0', pull_policy: never, build: !reset null}"
     done
     echo "  doctor:"

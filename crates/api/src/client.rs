@@ -1,16 +1,64 @@
 //! One function an endpoint.
 
+use serde::de::IgnoredAny;
 use telemetry::deadline::Deadline;
 use uuid::Uuid;
 
 use crate::call::{Outgoing, Peer};
 use crate::error::CallError;
-use crate::routes::{IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, data, downstream};
-use crate::timeouts::{DATA_TO_DOWNSTREAM, GATEWAY_TO_DATA};
+use crate::routes::{IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, data, downstream, gateway};
+use crate::timeouts::{DATA_TO_DOWNSTREAM, GATEWAY_TO_DATA, PROBE_TO_GATEWAY};
 use crate::types::{
     EventReceipt, NewOrder, Order, OrderPage, PageQuery, Payment, PaymentRequest, Quote,
     QuoteQuery, QuotedItem,
 };
+
+/// The item that a probe orders, and nobody else: its orders are left out of whatever is counted or listed.
+pub const PROBE_SKU: &str = "omnitrace-probe";
+
+/// Calls the gateway as a user does, each time once.
+pub struct GatewayClient {
+    peer: Peer,
+}
+
+impl GatewayClient {
+    /// A client of the gateway at `base`, e.g. `http://127.0.0.1:8080`.
+    pub fn new(base: &str) -> Result<Self, reqwest::Error> {
+        Ok(Self {
+            peer: Peer::new("gateway", base, PROBE_TO_GATEWAY)?,
+        })
+    }
+
+    /// Whether it serves.
+    pub async fn health(&self, deadline: Deadline) -> Result<(), CallError> {
+        let request = Outgoing::get(gateway::HEALTH, gateway::HEALTH.to_owned());
+        let answer = self
+            .peer
+            .call::<IgnoredAny>(request.idempotent(false), deadline);
+        answer.await.map(drop)
+    }
+
+    /// One item with a quote.
+    pub async fn quoted_item(
+        &self,
+        sku: &str,
+        deadline: Deadline,
+    ) -> Result<QuotedItem, CallError> {
+        let path = with_query(gateway::DATA, [("sku", Some(sku.to_owned()))]);
+        let request = Outgoing::get(gateway::DATA, path).idempotent(false);
+        Ok(self.peer.call(request, deadline).await?.body)
+    }
+
+    /// Places an order.
+    pub async fn place_order(
+        &self,
+        order: &NewOrder,
+        deadline: Deadline,
+    ) -> Result<Order, CallError> {
+        let request = Outgoing::post(gateway::ORDERS, order);
+        Ok(self.peer.call(request, deadline).await?.body)
+    }
+}
 
 /// Calls the data service.
 #[derive(Clone)]

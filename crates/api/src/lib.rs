@@ -12,5 +12,5 @@ pub mod types;
 #[cfg(feature = "server")]
 pub mod validation;
 
-pub use client::{DataClient, DownstreamClient, Placed};
+pub use client::{DataClient, DownstreamClient, GatewayClient, Placed};
 pub use error::CallError;

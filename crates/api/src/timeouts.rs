@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+/// The probe waits for longer than the gateway takes to answer whatever happens.
+pub const PROBE_TO_GATEWAY: Duration = Duration::from_millis(6000);
 /// The gateway answers its caller within this.
 pub const GATEWAY_REQUEST: Duration = Duration::from_millis(5000);
 /// A call from the gateway to data, its retry included.
@@ -29,6 +31,7 @@ mod tests {
     #[test]
     fn time_outs_shrink_downwards() {
         let table = [
+            PROBE_TO_GATEWAY,
             GATEWAY_REQUEST,
             GATEWAY_TO_DATA,
             DATA_REQUEST,

@@ -127,15 +127,17 @@ impl Store {
         })
     }
 
-    /// Forgets some events that were delivered long ago, and says how many.
+    /// Forgets some events that were delivered long ago, and says how many; and old orders of the probe.
     pub(crate) async fn purge(&self) -> Result<u64> {
         let mut connection = self.quietly().await?;
-        let query = sqlx::query(store::PURGE)
-            .bind(KEEP_DELIVERED.as_secs_f64())
-            .bind(i64::try_from(PURGE_BATCH).unwrap_or(i64::MAX));
-        Ok(limited(query.execute(&mut *connection))
-            .await?
-            .rows_affected())
+        let of = |statement| {
+            sqlx::query(statement)
+                .bind(KEEP_DELIVERED.as_secs_f64())
+                .bind(i64::try_from(PURGE_BATCH).unwrap_or(i64::MAX))
+        };
+        limited(of(store::PURGE_PROBES).execute(&mut *connection)).await?;
+        let events = limited(of(store::PURGE).execute(&mut *connection)).await?;
+        Ok(events.rows_affected())
     }
 
     /// Statements of this service that wait for a lock.

@@ -41,13 +41,13 @@ fn routes() -> Routes {
     ]
 }
 
-/// Runs the service until it is told to stop.
-pub fn run() -> anyhow::Result<()> {
+/// Runs the service, of this build, until it is told to stop.
+pub fn run(build: &'static str) -> anyhow::Result<()> {
     let env = Env::process();
-    let settings = Settings::from_env(&env)?;
+    let settings = Settings::from_env(&env, build)?;
     let (service, own) = (settings.service, settings.own);
     let release = release::Running::new(service.version(), own.bad_release.clone());
-    match service::run(service, METRICS, async || build(own, &release).await)? {
+    match service::run(service, METRICS, async || crate::build(own, &release).await)? {
         Some((sockets, signals)) => release.hand_over(&sockets, signals),
         None => Ok(()),
     }

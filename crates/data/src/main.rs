@@ -1,4 +1,4 @@
 //! The data service as a process of its own.
 fn main() -> anyhow::Result<()> {
-    data::run()
+    data::run(env!("CARGO_PKG_VERSION"))
 }

@@ -169,6 +169,9 @@ impl Relay {
         let span =
             telemetry::messaging::producer_span(ORDER_EVENTS_DESTINATION, &id.to_string(), cause);
         let attempts = (claimed.attempts, claimed.refusals);
+        if claimed.synthetic {
+            telemetry::synthetic::mark(&span);
+        }
         async {
             let deadline = Deadline::after(DATA_TO_DOWNSTREAM);
             let sent = self.downstream.deliver(claimed.event, deadline).await;
@@ -176,7 +179,9 @@ impl Relay {
                 Ok(_) => Outcome::Ok,
                 Err(_) => Outcome::Error,
             };
-            OUTBOX_DELIVERIES.with(outcome).increment(1);
+            if !claimed.synthetic {
+                OUTBOX_DELIVERIES.with(outcome).increment(1);
+            }
             let ended = match sent {
                 Ok(_) => self.store.mark_delivered(id).await,
                 Err(error) => {

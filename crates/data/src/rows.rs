@@ -96,6 +96,8 @@ pub(crate) struct Claimed {
     pub(crate) traceparent: Option<String>,
     pub(crate) attempts: i32,
     pub(crate) refusals: i32,
+    /// It is about an order of the probe.
+    pub(crate) synthetic: bool,
 }
 
 /// An event that was set aside because downstream refuses it.

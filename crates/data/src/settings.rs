@@ -47,11 +47,11 @@ pub(crate) struct SeedItem {
 }
 
 impl Settings {
-    /// Reads the environment.
-    pub fn from_env(env: &Env) -> Result<Self, SettingError> {
+    /// Reads the environment; `build` is the `service.version`, unless that says otherwise.
+    pub fn from_env(env: &Env, build: &'static str) -> Result<Self, SettingError> {
         let defaults = Defaults {
             name: "data",
-            version: env!("CARGO_PKG_VERSION"),
+            version: build,
             http_port: 8081,
             admin_port: 9081,
             public: false,
@@ -136,7 +136,9 @@ mod tests {
     use super::*;
 
     fn problem<const N: usize>(pairs: [(&'static str, &'static str); N]) -> String {
-        Settings::from_env(&Env::of(pairs)).unwrap_err().to_string()
+        Settings::from_env(&Env::of(pairs), "1")
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]

@@ -27,7 +27,7 @@ const GET_ITEM: Statement = Statement::new(
     "SELECT",
     "items",
     "SELECT sku, name, unit_price_cents, stock FROM items \
-     WHERE sku = coalesce($1, (SELECT min(sku) FROM items))",
+     WHERE sku = coalesce($1, (SELECT min(sku) FROM items WHERE sku <> 'omnitrace-probe'))",
 );
 
 /// No row: the item does not exist, or an order with this key does.
@@ -90,7 +90,7 @@ const LIST_ORDERS: Statement = Statement::new(
     "SELECT",
     "orders",
     "SELECT id, sku, quantity, status, unit_price_cents, created_at FROM orders \
-     WHERE id < coalesce($1, 'ffffffff-ffff-ffff-ffff-ffffffffffff') ORDER BY id DESC LIMIT $2",
+     WHERE id < coalesce($1, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND sku <> 'omnitrace-probe' ORDER BY id DESC LIMIT $2",
 );
 
 /// All that have a name.
@@ -118,7 +118,8 @@ pub(crate) const CLAIM_EVENTS: &str = "UPDATE outbox \
      SET next_attempt_at = now() + make_interval(secs => $2), attempts = attempts + 1 WHERE id IN ( \
          SELECT id FROM outbox WHERE delivered_at IS NULL AND next_attempt_at <= now() \
          ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED) \
-     RETURNING id, event::text AS event, traceparent, attempts, refusals";
+     RETURNING id, event::text AS event, traceparent, attempts, refusals, \
+         coalesce(event->'order'->>'sku' = 'omnitrace-probe', false) AS synthetic";
 
 pub(crate) const POSTPONE_EVENT: &str =
     "UPDATE outbox SET next_attempt_at = now() + make_interval(secs => $2) WHERE id = $1";
@@ -137,6 +138,15 @@ pub(crate) const BACKLOG: &str = "SELECT count(*) FILTER (WHERE set_aside_at IS 
 
 pub(crate) const PURGE: &str = "DELETE FROM outbox WHERE id IN ( \
          SELECT id FROM outbox WHERE delivered_at < now() - make_interval(secs => $1) ORDER BY delivered_at LIMIT $2)";
+
+/// Old orders of the probe, whose stock comes back with them: it never runs out.
+pub(crate) const PURGE_PROBES: &str = "WITH old AS ( \
+         DELETE FROM orders WHERE id IN ( \
+             SELECT id FROM orders WHERE sku = 'omnitrace-probe' AND status <> 'pending' \
+             AND created_at < now() - make_interval(secs => $1) ORDER BY created_at LIMIT $2) \
+         RETURNING quantity, status) \
+     UPDATE items SET stock = stock + (SELECT coalesce(sum(quantity), 0) FROM old WHERE status = 'confirmed') \
+     WHERE sku = 'omnitrace-probe' AND EXISTS (SELECT FROM old)";
 
 pub(crate) const LIST_SET_ASIDE: &str = "SELECT id, event->>'type' AS kind, event->'order'->>'id' AS order_id, created_at, set_aside_at, attempts, \
          refusal FROM outbox WHERE set_aside_at IS NOT NULL ORDER BY set_aside_at, id LIMIT $1";

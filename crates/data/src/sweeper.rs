@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::client::PROBE_SKU;
 use api::timeouts::DATA_REQUEST;
 use service::{Backoff, Deadline, Shutdown};
 use tracing::Instrument;
@@ -81,6 +82,9 @@ async fn sweep(orders: &Orders, age: Duration, shutdown: &Shutdown) -> Result<us
 async fn settle(orders: &Orders, Pending { order, traceparent }: Pending) -> Result<(), String> {
     let id = order.id;
     let span = span(&id.to_string(), traceparent.as_deref());
+    if order.sku == PROBE_SKU {
+        telemetry::synthetic::mark(&span);
+    }
     let deadline = Deadline::after(DATA_REQUEST);
     async {
         let work = orders.settle(order, Driver::Sweeper, deadline);

@@ -22,9 +22,9 @@ fn routes() -> Routes {
     ]
 }
 
-/// Runs the service until it is told to stop.
-pub fn run() -> anyhow::Result<()> {
-    let settings = Settings::from_env(&Env::process())?;
+/// Runs the service, of this build, until it is told to stop.
+pub fn run(build: &'static str) -> anyhow::Result<()> {
+    let settings = Settings::from_env(&Env::process(), build)?;
     let model = settings.model;
     service::run(settings.service, &[], async move || {
         let state = Arc::new(handlers::State::new(model));

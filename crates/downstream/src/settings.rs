@@ -14,11 +14,11 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the environment.
-    pub fn from_env(env: &Env) -> Result<Self, SettingError> {
+    /// Reads the environment; `build` is the `service.version`, unless that says otherwise.
+    pub fn from_env(env: &Env, build: &'static str) -> Result<Self, SettingError> {
         let defaults = Defaults {
             name: "downstream",
-            version: env!("CARGO_PKG_VERSION"),
+            version: build,
             http_port: 8082,
             admin_port: 9082,
             public: false,
@@ -45,7 +45,8 @@ mod tests {
 
     #[test]
     fn a_share_above_one_is_refused() {
-        let error = Settings::from_env(&Env::of([("OMNITRACE_DECLINE_SHARE", "1.5")])).unwrap_err();
+        let error =
+            Settings::from_env(&Env::of([("OMNITRACE_DECLINE_SHARE", "1.5")]), "1").unwrap_err();
         assert_eq!(
             error.to_string(),
             "OMNITRACE_DECLINE_SHARE: got \"1.5\"; allowed: a number from 0 to 1 (default 0)"

@@ -23,9 +23,9 @@ fn routes() -> Routes {
     ]
 }
 
-/// Runs the service until it is told to stop.
-pub fn run() -> anyhow::Result<()> {
-    let settings = Settings::from_env(&Env::process())?;
+/// Runs the service, of this build, until it is told to stop.
+pub fn run(build: &'static str) -> anyhow::Result<()> {
+    let settings = Settings::from_env(&Env::process(), build)?;
     let data_url = settings.data_url;
     service::run(settings.service, &[], async move || {
         let data = Arc::new(DataClient::new(&data_url)?);

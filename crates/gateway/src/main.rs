@@ -1,4 +1,4 @@
 //! The gateway as a process of its own.
 fn main() -> anyhow::Result<()> {
-    gateway::run()
+    gateway::run(env!("CARGO_PKG_VERSION"))
 }

@@ -12,11 +12,11 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the environment.
-    pub fn from_env(env: &Env) -> Result<Self, SettingError> {
+    /// Reads the environment; `build` is the `service.version`, unless that says otherwise.
+    pub fn from_env(env: &Env, build: &'static str) -> Result<Self, SettingError> {
         let defaults = Defaults {
             name: "gateway",
-            version: env!("CARGO_PKG_VERSION"),
+            version: build,
             http_port: 8080,
             admin_port: 9080,
             public: true,
@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn a_bad_url_names_the_variable() {
-        let error = Settings::from_env(&Env::of([("DATA_URL", "data:8081")])).unwrap_err();
+        let error = Settings::from_env(&Env::of([("DATA_URL", "data:8081")]), "1").unwrap_err();
         assert!(
             error
                 .to_string()

@@ -47,7 +47,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 pub fn run(settings: Settings) -> Result<()> {
     let info = ServiceInfo {
         name: "herald".to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: settings.build.to_owned(),
     };
     // Before the runtime exists: the exporter's blocking HTTP client may neither be made nor dropped inside one.
     let telemetry =

@@ -49,6 +49,8 @@ pub struct Raw {
 /// Settings of [`crate::run()`].
 #[derive(Debug)]
 pub struct Settings {
+    /// Its `service.version`, unless `OTEL_RESOURCE_ATTRIBUTES` says otherwise.
+    pub build: &'static str,
     /// Where it listens; port 0 takes any free port, which the log line `listening` tells.
     pub listen: SocketAddr,
     /// `HERALD_ALLOWED_HOSTS`: names that the webhook answers to, beside addresses and `localhost`.

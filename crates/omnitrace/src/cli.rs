@@ -25,7 +25,7 @@ use crate::values::{base_url, duration};
 /// Without a command: `omnitrace up`.
 #[derive(Debug, Parser)]
 #[command(
-    version,
+    version = crate::BUILD,
     about,
     args_conflicts_with_subcommands = true,
     args_override_self = true,
@@ -105,6 +105,9 @@ pub enum Command {
     /// Run the service `downstream`: quotes and payments. Settings come from the environment.
     #[command(after_help = ROLE_HELP)]
     Downstream,
+    /// Run the probe: asks the gateway what users ask, orders included. Settings come from the environment.
+    #[command(after_help = ROLE_HELP)]
+    Probe,
     /// Run the console: receives OTLP, scrapes metrics, shows traces and logs.
     Console(ConsoleArgs),
     /// Take Alertmanager's webhook, add evidence, and deliver to Slack or any webhook.
@@ -119,8 +122,8 @@ pub enum Command {
 }
 
 const UP_HELP: &str = "\
-Start Postgres, the console, herald and the three services, each as a process of its own, send one order through them, and \
-print `ready` once its trace, its log lines and its metrics are visible in the console. Ctrl-C stops everything, \
+Start Postgres, the console, herald, the three services and their probe, each as a process of its own, send one order through \
+them, and print `ready` once its trace, its log lines and its metrics are visible in the console. Ctrl-C stops everything, \
 a second Ctrl-C at once.
 
 A part that ends by itself is started again on the same port, after 0.25 s; the pause doubles with each end within a \
@@ -188,6 +191,9 @@ pub struct UpArgs {
     /// Rules that the console evaluates, in Prometheus's format [default: alerts/rules/demo.yml, as shipped]
     #[arg(long, value_name = "FILE", conflicts_with = "no_console")]
     pub rules: Option<PathBuf>,
+    /// Start no probe: nothing is asked of the gateway but what you ask
+    #[arg(long)]
+    pub no_probe: bool,
     /// A busy port is an error; by default a free one is taken instead, and printed
     #[arg(long)]
     pub strict_ports: bool,

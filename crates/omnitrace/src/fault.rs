@@ -12,6 +12,7 @@ use crate::cli::{FaultAction, Target};
 use crate::problem::{self, text};
 use crate::runtime::block_on;
 use crate::terminal::{say, say_json};
+use crate::up::probe::SERVICES;
 use crate::up::state::State;
 
 /// The name in [`Service`] when only `--admin` is known.
@@ -131,6 +132,7 @@ pub fn services(wanted: Option<&str>, target: &Target) -> Result<Vec<Service>> {
     let state = State::running(&target.data_dir)?;
     let all: Vec<Service> = state
         .services()
+        .filter(|(name, _)| SERVICES.contains(name))
         .map(|(name, url)| Service {
             name: name.to_owned(),
             admin_url: url.to_owned(),

@@ -157,6 +157,7 @@ pub fn run(args: HeraldArgs) -> Result<()> {
     let (evidence, targets, access) = (args.evidence, args.targets, args.access);
     let file = |text: Option<String>| text.filter(|text| !text.is_empty()).map(PathBuf::from);
     herald::run(herald::Settings {
+        build: crate::BUILD,
         listen: args.listen,
         allowed_hosts: args.allow_host,
         state_dir: args.state_dir,

@@ -32,6 +32,9 @@ mod values;
 
 use std::process::ExitCode;
 
+/// Which build this is: version and git revision, or the tag of its image.
+const BUILD: &str = env!("OMNITRACE_BUILD");
+
 fn main() -> ExitCode {
     // reqwest is built without a TLS provider of its own (feature unification with the downloader).
     // A second installation is refused, which is fine.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::cli::{Command as Role, ConsoleArgs};
 use crate::{
-    alertmanager, alerts, doctor, environment, fault, health, log_level, new, notify, outbox,
+    BUILD, alertmanager, alerts, doctor, environment, fault, health, log_level, new, notify, outbox,
     postgres, query, restart, rules, sql, up,
 };
 
@@ -27,9 +27,10 @@ pub fn run(command: Role) -> Result<ExitCode> {
         Role::Rules(args) => return rules::run(&args),
         Role::Doctor(args) => return doctor::run(&args),
         Role::AlertmanagerConfig(args) => alertmanager::run(&args)?,
-        Role::Gateway => gateway::run()?,
-        Role::Data => data::run()?,
-        Role::Downstream => downstream::run()?,
+        Role::Gateway => gateway::run(BUILD)?,
+        Role::Data => data::run(BUILD)?,
+        Role::Downstream => downstream::run(BUILD)?,
+        Role::Probe => probe::run(BUILD)?,
         Role::Console(args) => run_console(args)?,
         Role::Herald(args) => {
             with_allocator(GIVEN_BACK)?;

@@ -21,6 +21,7 @@ use crate::problem::FieldError;
 use crate::readiness::Readiness;
 use crate::routes::{self, Route, Routes};
 use crate::serving::Connections;
+use crate::settings::FAULTS;
 
 /// How long an operator's request may take to arrive, and to be answered.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,6 +42,8 @@ pub(crate) struct Admin {
     pub(crate) metrics: Metrics,
     pub(crate) log_level: LogLevel,
     pub(crate) faults: OnceCell<Switchboard>,
+    /// Else nobody can switch any.
+    pub(crate) faults_allowed: bool,
 }
 
 fn routes() -> Routes {
@@ -153,6 +156,12 @@ async fn clear_fault(
 }
 
 fn board(admin: &Admin) -> Result<&Switchboard, ApiError> {
+    if !admin.faults_allowed {
+        let why = format!(
+            "faults are off here; {FAULTS}=on, set where this service is started, allows them"
+        );
+        return Err(ApiError::new(crate::problem::FORBIDDEN, why));
+    }
     let starting = || ApiError::new(crate::problem::UNAVAILABLE, "the service is still starting");
     admin.faults.get().ok_or_else(starting)
 }

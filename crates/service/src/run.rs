@@ -111,6 +111,7 @@ where
         metrics: telemetry.metrics(),
         log_level: telemetry.log_level(),
         faults: OnceCell::new(),
+        faults_allowed: settings.faults,
     });
     let connections = Connections::default();
     let private = admin::serve(

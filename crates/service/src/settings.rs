@@ -160,6 +160,18 @@ impl Env {
         }
     }
 
+    /// Something that is there unless it is switched off: `on` or `off`.
+    pub fn unless_off(&self, name: &str) -> Result<bool, SettingError> {
+        match self.text(name)?.as_deref() {
+            None | Some("on") => Ok(true),
+            Some("off") => Ok(false),
+            Some(text) => Err(wrong(
+                name,
+                format!("got {text:?}; allowed: on (the default) or off"),
+            )),
+        }
+    }
+
     /// The names that a listener answers to.
     fn doors(
         &self,
@@ -222,6 +234,9 @@ pub fn wrong(variable: &str, problem: impl Into<String>) -> SettingError {
 /// Descriptors of the two listening sockets, `7,8`. Set by the process that hands them on.
 pub(crate) const LISTENERS: &str = "OMNITRACE_INHERITED_LISTENERS";
 
+/// Whether faults can be switched on.
+pub(crate) const FAULTS: &str = "OMNITRACE_FAULTS";
+
 /// Resource attribute of the release.
 const VERSION: &str = "service.version";
 
@@ -253,6 +268,8 @@ pub struct Settings {
     pub http_doors: Option<Doors>,
     /// `OMNITRACE_ADMIN_ALLOWED_HOSTS`: the same of the private listener.
     pub admin_doors: Doors,
+    /// `OMNITRACE_FAULTS` \[on\]: whether `/faults` does anything.
+    pub faults: bool,
     /// `OMNITRACE_WORKERS` \[2\]: threads that serve the API.
     pub workers: usize,
     /// `OMNITRACE_DRAIN_TIMEOUT_MS` \[10000\]: how long requests under way may take after SIGTERM.
@@ -299,6 +316,7 @@ impl Settings {
                 false => Some(http_doors),
             },
             admin_doors: env.doors("OMNITRACE_ADMIN_ALLOWED_HOSTS", OPEN)?,
+            faults: env.unless_off(FAULTS)?,
             workers: env.number("OMNITRACE_WORKERS", 2, 1..=64)?,
             drain_timeout: env.millis("OMNITRACE_DRAIN_TIMEOUT_MS", 10_000, 0..=600_000)?,
             parent_pipe: env.switch("OMNITRACE_PARENT_PIPE")?,
@@ -385,7 +403,13 @@ mod tests {
         let env = Env::of([
             ("OMNITRACE_HTTP_ADDR", "localhost"),
             ("OMNITRACE_PARENT_PIPE", "yes"),
+            (FAULTS, "0"),
         ]);
+        let faults = env.unless_off(FAULTS).unwrap_err().to_string();
+        assert_eq!(
+            faults,
+            "OMNITRACE_FAULTS: got \"0\"; allowed: on (the default) or off"
+        );
         assert!(
             env.listen_addr("OMNITRACE_HTTP_ADDR", default)
                 .unwrap_err()

@@ -102,6 +102,7 @@ pub(crate) struct Window {
     pub long: Spanned<Time>,
     pub short: Spanned<Time>,
     pub severity: Severity,
+    pub min_bad_events: Option<Spanned<u32>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

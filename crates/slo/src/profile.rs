@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use toml::Spanned;
+
 use crate::definition::{File, RawProfile, Severity, Window};
 use crate::error::{Error, Source};
 use crate::{Objective, Time, objective};
@@ -26,6 +28,8 @@ pub struct Pair {
     /// How long a route must have been there: the first pair guesses from its short window on, so that an outage of a fresh
     /// stack is told; the others wait until their long window is whole, since a share of less overstates the burn.
     pub history: Time,
+    /// Fewer bad requests in the long window are no alert.
+    pub min_bad_events: u32,
 }
 
 /// Everything that differs between production and a demonstration.
@@ -41,8 +45,6 @@ pub struct Profile {
     pub period: Time,
     /// Pairs of windows, the fastest first.
     pub pairs: Vec<Pair>,
-    /// Fewer bad requests in the long window are no alert.
-    pub min_bad_events: u32,
     /// How long a service or a probe is down before somebody is told.
     pub outage_for: Time,
     /// How long a probe may fail at first.
@@ -109,12 +111,12 @@ fn one(source: Source<'_>, file: &File, name: &str, raw: &RawProfile) -> Result<
         let why = format!("`compression` is {compression}: allowed is 1 to 1000");
         return Err(source.error(raw.compression.span(), why));
     }
-    let min_bad_events = *raw.min_bad_events.get_ref();
-    if min_bad_events < 3 {
-        let why = format!(
-            "`min_bad_events` is {min_bad_events}: allowed is 3 or more, since `increase` may see one bad request as two"
-        );
-        return Err(source.error(raw.min_bad_events.span(), why));
+    let gates = file
+        .windows
+        .iter()
+        .flat_map(|window| &window.min_bad_events);
+    for gate in gates.chain([&raw.min_bad_events]) {
+        enough(source, gate)?;
     }
     let scrape = *raw.scrape_interval.get_ref();
     let compressed = |time: Time| Time::from_seconds(time.seconds() / compression);
@@ -131,6 +133,11 @@ fn one(source: Source<'_>, file: &File, name: &str, raw: &RawProfile) -> Result<
                 0 => window.short.get_ref(),
                 _ => window.long.get_ref(),
             }),
+            min_bad_events: *window
+                .min_bad_events
+                .as_ref()
+                .unwrap_or(&raw.min_bad_events)
+                .get_ref(),
         })
         .collect();
     for pair in &pairs {
@@ -149,12 +156,22 @@ fn one(source: Source<'_>, file: &File, name: &str, raw: &RawProfile) -> Result<
         scrape_interval: scrape,
         period: compressed(file.period),
         pairs,
-        min_bad_events,
         outage_for: raw.outage_for,
         startup: raw.startup,
         cause_window: raw.cause_window,
         cause_for: raw.cause_for,
     })
+}
+
+fn enough(source: Source<'_>, min_bad_events: &Spanned<u32>) -> Result<(), Error> {
+    let count = min_bad_events.get_ref();
+    if *count >= 3 {
+        return Ok(());
+    }
+    let why = format!(
+        "`min_bad_events` is {count}: allowed is 3 or more, since `increase` may see one bad request as two"
+    );
+    Err(source.error(min_bad_events.span(), why))
 }
 
 /// A threshold of 100 % or more is never crossed: such an alert would be silent for ever.

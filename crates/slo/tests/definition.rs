@@ -139,6 +139,12 @@ fn mistakes_are_named_with_line_key_and_what_is_allowed() {
             "3 or more",
         ),
         (
+            "min_bad_events = 3",
+            "min_bad_events = 1",
+            "min_bad_events",
+            "3 or more",
+        ),
+        (
             "removed = []",
             "removed = [\"gateway\"]",
             "removed",

@@ -196,7 +196,7 @@ fn the_number_of_burn_rate_alerts_does_not_depend_on_the_number_of_routes() {
         for (kind, times) in [
             ("alert: AvailabilityBurnRate", 2),
             ("alert: LatencyBurnRate", 2),
-            ("record: slo:burn_rate:exceeded", 4),
+            ("record: slo:burn_rate:exceeded", 5),
             ("record: slo:route:info", 1),
         ] {
             assert_eq!(

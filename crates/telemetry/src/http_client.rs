@@ -21,7 +21,7 @@ use crate::error_type::{BODY, CANCELLED, TIMEOUT};
 use crate::names::http_client::HTTP_CLIENT_DURATION;
 use crate::names::labels;
 use crate::observe::{Outcome, method_name};
-use crate::{propagation, spans};
+use crate::{propagation, spans, synthetic};
 
 /// `error.type` of a call whose answer came whole and is not what it should be.
 pub const DECODE: &str = "decode";
@@ -301,6 +301,10 @@ impl Drop for Guard {
             if outcome != Outcome::Cancelled {
                 self.span.record("otel.status_code", "ERROR");
             }
+        }
+        // Neither is what is done for a probe a user's.
+        if synthetic::is_of(&self.span) {
+            return;
         }
         let callee = std::mem::take(&mut self.callee);
         let status = status.map(|status| status.to_string()).unwrap_or_default();

@@ -28,11 +28,11 @@ use tracing::Span;
 use tracing::field::Empty;
 
 use crate::error_type;
-use crate::names::http_server::{HTTP_SERVER_ACTIVE, HTTP_SERVER_DURATION};
+use crate::names::http_server::{HTTP_SERVER_ACTIVE, HTTP_SERVER_DURATION, HTTP_SERVER_SYNTHETIC};
 use crate::names::labels::{self, Method, Route, Status};
 use crate::observe::{Outcome, method_name};
 use crate::propagation::{self, Headers};
-use crate::spans;
+use crate::{spans, synthetic};
 
 #[cfg(feature = "actix")]
 mod actix;
@@ -102,6 +102,9 @@ pub fn declare_route(method: &str, pattern: &'static str, statuses: &[u16]) {
     declare(Some(500), PANIC, Outcome::Error);
     declare(Some(504), TIMEOUT, Outcome::Error);
     declare(None, CANCELLED, Outcome::Cancelled);
+    for outcome in [Outcome::Ok, Outcome::Error] {
+        count_synthetic(method, pattern.to_owned(), outcome, 0);
+    }
     active(method, pattern).set(0.0);
 }
 
@@ -123,6 +126,11 @@ fn labels(
     let (method, route) = (Method(method), Route(route));
     let error_type = labels::ErrorType(error_type);
     (method, route, Status(status), error_type, outcome)
+}
+
+fn count_synthetic(method: &'static str, route: String, outcome: Outcome, count: u64) {
+    let labels = (Method(method), Route(route), outcome);
+    HTTP_SERVER_SYNTHETIC.with(labels).increment(count);
 }
 
 fn active(method: &'static str, route: &str) -> Gauge {
@@ -285,6 +293,9 @@ impl Drop for Guard {
             .map(|status| status.as_str().to_owned())
             .unwrap_or_default();
         let route = std::mem::take(&mut self.route);
+        if synthetic::is_of(&self.span) {
+            return count_synthetic(self.method, route, outcome, 1);
+        }
         let labels = labels(self.method, route, status, error_type, outcome);
         let arrival = *self
             .arrival

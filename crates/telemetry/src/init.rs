@@ -23,7 +23,7 @@ use crate::names::labels::{SemconvVersion, Version};
 use crate::names::process::BUILD_INFO;
 use crate::pipeline::{self, Pipeline, Sent, SignalNames};
 use crate::settings::{Batch, Exporter, LogFormat, Settings};
-use crate::{exporter, exposition, observe, otlp, process, propagation, spans};
+use crate::{exporter, exposition, observe, otlp, process, propagation, spans, synthetic};
 
 /// Who emits the telemetry (`OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` override).
 #[derive(Debug, Clone)]
@@ -142,6 +142,7 @@ where
     #[cfg(any(feature = "actix", feature = "tower"))]
     crate::http_server::configure(&identity.name);
     start_propagation(settings);
+    synthetic::configure(settings.probe_token.clone());
     let resource = identity.resource();
     let exporters = (!settings.disabled).then_some((&settings.traces, &settings.logs));
     let (traces, logs) = exporters.unwrap_or((&None, &None));

@@ -55,6 +55,7 @@ mod process;
 mod propagation;
 pub mod settings;
 mod spans;
+pub mod synthetic;
 mod targets;
 pub mod testing;
 

@@ -17,7 +17,7 @@ use opentelemetry::{Context, Key};
 use tracing::Span;
 
 use crate::hex::{self, Hex};
-use crate::{baggage, spans};
+use crate::{baggage, spans, synthetic};
 
 /// Longest `tracestate` read; the specification asks for at least 512 characters to be passed on.
 const MAX_TRACESTATE: usize = 1024;
@@ -78,6 +78,7 @@ pub(crate) fn continue_trace(span: &Span, headers: &impl Headers) {
         spans::link(span, caller);
     }
     spans::set_parent(span, inbound.context);
+    synthetic::recognise(span, headers);
 }
 
 impl Policy {
@@ -154,6 +155,7 @@ pub(crate) fn inject(headers: &mut HeaderMap) {
         let outbound = Outbound { trace, baggage };
         Context::map_current(|context| outbound.inject_context(context, &mut Outgoing(headers)));
     }
+    synthetic::inject(headers);
 }
 
 struct Outgoing<'a>(&'a mut HeaderMap);

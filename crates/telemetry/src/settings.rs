@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::synthetic::Token;
+
 /// A variable that cannot be used: its name, and what is wrong and allowed.
 #[derive(Debug, thiserror::Error)]
 #[error("{variable}: {problem}")]
@@ -49,6 +51,8 @@ pub struct Settings {
     pub trust_callers: bool,
     /// `OMNITRACE_BAGGAGE_ALLOW`: baggage keys that are passed on; `None` means all.
     pub baggage_allow: Option<Vec<String>>,
+    /// `OMNITRACE_PROBE_TOKEN`: what marks the requests of a probe; `None`: there are none.
+    pub probe_token: Option<Token>,
     /// `RUST_LOG`: filter of the log output only, never of spans.
     pub log_filter: String,
     /// `OMNITRACE_LOG_FORMAT`.
@@ -130,6 +134,7 @@ impl Settings {
                 .choice("OMNITRACE_TRUST_CALLERS", &[("all", true), ("none", false)])?
                 .unwrap_or(true),
             baggage_allow: baggage_allow(&vars),
+            probe_token: probe_token(&vars)?,
             log_filter: log_filter(&vars)?,
             log_format: vars
                 .choice(
@@ -149,7 +154,7 @@ impl Settings {
     /// Whether anybody could see a span or its ids: an exporter of spans, or whoever is called next.
     pub(crate) fn needs_spans(&self) -> bool {
         let exported = self.traces.is_some() && !self.disabled;
-        exported || self.propagate_trace || self.propagate_baggage
+        exported || self.propagate_trace || self.propagate_baggage || self.probe_token.is_some()
     }
 }
 
@@ -333,6 +338,21 @@ fn unsupported(vars: &Vars<'_>) -> Result<(), SettingError> {
         }
     }
     Ok(())
+}
+
+/// The value is a secret: it is not repeated.
+fn probe_token(vars: &Vars<'_>) -> Result<Option<Token>, SettingError> {
+    const NAME: &str = "OMNITRACE_PROBE_TOKEN";
+    let Some(text) = vars.get(NAME) else {
+        return Ok(None);
+    };
+    match Token::new(&text) {
+        Some(token) => Ok(Some(token)),
+        None => error(
+            NAME,
+            "cannot be used; give 16 or more visible ASCII characters, such as those of `openssl rand -hex 16`",
+        ),
+    }
 }
 
 /// Metrics are pulled from `/metrics` and never pushed; `none`: nothing is counted.

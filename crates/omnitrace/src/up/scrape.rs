@@ -60,7 +60,7 @@ impl Scraped {
 }
 
 /// The parts of `up` beside the services.
-const OTHER_PARTS: [&str; 3] = ["postgres", "console", "herald"];
+const OTHER_PARTS: [&str; 4] = ["postgres", "console", "herald", "probe"];
 
 /// A name that no part of `up` has.
 pub fn free(name: &str) -> Result<&str, String> {

@@ -93,6 +93,7 @@ impl<'a> Stack<'a> {
         inherited::explain(&unused, self.report);
         let mut peers = Peers {
             unused,
+            probe_token: probe_token()?,
             database: self.start_postgres(kept).await?,
             ..Peers::default()
         };
@@ -109,8 +110,12 @@ impl<'a> Stack<'a> {
         let gateway = self
             .start_service("gateway", http, admin, &peers, kept)
             .await?;
+        peers.gateway = gateway.clone();
         let console = self.state.borrow().url("console").map(str::to_owned);
         let visible = probe::run(&self.client, &gateway, console.as_deref()).await?;
+        if !self.args.no_probe {
+            self.start_service("probe", 0, 0, &peers, kept).await?;
+        }
         self.change(|state| state.ready = true)?;
         self.announce(&gateway, console.as_deref(), &peers, &visible);
         load::run(&self.client, &gateway, self.args.load).await
@@ -391,6 +396,12 @@ impl<'a> Stack<'a> {
             files::remove_file(&path, Owner::of_this_process()).ok();
         }
     }
+}
+
+/// Nobody else need know it; a caller who gives it may send such requests, too.
+fn probe_token() -> Result<String> {
+    let given = environment::text("OMNITRACE_PROBE_TOKEN")?;
+    Ok(given.unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string()))
 }
 
 fn address(line: &Value, field: &str) -> Result<SocketAddr> {

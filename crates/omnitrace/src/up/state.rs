@@ -34,7 +34,7 @@ pub struct State {
 /// One child process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Part {
-    /// Role: postgres, console, herald, downstream, data, gateway.
+    /// Role: postgres, console, herald, downstream, data, gateway, probe.
     pub name: String,
     /// Process id.
     pub pid: u32,

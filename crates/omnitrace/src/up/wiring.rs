@@ -25,6 +25,10 @@ pub struct Peers {
     pub downstream: String,
     /// URL of data.
     pub data: String,
+    /// URL of the gateway.
+    pub gateway: String,
+    /// What marks the probe's requests.
+    pub probe_token: String,
 }
 
 /// A role that sends telemetry. What `up` waits for has to pass its log filter, which are the lines of `needed`.
@@ -54,7 +58,7 @@ fn reporting(name: &'static str, needed: &str, peers: &Peers, args: &UpArgs) -> 
     Ok(launch)
 }
 
-/// A service: gateway, data or downstream.
+/// A service: gateway, data, downstream or probe.
 pub fn service(
     name: &'static str,
     http: SocketAddr,
@@ -71,12 +75,17 @@ pub fn service(
     let set = &mut launch.environment;
     set.push(("OMNITRACE_HTTP_ADDR", http.to_string()));
     set.push(("OMNITRACE_ADMIN_ADDR", admin.to_string()));
+    set.push(("OMNITRACE_PROBE_TOKEN", peers.probe_token.clone()));
     match name {
         "data" => {
             set.push(("DATABASE_URL", peers.database.clone()));
             set.push(("DOWNSTREAM_URL", peers.downstream.clone()));
         }
-        _ => launch.removed.push("DATABASE_URL".to_owned()),
+        "probe" => set.push(("GATEWAY_URL", peers.gateway.clone())),
+        _ => {}
+    }
+    if name != "data" {
+        launch.removed.push("DATABASE_URL".to_owned());
     }
     if name == "gateway" {
         set.push(("DATA_URL", peers.data.clone()));

@@ -176,7 +176,8 @@ async fn health_has_a_line_for_each_part_and_fails_when_one_is_not_ready() {
     let mut up = stack().await;
     let here = Some(&up.directory);
     let (code, said, _) = run(omnitrace(["health"]), here).await;
-    assert_eq!((code, said.lines().count()), (0, 3), "{said}");
+    // The three services, and the probe.
+    assert_eq!((code, said.lines().count()), (0, 4), "{said}");
     assert!(said.lines().all(|line| line.contains(" ready ")), "{said}");
 
     let gone = up.started("gateway").await["admin_url"]

@@ -10,7 +10,7 @@ use crate::harness::{Directory, Up, database, eventually, http, list};
 
 /// What finds nothing here: metrics of programs that `up` does not start, what rules record, alerts, and what there is only in trouble or after a
 /// while.
-const ABSENT: [&str; 15] = [
+const ABSENT: [&str; 14] = [
     "alertmanager_",
     "grafana_",
     "jaeger",
@@ -18,7 +18,6 @@ const ABSENT: [&str; 15] = [
     "loki_",
     "otelcol_",
     "pg_",
-    "probe_success",
     "prometheus_",
     "traces_",
     "release:",

@@ -4,7 +4,7 @@ use telemetry::Metric;
 use telemetry::names::{db, http_client, http_server, process};
 
 /// Every owner, as the documentation calls it, and what it declares.
-pub const OWNERS: [(&str, &[Metric]); 8] = [
+pub const OWNERS: [(&str, &[Metric]); 9] = [
     (
         "HTTP server (feature `actix`, `tower` or `axum`)",
         http_server::METRICS,
@@ -14,6 +14,7 @@ pub const OWNERS: [(&str, &[Metric]); 8] = [
     ("Every process", process::METRICS),
     ("Every service (crate `service`)", service::METRICS),
     ("data", data::METRICS),
+    ("probe", probe::METRICS),
     ("herald", herald::METRICS),
     ("console", console::METRICS),
 ];

@@ -124,7 +124,7 @@ async fn downstream_is_blamed(page: &Value, console: &str) {
     assert_eq!(releases["changes"], json!([]), "{evidence:#}");
     assert_eq!(
         releases["running"]["data"],
-        json!([env!("CARGO_PKG_VERSION")])
+        json!([env!("OMNITRACE_BUILD")])
     );
     assert!(!page.to_string().contains("fault_active"), "{page:#}");
 }
@@ -158,7 +158,7 @@ fn a_release_is_named(page: &Value) {
     let change = &evidence["releases"]["changes"][0];
     let versions = [&change["before"]["version"], &change["now"]["version"]];
     assert_eq!(change["service"], "data", "{evidence:#}");
-    assert_eq!(versions, [env!("CARGO_PKG_VERSION"), "0.2.0"], "{change:#}");
+    assert_eq!(versions, [env!("OMNITRACE_BUILD"), "0.2.0"], "{change:#}");
     assert!(change["now"]["requests"].as_f64() > Some(0.0), "{change:#}");
     assert!(looks_up(evidence), "{evidence:#}");
     assert_eq!(change["roll_back"], "advised", "{change:#}");

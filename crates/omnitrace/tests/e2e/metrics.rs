@@ -167,7 +167,7 @@ async fn text_and_openmetrics_say_the_same_and_what_is_declared() {
             assert_eq!(sample.labels["service_name"], service, "{sample:?}");
             assert_eq!(
                 sample.labels["service_version"],
-                env!("CARGO_PKG_VERSION"),
+                env!("OMNITRACE_BUILD"),
                 "{sample:?}"
             );
             assert_eq!(sample.labels["service_instance_id"].len(), 36, "{sample:?}");

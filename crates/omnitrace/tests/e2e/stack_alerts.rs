@@ -238,7 +238,7 @@ async fn downstream_fails(alerting: &mut Alerting) {
     assert_eq!(evidence["releases"]["changes"], json!([]), "{evidence:#}");
     assert_eq!(
         evidence["releases"]["running"]["data"],
-        json!([env!("CARGO_PKG_VERSION")])
+        json!([env!("OMNITRACE_BUILD")])
     );
     for link in ["dashboard", "runbook", "logs"] {
         assert!(
@@ -279,7 +279,7 @@ async fn data_is_released(alerting: &mut Alerting) {
         .unwrap_or_else(|| panic!("{page:#}"));
     assert_eq!(
         (&change["before"]["version"], &change["now"]["version"]),
-        (&json!(env!("CARGO_PKG_VERSION")), &json!("0.2.0"))
+        (&json!(env!("OMNITRACE_BUILD")), &json!("0.2.0"))
     );
     assert_eq!(change["roll_back"], "advised", "{change:#}");
     assert!(

@@ -42,6 +42,7 @@ async fn the_output_of_a_container_is_shipped_redacted_and_once() {
             "prometheus",
             "alertmanager",
             "blackbox",
+            "probe",
             "postgres-exporter",
         ])
         .start()

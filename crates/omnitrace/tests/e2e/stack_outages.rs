@@ -93,7 +93,7 @@ impl Load {
 async fn each_backend_is_killed_under_load_and_nothing_accepted_is_lost() {
     let mut native = NativeStack::builder()
         .victorialogs()
-        .without(&["alertmanager", "blackbox", "postgres-exporter"])
+        .without(&["alertmanager", "blackbox", "probe", "postgres-exporter"])
         .start()
         .await;
     let sku = native.stack.sku().await;

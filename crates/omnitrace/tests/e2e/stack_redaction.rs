@@ -148,7 +148,7 @@ async fn send(native: &NativeStack, path: &str, body: Vec<u8>) {
 async fn no_backend_shows_a_secret_and_no_id_is_harmed() {
     let native = NativeStack::builder()
         .victorialogs()
-        .without(&["alertmanager", "blackbox", "postgres-exporter"])
+        .without(&["alertmanager", "blackbox", "probe", "postgres-exporter"])
         .services(|services| services.env_all("RUST_LOG", "debug"))
         .start()
         .await;

@@ -18,7 +18,13 @@ const CONCURRENCY: usize = 8;
 async fn errors_slow_traces_and_exemplars_are_kept_and_a_tenth_of_the_rest() {
     let native = NativeStack::builder()
         .overlay("production.yaml")
-        .without(&["loki", "alertmanager", "blackbox", "postgres-exporter"])
+        .without(&[
+            "loki",
+            "alertmanager",
+            "blackbox",
+            "probe",
+            "postgres-exporter",
+        ])
         .start()
         .await;
     let sku = native.stack.sku().await;

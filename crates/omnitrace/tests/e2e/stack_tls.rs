@@ -54,6 +54,7 @@ async fn otlp_takes_certificates_of_the_stack_and_nothing_else() {
             "loki",
             "postgres-exporter",
             "blackbox",
+            "probe",
             "alertmanager",
             "prometheus",
         ])
@@ -144,6 +145,7 @@ async fn a_service_without_certificate_serves_and_counts_what_it_cannot_send() {
             "jaeger",
             "postgres-exporter",
             "blackbox",
+            "probe",
             "alertmanager",
             "prometheus",
         ])
@@ -222,6 +224,7 @@ async fn logs_go_where_a_certificate_is_asked_for() {
             "jaeger",
             "postgres-exporter",
             "blackbox",
+            "probe",
             "alertmanager",
             "prometheus",
         ])

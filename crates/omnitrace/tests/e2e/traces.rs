@@ -138,7 +138,7 @@ fn is_from(resource: &std::collections::BTreeMap<String, Value>, service: &str) 
         ["gateway", "data", "downstream"].contains(&service),
         "{service}"
     );
-    assert_eq!(resource["service.version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(resource["service.version"], env!("OMNITRACE_BUILD"));
     assert!(
         resource["service.instance.id"]
             .as_str()

@@ -29,7 +29,7 @@ pub(super) fn rules(definition: &Definition, profile: &Profile, severity: Severi
             rules.extend(events(&measure, profile));
         }
     }
-    rules.extend(profile.pairs(severity).map(|pair| exceeded(profile, pair)));
+    rules.extend(profile.pairs(severity).map(exceeded));
     if severity == Severity::Ticket {
         rules.extend([remaining(profile), covered(profile)]);
     }
@@ -118,7 +118,7 @@ fn number(measure: &Measure, window: Time) -> Rule {
 /// Both windows of a pair burn: by how much the long one does. Two gates decide whether that begins, and not whether it goes on: a number
 /// of bad requests, so that one of them is no alert, and history ([`Pair::history`]). While two objectives of a route are known
 /// (a new one, and for five minutes the one that was promised before a restart), the stricter counts.
-fn exceeded(profile: &Profile, pair: &Pair) -> Rule {
+fn exceeded(pair: &Pair) -> Rule {
     let (long, short, rate) = (
         ratio_name(pair.long),
         ratio_name(pair.short),
@@ -127,7 +127,7 @@ fn exceeded(profile: &Profile, pair: &Pair) -> Rule {
     let gates = format!(
         "{} >= {}\nand on ({BY})\n{REQUESTS}_count{{http_route!=\"\"}} offset {}\nor on ({ONE})\n{EXCEEDED}{{window=\"{}\"}}",
         number_name(pair.long),
-        profile.min_bad_events,
+        pair.min_bad_events,
         pair.history,
         pair.long
     );

@@ -193,7 +193,7 @@ fn probe_failing(definition: &Definition, profile: &Profile, probe: &Probe, whic
         alert: "ProbeFailing",
         summary: format!("{} {} does not answer the probe from outside", probe.service.get_ref(), probe.route.get_ref()),
         description: format!(
-            "All probes of {{{{ $labels.instance }}}} in the last {window} failed{{{{ with printf `probe_http_status_code{{probe=%q}}` $labels.probe | query }}}} (status {{{{ . | first | value }}}}, 0 is no answer){{{{ end }}}}."
+            "All probes {{{{ $labels.probe }}}} ({{{{ $labels.instance }}}}) in the last {window} failed{{{{ with printf `probe_http_status_code{{probe=%q}}` $labels.probe | query }}}} (status {{{{ . | first | value }}}}, 0 is no answer){{{{ end }}}}."
         ),
         dashboard: format!("omnitrace-service?var-service={}", probe.service.get_ref()),
         looks_back: profile.first_window(),

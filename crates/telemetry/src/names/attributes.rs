@@ -118,4 +118,9 @@ pub const ATTRIBUTES: &[Attribute] = &[
         Stable,
         "The caller's user agent, redacted and capped.",
     ),
+    attribute(
+        "user_agent.synthetic.type",
+        Development,
+        "`test` on what begins or takes a request of a probe.",
+    ),
 ];

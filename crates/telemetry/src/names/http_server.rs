@@ -14,6 +14,10 @@ crate::metrics! {
         outcome: Outcome,
     } = "http_server_request_duration_seconds", unit "s", buckets HTTP_SECONDS, stability Stable;
 
+    /// Requests of a probe: they are counted here, and in no other number of HTTP requests.
+    pub HTTP_SERVER_SYNTHETIC: Counter { http_request_method: Method, http_route: Route, outcome: Outcome }
+        = "http_server_synthetic_requests_total", unit "{request}";
+
     /// HTTP server requests in progress.
     pub HTTP_SERVER_ACTIVE: Gauge { http_request_method: Method, http_route: Route }
         = "http_server_active_requests", unit "{request}", stability Development;

@@ -260,6 +260,18 @@ pub(crate) fn set_parent(span: &Span, parent: Context) {
     });
 }
 
+/// Gives a span that has not started, and all that is done in it, a value.
+pub(crate) fn set_value<T: Send + Sync + 'static>(span: &Span, value: T) {
+    with_span(span, |_, span| {
+        let mut extensions = span.extensions_mut();
+        let open = extensions.get_mut::<Open>()?;
+        if !open.started {
+            open.context = open.context.with_value(value);
+        }
+        Some(())
+    });
+}
+
 /// Links a span to what caused it.
 pub(crate) fn link(span: &Span, cause: SpanContext) {
     with_record(span, |record| record.link(cause));
@@ -287,5 +299,13 @@ pub(crate) async fn within<F: Future>(span: &Span, work: F) -> F::Output {
 pub(crate) fn mark(span: &Span, key: &'static str) {
     with_record(span, |record| {
         record.fields.attributes.push(key, Value::Bool(true))
+    });
+}
+
+/// Adds an attribute that is a text.
+pub(crate) fn say(span: &Span, key: &'static str, text: &str) {
+    with_record(span, |record| {
+        let attributes = &mut record.fields.attributes;
+        attributes.text(key, |texts| texts.push_str(text));
     });
 }

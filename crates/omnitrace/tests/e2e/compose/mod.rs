@@ -3,6 +3,7 @@
 
 mod deleting;
 mod overlays;
+mod releases;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -12,7 +13,8 @@ use serde_json::Value;
 
 use crate::harness::{list, repository, tool};
 
-const SECRETS: [&str; 5] = [
+const SECRETS: [&str; 6] = [
+    "OMNITRACE_PROBE_TOKEN",
     "POSTGRES_PASSWORD",
     "OMNITRACE_DATA_PASSWORD",
     "OMNITRACE_EXPORTER_PASSWORD",
@@ -346,8 +348,8 @@ fn no_password_stands_in_a_file_and_none_has_a_default() {
     for service in rendered(&[], &[]).values() {
         seen += service.to_string().matches("rendered-secret").count();
     }
-    // Postgres takes three; data, its exporter and doctor one each, Grafana two.
-    assert_eq!(seen, 8, "the check has lost its objects");
+    // Postgres takes three; data, its exporter and doctor one each, Grafana two; the probe and whom it asks one each.
+    assert_eq!(seen, 12, "the check has lost its objects");
 }
 
 /// Each is refused by a name that it was not told (`doors`).

@@ -117,6 +117,26 @@ fn overlays_change_what_they_say_and_can_be_combined() {
     );
 }
 
+#[test]
+#[ignore = "needs docker-compose: just test-compose"]
+fn nothing_can_be_broken_in_production_unless_it_is_asked_for() {
+    let faults = |selection: &[&str], more: &[(&str, &str)]| {
+        let services = rendered(selection, more);
+        let of = |name: &&str| services[*name]["environment"]["OMNITRACE_FAULTS"].clone();
+        ["gateway", "data", "downstream", "probe"]
+            .iter()
+            .map(of)
+            .collect::<Vec<Value>>()
+    };
+    assert_eq!(faults(&["production"], &[]), ["off"; 4]);
+    let asked = [("OMNITRACE_FAULTS", "on")];
+    assert_eq!(faults(&["production", "tls"], &asked), ["on"; 4]);
+    assert_eq!(
+        faults(&[], &[]),
+        [Value::Null, Value::Null, Value::Null, Value::Null]
+    );
+}
+
 /// Alertmanager shows its own certificate to herald, whose health check and scrape follow.
 fn alerts_travel_over_tls(services: &BTreeMap<String, Value>) {
     let own = "/etc/omnitrace/tls";

@@ -337,3 +337,21 @@ async fn resets_are_resets_and_malformed_is_malformed() {
     );
     stack.stop().await;
 }
+
+#[tokio::test]
+async fn where_faults_are_off_nothing_can_be_broken() {
+    let builder = Stack::builder().env("downstream", "OMNITRACE_FAULTS", "off");
+    let stack = builder.start().await;
+    let set = stack.fault_set("downstream", "errors", json!({"share": 1.0}));
+    let refusals = [
+        stack.admin("downstream", "/faults").await,
+        set.await,
+        stack.fault_clear("downstream", "errors").await,
+    ];
+    for refusal in refusals {
+        let problem = refusal.expect(403).json();
+        let why = problem["detail"].as_str().unwrap_or_default();
+        assert!(why.contains("OMNITRACE_FAULTS=on"), "{problem:#}");
+    }
+    stack.get_data().await.expect(200);
+}

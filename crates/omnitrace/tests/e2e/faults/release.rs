@@ -11,7 +11,7 @@ use serde_json::json;
 use super::faults;
 use crate::harness::{Signal, Stack, Up, eventually, http};
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+const VERSION: &str = env!("OMNITRACE_BUILD");
 
 /// Version and instance of data, as its metrics name them.
 async fn running(stack: &Stack) -> (String, String) {

@@ -86,6 +86,7 @@ impl NativeBuilder {
         }
         let services = services
             .env_all("OTEL_EXPORTER_OTLP_ENDPOINT", &collector)
+            .env_all("OMNITRACE_PROBE_TOKEN", PROBE_TOKEN)
             .env_all("OTEL_BSP_SCHEDULE_DELAY", "200")
             .env_all("OTEL_BLRP_SCHEDULE_DELAY", "200")
             // As in deploy/compose.yaml: a new exemplar for each scrape.
@@ -122,7 +123,7 @@ impl NativeBuilder {
 }
 
 /// Start order: whoever is called is there first.
-const PARTS: [&str; 8] = [
+const PARTS: [&str; 9] = [
     "loki",
     "victorialogs",
     "jaeger",
@@ -130,8 +131,12 @@ const PARTS: [&str; 8] = [
     "postgres-exporter",
     "blackbox",
     "alertmanager",
+    "probe",
     "prometheus",
 ];
+
+/// What the services and their probe know.
+pub(super) const PROBE_TOKEN: &str = "a-token-of-the-native-probe";
 
 pub(super) const CONTAINERS: &str = "containers";
 
@@ -230,7 +235,12 @@ impl NativeStack {
     async fn start_part(&mut self, part: &'static str) {
         let command = &self.commands[part];
         let child = match command.tool {
-            OURS => Child::spawn(part, omnitrace(&command.arguments)),
+            OURS => {
+                let mut child = omnitrace(&command.arguments);
+                let variables = command.environment.iter();
+                child.envs(variables.map(|(name, value)| (name, value)));
+                Child::spawn(part, child)
+            }
             tool => spawn_tool(tool, &command.arguments, &command.environment),
         };
         self.parts.insert(part, child);
@@ -244,6 +254,7 @@ impl NativeStack {
             "collector" => self.url("collector:13133") + "/",
             "postgres-exporter" => self.url("postgres-exporter:9187") + "/",
             "blackbox" => self.url("blackbox:9115") + "/-/healthy",
+            "probe" => self.url("probe:9080") + "/ready",
             "alertmanager" => self.url("alertmanager:9093") + "/-/ready",
             _ => self.url("prometheus:9090") + "/-/ready",
         };

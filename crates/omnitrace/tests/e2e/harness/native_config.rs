@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Every `host:port` of the compose network that a configuration may name.
-const ADDRESSES: [&str; 23] = [
+const ADDRESSES: [&str; 24] = [
     "collector:4317",
     "collector:4318",
     "collector:8888",
@@ -27,6 +27,7 @@ const ADDRESSES: [&str; 23] = [
     "alertmanager:9093",
     "postgres-exporter:9187",
     "blackbox:9115",
+    "probe:9080",
     "herald:9095",
     "load:9646",
     "grafana:3000",

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::NativeStack;
-use super::native::{CONTAINERS, Command};
+use super::native::{CONTAINERS, Command, OURS, PROBE_TOKEN};
 use super::native_config::{Config, repository};
 
 impl NativeStack {
@@ -23,6 +23,7 @@ impl NativeStack {
             ("collector", self.collector(&directory, overlays)),
             ("postgres-exporter", self.postgres_exporter()),
             ("blackbox", self.blackbox(&directory)),
+            ("probe", self.probe_of_gateway()),
             ("alertmanager", self.alertmanager(&directory, alertmanager)),
             ("prometheus", self.prometheus(&directory, herald)),
         ];
@@ -118,6 +119,27 @@ impl NativeStack {
         )
     }
 
+    fn probe_of_gateway(&self) -> Command {
+        let mut command = command(OURS, ["probe".to_owned()]);
+        let set = [
+            ("OMNITRACE_HTTP_ADDR", "127.0.0.1:0".to_owned()),
+            (
+                "OMNITRACE_ADMIN_ADDR",
+                self.addresses.of("probe:9080").to_owned(),
+            ),
+            ("OMNITRACE_PROBE_TOKEN", PROBE_TOKEN.to_owned()),
+            ("OMNITRACE_PROBE_INTERVAL_MS", "5000".to_owned()),
+            ("GATEWAY_URL", self.stack.url("gateway")),
+            (
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                self.addresses.url("collector:4318"),
+            ),
+        ];
+        let set = set.into_iter();
+        command.environment = set.map(|(name, value)| (name.to_owned(), value)).collect();
+        command
+    }
+
     fn alertmanager(&self, directory: &Path, config: Option<String>) -> Command {
         let path = directory.join("alertmanager.yml");
         let silent = || {
@@ -146,13 +168,12 @@ impl NativeStack {
         let targets = subdirectory(directory, "targets");
         subdirectory(directory, "targets/load");
         subdirectory(directory, "targets/probes");
-        let services = ["gateway", "data", "downstream"].map(|service| {
-            let admin = self.stack.admin_url(service);
-            json!({"targets": [admin.trim_start_matches("http://")]})
-        });
+        let admin = ["gateway", "data", "downstream"].map(|service| self.stack.admin_url(service));
+        let admin = admin.iter().map(|url| url.trim_start_matches("http://"));
+        let services: Vec<&str> = admin.chain([self.addresses.of("probe:9080")]).collect();
         std::fs::write(
             format!("{targets}/services.json"),
-            json!(services).to_string(),
+            json!([{"targets": services}]).to_string(),
         )
         .expect("targets");
         let rules = repository("alerts/rules/demo.yml");
