@@ -231,12 +231,13 @@ fn no_file_names_the_host_of_a_package_registry() {
 /// Loki and Grafana are images that their users pull; nothing here builds them, or k6, or Tempo.
 #[test]
 fn no_file_names_a_module_under_the_agpl() {
-    let modules = r"github\.com/grafana/(?:loki|grafana|tempo)\b|go\.k6\.io";
-    let module = ["github.com", "grafana", "loki/v3"].join("/");
-    assert_eq!(
-        matches(&planted(format!("require {module} v3.7.8")), modules).len(),
-        1
-    );
+    // Not those whose name only begins so: grafana-foundation-sdk is under the Apache License.
+    let modules = r"github\.com/grafana/(?:loki|grafana|tempo)(?:[^-\w]|$)|go\.k6\.io";
+    for (name, found) in [("loki/v3", 1), ("grafana", 1), ("grafana-x/go", 0)] {
+        let module = ["github.com", "grafana", name].join("/");
+        let text = planted(format!("require {module} v3.7.8"));
+        assert_eq!(matches(&text, modules).len(), found, "{module}");
+    }
     assert_eq!(
         matches(&texts(&PASSED_OVER[..5]), modules),
         [] as [String; 0]

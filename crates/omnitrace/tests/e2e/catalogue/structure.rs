@@ -119,6 +119,10 @@ fn each_says_how_to_read_it_and_marks_releases() {
         let panels = dashboard.panels();
         assert_eq!(panels[0]["type"], "text", "{}", dashboard.file);
         assert_eq!(panels[0]["title"], "How to read it", "{}", dashboard.file);
+        // Each links to all that have the tag, itself among them.
+        let linked = &dashboard.json["links"][0]["tags"];
+        assert_eq!(dashboard.json["tags"], *linked, "{}", dashboard.file);
+        assert_eq!(*linked, json!(["omnitrace"]), "{}", dashboard.file);
         let annotations = list(&dashboard.json["annotations"]["list"]);
         for name in ["Releases", "Alerts", "Faults"] {
             let found = annotations
