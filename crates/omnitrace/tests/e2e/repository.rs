@@ -259,6 +259,32 @@ fn loki_is_configured_with_keys_that_it_has_started_with() {
     );
 }
 
+/// Who reads a ticket finds the traces and log lines of all the time that it is about, a day later too.
+#[test]
+fn traces_and_logs_are_kept_for_longer_than_a_ticket_looks_back() {
+    let definition = slo::Definition::embedded().unwrap();
+    let windows = definition.profile("production").unwrap().pairs.iter();
+    let longest = windows.map(|pair| pair.long.seconds()).max().unwrap();
+    for (file, place) in [
+        (
+            "jaeger/jaeger.yaml",
+            "/extensions/jaeger_storage/backends/badger/badger/ttl/spans",
+        ),
+        ("loki/loki.yaml", "/limits_config/retention_period"),
+    ] {
+        let text = std::fs::read_to_string(root().join("deploy").join(file)).unwrap();
+        let parsed: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+        let kept = parsed.pointer(place).and_then(serde_json::Value::as_str);
+        let hours = kept.and_then(|kept| kept.strip_suffix('h')?.parse::<u64>().ok());
+        let hours = hours.unwrap_or_else(|| panic!("{file}: {place} is {kept:?}, not hours"));
+        let wanted = longest + 24 * 3600;
+        assert!(
+            hours * 3600 >= wanted,
+            "{file}: {hours} h are less than {wanted} s"
+        );
+    }
+}
+
 /// Paths of all values: `schema_config.configs[].store`.
 fn key_paths(value: &serde_json::Value, path: &str, found: &mut Vec<String>) {
     match value {

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Every `host:port` of the compose network that a configuration may name.
-const ADDRESSES: [&str; 23] = [
+const ADDRESSES: [&str; 24] = [
     "collector:4317",
     "collector:4318",
     "collector:8888",
     "collector:8889",
+    "collector:8890",
     "collector:13133",
     "jaeger:4317",
     "jaeger:4318",
