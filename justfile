@@ -173,6 +173,10 @@ test-logql:
     npm ci --prefix crates/omnitrace/tests/logql --no-audit --no-fund
     cargo test -p omnitrace --test e2e logql:: -- --include-ignored
 
+# the dashboards against Grafana's own types, strictly (needs Go)
+test-dashboards:
+    cd crates/omnitrace/tests/dashboards && go test -count=1 .
+
 # crates/promql against Prometheus's own tests: a copy of promql/promqltest/testdata of prometheus/prometheus (docs/CONFORMANCE.md)
 test-promql directory:
     OMNITRACE_PROMQL_TESTS="{{ absolute_path(directory) }}" cargo test -p promql --test promql conformance:: -- --include-ignored --nocapture

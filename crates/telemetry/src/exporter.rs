@@ -15,6 +15,8 @@ use prost::Message;
 use reqwest::blocking::Response;
 
 use crate::init::InitError;
+use crate::metric::Counter;
+use crate::names::process::{LOG_BYTES, SPAN_BYTES};
 use crate::pipeline::Sent;
 use crate::settings::Exporter;
 use crate::{logs, otlp};
@@ -33,7 +35,7 @@ pub(crate) fn spans(
     settings: &Exporter,
     resource: &Resource,
 ) -> Result<impl FnMut(&mut Vec<otlp::Span>) -> Sent + Send + use<>, InitError> {
-    let (mut client, resource) = (Client::new(settings)?, resource.clone());
+    let (mut client, resource) = (Client::new(settings, SPAN_BYTES)?, resource.clone());
     Ok(move |batch: &mut Vec<otlp::Span>| {
         client.take(batch, |batch| otlp::spans(batch, &resource));
         client.send(|body| {
@@ -48,7 +50,7 @@ pub(crate) fn logs(
     settings: &Exporter,
     resource: &Resource,
 ) -> Result<impl FnMut(&mut Vec<logs::Record>) -> Sent + Send + use<>, InitError> {
-    let (mut client, resource) = (Client::new(settings)?, resource.clone());
+    let (mut client, resource) = (Client::new(settings, LOG_BYTES)?, resource.clone());
     Ok(move |batch: &mut Vec<logs::Record>| {
         client.take(batch, |batch| otlp::logs(batch, &resource));
         client.send(|body| {
@@ -66,13 +68,16 @@ struct Client {
     headers: HeaderMap,
     timeout: Duration,
     gzip: bool,
+    /// Counts their bytes.
+    encoded: Counter,
     /// Kept until it need not be sent again.
     body: Bytes,
 }
 
 impl Client {
-    fn new(settings: &Exporter) -> Result<Self, InitError> {
+    fn new(settings: &Exporter, encoded: Counter) -> Result<Self, InitError> {
         crate::install_tls();
+        encoded.increment(0);
         let (endpoint, timeout) = (settings.endpoint.clone(), settings.timeout);
         let (gzip, headers) = (settings.gzip, headers(settings)?);
         let settings = settings.clone();
@@ -86,6 +91,7 @@ impl Client {
             headers,
             timeout,
             gzip,
+            encoded,
             body: Bytes::new(),
         })
     }
@@ -94,6 +100,7 @@ impl Client {
     fn take<T>(&mut self, batch: &mut Vec<T>, encode: impl FnOnce(&[T]) -> Vec<u8>) {
         if !batch.is_empty() {
             let body = encode(batch);
+            self.encoded.increment(body.len() as u64);
             self.body = if self.gzip { gzipped(&body) } else { body }.into();
             batch.clear();
         }
@@ -251,7 +258,7 @@ mod tests {
             certificate: None,
             client_identity: None,
         };
-        let mut client = Client::new(&settings).unwrap();
+        let mut client = Client::new(&settings, SPAN_BYTES).unwrap();
         let mut batch = vec![()];
         client.take(&mut batch, |_| b"batch".to_vec());
         assert_eq!(batch, []);

@@ -164,6 +164,8 @@ async fn a_refusal_for_now_is_retried_as_asked_and_nothing_is_lost() {
         })
         .await;
     assert_eq!(spans(&stack, EXPORTED, "http").await, 0.0);
+    let scrape = stack.scrape("gateway").await;
+    let encoded = scrape.value("span_export_bytes_total", &[]);
     let receiver = stack.stop().await;
     let received: BTreeSet<String> = receiver
         .spans()
@@ -172,6 +174,13 @@ async fn a_refusal_for_now_is_retried_as_asked_and_nothing_is_lost() {
         .collect();
     assert_eq!(received, traces.into_iter().collect());
     assert_eq!(receiver.spans().len(), 20, "and none twice");
+    // What went twice has cost its encoding once.
+    let bodies: BTreeSet<Vec<u8>> = of_traces(&receiver)
+        .into_iter()
+        .map(|sent| sent.body)
+        .collect();
+    let bytes: usize = bodies.iter().map(Vec::len).sum();
+    assert_eq!(encoded, Some(bytes as f64));
 }
 
 #[tokio::test]

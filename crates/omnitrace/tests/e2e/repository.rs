@@ -232,12 +232,13 @@ fn no_file_names_the_host_of_a_package_registry() {
 /// Loki and Grafana are images that their users pull; nothing here builds them, or k6, or Tempo.
 #[test]
 fn no_file_names_a_module_under_the_agpl() {
-    let modules = r"github\.com/grafana/(?:loki|grafana|tempo)\b|go\.k6\.io";
-    let module = ["github.com", "grafana", "loki/v3"].join("/");
-    assert_eq!(
-        matches(&planted(format!("require {module} v3.7.8")), modules).len(),
-        1
-    );
+    // Not those whose name only begins so: grafana-foundation-sdk is under the Apache License.
+    let modules = r"github\.com/grafana/(?:loki|grafana|tempo)(?:[^-\w]|$)|go\.k6\.io";
+    for (name, found) in [("loki/v3", 1), ("grafana", 1), ("grafana-x/go", 0)] {
+        let module = ["github.com", "grafana", name].join("/");
+        let text = planted(format!("require {module} v3.7.8"));
+        assert_eq!(matches(&text, modules).len(), found, "{module}");
+    }
     assert_eq!(
         matches(&texts(&PASSED_OVER[..5]), modules),
         [] as [String; 0]
@@ -257,6 +258,32 @@ fn loki_is_configured_with_keys_that_it_has_started_with() {
         keys, known,
         "`just up` starts the real Loki: when it takes the new keys, list them in loki-3.7.8.txt"
     );
+}
+
+/// Who reads a ticket finds the traces and log lines of all the time that it is about, a day later too.
+#[test]
+fn traces_and_logs_are_kept_for_longer_than_a_ticket_looks_back() {
+    let definition = slo::Definition::embedded().unwrap();
+    let windows = definition.profile("production").unwrap().pairs.iter();
+    let longest = windows.map(|pair| pair.long.seconds()).max().unwrap();
+    for (file, place) in [
+        (
+            "jaeger/jaeger.yaml",
+            "/extensions/jaeger_storage/backends/badger/badger/ttl/spans",
+        ),
+        ("loki/loki.yaml", "/limits_config/retention_period"),
+    ] {
+        let text = std::fs::read_to_string(root().join("deploy").join(file)).unwrap();
+        let parsed: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+        let kept = parsed.pointer(place).and_then(serde_json::Value::as_str);
+        let hours = kept.and_then(|kept| kept.strip_suffix('h')?.parse::<u64>().ok());
+        let hours = hours.unwrap_or_else(|| panic!("{file}: {place} is {kept:?}, not hours"));
+        let wanted = longest + 24 * 3600;
+        assert!(
+            hours * 3600 >= wanted,
+            "{file}: {hours} h are less than {wanted} s"
+        );
+    }
 }
 
 /// Paths of all values: `schema_config.configs[].store`.

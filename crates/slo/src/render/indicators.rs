@@ -68,7 +68,12 @@ pub fn number_name(window: Time) -> String {
 /// Which routes there are, and what is promised for each: this is where services and routes are named, and nowhere else.
 fn objectives(definition: &Definition, profile: &Profile) -> Vec<Rule> {
     let routes = format!("group by ({BY}) ({REQUESTS}_count{{http_route!=\"\"}})");
-    let mut rules = vec![Rule::record("slo:route:info", routes)];
+    let runbooks = definition.links.runbooks.get_ref().trim_end_matches('/');
+    let mut rules = vec![
+        Rule::record("slo:route:info", routes),
+        // For dashboards, which see an alert's labels and not its annotations.
+        Rule::record("slo:links:info", "vector(1)").label("runbooks", runbooks),
+    ];
     let all = definition.objectives.iter();
     rules.extend(all.map(|objective| target(objective, profile)));
     rules

@@ -17,6 +17,8 @@ crate::metrics! {
     /// Spans whose export ended: accepted (error_type empty) or dropped after retries (error_type says why).
     pub SPAN_EXPORTED: Counter { error_type: ErrorType }
         = "otel_sdk_exporter_span_exported_total", unit "{span}", stability Development;
+    /// Bytes of the spans that were encoded for export, each once however often it is sent, before compression.
+    pub SPAN_BYTES: Counter = "span_export_bytes_total", unit "By";
     /// Spans waiting for export.
     pub SPAN_QUEUE: Gauge = "otel_sdk_processor_span_queue_size", unit "{span}", stability Development;
     /// Limit of the span queue (OTEL_BSP_MAX_QUEUE_SIZE).
@@ -28,6 +30,8 @@ crate::metrics! {
     /// Log records whose export ended: accepted (error_type empty) or dropped after retries (error_type says why).
     pub LOG_EXPORTED: Counter { error_type: ErrorType }
         = "otel_sdk_exporter_log_exported_total", unit "{log_record}", stability Development;
+    /// Bytes of the log records that were encoded for export, each once however often it is sent, before compression.
+    pub LOG_BYTES: Counter = "log_export_bytes_total", unit "By";
     /// Log records waiting for export.
     pub LOG_QUEUE: Gauge
         = "otel_sdk_processor_log_queue_size", unit "{log_record}", stability Development;

@@ -124,7 +124,9 @@ fn unknown(label: &str, place: &str) -> String {
 }
 
 fn require<'a>(names: impl IntoIterator<Item = &'a String>, there: &Labels) -> Result<(), String> {
-    match names.into_iter().find(|name| !there.contains(*name)) {
+    // Every series has a name.
+    let missing = |name: &&String| !there.contains(*name) && *name != "__name__";
+    match names.into_iter().find(missing) {
         Some(missing) => Err(unknown(missing, &format!("{there:?}"))),
         None => Ok(()),
     }

@@ -13,6 +13,9 @@ use crate::harness::list;
 const MAX_LINES: usize = 450;
 const MAX_PANEL_LINES: usize = 30;
 
+/// From an alert to what is to be done.
+const RUNBOOK: &str = "${__data.fields.Runbook}";
+
 fn has_queries(panel: &Value) -> bool {
     panel["type"] != "text" && panel["type"] != "row"
 }
@@ -37,6 +40,7 @@ fn uids_are_stable_and_unique() {
         "pipeline",
         "slo",
         "load-test",
+        "cost",
     ] {
         assert!(
             uids.contains(&format!("omnitrace-{uid}")),
@@ -119,6 +123,10 @@ fn each_says_how_to_read_it_and_marks_releases() {
         let panels = dashboard.panels();
         assert_eq!(panels[0]["type"], "text", "{}", dashboard.file);
         assert_eq!(panels[0]["title"], "How to read it", "{}", dashboard.file);
+        // Each links to all that have the tag, itself among them.
+        let linked = &dashboard.json["links"][0]["tags"];
+        assert_eq!(dashboard.json["tags"], *linked, "{}", dashboard.file);
+        assert_eq!(*linked, json!(["omnitrace"]), "{}", dashboard.file);
         let annotations = list(&dashboard.json["annotations"]["list"]);
         for name in ["Releases", "Alerts", "Faults"] {
             let found = annotations
@@ -211,7 +219,7 @@ fn every_panel_leads_on() {
                 .map(|rest| rest.split('?').next().unwrap_or(rest));
             let exists = uid.is_some_and(|uid| dashboards.iter().any(|other| other.uid() == uid));
             assert!(
-                exists || !explored(&url).is_empty(),
+                exists || url == RUNBOOK || !explored(&url).is_empty(),
                 "{}: dead link {url}",
                 dashboard.file
             );
@@ -291,4 +299,57 @@ fn durations_show_exemplars() {
         }
     }
     assert!(seen > 0, "no duration at all");
+}
+
+#[test]
+fn firing_alerts_lead_to_their_runbooks() {
+    let dashboards = Dashboard::all();
+    let panels = dashboards.iter().flat_map(Dashboard::panels);
+    let firing: Vec<Value> = panels
+        .filter(|panel| panel["title"] == "Firing alerts")
+        .collect();
+    assert_eq!(firing.len(), 2, "overview and objectives");
+    for panel in firing {
+        assert!(urls(&panel).contains(RUNBOOK), "{panel}");
+    }
+}
+
+/// What is a part of something that ends, and what a budget or an outage is about, is drawn with the line from which it is too much.
+#[test]
+fn limits_are_drawn() {
+    let limited = Regex::new(
+        r"/ [^/]*(_capacity|_max\b|_max_fds|max_connections|_interval_seconds)|error_budget:remaining|known:info|pg_up|probe_success|oldest_age|failures_total|error_type!=",
+    )
+    .unwrap();
+    let mut seen = 0;
+    for dashboard in Dashboard::all() {
+        for panel in dashboard.panels() {
+            let mut targets = dashboard.targets(&panel).into_iter();
+            if targets.any(|target| limited.is_match(&target.text)) {
+                let drawn = panel["fieldConfig"].to_string().contains("thresholds");
+                assert!(drawn, "{}: no threshold", title(&dashboard, &panel));
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 10, "only {seen} panels");
+}
+
+/// A service that is gone has no series any more: only what the rules remember can show it as gone.
+#[test]
+fn a_service_that_is_gone_stays() {
+    let remembered = |uid: &str, title: &str| {
+        let dashboards = Dashboard::all();
+        let dashboard = dashboards.iter().find(|found| found.uid() == uid).unwrap();
+        let panels = dashboard.panels();
+        let panel = panels.iter().find(|panel| panel["title"] == title);
+        let targets = dashboard.targets(panel.unwrap_or_else(|| panic!("{uid}: {title}")));
+        targets.iter().any(|target| {
+            target
+                .text
+                .contains("or 0 * group by (service_name) (service:known:info")
+        })
+    };
+    assert!(remembered("omnitrace-overview", "Services"));
+    assert!(remembered("omnitrace-service", "Instances"));
 }

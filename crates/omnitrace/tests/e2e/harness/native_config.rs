@@ -12,6 +12,7 @@ const ADDRESSES: [&str; 24] = [
     "collector:4318",
     "collector:8888",
     "collector:8889",
+    "collector:8890",
     "collector:13133",
     "jaeger:4317",
     "jaeger:4318",

@@ -1,0 +1,95 @@
+//! A program that nobody can scrape sends its metrics by OTLP, and Prometheus has them: under its name, with units, without secrets.
+
+use serde_json::{Value, json};
+
+use crate::harness::{NativeStack, Reply, eventually};
+
+const SECRET: &str = "ada.lovelace@example.com";
+
+/// One request of each kind between two times, as SDKs say it that count anew each time (`delta`).
+fn export(from: i64, to: i64) -> Value {
+    let text = |key: &str, value: &str| json!({"key": key, "value": {"stringValue": value}});
+    let point = |attributes: Value, values: Value| {
+        let mut point = values;
+        point["attributes"] = attributes;
+        point["startTimeUnixNano"] = json!(from.to_string());
+        point["timeUnixNano"] = json!(to.to_string());
+        point
+    };
+    let carts = point(json!([text("customer", SECRET)]), json!({"asInt": "1"}));
+    let served = [200, 404, 503].map(|code| {
+        let status = json!({"key": "http.response.status_code", "value": {"intValue": code}});
+        let buckets = json!({"count": "1", "sum": 0.2, "bucketCounts": ["0", "1", "0"], "explicitBounds": [0.1, 0.25]});
+        point(json!([text("http.route", "/carts"), status]), buckets)
+    });
+    let resource = [
+        text("service.name", "carts"),
+        text("service.version", "1.2.3"),
+        text("service.instance.id", "carts-1"),
+        text("deployment.environment.name", "demo"),
+    ];
+    json!({"resourceMetrics": [{"resource": {"attributes": resource}, "scopeMetrics": [{"metrics": [
+        {"name": "shop.carts", "unit": "{cart}", "sum": {"aggregationTemporality": 1, "isMonotonic": true, "dataPoints": [carts]}},
+        {"name": "http.server.request.duration", "unit": "s", "histogram": {"aggregationTemporality": 1, "dataPoints": served}},
+    ]}]}]})
+}
+
+async fn send(native: &NativeStack, from: i64, to: i64) {
+    let url = native.url("collector:4318") + "/v1/metrics";
+    let sent = native.stack.client.post(url).json(&export(from, to));
+    let answer = sent.send().await.expect("an answer");
+    Reply::read(answer).await.expect(200);
+}
+
+#[tokio::test]
+#[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
+async fn metrics_of_other_languages_reach_prometheus_by_otlp() {
+    let native = NativeStack::builder()
+        .without(&[
+            "loki",
+            "jaeger",
+            "alertmanager",
+            "blackbox",
+            "postgres-exporter",
+        ])
+        .start()
+        .await;
+    const SECOND: i64 = 1_000_000_000;
+    let now = chrono::Utc::now().timestamp_nanos_opt().expect("a time");
+    send(&native, now - 2 * SECOND, now - SECOND).await;
+    send(&native, now - SECOND, now).await;
+    let of = "service_name=\"carts\",service_version=\"1.2.3\",service_instance_id=\"carts-1\"";
+    let is = async |expression: &str, value: f64| {
+        eventually(&format!("{expression} is {value}"), async || {
+            (native.prometheus_sum(expression).await == value).then_some(())
+        })
+        .await;
+    };
+    is(&format!("shop_carts_total{{{of}}}"), 2.0).await;
+    let served = "http_server_request_duration_seconds";
+    is(
+        &format!("{served}_count{{{of},outcome=\"error\",http_response_status_code=\"503\"}}"),
+        2.0,
+    )
+    .await;
+    is(&format!("{served}_count{{{of},outcome=\"ok\"}}"), 4.0).await;
+    is(
+        &format!("{served}_bucket{{{of},outcome=\"ok\",le=\"0.25\"}}"),
+        4.0,
+    )
+    .await;
+    // Everything else that it says of itself is one join away.
+    is(
+        "target_info{job=\"carts\",deployment_environment_name=\"demo\"}",
+        1.0,
+    )
+    .await;
+    // An objective, with no edit.
+    is("count(slo:objective:ratio{service_name=\"carts\",http_route=\"/carts\",slo=\"availability\"})", 1.0).await;
+    is("count(shop_carts_total{customer=\"****\"})", 1.0).await;
+    let said = native.scrape_part("collector:8890").await.text;
+    assert!(
+        said.contains("shop_carts_total") && !said.contains(SECRET),
+        "{said}"
+    );
+}
