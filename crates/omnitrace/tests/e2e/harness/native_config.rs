@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Every `host:port` of the compose network that a configuration may name.
-const ADDRESSES: [&str; 24] = [
+const ADDRESSES: [&str; 25] = [
     "collector:4317",
     "collector:4318",
     "collector:8888",
