@@ -71,9 +71,11 @@ impl Attributes {
         self.entries.push((key.into(), held));
     }
 
-    /// Gives back the room that is left.
+    /// Gives back the room that is left. By a copy: what is cut off a block lies between others that stay, and fits nothing.
     pub fn shrink(&mut self) {
-        self.texts.shrink_to_fit();
+        if self.texts.capacity() > self.texts.len() {
+            self.texts = self.texts.as_str().to_owned();
+        }
     }
 
     /// How many.
@@ -92,10 +94,15 @@ impl Attributes {
         entries.map(|(key, held)| (&**key, self.value(held)))
     }
 
+    /// Those of this key. The texts of others are not looked at: a search goes through all that the console holds.
+    pub fn of(&self, key: &str) -> impl Iterator<Item = Value<'_>> {
+        let found = self.entries.iter().filter(move |(known, _)| known == key);
+        found.map(|(_, held)| self.value(held))
+    }
+
     /// The first of this key.
     pub fn get(&self, key: &str) -> Option<Value<'_>> {
-        let found = self.entries.iter().find(|(known, _)| known == key);
-        found.map(|(_, held)| self.value(held))
+        self.of(key).next()
     }
 
     fn value<'a>(&'a self, held: &'a Held) -> Value<'a> {

@@ -44,11 +44,7 @@ pub(crate) fn derived(span: &Span) -> Vec<(&'static str, Value<'_>)> {
 
 /// Whether the span carries the tag, its value being exactly `wanted` once written as text.
 pub(crate) fn carries(span: &Span, key: &str, wanted: &str) -> bool {
-    let in_attributes = |attributes: &Attributes| {
-        attributes
-            .iter()
-            .any(|(k, value)| k == key && is(value, wanted))
-    };
+    let in_attributes = |attributes: &Attributes| attributes.of(key).any(|value| is(value, wanted));
     in_attributes(&span.attributes)
         || in_attributes(&span.resource.attributes)
         || in_attributes(&span.scope.attributes)
