@@ -79,6 +79,7 @@ async fn stops_in_order(mut up: Up) {
     assert_eq!(
         stopped,
         [
+            "probe stopped",
             "gateway stopped",
             "data stopped",
             "downstream stopped",
