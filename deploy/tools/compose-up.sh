@@ -121,8 +121,9 @@ listed="$("$stack" fault list downstream)"
 grep -q latency <<<"$listed" || fail "the fault is not listed: $listed"
 "$stack" fault clear
 
-# Minutes, and what holds with these overlays holds without.
-case " $* " in *" production tls "*)
+case " $* " in
+*" tls "*) ;; # what stands in for doctor has no certificate for Loki
+*)
     echo "compose-up.sh: every block of every runbook"
     docker tag omnitrace-stand-in/omnitrace:0 omnitrace:0.0.1-before
     (cd "$here/../.." && cargo test --quiet -p omnitrace --test e2e runbooks::pasted::on_compose -- --ignored --nocapture)
