@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use crate::catalogue::{Dashboard, Expression, Language, rule_expressions};
 use crate::harness::{
-    DEADLINE, Directory, NativeStack, Receiver, Signal, eventually, list, run_tool,
+    Child, DEADLINE, Directory, NativeStack, Receiver, Signal, eventually, list, omnitrace,
+    run_tool,
 };
 
 /// What a healthy stack shows nothing for, and why. Each shows something once there is trouble: the test makes it.
@@ -126,9 +127,15 @@ fn promtool_parses_every_expression() {
 #[tokio::test]
 #[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
 async fn every_dashboard_expression_finds_something() {
+    let state = Directory::new();
+    let mut command = omnitrace(["herald", "--listen", "127.0.0.1:0", "--state-dir"]);
+    command.arg(state.path());
+    let mut herald = Child::spawn("herald", command);
+    let herald_at = herald.listening().await.http_addr.to_string();
     // With tail sampling, since there is a panel about it.
     let native = NativeStack::builder()
         .overlay("production.yaml")
+        .herald(&herald_at)
         .start()
         .await;
     let expressions = dashboard_expressions();
