@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::alertmanager::{self, AlertmanagerConfigArgs};
 use crate::alerts::args::{self as alerts, AlertsArgs};
-use crate::backend_tls::BackendTlsArgs;
 use crate::doctor::{self, args::DoctorArgs};
+use crate::health::{self, HealthArgs};
 use crate::log_level::{self, LogLevelArgs};
 use crate::new::{self, NewArgs};
 use crate::outbox::{self, OutboxAction};
@@ -73,7 +73,7 @@ pub enum Command {
         action: OutboxAction,
     },
     /// Ask every part of a running stack whether it is ready.
-    #[command(after_help = crate::health::EXAMPLES)]
+    #[command(after_help = health::EXAMPLES)]
     Health(HealthArgs),
     /// End one part of a running stack, and wait until `up` has started it again.
     #[command(after_help = restart::EXAMPLES)]
@@ -369,26 +369,6 @@ pub struct Target {
     /// Admin address of the service, when it was not started by `omnitrace up`
     #[arg(long, value_name = "URL", conflicts_with = "data_dir", value_parser = base_url)]
     pub admin: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `omnitrace health`.
-#[derive(Debug, Args)]
-pub struct HealthArgs {
-    /// Directory of the running stack
-    #[arg(long, value_name = "DIR", default_value = ".omnitrace")]
-    pub data_dir: PathBuf,
-    /// Admin address of a service, instead of the stack's; repeat it for several
-    #[arg(long, value_name = "URL", conflicts_with = "data_dir", value_parser = base_url)]
-    pub url: Vec<String>,
-    /// How long to wait for an answer
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
-    pub timeout: Duration,
-    /// Certificates for `https://` addresses
-    #[command(flatten)]
-    pub tls: BackendTlsArgs,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

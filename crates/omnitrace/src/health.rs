@@ -1,21 +1,45 @@
 //! `omnitrace health`: is every part ready?
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
+use clap::Args;
 use serde_json::{Value, json};
 
 use crate::answer;
-use crate::cli::HealthArgs;
+use crate::backend_tls::BackendTlsArgs;
 use crate::runtime::block_on;
 use crate::terminal::{quoted, say, say_json};
 use crate::up::state::State;
+use crate::values::{base_url, duration};
 
 /// Examples of `omnitrace help health`.
 pub const EXAMPLES: &str = "\
 Examples:
   omnitrace health                                      the stack of .omnitrace
   omnitrace health --url http://127.0.0.1:9080          one service, by its admin address";
+
+/// `omnitrace health`.
+#[derive(Debug, Args)]
+pub struct HealthArgs {
+    /// Directory of the running stack
+    #[arg(long, value_name = "DIR", default_value = ".omnitrace")]
+    pub data_dir: PathBuf,
+    /// Admin address of a service, instead of the stack's; repeat it for several
+    #[arg(long, value_name = "URL", conflicts_with = "data_dir", value_parser = base_url)]
+    pub url: Vec<String>,
+    /// How long to wait for an answer
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub timeout: Duration,
+    /// Certificates for `https://` addresses
+    #[command(flatten)]
+    pub tls: BackendTlsArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Asks every part at the same time, prints a line per part, and fails when one is not ready. Asked about the whole stack it fails
 /// also when one lacks what it needs; asked about one service (`--url`), as a container's probe does, it does not: all instances

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 
 use crate::cli::{Command as Role, ConsoleArgs};
 use crate::{
-    BUILD, alertmanager, alerts, doctor, environment, fault, health, log_level, new, notify, outbox,
-    postgres, query, restart, rules, sql, up,
+    BUILD, alertmanager, alerts, doctor, environment, fault, health, log_level, new, notify,
+    outbox, postgres, query, restart, rules, sql, up,
 };
 
 /// Runs a command to its end.
