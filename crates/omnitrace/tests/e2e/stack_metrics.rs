@@ -34,6 +34,14 @@ fn export(from: i64, to: i64) -> Value {
     ]}]}]})
 }
 
+/// Two seconds of what a program counts, ending now.
+pub(crate) async fn send_some(native: &NativeStack) {
+    const SECOND: i64 = 1_000_000_000;
+    let now = chrono::Utc::now().timestamp_nanos_opt().expect("a time");
+    send(native, now - 2 * SECOND, now - SECOND).await;
+    send(native, now - SECOND, now).await;
+}
+
 async fn send(native: &NativeStack, from: i64, to: i64) {
     let url = native.url("collector:4318") + "/v1/metrics";
     let sent = native.stack.client.post(url).json(&export(from, to));
@@ -54,10 +62,7 @@ async fn metrics_of_other_languages_reach_prometheus_by_otlp() {
         ])
         .start()
         .await;
-    const SECOND: i64 = 1_000_000_000;
-    let now = chrono::Utc::now().timestamp_nanos_opt().expect("a time");
-    send(&native, now - 2 * SECOND, now - SECOND).await;
-    send(&native, now - SECOND, now).await;
+    send_some(&native).await;
     let of = "service_name=\"carts\",service_version=\"1.2.3\",service_instance_id=\"carts-1\"";
     let is = async |expression: &str, value: f64| {
         eventually(&format!("{expression} is {value}"), async || {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::catalogue::{Known, names_of};
 use crate::harness::{DEADLINE, NativeStack, eventually, list, repository};
+use crate::stack_metrics::send_some;
 
 /// What they read and nothing here says, and why.
 const NOT_HERE: [(&str, &str); 1] = [("loki_discarded_samples_total", "no Loki runs in the tests")];
@@ -58,6 +59,8 @@ async fn every_metric_that_watches_the_watchers_exists() {
         .overlay("production.yaml")
         .start()
         .await;
+    // The collector counts metric points once it has seen some.
+    send_some(&native).await;
     let start = Instant::now();
     loop {
         native.stack.get_data().await;
