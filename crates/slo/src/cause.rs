@@ -15,7 +15,7 @@ const TIMES: [&str; 5] = [
     "period_seconds",
 ];
 
-/// An alert about a cause. In its texts what is in [`TIMES`] stands for times of the profile.
+/// An alert about a cause. In its texts what is in `TIMES` stands for times of the profile.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cause {
