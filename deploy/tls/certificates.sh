@@ -9,7 +9,7 @@ set -euo pipefail
 
 here="$(cd "$(dirname "$0")" && pwd)"
 out="${1:-$here/generated}"
-parts="gateway data downstream herald alertmanager doctor load collector jaeger loki grafana prometheus blackbox client"
+parts="gateway data downstream probe herald alertmanager doctor load collector jaeger loki grafana prometheus blackbox client"
 month=2592000
 
 command -v openssl >/dev/null || { echo "certificates.sh: needs openssl (apt-get install openssl)" >&2; exit 1; }
@@ -71,8 +71,9 @@ prometheus() {
             print "      key_file: /etc/omnitrace/tls/tls.key"
         }
         # How long the certificates of those who answer are valid.
-        /labels: {probe: gateway_data}$/ {
+        /^      module: \[http_2xx\]$/ {
             found++
+            print "    static_configs:"
             count = split("collector:4317 collector:4318 jaeger:4317 loki:3100 grafana:3000 herald:9095", parts, " ")
             for (i = 1; i <= count; i++) {
                 name = parts[i]
@@ -86,8 +87,8 @@ prometheus() {
 
 # With a certificate to show: who asks for one would write a line to its log for each probe without.
 blackbox() {
-    mkdir -p "$out/blackbox"
-    cat "$here/../prometheus/blackbox.yml" - >"$out/blackbox/blackbox.yml" <<MODULE
+    local all="$out/blackbox.all"
+    cat "$here/../prometheus/blackbox.yml" - >"$all" <<MODULE
   tls_stack:
     prober: tcp
     timeout: 4s
@@ -99,6 +100,8 @@ blackbox() {
         cert_file: /etc/omnitrace/tls/tls.crt
         key_file: /etc/omnitrace/tls/tls.key
 MODULE
+    rendered blackbox/blackbox.yml "$all" '{ print }'
+    rm "$all"
 }
 
 datasources() {

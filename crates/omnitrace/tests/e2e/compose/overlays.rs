@@ -64,7 +64,7 @@ fn overlays_change_what_they_say_and_can_be_combined() {
         version(&all),
         "the trimmed collector is another version"
     );
-    for service in ["gateway", "data", "downstream", "herald"] {
+    for service in ["gateway", "data", "downstream", "probe", "herald"] {
         let environment = &all[service]["environment"];
         assert_eq!(
             environment["OTEL_EXPORTER_OTLP_ENDPOINT"],
