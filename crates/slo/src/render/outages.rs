@@ -170,14 +170,14 @@ fn probes(definition: &Definition, profile: &Profile) -> Vec<Rule> {
 }
 
 /// Every probe of the last `outage_for` failed, and it is not the start-up of the whole: it was asked `startup` ago already, or before a
-/// gap that was then.
+/// gap that was then; by whichever instance of the probe, since a deployment starts a new one.
 fn probe_failing(definition: &Definition, profile: &Profile, probe: &Probe, which: &str) -> Rule {
     let window = profile.outage_for;
     let at_least = (window.seconds() / profile.scrape_interval.seconds()).max(2) - 1;
     let selector = format!("probe_success{{{which}}}");
     let memory = profile.memory();
     let expr = format!(
-        "max by (probe, instance) (\n  max_over_time({selector}[{window}]) == 0\n  and count_over_time({selector}[{window}]) >= {at_least}\n  and last_over_time({selector}[{memory}] offset {})\n)",
+        "max by (probe, instance) (\n  max_over_time({selector}[{window}]) == 0\n  and count_over_time({selector}[{window}]) >= {at_least}\n  and on (probe) last_over_time({selector}[{memory}] offset {})\n)",
         profile.startup
     );
     let mut rule = alert("ProbeFailing", expr, None);
