@@ -134,9 +134,11 @@ impl Relay {
         if Instant::now() < self.purge_at {
             return Ok(());
         }
-        // After a full batch there may be more: the next round goes on.
-        if self.store.purge().await? < PURGE_BATCH {
-            self.purge_at = Instant::now() + PURGE;
+        // Also after a failure: deliveries do not wait for what may be waiting for a lock.
+        self.purge_at = Instant::now() + PURGE;
+        if self.store.purge().await? >= PURGE_BATCH {
+            // There may be more: the next round goes on.
+            self.purge_at = Instant::now();
         }
         Ok(())
     }

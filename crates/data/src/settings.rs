@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::release::BadRelease;
+use api::client::PROBE_SKU;
 use api::validation::is_sku;
 use service::settings::wrong;
 use service::{Defaults, Env, SettingError};
@@ -105,7 +106,7 @@ fn items(env: &Env) -> Result<Vec<SeedItem>, SettingError> {
                 wrong(
                     NAME,
                     format!(
-                        "got {item:?}; allowed: sku:stock:price_cents, several separated by commas"
+                        "got {item:?}; allowed: sku:stock:price_cents, several separated by commas; {PROBE_SKU} is the probe's"
                     ),
                 )
             })
@@ -115,7 +116,8 @@ fn items(env: &Env) -> Result<Vec<SeedItem>, SettingError> {
 
 fn seed_item(text: &str) -> Option<SeedItem> {
     let mut parts = text.split(':');
-    let sku = parts.next().filter(|sku| is_sku(sku))?.to_owned();
+    let is_free = |sku: &&str| is_sku(sku) && *sku != PROBE_SKU;
+    let sku = parts.next().filter(is_free)?.to_owned();
     let mut number = || {
         parts
             .next()?
