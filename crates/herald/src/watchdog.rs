@@ -8,7 +8,7 @@ use reqwest::Client;
 use reqwest::redirect::Policy;
 use serde_json::json;
 use service::{ApiError, FieldError, problem};
-use slo::routing::WATCHDOG;
+use slo::routing::{ENVIRONMENT, WATCHDOG};
 
 use crate::intake;
 use crate::payload::{Payload, Status};
@@ -39,11 +39,13 @@ impl Watchdog {
     }
 
     /// Without the alert's texts, which are nobody's business outside.
-    async fn beat(&self) -> Result<bool, String> {
+    async fn beat(&self, payload: &Payload) -> Result<bool, String> {
         let Some(url) = &self.url else {
             return Ok(false);
         };
-        let beat = json!({"alertname": WATCHDOG, "status": Status::Firing, "from": "herald"});
+        // Stacks that share an Alertmanager share the receiver, which has to tell them apart.
+        let environment = payload.label(ENVIRONMENT);
+        let beat = json!({"alertname": WATCHDOG, "status": Status::Firing, "from": "herald", "environment": environment});
         let answer = self.client.post(url.reveal()).json(&beat).send().await;
         // The URL holds a token.
         let answer = answer.map_err(|error| service::error::chain(&error.without_url()))?;
@@ -74,7 +76,7 @@ pub(crate) async fn watchdog(
     // Its end is silence.
     let is_told = match payload.status {
         Status::Resolved => Ok(false),
-        Status::Firing => watchdog.beat().await,
+        Status::Firing => watchdog.beat(&payload).await,
     };
     let passed_on = is_told.map_err(|why| {
         tracing::warn!(error = why, "the alert that always fires was not passed on");

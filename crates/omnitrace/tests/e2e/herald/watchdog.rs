@@ -21,12 +21,14 @@ async fn the_alert_that_always_fires_is_passed_on_and_told_to_nobody_else() {
     let herald = Herald::start(state.path(), &settings).await;
     let post = async |payload| herald.api(Method::POST, "/watchdog", Some(&payload)).await;
 
-    let passed = post(alert("Watchdog", "firing")).await.expect(200).json();
+    let mut firing = alert("Watchdog", "firing");
+    firing["commonLabels"]["deployment_environment_name"] = "staging".into();
+    let passed = post(firing).await.expect(200).json();
     assert_eq!(passed["passed_on"], true);
     let beat = arrived(&outside, 1).await.remove(0).json();
     assert_eq!(
         beat,
-        json!({"alertname": "Watchdog", "status": "firing", "from": "herald"})
+        json!({"alertname": "Watchdog", "status": "firing", "from": "herald", "environment": "staging"})
     );
     // Its end is silence; what is told to people has no business here.
     let ended = post(alert("Watchdog", "resolved")).await.expect(200).json();
