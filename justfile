@@ -139,17 +139,17 @@ log-level service *filter:
 restart part:
     deploy/stack.sh restart "$@"
 
-# changed configuration, rules, secrets and certificates, into the parts that read them: each is checked first
+# changed configuration, rules, secrets and certificates, into the parts that read them; those of Prometheus, collector and Alertmanager are checked first
 [positional-arguments]
 reload *parts:
     deploy/stack.sh reload "$@"
 
-# one service as it was: just rollback data 0.1.0; the next `just up` ends it
+# one service as it was: just rollback data, or just rollback data 0.1.0-1a2b3c4d5e6f; the next `just up` ends it
 [positional-arguments]
 rollback service *version:
     deploy/stack.sh rollback "$@"
 
-# Docker Compose itself, with the files and settings of `just up`: just compose exec grafana …
+# Docker Compose itself, with the files and settings of `just up`: just compose exec -T grafana …
 [positional-arguments]
 compose *arguments:
     deploy/stack.sh compose "$@"

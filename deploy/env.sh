@@ -31,6 +31,8 @@ if [ -e "$file" ]; then
         echo "  add the lines NAME=value. A new POSTGRES_PASSWORD or OMNITRACE_…_PASSWORD fits only a new database: just reset" >&2
         exit 1
     fi
+    # Who added a line by hand may have left out its end.
+    [ -z "$(tail -c 1 "$file")" ] || echo >>"$file"
     for name in $added; do
         grep -Eq "^$name=.+" "$file" || echo "$name=$(secret)" >>"$file"
     done

@@ -32,7 +32,7 @@ repair() {
     stack="$(which_stack)" || exit 1
     [ "$stack" = demo ] || need_engine
     case "$command $*" in
-        "query " | "query --logs") "${stack}_own" "$command" "$@" ;;
+        "query " | "query --logs" | "compose "*) "${stack}_own" "$command" "$@" ;;
         *) "${stack}_own" "$command" "$@" </dev/null ;;
     esac
 }
@@ -88,7 +88,8 @@ demo_logs() {
         [ -f "$argument" ] || fail "logs: no such part; there are: $(cd "$demo_dir/logs" && echo *.log | sed 's/\.log//g')"
         case " ${files[*]:-} " in *" $argument "*) ;; *) files+=("$argument") ;; esac
     done
-    tail "${options[@]}" "${files[@]:-"$demo_dir"/logs/*.log}"
+    [ ${#files[@]} -gt 0 ] || files=("$demo_dir"/logs/*.log)
+    tail "${options[@]}" "${files[@]}"
 }
 
 # Targets are read again by themselves. The console keeps traces and metrics in memory, so it is asked for by name.
@@ -144,7 +145,7 @@ herald_url() {
 compose_ps() {
     compose ps --all
     compose ps --all --quiet | xargs -r docker inspect --format \
-        '{{if or .RestartCount .State.OOMKilled}}{{.Name}}: restarted {{.RestartCount}} times, out of memory: {{.State.OOMKilled}}{{println}}{{end}}' | sed '/^$/d'
+        '{{if or .RestartCount .State.OOMKilled}}{{.Name}}: restarted {{.RestartCount}} times, out of memory: {{.State.OOMKilled}}, last started {{.State.StartedAt}}{{println}}{{end}}' | sed '/^$/d'
 }
 
 # Alertmanager's own silence: it holds back whatever goes out, herald's notifications too.

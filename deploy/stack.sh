@@ -71,7 +71,7 @@ remember() {
 of_this_shell() {
     local name
     for name in COMPOSE_PROJECT_NAME OMNITRACE_COMPOSE_OVERRIDE $(cat "$here"/compose*.yaml | grep -oE '\$\{[A-Z_]+' | tr -d '${' | grep -vxE 'OMNITRACE_(VERSION|REVISION)' | sort -u); do
-        [ -z "${!name:-}" ] || printf 'export %s=%q\n' "$name" "${!name}"
+        [ -z "${!name:-}" ] || printf '[ -n "${%s:-}" ] || export %s=%q\n' "$name" "$name" "${!name}"
     done
 }
 
