@@ -6,13 +6,14 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::Args;
 use reqwest::Method;
+use serde_json::json;
 
 use crate::answer;
 use crate::cli::Target;
 use crate::fault::services;
 use crate::problem;
 use crate::runtime::block_on;
-use crate::terminal::{quoted, say};
+use crate::terminal::{quoted, say, say_json};
 
 /// Examples of `omnitrace help log-level`.
 pub const EXAMPLES: &str = "\
@@ -49,6 +50,10 @@ pub fn run(args: LogLevelArgs) -> Result<ExitCode> {
         let document = serde_json::from_str(&text).unwrap_or_default();
         bail!("{}: {}", service.name, problem::in_words(&document));
     }
-    say(&format!("{}: {}", service.name, quoted(&text)));
+    if args.target.json {
+        say_json(&json!({"service": service.name, "filter": text}));
+    } else {
+        say(&format!("{}: {}", service.name, quoted(&text)));
+    }
     Ok(ExitCode::SUCCESS)
 }

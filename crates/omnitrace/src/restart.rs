@@ -26,7 +26,7 @@ Examples:
 /// `omnitrace restart`.
 #[derive(Debug, Args)]
 pub struct RestartArgs {
-    /// postgres, console, herald, downstream, data or gateway
+    /// postgres, console, herald, downstream, data, gateway or probe
     part: String,
     /// Directory of the running stack
     #[arg(long, value_name = "DIR", default_value = ".omnitrace")]
@@ -75,9 +75,17 @@ fn asked(state: &State, args: &RestartArgs) -> Result<Part> {
 
 fn again(args: &RestartArgs, before: &Part) -> Result<Part> {
     let deadline = Instant::now() + PATIENCE;
+    let log = args.data_dir.join(format!("logs/{}.log", before.name));
+    let log = log.display();
+    let stopped = || {
+        format!(
+            "{} did not start again, and so all of the stack was stopped: see {log}",
+            before.name
+        )
+    };
     while Instant::now() < deadline {
         sleep(POLL);
-        let state = State::running(&args.data_dir)?;
+        let state = State::running(&args.data_dir).with_context(stopped)?;
         let part = state.part(&before.name);
         let part = part.filter(|part| part.restarts > before.restarts && part.is_alive());
         if let Some(part) = part.filter(|part| listens(part, &state)) {
@@ -85,11 +93,8 @@ fn again(args: &RestartArgs, before: &Part) -> Result<Part> {
         }
     }
     bail!(
-        "{} does not listen again within {PATIENCE:?}: see {}",
-        before.name,
-        args.data_dir
-            .join(format!("logs/{}.log", before.name))
-            .display()
+        "{} does not listen again within {PATIENCE:?}: see {log}",
+        before.name
     )
 }
 
@@ -97,6 +102,7 @@ fn again(args: &RestartArgs, before: &Part) -> Result<Part> {
 fn listens(part: &Part, state: &State) -> bool {
     let url = part.url.as_ref().or(state.database_url.as_ref());
     let url = url.and_then(|url| url::Url::parse(url).ok());
-    let address = url.and_then(|url| Some((url.host_str()?.to_owned(), url.port()?)));
+    let address =
+        url.and_then(|url| Some((url.host_str()?.to_owned(), url.port_or_known_default()?)));
     address.is_some_and(|address| TcpStream::connect(address).is_ok())
 }

@@ -363,7 +363,9 @@ impl<'a> Stack<'a> {
     /// for it at the same time and not one after the other.
     pub async fn stop(&self) {
         let children = self.last_first();
-        let is_service = |child: &&Rc<Child>| probe::SERVICES.contains(&child.name);
+        // The probe first: it would ask a gateway that is going.
+        let is_service =
+            |child: &&Rc<Child>| child.name == "probe" || probe::SERVICES.contains(&child.name);
         for service in children.iter().filter(is_service) {
             service.drain(STOP_PATIENCE).await;
         }

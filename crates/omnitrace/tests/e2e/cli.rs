@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{Child, Directory, Signal, Stack, Up, database, eventually, omnitrace};
 
@@ -311,6 +311,9 @@ async fn what_a_service_logs_is_shown_and_changed() {
     let (code, said, _) = ask(&up, &["log-level", "data", "info,data::store=error"]).await;
     assert_eq!(code, 0);
     assert!(said.contains("data::store=error"), "{said}");
+    let (code, said, _) = ask(&up, &["log-level", "data", "--json"]).await;
+    let said: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!((code, &said["service"]), (0, &json!("data")));
     let (code, _, complained) = ask(&up, &["log-level", "data", "data=loud"]).await;
     assert_eq!(code, 1);
     assert!(complained.starts_with("error: data: "), "{complained}");
