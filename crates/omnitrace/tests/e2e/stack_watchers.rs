@@ -1,14 +1,19 @@
 //! Rules that watch the watchers: what they read is there, on the standard stack. A rule about a metric that nobody has is silent for ever.
+//! And who watches is missed: each is killed, or hangs, and somebody is told.
 //!
-//! That each fires when it should, and not before, is in `alerts/tests/watchers.yml`.
+//! That each rule fires when it should, and not before, is in `alerts/tests/watchers.yml`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::catalogue::{Known, names_of};
-use crate::harness::{DEADLINE, NativeStack, eventually, list, repository};
+use crate::harness::{
+    Capture, DEADLINE, Directory, NativeStack, Signal, eventually, list, repository,
+};
+use crate::herald::{Herald, arrived};
+use crate::stack_alertmanager_config::{render, write};
 use crate::stack_metrics::send_some;
 
 /// What they read and nothing here says, and why.
@@ -112,4 +117,101 @@ async fn no_rule_fails_on_what_the_stack_says() {
         .map(|rule| format!("{}: {}", rule["name"], rule["lastError"]))
         .collect();
     assert_eq!(failing, [] as [String; 0]);
+}
+
+/// Part, what a notification calls it, and whether it ends or hangs.
+const PARTS: [(&str, &str, Signal); 6] = [
+    ("collector", "otel-collector", Signal::SIGKILL),
+    ("jaeger", "jaeger", Signal::SIGSTOP),
+    ("loki", "loki", Signal::SIGKILL),
+    ("blackbox", "blackbox", Signal::SIGSTOP),
+    ("postgres-exporter", "postgres", Signal::SIGKILL),
+    ("probe", "probe", Signal::SIGSTOP),
+];
+
+/// docs/SLO.md: in the demo profile half a minute until it counts, as long for others of its kind, and two looks at it.
+const TOLD_WITHIN: Duration = Duration::from_secs(90);
+
+/// The alert that always fires is sent once a minute.
+const BEAT: Duration = Duration::from_secs(60);
+
+/// Waits until a notification has named each of these, from the moment of its trouble on.
+async fn told(people: &Capture, mut since: BTreeMap<&str, Instant>) {
+    while !since.is_empty() {
+        for request in people.take() {
+            for alert in list(&request.json()["alerts"]) {
+                let service = alert["labels"]["service"].as_str().unwrap_or_default();
+                if let Some(at) = since.remove(service) {
+                    let name = &alert["labels"]["alertname"];
+                    eprintln!(
+                        "{service}: {name} after {:.0} s",
+                        at.elapsed().as_secs_f64()
+                    );
+                }
+            }
+        }
+        for (service, at) in &since {
+            assert!(at.elapsed() < TOLD_WITHIN, "nobody is told of {service}");
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
+async fn whoever_watches_is_missed() {
+    let (people, outside) = (
+        Capture::answering(&json!({})),
+        Capture::answering(&json!({})),
+    );
+    let (state, secrets) = (Directory::new(), Directory::new());
+    let (webhook_url, watchdog_url) = (people.url(), outside.url());
+    let receivers = [
+        ("webhook_url", &*webhook_url),
+        ("watchdog_url", &watchdog_url),
+    ];
+    write(secrets.path(), &receivers);
+    let herald = Herald::start(state.path(), &[]).await;
+    let at = format!("127.0.0.1:{}", herald.port());
+    let config = state.path().join("alertmanager.yml");
+    let (code, said) = render(secrets.path(), &config, Some(&format!("http://{at}"))).await;
+    assert_eq!(code, 0, "{said}");
+    let config = std::fs::read_to_string(config).expect("the file");
+    let native = NativeStack::builder().alertmanager(config).herald(&at);
+    let mut native = native.start().await;
+    let page = native.stack.url("gateway") + "/health";
+    native.probe("page", &page, "http_2xx");
+    eventually("Prometheus scrapes all of them", async || {
+        let up = native.prometheus_sum("sum(up)").await;
+        let all = native.prometheus_sum("count(up)").await;
+        (up == all && all > 11.0).then_some(())
+    })
+    .await;
+    arrived(&outside, 1).await;
+
+    let mut since = BTreeMap::new();
+    for (part, name, signal) in PARTS {
+        match signal {
+            Signal::SIGKILL => native.kill(part).await,
+            _ => native.signal(part, signal),
+        }
+        since.insert(name, Instant::now());
+    }
+    told(&people, since).await;
+    for (part, _, signal) in PARTS {
+        if signal == Signal::SIGSTOP {
+            native.signal(part, Signal::SIGCONT);
+        }
+    }
+
+    drop(herald);
+    told(&people, BTreeMap::from([("herald", Instant::now())])).await;
+
+    outside.take();
+    arrived(&outside, 1).await;
+    native.kill("alertmanager").await;
+    outside.take();
+    // What a dead man's switch does: it waits for longer than from one beat to the next.
+    tokio::time::sleep(BEAT * 3 / 2).await;
+    assert_eq!(outside.take().len(), 0, "Alertmanager is dead");
 }
