@@ -48,7 +48,7 @@ async fn without_urls_it_follows_every_path_of_the_running_stack() {
         "order -> Loki",
         "order -> Prometheus",
         "exemplar -> Jaeger",
-        "scrape targets         4 targets up",
+        "scrape targets         5 targets up",
         "rules",
         "alert -> herald        ready for the console's alerts",
     ] {
