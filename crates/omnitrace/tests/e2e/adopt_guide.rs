@@ -405,10 +405,13 @@ async fn the_page_is_true_word_for_word() {
         let called = format!("{caller} {span}");
         trace(caller, &[&called, "shop GET /hello/{name}"]).await;
     }
-    eventually("six targets are up, herald among them", async || {
-        let targets = get("/api/targets").await?.to_string();
-        (targets.matches("\"up\":true").count() == 6).then_some(())
-    })
+    eventually(
+        "seven targets are up, herald and the probe among them",
+        async || {
+            let targets = get("/api/targets").await?.to_string();
+            (targets.matches("\"up\":true").count() == 7).then_some(())
+        },
+    )
     .await;
     stops(machine).await;
 }

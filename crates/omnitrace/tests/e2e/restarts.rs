@@ -254,7 +254,8 @@ async fn a_part_is_restarted_on_request_alone_and_as_often_as_one_likes() {
 
     let (code, _, complained) = restart(&up, "collector").await;
     assert_eq!(code, 1);
-    let expected = "error: no part \"collector\" runs here; there are: downstream, data, gateway, probe";
+    let expected =
+        "error: no part \"collector\" runs here; there are: downstream, data, gateway, probe";
     assert_eq!(complained, expected);
     assert_eq!(up.stop().await.code(), Some(0), "{}", up.child.output());
     let (code, _, complained) = restart(&up, "gateway").await;

@@ -131,10 +131,9 @@ fn nothing_can_be_broken_in_production_unless_it_is_asked_for() {
     assert_eq!(faults(&["production"], &[]), ["off"; 4]);
     let asked = [("OMNITRACE_FAULTS", "on")];
     assert_eq!(faults(&["production", "tls"], &asked), ["on"; 4]);
-    assert_eq!(
-        faults(&[], &[]),
-        [Value::Null, Value::Null, Value::Null, Value::Null]
-    );
+    assert_eq!(faults(&[], &[]), ["on"; 4]);
+    let asked = [("OMNITRACE_FAULTS", "off")];
+    assert_eq!(faults(&[], &asked), ["off"; 4]);
 }
 
 /// Alertmanager shows its own certificate to herald, whose health check and scrape follow.
