@@ -167,7 +167,10 @@ impl Visit {
             Path::Trace => paths::trace(client, url(Backend::Jaeger)?, &probe.trace_id).await,
             Path::Logs => paths::logs(client, url(Backend::Loki)?, &probe.trace_id).await,
             Path::Count => paths::counted(client, prometheus()?, probe).await,
-            Path::Exemplar => paths::exemplar(client, prometheus()?, url(Backend::Jaeger)?).await,
+            Path::Exemplar => {
+                let gateway = &self.places.gateway;
+                paths::exemplar(client, prometheus()?, url(Backend::Jaeger)?, gateway).await
+            }
             Path::SpanMetrics => paths::span_metrics(client, prometheus()?).await,
             Path::Targets => paths::targets(client, prometheus()?).await,
             Path::Rules => paths::rules(client, prometheus()?).await,

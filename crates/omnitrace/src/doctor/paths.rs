@@ -102,7 +102,12 @@ pub async fn counted(client: &Client, prometheus: &str, probe: &Probe) -> Result
 }
 
 /// A point of the gateway's latency that names a trace which Jaeger has.
-pub async fn exemplar(client: &Client, prometheus: &str, jaeger: &str) -> Result<String> {
+pub async fn exemplar(
+    client: &Client,
+    prometheus: &str,
+    jaeger: &str,
+    gateway: &str,
+) -> Result<String> {
     let now = chrono::Utc::now().timestamp();
     let metric = format!(
         "{}_bucket{{service_name=\"gateway\"}}",
@@ -135,6 +140,12 @@ pub async fn exemplar(client: &Client, prometheus: &str, jaeger: &str) -> Result
             return Ok(format!("{} exemplars, trace {trace_id}", exemplars.len()));
         }
     }
+    // A backend that was restarted has forgotten them, and where nobody calls there are no newer ones.
+    client
+        .http()
+        .get(format!("{gateway}/api/data"))
+        .send()
+        .await?;
     bail!("Jaeger has none of the traces that the newest exemplars name")
 }
 
