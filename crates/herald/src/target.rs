@@ -45,14 +45,19 @@ enum Way {
     Call(fn(&Notification<'_>) -> Attempt),
 }
 
-/// The targets that are set; the log when none is.
-pub(crate) fn all(targets: &Targets) -> reqwest::Result<Vec<Target>> {
-    let client = Client::builder()
-        .timeout(TIMEOUT)
+/// For addresses that hold a token.
+pub(crate) fn client(timeout: Duration) -> reqwest::Result<Client> {
+    let client = Client::builder().timeout(timeout);
+    client
         // Where a token leads is where it was meant to lead.
         .redirect(Policy::none())
         .user_agent(concat!("omnitrace-herald/", env!("CARGO_PKG_VERSION")))
-        .build()?;
+        .build()
+}
+
+/// The targets that are set; the log when none is.
+pub(crate) fn all(targets: &Targets) -> reqwest::Result<Vec<Target>> {
+    let client = client(TIMEOUT)?;
     let mut all = Vec::new();
     if let Some(url) = &targets.slack {
         let way = Way::Slack(client.clone(), url.clone());

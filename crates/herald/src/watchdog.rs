@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use reqwest::Client;
-use reqwest::redirect::Policy;
 use serde_json::json;
 use service::{ApiError, FieldError, problem};
 use slo::routing::{ENVIRONMENT, WATCHDOG};
@@ -14,6 +13,7 @@ use crate::intake;
 use crate::payload::{Payload, Status};
 use crate::queue::Queue;
 use crate::settings::SecretUrl;
+use crate::target;
 
 /// Largest body that is read.
 pub(crate) const BODY_LIMIT: usize = 64 << 10;
@@ -30,11 +30,7 @@ pub(crate) struct Watchdog {
 
 impl Watchdog {
     pub(crate) fn new(url: Option<SecretUrl>) -> reqwest::Result<Self> {
-        let client = Client::builder()
-            .timeout(TIMEOUT)
-            // Where a token leads is where it was meant to lead.
-            .redirect(Policy::none())
-            .build()?;
+        let client = target::client(TIMEOUT)?;
         Ok(Self { client, url })
     }
 
