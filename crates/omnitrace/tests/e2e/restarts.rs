@@ -181,8 +181,7 @@ async fn ctrl_c_between_a_death_and_the_restart_does_not_wait_for_it() {
     assert_eq!(up.directory.processes(), [] as [String; 0]);
 }
 
-#[tokio::test]
-async fn without_restarts_the_end_of_a_child_is_the_end_of_all() {
+async fn without_restarts() -> Up {
     let mut up = Up::start_with(Directory::new(), &database().await, |command| {
         command
             .args(["--no-console", "--no-restart"])
@@ -190,6 +189,12 @@ async fn without_restarts_the_end_of_a_child_is_the_end_of_all() {
     })
     .await;
     up.ready().await;
+    up
+}
+
+#[tokio::test]
+async fn without_restarts_the_end_of_a_child_is_the_end_of_all() {
+    let mut up = without_restarts().await;
     kill_pid(&up.started("data").await["pid"]);
     assert_eq!(up.child.wait().await.code(), Some(1));
     let said = up.child.stderr().join("\n");
@@ -268,13 +273,7 @@ async fn a_part_is_restarted_on_request_alone_and_as_often_as_one_likes() {
 
 #[tokio::test]
 async fn nothing_is_restarted_that_would_not_come_back() {
-    let mut up = Up::start_with(Directory::new(), &database().await, |command| {
-        command
-            .args(["--no-console", "--no-restart"])
-            .env("OTEL_SDK_DISABLED", "true")
-    })
-    .await;
-    up.ready().await;
+    let mut up = without_restarts().await;
     let (code, _, complained) = restart(&up, "gateway").await;
     assert_eq!(code, 1);
     assert!(
