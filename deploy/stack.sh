@@ -169,7 +169,7 @@ ours() {
 
 # `fault` reaches a service by its admin address; without a service, all three.
 fault() {
-    local action="${1:-list}" service services="gateway data downstream"
+    local action="${1:-list}" service
     shift || true
     case "${1:-}" in
         gateway | data | downstream)
