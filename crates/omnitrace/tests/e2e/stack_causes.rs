@@ -40,7 +40,7 @@ async fn fire(native: &NativeStack, fired: &mut BTreeSet<String>, names: &[&str]
 }
 
 /// What users do, whatever they get.
-async fn browse(client: reqwest::Client, gateway: String) {
+pub async fn browse(client: reqwest::Client, gateway: String) {
     let order = json!({"sku": "omni-mug", "quantity": 1, "customer_email": "ada@example.com"});
     let mut ticks = tokio::time::interval(Duration::from_millis(200));
     loop {

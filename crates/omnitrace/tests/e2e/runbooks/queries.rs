@@ -1,16 +1,14 @@
 //! Each query of each page, asked of a standard stack: it finds something, if need be once there is the trouble that it is about.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::pages::pages;
-use crate::harness::{
-    Child, DEADLINE, Directory, NativeStack, Signal, Wire, database, free_port, omnitrace,
-};
-use crate::stack_causes::soon_expired;
+use crate::harness::{Child, DEADLINE, Directory, NativeStack, Signal, Wire, database};
+use crate::herald::Herald;
+use crate::stack_causes::{browse, soon_expired};
 
 /// What finds nothing on a stack that is well, by the trouble that it is about, in the order in which the test makes it.
 const TROUBLE: [(&str, &[&str]); 5] = [
@@ -71,14 +69,6 @@ fn asked() -> BTreeSet<Asked> {
     asked
 }
 
-fn herald(directory: &Path, listen: &str) -> Child {
-    let mut command = omnitrace(["herald", "--listen", listen, "--state-dir"]);
-    command
-        .arg(directory.join("herald"))
-        .env("OTEL_SDK_DISABLED", "true");
-    Child::spawn("herald", command)
-}
-
 async fn finds(native: &NativeStack, (language, query): &Asked) -> bool {
     match *language {
         "promql" => !native.prometheus_query(query).await.is_empty(),
@@ -86,23 +76,6 @@ async fn finds(native: &NativeStack, (language, query): &Asked) -> bool {
     }
 }
 
-/// What users do, whatever they get.
-async fn browse(client: reqwest::Client, gateway: String) {
-    let order = json!({"sku": "omni-mug", "quantity": 1, "customer_email": "ada@example.com"});
-    let mut ticks = tokio::time::interval(Duration::from_millis(200));
-    loop {
-        ticks.tick().await;
-        let requests = [
-            client.get(format!("{gateway}/api/data")),
-            client.post(format!("{gateway}/api/orders")).json(&order),
-        ];
-        for request in requests {
-            tokio::spawn(async move { request.send().await.is_ok() });
-        }
-    }
-}
-
-/// All of them, and not just the first one, so that one run tells everything that is amiss.
 async fn until_found(native: &NativeStack, when: &str, mut missing: BTreeSet<Asked>) {
     let start = Instant::now();
     while !missing.is_empty() {
@@ -169,8 +142,8 @@ async fn stack_runbooks_every_query_finds_something() {
     assert!(loud.len() > 60, "only {} queries", loud.len());
 
     let directory = Directory::new();
-    let listen = format!("127.0.0.1:{}", free_port());
-    let _herald = herald(directory.path(), &listen);
+    let herald = Herald::start(directory.path(), &[]).await;
+    let listen = format!("127.0.0.1:{}", herald.port());
     let database = database().await;
     let wire = Wire::to(&database).await;
     let builder = NativeStack::builder()
