@@ -61,6 +61,21 @@ pub(crate) async fn render(secrets: &Path, output: &Path, herald: Option<&str>) 
     (status.code().unwrap_or(-1), child.stderr().join("\n"))
 }
 
+/// The configuration for these secrets, which stay in `directory` as the configuration does.
+pub(crate) async fn rendered(
+    directory: &Path,
+    files: &[(&str, &str)],
+    herald: Option<&str>,
+) -> String {
+    let secrets = directory.join("secrets");
+    let output = directory.join("alertmanager.yml");
+    std::fs::create_dir(&secrets).expect("a directory");
+    write(&secrets, files);
+    let (code, said) = render(&secrets, &output, herald).await;
+    assert_eq!(code, 0, "{said}");
+    std::fs::read_to_string(&output).expect("the file")
+}
+
 #[tokio::test]
 #[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
 async fn amtool_accepts_every_combination_of_secrets() {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::harness::{Capture, Child, NativeStack, jaeger_services, list, omnitrace};
+use crate::stack_alertmanager_config::rendered;
 
 /// The control window.
 const QUIET: Duration = Duration::from_secs(180);
@@ -39,7 +40,8 @@ impl Alerting {
         let herald_at = port.to_string();
         let state = tempfile::tempdir().expect("a directory");
         let native = NativeStack::builder()
-            .alertmanager(routes(state.path(), &herald_at).await)
+            // As `just up` renders it, when no receiver but herald is switched on.
+            .alertmanager(rendered(state.path(), &[], Some(&format!("http://{herald_at}"))).await)
             .herald(&herald_at)
             .start()
             .await;
@@ -94,25 +96,6 @@ impl Alerting {
         );
         self.native.prometheus_query(&query).await
     }
-}
-
-/// As `just up` renders them, when no receiver but herald is switched on.
-async fn routes(directory: &std::path::Path, herald: &str) -> String {
-    let (secrets, output) = (
-        directory.join("secrets"),
-        directory.join("alertmanager.yml"),
-    );
-    std::fs::create_dir(&secrets).expect("a directory");
-    let mut command = omnitrace([
-        "alertmanager-config",
-        "--herald-url",
-        &format!("http://{herald}"),
-        "--secrets",
-    ]);
-    command.arg(&secrets).arg("--output").arg(&output);
-    let mut child = Child::spawn("alertmanager-config", command);
-    assert!(child.wait().await.success(), "{}", child.output());
-    std::fs::read_to_string(output).expect("alertmanager.yml")
 }
 
 fn herald(native: &NativeStack, webhook: &Capture, state: &std::path::Path, at: &str) -> Command {

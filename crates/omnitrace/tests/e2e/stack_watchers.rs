@@ -13,7 +13,7 @@ use crate::harness::{
     Capture, DEADLINE, Directory, NativeStack, Signal, eventually, list, repository,
 };
 use crate::herald::{Herald, arrived};
-use crate::stack_alertmanager_config::{render, write};
+use crate::stack_alertmanager_config::rendered;
 use crate::stack_metrics::send_some;
 
 /// What they read and nothing here says, and why.
@@ -164,19 +164,16 @@ async fn whoever_watches_is_missed() {
         Capture::answering(&json!({})),
         Capture::answering(&json!({})),
     );
-    let (state, secrets) = (Directory::new(), Directory::new());
+    let (state, files) = (Directory::new(), Directory::new());
     let (webhook_url, watchdog_url) = (people.url(), outside.url());
     let receivers = [
         ("webhook_url", &*webhook_url),
         ("watchdog_url", &watchdog_url),
     ];
-    write(secrets.path(), &receivers);
     let herald = Herald::start(state.path(), &[]).await;
     let at = format!("127.0.0.1:{}", herald.port());
-    let config = state.path().join("alertmanager.yml");
-    let (code, said) = render(secrets.path(), &config, Some(&format!("http://{at}"))).await;
-    assert_eq!(code, 0, "{said}");
-    let config = std::fs::read_to_string(config).expect("the file");
+    let url = format!("http://{at}");
+    let config = rendered(files.path(), &receivers, Some(&url)).await;
     let native = NativeStack::builder().alertmanager(config).herald(&at);
     let mut native = native.start().await;
     let page = native.stack.url("gateway") + "/health";
