@@ -189,6 +189,7 @@ impl DoctorArgs {
                     .unwrap_or_else(|| DEFAULT_GATEWAY.to_owned()),
                 backends,
                 is_console: false,
+                instances: Vec::new(),
             }),
         }
     }
@@ -207,6 +208,7 @@ impl DoctorArgs {
             gateway: gateway.to_owned(),
             is_console: !backends.is_empty(),
             backends,
+            instances: state.instances(),
         })
     }
 }
@@ -225,6 +227,8 @@ pub struct Places {
     pub backends: Vec<(Backend, String)>,
     /// The backends are the console of the running stack, which has no others.
     pub is_console: bool,
+    /// `instance` of each target that the console must have.
+    pub instances: Vec<String>,
 }
 
 impl Places {

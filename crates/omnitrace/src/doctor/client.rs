@@ -22,7 +22,7 @@ pub struct Client {
 impl Client {
     /// One for all backends.
     pub fn new(tls: &BackendTls) -> Result<Self> {
-        let http = reqwest::Client::builder()
+        let http = incoming::client()
             .no_proxy()
             .timeout(TIMEOUT)
             .user_agent(concat!("omnitrace-doctor/", env!("CARGO_PKG_VERSION")));

@@ -172,7 +172,10 @@ impl Visit {
                 paths::exemplar(client, prometheus()?, url(Backend::Jaeger)?, gateway).await
             }
             Path::SpanMetrics => paths::span_metrics(client, prometheus()?).await,
-            Path::Targets => paths::targets(client, prometheus()?).await,
+            Path::Targets => {
+                let expected = &self.places.instances;
+                paths::targets(client, prometheus()?, expected).await
+            }
             Path::Rules => paths::rules(client, prometheus()?).await,
             Path::Alerts => paths::alerts(client, prometheus()?, url(Backend::Alertmanager)?).await,
             Path::Herald => paths::herald(client, prometheus()?, url(Backend::Herald)?).await,

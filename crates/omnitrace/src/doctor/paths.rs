@@ -173,8 +173,8 @@ pub async fn span_metrics(client: &Client, prometheus: &str) -> Result<String> {
     ))
 }
 
-/// Every target answers.
-pub async fn targets(client: &Client, prometheus: &str) -> Result<String> {
+/// Every target answers, and those that are `expected` are among them.
+pub async fn targets(client: &Client, prometheus: &str, expected: &[String]) -> Result<String> {
     let answer = client
         .json(
             &format!("{prometheus}/api/v1/targets"),
@@ -200,6 +200,15 @@ pub async fn targets(client: &Client, prometheus: &str) -> Result<String> {
     }
     if !down.is_empty() {
         bail!("down: {}", down.join(", "));
+    }
+    let is_known = |address: &str| {
+        let mut instances = targets.iter().map(|target| &target["labels"]["instance"]);
+        instances.any(|instance| instance == address)
+    };
+    let unknown = expected.iter().filter(|address| !is_known(address));
+    let unknown: Vec<&str> = unknown.map(String::as_str).collect();
+    if !unknown.is_empty() {
+        bail!("not scraped: {}", unknown.join(", "));
     }
     Ok(format!("{} targets up", targets.len()))
 }

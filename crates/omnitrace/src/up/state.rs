@@ -96,16 +96,26 @@ impl State {
     /// Writes `state.json` and `targets.json`.
     pub fn write(&self, data_dir: &Path) -> Result<()> {
         files::write_private(&path(data_dir), &serde_json::to_vec_pretty(self)?)?;
-        let targets: Vec<_> = self
-            .services()
-            .map(|(name, url)| json!({"targets": [url.trim_start_matches("http://")], "labels": {"service_name": name}}))
-            .chain(self.scraped.iter().map(Scraped::target))
-            .chain(self.url("herald").map(herald_target))
-            .collect();
         files::write_private(
             &targets_path(data_dir),
-            &serde_json::to_vec_pretty(&targets)?,
+            &serde_json::to_vec_pretty(&self.targets())?,
         )
+    }
+
+    /// What the console is to scrape, in Prometheus's `file_sd` format.
+    fn targets(&self) -> Vec<Value> {
+        let herald = self.url("herald").map(herald_target);
+        self.services()
+            .map(|(name, url)| json!({"targets": [url.trim_start_matches("http://")], "labels": {"service_name": name}}))
+            .chain(self.scraped.iter().map(Scraped::target))
+            .chain(herald)
+            .collect()
+    }
+
+    /// `host:port` of all that the console is to scrape.
+    pub fn instances(&self) -> Vec<String> {
+        let address = |target: Value| Some(target["targets"][0].as_str()?.to_owned());
+        self.targets().into_iter().filter_map(address).collect()
     }
 
     /// Reads `state.json`; `None` when there is none, or one of another version.
