@@ -173,7 +173,7 @@ enum Failed {
 /// Scrapes for ever, if there is a file of targets, and forgets what was sent long ago. To be dropped (aborted) at the end; then all its tasks end too.
 pub(crate) async fn run(file: Option<&Path>, scraper: Scraper) {
     let (series, targets) = (&scraper.series, &scraper.targets);
-    let client = match reqwest::Client::builder()
+    let client = match incoming::client()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .build()

@@ -47,8 +47,8 @@ enum Way {
 
 /// For addresses that hold a token.
 pub(crate) fn client(timeout: Duration) -> reqwest::Result<Client> {
-    let client = Client::builder().timeout(timeout);
-    client
+    incoming::client()
+        .timeout(timeout)
         // Where a token leads is where it was meant to lead.
         .redirect(Policy::none())
         .user_agent(concat!("omnitrace-herald/", env!("CARGO_PKG_VERSION")))

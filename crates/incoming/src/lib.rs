@@ -1,7 +1,19 @@
-//! The body of an HTTP answer, read up to a limit: whoever answers may send without end.
+//! Asking others by HTTP: over connections that are alive, and reading an answer up to a limit, since whoever answers may send
+//! without end.
+
+use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::Response;
+use reqwest::{Client, ClientBuilder, Response};
+
+/// How long a connection without a request may be used again. Servers close one after 5 s (actix, Node, also the console and
+/// herald) or later, and what is sent just then is lost, or answered with 408. The pool looks at twice this time at the latest.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// A client that uses no connection again that its server may just be closing.
+pub fn client() -> ClientBuilder {
+    Client::builder().pool_idle_timeout(IDLE)
+}
 
 /// Why an answer was not read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +92,8 @@ mod tests {
     use std::task::{Context, Poll};
 
     use http_body::Frame;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
 
     use super::*;
 
@@ -103,6 +117,25 @@ mod tests {
         let parts = Streamed(["ab", "cd", "e"].iter());
         let body = reqwest::Body::wrap(parts);
         Body::of(http::Response::new(body).into(), most)
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_a_request_ends_before_its_server_ends_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut head = [0; 1024];
+            let _ = connection.read(&mut head).await.unwrap();
+            let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
+            connection.write_all(answer).await.unwrap();
+            let servers_patience = Duration::from_secs(5);
+            tokio::time::timeout(servers_patience, connection.read(&mut head)).await
+        });
+        let client = client().no_proxy().build().unwrap();
+        client.get(url).send().await.unwrap();
+        let ended = server.await.unwrap();
+        assert_eq!(ended.expect("the client ends it").unwrap(), 0);
     }
 
     #[tokio::test]

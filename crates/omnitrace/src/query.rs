@@ -60,11 +60,9 @@ pub fn run(mut args: QueryArgs) -> Result<ExitCode> {
         given => given,
     };
     let backend = backend(&args)?;
-    let tls = args.tls.files();
+    let client = Client::new(&args.tls.files())?;
     block_on(async {
         for query in &queries {
-            // A connection each: one that is kept may be closed just when it is used again.
-            let client = Client::new(&tls)?;
             let found = ask(&client, &backend, args.logs, query).await;
             let found = found.with_context(|| format!("{} at {backend}", quoted(query)))?;
             show(query, &found, queries.len() > 1);

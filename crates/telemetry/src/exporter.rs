@@ -21,6 +21,10 @@ use crate::pipeline::Sent;
 use crate::settings::Exporter;
 use crate::{logs, otlp};
 
+/// How long a connection without a request may be used again. Servers close one after 5 s or later, and what is sent just then is
+/// lost, or answered with 408.
+pub(crate) const IDLE: Duration = Duration::from_secs(2);
+
 /// Most of an answer that is read: all it can say is how many items were rejected, and why.
 const MAX_ANSWER: u64 = 64 * 1024;
 
@@ -173,6 +177,7 @@ fn judge(response: Response, time: Duration, rejected: impl Fn(&[u8]) -> Option<
 fn build(settings: &Exporter) -> Result<reqwest::blocking::Client, InitError> {
     let mut client = reqwest::blocking::Client::builder()
         .timeout(settings.timeout)
+        .pool_idle_timeout(IDLE)
         // What is sent, credentials among it, is for the endpoint alone.
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy();

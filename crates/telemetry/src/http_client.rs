@@ -48,8 +48,7 @@ pub fn client(
     let client = reqwest::Client::builder()
         .timeout(timeout)
         .connect_timeout(timeout.min(Duration::from_secs(1)))
-        // Shorter than any server's keep-alive: a connection that its server has just closed is not used again.
-        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_idle_timeout(crate::exporter::IDLE)
         // A service called is a service named: no proxy from the environment, no redirect to elsewhere.
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())

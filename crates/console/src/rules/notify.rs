@@ -58,7 +58,7 @@ impl Notifier {
             return;
         }
         self.counters.receivers(&heard);
-        let client = Client::builder()
+        let client = incoming::client()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(TIMEOUT)

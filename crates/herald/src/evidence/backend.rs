@@ -95,7 +95,7 @@ struct Body {
 
 /// The client of all backends, but for its certificates.
 pub(crate) fn client() -> ClientBuilder {
-    Client::builder()
+    incoming::client()
         .no_proxy()
         .redirect(Policy::none())
         .connect_timeout(CONNECT)

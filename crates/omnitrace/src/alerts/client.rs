@@ -23,7 +23,7 @@ pub struct Herald {
 impl Herald {
     /// Reads files; asks nothing yet.
     pub fn new(args: &HeraldArgs) -> Result<Self> {
-        let client = Client::builder().no_proxy().timeout(TIMEOUT);
+        let client = incoming::client().no_proxy().timeout(TIMEOUT);
         Ok(Self {
             client: args.tls.clone().files().client(client)?,
             url: url(args),

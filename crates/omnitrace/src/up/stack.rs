@@ -54,7 +54,7 @@ impl<'a> Stack<'a> {
     /// Nothing runs yet.
     pub fn new(args: &'a UpArgs, report: &'a Report) -> Result<Self> {
         let data_dir = files::own_directory(&args.data_dir, files::data_directory_mode())?;
-        let client = reqwest::Client::builder()
+        let client = incoming::client()
             .no_proxy()
             .timeout(Duration::from_secs(10))
             .build()?;
