@@ -32,6 +32,8 @@ features:
     cargo clippy --quiet -p service --features count-allocations --all-targets -- -D warnings
     cargo test --quiet -p service --features count-allocations allocations
     cargo test --quiet -p telemetry --test features
+    # an adopter's reqwest may decompress, and its bodies then end otherwise
+    cargo test --quiet -p telemetry --features reqwest,reqwest/gzip --test calls
     cargo test --quiet -p api --test client
 
 # docs/ADOPT.md, word for word: services are made, compiled and run as it says (needs Python 3, Node, Go and the ports of the page)

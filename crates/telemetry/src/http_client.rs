@@ -195,7 +195,10 @@ impl http_body::Body for Measured {
             }
         }
         let ended = match &polled {
-            Poll::Ready(Some(Ok(_))) => self.body.is_end_stream(),
+            // With reqwest's features for compression a body does not know that it has ended, but what is left of it.
+            Poll::Ready(Some(Ok(_))) => {
+                self.body.is_end_stream() || self.body.size_hint().exact() == Some(0)
+            }
             other => other.is_ready(),
         };
         if ended {
