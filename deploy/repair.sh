@@ -81,15 +81,14 @@ demo_part() {
 }
 
 demo_logs() {
-    local options=(-n 200) files=() argument
+    local argument options=()
     for argument in "$@"; do
-        [ "$argument" != -f ] || { options+=(-F) && continue; }
-        argument="$demo_dir/logs/$(demo_part "$argument").log"
-        [ -f "$argument" ] || fail "logs: no such part; there are: $(cd "$demo_dir/logs" && echo *.log | sed 's/\.log//g')"
-        case " ${files[*]:-} " in *" $argument "*) ;; *) files+=("$argument") ;; esac
+        case "$argument" in
+            -*) options+=("$argument") ;;
+            *) options+=("$(demo_part "$argument")") ;;
+        esac
     done
-    [ ${#files[@]} -gt 0 ] || files=("$demo_dir"/logs/*.log)
-    tail "${options[@]}" "${files[@]}"
+    demo_omnitrace logs --lines 200 "${options[@]}"
 }
 
 # Targets are read again by themselves. The console keeps traces and metrics in memory, so it is asked for by name.

@@ -8,15 +8,19 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::alertmanager::{self, AlertmanagerConfigArgs};
 use crate::alerts::args::{self as alerts, AlertsArgs};
+use crate::completions::{self, CompletionsArgs};
 use crate::doctor::{self, args::DoctorArgs};
 use crate::health::{self, HealthArgs};
 use crate::log_level::{self, LogLevelArgs};
+use crate::logs::{self, LogsArgs};
 use crate::new::{self, NewArgs};
 use crate::outbox::{self, OutboxAction};
 use crate::query::{self, QueryArgs};
 use crate::restart::{self, RestartArgs};
 use crate::rules::RulesArgs;
 use crate::sql::{self, SqlArgs};
+use crate::status::{self, StatusArgs};
+use crate::stop::{self, StopArgs};
 use crate::up::scrape::ScrapeArgs;
 use crate::values::{base_url, duration};
 
@@ -75,6 +79,15 @@ pub enum Command {
     /// Ask every part of a running stack whether it is ready.
     #[command(after_help = health::EXAMPLES)]
     Health(HealthArgs),
+    /// Show what runs, and where.
+    #[command(after_help = status::EXAMPLES)]
+    Status(StatusArgs),
+    /// Show the last log lines of a stack, or follow them.
+    #[command(after_help = logs::EXAMPLES)]
+    Logs(LogsArgs),
+    /// Stop a running stack.
+    #[command(after_help = stop::EXAMPLES)]
+    Stop(StopArgs),
     /// End one part of a running stack, and wait until `up` has started it again.
     #[command(after_help = restart::EXAMPLES)]
     Restart(RestartArgs),
@@ -116,6 +129,9 @@ pub enum Command {
     /// Show what herald knows of alerts, acknowledge them, silence them, judge them.
     #[command(long_about = alerts::HELP, after_help = alerts::EXAMPLES)]
     Alerts(Box<AlertsArgs>),
+    /// Print what bash, zsh, fish, elvish or PowerShell needs to complete this command.
+    #[command(after_help = completions::EXAMPLES)]
+    Completions(CompletionsArgs),
     /// Run a private Postgres until SIGTERM, and print its URL.
     #[command(long_about = POSTGRES_HELP)]
     Postgres(PostgresArgs),

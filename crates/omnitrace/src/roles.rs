@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 
 use crate::cli::{Command as Role, ConsoleArgs};
 use crate::{
-    BUILD, alertmanager, alerts, doctor, environment, fault, health, log_level, new, notify,
-    outbox, postgres, query, restart, rules, sql, up,
+    BUILD, alertmanager, alerts, completions, doctor, environment, fault, health, log_level, logs,
+    new, notify, outbox, postgres, query, restart, rules, sql, status, stop, up,
 };
 
 /// Runs a command to its end.
@@ -19,6 +19,10 @@ pub fn run(command: Role) -> Result<ExitCode> {
         Role::Fault { action } => return fault::run(action),
         Role::Outbox { action } => return outbox::run(action),
         Role::Health(args) => return health::run(&args),
+        Role::Status(args) => return status::run(&args),
+        Role::Logs(args) => return logs::run(&args),
+        Role::Stop(args) => return stop::run(&args),
+        Role::Completions(args) => return completions::run(&args),
         Role::Restart(args) => return restart::run(&args),
         Role::Query(args) => return query::run(*args),
         Role::Sql(args) => return sql::run(args),

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
+use crate::terminal::{quoted, say};
+
 /// Examples of `omnitrace help rules`.
 pub const EXAMPLES: &str = "\
 Examples:
@@ -45,7 +47,7 @@ pub fn run(args: &RulesArgs) -> Result<ExitCode> {
         let text = slo::rules(&definition, profile);
         if !args.check {
             write(&path, &text)?;
-            println!("{}", path.display());
+            say(&quoted(&path.display().to_string()));
         } else if std::fs::read_to_string(&path).ok().as_deref() != Some(&text) {
             eprintln!(
                 "error: {} is not what {} says: run `omnitrace rules` and commit the result",
@@ -53,6 +55,11 @@ pub fn run(args: &RulesArgs) -> Result<ExitCode> {
                 args.input.display()
             );
             stale = true;
+        } else {
+            say(&format!(
+                "{}: up to date",
+                quoted(&path.display().to_string())
+            ));
         }
     }
     Ok(if stale {

@@ -43,7 +43,12 @@ pub fn quoted(text: &str) -> String {
 
 /// Prints a line. Not `println!`: a reader that goes away (`| head`) is no reason to panic.
 pub fn say(line: &str) {
-    print(&plain::one_line(line));
+    try_say(line);
+}
+
+/// The same; false when the reader has gone.
+pub fn try_say(line: &str) -> bool {
+    print(&plain::one_line(line))
 }
 
 /// Prints text of several lines that are ours.
@@ -79,11 +84,10 @@ fn without_logins(text: &str) -> String {
     out
 }
 
-fn print(text: &str) {
+fn print(text: &str) -> bool {
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{text}")
-        .and_then(|()| stdout.flush())
-        .ok();
+    let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    written.is_ok()
 }
 
 #[cfg(test)]

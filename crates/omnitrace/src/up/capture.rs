@@ -20,6 +20,8 @@ const FILE_BYTES: u64 = 8 << 20;
 /// Longer lines are cut.
 const LINE_BYTES: u64 = 64 << 10;
 const LAST_LINES: usize = 15;
+/// What the last words of a child need not say.
+const NOISE: [&str; 4] = ["timestamp", "target", "trace_id", "span_id"];
 
 /// What a child announces on its stdout.
 #[derive(Debug)]
@@ -48,7 +50,7 @@ impl LastLines {
         };
         lines
             .iter()
-            .map(|line| format!("    {}", plain::one_line(&readable(line))))
+            .map(|line| format!("    {}", plain::one_line(&readable(line, &NOISE))))
             .collect::<Vec<_>>()
             .join("\n")
     }
@@ -140,8 +142,8 @@ fn understand(line: String) -> (String, Option<Announced>) {
     )
 }
 
-/// `ERROR the service failed  error=…` instead of the JSON it came as.
-fn readable(line: &str) -> String {
+/// `ERROR the service failed  error=…` instead of the JSON it came as, without the fields `noise`; the time first, if it is no noise.
+pub fn readable(line: &str, noise: &[&str]) -> String {
     let Ok(Value::Object(mut fields)) = serde_json::from_str::<Value>(line) else {
         return line.to_owned();
     };
@@ -151,10 +153,10 @@ fn readable(line: &str) -> String {
             .and_then(|value| value.as_str().map(str::to_owned))
             .unwrap_or_default()
     };
-    let (level, message) = (take("level"), take("message"));
-    for noise in ["timestamp", "target", "trace_id", "span_id"] {
+    for noise in noise {
         take(noise);
     }
+    let first = ["timestamp", "level", "message"].map(&mut take);
     let rest: Vec<String> = fields
         .iter()
         .map(|(name, value)| {
@@ -166,7 +168,7 @@ fn readable(line: &str) -> String {
             )
         })
         .collect();
-    format!("{level} {message}  {}", rest.join(" "))
+    format!("{}  {}", first.join(" "), rest.join(" "))
         .trim()
         .to_owned()
 }

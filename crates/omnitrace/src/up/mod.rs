@@ -5,7 +5,7 @@
 //! stops everything in the end.
 //! Nothing outlives it: each child holds a pipe to this process, and stops when it closes.
 
-mod capture;
+pub mod capture;
 mod child;
 mod crashed;
 mod inherited;
@@ -25,7 +25,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use listen::StopSignals;
 use nix::fcntl::Flock;
 use serde_json::json;
@@ -53,6 +53,7 @@ pub fn run(args: &UpArgs) -> Result<ExitCode> {
 async fn supervise(args: &UpArgs, report: &Report) -> Result<()> {
     check(args)?;
     let _lock = claim(&args.data_dir).await?;
+    ports::check_free(args)?;
     let mut signals = StopSignals::install(environment::parent_pipe()?)?;
     let stack = Stack::new(args, report)?;
     crashed::wait_for_leftovers(stack.data_dir(), report).await;
@@ -64,7 +65,10 @@ async fn supervise(args: &UpArgs, report: &Report) -> Result<()> {
     let result = match end {
         End::Asked(reason) => {
             report.stopping(reason);
-            Ok(())
+            match stack.is_ready() {
+                true => Ok(()),
+                false => Err(anyhow!("stopped before it was ready")),
+            }
         }
         End::Failed(error) => {
             // Its first words; all of it is said at the end.
@@ -132,8 +136,7 @@ async fn claim(data_dir: &Path) -> Result<Flock<File>> {
         }
     }
     bail!(
-        "{message}\nstop it with Ctrl-C (or `kill {}`), or start a second stack with another --data-dir",
-        running["running_pid"]
+        "{message}\nstop it with `omnitrace stop`, or start a second stack with another --data-dir"
     )
 }
 

@@ -9,8 +9,8 @@ use tokio::net::TcpSocket;
 
 use crate::cli::UpArgs;
 
-/// Whether no two parts are to have the same port: the second could never listen there.
-pub fn check(args: &UpArgs) -> Result<()> {
+/// The ports that are asked for, with their flags; any free one is none of them.
+fn asked(args: &UpArgs) -> Vec<(&'static str, u16)> {
     let ports = &args.ports;
     let mut all = vec![
         ("--gateway-port", ports.gateway_port),
@@ -24,8 +24,14 @@ pub fn check(args: &UpArgs) -> Result<()> {
         all.push(("--console-port", ports.console_port));
         all.push(("--herald-port", ports.herald_port));
     }
+    all.retain(|(_, port)| *port > 0);
+    all
+}
+
+/// Whether no two parts are to have the same port: the second could never listen there.
+pub fn check(args: &UpArgs) -> Result<()> {
     let mut flags = BTreeMap::new();
-    for (flag, port) in all.into_iter().filter(|(_, port)| *port > 0) {
+    for (flag, port) in asked(args) {
         if let Some(other) = flags.insert(port, flag) {
             bail!(
                 "{other} and {flag} are both {port}: each needs a port of its own; 0 is any free one"
@@ -33,6 +39,32 @@ pub fn check(args: &UpArgs) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// With `--strict-ports`: names every port that is taken, before anything is started.
+pub fn check_free(args: &UpArgs) -> Result<()> {
+    if !args.strict_ports {
+        return Ok(());
+    }
+    let taken = |(flag, port)| Some(format!("{flag}: {}", problem(port)?));
+    let taken: Vec<String> = asked(args).into_iter().filter_map(taken).collect();
+    if taken.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "{}\nfree them, choose others (0 is any free one), or leave out --strict-ports to take any",
+        taken.join("\n")
+    )
+}
+
+/// Why nobody can listen there.
+fn problem(port: u16) -> Option<String> {
+    let error = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).err()?;
+    let holder = holder(port).map_or_else(String::new, |holder| format!(" by {holder}"));
+    Some(match error.kind() {
+        std::io::ErrorKind::AddrInUse => format!("port {port} is in use{holder}"),
+        _ => format!("port {port} cannot be used ({error})"),
+    })
 }
 
 /// The outcome of asking for a preferred port.
@@ -46,17 +78,11 @@ pub struct Choice {
 
 /// A port of 127.0.0.1 for `part`: the preferred one, or, unless `strict`, any free one.
 pub fn choose(part: &str, preferred: u16, strict: bool) -> Result<Choice> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, preferred));
-    let Err(error) = TcpListener::bind(address) else {
+    let Some(problem) = problem(preferred) else {
         return Ok(Choice {
-            address,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, preferred)),
             moved: None,
         });
-    };
-    let holder = holder(preferred).map_or_else(String::new, |holder| format!(" by {holder}"));
-    let problem = match error.kind() {
-        std::io::ErrorKind::AddrInUse => format!("port {preferred} is in use{holder}"),
-        _ => format!("port {preferred} cannot be used ({error})"),
     };
     if strict {
         bail!(

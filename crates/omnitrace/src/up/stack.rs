@@ -389,6 +389,11 @@ impl<'a> Stack<'a> {
         self.children.borrow().iter().rev().cloned().collect()
     }
 
+    /// Everything is up and the probe went through.
+    pub fn is_ready(&self) -> bool {
+        self.state.borrow().ready
+    }
+
     /// What other commands would take for a running stack.
     pub fn forget(&self) {
         for path in [

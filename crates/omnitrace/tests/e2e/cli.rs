@@ -347,3 +347,102 @@ async fn sql_is_run_in_the_database_that_is_named() {
     assert_eq!(code, 1);
     assert!(complained.contains("syntax error"), "{complained}");
 }
+
+#[tokio::test]
+async fn what_runs_is_shown_followed_and_stopped() {
+    let mut up = stack().await;
+    let gateway = up.started("gateway").await;
+    let omnitrace = |arguments: &[&str]| omnitrace(arguments.iter().copied());
+    {
+        let here = Some(&up.directory);
+        let (code, shown, _) = run(omnitrace(&["status"]), here).await;
+        assert_eq!(code, 0, "{shown}");
+        let line = shown.lines().find(|line| line.contains("gateway"));
+        let line = line.unwrap_or_else(|| panic!("the gateway in {shown}"));
+        for field in ["url", "admin_url"] {
+            let url = gateway[field].as_str().expect("a URL");
+            assert!(line.contains(url), "{url} in {line}");
+        }
+        let (_, shown, _) = run(omnitrace(&["status", "--json"]), here).await;
+        let shown: Value = serde_json::from_str(&shown).expect("one JSON object");
+        assert_eq!(
+            (&shown["ready"], &shown["database_url"]),
+            (&json!(true), &json!(null))
+        );
+        let mut parts = shown["parts"].as_array().expect("parts").iter();
+        let part = parts.find(|part| part["part"] == "gateway").expect("it");
+        assert_eq!(
+            (&part["pid"], &part["running"]),
+            (&gateway["pid"], &json!(true))
+        );
+
+        logs_are_shown(&up.directory).await;
+
+        let (code, said, complained) = run(omnitrace(&["stop"]), here).await;
+        assert_eq!(code, 0, "{complained}");
+        assert!(said.starts_with("stopped: process "), "{said}");
+    }
+    assert_eq!(
+        up.child.wait().await.code(),
+        Some(0),
+        "{}",
+        up.child.output()
+    );
+    let here = Some(&up.directory);
+    for command in ["status", "stop"] {
+        let (code, _, complained) = run(omnitrace(&[command]), here).await;
+        assert_eq!(code, 1);
+        assert!(
+            complained.contains("no stack runs in .omnitrace; start one"),
+            "{complained}"
+        );
+    }
+    let (code, left, _) = run(omnitrace(&["logs", "gateway"]), here).await;
+    assert_eq!(
+        (code, left.is_empty()),
+        (0, false),
+        "what has ended is still told"
+    );
+}
+
+async fn logs_are_shown(directory: &Directory) {
+    let here = Some(directory);
+    let (code, shown, _) = run(omnitrace(["logs", "-n", "1"]), here).await;
+    assert_eq!(code, 0, "{shown}");
+    for part in ["gateway", "data", "downstream"] {
+        let prefix = format!("{part:<10} | 20");
+        let lines = shown.lines().filter(|line| line.starts_with(&prefix));
+        assert_eq!(
+            lines.count(),
+            1,
+            "a line of {part}, with its time, in\n{shown}"
+        );
+    }
+    let (_, raw, _) = run(omnitrace(["logs", "data", "--json"]), here).await;
+    let first = raw.lines().next().expect("a line");
+    let first: Value = serde_json::from_str(first).expect("as it was written");
+    assert!(first["timestamp"].is_string(), "{first}");
+    let (code, _, complained) = run(omnitrace(["logs", "shop"]), here).await;
+    assert_eq!(code, 1);
+    assert!(
+        complained.contains("no part \"shop\" has run here; there are: data, "),
+        "{complained}"
+    );
+
+    // It ends when its reader does.
+    let program = omnitrace(["logs"]);
+    let mut command = Command::new("sh");
+    command
+        .arg("-c")
+        .arg("\"$0\" logs --follow | head -1")
+        .arg(program.get_program());
+    let (_, followed, _) = run(command, here).await;
+    assert_eq!(followed.lines().count(), 1, "{followed}");
+}
+
+#[tokio::test]
+async fn a_shell_gets_its_completions() {
+    let (code, script, _) = run(omnitrace(["completions", "bash"]), None).await;
+    assert_eq!(code, 0);
+    assert!(script.contains("complete -F _omnitrace"), "{script}");
+}

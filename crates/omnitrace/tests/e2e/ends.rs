@@ -289,3 +289,19 @@ fn orphan(line: &Value, data: &Path) -> std::process::Command {
     }
     command
 }
+
+#[tokio::test]
+async fn whoever_stops_it_before_it_is_ready_is_told_that_it_was_not() {
+    let mut up = Up::start_with(Directory::new(), &database().await, |command| command).await;
+    up.started("postgres").await;
+    up.child.signal(Signal::SIGINT);
+    assert_eq!(
+        up.child.wait().await.code(),
+        Some(1),
+        "{}",
+        up.child.output()
+    );
+    let said = up.child.stderr().join("\n");
+    assert!(said.contains("stopped before it was ready"), "{said}");
+    up.directory.deserted().await;
+}

@@ -161,6 +161,7 @@ async fn a_busy_port_is_moved_and_the_printed_url_says_so() {
         200,
         "the printed address answers"
     );
+    up.ready().await;
     assert_eq!(up.stop().await.code(), Some(0));
 }
 
@@ -191,25 +192,39 @@ async fn two_parts_with_one_port_are_an_error_that_names_both_flags() {
 
 #[tokio::test]
 async fn with_strict_ports_a_busy_port_is_an_error_that_names_it() {
-    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = busy.local_addr().unwrap().port();
+    let busy = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [gateway, downstream] = busy
+        .each_ref()
+        .map(|busy| busy.local_addr().unwrap().port());
     let mut up = without_console(|command| {
         command
             .arg("--strict-ports")
-            .arg(format!("--downstream-port={port}"))
+            .arg(format!("--gateway-port={gateway}"))
+            .arg(format!("--downstream-port={downstream}"))
     })
     .await;
     let status = up.child.wait().await;
     assert_eq!(status.code(), Some(1));
     let said = up.child.stderr().join("\n");
-    assert!(
-        said.contains(&format!("port {port} is in use by ")),
-        "{said}"
-    );
-    assert!(
-        said.contains(&format!("(pid {})", std::process::id())),
-        "{said}"
-    );
+    let this = format!("(pid {})", std::process::id());
+    for (flag, port) in [
+        ("--gateway-port", gateway),
+        ("--downstream-port", downstream),
+    ] {
+        let named = said.lines().find(|line| line.contains(flag));
+        let named = named.unwrap_or_else(|| panic!("{flag} in {said}"));
+        assert!(
+            named.contains(&format!("port {port} is in use by ")),
+            "{said}"
+        );
+        assert!(named.ends_with(&this), "{said}");
+    }
+    let started = up
+        .child
+        .stdout()
+        .iter()
+        .any(|line| line.contains("postgres"));
+    assert!(!started, "nothing is started before: {}", up.child.output());
     up.directory.deserted().await;
 }
 

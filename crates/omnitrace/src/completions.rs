@@ -1,0 +1,33 @@
+//! `omnitrace completions`: what a shell needs to complete this command.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use crate::cli::Cli;
+
+/// Examples of `omnitrace help completions`.
+pub const EXAMPLES: &str = "\
+Examples:
+  omnitrace completions bash > ~/.local/share/bash-completion/completions/omnitrace
+  omnitrace completions zsh > \"${fpath[1]}/_omnitrace\"
+  omnitrace completions fish > ~/.config/fish/completions/omnitrace.fish";
+
+/// `omnitrace completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// Whose completions
+    shell: Shell,
+}
+
+/// Prints the script.
+pub fn run(args: &CompletionsArgs) -> Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "omnitrace", &mut script);
+    // A reader that goes away is no error.
+    std::io::stdout().write_all(&script).ok();
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,154 @@
+//! `omnitrace logs`: the last lines of each part of a stack, also of one that has ended; `--follow` goes on with what comes.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use nix::fcntl::OFlag;
+use owned::Owner;
+
+use crate::files;
+use crate::terminal::{quoted, try_say};
+use crate::up::capture;
+
+const POLL: Duration = Duration::from_millis(200);
+
+/// Most that is read at once; `up` keeps files of 8 MiB.
+const AT_ONCE: u64 = 8 << 20;
+
+/// Left out of the readable form, since they are long and seldom asked for.
+const NOISE: [&str; 2] = ["target", "span_id"];
+
+/// Examples of `omnitrace help logs`.
+pub const EXAMPLES: &str = "\
+Examples:
+  omnitrace logs                                        the last 100 lines of each part
+  omnitrace logs gateway data --follow
+  omnitrace logs data --json | jq 'select(.level == \"ERROR\")'";
+
+/// `omnitrace logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// postgres, console, herald, downstream, data, gateway, probe [default: all]
+    parts: Vec<String>,
+    /// Go on with what is written from now on, until Ctrl-C
+    #[arg(short, long)]
+    follow: bool,
+    /// How many of the last lines
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
+    lines: usize,
+    /// Print lines as they were written: JSON of the services and herald
+    #[arg(long)]
+    json: bool,
+    /// Directory of the stack
+    #[arg(long, value_name = "DIR", default_value = ".omnitrace")]
+    data_dir: PathBuf,
+}
+
+/// Prints lines until there are no more, or, with `--follow`, until the reader has gone.
+pub fn run(args: &LogsArgs) -> Result<ExitCode> {
+    let mut logs = logs(args)?;
+    let with_name = logs.len() > 1;
+    let mut most = args.lines;
+    loop {
+        for log in &mut logs {
+            let lines = log.lines()?;
+            for line in &lines[lines.len().saturating_sub(most)..] {
+                let line = shown(line, args.json, with_name.then_some(&log.name));
+                if !try_say(&line) {
+                    return Ok(ExitCode::SUCCESS);
+                }
+            }
+        }
+        if !args.follow {
+            return Ok(ExitCode::SUCCESS);
+        }
+        most = usize::MAX;
+        std::thread::sleep(POLL);
+    }
+}
+
+fn shown(line: &str, as_written: bool, name: Option<&String>) -> String {
+    if as_written {
+        return line.to_owned();
+    }
+    let text = quoted(&capture::readable(line, &NOISE));
+    name.map_or(text.clone(), |name| format!("{name:<10} | {text}"))
+}
+
+/// The files that are asked for.
+fn logs(args: &LogsArgs) -> Result<Vec<Log>> {
+    let directory = args.data_dir.join("logs");
+    let mut known = names(&directory).with_context(|| {
+        let shown = args.data_dir.display();
+        format!("no stack has run in {shown}: start one with `omnitrace up`, or name its directory with --data-dir")
+    })?;
+    known.sort();
+    if let Some(part) = args.parts.iter().find(|part| !known.contains(part)) {
+        bail!(
+            "no part {part:?} has run here; there are: {}",
+            known.join(", ")
+        );
+    }
+    known.retain(|name| args.parts.is_empty() || args.parts.contains(name));
+    let log = |name: String| Log::new(&directory, name);
+    Ok(known.into_iter().map(log).collect())
+}
+
+fn names(directory: &Path) -> std::io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let name = name.to_str().and_then(|name| name.strip_suffix(".log"));
+        names.extend(name.map(str::to_owned));
+    }
+    Ok(names)
+}
+
+/// A log file, which begins anew when it is full.
+struct Log {
+    name: String,
+    path: PathBuf,
+    file: Option<File>,
+    /// The beginning of a line whose end has not come yet.
+    begun: Vec<u8>,
+}
+
+impl Log {
+    fn new(directory: &Path, name: String) -> Self {
+        Self {
+            path: directory.join(format!("{name}.log")),
+            name,
+            file: None,
+            begun: Vec::new(),
+        }
+    }
+
+    /// What has been written since the last look.
+    fn lines(&mut self) -> Result<Vec<String>> {
+        let mut bytes = std::mem::take(&mut self.begun);
+        if let Some(file) = &mut self.file {
+            file.take(AT_ONCE).read_to_end(&mut bytes)?;
+        }
+        if self.is_replaced() {
+            let file = owned::open(&self.path, OFlag::O_RDONLY, Owner::of_this_process());
+            let file = self.file.insert(file.context(files::DATA_DIR)?);
+            file.take(AT_ONCE).read_to_end(&mut bytes)?;
+        }
+        let end = bytes.iter().rposition(|byte| *byte == b'\n');
+        self.begun = bytes.split_off(end.map_or(0, |end| end + 1));
+        let text = String::from_utf8_lossy(&bytes);
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    fn is_replaced(&self) -> bool {
+        let now = std::fs::metadata(&self.path).map(|now| now.ino()).ok();
+        let open = self.file.as_ref().and_then(|file| file.metadata().ok());
+        now.is_some() && now != open.map(|open| open.ino())
+    }
+}
