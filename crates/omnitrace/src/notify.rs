@@ -1,7 +1,7 @@
-//! Whom the console tells about alerts: what the command line and the variables say, checked without being shown.
+//! Whom the console tells about alerts, and whom it answers: what the command line and the variables say, checked without being shown.
 
-use anyhow::{Context, Result, anyhow};
-use console::Notify;
+use anyhow::{Context, Result, anyhow, bail};
+use console::{Access, Notify};
 use reqwest::header::HeaderValue;
 use url::Url;
 
@@ -10,6 +10,7 @@ use crate::environment;
 
 const URL: &str = "OMNITRACE_NOTIFY_URL";
 const SECRET: &str = "OMNITRACE_NOTIFY_SECRET";
+const TOKEN: &str = "OMNITRACE_CONSOLE_TOKEN";
 const WATCHDOG: &str = "OMNITRACE_WATCHDOG_URL";
 
 /// Whom a console tells.
@@ -29,6 +30,32 @@ pub fn of(args: &ConsoleArgs) -> Result<Notify> {
         watchdog_url: url(watchdog, &format!("--watchdog-url ({WATCHDOG})"))?,
         secret,
     })
+}
+
+/// Where herald is.
+///
+/// # Errors
+/// As [`of`].
+pub fn herald(args: &ConsoleArgs) -> Result<Option<String>> {
+    url(
+        args.herald_url.as_deref(),
+        "--herald-url (OMNITRACE_HERALD_URL)",
+    )
+}
+
+/// Whom a console answers.
+///
+/// # Errors
+/// Names the variable, and does not show the token.
+pub fn access(args: &ConsoleArgs) -> Result<Access> {
+    let token = environment::text(TOKEN)?;
+    let token = token.map(|token| token.parse().map_err(|why| anyhow!("{TOKEN}: {why}")));
+    match (token.transpose()?, args.no_token) {
+        (Some(_), true) => bail!("{TOKEN} is set, and --no-token given: leave out one of them"),
+        (Some(token), false) => Ok(Access::Token(token)),
+        (None, true) => Ok(Access::Anybody),
+        (None, false) => Ok(Access::ByAddress),
+    }
 }
 
 /// Whether the console of `omnitrace up` will find its variable in order.
