@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use actix_server::ServerBuilder;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::http::{KeepAlive, StatusCode};
@@ -192,37 +193,18 @@ fn bind(
     });
     let answers = web::Data::new(answers);
     let notify = web::Data::new(settings.notify.clone());
-    let doors = web::Data::new(Doors {
-        listening: address,
-        hosts: settings.allowed_hosts.clone(),
-        origins: settings.allowed_origins.clone(),
-        access: Door::of(&settings.access, address),
-    });
-    if let Some(url) = &doors.access.made {
-        let why = "a token is needed beyond loopback: this address of the page has it";
-        log::info(why, json!({"url": url}));
-    }
-    let server = Server::build()
-        .workers(WORKERS)
-        .worker_max_blocking_threads(MAX_THREADS)
-        .disable_signals()
-        .shutdown_timeout(DRAIN_SECONDS);
+    let server = builder();
     let stopping = server.graceful_shutdown_signal();
     let events = Events::new(counters.clone(), reports.clone(), stopping);
-    let events = web::Data::new(events);
-    let others = Others::new(
-        settings.herald_url.as_deref(),
-        settings.notify.secret.clone(),
-        targets.clone(),
-        budget.clone(),
-    );
-    let others = web::Data::new(others?);
+    let others = Others::new(settings, targets.clone(), budget.clone())?;
+    let (events, others) = (web::Data::new(events), web::Data::new(others));
     let (store, series, targets, reports) = (
         web::Data::new(store.clone()),
         web::Data::new(series.clone()),
         web::Data::new(targets.clone()),
         web::Data::new(reports),
     );
+    let doors = web::Data::new(doors(settings, address));
     let counters = web::Data::new(counters.clone());
     let connections = Connections::new(settings.memory_bytes);
     let all = web::Data::new(connections.clone());
@@ -251,6 +233,29 @@ fn bind(
     let server = listen::serve(server, HTTP, listener, connected, app);
     let server = server.context("the listener cannot be used")?;
     Ok((server, address))
+}
+
+fn builder() -> ServerBuilder {
+    Server::build()
+        .workers(WORKERS)
+        .worker_max_blocking_threads(MAX_THREADS)
+        .disable_signals()
+        .shutdown_timeout(DRAIN_SECONDS)
+}
+
+/// Whom it answers. A token that is made is printed here, and nowhere else.
+fn doors(settings: &Settings, address: SocketAddr) -> Doors {
+    let access = Door::of(&settings.access, address);
+    if let Some(url) = &access.made {
+        let why = "a token is needed beyond loopback: this address of the page has it";
+        log::info(why, json!({"url": url}));
+    }
+    Doors {
+        listening: address,
+        hosts: settings.allowed_hosts.clone(),
+        origins: settings.allowed_origins.clone(),
+        access,
+    }
 }
 
 /// No such path, or not by this method.

@@ -109,7 +109,7 @@ pub enum Command {
     #[command(after_help = ROLE_HELP)]
     Probe,
     /// Run the console: receives OTLP, scrapes metrics, shows traces and logs.
-    #[command(after_help = CONSOLE_HELP)]
+    #[command(after_help = crate::notify::CONSOLE_HELP)]
     Console(ConsoleArgs),
     /// Take Alertmanager's webhook, add evidence, and deliver to Slack or any webhook.
     #[command(long_about = crate::herald::HELP)]
@@ -159,12 +159,6 @@ const ROLE_HELP: &str = "\
 Every setting is an environment variable; a bad one is an error that names it and what is allowed.
 OMNITRACE_HTTP_ADDR and OMNITRACE_ADMIN_ADDR say where it listens (port 0: any free one, printed in the log
 line `listening`), OTEL_EXPORTER_OTLP_ENDPOINT where telemetry goes.";
-
-const CONSOLE_HELP: &str = "\
-Beyond loopback it answers only who knows a token: that of OMNITRACE_CONSOLE_TOKEN (16 to 512 letters, digits and -._~), which is \
-then needed on loopback, too, else one that is made at each start and printed with the address of the page. Senders of OTLP, \
-/metrics, /ready and /live need none; clients send it as a bearer token, or as the password of an address. \
-OMNITRACE_NOTIFY_SECRET is what herald asks for.";
 
 const POSTGRES_HELP: &str = "\
 Run a private Postgres until SIGTERM (or, with OMNITRACE_PARENT_PIPE=1, until stdin ends), and print its URL in a line \

@@ -8,6 +8,13 @@ use url::Url;
 use crate::cli::ConsoleArgs;
 use crate::environment;
 
+/// What `omnitrace help console` says of secrets.
+pub const CONSOLE_HELP: &str = "\
+Beyond loopback it answers only who knows a token: that of OMNITRACE_CONSOLE_TOKEN (16 to 512 letters, digits and -._~), which is \
+then needed on loopback, too, else one that is made at each start and printed with the address of the page. Senders of OTLP, \
+/metrics, /ready and /live need none; clients send it as a bearer token, or as the password of an address. \
+OMNITRACE_NOTIFY_SECRET is what herald asks for.";
+
 const URL: &str = "OMNITRACE_NOTIFY_URL";
 const SECRET: &str = "OMNITRACE_NOTIFY_SECRET";
 const TOKEN: &str = "OMNITRACE_CONSOLE_TOKEN";

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use crate::answer::{Answers, Page, Refused, problem};
 use crate::budget::{Account, Budget, Use};
 use crate::scrape::{Targets, reason};
+use crate::settings::Settings;
 
 /// A page that waits longer shows nothing new.
 const TIMEOUT: Duration = Duration::from_secs(4);
@@ -37,12 +38,8 @@ pub(crate) struct Others {
 impl Others {
     /// # Errors
     /// There can be no client.
-    pub fn new(
-        herald_url: Option<&str>,
-        secret: Option<String>,
-        targets: Targets,
-        budget: Budget,
-    ) -> Result<Self> {
+    pub fn new(settings: &Settings, targets: Targets, budget: Budget) -> Result<Self> {
+        let herald_url = settings.herald_url.as_deref();
         let client = incoming::client()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -52,7 +49,7 @@ impl Others {
             client: client.context("nobody can be asked on behalf of pages")?,
             budget,
             herald_url: herald_url.map(|url| url.trim_end_matches('/').to_owned()),
-            secret,
+            secret: settings.notify.secret.clone(),
             targets,
         })
     }

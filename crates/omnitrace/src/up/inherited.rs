@@ -55,7 +55,10 @@ pub fn unused(console: bool) -> Result<Vec<Unused>> {
         );
     }
     for name in environment::given("OMNITRACE_CONSOLE_TOKEN")? {
-        without(&name, "the console listens on loopback only, and its parts ask it");
+        without(
+            &name,
+            "the console listens on loopback only, and its parts ask it",
+        );
     }
     for name in given.iter().filter(|name| is_way_out(name)) {
         without(
