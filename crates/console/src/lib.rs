@@ -69,7 +69,7 @@ fn routes(config: &mut ServiceConfig) {
     metrics_api::configure(config);
     // GET /api/v1/rules, /api/v1/alerts, /api/v1/alertmanagers, /api/alerts: the rules, evaluated.
     rules::configure(config);
-    // GET /api/events, /api/runbooks/{alertname}, /api/traces/{id}/otlp; /api/herald/…, /api/faults/…: what the pages ask beside.
+    // GET /api/events, /api/runbooks/{alertname}, /api/traces/{id}/otlp, /api/differs; /api/herald/…, /api/faults/…: what the pages ask beside.
     pages_api::configure(config);
     // GET /api/stats, /metrics, /ready, /live: about the console itself.
     stats::configure(config);

@@ -1,5 +1,7 @@
-//! What the pages ask beside the vendors' APIs: what is new, herald's alerts, faults, runbooks, a trace as a file.
+//! What the pages ask beside the vendors' APIs: what is new, herald's alerts, faults, runbooks, a trace as a file, what
+//! differs.
 
+mod differs;
 mod events;
 mod faults;
 mod herald;
@@ -19,6 +21,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
     faults::configure(config);
     runbooks::configure(config);
     trace_file::configure(config);
+    differs::configure(config);
 }
 
 /// By which methods a path can be asked for that changes something; `None` of all others.

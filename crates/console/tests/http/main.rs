@@ -4,6 +4,7 @@ mod access;
 mod alerts;
 mod api;
 mod connections;
+mod differs;
 mod events;
 mod faults;
 mod guard;
