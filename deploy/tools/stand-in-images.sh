@@ -103,7 +103,7 @@ owned "$work/omnitrace" 65532 /var/lib/omnitrace/herald
 owned "$work/omnitrace" 65532 /var/lib/omnitrace/alertmanager
 import omnitrace "$work/omnitrace" 65532 /usr/local/bin/omnitrace
 
-loki="['/usr/local/bin/omnitrace', console, --listen, '0.0.0.0:3100', --allow-host, loki, --memory, 64MiB]"
+loki="['/usr/local/bin/omnitrace', console, --listen, '0.0.0.0:3100', --no-token, --allow-host, loki, --memory, 64MiB]"
 root "$work/loki" /usr/local/bin/omnitrace "$executable"
 if [ -n "${STAND_IN_TLS:-}" ]; then
     command -v socat >/dev/null || fail "socat asks for certificates in Loki's place: apt-get install socat"

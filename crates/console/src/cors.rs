@@ -11,6 +11,8 @@ use actix_web::http::header::{
     ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN, VARY,
 };
 
+use crate::ingest::is_intake;
+
 /// How long a browser need not ask again, in seconds.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
@@ -64,7 +66,7 @@ impl Origins {
     pub(crate) fn allowed(&self, head: &RequestHead) -> Option<HeaderValue> {
         let origin = head.headers().get(ORIGIN)?;
         let path = head.uri.path();
-        let is_allowed = (path.starts_with("/v1/") || path.starts_with("/otlp/"))
+        let is_allowed = is_intake(path)
             && self
                 .0
                 .iter()

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use slo::routing::DEADMAN;
+
 use crate::otlp::{Rejected, Signal};
 
 /// Counts by route and status, refused items, and scrapes that were not kept.
@@ -18,6 +20,28 @@ pub(crate) struct Counts {
     pub notifications: BTreeMap<String, Notifications>,
     /// Alerts for whose group there was no room.
     pub dropped_alerts: u64,
+    /// Items that were taken.
+    pub taken: Taken,
+}
+
+/// How many items were taken.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// Spans.
+    pub traces: u64,
+    /// Log records.
+    pub logs: u64,
+    /// Samples.
+    pub metrics: u64,
+}
+
+impl Counts {
+    /// Notifications that were taken, but for those which only say that alerting is alive.
+    pub fn told(&self) -> u64 {
+        let about_alerts = self.notifications.iter();
+        let about_alerts = about_alerts.filter(|(receiver, _)| **receiver != DEADMAN.receiver);
+        about_alerts.map(|(_, counts)| counts.sent).sum()
+    }
 }
 
 /// What became of notifications to a receiver.
@@ -46,6 +70,14 @@ impl Counters {
         for (reason, count) in rejected.reasons() {
             *counts.rejected.entry((signal, reason)).or_default() += count;
         }
+    }
+
+    /// Counts items that were taken.
+    pub fn took(&self, more: Taken) {
+        let taken = &mut self.lock().taken;
+        taken.traces += more.traces;
+        taken.logs += more.logs;
+        taken.metrics += more.metrics;
     }
 
     /// Counts a scrape whose page found no room.

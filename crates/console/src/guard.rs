@@ -7,17 +7,20 @@ use std::task::{Context, Poll};
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{RequestHead, ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Bytes;
 use actix_web::{Error, HttpResponse, web};
 use listen::{Host, Hosts, Refusal};
 
+use crate::access::Door;
 use crate::answer::problem;
 use crate::connections::{ANSWERING, Answering, Connections};
 use crate::cors::{self, Origins};
 use crate::counters::Counters;
+use crate::ingest::is_intake;
+use crate::server::takes_forms;
 
 /// The page loads nothing from elsewhere and cannot be framed.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -32,6 +35,8 @@ pub(crate) struct Doors {
     pub hosts: Hosts,
     /// Pages elsewhere that may send OTLP.
     pub origins: Origins,
+    /// Where a token may be needed.
+    pub access: Door,
 }
 
 /// The middleware.
@@ -50,14 +55,15 @@ pub(crate) async fn guard(
         .as_ref()
         .and_then(|doors| doors.origins.allowed(request.head()));
     let is_api = is_api(request.path());
+    let is_head = request.method() == Method::HEAD;
     let answering = answering(&request);
     let mut response = match &answering {
         Err(Busy) => request.into_response(problem(
             StatusCode::SERVICE_UNAVAILABLE,
             "too many requests at once: try again",
         )),
-        Ok(answering) => match doors.and_then(|doors| doors.refusal(request.head())) {
-            Some(refusal) => request.into_response(refusal),
+        Ok(answering) => match doors.and_then(|doors| doors.answer(request.head())) {
+            Some(answer) => request.into_response(answer),
             None if origin.is_some() && cors::is_preflight(request.head()) => {
                 let answer = cors::preflight(request.head());
                 request.into_response(answer)
@@ -80,6 +86,9 @@ pub(crate) async fn guard(
     }
     let answering = answering.unwrap_or_default();
     Ok(response.map_body(|_, body| {
+        // Else the connection would wait for the end of what it does not send.
+        let is_endless = is_head && body.size() == BodySize::Stream;
+        let body = if is_endless { ().boxed() } else { body };
         Held {
             body,
             _answering: answering,
@@ -122,9 +131,8 @@ impl MessageBody for Held {
 
 fn is_api(path: &str) -> bool {
     path.starts_with("/api")
-        || path.starts_with("/v1/")
         || path.starts_with("/loki/")
-        || path.starts_with("/otlp/")
+        || is_intake(path)
         || matches!(path, "/metrics" | "/ready" | "/live")
 }
 
@@ -149,6 +157,33 @@ fn add_headers(headers: &mut HeaderMap, is_api: bool) {
 }
 
 impl Doors {
+    /// What a request is answered with that may not go on; `None` if it may.
+    fn answer(&self, head: &RequestHead) -> Option<HttpResponse> {
+        self.refusal(head)
+            .or_else(|| self.access.answer(head))
+            .or_else(|| self.refused_change(head))
+    }
+
+    /// The answer to what another origin's page sends to change something. Senders have doors of their own ([`cors`]), and a form only asks.
+    fn refused_change(&self, head: &RequestHead) -> Option<HttpResponse> {
+        let path = head.uri.path();
+        let only_asks = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        if only_asks || is_intake(path) || takes_forms(path) {
+            return None;
+        }
+        let mut sites = head.headers().get_all("sec-fetch-site");
+        let is_own = sites.all(|site| site == "same-origin" || site == "none");
+        let refusal = match self.hosts.check(head) {
+            Ok(()) if is_own => return None,
+            Ok(()) => Refusal::Origin,
+            Err(refusal) => refusal,
+        };
+        Some(problem(
+            refusal.status(),
+            &format!("{refusal}: only the console's own pages may"),
+        ))
+    }
+
     /// The answer to a request that is meant for somebody else ([`Hosts`]). Of addresses only those that lead here are
     /// answered: loopback, and the one that the console was told to listen on (any, when it was told to listen on all).
     fn refusal(&self, head: &RequestHead) -> Option<HttpResponse> {
@@ -180,12 +215,14 @@ mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
+    use crate::access::Access;
 
     fn passes(host: &str, listening: &str) -> bool {
         let doors = Doors {
             listening: listening.parse().expect("an address"),
             hosts: "host.docker.internal,10.9.9.9,Loki".parse().expect("hosts"),
             origins: Origins::default(),
+            access: Door::of(&Access::Anybody, ([127, 0, 0, 1], 8000).into()),
         };
         let request = TestRequest::default().insert_header(("host", host));
         doors.refusal(request.to_http_request().head()).is_none()

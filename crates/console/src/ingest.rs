@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::body::Body;
 use crate::budget::{Account, Budget, Use};
 use crate::connections::off_worker;
-use crate::counters::Counters;
+use crate::counters::{Counters, Taken};
 use crate::inflate::{InflateError, gunzip};
 use crate::metadata::Metadata;
 use crate::model::{Resource, Value};
@@ -34,8 +34,8 @@ const MAX_DRAINED: usize = 32 << 20;
 /// A body must come within this time: a slow one takes up room.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The largest form of a query.
-const MAX_FORM: usize = 64 << 10;
+/// The largest form of a query, and of what a page sends.
+const MAX_SMALL: usize = 64 << 10;
 
 /// What a body's account grows by.
 const STEP: usize = 16 << 10;
@@ -253,8 +253,14 @@ const OUT_OF_ORDER: &str = "out_of_order";
 
 fn keep(batch: Batch, sink: &Sink) -> Rejected {
     let mut rejected = batch.rejected;
+    let mut taken = Taken {
+        traces: batch.spans.len() as u64,
+        logs: batch.logs.len() as u64,
+        metrics: 0,
+    };
     let spans = sink.store.add_spans(batch.spans);
     let logs = sink.store.add_logs(batch.logs);
+    (taken.traces, taken.logs) = (taken.traces - spans, taken.logs - logs);
     if spans + logs > 0 {
         let why = format!(
             "a trace holds {MAX_TRACE_SPANS} spans, and what one answer has room for (--memory)"
@@ -268,6 +274,7 @@ fn keep(batch: Batch, sink: &Sink) -> Rejected {
         let (service, labels) = (&sender.resource.service, sender_labels(&sender.resource));
         let values: Vec<&str> = labels.iter().map(|(_, value)| value.as_str()).collect();
         let source = format!("sender {values:?}");
+        let samples = sender.samples.len() as u64;
         let lost = sink
             .series
             .merge(&source, service, &labels, sender.samples, now_us());
@@ -279,7 +286,9 @@ fn keep(batch: Batch, sink: &Sink) -> Rejected {
             let why = "a point must be newer than the last one of its series, at most 10 minutes in the future, and of the same sender";
             rejected.refuse_many(OUT_OF_ORDER, lost.out_of_order, why.to_owned());
         }
+        taken.metrics += samples.saturating_sub(lost.no_room + lost.out_of_order);
     }
+    sink.counters.took(taken);
     rejected
 }
 
@@ -294,17 +303,23 @@ fn sender_labels(resource: &Resource) -> Labels {
     labels
 }
 
-/// Reads the form of a query. It is charged as part of the answer: forms that wait for their turn must not keep out what senders send.
-pub(crate) async fn read_form(payload: Payload, gate: &Gate) -> Result<(Body, Account), Failure> {
+/// Whether it is a path that senders send to.
+pub(crate) fn is_intake(path: &str) -> bool {
+    path.starts_with("/v1/") || path.starts_with("/otlp/")
+}
+
+/// Reads the form of a query, or what a page sends. It is charged as part of the answer: forms that wait for their turn must not keep out
+/// what senders send.
+pub(crate) async fn read_small(payload: Payload, gate: &Gate) -> Result<(Body, Account), Failure> {
     let gate = Gate {
-        max_body: MAX_FORM,
+        max_body: MAX_SMALL,
         ..gate.clone()
     };
     let mut account = gate.budget.account(Use::Answer);
     let form = read_in_time(payload, &gate, &mut account).await;
     let form = form.map_err(|why| match why.status {
         StatusCode::PAYLOAD_TOO_LARGE => {
-            let why = format!("the form is larger than {MAX_FORM} bytes");
+            let why = format!("the body is larger than {MAX_SMALL} bytes");
             Failure::new(StatusCode::PAYLOAD_TOO_LARGE, why)
         }
         _ => why,

@@ -1,5 +1,6 @@
 //! The embedded telemetry backend: OTLP in, Jaeger's, Loki's and Prometheus's query APIs and a web page out, everything in memory.
 
+mod access;
 mod answer;
 mod attributes;
 mod body;
@@ -23,6 +24,7 @@ mod metrics_api;
 pub mod model;
 mod otlp;
 mod page;
+mod pages_api;
 mod params;
 mod prometheus;
 mod quoted;
@@ -42,6 +44,7 @@ mod view;
 
 use actix_web::web::ServiceConfig;
 
+pub use access::{Access, Token};
 pub use cors::Origins;
 pub use metrics::METRICS;
 pub use rules::{Rehearsal, check_rules};
@@ -66,6 +69,8 @@ fn routes(config: &mut ServiceConfig) {
     metrics_api::configure(config);
     // GET /api/v1/rules, /api/v1/alerts, /api/v1/alertmanagers, /api/alerts: the rules, evaluated.
     rules::configure(config);
+    // GET /api/events, /api/runbooks/{alertname}, /api/traces/{id}/otlp, /api/differs; /api/herald/…, /api/faults/…: what the pages ask beside.
+    pages_api::configure(config);
     // GET /api/stats, /metrics, /ready, /live: about the console itself.
     stats::configure(config);
     // GET /, /trace/{id}, /static/…: the page.

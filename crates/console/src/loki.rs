@@ -9,7 +9,7 @@ use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
 use crate::answer::Answers;
-use crate::ingest::{Sink, read_form};
+use crate::ingest::{Sink, read_small};
 use crate::logql::{self, Matcher, Query, Scan, Steps, index_labels, senders};
 use crate::params::{BadParameter, Params};
 use crate::store::Store;
@@ -47,7 +47,7 @@ async fn answered(
 ) -> HttpResponse {
     let outcome = async {
         // The account covers the parameters while they wait.
-        let (body, _account) = read_form(payload, &shared.1.gate).await?;
+        let (body, _account) = read_small(payload, &shared.1.gate).await?;
         let params = Params::of(&request, &body)?;
         off_thread(shared, move |store, scan| handler(store, &params, scan)).await
     };

@@ -37,7 +37,9 @@ use crate::model::{Attributes, LogRecord, Resource, Scope, Span};
 use crate::samples::Sample;
 use crate::store::cost;
 
+pub(crate) use attribute::DROPPED_ATTRIBUTES;
 pub(crate) use logs::SEVERITY_TEXT;
+pub(crate) use spans::{DROPPED_EVENTS, DROPPED_LINKS};
 pub(crate) use values::{cut_copy, resource};
 
 /// What a request is about.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::answer::{Answers, Page};
-use crate::ingest::{Sink, read_form};
+use crate::ingest::{Sink, read_small};
 use crate::params::Params;
 use crate::series::{LabelSet, SeriesStore};
 use answer::Answer;
@@ -89,7 +89,7 @@ async fn answered(
 ) -> HttpResponse {
     let outcome = async {
         // The account covers the parameters while they wait.
-        let (body, _account) = read_form(payload, &shared.0.gate).await?;
+        let (body, _account) = read_small(payload, &shared.0.gate).await?;
         let params = Params::of(&request, &body)?.only(&[known, &EVERYWHERE].concat())?;
         off_thread(shared, params, handler).await
     };

@@ -14,6 +14,7 @@ mod template;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -59,6 +60,8 @@ struct Inner {
     file: String,
     /// One for each group.
     reports: Mutex<Vec<Arc<GroupReport>>>,
+    /// How often an evaluation gave other alerts than the one before.
+    changes: AtomicU64,
 }
 
 /// Whether rules can be used.
@@ -98,6 +101,7 @@ impl Rules {
         let reports = Reports(Arc::new(Inner {
             file: name.to_owned(),
             reports: Mutex::new(reports.collect()),
+            changes: AtomicU64::default(),
         }));
         let now_ms = now_ms();
         Ok(Self {
@@ -256,8 +260,17 @@ fn until_next(groups: &[Running]) -> Duration {
 impl Reports {
     fn set(&self, index: usize, report: GroupReport) {
         if let Some(known) = self.lock().get_mut(index) {
+            let has_changed = !known.has_alerts_of(&report);
+            self.0
+                .changes
+                .fetch_add(u64::from(has_changed), Ordering::Relaxed);
             *known = Arc::new(report);
         }
+    }
+
+    /// How often an evaluation gave other alerts than the one before, or the same in other states.
+    pub fn changes(&self) -> u64 {
+        self.0.changes.load(Ordering::Relaxed)
     }
 
     /// Of each group.

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::budget::{Account, Budget, Use};
-use crate::counters::Counters;
+use crate::counters::{Counters, Taken};
 use crate::exposition::{self, Format};
 use crate::log;
 use crate::metadata::Metadata;
@@ -342,6 +342,11 @@ impl Scraper {
         (state.up, state.series, state.error) = match scraped {
             Ok(kept) => {
                 samples = kept.samples;
+                let metrics = samples.saturating_sub(kept.no_room + kept.out_of_order);
+                self.counters.took(Taken {
+                    metrics,
+                    ..Taken::default()
+                });
                 (true, kept.series, kept.complaint())
             }
             Err(Failed::Down(why)) => {
@@ -423,7 +428,7 @@ async fn page(
 }
 
 /// The innermost reason: reqwest's own text is only the outermost.
-fn reason(error: &reqwest::Error) -> String {
+pub(crate) fn reason(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "timed out".into();
     }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use actix_server::ServerBuilder;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::http::{KeepAlive, StatusCode};
@@ -15,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::access::Door;
 use crate::answer::Answers;
 use crate::budget::Budget;
 use crate::connections::Connections;
@@ -22,13 +24,14 @@ use crate::counters::Counters;
 use crate::guard::{Doors, guard};
 use crate::ingest::{self, Sink};
 use crate::metadata::Metadata;
+use crate::pages_api::{Events, Others};
 use crate::rules::{Data, Reports, Rules};
 use crate::scrape::{Scraper, Targets};
 use crate::series::SeriesStore;
 use crate::settings::Settings;
 use crate::stats::Sources;
 use crate::store::Store;
-use crate::{answer, log, prometheus};
+use crate::{answer, log, pages_api, prometheus};
 
 /// Enough for a laptop; decoding and searching have threads of their own.
 const WORKERS: usize = 2;
@@ -190,17 +193,18 @@ fn bind(
     });
     let answers = web::Data::new(answers);
     let notify = web::Data::new(settings.notify.clone());
+    let server = builder();
+    let stopping = server.graceful_shutdown_signal();
+    let events = Events::new(counters.clone(), reports.clone(), stopping);
+    let others = Others::new(settings, targets.clone(), budget.clone())?;
+    let (events, others) = (web::Data::new(events), web::Data::new(others));
     let (store, series, targets, reports) = (
         web::Data::new(store.clone()),
         web::Data::new(series.clone()),
         web::Data::new(targets.clone()),
         web::Data::new(reports),
     );
-    let doors = web::Data::new(Doors {
-        listening: address,
-        hosts: settings.allowed_hosts.clone(),
-        origins: settings.allowed_origins.clone(),
-    });
+    let doors = web::Data::new(doors(settings, address));
     let counters = web::Data::new(counters.clone());
     let connections = Connections::new(settings.memory_bytes);
     let all = web::Data::new(connections.clone());
@@ -217,21 +221,41 @@ fn bind(
             .app_data(sources.clone())
             .app_data(answers.clone())
             .app_data(all.clone())
+            .app_data(events.clone())
+            .app_data(others.clone())
             .wrap(from_fn(listen::head_as_get))
             .wrap(from_fn(guard))
             .configure(crate::routes)
             .default_service(web::to(nothing_here))
     };
-    let server = Server::build()
-        .workers(WORKERS)
-        .worker_max_blocking_threads(MAX_THREADS)
-        .max_concurrent_connections(connections.most().div_ceil(WORKERS))
-        .disable_signals()
-        .shutdown_timeout(DRAIN_SECONDS);
+    let server = server.max_concurrent_connections(connections.most().div_ceil(WORKERS));
     let connected = move |gate: &Gate<TcpStream>, _: &mut _| connections.add(gate.flow());
     let server = listen::serve(server, HTTP, listener, connected, app);
     let server = server.context("the listener cannot be used")?;
     Ok((server, address))
+}
+
+fn builder() -> ServerBuilder {
+    Server::build()
+        .workers(WORKERS)
+        .worker_max_blocking_threads(MAX_THREADS)
+        .disable_signals()
+        .shutdown_timeout(DRAIN_SECONDS)
+}
+
+/// Whom it answers. A token that is made is printed here, and nowhere else.
+fn doors(settings: &Settings, address: SocketAddr) -> Doors {
+    let access = Door::of(&settings.access, address);
+    if let Some(url) = &access.made {
+        let why = "a token is needed beyond loopback: this address of the page has it";
+        log::info(why, json!({"url": url}));
+    }
+    Doors {
+        listening: address,
+        hosts: settings.allowed_hosts.clone(),
+        origins: settings.allowed_origins.clone(),
+        access,
+    }
 }
 
 /// No such path, or not by this method.
@@ -250,12 +274,14 @@ async fn nothing_here(request: HttpRequest) -> HttpResponse {
 
 /// By which methods a path can be asked for.
 fn allowed_methods(path: &str) -> &'static str {
-    let takes_otlp = path.starts_with("/v1/") || path.starts_with("/otlp/");
-    let takes_forms =
-        path.starts_with("/loki/") && !path.ends_with("/values") || prometheus::takes_forms(path);
-    match (takes_otlp, takes_forms) {
+    match (ingest::is_intake(path), takes_forms(path)) {
         (true, _) => "POST",
         (_, true) => "GET, HEAD, POST",
-        _ => "GET, HEAD",
+        _ => pages_api::allowed_methods(path).unwrap_or("GET, HEAD"),
     }
+}
+
+/// Whether a question may also be sent as a form.
+pub(crate) fn takes_forms(path: &str) -> bool {
+    path.starts_with("/loki/") && !path.ends_with("/values") || prometheus::takes_forms(path)
 }

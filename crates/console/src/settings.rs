@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use listen::Hosts;
 
+use crate::access::Access;
 use crate::cors::Origins;
 
 /// The least memory that makes sense: below it a quarter of the budget, the most that a trace may take, is no trace.
@@ -28,6 +29,10 @@ pub struct Settings {
     pub state_file: Option<PathBuf>,
     /// Who is told about alerts.
     pub notify: Notify,
+    /// Where herald is, whose alerts and silences the pages show and change.
+    pub herald_url: Option<String>,
+    /// Who is answered.
+    pub access: Access,
     /// Time between two scrapes of a target.
     pub scrape_interval: Duration,
     /// Names that it answers to, beside its own address and `localhost`.

@@ -11,6 +11,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::answer::{Answers, Page, Refused, problem};
+use crate::model::TraceId;
 use crate::params::{self, BadParameter, Params};
 use crate::store::Store;
 
@@ -41,13 +42,7 @@ async fn one_trace(
 ) -> HttpResponse {
     blocking(&answers, move |mut page| {
         let id = params::trace_id("trace_id", &id)?;
-        let missing = || Failure {
-            status: StatusCode::NOT_FOUND,
-            detail: format!(
-                "trace {id} is not in the store: it has not come yet, or made room for newer ones"
-            ),
-        };
-        let trace = store.trace(id).ok_or_else(missing)?;
+        let trace = store.trace(id).ok_or_else(|| not_here(id))?;
         page.holds(trace.bytes)?;
         let waterfall = waterfall::waterfall(&store, &trace, |bytes| page.gathers(bytes))?;
         Ok(page.json(&waterfall)?)
@@ -56,9 +51,19 @@ async fn one_trace(
 }
 
 /// Why there is no answer.
-struct Failure {
+pub(crate) struct Failure {
     status: StatusCode,
     detail: String,
+}
+
+/// A trace that nobody has.
+pub(crate) fn not_here(id: TraceId) -> Failure {
+    Failure {
+        status: StatusCode::NOT_FOUND,
+        detail: format!(
+            "trace {id} is not in the store: it has not come yet, or made room for newer ones"
+        ),
+    }
 }
 
 impl From<BadParameter> for Failure {
@@ -78,7 +83,7 @@ impl From<Refused> for Failure {
 
 /// Runs `job` off the worker thread, since it may look through the whole store. Failures become problem
 /// documents (RFC 9457).
-async fn blocking<F>(answers: &Answers, job: F) -> HttpResponse
+pub(crate) async fn blocking<F>(answers: &Answers, job: F) -> HttpResponse
 where
     F: FnOnce(Page) -> Result<Page, Failure> + Send + 'static,
 {

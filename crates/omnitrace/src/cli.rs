@@ -122,6 +122,7 @@ pub enum Command {
     #[command(after_help = ROLE_HELP)]
     Probe,
     /// Run the console: receives OTLP, scrapes metrics, shows traces and logs.
+    #[command(after_help = crate::notify::CONSOLE_HELP)]
     Console(ConsoleArgs),
     /// Take Alertmanager's webhook, add evidence, and deliver to Slack or any webhook.
     #[command(long_about = crate::herald::HELP)]
@@ -292,6 +293,17 @@ pub struct ConsoleArgs {
         hide_env_values = true
     )]
     pub watchdog_url: Option<String>,
+    /// Where herald is, such as http://127.0.0.1:9095: the page shows and changes its alerts and silences [default: nowhere]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "OMNITRACE_HERALD_URL",
+        hide_env_values = true
+    )]
+    pub herald_url: Option<String>,
+    /// Answer whoever reaches it beyond loopback, too: for a network of containers, or behind a proxy that authenticates
+    #[arg(long)]
+    pub no_token: bool,
     /// Time between two scrapes
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub scrape_interval: Duration,

@@ -1,15 +1,23 @@
-//! Whom the console tells about alerts: what the command line and the variables say, checked without being shown.
+//! Whom the console tells about alerts, and whom it answers: what the command line and the variables say, checked without being shown.
 
-use anyhow::{Context, Result, anyhow};
-use console::Notify;
+use anyhow::{Context, Result, anyhow, bail};
+use console::{Access, Notify};
 use reqwest::header::HeaderValue;
 use url::Url;
 
 use crate::cli::ConsoleArgs;
 use crate::environment;
 
+/// What `omnitrace help console` says of secrets.
+pub const CONSOLE_HELP: &str = "\
+Beyond loopback it answers only who knows a token: that of OMNITRACE_CONSOLE_TOKEN (16 to 512 letters, digits and -._~), which is \
+then needed on loopback, too, else one that is made at each start and printed with the address of the page. Senders of OTLP, \
+/metrics, /ready and /live need none; clients send it as a bearer token, or as the password of an address. \
+OMNITRACE_NOTIFY_SECRET is what herald asks for.";
+
 const URL: &str = "OMNITRACE_NOTIFY_URL";
 const SECRET: &str = "OMNITRACE_NOTIFY_SECRET";
+const TOKEN: &str = "OMNITRACE_CONSOLE_TOKEN";
 const WATCHDOG: &str = "OMNITRACE_WATCHDOG_URL";
 
 /// Whom a console tells.
@@ -29,6 +37,32 @@ pub fn of(args: &ConsoleArgs) -> Result<Notify> {
         watchdog_url: url(watchdog, &format!("--watchdog-url ({WATCHDOG})"))?,
         secret,
     })
+}
+
+/// Where herald is.
+///
+/// # Errors
+/// As [`of`].
+pub fn herald(args: &ConsoleArgs) -> Result<Option<String>> {
+    url(
+        args.herald_url.as_deref(),
+        "--herald-url (OMNITRACE_HERALD_URL)",
+    )
+}
+
+/// Whom a console answers.
+///
+/// # Errors
+/// Names the variable, and does not show the token.
+pub fn access(args: &ConsoleArgs) -> Result<Access> {
+    let token = environment::text(TOKEN)?;
+    let token = token.map(|token| token.parse().map_err(|why| anyhow!("{TOKEN}: {why}")));
+    match (token.transpose()?, args.no_token) {
+        (Some(_), true) => bail!("{TOKEN} is set, and --no-token given: leave out one of them"),
+        (Some(token), false) => Ok(Access::Token(token)),
+        (None, true) => Ok(Access::Anybody),
+        (None, false) => Ok(Access::ByAddress),
+    }
 }
 
 /// Whether the console of `omnitrace up` will find its variable in order.

@@ -75,7 +75,8 @@ fn with_allocator((name, value): (&str, &str)) -> Result<()> {
 
 fn run_console(args: ConsoleArgs) -> Result<()> {
     with_allocator(ONE_HEAP)?;
-    let notify = notify::of(&args)?;
+    let (told, herald_url) = (notify::of(&args)?, notify::herald(&args)?);
+    let access = notify::access(&args)?;
     console::run(console::Settings {
         listen: args.listen,
         memory_bytes: args.memory.bytes,
@@ -83,7 +84,9 @@ fn run_console(args: ConsoleArgs) -> Result<()> {
         targets_file: args.targets,
         rules_file: args.rules,
         state_file: args.state,
-        notify,
+        notify: told,
+        herald_url,
+        access,
         scrape_interval: args.scrape_interval,
         allowed_hosts: args.allow_host,
         allowed_origins: args.allow_origin,

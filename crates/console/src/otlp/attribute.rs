@@ -15,7 +15,7 @@ use crate::model::{Attributes, Value};
 pub(super) const MAX_ATTRIBUTES: usize = 128;
 
 /// The attribute that says how many others were dropped, by the sender or here.
-const DROPPED_KEY: &str = "otel.dropped_attributes_count";
+pub(crate) const DROPPED_ATTRIBUTES: &str = "otel.dropped_attributes_count";
 
 /// What is kept of an item's attributes.
 pub(super) struct Kept {
@@ -62,7 +62,8 @@ impl Kept {
     pub fn all(mut self, dropped_by_sender: u32) -> Attributes {
         let dropped = self.too_many + u64::from(dropped_by_sender);
         if dropped > 0 {
-            self.list.push(DROPPED_KEY, Value::Number(&dropped.into()));
+            self.list
+                .push(DROPPED_ATTRIBUTES, Value::Number(&dropped.into()));
         }
         self.list.shrink();
         self.list

@@ -12,8 +12,8 @@ use crate::model::{Attributes, Event, Kind, Link, Resource, Scope, Span, Status,
 use crate::store::cost;
 
 /// Says how many events or links are missing, as Jaeger's own exporter names it.
-const DROPPED_EVENTS: &str = "otel.dropped_events_count";
-const DROPPED_LINKS: &str = "otel.dropped_links_count";
+pub(crate) const DROPPED_EVENTS: &str = "otel.dropped_events_count";
+pub(crate) const DROPPED_LINKS: &str = "otel.dropped_links_count";
 
 /// Converts one span, whose attributes come apart from it; the error is the reason to reject it.
 pub(super) fn convert(

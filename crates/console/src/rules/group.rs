@@ -8,7 +8,7 @@ use promql::{Labels, NAME, Value};
 use serde_json::json;
 use slo::routing::WATCHDOG;
 
-use super::alert::{Alert, Alerts};
+use super::alert::{Alert, Alerts, State};
 use super::file::{Alerting, Group, Kind, Rule};
 use super::template::{Found, Template};
 use crate::answer::Answers;
@@ -128,6 +128,16 @@ impl GroupReport {
 
     pub fn interval(&self) -> Duration {
         Duration::from_millis(self.group.interval_ms.unsigned_abs())
+    }
+
+    /// Whether both have the same alerts in the same states.
+    pub(super) fn has_alerts_of(&self, other: &Self) -> bool {
+        self.states().eq(other.states())
+    }
+
+    fn states(&self) -> impl Iterator<Item = (&Labels, State)> {
+        let alerts = self.rules.iter().flat_map(|rule| &rule.alerts);
+        alerts.map(|alert| (&alert.labels, alert.state))
     }
 
     /// Alerts to be told about. The one that says that alerting is alive ends when its rule fails, or has not been evaluated for long.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
-use console::{Notify, Settings};
+use console::{Access, Notify, Settings};
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
@@ -70,6 +70,8 @@ pub fn settings() -> Settings {
         rules_file: None,
         state_file: None,
         notify: Notify::default(),
+        herald_url: None,
+        access: Access::default(),
         scrape_interval: Duration::from_millis(50),
         allowed_hosts: "host.docker.internal".parse().expect("hosts"),
         allowed_origins: "http://localhost:4200".parse().expect("origins"),
@@ -193,6 +195,11 @@ impl Running {
             );
             tokio::time::sleep(POLL).await;
         }
+    }
+
+    /// Asks it to stop once what is under way is answered.
+    pub fn drain(&self) {
+        drop(self.handle.stop(true));
     }
 }
 

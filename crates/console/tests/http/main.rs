@@ -1,10 +1,15 @@
 //! The console as its clients see it: a really bound server, spoken to over HTTP.
 
+mod access;
 mod alerts;
 mod api;
 mod connections;
+mod differs;
+mod events;
+mod faults;
 mod guard;
 mod harness;
+mod herald;
 mod hostile;
 mod ingest;
 mod limits;
@@ -14,11 +19,14 @@ mod loki_paths;
 mod memory;
 mod metadata;
 mod naming;
+mod others;
 mod payload;
 mod prometheus;
 mod prometheus_limits;
 mod readers;
 mod reported;
 mod rules;
+mod runbooks;
 mod scraping;
 mod telling;
+mod trace_file;

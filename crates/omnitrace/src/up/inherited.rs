@@ -54,6 +54,12 @@ pub fn unused(console: bool) -> Result<Vec<Unused>> {
             "the console tells herald; HERALD_WEBHOOK_URL or HERALD_SLACK_WEBHOOK_URL says whom herald tells",
         );
     }
+    for name in environment::given("OMNITRACE_CONSOLE_TOKEN")? {
+        without(
+            &name,
+            "the console listens on loopback only, and its parts ask it",
+        );
+    }
     for name in given.iter().filter(|name| is_way_out(name)) {
         without(
             name,

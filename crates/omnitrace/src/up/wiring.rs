@@ -121,11 +121,20 @@ pub fn console(listen: SocketAddr, data_dir: &Path, herald: SocketAddr, args: &U
     if let Some(rules) = &args.rules {
         launch.arguments.extend(["--rules".into(), rules.into()]);
     }
-    let alerts = format!("http://{herald}/alerts");
+    let herald = format!("http://{herald}");
+    let alerts = format!("{herald}/alerts");
     launch
         .arguments
         .extend(["--notify-url".into(), alerts.into()]);
-    let not_for_it = ["DATABASE_URL", "OMNITRACE_NOTIFY_SECRET"];
+    launch
+        .arguments
+        .extend(["--herald-url".into(), herald.into()]);
+    // It listens on loopback only.
+    let not_for_it = [
+        "DATABASE_URL",
+        "OMNITRACE_NOTIFY_SECRET",
+        "OMNITRACE_CONSOLE_TOKEN",
+    ];
     launch.removed.extend(not_for_it.map(str::to_owned));
     launch
 }

@@ -18,6 +18,7 @@ mod chain;
 mod cli;
 mod compose;
 mod console_bounds;
+mod console_pages;
 mod console_queries;
 mod console_told;
 mod contention;

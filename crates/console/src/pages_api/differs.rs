@@ -1,0 +1,243 @@
+//! `GET /api/differs`: what sets some traces apart from others that match the same search.
+
+mod features;
+mod share;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+
+use crate::answer::{Answers, Page, Refused, off_thread};
+use crate::model::TraceId;
+use crate::params::{BadParameter, Params};
+use crate::search::{DurationOf, Query, bounds, error_count, search};
+use crate::store::Store;
+use features::{Counts, Difference, Features};
+
+const KNOWN: [&str; 9] = [
+    "service",
+    "operation",
+    "tag",
+    "tags",
+    "min_duration",
+    "max_duration",
+    "error",
+    "selection",
+    "limit",
+];
+
+/// Traces that are compared, the newest.
+const DEFAULT_LIMIT: usize = 500;
+const MAX_LIMIT: usize = 1_500;
+
+/// Spans that are looked at before others have their turn: each may have many attributes.
+const SPANS: usize = 64;
+
+/// Adds the route.
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
+    config.route("/api/differs", web::get().to(differs));
+}
+
+async fn differs(
+    store: web::Data<Store>,
+    request: HttpRequest,
+    answers: web::Data<Answers>,
+) -> HttpResponse {
+    let query = request.query_string().to_owned();
+    off_thread(&answers, move |page| {
+        let (query, selection) = asked(&query).map_err(|why| Refused {
+            status: StatusCode::BAD_REQUEST,
+            detail: why.to_string(),
+        })?;
+        compared(&store, &query, selection, page)
+    })
+    .await
+}
+
+/// Which of the traces are set apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Selection {
+    /// Those that took longer than nine of ten.
+    Slow,
+    /// Those that took so long, both ends included, in nanoseconds, and those only in which a span failed.
+    Of {
+        duration_ns: (u64, u64),
+        failed: bool,
+    },
+}
+
+/// The search, and what is selected of its traces.
+fn asked(query: &str) -> Result<(Query, Selection), BadParameter> {
+    let params = Params::parse(query)?.only(&KNOWN)?;
+    let query = Query {
+        service: params.text("service").map(str::to_owned),
+        operation: params.text("operation").map(str::to_owned),
+        tags: params.tags()?,
+        failed: false,
+        start_ns: (0, u64::MAX),
+        duration_ns: (0, u64::MAX),
+        duration_of: DurationOf::Trace,
+        limit: params.count("limit", DEFAULT_LIMIT, MAX_LIMIT)?,
+    };
+    let duration_ns = params.duration_range("min_duration", "max_duration")?;
+    let failed = params.text("error") == Some("true");
+    let is_narrow = failed || duration_ns != (0, u64::MAX);
+    let selection = match (params.text("selection"), is_narrow) {
+        (Some("slow"), false) => Selection::Slow,
+        (Some("failed"), false) => Selection::Of {
+            duration_ns,
+            failed: true,
+        },
+        (None, true) => Selection::Of {
+            duration_ns,
+            failed,
+        },
+        _ => {
+            let why = "expected slow or failed, or instead of it min_duration, max_duration or error=true";
+            return Err(BadParameter::new("selection", why));
+        }
+    };
+    Ok((query, selection))
+}
+
+/// The answer.
+#[derive(Serialize)]
+struct Compared {
+    /// Traces that are set apart, and the others.
+    selected: u32,
+    rest: u32,
+    /// Whether there may be more traces that match, or more that they have: too much to compare all of it.
+    truncated: bool,
+    differs: Vec<Difference>,
+    /// Keys of which not all values were compared: there are too many.
+    keys_left_out: usize,
+}
+
+/// A trace as far as the selection asks.
+struct Looked {
+    id: TraceId,
+    duration_ns: u64,
+    has_failed: bool,
+}
+
+fn compared(
+    store: &Store,
+    query: &Query,
+    selection: Selection,
+    page: &mut Page,
+) -> Result<Compared, Refused> {
+    let found = search(store, query, page)?;
+    let mut looked = Vec::new();
+    // What has gone meanwhile is neither.
+    for id in found.traces {
+        page.pass()?;
+        looked.extend(store.trace(id).map(|trace| {
+            let (start, end) = bounds(&trace.spans);
+            Looked {
+                id,
+                duration_ns: end - start,
+                has_failed: error_count(&trace.spans) > 0,
+            }
+        }));
+    }
+    let is_selected = chooses(selection, &looked);
+    let (mut features, mut of) = (Features::default(), Counts::default());
+    for trace in &looked {
+        let Some(whole) = store.trace(trace.id) else {
+            continue;
+        };
+        page.holds(whole.bytes)?;
+        let is_selected = is_selected(trace);
+        of.add(is_selected);
+        features.next_trace();
+        for spans in whole.spans.chunks(SPANS) {
+            page.gathers(features.add(spans, is_selected))?;
+        }
+    }
+    page.holds(0)?;
+    Ok(Compared {
+        selected: of.selected,
+        rest: of.rest,
+        truncated: found.truncated || features.is_full,
+        keys_left_out: features.keys_left_out(),
+        differs: features.ranked(of),
+    })
+}
+
+/// Which of these are selected.
+fn chooses(selection: Selection, looked: &[Looked]) -> impl Fn(&Looked) -> bool + use<> {
+    let (duration_ns, failed) = match selection {
+        Selection::Of {
+            duration_ns,
+            failed,
+        } => (duration_ns, failed),
+        Selection::Slow => {
+            let mut all: Vec<u64> = looked.iter().map(|trace| trace.duration_ns).collect();
+            all.sort_unstable();
+            let ninth = all.get((all.len() * 9).div_ceil(10).saturating_sub(1));
+            let least = ninth.map_or(0, |longest| longest.saturating_add(1));
+            ((least, u64::MAX), false)
+        }
+    };
+    move |trace| {
+        (duration_ns.0..=duration_ns.1).contains(&trace.duration_ns)
+            && (trace.has_failed || !failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selection_is_named_or_said_by_the_parameters_of_the_search() {
+        let selected = |query: &str| asked(query).map(|(_, selection)| selection);
+        let of = |duration_ns, failed| Selection::Of {
+            duration_ns,
+            failed,
+        };
+        for (query, selection) in [
+            ("selection=slow&service=data", Selection::Slow),
+            ("selection=failed", of((0, u64::MAX), true)),
+            (
+                "error=true&min_duration=1ms",
+                of((1_000_000, u64::MAX), true),
+            ),
+            ("max_duration=1us", of((0, 1_000), false)),
+        ] {
+            assert_eq!(selected(query), Ok(selection), "{query}");
+        }
+        for (query, name) in [
+            ("", "selection"),
+            ("error=false", "selection"),
+            ("selection=odd", "selection"),
+            ("selection=slow&min_duration=1s", "selection"),
+            ("selection=slow&limit=1501", "limit"),
+            ("selection=slow&lookback=1h", "lookback"),
+        ] {
+            let why = selected(query).expect_err(query).to_string();
+            assert!(why.contains(&format!("'{name}'")), "{query}: {why}");
+        }
+    }
+
+    #[test]
+    fn slow_is_what_takes_longer_than_nine_of_ten() {
+        let slow = |durations: &[u64]| {
+            let looked: Vec<Looked> = durations
+                .iter()
+                .map(|duration| Looked {
+                    id: TraceId(1),
+                    duration_ns: *duration,
+                    has_failed: false,
+                })
+                .collect();
+            let is_slow = chooses(Selection::Slow, &looked);
+            looked.iter().filter(|trace| is_slow(trace)).count()
+        };
+        assert_eq!(slow(&[]), 0);
+        assert_eq!(slow(&[7]), 0);
+        assert_eq!(slow(&[7; 100]), 0);
+        assert_eq!(slow(&(1..=10).collect::<Vec<_>>()), 1);
+        assert_eq!(slow(&(1..=100).collect::<Vec<_>>()), 10);
+    }
+}

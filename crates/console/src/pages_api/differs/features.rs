@@ -1,0 +1,213 @@
+//! What traces have in common or not: operations, attributes of their spans, and of those who sent them, versions above all.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::share::{share, surely_more};
+use crate::model::{Span, Value};
+
+/// Values of a key beyond so many are not counted: ids and times tell nothing.
+const MAX_VALUES: u32 = 200;
+
+/// Longer values are not counted.
+const MAX_VALUE: usize = 200;
+
+/// All features that are counted.
+const MAX_FEATURES: usize = 20_000;
+
+/// What is answered at most.
+const MAX_DIFFERENCES: usize = 50;
+
+/// What is more frequent by less is no trace to follow.
+const LEAST: f64 = 0.05;
+
+/// What one takes beside its texts.
+const OF_ONE: usize = 160;
+
+/// Of how many traces it is true.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts {
+    pub selected: u32,
+    pub rest: u32,
+}
+
+impl Counts {
+    pub fn add(&mut self, is_selected: bool) {
+        match is_selected {
+            true => self.selected += 1,
+            false => self.rest += 1,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    /// `service.version`.
+    Version,
+    /// An attribute of a span.
+    Attribute,
+    /// Another one of the sender.
+    Resource,
+    /// The name of a span.
+    Operation,
+}
+
+/// Something that a trace may have.
+#[derive(Debug)]
+struct Feature {
+    kind: Kind,
+    service: String,
+    key: String,
+    value: String,
+    of: Counts,
+    /// The trace that was counted last, so that each is once.
+    last: usize,
+}
+
+/// A feature that sets the selected traces apart.
+#[derive(Debug, Serialize)]
+pub(super) struct Difference {
+    kind: Kind,
+    service: String,
+    /// Empty of an operation.
+    key: String,
+    value: String,
+    /// Traces with it, and the shares that they are.
+    selected: u32,
+    selected_share: f64,
+    rest: u32,
+    rest_share: f64,
+    /// By how much the first share is larger at least, in 95 of 100 cases.
+    surely_more: f64,
+}
+
+/// All of them, found by digests of what they say.
+#[derive(Debug, Default)]
+pub(super) struct Features {
+    state: RandomState,
+    all: HashMap<u64, Feature>,
+    /// Values of each key.
+    values: HashMap<u64, u32>,
+    traces: usize,
+    /// Some are not counted, since there are too many.
+    pub is_full: bool,
+}
+
+impl Features {
+    /// What is added next is of another trace.
+    pub fn next_trace(&mut self) {
+        self.traces += 1;
+    }
+
+    /// Counts what some spans of a trace have. Returns how many bytes are new.
+    pub fn add(&mut self, spans: &[Arc<Span>], is_selected: bool) -> usize {
+        let mut bytes = 0;
+        let mut last = None;
+        for span in spans {
+            let resource = &span.resource;
+            let service = resource.service.as_str();
+            let mut put = |kind, key: &str, value: Value<'_>| {
+                bytes += self.put((kind, service, key), value, is_selected);
+            };
+            put(Kind::Operation, "", Value::Text(&span.name));
+            for (key, value) in span.attributes.iter() {
+                put(Kind::Attribute, key, value);
+            }
+            // Spans of one sender often follow each other.
+            if last.replace(Arc::as_ptr(resource)) == Some(Arc::as_ptr(resource)) {
+                continue;
+            }
+            for (key, value) in resource.attributes.iter() {
+                match key {
+                    "service.name" => {}
+                    "service.version" => put(Kind::Version, key, value),
+                    _ => put(Kind::Resource, key, value),
+                }
+            }
+        }
+        bytes
+    }
+
+    fn put(&mut self, of: (Kind, &str, &str), value: Value<'_>, is_selected: bool) -> usize {
+        let value = value.text();
+        if value.is_empty() || value.len() > MAX_VALUE {
+            return 0;
+        }
+        let digest = self.state.hash_one((of, &*value));
+        if let Some(known) = self.all.get_mut(&digest) {
+            if std::mem::replace(&mut known.last, self.traces) != self.traces {
+                known.of.add(is_selected);
+            }
+            return 0;
+        }
+        if self.all.len() >= MAX_FEATURES {
+            self.is_full = true;
+            return 0;
+        }
+        let values = self.values.entry(self.state.hash_one(of)).or_default();
+        *values = values.saturating_add(1);
+        if *values > MAX_VALUES {
+            return 0;
+        }
+        let (kind, service, key) = of;
+        let mut feature = Feature {
+            kind,
+            service: service.to_owned(),
+            key: key.to_owned(),
+            value: value.into_owned(),
+            of: Counts::default(),
+            last: self.traces,
+        };
+        feature.of.add(is_selected);
+        let bytes = OF_ONE + service.len() + key.len() + feature.value.len();
+        self.all.insert(digest, feature);
+        bytes
+    }
+
+    /// Keys of which some values were not counted.
+    pub fn keys_left_out(&self) -> usize {
+        let counts = self.values.values();
+        counts.filter(|values| **values > MAX_VALUES).count()
+    }
+
+    /// Those that are surely more frequent, and by not too little, among the selected traces, the surest first.
+    pub fn ranked(self, of: Counts) -> Vec<Difference> {
+        let all = self.all.into_values().map(|feature| feature.difference(of));
+        let mut differing: Vec<Difference> = all.filter(|one| one.surely_more >= LEAST).collect();
+        differing.sort_by(|one, other| {
+            let by_name = |one: &Difference| {
+                (
+                    one.kind,
+                    one.service.clone(),
+                    one.key.clone(),
+                    one.value.clone(),
+                )
+            };
+            let surest = other.surely_more.total_cmp(&one.surely_more);
+            surest.then_with(|| by_name(one).cmp(&by_name(other)))
+        });
+        differing.truncate(MAX_DIFFERENCES);
+        differing
+    }
+}
+
+impl Feature {
+    fn difference(self, of: Counts) -> Difference {
+        let Counts { selected, rest } = self.of;
+        Difference {
+            kind: self.kind,
+            service: self.service,
+            key: self.key,
+            value: self.value,
+            selected,
+            selected_share: share(selected, of.selected),
+            rest,
+            rest_share: share(rest, of.rest),
+            surely_more: surely_more((selected, of.selected), (rest, of.rest)),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! `/api/faults`: the switchboards of the services that are scraped on this machine.
+
+use std::net::IpAddr;
+
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{self, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::{StreamExt as _, stream};
+use reqwest::Url;
+use reqwest::header::CONTENT_TYPE;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::Others;
+use super::others::Told;
+use crate::answer::{Answers, Refused, off_thread, problem};
+use crate::ingest::{Sink, read_small};
+
+/// The most services that are asked, all at once.
+const MAX_SERVICES: usize = 32;
+
+/// Adds the routes.
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .route("/api/faults", web::get().to(list))
+        .route("/api/faults/{service}", web::delete().to(change))
+        .route("/api/faults/{service}/{fault}", web::put().to(change))
+        .route("/api/faults/{service}/{fault}", web::delete().to(change));
+}
+
+/// A service, and where its admin listener is.
+struct Service {
+    name: String,
+    url: String,
+}
+
+/// What a service says of its faults, or why it says nothing.
+#[derive(Serialize)]
+struct Board {
+    service: String,
+    faults: Option<Box<RawValue>>,
+    error: Option<String>,
+    /// What it said is charged until it is written.
+    #[serde(skip)]
+    _told: Option<Told>,
+}
+
+#[derive(Serialize)]
+struct Boards {
+    services: Vec<Board>,
+}
+
+async fn list(others: web::Data<Others>, answers: web::Data<Answers>) -> HttpResponse {
+    let services = services(&others).into_iter().take(MAX_SERVICES);
+    let boards = stream::iter(services).map(|service| board(&others, service));
+    let services = boards.buffered(MAX_SERVICES);
+    let services = services.filter_map(async |board| board).collect().await;
+    off_thread(&answers, |_| Ok(Boards { services })).await
+}
+
+/// Nothing of what has no switchboard.
+async fn board(others: &Others, service: Service) -> Option<Board> {
+    let request = others.client.get(format!("{}/faults", service.url));
+    let told = others.ask(request, &service.name).await;
+    let (faults, error, told) = match told {
+        Ok(told) if told.status == StatusCode::NOT_FOUND => return None,
+        Ok(mut told) if told.status.is_success() => (told.json.take(), None, Some(told)),
+        Ok(told) => (None, Some(told.refusal()), None),
+        Err(Refused { detail, .. }) => (None, Some(detail), None),
+    };
+    Some(Board {
+        service: service.name,
+        faults,
+        error,
+        _told: told,
+    })
+}
+
+async fn change(
+    request: HttpRequest,
+    payload: Payload,
+    others: web::Data<Others>,
+    sink: web::Data<Sink>,
+    answers: web::Data<Answers>,
+) -> HttpResponse {
+    match changed(&request, payload, &others, &sink).await {
+        Ok(told) => told.answer(&answers).await,
+        Err(Refused { status, detail }) => problem(status, &detail),
+    }
+}
+
+async fn changed(
+    request: &HttpRequest,
+    payload: Payload,
+    others: &Others,
+    sink: &Sink,
+) -> Result<Told, Refused> {
+    let no = |detail: &str| Refused {
+        status: StatusCode::NOT_FOUND,
+        detail: detail.to_owned(),
+    };
+    let wanted = request.match_info().get("service").unwrap_or_default();
+    let service = services(others)
+        .into_iter()
+        .find(|service| service.name == wanted);
+    let service = service.ok_or_else(|| {
+        no("no service of this name is scraped on this machine: GET /api/faults lists them")
+    })?;
+    let path = match request.match_info().get("fault") {
+        None => "/faults".to_owned(),
+        Some(fault) if is_name(fault) => format!("/faults/{fault}"),
+        Some(_) => return Err(no("no fault has such a name: GET /api/faults lists them")),
+    };
+    let url = format!("{}{path}", service.url);
+    if request.method() == Method::DELETE {
+        return others.ask(others.client.delete(url), &service.name).await;
+    }
+    let (body, _account) = read_small(payload, &sink.gate)
+        .await
+        .map_err(|why| Refused {
+            status: why.status,
+            detail: why.message,
+        })?;
+    let put = others
+        .client
+        .put(url)
+        .header(CONTENT_TYPE, "application/json");
+    others.ask(put.body(body.to_vec()), &service.name).await
+}
+
+/// Nothing in it has to be escaped in a path.
+fn is_name(fault: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    (1..=64).contains(&fault.len()) && fault.bytes().all(is_plain)
+}
+
+/// Services that are scraped over loopback, each name once: faults are for admin listeners, and those are nowhere else.
+fn services(others: &Others) -> Vec<Service> {
+    let mut services: Vec<Service> = Vec::new();
+    for target in others.targets.snapshot().targets {
+        let is_known = services
+            .iter()
+            .any(|known| known.name == target.service_name);
+        if !target.service_name.is_empty() && !is_known && is_loopback(&target.address) {
+            services.push(Service {
+                name: target.service_name,
+                url: format!("http://{}", target.address),
+            });
+        }
+    }
+    services
+}
+
+fn is_loopback(address: &str) -> bool {
+    let url = Url::parse(&format!("http://{address}")).ok();
+    let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
+    let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    ip.map_or(host == "localhost", |ip| ip.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_has_switchboards() {
+        for address in [
+            "127.0.0.1:1",
+            "127.9.9.9:1",
+            "[::1]:1",
+            "localhost:1",
+            "[::ffff:127.0.0.1]:1",
+        ] {
+            assert!(is_loopback(address), "{address}");
+        }
+        for address in [
+            "10.0.0.1:1",
+            "[2001:db8::1]:1",
+            "example.org:1",
+            "localhost.example:1",
+            "0.0.0.0:1",
+            "x y",
+        ] {
+            assert!(!is_loopback(address), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_no_path() {
+        assert!(is_name("slow_query") && is_name("http2"));
+        for bad in [
+            "",
+            "..",
+            "a/b",
+            "a%2fb",
+            "A",
+            "a-b",
+            "a?b",
+            "ä",
+            &"a".repeat(65),
+        ] {
+            assert!(!is_name(bad), "{bad}");
+        }
+    }
+}

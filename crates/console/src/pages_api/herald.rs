@@ -1,0 +1,101 @@
+//! `/api/herald/…`: herald's alerts and silences, asked with the console's own secret, so that a page needs none.
+
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{self, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use reqwest::header::CONTENT_TYPE;
+use uuid::Uuid;
+
+use super::Others;
+use super::others::Told;
+use crate::answer::{Answers, Refused, problem};
+use crate::ingest::{Sink, read_small};
+
+const HERALD: &str = "herald";
+
+/// Adds the routes.
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .route("/api/herald/alerts", web::get().to(pass))
+        .route("/api/herald/alerts/{id}", web::get().to(pass))
+        .route("/api/herald/alerts/{id}/acknowledge", web::post().to(pass))
+        .route("/api/herald/alerts/{id}/verdict", web::post().to(pass))
+        .route("/api/herald/silences", web::get().to(pass))
+        .route("/api/herald/silences", web::post().to(pass))
+        .route("/api/herald/silences/{id}", web::delete().to(pass));
+}
+
+async fn pass(
+    request: HttpRequest,
+    payload: Payload,
+    others: web::Data<Others>,
+    sink: web::Data<Sink>,
+    answers: web::Data<Answers>,
+) -> HttpResponse {
+    match asked(&request, payload, &others, &sink).await {
+        Ok(told) => told.answer(&answers).await,
+        Err(Refused { status, detail }) => problem(status, &detail),
+    }
+}
+
+async fn asked(
+    request: &HttpRequest,
+    payload: Payload,
+    others: &Others,
+    sink: &Sink,
+) -> Result<Told, Refused> {
+    let no = |status, detail: &str| Refused {
+        status,
+        detail: detail.to_owned(),
+    };
+    let Some(herald) = &others.herald_url else {
+        let why =
+            "the console knows no herald: --herald-url (OMNITRACE_HERALD_URL) says where it is";
+        return Err(no(StatusCode::NOT_FOUND, why));
+    };
+    let path = path(request).ok_or_else(|| no(StatusCode::NOT_FOUND, "no such id"))?;
+    let mut passed = others.client.request(
+        request.method().as_str().parse().unwrap_or_default(),
+        format!("{herald}{path}"),
+    );
+    if let Some(secret) = &others.secret {
+        passed = passed.bearer_auth(secret);
+    }
+    // Herald is asked while the account of the body is held.
+    let mut _account = None;
+    if request.method() == Method::POST {
+        let (body, account) = read_small(payload, &sink.gate)
+            .await
+            .map_err(|why| Refused {
+                status: why.status,
+                detail: why.message,
+            })?;
+        _account = Some(account);
+        passed = passed
+            .header(CONTENT_TYPE, "application/json")
+            .body(body.to_vec());
+    }
+    let told = others.ask(passed, HERALD).await?;
+    match told.status {
+        // Nothing that who asks could show.
+        StatusCode::UNAUTHORIZED => Err(no(
+            StatusCode::BAD_GATEWAY,
+            "herald refuses the console's secret: OMNITRACE_NOTIFY_SECRET has to be what HERALD_SECRET is",
+        )),
+        _ => Ok(told),
+    }
+}
+
+/// Herald's path, made from the route: of what was asked only an id and the query are in it.
+fn path(request: &HttpRequest) -> Option<String> {
+    let route = request.match_pattern()?;
+    let mut path = route.replacen("/api/herald/", "/api/", 1);
+    if let Some(id) = request.match_info().get("id") {
+        let id: Uuid = id.parse().ok()?;
+        path = path.replace("{id}", &id.to_string());
+    }
+    match request.query_string() {
+        "" => Some(path),
+        query => Some(format!("{path}?{query}")),
+    }
+}
