@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 use serde_json::{Number, Value as Json};
 
-/// Those that many items have are shared.
+/// Those that many items have are shared; nothing in them is escaped in JSON.
 pub type Key = Cow<'static, str>;
 
 /// Attributes in the order they came.
@@ -46,14 +46,6 @@ pub enum Value<'a> {
 }
 
 impl Attributes {
-    /// Room for so many, with so many bytes of texts.
-    pub fn with_room(count: usize, bytes: usize) -> Self {
-        Self {
-            entries: Vec::with_capacity(count),
-            texts: String::with_capacity(bytes),
-        }
-    }
-
     /// Adds one.
     pub fn push(&mut self, key: impl Into<Key>, value: Value<'_>) {
         let held = match value {
@@ -71,11 +63,15 @@ impl Attributes {
         self.entries.push((key.into(), held));
     }
 
-    /// Gives back the room that is left. By a copy: what is cut off a block lies between others that stay, and fits nothing.
-    pub fn shrink(&mut self) {
-        if self.texts.capacity() > self.texts.len() {
-            self.texts = self.texts.as_str().to_owned();
-        }
+    /// All of them, in blocks of their size; what they were in can be used again. What is cut off a block would lie between others that
+    /// stay, and fit nothing.
+    pub fn take(&mut self) -> Self {
+        let taken = Self {
+            entries: self.entries.drain(..).collect(),
+            texts: self.texts.as_str().to_owned(),
+        };
+        self.texts.clear();
+        taken
     }
 
     /// How many.
@@ -173,11 +169,11 @@ impl fmt::Display for Value<'_> {
 #[cfg(test)]
 impl From<Vec<(Key, Json)>> for Attributes {
     fn from(all: Vec<(Key, Json)>) -> Self {
-        let mut attributes = Self::with_room(all.len(), 0);
+        let mut attributes = Self::default();
         for (key, value) in &all {
             attributes.push(key.clone(), value.into());
         }
-        attributes
+        attributes.take()
     }
 }
 

@@ -7,6 +7,7 @@
 //! A body is refused as a whole only if its outer levels are broken. Whatever is wrong with one item costs that item.
 
 mod attribute;
+mod clean;
 mod each;
 mod elements;
 pub(crate) mod json;
@@ -29,9 +30,8 @@ use std::sync::Arc;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::logs::v1 as log_proto;
 use opentelemetry_proto::tonic::metrics::v1 as metric_proto;
-use opentelemetry_proto::tonic::trace::v1 as trace_proto;
 
-use self::attribute::Kept;
+use self::spans::Sent;
 use crate::metadata::Described;
 use crate::model::{Attributes, LogRecord, Resource, Scope, Span};
 use crate::samples::Sample;
@@ -233,22 +233,15 @@ impl Decoder<'_> {
         self.batch.bytes += cost::resource(resource);
     }
 
-    fn span(
-        &mut self,
-        size: usize,
-        origin: &Origin,
-        span: Result<(trace_proto::Span, Kept), Refusal>,
-    ) {
+    fn span(&mut self, size: usize, origin: &Origin, span: Result<Sent, Refusal>) {
         match both(origin, span) {
-            Ok((group, (span, kept))) => {
-                match spans::convert(&group.resource, &group.scope, span, kept) {
-                    Ok(span) => {
-                        self.batch.bytes += span.bytes;
-                        self.batch.spans.push(span);
-                    }
-                    Err(reason) => self.batch.rejected.add(reason),
+            Ok((group, span)) => match spans::convert(&group.resource, &group.scope, span) {
+                Ok(span) => {
+                    self.batch.bytes += span.bytes;
+                    self.batch.spans.push(span);
                 }
-            }
+                Err(reason) => self.batch.rejected.add(reason),
+            },
             Err(refusal) => self.batch.rejected.refuse(refusal),
         }
         self.went_on(size);
@@ -258,11 +251,11 @@ impl Decoder<'_> {
         &mut self,
         size: usize,
         origin: &Origin,
-        log: Result<(log_proto::LogRecord, Kept), Refusal>,
+        log: Result<(log_proto::LogRecord, Attributes), Refusal>,
     ) {
         match both(origin, log) {
-            Ok((group, (log, kept))) => {
-                let log = logs::convert(&group.resource, &group.scope, log, kept);
+            Ok((group, (log, attributes))) => {
+                let log = logs::convert(&group.resource, &group.scope, log, attributes);
                 self.batch.bytes += cost::log(&log);
                 self.batch.logs.push(log);
             }

@@ -6,9 +6,11 @@ use prost::encoding::decode_varint;
 use redact::MARK;
 use serde_json::Value as Json;
 
-use super::keys::key;
+use super::clean::Clean;
+use super::keys::{self, key};
 use super::protobuf::Field;
-use super::values::{MAX_TEXT, clean, may_be_secret, value};
+use super::values::{MAX_TEXT, may_be_secret, value};
+use crate::attributes::Key;
 use crate::model::{Attributes, Value};
 
 /// The most attributes of one item, and entries of one list in it.
@@ -17,78 +19,86 @@ pub(super) const MAX_ATTRIBUTES: usize = 128;
 /// The attribute that says how many others were dropped, by the sender or here.
 pub(crate) const DROPPED_ATTRIBUTES: &str = "otel.dropped_attributes_count";
 
+/// Reads the attributes of one item of a body after the other, as protobuf has them.
+#[derive(Default)]
+pub(super) struct Reader<'a> {
+    kept: Kept,
+    pub texts: Clean<'a>,
+}
+
+impl<'a> Reader<'a> {
+    /// Those of the next item follow, whatever became of the one before.
+    pub fn begin(&mut self) {
+        self.kept.all(0);
+    }
+
+    /// Adds one.
+    pub fn add(&mut self, sent: &'a [u8]) -> Result<(), String> {
+        if self.kept.is_full() {
+            return Ok(());
+        }
+        let (key, value) = pair(sent)?;
+        let key = keys::read(key)?;
+        match text(value) {
+            Some(text) => {
+                let text = self.texts.text(text, MAX_TEXT)?;
+                self.kept.push(key, Value::Text(&text));
+            }
+            None => self.kept.push(key, (&any(value)?).into()),
+        }
+        Ok(())
+    }
+
+    /// All of the item.
+    pub fn all(&mut self, dropped_by_sender: u32) -> Attributes {
+        self.kept.all(dropped_by_sender)
+    }
+}
+
 /// What is kept of an item's attributes.
-pub(super) struct Kept {
+#[derive(Default)]
+struct Kept {
     list: Attributes,
     too_many: u64,
 }
 
 impl Kept {
-    /// Nothing yet, of so many with so many bytes.
-    pub fn of(count: usize, bytes: usize) -> Self {
-        Self {
-            list: Attributes::with_room(count.min(MAX_ATTRIBUTES), bytes.min(MAX_TEXT)),
-            too_many: 0,
-        }
-    }
-
-    /// Adds one as protobuf has it.
-    pub fn add_protobuf(&mut self, sent: &[u8]) -> Result<(), String> {
-        if self.is_full() {
-            return Ok(());
-        }
-        let (sent_key, sent_value) = pair(sent)?;
-        match text(sent_value) {
-            Some(text) => self.push(sent_key, Value::Text(&clean(text, MAX_TEXT))),
-            None => self.push(sent_key, (&any(sent_value)?).into()),
-        }
-        Ok(())
-    }
-
     fn is_full(&mut self) -> bool {
         let is_full = self.list.len() == MAX_ATTRIBUTES;
         self.too_many += u64::from(is_full);
         is_full
     }
 
-    fn push(&mut self, sent: &str, value: Value<'_>) {
-        let (key, is_secret) = key(sent);
+    fn push(&mut self, (key, is_secret): (Key, bool), value: Value<'_>) {
         let is_hidden = is_secret && may_be_secret(value);
         let value = if is_hidden { Value::Text(MARK) } else { value };
         self.list.push(key, value);
     }
 
     /// All of them. What is too much is counted in an attribute of its own, along with what the sender says to have dropped itself.
-    pub fn all(mut self, dropped_by_sender: u32) -> Attributes {
-        let dropped = self.too_many + u64::from(dropped_by_sender);
+    fn all(&mut self, dropped_by_sender: u32) -> Attributes {
+        let dropped = std::mem::take(&mut self.too_many) + u64::from(dropped_by_sender);
         if dropped > 0 {
             self.list
                 .push(DROPPED_ATTRIBUTES, Value::Number(&dropped.into()));
         }
-        self.list.shrink();
-        self.list
-    }
-}
-
-impl From<Vec<KeyValue>> for Kept {
-    fn from(sent: Vec<KeyValue>) -> Self {
-        let mut kept = Self::of(sent.len(), 0);
-        for entry in sent {
-            if !kept.is_full() {
-                kept.push(&entry.key, (&value(entry.value)).into());
-            }
-        }
-        kept
+        self.list.take()
     }
 }
 
 /// Attributes of an item.
 pub(super) fn attributes(sent: Vec<KeyValue>, dropped_by_sender: u32) -> Attributes {
-    Kept::from(sent).all(dropped_by_sender)
+    let mut kept = Kept::default();
+    for entry in sent {
+        if !kept.is_full() {
+            kept.push(key(&entry.key), (&value(entry.value)).into());
+        }
+    }
+    kept.all(dropped_by_sender)
 }
 
 /// Key and value of a message `KeyValue`. Of several the last one counts.
-fn pair(mut sent: &[u8]) -> Result<(&str, &[u8]), String> {
+fn pair(mut sent: &[u8]) -> Result<(&[u8], &[u8]), String> {
     let (mut key, mut value) = (&[][..], &[][..]);
     while !sent.is_empty() {
         let field = Field::next(&mut sent)?;
@@ -99,16 +109,14 @@ fn pair(mut sent: &[u8]) -> Result<(&str, &[u8]), String> {
             _ => {}
         }
     }
-    let key = std::str::from_utf8(key);
-    Ok((key.map_err(|_| "a key is no UTF-8")?, value))
+    Ok((key, value))
 }
 
 /// The text of a message `AnyValue`, if it is one, and nothing else is there.
-fn text(sent: &[u8]) -> Option<&str> {
+fn text(sent: &[u8]) -> Option<&[u8]> {
     let mut rest = sent.strip_prefix(&[0x0a])?;
     let length = decode_varint(&mut rest).ok()?;
-    let text = std::str::from_utf8(rest).ok()?;
-    (length == text.len() as u64).then_some(text)
+    (length == rest.len() as u64).then_some(rest)
 }
 
 /// A message `AnyValue`.
@@ -174,9 +182,11 @@ mod tests {
                 value: Some(sent.clone()),
                 ..KeyValue::default()
             };
-            let (encoded, mut kept) = (entry.encode_to_vec(), Kept::of(1, 0));
-            kept.add_protobuf(&encoded).expect("an attribute");
-            assert_eq!(kept.all(0), attributes(vec![entry], 0), "{encoded:?}");
+            let (encoded, mut reader) = (entry.encode_to_vec(), Reader::default());
+            for _ in 0..2 {
+                reader.add(&encoded).expect("an attribute");
+                assert_eq!(reader.all(0), attributes(vec![entry.clone()], 0));
+            }
         }
         assert_eq!(any(&[]), Ok(Json::Null));
         // Of two the last one counts, as the decoder of the protocol has it.
@@ -194,7 +204,7 @@ mod tests {
             &[0x0a, 1, b'k', 0x12, 2, 0x08, 1],
             &[0x0a, 1, b'k', 0x12, 2, 0x21, 1],
         ] {
-            assert!(Kept::of(1, 0).add_protobuf(sent).is_err(), "{sent:?}");
+            assert!(Reader::default().add(sent).is_err(), "{sent:?}");
         }
     }
 }

@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::trace::v1 as trace;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::attribute::Kept;
+use super::attribute;
 use super::each::{Action, each};
 use super::lax::{self, Double, Enum, Id, Integer, List, Names, Text};
 use super::values::scope;
@@ -208,18 +208,15 @@ fn one_item(signal: Signal, item: &str, origin: &Origin, decoder: &mut Decoder<'
     }
     match signal {
         Signal::Traces => {
-            let span = small::<Span>(item, "span").map(|json| {
-                let mut span = trace::Span::from(json);
-                let kept = Kept::from(std::mem::take(&mut span.attributes));
-                (span, kept)
-            });
-            decoder.span(item.len(), origin, span);
+            let span = small::<Span>(item, "span").map(trace::Span::from);
+            decoder.span(item.len(), origin, span.map(Into::into));
         }
         Signal::Logs => {
             let log = small::<LogRecord>(item, "log record").map(|json| {
                 let mut log = logs::LogRecord::from(json);
-                let kept = Kept::from(std::mem::take(&mut log.attributes));
-                (log, kept)
+                let sent = std::mem::take(&mut log.attributes);
+                let attributes = attribute::attributes(sent, log.dropped_attributes_count);
+                (log, attributes)
             });
             decoder.log(item.len(), origin, log);
         }

@@ -1,15 +1,18 @@
 //! Keys of attributes that came before. Senders use the same few hundred: what redaction says of one is remembered, and all items share
 //! its text.
 //!
-//! The table forgets nothing, so it is small. A key that finds its places taken, that is long or that holds a secret is looked at each
-//! time anew.
+//! The table forgets nothing, so it is small. A key that finds its places taken, that is long, that holds a secret or that JSON would escape
+//! is looked at each time anew.
 
 use std::borrow::Cow;
+use std::hash::Hasher;
 use std::sync::OnceLock;
 
 use redact::{is_secret_key, redact};
+use rustc_hash::FxHasher;
 
 use super::values::{MAX_NAME, cut};
+use crate::attributes::Key;
 
 const PLACES: usize = 1 << 10;
 
@@ -27,9 +30,18 @@ struct Known {
     is_secret: bool,
 }
 
-/// The key as it is kept, and whether its value is a secret, whatever it looks like.
-pub(super) fn key(sent: &str) -> (Cow<'static, str>, bool) {
+/// [`key`] of bytes that may be no text.
+pub(super) fn read(sent: &[u8]) -> Result<(Key, bool), String> {
     if let Some(known) = known(sent) {
+        return Ok((Cow::Borrowed(known.text), known.is_secret));
+    }
+    let sent = std::str::from_utf8(sent).map_err(|_| "a key is no UTF-8")?;
+    Ok(key(sent))
+}
+
+/// The key as it is kept, and whether its value is a secret, whatever it looks like.
+pub(super) fn key(sent: &str) -> (Key, bool) {
+    if let Some(known) = known(sent.as_bytes()).or_else(|| remember(sent)) {
         return (Cow::Borrowed(known.text), known.is_secret);
     }
     let key = cut(sent.to_owned(), MAX_NAME);
@@ -37,27 +49,18 @@ pub(super) fn key(sent: &str) -> (Cow<'static, str>, bool) {
     (Cow::Owned(key), is_secret)
 }
 
-fn known(key: &str) -> Option<&'static Known> {
-    if key.len() > LONGEST {
-        return None;
-    }
-    let first = place(key);
-    for place in first..first + NEIGHBOURS {
-        let place = &KNOWN[place % PLACES];
-        match place.get() {
-            Some(known) if known.text == key => return Some(known),
-            Some(_) => {}
-            None => return remember(place, key),
-        }
-    }
-    None
+fn known(key: &[u8]) -> Option<&'static Known> {
+    let mut taken = places(key).map_while(OnceLock::get);
+    taken.find(|known| known.text.as_bytes() == key)
 }
 
-fn remember(place: &'static OnceLock<Known>, key: &str) -> Option<&'static Known> {
-    if matches!(redact(key), Cow::Owned(_)) {
+fn remember(key: &str) -> Option<&'static Known> {
+    let free = places(key.as_bytes()).find(|place| place.get().is_none())?;
+    let is_escaped = |byte: u8| byte.is_ascii_control() || byte == b'"' || byte == b'\\';
+    if key.len() > LONGEST || key.bytes().any(is_escaped) || matches!(redact(key), Cow::Owned(_)) {
         return None;
     }
-    let known = place.get_or_init(|| Known {
+    let known = free.get_or_init(|| Known {
         text: String::from(key).leak(),
         is_secret: is_secret_key(key),
     });
@@ -65,16 +68,11 @@ fn remember(place: &'static OnceLock<Known>, key: &str) -> Option<&'static Known
     (known.text == key).then_some(known)
 }
 
-/// Eight bytes at a time: it is asked for each attribute.
-fn place(key: &str) -> usize {
-    let mut hash = key.len() as u64;
-    for bytes in key.as_bytes().chunks(8) {
-        let mut word = [0; 8];
-        word[..bytes.len()].copy_from_slice(bytes);
-        hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        hash ^= hash >> 32;
-    }
-    hash as usize % PLACES
+fn places(key: &[u8]) -> impl Iterator<Item = &'static OnceLock<Known>> {
+    let mut hasher = FxHasher::default();
+    hasher.write(key);
+    let first = hasher.finish() as usize % PLACES;
+    (first..first + NEIGHBOURS).map(|place| &KNOWN[place % PLACES])
 }
 
 #[cfg(test)]

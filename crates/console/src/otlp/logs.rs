@@ -6,9 +6,8 @@ use chrono::Utc;
 use opentelemetry_proto::tonic::logs::v1 as proto;
 use serde_json::Value;
 
-use super::attribute::Kept;
 use super::values::{MAX_NAME, cut, span_id, trace_id, value};
-use crate::model::{self, LogRecord, Resource, Scope};
+use crate::model::{self, Attributes, LogRecord, Resource, Scope};
 use crate::store::severity_rank;
 
 /// Where the event's name is kept, as the semantic conventions call it.
@@ -22,10 +21,9 @@ pub(super) fn convert(
     resource: &Arc<Resource>,
     scope: &Arc<Scope>,
     log: proto::LogRecord,
-    kept: Kept,
+    mut attributes: Attributes,
 ) -> LogRecord {
     let trace_id = trace_id(&log.trace_id);
-    let mut attributes = kept.all(log.dropped_attributes_count);
     let severity_text = cut(log.severity_text, MAX_NAME);
     let (severity, own_word) = severity(log.severity_number, severity_text.clone());
     if let Some(word) = own_word {

@@ -2,17 +2,20 @@
 //! decoded at a time, and of a metric one data point.
 
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::resource::v1::Resource as ProtoResource;
+use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use prost::encoding::{
     DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field,
 };
 
-use super::attribute::Kept;
+use super::attribute::Reader;
 use super::elements::{self, Shape};
 use super::metrics::too_long_name;
-use super::values::scope;
-use super::{Decoder, Origin, Refusal, Signal, UNDECODABLE, origin, resource};
+use super::spans::{Sent, ids};
+use super::values::{MAX_NAME, scope};
+use super::{Attributes, Decoder, Origin, Refusal, Signal, UNDECODABLE, origin, resource};
 
 /// The largest encoded item, or data point of a metric.
 const MAX_ITEM: usize = 1 << 20;
@@ -32,7 +35,9 @@ const GROUPS: u32 = 1;
 const SENDER: u32 = 1;
 const ITEMS: u32 = 2;
 
-/// Where items have their attributes.
+/// Fields of a span that are read here, and where a log record has its attributes.
+const SPAN_IDS: [u32; 3] = [1, 2, 4];
+const SPAN_NAME: u32 = 5;
 const SPAN_ATTRIBUTES: u32 = 9;
 const LOG_ATTRIBUTES: u32 = 6;
 
@@ -60,6 +65,7 @@ pub(super) fn check(body: &[u8]) -> Result<(), String> {
 
 /// Decodes a request that was checked.
 pub(super) fn decode(signal: Signal, body: &[u8], decoder: &mut Decoder<'_>) {
+    let mut reader = Reader::default();
     for group in fields(body, GROUPS).flatten() {
         // The resource may stand behind the items.
         let sender = sender::<ProtoResource>(Shape::Resource, group, "resource").map(resource);
@@ -71,22 +77,22 @@ pub(super) fn decode(signal: Signal, body: &[u8], decoder: &mut Decoder<'_>) {
             let scope = scope.map(self::scope);
             let origin = origin(&sender, scope);
             for item in fields(scope_group, ITEMS).flatten() {
-                one_item(signal, item, &origin, decoder);
+                one_item(signal, item, &origin, &mut reader, decoder);
             }
         }
     }
 }
 
-fn one_item(signal: Signal, item: &[u8], origin: &Origin, decoder: &mut Decoder<'_>) {
+fn one_item<'a>(
+    signal: Signal,
+    item: &'a [u8],
+    origin: &Origin,
+    reader: &mut Reader<'a>,
+    decoder: &mut Decoder<'_>,
+) {
     match signal {
-        Signal::Traces => {
-            let span = with_attributes(Shape::Span, SPAN_ATTRIBUTES, item, "span");
-            decoder.span(item.len(), origin, span);
-        }
-        Signal::Logs => {
-            let log = with_attributes(Shape::Log, LOG_ATTRIBUTES, item, "log record");
-            decoder.log(item.len(), origin, log);
-        }
+        Signal::Traces => decoder.span(item.len(), origin, span(item, reader)),
+        Signal::Logs => decoder.log(item.len(), origin, log(item, reader)),
         Signal::Metrics => {
             let description = contents(item).find(|(number, _)| *number == DESCRIPTION);
             decoder.metric_begins(description.map_or(&[], |(_, text)| text));
@@ -164,20 +170,50 @@ fn is_small(shape: Shape, bytes: &[u8], what: &str) -> Result<(), Refusal> {
     }
 }
 
-/// An item without its attributes, and those. Between them it is decoded piece by piece.
-fn with_attributes<M: Message + Default>(
+/// A span. What all of them have goes into no struct of the protocol, where each id and text would be a block of memory.
+fn span<'a>(item: &'a [u8], reader: &mut Reader<'a>) -> Result<Sent, Refusal> {
+    let (mut sent, mut name) = ([&[][..]; 3], &[][..]);
+    reader.begin();
+    let rest: Span = message_without(Shape::Span, item, "span", |number, content| {
+        match SPAN_IDS.iter().position(|id| *id == number) {
+            Some(id) => sent[id] = content,
+            None if number == SPAN_NAME => name = content,
+            None if number == SPAN_ATTRIBUTES => reader.add(content)?,
+            None => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    let name = reader.texts.text(name, MAX_NAME);
+    let name = name.map_err(undecodable("span"))?.into_owned();
+    let attributes = reader.all(rest.dropped_attributes_count);
+    let ids = ids(sent);
+    Ok(Sent {
+        ids,
+        name,
+        attributes,
+        rest,
+    })
+}
+
+fn log<'a>(item: &'a [u8], reader: &mut Reader<'a>) -> Result<(LogRecord, Attributes), Refusal> {
+    reader.begin();
+    let take = |number, content| match number == LOG_ATTRIBUTES {
+        true => reader.add(content).map(|()| true),
+        false => Ok(false),
+    };
+    let log: LogRecord = message_without(Shape::Log, item, "log record", take)?;
+    let attributes = reader.all(log.dropped_attributes_count);
+    Ok((log, attributes))
+}
+
+/// An item without the fields that `take` has taken. Between them it is decoded piece by piece.
+fn message_without<'a, M: Message + Default>(
     shape: Shape,
-    number: u32,
-    item: &[u8],
+    item: &'a [u8],
     what: &str,
-) -> Result<(M, Kept), Refusal> {
+    mut take: impl FnMut(u32, &'a [u8]) -> Result<bool, String>,
+) -> Result<M, Refusal> {
     is_small(shape, item, what)?;
-    let is_attribute = |(field, _): &(u32, _)| *field == number;
-    let sizes = contents(item).filter(is_attribute);
-    let (count, bytes) = sizes.fold((0, 0), |(count, bytes), (_, content)| {
-        (count + 1, bytes + content.len())
-    });
-    let mut kept = Kept::of(count, bytes);
     let (mut message, mut piece, mut rest) = (M::default(), item, item);
     let mut merge = |piece: &[u8]| {
         let merged = message.merge(piece);
@@ -186,18 +222,17 @@ fn with_attributes<M: Message + Default>(
     while !rest.is_empty() {
         let before = piece.len() - rest.len();
         let field = Field::next(&mut rest).map_err(undecodable(what))?;
-        if field.number != number {
-            continue;
-        }
+        // One that is of a wrong type is left to the decoder, which refuses it.
         let Some(content) = field.content else {
-            return Err(undecodable(what)("an attribute is no message".into()));
+            continue;
         };
-        merge(&piece[..before])?;
-        piece = rest;
-        kept.add_protobuf(content).map_err(undecodable(what))?;
+        if take(field.number, content).map_err(undecodable(what))? {
+            merge(&piece[..before])?;
+            piece = rest;
+        }
     }
     merge(piece)?;
-    Ok((message, kept))
+    Ok(message)
 }
 
 fn undecodable(what: &str) -> impl Fn(String) -> Refusal {

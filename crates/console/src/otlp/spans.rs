@@ -6,42 +6,73 @@ use opentelemetry_proto::tonic::trace::v1 as proto;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 
-use super::attribute::{Kept, MAX_ATTRIBUTES, attributes};
+use super::attribute::{MAX_ATTRIBUTES, attributes};
 use super::values::{MAX_NAME, MAX_TEXT, cut, span_id, trace_id};
-use crate::model::{Attributes, Event, Kind, Link, Resource, Scope, Span, Status, Value};
+use crate::model::{
+    Attributes, Event, Kind, Link, Resource, Scope, Span, SpanId, Status, TraceId, Value,
+};
 use crate::store::cost;
 
 /// Says how many events or links are missing, as Jaeger's own exporter names it.
 pub(crate) const DROPPED_EVENTS: &str = "otel.dropped_events_count";
 pub(crate) const DROPPED_LINKS: &str = "otel.dropped_links_count";
 
-/// Converts one span, whose attributes come apart from it; the error is the reason to reject it.
+/// The ids of its trace, itself and its parent.
+type Ids = (TraceId, SpanId, Option<SpanId>);
+
+/// A span as it was sent.
+pub(super) struct Sent {
+    /// Or the reason to reject it.
+    pub ids: Result<Ids, &'static str>,
+    pub name: String,
+    pub attributes: Attributes,
+    /// What else there is.
+    pub rest: proto::Span,
+}
+
+impl From<proto::Span> for Sent {
+    fn from(mut rest: proto::Span) -> Self {
+        let sent = std::mem::take(&mut rest.attributes);
+        Self {
+            ids: ids([&rest.trace_id, &rest.span_id, &rest.parent_span_id]),
+            name: cut(std::mem::take(&mut rest.name), MAX_NAME),
+            attributes: attributes(sent, rest.dropped_attributes_count),
+            rest,
+        }
+    }
+}
+
+/// The ids of a span's trace, itself and its parent, or the reason to reject it.
+pub(super) fn ids([trace, own, parent]: [&[u8]; 3]) -> Result<Ids, &'static str> {
+    let trace = trace_id(trace).ok_or("invalid_trace_id")?;
+    let own = span_id(own).ok_or("invalid_span_id")?;
+    // Zeros stand for "none" with some senders; anything else that is no id is damage.
+    match span_id(parent) {
+        None if !parent.is_empty() && parent != [0; 8] => Err("invalid_parent_span_id"),
+        parent => Ok((trace, own, parent)),
+    }
+}
+
+/// Converts one span; the error is the reason to reject it.
 pub(super) fn convert(
     resource: &Arc<Resource>,
     scope: &Arc<Scope>,
-    span: proto::Span,
-    kept: Kept,
+    sent: Sent,
 ) -> Result<Span, &'static str> {
-    let own_trace = trace_id(&span.trace_id).ok_or("invalid_trace_id")?;
-    let own_id = span_id(&span.span_id).ok_or("invalid_span_id")?;
-    // Zeros stand for "none" with some senders; anything else that is no id is damage.
-    let parent = span_id(&span.parent_span_id);
-    if parent.is_none() && !span.parent_span_id.is_empty() && span.parent_span_id != [0; 8] {
-        return Err("invalid_parent_span_id");
-    }
-    let mut attributes = kept.all(span.dropped_attributes_count);
+    let (trace_id, span_id, parent) = sent.ids?;
+    let (span, mut attributes) = (sent.rest, sent.attributes);
     let (events, dropped_events) = events(span.events, span.dropped_events_count);
     let (links, dropped_links) = links(span.links, span.dropped_links_count);
     note_dropped(&mut attributes, DROPPED_EVENTS, dropped_events);
     note_dropped(&mut attributes, DROPPED_LINKS, dropped_links);
     let mut span = Span {
-        trace_id: own_trace,
-        span_id: own_id,
+        trace_id,
+        span_id,
         parent,
         resource: resource.clone(),
         trace_state: cut(span.trace_state, MAX_NAME),
         scope: scope.clone(),
-        name: cut(span.name, MAX_NAME),
+        name: sent.name,
         kind: kind(span.kind),
         start_ns: span.start_time_unix_nano,
         duration_ns: span

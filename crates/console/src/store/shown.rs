@@ -1,8 +1,11 @@
 //! What an item takes at most in an answer: in Jaeger's JSON and on the page. A trace holds no more than one answer has
 //! room for, or nobody could ever read it.
 
+use std::borrow::Cow;
+
 use serde_json::Value as Json;
 
+use crate::attributes::{Held, Key};
 use crate::model::{Attributes, LogRecord, Resource, Span, Status, Value};
 
 /// The fields of a span that are always there, with its part of the critical path; and a tag or a reference that Jaeger makes of a
@@ -56,10 +59,23 @@ pub(super) fn resource(resource: &Resource) -> usize {
 }
 
 fn attributes(attributes: &Attributes) -> usize {
-    let pairs = attributes.iter();
-    pairs
-        .map(|(key, item)| ATTRIBUTE + text(key) + value(item))
-        .sum()
+    let pairs = attributes.entries.iter().map(|(key, held)| {
+        let value = match held {
+            // All texts at once, below.
+            Held::Text(..) => 0,
+            Held::Nested(nested) => value((&**nested).into()),
+            Held::Null | Held::Bool(_) | Held::Number(_) => VALUE,
+        };
+        ATTRIBUTE + self::key(key) + value
+    });
+    text(&attributes.texts) + pairs.sum::<usize>()
+}
+
+fn key(key: &Key) -> usize {
+    match key {
+        Cow::Borrowed(shared) => shared.len(),
+        Cow::Owned(own) => text(own),
+    }
 }
 
 fn value(item: Value<'_>) -> usize {

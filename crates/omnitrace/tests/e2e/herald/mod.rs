@@ -6,6 +6,7 @@ mod blame;
 mod bounds;
 mod command;
 mod dripping;
+mod hanging;
 mod heavy;
 mod history;
 mod hostile;
