@@ -4,11 +4,13 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::error::{Error, Source};
+use crate::promql::indented;
 use crate::{Profile, Severity};
 
 /// What a text may have between `<` and `>`.
-const TIMES: [&str; 5] = [
+const TIMES: [&str; 6] = [
     "window",
+    "window_seconds",
     "memory",
     "memory_seconds",
     "period",
@@ -71,16 +73,45 @@ fn service_name() -> String {
     "{{ $labels.service_name }}".to_owned()
 }
 
+/// What stands for by how much each series has grown within the window.
+const GROWN: &str = "grown(";
+
 impl Cause {
+    /// Its PromQL, for a profile.
+    pub(crate) fn promql(&self, profile: &Profile) -> String {
+        let mut parts = self.expr.split(GROWN);
+        let mut expr = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (selector, rest) = part.split_once(')').unwrap_or((part, ""));
+            expr += &format!("(\n{}\n)", indented(&grown(selector)));
+            expr += rest;
+        }
+        Self::filled(&expr, profile)
+    }
+
     /// A text with the profile's times in it.
     pub(crate) fn filled(text: &str, profile: &Profile) -> String {
         text.trim()
             .replace("<window>", &profile.cause_window.to_string())
+            .replace(
+                "<window_seconds>",
+                &profile.cause_window.seconds().to_string(),
+            )
             .replace("<memory>", &profile.memory().to_string())
             .replace("<memory_seconds>", &profile.memory().seconds().to_string())
             .replace("<period>", &profile.period.to_string())
             .replace("<period_seconds>", &profile.period.seconds().to_string())
     }
+}
+
+/// `increase` sees a series from its second sample on. One that a target did not have a window before counts from 0, if the target was seen then,
+/// or is younger: its errors are not old ones that nobody saw.
+fn grown(selector: &str) -> String {
+    format!(
+        "{selector} unless {selector} offset <window>\n\
+         and on (job, instance) (up offset <window> == 1 or time() - process_start_time_seconds < <window_seconds>)\n\
+         or increase({selector}[<window>])"
+    )
 }
 
 /// Every cause of the file.
@@ -116,6 +147,14 @@ fn check(cause: &Cause) -> Result<(), String> {
     }
     if cause.expr.contains("fault_active") {
         return Err("`expr` reads fault_active: that is the answer key, allowed is what users and services see".to_owned());
+    }
+    for part in cause.expr.split(GROWN).skip(1) {
+        let selector = part.split_once(')').map(|(selector, _)| selector);
+        if selector.is_none_or(|selector| selector.contains('(')) {
+            return Err(
+                "`expr` has grown(…): allowed in it is a selector without parentheses".to_owned(),
+            );
+        }
     }
     for part in cause.expr.split('<').skip(1) {
         let name = part

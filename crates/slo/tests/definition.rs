@@ -178,6 +178,7 @@ fn causes_are_checked_too() {
         (first, "alerts = \"PoolSaturated\"", "expected one of"),
         ("service_ready == 0", "fault_active == 1", "answer key"),
         ("[<memory>]", "[<forever>]", "allowed are <window>"),
+        ("grown(loki", "grown(sum(loki", "without parentheses"),
     ] {
         assert!(CAUSES.contains(from), "{from}");
         let why = parse(OBJECTIVES, &CAUSES.replacen(from, to, 1)).expect_err(to);

@@ -19,25 +19,17 @@ use crate::stack_metrics::send_some;
 /// What they read and nothing here says, and why.
 const NOT_HERE: [(&str, &str); 1] = [("loki_discarded_samples_total", "no Loki runs in the tests")];
 
-/// Metrics of other programs in the causes with `watches`; those of this project's own are declared in its code.
+/// Metrics of other programs in the rules that watch; those of this project's own are declared in its code.
 fn read_by_watchers() -> BTreeSet<String> {
-    let text = std::fs::read_to_string(repository("alerts/causes.toml")).expect("causes.toml");
-    let causes: toml::Table = text.parse().expect("TOML");
+    let text = std::fs::read_to_string(repository("alerts/rules/demo.yml")).expect("rules");
+    let rules: Value = serde_saphyr::from_str(&text).expect("YAML");
     let known = Known::read();
     let others: BTreeSet<&String> = known.third_party().collect();
-    let causes = causes["cause"].as_array().expect("causes");
-    let watchers = causes.iter().filter(|cause| cause.get("watches").is_some());
+    let groups = list(&rules["groups"]).into_iter();
+    let watchers = groups.filter(|group| group["name"] == "watchers");
     watchers
-        .flat_map(|cause| {
-            let expr = cause["expr"].as_str().expect("PromQL");
-            names_of(
-                &known,
-                &expr
-                    .replace("<window>", "1m")
-                    .replace("<memory>", "24m")
-                    .replace("<period_seconds>", "172800"),
-            )
-        })
+        .flat_map(|group| list(&group["rules"]))
+        .flat_map(|rule| names_of(&known, rule["expr"].as_str().expect("PromQL")))
         .filter(|name| others.contains(name))
         .collect()
 }

@@ -121,7 +121,7 @@ pub(super) fn causes(definition: &Definition, profile: &Profile, watches: bool) 
 
 fn cause_alert(definition: &Definition, profile: &Profile, cause: &Cause) -> Rule {
     let filled = |text: &str| Cause::filled(text, profile);
-    let mut rule = Rule::record(cause.alert.as_str(), filled(&cause.expr));
+    let mut rule = Rule::record(cause.alert.as_str(), cause.promql(profile));
     rule.kind = "alert";
     rule.lasts = cause.lasts.then(|| profile.cause_for.to_string());
     rule.labels = labels(cause.severity, &cause.team, "none", &cause.service, "none");
