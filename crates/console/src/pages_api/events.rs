@@ -53,12 +53,9 @@ impl Events {
     }
 
     fn now(&self) -> News {
-        let counts = self.counters.snapshot();
-        let told = counts.told();
-        News {
-            taken: counts.taken,
-            alerts: self.reports.changes() + told,
-        }
+        let (taken, told) = self.counters.news();
+        let alerts = self.reports.changes() + told;
+        News { taken, alerts }
     }
 }
 
