@@ -35,15 +35,6 @@ pub(crate) struct Taken {
     pub metrics: u64,
 }
 
-impl Counts {
-    /// Notifications that were taken, but for those which only say that alerting is alive.
-    pub fn told(&self) -> u64 {
-        let about_alerts = self.notifications.iter();
-        let about_alerts = about_alerts.filter(|(receiver, _)| **receiver != DEADMAN.receiver);
-        about_alerts.map(|(_, counts)| counts.sent).sum()
-    }
-}
-
 /// What became of notifications to a receiver.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Notifications {
@@ -78,6 +69,17 @@ impl Counters {
         taken.traces += more.traces;
         taken.logs += more.logs;
         taken.metrics += more.metrics;
+    }
+
+    /// Items that were taken, and notifications about alerts that were: not those which only say that alerting is alive.
+    pub fn news(&self) -> (Taken, u64) {
+        let counts = self.lock();
+        let about_alerts = counts.notifications.iter();
+        let about_alerts = about_alerts.filter(|(receiver, _)| **receiver != DEADMAN.receiver);
+        (
+            counts.taken,
+            about_alerts.map(|(_, counts)| counts.sent).sum(),
+        )
     }
 
     /// Counts a scrape whose page found no room.

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix_server::GracefulShutdownSignal;
@@ -37,6 +38,8 @@ const RETRY_MS: u32 = 1_000;
 pub(crate) struct Events {
     counters: Counters,
     reports: Reports,
+    /// How often herald was told something through the console.
+    said: Arc<AtomicU64>,
     readers: Arc<Semaphore>,
     stopping: GracefulShutdownSignal,
 }
@@ -47,22 +50,25 @@ impl Events {
         Self {
             counters,
             reports,
+            said: Arc::default(),
             readers: Arc::new(Semaphore::new(MAX_READERS)),
             stopping,
         }
     }
 
+    /// Herald has been told something of an alert: other pages show it, too.
+    pub fn said(&self) {
+        self.said.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn now(&self) -> News {
-        let counts = self.counters.snapshot();
-        let told = counts.told();
-        News {
-            taken: counts.taken,
-            alerts: self.reports.changes() + told,
-        }
+        let (taken, told) = self.counters.news();
+        let alerts = self.reports.changes() + told + self.said.load(Ordering::Relaxed);
+        News { taken, alerts }
     }
 }
 
-/// What has been taken in so far, and how often alerts have changed or herald has been told: numbers that only grow.
+/// What has been taken in so far, and how often alerts have changed or herald has been told of one: numbers that only grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct News {
     taken: Taken,

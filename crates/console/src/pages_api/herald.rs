@@ -6,8 +6,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use reqwest::header::CONTENT_TYPE;
 use uuid::Uuid;
 
-use super::Others;
 use super::others::Told;
+use super::{Events, Others};
 use crate::answer::{Answers, Refused, problem};
 use crate::ingest::{Sink, read_small};
 
@@ -30,10 +30,16 @@ async fn pass(
     payload: Payload,
     others: web::Data<Others>,
     sink: web::Data<Sink>,
+    events: web::Data<Events>,
     answers: web::Data<Answers>,
 ) -> HttpResponse {
     match asked(&request, payload, &others, &sink).await {
-        Ok(told) => told.answer(&answers).await,
+        Ok(told) => {
+            if request.method() != Method::GET && told.status.is_success() {
+                events.said();
+            }
+            told.answer(&answers).await
+        }
         Err(Refused { status, detail }) => problem(status, &detail),
     }
 }

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 const MOST: usize = 32;
 
-async fn reader(console: &Running) -> reqwest::Response {
+pub async fn reader(console: &Running) -> reqwest::Response {
     let request = console.client.get(format!("{}/api/events", console.url));
     let response = request.send().await.expect("an answer");
     assert_eq!(response.status(), 200);
@@ -26,7 +26,7 @@ async fn reader(console: &Running) -> reqwest::Response {
 }
 
 /// The data of the next event; comments are none.
-async fn next(reader: &mut reqwest::Response) -> Value {
+pub async fn next(reader: &mut reqwest::Response) -> Value {
     loop {
         let part = timeout(PATIENCE, reader.chunk()).await.expect("in time");
         let part = part.expect("no end").expect("a part").to_vec();

@@ -3,8 +3,10 @@
 use console::{Notify, Settings};
 use reqwest::Method;
 
+use crate::events;
 use crate::harness::{Reply, Running, settings};
 use crate::others::{Other, answer, json};
+use crate::rules::written;
 
 const ID: &str = "0198f000-0000-7000-8000-000000000001";
 const SECRET: &str = "correct-horse-battery";
@@ -173,4 +175,23 @@ async fn nothing_but_ids_is_passed_on_and_without_herald_the_setting_is_named() 
         reply.status == 404 && said.contains("--herald-url (OMNITRACE_HERALD_URL)"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn other_pages_hear_what_one_says_of_an_alert() {
+    let herald = Other::start(json("200 OK", "{}")).await;
+    // Rules that say nothing: no alert changes by itself.
+    let directory = tempfile::tempdir().expect("a directory");
+    let rules = "groups: [{name: none, interval: 1s, rules: [{record: a, expr: vector(1)}]}]";
+    let console = Running::with(Settings {
+        rules_file: Some(written(&directory, rules)),
+        herald_url: Some(format!("http://{}", herald.address)),
+        ..settings()
+    });
+    let mut reader = events::reader(&console).await;
+    assert_eq!(events::next(&mut reader).await["alerts"], 0);
+    let acknowledge = format!("alerts/{ID}/acknowledge");
+    let reply = sent(&console, Method::POST, &acknowledge, r#"{"by": "ada"}"#).await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(events::next(&mut reader).await["alerts"], 1);
 }
