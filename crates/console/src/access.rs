@@ -1,6 +1,7 @@
 //! Who may ask: beyond loopback whoever knows the token.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::str::FromStr;
 
@@ -71,8 +72,10 @@ impl Token {
 #[derive(Debug)]
 pub(crate) struct Door {
     token: Option<Token>,
-    /// Cookies are shared by all ports of a host.
+    /// Cookies are shared by all ports of a host, so each console has a name of its own for its cookie.
     cookie: String,
+    /// Whoever reaches it may read, and nobody may change anything.
+    pub changes_nothing: bool,
     /// The page with a token that was made: it has to be printed.
     pub made: Option<String>,
 }
@@ -92,8 +95,9 @@ impl Door {
             }
         };
         Self {
+            cookie: cookie(token.as_ref()),
+            changes_nothing: matches!(access, Access::Anybody) && !is_open,
             token,
-            cookie: format!("omnitrace_token_{}", listening.port()),
             made,
         }
     }
@@ -101,23 +105,20 @@ impl Door {
     /// What a request is answered with that may not go on; `None` if it may.
     pub fn answer(&self, head: &RequestHead) -> Option<HttpResponse> {
         let token = self.token.as_ref()?;
-        if is_open(head.uri.path()) {
+        if is_open(head.uri.path()) || self.knows(head, token) {
             return None;
         }
-        if let Some(given) = brought(head).filter(|_| head.method == Method::GET) {
-            if token.is(given.as_bytes()).into() {
-                return Some(self.welcome(head, token));
-            }
-        } else if self.knows(head, token) {
-            return None;
+        let given = brought(head).filter(|_| head.method == Method::GET);
+        match given.is_some_and(|given| token.is(given.as_bytes()).into()) {
+            true => Some(self.welcome(head, token)),
+            false => Some(stranger()),
         }
-        Some(stranger())
     }
 
     /// Keeps the token in a cookie, and leads to the page without it: an address is seen by others, and remembered.
     fn welcome(&self, head: &RequestHead, token: &Token) -> HttpResponse {
         let cookie = format!(
-            "{}={}; Path=/; HttpOnly; SameSite=Strict",
+            "{}={}; Path=/; HttpOnly; SameSite=Lax",
             self.cookie, token.0
         );
         HttpResponse::SeeOther()
@@ -148,6 +149,13 @@ impl Door {
 /// What senders, scrapers and probes ask for. Nothing is read there but counts.
 fn is_open(path: &str) -> bool {
     is_intake(path) || matches!(path, "/ready" | "/live" | "/metrics")
+}
+
+/// A few bits of a digest tell consoles apart, also those that are reached at other ports than they listen on.
+fn cookie(token: Option<&Token>) -> String {
+    let mut hasher = DefaultHasher::new();
+    token.map(|token| &token.0).hash(&mut hasher);
+    format!("omnitrace_token_{:08x}", hasher.finish() & 0xffff_ffff)
 }
 
 /// An address at which somebody may reach it.
@@ -198,9 +206,8 @@ fn authorized(header: &HeaderValue) -> Option<Vec<u8>> {
 }
 
 fn stranger() -> HttpResponse {
-    let why = "the token of this console is needed, since it listens beyond loopback: what it printed when it started is the address of its \
-               page with the token (?token=…), or OMNITRACE_CONSOLE_TOKEN holds it. Open that address in a browser; others send \
-               Authorization: Bearer …";
+    let why = "the token of this console is needed: OMNITRACE_CONSOLE_TOKEN, where that was set, else the one in the address \
+               (?token=…) that it printed when it started. Open that address in a browser; others send Authorization: Bearer …";
     let mut response = problem(StatusCode::UNAUTHORIZED, why);
     let scheme = HeaderValue::from_static("Bearer");
     response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
@@ -269,7 +276,8 @@ mod tests {
         let basic = |both: &str| format!("Basic {}", STANDARD.encode(both));
         let bearer = format!("bearer {TOKEN}");
         let password = basic(&format!("anybody:{TOKEN}"));
-        let cookie = format!("a=b; omnitrace_token_8000={TOKEN}");
+        let name = door().cookie;
+        let cookie = format!("a=b; {name}={TOKEN}");
         for good in [
             ("authorization", bearer.as_str()),
             ("authorization", &password),
@@ -284,9 +292,9 @@ mod tests {
             ("authorization", TOKEN),
             ("authorization", &basic(TOKEN)),
             ("authorization", "Basic !!"),
-            ("cookie", "omnitrace_token_8000="),
-            ("cookie", &format!("omnitrace_token_8001={TOKEN}")),
-            ("cookie", &format!("xomnitrace_token_8000={TOKEN}")),
+            ("cookie", &format!("{name}=")),
+            ("cookie", &format!("omnitrace_token_={TOKEN}")),
+            ("cookie", &format!("x{name}={TOKEN}")),
             ("x-token", TOKEN),
         ] {
             assert_eq!(status("/api/traces", &[bad]), Some(401), "{bad:?}");
@@ -324,6 +332,9 @@ mod tests {
         }
         assert_eq!(led("/?token=wrong-horse-battery"), None);
         assert_eq!(status("/?token=wrong-horse-battery", &[]), Some(401));
+        // Who shows the right one need not bring it, and an old bookmark locks nobody out.
+        let shown = ("authorization", &*format!("Bearer {TOKEN}"));
+        assert_eq!(status("/?token=wrong-horse-battery", &[shown]), None);
     }
 
     #[test]

@@ -171,6 +171,11 @@ impl Doors {
         if only_asks || is_intake(path) || takes_forms(path) {
             return None;
         }
+        if self.access.changes_nothing {
+            let why = "a console that asks nobody beyond loopback for a token (--no-token) changes nothing for anybody: set \
+                       OMNITRACE_CONSOLE_TOKEN instead, or use `omnitrace fault` and `omnitrace alerts`";
+            return Some(problem(StatusCode::FORBIDDEN, why));
+        }
         let mut sites = head.headers().get_all("sec-fetch-site");
         let is_own = sites.all(|site| site == "same-origin" || site == "none");
         let refusal = match self.hosts.check(head) {

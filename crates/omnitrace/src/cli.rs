@@ -293,7 +293,7 @@ pub struct ConsoleArgs {
         hide_env_values = true
     )]
     pub watchdog_url: Option<String>,
-    /// Where herald is, such as http://127.0.0.1:9095: the page shows and changes its alerts and silences [default: nowhere]
+    /// Where herald is, such as http://127.0.0.1:9095: whoever may ask the console sees and changes its alerts and silences [default: nowhere]
     #[arg(
         long,
         value_name = "URL",
@@ -301,7 +301,7 @@ pub struct ConsoleArgs {
         hide_env_values = true
     )]
     pub herald_url: Option<String>,
-    /// Answer whoever reaches it beyond loopback, too: for a network of containers, or behind a proxy that authenticates
+    /// Let whoever reaches it beyond loopback read; nobody may then set faults, acknowledge or silence through it
     #[arg(long)]
     pub no_token: bool,
     /// Time between two scrapes

@@ -44,10 +44,18 @@ pub fn of(args: &ConsoleArgs) -> Result<Notify> {
 /// # Errors
 /// As [`of`].
 pub fn herald(args: &ConsoleArgs) -> Result<Option<String>> {
-    url(
-        args.herald_url.as_deref(),
-        "--herald-url (OMNITRACE_HERALD_URL)",
-    )
+    let given = args.herald_url.as_deref().filter(|text| !text.is_empty());
+    let is_base = |url: &Url| {
+        let is_bare =
+            url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+        is_http(url) && is_bare && url.password().is_none()
+    };
+    let Some(text) = given else { return Ok(None) };
+    Url::parse(text).ok().filter(is_base).context(
+        "--herald-url (OMNITRACE_HERALD_URL): not where herald is (not shown: it may hold a secret); allowed: an http or https URL \
+         without login and parameters, such as http://127.0.0.1:9095",
+    )?;
+    Ok(Some(text.to_owned()))
 }
 
 /// Whom a console answers.
@@ -79,12 +87,15 @@ fn url(text: Option<&str>, of: &str) -> Result<Option<String>> {
         return Ok(None);
     };
     let url = Url::parse(text).ok();
-    let fits = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
-    url.filter(fits).with_context(|| {
+    url.filter(is_http).with_context(|| {
         format!(
             "{of}: no URL that can be posted to (not shown: it may hold a secret); allowed: an http or https URL, such as \
              http://127.0.0.1:9095/alerts"
         )
     })?;
     Ok(Some(text.to_owned()))
+}
+
+fn is_http(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https") && url.has_host()
 }

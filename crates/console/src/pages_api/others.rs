@@ -23,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 const MAX_ANSWER: usize = 2 << 20;
 
 /// Whom the console asks.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Others {
     pub client: reqwest::Client,
     budget: Budget,

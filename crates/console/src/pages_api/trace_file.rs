@@ -15,6 +15,13 @@ use crate::params;
 use crate::store::Store;
 use crate::view::{blocking, not_here};
 
+/// How many of something are missing, and the field of the protocol; spans have all of them, others the first.
+const DROPPED: [(&str, &str); 3] = [
+    (DROPPED_ATTRIBUTES, "droppedAttributesCount"),
+    (DROPPED_EVENTS, "droppedEventsCount"),
+    (DROPPED_LINKS, "droppedLinksCount"),
+];
+
 /// Adds the route.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config.route("/api/traces/{id}/otlp", web::get().to(file));
@@ -92,12 +99,12 @@ impl<'a> Export<'a> {
 }
 
 fn resource<S: Serializer>(resource: &Resource, serializer: S) -> Result<S::Ok, S::Error> {
-    described(json!({}), &resource.attributes).serialize(serializer)
+    described(json!({}), &resource.attributes, &DROPPED[..1]).serialize(serializer)
 }
 
 fn scope<S: Serializer>(scope: &Scope, serializer: S) -> Result<S::Ok, S::Error> {
     let named = json!({"name": scope.name, "version": scope.version});
-    described(named, &scope.attributes).serialize(serializer)
+    described(named, &scope.attributes, &DROPPED[..1]).serialize(serializer)
 }
 
 fn spans<S: Serializer>(spans: &[&Span], serializer: S) -> Result<S::Ok, S::Error> {
@@ -118,17 +125,17 @@ fn shown(span: &Span) -> Json {
         "links": span.links.iter().map(link).collect::<Vec<_>>(),
         "status": status(&span.status),
     });
-    described(own, &span.attributes)
+    described(own, &span.attributes, &DROPPED)
 }
 
 fn event(event: &Event) -> Json {
     let own = json!({"timeUnixNano": event.time_ns.to_string(), "name": event.name});
-    described(own, &event.attributes)
+    described(own, &event.attributes, &DROPPED[..1])
 }
 
 fn link(link: &Link) -> Json {
     let own = json!({"traceId": link.trace_id.to_string(), "spanId": link.span_id.to_string()});
-    described(own, &link.attributes)
+    described(own, &link.attributes, &DROPPED[..1])
 }
 
 fn kind(kind: Kind) -> u8 {
@@ -149,24 +156,27 @@ fn status(status: &Status) -> Json {
     }
 }
 
-/// With its attributes. How many of something are missing stands among them here, and in fields of its own in the protocol.
-fn described(mut own: Json, attributes: &Attributes) -> Json {
-    const FIELDS: [(&str, &str); 3] = [
-        (DROPPED_ATTRIBUTES, "droppedAttributesCount"),
-        (DROPPED_EVENTS, "droppedEventsCount"),
-        (DROPPED_LINKS, "droppedLinksCount"),
-    ];
+/// With its attributes. How many of something are missing stands among them here, and in `counted` fields of the protocol there.
+fn described(mut own: Json, attributes: &Attributes, counted: &[(&str, &str)]) -> Json {
     let mut sent = Vec::with_capacity(attributes.len());
     for (key, value) in attributes.iter() {
-        match (FIELDS.iter().find(|(known, _)| *known == key), value) {
-            (Some((_, field)), Value::Number(count)) if count.is_u64() => {
-                own[*field] = json!(count);
-            }
+        let field = counted.iter().find(|(known, _)| *known == key);
+        match field.zip(count(&value)) {
+            // A second one is the sender's own attribute of that name.
+            Some(((_, field), count)) if own.get(field).is_none() => own[*field] = json!(count),
             _ => sent.push(json!({"key": key, "value": any(value)})),
         }
     }
     own["attributes"] = sent.into();
     own
+}
+
+/// What a field of the protocol can hold.
+fn count(value: &Value<'_>) -> Option<u32> {
+    match value {
+        Value::Number(number) => u32::try_from(number.as_u64()?).ok(),
+        _ => None,
+    }
 }
 
 /// A value with its type, as the protocol has it.

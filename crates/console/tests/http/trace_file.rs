@@ -33,13 +33,18 @@ fn rich() -> Value {
             json!({"kvlistValue": {"values": [attribute("k", json!({"doubleValue": 0.5}))]}})
         ),
         attribute("password", json!({"stringValue": "hunter2"})),
+        // Named as what is counted here, and more than the protocol's field can hold.
+        attribute(
+            "otel.dropped_events_count",
+            json!({"intValue": "5000000000"})
+        ),
         attribute("long", json!({"stringValue": "x".repeat(20_000)})),
     ]);
     rich["droppedAttributesCount"] = json!(3);
     rich["droppedLinksCount"] = json!(2);
     rich["events"] =
         json!([{"timeUnixNano": (START + 5).to_string(), "name": "retry", "attributes": many}]);
-    rich["links"] = json!([{"traceId": trace_id(9), "spanId": span_id(9), "attributes": [attribute("a", json!({"stringValue": "b"}))]}]);
+    rich["links"] = json!([{"traceId": trace_id(9), "spanId": span_id(9), "attributes": [attribute("otel.dropped_events_count", json!({"intValue": "7"}))]}]);
     rich
 }
 

@@ -54,6 +54,65 @@ fn offenders(
         .collect()
 }
 
+/// Whether the build of the image sees it, by the kinds of pattern that its list has.
+fn is_in_the_image(path: &str, allowed: &[&str]) -> bool {
+    allowed.iter().any(|pattern| match pattern.split_once('*') {
+        Some((before, after)) => path.starts_with(before) && path.ends_with(after),
+        None => path == *pattern || path.starts_with(&format!("{pattern}/")),
+    })
+}
+
+/// What a file compiles in from outside of its crate, or lists to do so.
+fn compiled_in(name: &str, text: &str) -> Vec<String> {
+    let begin = match name.ends_with("build.rs") {
+        true => ".join(\"",
+        false => "include_str!(\"",
+    };
+    let literals = text.split(begin).skip(1);
+    let literals = literals.filter_map(|rest| rest.split('"').next());
+    let outside = literals.filter(|path| path.starts_with("../.."));
+    let directory = root().join(name).parent().unwrap().to_owned();
+    let resolved = outside.map(|path| directory.join(path).canonicalize().unwrap());
+    resolved
+        .map(|path| match path.is_dir() {
+            true => path.join("any.md"),
+            false => path,
+        })
+        .map(|path| path.strip_prefix(root()).unwrap().display().to_string())
+        .collect()
+}
+
+#[test]
+fn the_image_is_built_from_all_that_is_compiled_in() {
+    let list = std::fs::read_to_string(root().join("deploy/Dockerfile.dockerignore")).unwrap();
+    let allowed: Vec<&str> = list
+        .lines()
+        .filter_map(|line| line.strip_prefix('!'))
+        .collect();
+    let sources = files("crates", "rs")
+        .into_iter()
+        .filter(|(name, _)| !name.contains("/tests/"));
+    let needed: Vec<String> = sources
+        .flat_map(|(name, text)| compiled_in(&name, &text))
+        .collect();
+    for path in [
+        "alerts/rules/demo.yml",
+        "docs/runbooks/any.md",
+        "Cargo.lock",
+    ] {
+        assert!(
+            needed.iter().any(|needed| needed == path),
+            "{path} in {needed:?}"
+        );
+    }
+    for path in &needed {
+        assert!(
+            is_in_the_image(path, &allowed),
+            "deploy/Dockerfile.dockerignore keeps {path} out"
+        );
+    }
+}
+
 #[test]
 fn services_never_import_each_other() {
     for service in SERVICES {

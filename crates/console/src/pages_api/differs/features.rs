@@ -133,6 +133,10 @@ impl Features {
     }
 
     fn put(&mut self, of: (Kind, &str, &str), value: Value<'_>, is_selected: bool) -> usize {
+        // What is nested is long, and seldom twice the same.
+        if matches!(value, Value::Nested(_)) {
+            return 0;
+        }
         let value = value.text();
         if value.is_empty() || value.len() > MAX_VALUE {
             return 0;
@@ -179,19 +183,17 @@ impl Features {
         let all = self.all.into_values().map(|feature| feature.difference(of));
         let mut differing: Vec<Difference> = all.filter(|one| one.surely_more >= LEAST).collect();
         differing.sort_by(|one, other| {
-            let by_name = |one: &Difference| {
-                (
-                    one.kind,
-                    one.service.clone(),
-                    one.key.clone(),
-                    one.value.clone(),
-                )
-            };
             let surest = other.surely_more.total_cmp(&one.surely_more);
-            surest.then_with(|| by_name(one).cmp(&by_name(other)))
+            surest.then_with(|| one.name().cmp(&other.name()))
         });
         differing.truncate(MAX_DIFFERENCES);
         differing
+    }
+}
+
+impl Difference {
+    fn name(&self) -> (Kind, &str, &str, &str) {
+        (self.kind, &self.service, &self.key, &self.value)
     }
 }
 
