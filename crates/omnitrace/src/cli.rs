@@ -14,6 +14,7 @@ use crate::health::{self, HealthArgs};
 use crate::log_level::{self, LogLevelArgs};
 use crate::logs::{self, LogsArgs};
 use crate::new::{self, NewArgs};
+use crate::notify::{self, OthersArgs};
 use crate::outbox::{self, OutboxAction};
 use crate::query::{self, QueryArgs};
 use crate::restart::{self, RestartArgs};
@@ -122,7 +123,7 @@ pub enum Command {
     #[command(after_help = ROLE_HELP)]
     Probe,
     /// Run the console: receives OTLP, scrapes metrics, shows traces and logs.
-    #[command(after_help = crate::notify::CONSOLE_HELP)]
+    #[command(after_help = notify::CONSOLE_HELP)]
     Console(ConsoleArgs),
     /// Take Alertmanager's webhook, add evidence, and deliver to Slack or any webhook.
     #[command(long_about = crate::herald::HELP)]
@@ -277,33 +278,8 @@ pub struct ConsoleArgs {
     /// Where it keeps, over a restart, since when alerts are pending or fire, and what has been told [default: nowhere]
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
-    /// Where alerts are posted as Alertmanager's webhook, such as herald's http://127.0.0.1:9095/alerts [default: nowhere]
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "OMNITRACE_NOTIFY_URL",
-        hide_env_values = true
-    )]
-    pub notify_url: Option<String>,
-    /// Where the alert that always fires is posted once per minute: silence there means that alerting is dead [default: nowhere]
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "OMNITRACE_WATCHDOG_URL",
-        hide_env_values = true
-    )]
-    pub watchdog_url: Option<String>,
-    /// Where herald is, such as http://127.0.0.1:9095: whoever may ask the console sees and changes its alerts and silences [default: nowhere]
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "OMNITRACE_HERALD_URL",
-        hide_env_values = true
-    )]
-    pub herald_url: Option<String>,
-    /// Let whoever reaches it beyond loopback read; nobody may then set faults, acknowledge or silence through it
-    #[arg(long)]
-    pub no_token: bool,
+    #[command(flatten)]
+    pub others: OthersArgs,
     /// Time between two scrapes
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub scrape_interval: Duration,

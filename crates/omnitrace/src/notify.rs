@@ -1,11 +1,11 @@
 //! Whom the console tells about alerts, and whom it answers: what the command line and the variables say, checked without being shown.
 
 use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
 use console::{Access, Notify};
 use reqwest::header::HeaderValue;
 use url::Url;
 
-use crate::cli::ConsoleArgs;
 use crate::environment;
 
 /// What `omnitrace help console` says of secrets.
@@ -20,11 +20,43 @@ const SECRET: &str = "OMNITRACE_NOTIFY_SECRET";
 const TOKEN: &str = "OMNITRACE_CONSOLE_TOKEN";
 const WATCHDOG: &str = "OMNITRACE_WATCHDOG_URL";
 
+/// Whom the console tells, asks and answers: options of `omnitrace console`.
+#[derive(Debug, Args)]
+pub struct OthersArgs {
+    /// Where alerts are posted as Alertmanager's webhook, such as herald's http://127.0.0.1:9095/alerts [default: nowhere]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "OMNITRACE_NOTIFY_URL",
+        hide_env_values = true
+    )]
+    pub notify_url: Option<String>,
+    /// Where the alert that always fires is posted once per minute: silence there means that alerting is dead [default: nowhere]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "OMNITRACE_WATCHDOG_URL",
+        hide_env_values = true
+    )]
+    pub watchdog_url: Option<String>,
+    /// Where herald is, such as http://127.0.0.1:9095: whoever may ask the console sees and changes its alerts and silences [default: nowhere]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "OMNITRACE_HERALD_URL",
+        hide_env_values = true
+    )]
+    pub herald_url: Option<String>,
+    /// Let whoever reaches it beyond loopback read; nobody may then set faults, acknowledge or silence through it
+    #[arg(long)]
+    pub no_token: bool,
+}
+
 /// Whom a console tells.
 ///
 /// # Errors
 /// Names the option and the variable, and shows neither URL nor secret.
-pub fn of(args: &ConsoleArgs) -> Result<Notify> {
+pub fn of(args: &OthersArgs) -> Result<Notify> {
     let secret = environment::text(SECRET)?;
     if let Some(secret) = &secret {
         HeaderValue::from_str(secret).map_err(|_| {
@@ -43,12 +75,11 @@ pub fn of(args: &ConsoleArgs) -> Result<Notify> {
 ///
 /// # Errors
 /// As [`of`].
-pub fn herald(args: &ConsoleArgs) -> Result<Option<String>> {
+pub fn herald(args: &OthersArgs) -> Result<Option<String>> {
     let given = args.herald_url.as_deref().filter(|text| !text.is_empty());
     let is_base = |url: &Url| {
-        let is_bare =
-            url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-        is_http(url) && is_bare && url.password().is_none()
+        let is_bare = url.query().is_none() && url.fragment().is_none();
+        is_http(url) && is_bare && url.username().is_empty() && url.password().is_none()
     };
     let Some(text) = given else { return Ok(None) };
     Url::parse(text).ok().filter(is_base).context(
@@ -62,7 +93,7 @@ pub fn herald(args: &ConsoleArgs) -> Result<Option<String>> {
 ///
 /// # Errors
 /// Names the variable, and does not show the token.
-pub fn access(args: &ConsoleArgs) -> Result<Access> {
+pub fn access(args: &OthersArgs) -> Result<Access> {
     let token = environment::text(TOKEN)?;
     let token = token.map(|token| token.parse().map_err(|why| anyhow!("{TOKEN}: {why}")));
     match (token.transpose()?, args.no_token) {

@@ -75,8 +75,9 @@ fn with_allocator((name, value): (&str, &str)) -> Result<()> {
 
 fn run_console(args: ConsoleArgs) -> Result<()> {
     with_allocator(ONE_HEAP)?;
-    let (told, herald_url) = (notify::of(&args)?, notify::herald(&args)?);
-    let access = notify::access(&args)?;
+    let others = &args.others;
+    let (told, herald_url) = (notify::of(others)?, notify::herald(others)?);
+    let access = notify::access(others)?;
     console::run(console::Settings {
         listen: args.listen,
         memory_bytes: args.memory.bytes,
