@@ -72,6 +72,7 @@ mod stack_metrics;
 mod stack_order;
 mod stack_outages;
 mod stack_redaction;
+mod stack_renewed;
 mod stack_rules;
 mod stack_sampling;
 mod stack_tls;
