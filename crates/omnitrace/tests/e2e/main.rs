@@ -68,6 +68,7 @@ mod stack_engines;
 mod stack_examples;
 mod stack_expressions;
 mod stack_filelog;
+mod stack_machines;
 mod stack_metrics;
 mod stack_order;
 mod stack_outages;
