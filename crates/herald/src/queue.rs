@@ -97,7 +97,7 @@ impl Queue {
         let queue = Self {
             history: History::open(spool.clone()),
             silences: Silences::open(spool.clone()),
-            reach: Reach::default(),
+            reach: Reach::of(&targets),
             spool,
             targets,
             limit,
@@ -222,11 +222,6 @@ impl Queue {
         let refused = self.refused();
         let disk = refused.as_ref().map(|refused| no_disk(&refused.why));
         full.chain(disk).collect()
-    }
-
-    /// Whether nothing has reached anybody for so long.
-    pub(crate) fn reaches_nobody(&self, patience: Duration) -> bool {
-        self.reach.is_lost(&self.targets, patience)
     }
 
     /// Keeps gauges and [`Self::reasons`] up to date, for as long as herald runs.

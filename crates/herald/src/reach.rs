@@ -8,29 +8,31 @@ use tokio::time::Instant;
 
 use crate::target::Attempt;
 
-/// Since when each target that does not take what it is sent has not.
-#[derive(Debug, Default)]
-pub(crate) struct Reach(Mutex<BTreeMap<&'static str, Instant>>);
+/// Of each target since when it takes nothing of what it is sent, if so.
+#[derive(Debug)]
+pub(crate) struct Reach(Mutex<BTreeMap<&'static str, Option<Instant>>>);
 
 impl Reach {
-    /// The end of an attempt: what is refused for good has not arrived, either.
-    pub(crate) fn ended(&self, target: &'static str, attempt: &Attempt) {
-        let mut failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if *attempt == Attempt::Delivered {
-            failing.remove(target);
-        } else {
-            failing.entry(target).or_insert_with(Instant::now);
-        }
+    /// Nothing is known against any of them.
+    pub(crate) fn of(targets: &[&'static str]) -> Self {
+        Self(Mutex::new(
+            targets.iter().map(|name| (*name, None)).collect(),
+        ))
     }
 
-    /// Whether none of these targets has taken anything for so long, though there was something to take.
-    pub(crate) fn is_lost(&self, targets: &[&'static str], patience: Duration) -> bool {
-        let failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_failing = |target| {
-            failing
-                .get(target)
-                .is_some_and(|since| since.elapsed() >= patience)
-        };
-        targets.iter().all(is_failing)
+    /// The end of an attempt: what is refused for good has not arrived, either.
+    pub(crate) fn ended(&self, target: &'static str, attempt: &Attempt) {
+        let mut targets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = targets.get(target).copied().flatten();
+        let since = (*attempt != Attempt::Delivered).then(|| before.unwrap_or_else(Instant::now));
+        targets.insert(target, since);
+    }
+
+    /// Whether none of them has taken anything for so long, though there was something to take.
+    pub(crate) fn is_lost(&self, patience: Duration) -> bool {
+        let targets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_failing =
+            |since: &Option<Instant>| since.is_some_and(|since| since.elapsed() >= patience);
+        targets.values().all(is_failing)
     }
 }

@@ -76,7 +76,7 @@ pub(crate) async fn watchdog(
     if let Some(reason) = queue.reasons().into_iter().next() {
         return Err(unavailable(reason));
     }
-    if queue.reaches_nobody(watchdog.patience) {
+    if queue.reach.is_lost(watchdog.patience) {
         let patience = watchdog.patience;
         return Err(unavailable(format!(
             "no target has taken a notification for {patience:?} (HERALD_SILENT_AFTER): herald's log says why"
