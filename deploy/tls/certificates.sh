@@ -33,17 +33,21 @@ certificate() {
     local part="$1" directory="$out/$1"
     valid "$directory/tls.crt" && return
     mkdir -p "$directory"
-    key "$directory/tls.key"
+    key "$directory/tls.key.new"
     cat >"$out/extensions" <<EXT
 basicConstraints=critical,CA:FALSE
 keyUsage=critical,digitalSignature
 extendedKeyUsage=serverAuth,clientAuth
 subjectAltName=DNS:$part,DNS:localhost,IP:127.0.0.1
 EXT
-    openssl req -new -key "$directory/tls.key" -subj "/O=OmniTrace/CN=$part" |
+    openssl req -new -key "$directory/tls.key.new" -subj "/O=OmniTrace/CN=$part" |
         openssl x509 -req -CA "$out/ca/ca.crt" -CAkey "$out/ca/ca.key" -days 397 \
-            -set_serial "0x$(openssl rand -hex 16)" -extfile "$out/extensions" -out "$directory/tls.crt" 2>/dev/null
+            -set_serial "0x$(openssl rand -hex 16)" -extfile "$out/extensions" -out "$directory/tls.crt.new" 2>/dev/null
     rm "$out/extensions"
+    # Who reads both while they are replaced must not find a key of another certificate, or one that it may not read.
+    chmod 644 "$directory"/*.new
+    mv "$directory/tls.key.new" "$directory/tls.key"
+    mv "$directory/tls.crt.new" "$directory/tls.crt"
     cp "$out/ca/ca.crt" "$directory/ca.crt"
 }
 

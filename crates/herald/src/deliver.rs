@@ -196,6 +196,7 @@ impl Deliverer {
 
     async fn settle(&self, target: &'static str, work: Work, stored: &Stored, attempt: Attempt) {
         let (key, alert) = (stored.key.as_str(), stored.payload.name());
+        self.queue.reach.ended(target, &attempt);
         match attempt {
             Attempt::Delivered => {
                 tracing::info!(

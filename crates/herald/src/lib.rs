@@ -31,6 +31,7 @@ mod metrics;
 mod notification;
 mod payload;
 mod queue;
+mod reach;
 mod said;
 mod server;
 mod setting_files;

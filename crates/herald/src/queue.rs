@@ -18,6 +18,7 @@ use crate::history::History;
 use crate::index::{Digest, Entry, Index, Work};
 use crate::key;
 use crate::payload::Payload;
+use crate::reach::Reach;
 use crate::silences::Silences;
 use crate::spool::Spool;
 use crate::stats::{self, Ended, Storage};
@@ -75,6 +76,7 @@ pub(crate) struct Queue {
     /// What became of alerts, and what people say of them.
     pub(crate) history: History,
     pub(crate) silences: Silences,
+    pub(crate) reach: Reach,
     targets: Vec<&'static str>,
     limit: usize,
     index: Mutex<Index>,
@@ -95,6 +97,7 @@ impl Queue {
         let queue = Self {
             history: History::open(spool.clone()),
             silences: Silences::open(spool.clone()),
+            reach: Reach::of(&targets),
             spool,
             targets,
             limit,

@@ -70,7 +70,7 @@ pub fn run(settings: Settings) -> Result<()> {
 async fn serve(settings: &Settings, metrics: Metrics) -> Result<&'static str> {
     let mut signals = listen::StopSignals::install(settings.parent_pipe)?;
     let (targets, sources) = (settings.raw.targets()?, settings.raw.sources()?);
-    let watchdog = Watchdog::new(targets.watchdog.clone());
+    let watchdog = Watchdog::new(targets.watchdog.clone(), settings.silent_after);
     let watchdog = watchdog.context("the HTTP client cannot be built")?;
     let targets = target::all(&targets).context("the HTTP client cannot be built")?;
     let names: Vec<&'static str> = targets.iter().map(|target| target.name).collect();

@@ -69,6 +69,8 @@ pub struct Settings {
     pub queue_limit: usize,
     /// A notification that could not be delivered for so long is set aside.
     pub give_up_after: Duration,
+    /// For how long no target may take anything, before the alert that always fires is not passed on.
+    pub silent_after: Duration,
     /// Standard input is a pipe held by the parent: shut down at its end.
     pub parent_pipe: bool,
     /// Everything `OTEL_*`.

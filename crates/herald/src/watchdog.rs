@@ -1,5 +1,6 @@
 //! `POST /watchdog`: the alert that always fires, passed on at once to a receiver that raises the alarm when it stops. What is kept, retried
-//! and enriched would prove nothing: a beat says that herald could take an alert now.
+//! and enriched would prove nothing: a beat says that herald could take an alert now, and
+//! that some target takes what it is sent.
 
 use std::time::Duration;
 
@@ -26,12 +27,18 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Watchdog {
     client: Client,
     url: Option<SecretUrl>,
+    /// For how long no target may take anything.
+    patience: Duration,
 }
 
 impl Watchdog {
-    pub(crate) fn new(url: Option<SecretUrl>) -> reqwest::Result<Self> {
+    pub(crate) fn new(url: Option<SecretUrl>, patience: Duration) -> reqwest::Result<Self> {
         let client = target::client(TIMEOUT)?;
-        Ok(Self { client, url })
+        Ok(Self {
+            client,
+            url,
+            patience,
+        })
     }
 
     /// Without the alert's texts, which are nobody's business outside.
@@ -52,7 +59,7 @@ impl Watchdog {
     }
 }
 
-/// Passes it on, unless herald could take no alert. Alertmanager counts what is refused here, and tries again.
+/// Passes it on, unless herald could take no alert, or nobody would hear of one. Alertmanager counts what is refused here, and tries again.
 pub(crate) async fn watchdog(
     request: HttpRequest,
     body: Result<web::Bytes, actix_web::Error>,
@@ -68,6 +75,12 @@ pub(crate) async fn watchdog(
     let unavailable = |detail: String| ApiError::new(problem::UNAVAILABLE, detail);
     if let Some(reason) = queue.reasons().into_iter().next() {
         return Err(unavailable(reason));
+    }
+    if queue.reach.is_lost(watchdog.patience) {
+        let patience = watchdog.patience;
+        return Err(unavailable(format!(
+            "no target has taken a notification for {patience:?} (HERALD_SILENT_AFTER): herald's log says why"
+        )));
     }
     // Its end is silence.
     let is_told = match payload.status {

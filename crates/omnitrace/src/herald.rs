@@ -58,6 +58,9 @@ pub struct HeraldArgs {
     /// What could not be delivered for so long is set aside
     #[arg(long, value_name = "TIME", env = "HERALD_GIVE_UP_AFTER", default_value = "24h", value_parser = duration)]
     give_up_after: Duration,
+    /// For how long no target may take anything, before the alert that always fires is not passed on
+    #[arg(long, value_name = "TIME", env = "HERALD_SILENT_AFTER", default_value = "5m", value_parser = duration)]
+    silent_after: Duration,
     #[command(flatten)]
     evidence: EvidenceArgs,
     #[command(flatten)]
@@ -185,6 +188,7 @@ pub fn run(args: HeraldArgs) -> Result<()> {
         evidence_timeout: args.evidence_timeout,
         queue_limit: args.queue_limit as usize,
         give_up_after: args.give_up_after,
+        silent_after: args.silent_after,
         parent_pipe: environment::parent_pipe()?,
         telemetry: Env::process().telemetry()?,
     })

@@ -17,11 +17,15 @@ use crate::dependencies::Dependencies;
 use crate::doors::{self, Doors};
 use crate::error::ApiError;
 use crate::faults::Switchboard;
-use crate::problem::FieldError;
+use crate::problem::{FieldError, ProblemType};
 use crate::readiness::Readiness;
 use crate::routes::{self, Route, Routes};
 use crate::serving::Connections;
 use crate::settings::FAULTS;
+
+/// Who asks for a fault where there are none.
+const FAULTS_OFF: ProblemType =
+    ProblemType::new("faults-off", 403, "Faults are off here (OMNITRACE_FAULTS)");
 
 /// How long an operator's request may take to arrive, and to be answered.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -157,10 +161,8 @@ async fn clear_fault(
 
 fn board(admin: &Admin) -> Result<&Switchboard, ApiError> {
     if !admin.faults_allowed {
-        let why = format!(
-            "faults are off here; {FAULTS}=on, set where this service is started, allows them"
-        );
-        return Err(ApiError::new(crate::problem::FORBIDDEN, why));
+        let why = format!("{FAULTS}=on, set where this service is started, allows them");
+        return Err(ApiError::new(FAULTS_OFF, why));
     }
     let starting = || ApiError::new(crate::problem::UNAVAILABLE, "the service is still starting");
     admin.faults.get().ok_or_else(starting)

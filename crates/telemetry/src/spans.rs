@@ -21,7 +21,7 @@ use self::clean::Clean;
 pub(crate) use self::layer::leave;
 #[cfg(feature = "sqlx")]
 pub(crate) use self::layer::within;
-pub(crate) use self::layer::{SpanLayer, context, link, mark, say, set_parent, set_value};
+pub(crate) use self::layer::{SpanLayer, context, link, mark, set_parent, set_value};
 #[cfg(test)]
 pub(crate) use self::record::Fields;
 pub(crate) use self::record::{Attributes, Record, Value};

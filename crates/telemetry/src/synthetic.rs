@@ -15,8 +15,8 @@ use crate::spans;
 /// Request header that holds the token.
 pub const HEADER: &str = "x-omnitrace-probe";
 
-/// Span attribute, and its value for what a probe has sent.
-const ATTRIBUTE: (&str, &str) = ("user_agent.synthetic.type", "test");
+/// Span attribute, and its value for all that is done for what a probe has sent.
+pub(crate) const ATTRIBUTE: (&str, &str) = ("user_agent.synthetic.type", "test");
 
 /// What a probe and those that it asks know, and nobody else. Not shown by `Debug`.
 #[derive(Debug, Clone)]
@@ -64,7 +64,6 @@ pub(crate) fn recognise(span: &Span, headers: &impl Headers) {
 /// Makes a span that has not been entered one of a synthetic request, and all that is done in it.
 pub fn mark(span: &Span) {
     spans::set_value(span, Synthetic);
-    spans::say(span, ATTRIBUTE.0, ATTRIBUTE.1);
 }
 
 /// Whether the current span is one of a synthetic request, or of what is done for it.
@@ -77,7 +76,7 @@ pub(crate) fn is_of(span: &Span) -> bool {
     TOKEN.get().is_some() && is(&spans::context(span))
 }
 
-fn is(context: &Context) -> bool {
+pub(crate) fn is(context: &Context) -> bool {
     context.get::<Synthetic>().is_some()
 }
 

@@ -264,7 +264,7 @@ async fn what_runbooks_ask_is_asked_of_the_stack_that_runs() {
     let found = eventually("the services are scraped", async || {
         let (code, said, complained) = ask(&up, &["query", "up{job=\"services\"}"]).await;
         assert_eq!((code, complained.as_str()), (0, ""));
-        (said.lines().count() == 3).then_some(said)
+        (said.lines().count() == 4).then_some(said)
     })
     .await;
     assert!(

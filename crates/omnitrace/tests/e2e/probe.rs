@@ -114,11 +114,9 @@ async fn its_order_is_settled_and_delivered_and_no_number_of_users_moves() {
             .iter()
             .any(|span| span.is_root() && span.name == "probe gateway_order")
     );
-    let servers: Vec<Span> = spans
-        .into_iter()
-        .filter(|span| span.kind == Kind::Server)
-        .collect();
-    assert_eq!(synthetic(&servers), [true; 3], "{servers:#?}");
+    let calls = spans.iter().filter(|span| span.kind == Kind::Client);
+    assert!(calls.count() > 3, "{spans:#?}");
+    assert!(!synthetic(&spans).contains(&false), "{spans:#?}");
     let delivery = stack
         .receiver
         .wait_for_span("the delivery of the order's event", |spans| {

@@ -98,3 +98,38 @@ async fn metrics_of_other_languages_reach_prometheus_by_otlp() {
         "{said}"
     );
 }
+
+/// Who calls whom is asked about users.
+#[tokio::test]
+#[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
+async fn no_call_of_the_probe_is_in_the_service_graph() {
+    let native = NativeStack::builder().without(&[
+        "loki",
+        "jaeger",
+        "postgres-exporter",
+        "blackbox",
+        "alertmanager",
+        "prometheus",
+    ]);
+    let native = native.start().await;
+    let spans = "traces_span_metrics_calls_total";
+    let orders = [("service_name", "data"), ("span_name", "POST /orders")];
+    eventually("spans of the probe's orders are counted", async || {
+        let scrape = native.scrape_part("collector:8889").await;
+        (scrape.value(spans, &orders)? >= 2.0).then_some(())
+    })
+    .await;
+    let sku = native.stack.sku().await;
+    native.stack.order(&sku, 1).await.expect(201);
+    let graph = "traces_service_graph_request_total";
+    let calls = [("client", "gateway"), ("server", "data")];
+    // An item that is looked up, and ordered.
+    let scrape = eventually("the user's calls are in the graph", async || {
+        let scrape = native.scrape_part("collector:8889").await;
+        (scrape.value(graph, &calls)? >= 2.0).then_some(scrape)
+    })
+    .await;
+    let counted = scrape.value(graph, &calls);
+    assert_eq!(counted, Some(2.0), "{}", scrape.text);
+    assert!(!scrape.text.contains("client=\"probe\""), "{}", scrape.text);
+}

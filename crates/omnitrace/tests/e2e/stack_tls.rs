@@ -9,13 +9,25 @@ const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
 
 pub(crate) fn make_certificates() -> Directory {
     let directory = Directory::new();
+    make_in(directory.path());
+    directory
+}
+
+fn make_in(directory: &Path) {
     let made = Command::new(repository("deploy/tls/certificates.sh"))
-        .arg(directory.path())
+        .arg(directory)
         .output()
         .expect("certificates.sh");
     let said = String::from_utf8_lossy(&made.stderr).into_owned();
     assert!(made.status.success(), "{said}");
-    directory
+}
+
+/// What the script does when these parts' certificates are about to end. Its authority stays.
+pub(crate) fn renew(directory: &Path, parts: &[&str]) {
+    for part in parts {
+        std::fs::write(directory.join(part).join("tls.crt"), "").expect("a file");
+    }
+    make_in(directory);
 }
 
 /// A request with curl: whether an HTTP answer came at all, and what curl said.

@@ -204,3 +204,61 @@ async fn whoever_watches_is_missed() {
     tokio::time::sleep(BEAT * 3 / 2).await;
     assert_eq!(outside.take().len(), 0, "Alertmanager is dead");
 }
+
+/// docs/SLO.md: Alertmanager keeps what Prometheus has sent for four intervals of the rule, 5 s each in the demo profile; and what the machine takes.
+const KEPT: Duration = Duration::from_secs(30);
+
+/// Waits until Alertmanager has no alert that fires.
+async fn nothing_fires(native: &NativeStack, since: Instant) {
+    let url = native.url("alertmanager:9093") + "/api/v2/alerts?active=true";
+    eventually("Alertmanager forgets what fired", async || {
+        let answer = native.stack.client.get(&url).send().await.ok()?;
+        let alerts: Value = answer.json().await.ok()?;
+        list(&alerts).is_empty().then_some(())
+    })
+    .await;
+    let after = since.elapsed();
+    eprintln!("nothing fires after {:.0} s", after.as_secs_f64());
+    assert!(after < KEPT, "{after:?}");
+}
+
+/// The alert that always fires goes two ways, and both are silent.
+#[tokio::test]
+#[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
+async fn a_prometheus_that_hangs_or_is_dead_is_missed() {
+    let beats = [(); 2].map(|()| Capture::answering(&json!({})));
+    let [by_herald, around] = beats.each_ref().map(Capture::url);
+    let (state, files) = (Directory::new(), Directory::new());
+    let herald = Herald::start(state.path(), &[("HERALD_WATCHDOG_URL", &by_herald)]).await;
+    let url = format!("http://127.0.0.1:{}", herald.port());
+    let config = rendered(files.path(), &[("watchdog_url", &around)], Some(&url)).await;
+    let native = NativeStack::builder().alertmanager(config).without(&[
+        "loki",
+        "jaeger",
+        "collector",
+        "postgres-exporter",
+        "blackbox",
+        "probe",
+    ]);
+    let mut native = native.start().await;
+    for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
+        for way in &beats {
+            arrived(way, 1).await;
+        }
+        let since = Instant::now();
+        match signal {
+            Signal::SIGKILL => native.kill("prometheus").await,
+            _ => native.signal("prometheus", signal),
+        }
+        nothing_fires(&native, since).await;
+        // What was on its way.
+        let soon = Duration::from_secs(1);
+        tokio::time::sleep(soon).await;
+        let _ = beats.each_ref().map(Capture::take);
+        tokio::time::sleep(BEAT + soon).await;
+        assert_eq!(beats.each_ref().map(|way| way.take().len()), [0, 0]);
+        if signal == Signal::SIGSTOP {
+            native.signal("prometheus", Signal::SIGCONT);
+        }
+    }
+}

@@ -121,6 +121,6 @@ pub const ATTRIBUTES: &[Attribute] = &[
     attribute(
         "user_agent.synthetic.type",
         Development,
-        "`test` on what begins or takes a request of a probe.",
+        "`test` on every span of what a probe asks, calls and statements included.",
     ),
 ];

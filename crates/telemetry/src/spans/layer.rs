@@ -20,7 +20,7 @@ use tracing_subscriber::{Layer, Registry};
 use super::LinkedSampler;
 use super::record::{Fields, Record, Value};
 use crate::pipeline::Pipeline;
-use crate::{otlp, targets};
+use crate::{otlp, synthetic, targets};
 
 thread_local! {
     /// Spans that are entered on this thread, the innermost last.
@@ -62,6 +62,11 @@ impl SpanLayer {
                 own_context(sampler, &open.context, span.span_context(), record)
             });
             let sampled = own.as_ref().is_some_and(SpanContext::is_sampled);
+            if sampled && synthetic::is(&open.context) {
+                let (key, value) = synthetic::ATTRIBUTE;
+                let attributes = &mut record.fields.attributes;
+                attributes.text(key, |texts| texts.push_str(value));
+            }
             if !sampled && let Some(record) = open.record.take() {
                 record.fields.attributes.reuse();
             }
@@ -299,13 +304,5 @@ pub(crate) async fn within<F: Future>(span: &Span, work: F) -> F::Output {
 pub(crate) fn mark(span: &Span, key: &'static str) {
     with_record(span, |record| {
         record.fields.attributes.push(key, Value::Bool(true))
-    });
-}
-
-/// Adds an attribute that is a text.
-pub(crate) fn say(span: &Span, key: &'static str, text: &str) {
-    with_record(span, |record| {
-        let attributes = &mut record.fields.attributes;
-        attributes.text(key, |texts| texts.push_str(text));
     });
 }

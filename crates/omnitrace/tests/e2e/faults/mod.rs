@@ -350,6 +350,8 @@ async fn where_faults_are_off_nothing_can_be_broken() {
     ];
     for refusal in refusals {
         let problem = refusal.expect(403).json();
+        assert_eq!(problem["type"], "urn:problem-type:omnitrace:faults-off");
+        assert_eq!(problem["title"], "Faults are off here (OMNITRACE_FAULTS)");
         let why = problem["detail"].as_str().unwrap_or_default();
         assert!(why.contains("OMNITRACE_FAULTS=on"), "{problem:#}");
     }

@@ -8,6 +8,10 @@ use super::NativeStack;
 use super::native::{CONTAINERS, Command, OURS, PROBE_TOKEN};
 use super::native_config::{Config, repository};
 
+/// How often a certificate is read, and how often so that a test can wait for it.
+const HOURLY: &str = "reload_interval: 1h";
+const SOON: &str = "reload_interval: 1s";
+
 impl NativeStack {
     pub(super) fn prepare(
         &mut self,
@@ -41,7 +45,8 @@ impl NativeStack {
             .listen("jaeger", &self.addresses);
         let mut files = vec![config];
         if self.tls.is_some() {
-            files.push(Config::of("jaeger/tls.yaml").certificates(self.tls.as_deref(), "jaeger"));
+            let config = Config::of("jaeger/tls.yaml").replace(HOURLY, SOON);
+            files.push(config.certificates(self.tls.as_deref(), "jaeger"));
         }
         command("jaeger", config_flags(files, directory))
     }
@@ -72,6 +77,7 @@ impl NativeStack {
                 .call(&self.addresses);
             match *file {
                 "filelog.yaml" => config.replace("/var/lib/docker/containers", &containers),
+                "tls.yaml" => config.replace(HOURLY, SOON),
                 _ => config,
             }
         });

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{Herald, alert, arrived};
-use crate::harness::Capture;
+use crate::harness::{Capture, eventually};
 
 #[tokio::test]
 async fn the_alert_that_always_fires_is_passed_on_and_told_to_nobody_else() {
@@ -47,6 +47,45 @@ async fn the_alert_that_always_fires_is_passed_on_and_told_to_nobody_else() {
     );
     assert!(!failed.body.contains(&beats), "the URL may hold a token");
     assert_eq!(webhook.take().len(), 0, "nobody is woken");
+}
+
+#[tokio::test]
+async fn a_herald_whose_targets_take_nothing_is_silent_until_one_does() {
+    let state = tempfile::tempdir().unwrap();
+    let [gone, refusing, outside] = [(); 3].map(|()| Capture::answering(&json!({})));
+    gone.answer_with(503);
+    refusing.answer_with(404);
+    let [slack, webhook, beats] = [&gone, &refusing, &outside].map(Capture::url);
+    let settings = [
+        ("HERALD_SLACK_WEBHOOK_URL", slack.as_str()),
+        ("HERALD_WEBHOOK_URL", &webhook),
+        ("HERALD_WATCHDOG_URL", &beats),
+        ("HERALD_SILENT_AFTER", "1s"),
+    ];
+    let herald = Herald::start(state.path(), &settings).await;
+    let beat = async || {
+        let beat = alert("Watchdog", "firing");
+        herald.api(Method::POST, "/watchdog", Some(&beat)).await
+    };
+    // Nobody has been told of anything, nor has there been anything.
+    beat().await.expect(200);
+    herald.accepted(&alert("ServiceDown", "firing")).await;
+    let refused = eventually("the beat stops", async || {
+        let answer = beat().await;
+        (answer.status == 503).then_some(answer)
+    });
+    let refused = refused.await.body;
+    assert!(refused.contains("HERALD_SILENT_AFTER"), "{refused}");
+    outside.take();
+    beat().await.expect(503);
+    assert_eq!(outside.take().len(), 0);
+    // One of two is enough: who reads it hears of the other.
+    gone.answer_with(200);
+    eventually("the beat goes on", async || {
+        (beat().await.status == 200).then_some(())
+    })
+    .await;
+    assert!(!outside.take().is_empty());
 }
 
 #[tokio::test]

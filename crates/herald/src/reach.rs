@@ -1,0 +1,38 @@
+//! Which targets take nothing: where none does, nobody would hear of it but by the silence of the watchdog.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::target::Attempt;
+
+/// Of each target since when it takes nothing of what it is sent, if so.
+#[derive(Debug)]
+pub(crate) struct Reach(Mutex<BTreeMap<&'static str, Option<Instant>>>);
+
+impl Reach {
+    /// Nothing is known against any of them.
+    pub(crate) fn of(targets: &[&'static str]) -> Self {
+        Self(Mutex::new(
+            targets.iter().map(|name| (*name, None)).collect(),
+        ))
+    }
+
+    /// The end of an attempt: what is refused for good has not arrived, either.
+    pub(crate) fn ended(&self, target: &'static str, attempt: &Attempt) {
+        let mut targets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = targets.get(target).copied().flatten();
+        let since = (*attempt != Attempt::Delivered).then(|| before.unwrap_or_else(Instant::now));
+        targets.insert(target, since);
+    }
+
+    /// Whether none of them has taken anything for so long, though there was something to take.
+    pub(crate) fn is_lost(&self, patience: Duration) -> bool {
+        let targets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_failing =
+            |since: &Option<Instant>| since.is_some_and(|since| since.elapsed() >= patience);
+        targets.values().all(is_failing)
+    }
+}
