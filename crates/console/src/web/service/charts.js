@@ -84,7 +84,7 @@ export class Chart {
       legend: { show: false },
       cursor: { sync: { key: 'service' }, drag: { x: false, y: false }, points: { show: false } },
       scales: { x: { time: true }, y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.1 : 1] } },
-      axes: [{ ...axis, space: 60, size: 24, values: (_, times) => times.map((time) => clock(time * 1e6, false).slice(-8, -3)) }, { ...axis, size: 64, values }],
+      axes: [{ ...axis, space: 60, size: 24, values: (_, times) => times.map((time) => clock(time * 1e6, false).slice(-8, times[1] - times[0] < 60 ? undefined : -3)) }, { ...axis, size: 64, values }],
       series: [{}, ...series],
       hooks: { setCursor: [(drawn) => this.tell(drawn.cursor.idx ?? null)], draw: [() => this.placeDots()] },
     }, this.data(), this.plot);
