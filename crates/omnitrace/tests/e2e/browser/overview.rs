@@ -39,7 +39,7 @@ async fn the_overview_shows_who_calls_whom_and_leads_to_what_fails() {
     assert!(said.contains("gateway") && said.contains("since"), "{said}");
     let begun = "[data-testid=change][data-kind=alert]";
     says(&watched.browser, begun, "AvailabilityBurnRate").await;
-    says(&watched.browser, "#nav-alerts", "").await;
+    find(&watched.browser, "#nav-alerts .badge").await;
     picture(&watched.browser, "console-overview").await;
 
     // To the service, and to a trace that failed.
