@@ -55,6 +55,12 @@ test-containers *args:
 test-browser *args:
     cargo test -p omnitrace --test e2e browser -- --ignored {{ args }}
 
+# the types of the web pages' modules, and that what is vendored is what npm has (needs Node)
+test-pages:
+    npm ci --prefix crates/omnitrace/tests/pages --no-audit --no-fund
+    crates/omnitrace/tests/pages/node_modules/.bin/tsc --project crates/omnitrace/tests/pages
+    crates/omnitrace/tests/pages/vendored.sh
+
 # the numbers of docs/BENCHMARKS.md, measured on this machine
 bench:
     cargo bench -p omnitrace --bench stack

@@ -1,27 +1,94 @@
-//! The web page; it is part of the executable and loads nothing from elsewhere.
+//! The web pages; they are part of the executable and load nothing from elsewhere.
 
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
 use actix_web::{HttpResponse, web};
 
-/// Adds the routes.
+/// A file below `web`, by its path there.
+type File = (&'static str, &'static str);
+
+macro_rules! files {
+    ($($path:literal),* $(,)?) => { &[$(($path, include_str!(concat!("web/", $path)))),*] };
+}
+
+/// All that a page loads; a test holds it to what lies in the directory.
+const FILES: &[File] = files![
+    "alerts/card.js",
+    "alerts/data.js",
+    "alerts/evidence.js",
+    "alerts/forms.js",
+    "alerts/runbook.js",
+    "api.js",
+    "app.js",
+    "colours.js",
+    "dom.js",
+    "format.js",
+    "header.js",
+    "links.js",
+    "live.js",
+    "logs/list.js",
+    "logs/query.js",
+    "overview/changes.js",
+    "overview/graph.js",
+    "overview/topology.js",
+    "pages.css",
+    "pages/alert.js",
+    "pages/alerts.js",
+    "pages/faults.js",
+    "pages/logs.js",
+    "pages/overview.js",
+    "pages/service.js",
+    "pages/trace.js",
+    "pages/traces.js",
+    "queries.js",
+    "router.js",
+    "search.js",
+    "service/charts.js",
+    "service/panels.js",
+    "service/tables.js",
+    "style.css",
+    "trace/frame.js",
+    "trace/keys.js",
+    "trace/logs.js",
+    "trace/row.js",
+    "trace/span.js",
+    "trace/tree.js",
+    "trace/waterfall.js",
+    "traces/form.js",
+    "traces/list.js",
+    "traces/open.js",
+    "vendor/uplot/uPlot.esm.js",
+    "vendor/uplot/uPlot.min.css",
+];
+
+/// Adds the routes. Which page an address shows, `web/app.js` says.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    config
-        .route("/", web::get().to(index))
-        .route("/trace/{id}", web::get().to(index))
-        .route("/static/app.js", web::get().to(script))
-        .route("/static/style.css", web::get().to(style));
+    for page in [
+        "/",
+        "/alerts",
+        "/alerts/{id}",
+        "/faults",
+        "/logs",
+        "/services/{name}",
+        "/trace/{id}",
+        "/traces",
+    ] {
+        config.route(page, web::get().to(index));
+    }
+    for (path, text) in FILES {
+        let serve = move || async move { file(content_type(path), text) };
+        config.route(&format!("/static/{path}"), web::get().to(serve));
+    }
 }
 
 async fn index() -> HttpResponse {
     file("text/html; charset=utf-8", include_str!("web/index.html"))
 }
 
-async fn script() -> HttpResponse {
-    file("text/javascript; charset=utf-8", include_str!("web/app.js"))
-}
-
-async fn style() -> HttpResponse {
-    file("text/css; charset=utf-8", include_str!("web/style.css"))
+fn content_type(path: &str) -> &'static str {
+    match path.ends_with(".css") {
+        true => "text/css; charset=utf-8",
+        false => "text/javascript; charset=utf-8",
+    }
 }
 
 /// Asked for anew each time: after an update the old script would meet the new API.
@@ -30,4 +97,37 @@ fn file(content_type: &'static str, content: &'static str) -> HttpResponse {
         .content_type(content_type)
         .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-cache")))
         .body(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Of files below `directory`, those that a page loads.
+    fn loaded(directory: &Path, root: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(directory).expect("a directory");
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        paths
+            .flat_map(|path| match path.is_dir() {
+                true => loaded(&path, root),
+                false => vec![path.strip_prefix(root).unwrap().display().to_string()],
+            })
+            .filter(|path| path.ends_with(".js") || path.ends_with(".css"))
+            .collect()
+    }
+
+    #[test]
+    fn every_file_is_served_and_none_but_the_vendors_is_large() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/web");
+        let mut found = loaded(&root, &root);
+        found.sort();
+        let served: Vec<&str> = FILES.iter().map(|(path, _)| *path).collect();
+        assert_eq!(served, found);
+        for (path, text) in FILES {
+            let large = text.lines().count() > 250 && path.ends_with(".js");
+            assert!(!large || path.starts_with("vendor/"), "{path}");
+        }
+    }
 }

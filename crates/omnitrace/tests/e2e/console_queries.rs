@@ -1,4 +1,4 @@
-//! What the dashboards and the rules ask, asked of the console of `omnitrace up`.
+//! What the dashboards, the rules and the console's pages ask, asked of the console of `omnitrace up`.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use crate::catalogue::{Dashboard, Expression, Language, rule_expressions};
-use crate::harness::{Directory, Up, database, eventually, http, list};
+use crate::harness::{Directory, Up, database, eventually, http, list, repository};
 
 /// What finds nothing here: metrics of programs that `up` does not start, what rules record, alerts, and what there is only in trouble or after a
 /// while.
@@ -78,11 +78,39 @@ fn expressions() -> BTreeMap<String, bool> {
         all.filter(|expression| expression.language == Language::PromQl)
             .map(move |expression| (expression.runnable(&service), is_present(&expression)))
     });
-    rules.chain(of_dashboards).collect()
+    rules.chain(of_dashboards).chain(of_pages()).collect()
+}
+
+/// Those of the console's pages, which stand in backticks, and for whom they are asked: data calls a service and a database.
+fn of_pages() -> Vec<(String, bool)> {
+    let file = repository("crates/console/src/web/queries.js");
+    let text = std::fs::read_to_string(file).expect("the queries");
+    let expression = regex::Regex::new(": `([^`]+)`,").expect("a pattern");
+    let all = expression.captures_iter(&text).map(|found| {
+        let text = found[1].replace("$service", "\"data\"");
+        let text = text.replace("$window", "1m");
+        let trouble = [
+            "outcome=\"error\"",
+            "outcome!=",
+            "error_type!=",
+            "slo:",
+            "ALERTS",
+        ];
+        let is_present = !trouble.iter().any(|word| text.contains(word));
+        (text, is_present)
+    });
+    let all: Vec<_> = all.collect();
+    let written = text.lines().filter(|line| line.contains("`,")).count();
+    assert!(
+        all.len() > 40 && all.len() == written,
+        "{} of {written}",
+        all.len()
+    );
+    all
 }
 
 #[tokio::test]
-async fn every_expression_of_rules_and_dashboards_is_answered_by_the_console() {
+async fn every_expression_of_rules_dashboards_and_pages_is_answered_by_the_console() {
     let mut up = Up::start_with(Directory::new(), &database().await, |command| {
         command.args(["--load", "20"])
     })

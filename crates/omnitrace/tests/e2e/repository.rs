@@ -361,3 +361,28 @@ fn key_paths(value: &serde_json::Value, path: &str, found: &mut Vec<String>) {
         _ => found.push(path.to_owned()),
     }
 }
+
+/// What others have written is as they have published it, and each file of it is listed (`sha256sum`).
+#[test]
+fn what_is_vendored_is_unchanged_and_has_its_licence() {
+    let directory = root().join("crates/console/src/web/vendor/uplot");
+    let check = std::process::Command::new("sha256sum")
+        .args(["--check", "--strict", "SHA256SUMS"])
+        .current_dir(&directory)
+        .output()
+        .expect("sha256sum");
+    let said = String::from_utf8_lossy(&check.stdout);
+    assert!(check.status.success(), "{said}");
+    let mut files: Vec<String> = std::fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "SHA256SUMS")
+        .collect();
+    files.sort();
+    let listed: Vec<&str> = said
+        .lines()
+        .filter_map(|line| line.strip_suffix(": OK"))
+        .collect();
+    assert_eq!(listed, files);
+    assert!(files.contains(&"LICENSE".to_owned()), "{files:?}");
+}

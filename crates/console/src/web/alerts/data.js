@@ -1,0 +1,59 @@
+// Alerts: what the console's rules say now, and what herald has told people about it.
+
+import { get, getIfThere, instant, reason } from '../api.js';
+import { BUDGET } from '../queries.js';
+
+/** @typedef {{labels: Record<string, string>, annotations: Record<string, string>, activeAt: string}} Alert */
+/** @typedef {{window: string, burn_rate: number | null, bad_events?: number | null}} Burn */
+/** @typedef {{service: string, route: string, slo: string, objective: number, seconds: number | null, burns: {threshold: number, long: Burn, short: Burn, firing: boolean}[]}} Objective */
+/** What herald knows of an alert from its beginning to its end. @typedef {Record<string, any>} Episode */
+
+/** @typedef {{alerts: Alert[], objectives: Objective[], budget: Record<string, number>, told: Told}} Firing */
+/** @typedef {{isThere: boolean, error: string | null, episodes: Episode[]}} Told */
+
+/** @param {string} service @param {string} route @param {string} slo */
+export const objectiveKey = (service, route, slo) => JSON.stringify([service, route, slo]);
+
+/** Pages first, and of each kind what began first. @returns {Promise<Firing>} */
+export async function readFiring() {
+  const [{ data }, left, told] = await Promise.all([get('/api/alerts'), instant(BUDGET.left), readTold('firing')]);
+  const rank = (/** @type {Alert} */ { labels }) => (labels.severity === 'page' ? 0 : 1);
+  const alerts = data.alerts.sort((/** @type {Alert} */ a, /** @type {Alert} */ b) => rank(a) - rank(b) || a.activeAt.localeCompare(b.activeAt));
+  const budget = Object.fromEntries(left.map(({ labels, value }) => [objectiveKey(labels.service_name, labels.http_route, labels.slo), value]));
+  return { alerts, objectives: data.objectives, budget, told: { ...told, episodes: await Promise.all(told.episodes.map(whole)) } };
+}
+
+/** @param {'firing' | 'all'} state @returns {Promise<Told>} */
+export async function readTold(state) {
+  try {
+    const list = await getIfThere(`/api/herald/alerts?state=${state}&limit=${state === 'firing' ? 20 : 100}`);
+    return { isThere: list !== null, error: null, episodes: list?.alerts || [] };
+  } catch (error) {
+    return { isThere: true, error: `Herald cannot be asked: ${reason(error)}`, episodes: [] };
+  }
+}
+
+/** Those that were read, until herald has been told more. @type {Map<string, {updated: string, episode: Promise<Episode>}>} */
+const read = new Map();
+
+/** With the alerts in it. @param {Episode} summary @returns {Promise<Episode>} */
+function whole(summary) {
+  const known = read.get(summary.id);
+  if (known && known.updated === summary.updated) return known.episode;
+  const episode = get(`/api/herald/alerts/${summary.id}`).catch(() => { read.delete(summary.id); return summary; });
+  if (read.size > 100) read.clear();
+  read.set(summary.id, { updated: summary.updated, episode });
+  return episode;
+}
+
+const SAME = ['alertname', 'service', 'route', 'slo', 'severity'];
+
+/** What herald has told about an alert. @param {Told} told @param {Alert} alert */
+export function episodeOf(told, alert) {
+  return told.episodes.find(({ alerts = [] }) => alerts.some((/** @type {Alert} */ one) => SAME.every((label) => one.labels[label] === alert.labels[label])));
+}
+
+/** What is promised, if the alert is about that. @param {Firing} firing @param {Record<string, string>} labels */
+export function objectiveOf(firing, labels) {
+  return firing.objectives.find(({ service, route, slo }) => service === labels.service && route === labels.route && slo === labels.slo);
+}

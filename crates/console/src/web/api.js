@@ -1,0 +1,151 @@
+// What the pages ask the server.
+
+export class ServerError extends Error {
+  /** @param {number} status 0: no answer @param {string} message */
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+const TIMEOUT_MS = 10000;
+const NO_TOKEN = 'this console asks for a token: open the address with “?token=…” that it printed when it started';
+
+/**
+ * @param {string} path
+ * @param {RequestInit} [options]
+ */
+async function answer(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, { signal: AbortSignal.timeout(TIMEOUT_MS), ...options, headers: { accept: 'application/json', ...options.headers } });
+  } catch (error) {
+    throw new ServerError(0, error instanceof Error && error.name === 'TimeoutError' ? 'no answer within 10 s' : 'cannot be reached');
+  }
+  if (response.ok) return response;
+  if (response.status === 401) throw new ServerError(401, NO_TOKEN);
+  const text = await response.text().catch(() => '');
+  throw new ServerError(response.status, errorText(text) || `${response.status} ${response.statusText}`);
+}
+
+/** Problem documents, Prometheus's and Jaeger's errors, Loki's plain text. @param {string} text */
+function errorText(text) {
+  let body;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    return text.trim().slice(0, 500);
+  }
+  const listed = Array.isArray(body?.errors) && body.errors[0];
+  const found = body?.detail || body?.error || listed?.msg || listed?.message || body?.title;
+  return typeof found === 'string' ? found : null;
+}
+
+/** @param {string} path @returns {Promise<any>} */
+export async function get(path) {
+  const response = await answer(path);
+  try {
+    return await response.json();
+  } catch {
+    throw new ServerError(response.status, 'the answer is not JSON');
+  }
+}
+
+/** `null` when there is nothing at this path. @param {string} path @returns {Promise<any>} */
+export async function getIfThere(path) {
+  try {
+    return await get(path);
+  } catch (error) {
+    if (error instanceof ServerError && error.status === 404) return null;
+    throw error;
+  }
+}
+
+/** Text of another kind; `null` when there is none. @param {string} path */
+export async function getText(path) {
+  try {
+    return await (await answer(path, { headers: { accept: 'text/html' } })).text();
+  } catch (error) {
+    if (error instanceof ServerError && error.status === 404) return null;
+    throw error;
+  }
+}
+
+/** @param {'POST' | 'PUT' | 'DELETE'} method @param {string} path @param {unknown} [body] */
+export async function send(method, path, body) {
+  const options = body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } };
+  await answer(path, { method, ...options });
+}
+
+/** @typedef {{labels: Record<string, string>, value: number}} Sample */
+/** @typedef {{labels: Record<string, string>, points: [number, number][]}} Series */
+
+/** The value of an expression now. @param {string} query @returns {Promise<Sample[]>} */
+export async function instant(query) {
+  const { data } = await get(`/api/v1/query?${new URLSearchParams({ query })}`);
+  return data.result.map((/** @type {any} */ { metric, value }) => ({ labels: metric, value: Number(value[1]) }));
+}
+
+/**
+ * Its values over time, in seconds since 1970.
+ * @param {string} query @param {{start: number, end: number, step: number}} range
+ * @returns {Promise<Series[]>}
+ */
+export async function over(query, { start, end, step }) {
+  const parameters = new URLSearchParams({ query, start: String(start), end: String(end), step: String(step) });
+  const { data } = await get(`/api/v1/query_range?${parameters}`);
+  return data.result.map((/** @type {any} */ { metric, values }) => ({
+    labels: metric,
+    points: values.map((/** @type {[number, string]} */ [time, value]) => [time, Number(value)]),
+  }));
+}
+
+/** @typedef {{traceId: string, spanId: string, value: number, time: number}} Exemplar */
+
+/** Requests behind the series of an expression. @param {string} query @param {{start: number, end: number}} range @returns {Promise<Exemplar[]>} */
+export async function exemplars(query, { start, end }) {
+  const { data } = await get(`/api/v1/query_exemplars?${new URLSearchParams({ query, start: String(start), end: String(end) })}`);
+  return data.flatMap((/** @type {any} */ series) => series.exemplars).map((/** @type {any} */ one) => ({
+    traceId: one.labels.trace_id, spanId: one.labels.span_id, value: Number(one.value), time: Number(one.timestamp),
+  }));
+}
+
+/** @typedef {{ns: string, us: number, text: string, labels: Record<string, string>}} Line */
+
+/**
+ * Log lines, the newest first.
+ * @param {string} query @param {Record<string, string>} [more]
+ * @returns {Promise<Line[]>}
+ */
+export async function lines(query, more = {}) {
+  const { data } = await get(`/loki/api/v1/query_range?${new URLSearchParams({ query, ...more })}`);
+  /** @type {Line[]} */
+  const found = data.result.flatMap((/** @type {any} */ { stream, values }) => values.map((/** @type {[string, string]} */ [ns, text]) => ({
+    ns, us: Number(ns.slice(0, -3)), text, labels: stream,
+  })));
+  return found.sort((a, b) => (a.ns.length - b.ns.length || (a.ns < b.ns ? -1 : 1)) * -1);
+}
+
+/** Numbers made of log lines, over time. @param {string} query @param {{start: number, end: number, step: number}} range @returns {Promise<Series[]>} */
+export async function volume(query, { start, end, step }) {
+  const parameters = new URLSearchParams({ query, start: `${start}000000000`, end: `${end}000000000`, step: `${step}s` });
+  const { data } = await get(`/loki/api/v1/query_range?${parameters}`);
+  return data.result.map((/** @type {any} */ { metric, values }) => ({
+    labels: metric, points: values.map((/** @type {[number, string]} */ [time, value]) => [Number(time), Number(value)]),
+  }));
+}
+
+/** Services that traces name. @returns {Promise<string[]>} */
+export async function knownServices() {
+  const { data } = await get('/api/services');
+  return Array.isArray(data) ? data : [];
+}
+
+/** Services that log lines name. @returns {Promise<string[]>} */
+export async function loggingServices() {
+  const { data } = await get('/loki/api/v1/label/service_name/values');
+  return Array.isArray(data) ? data : [];
+}
+
+/** In words. @param {unknown} error */
+export const reason = (error) => (error instanceof Error ? error.message : String(error));

@@ -1,0 +1,37 @@
+// What is asked for a filter of log lines, in LogQL.
+
+import { HEX } from '../links.js';
+import { literal } from '../queries.js';
+
+export const FIELDS = ['service', 'level', 'text', 'trace_id'];
+
+/** What counts as how severe, in the words of several languages; each with what is worse. @type {Record<string, string>} */
+export const LEVELS = {
+  info: 'info.*|notice|warn.*|err.*|crit.*|fatal.*|panic|alert|emerg.*',
+  warn: 'warn.*|err.*|crit.*|fatal.*|panic|alert|emerg.*',
+  error: 'err.*|crit.*|fatal.*|panic|alert|emerg.*',
+};
+
+/** A text as a pattern that means just it. @param {string} text */
+const escaped = (text) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&').replace(/\\([/-])/g, '$1');
+
+/** @param {URLSearchParams} state @throws {Error} for who has to correct something */
+export function selected(state) {
+  const [service, level, text, trace] = FIELDS.map((field) => (state.get(field) || '').trim());
+  if (trace && !HEX.trace.test(trace.toLowerCase())) throw new Error('Trace id: 32 hexadecimal digits.');
+  return [
+    service ? `{service_name=${literal(service)}}` : '{service_name=~".+"}',
+    text && `|~ ${literal(`(?i)${escaped(text)}`)}`,
+    LEVELS[level] && `| detected_level=~${literal(LEVELS[level])}`,
+    trace && `| trace_id=${literal(trace.toLowerCase())}`,
+  ].filter(Boolean).join(' ');
+}
+
+/** How many there are of each level. @param {string} query @param {number} step in seconds */
+export const counted = (query, step) => `sum by (detected_level) (count_over_time(${query} [${step}s]))`;
+
+/** What a line says: its text, and the error that its sender attached to it. @param {import('../api.js').Line} line */
+export function said({ text, labels }) {
+  const error = labels.error || labels.exception_message || labels.error_message;
+  return error && !text.includes(error) ? `${text}: ${error}` : text;
+}

@@ -1,0 +1,75 @@
+// Who calls whom, from what services count themselves.
+
+import { instant } from '../api.js';
+import { OVERVIEW, filled } from '../queries.js';
+
+/** @typedef {import('../api.js').Sample} Sample */
+/** @typedef {{name: string, isService: boolean, rate: number | null, errorShare: number | null, p95: number | null, ready: boolean | null, versions: string[], isGone: boolean}} Node */
+/** @typedef {{from: string, to: string, rate: number, errorShare: number | null, p95: number | null}} Edge */
+/** @typedef {{nodes: Node[], edges: Edge[]}} Graph */
+
+/** They watch the others, and are no part of what is watched. */
+const WATCHERS = new Set(['probe', 'herald', 'console', 'loadtest']);
+const WINDOW = '1m';
+
+/** @returns {Promise<Graph>} */
+export async function readGraph() {
+  const names = Object.keys(OVERVIEW);
+  const answers = await Promise.all(Object.values(OVERVIEW).map((query) => instant(filled(query, { window: WINDOW }))));
+  const found = /** @type {Record<keyof typeof OVERVIEW, Sample[]>} */ (Object.fromEntries(names.map((name, index) => [name, answers[index]])));
+  const edges = [
+    ...edgesOf(found.calls, found.callErrors, found.callP95, 'peer_service'),
+    ...edgesOf(found.statements, found.statementErrors, found.statementP95, 'db_system_name'),
+  ];
+  return { nodes: nodesOf(found, edges), edges };
+}
+
+/** By the values of some labels. @param {Sample[]} samples @param {string[]} labels @returns {Map<string, number>} */
+export function by(samples, ...labels) {
+  return new Map(samples.map((sample) => [keyOf(sample, labels), sample.value]));
+}
+
+/** @param {Sample} sample @param {string[]} labels */
+export const keyOf = (sample, labels) => JSON.stringify(labels.map((label) => sample.labels[label] || ''));
+
+/** A part of a whole; `null` when there is no whole. @param {number | undefined} part @param {number | undefined} whole */
+export const share = (part, whole) => (whole ? Math.min(1, (part || 0) / whole) : null);
+
+/** What is no number was not measured. @param {number | undefined} value */
+export const measured = (value) => (value === undefined || Number.isNaN(value) ? null : value);
+
+/** @param {Sample[]} rates @param {Sample[]} errors @param {Sample[]} p95 @param {string} callee @returns {Edge[]} */
+function edgesOf(rates, errors, p95, callee) {
+  const labels = ['service_name', callee];
+  const [failed, slow] = [by(errors, ...labels), by(p95, ...labels)];
+  return rates.filter(({ labels: { service_name: from, [callee]: to } }) => from && to && !WATCHERS.has(from) && !WATCHERS.has(to)).map((sample) => ({
+    from: sample.labels.service_name,
+    to: sample.labels[callee],
+    rate: sample.value,
+    errorShare: share(failed.get(keyOf(sample, labels)), sample.value),
+    p95: measured(slow.get(keyOf(sample, labels))),
+  }));
+}
+
+/** @param {Record<keyof typeof OVERVIEW, Sample[]>} found @param {Edge[]} edges @returns {Node[]} */
+function nodesOf(found, edges) {
+  const names = (/** @type {Sample[]} */ samples) => samples.map(({ labels }) => labels.service_name);
+  const running = new Set(names(found.versions));
+  const known = new Set(names(found.known));
+  const databases = new Set(found.statements.map(({ labels }) => labels.db_system_name));
+  const all = new Set([...names(found.requests), ...known, ...edges.flatMap(({ from, to }) => [from, to])]);
+  const [rates, errors, p95, ready] = [found.requests, found.errors, found.p95, found.ready].map((samples) => by(samples, 'service_name'));
+  return [...all].filter((name) => name && !WATCHERS.has(name)).sort().map((name) => {
+    const key = JSON.stringify([name]);
+    return {
+      name,
+      isService: !databases.has(name),
+      rate: measured(rates.get(key)),
+      errorShare: share(errors.get(key), rates.get(key)),
+      p95: measured(p95.get(key)),
+      ready: ready.has(key) ? ready.get(key) === 1 : null,
+      versions: found.versions.filter(({ labels }) => labels.service_name === name).map(({ labels }) => labels.service_version || '').sort(),
+      isGone: known.has(name) && !running.has(name),
+    };
+  });
+}

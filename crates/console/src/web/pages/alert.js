@@ -1,0 +1,97 @@
+// One alert as herald has told it: what is wrong, the evidence, the runbook, and what people say of it.
+
+import { ServerError, get, reason } from '../api.js';
+import { budgetLine, severityBadge } from '../alerts/card.js';
+import { objectiveOf, readFiring } from '../alerts/data.js';
+import { evidenceParts, part, timeline } from '../alerts/evidence.js';
+import { acknowledgeForm, silenceForm, verdictForm } from '../alerts/forms.js';
+import { runbook } from '../alerts/runbook.js';
+import { serviceLink } from '../colours.js';
+import { h, replaceWhenChanged } from '../dom.js';
+import { clock, micros } from '../format.js';
+import { live } from '../live.js';
+import { title } from '../router.js';
+
+/** @typedef {import('../alerts/data.js').Episode} Episode */
+
+/** @param {import('../router.js').Context} context */
+export function show({ root, match, signal }) {
+  const id = match[1];
+  const head = h('div', {});
+  const evidence = h('div', { class: 'evidence', 'data-testid': 'evidence' });
+  const book = h('div', {});
+  const said = h('div', {});
+  const forms = h('div', { class: 'forms' });
+  root.append(h('p', { class: 'crumb' }, h('a', { href: '/alerts' }, 'All alerts')), head, said, forms, h('div', { class: 'halves' }, evidence, book));
+  title('Alert');
+
+  /** @param {Episode} episode */
+  function put(episode) {
+    title(episode.title);
+    const names = [...new Set(episode.alerts.map((/** @type {any} */ one) => one.labels.alertname))];
+    replaceWhenChanged(head, [episode.title, episode.alerts, episode.delivered, episode.state, episode.notifications], () => headParts(episode));
+    replaceWhenChanged(said, [episode.acknowledged, episode.silenced, episode.verdict], () => saidParts(episode));
+    replaceWhenChanged(evidence, episode.evidence, () => (episode.evidence ? evidenceParts(episode.evidence) : h('p', { class: 'muted' }, 'The evidence is being gathered.')));
+    replaceWhenChanged(book, names, () => part(names.length > 1 ? 'Runbooks' : 'Runbook', 'runbooks', names.map((name) => runbook(String(name)))));
+    replaceWhenChanged(forms, [episode.state, episode.acknowledged !== null], () => formParts(id, episode, () => look()));
+  }
+
+  const look = live(['alerts'], async () => {
+    try {
+      const episode = await get(`/api/herald/alerts/${id}`);
+      if (!signal.aborted) put(episode);
+      const firing = await readFiring();
+      if (!signal.aborted) putBudget(head, episode, firing);
+    } catch (error) {
+      if (signal.aborted) return;
+      const gone = error instanceof ServerError && error.status === 404;
+      const words = gone ? 'Herald does not know this alert: it keeps the newest thousand.' : `This alert cannot be shown: ${reason(error)}.`;
+      replaceWhenChanged(head, words, () => h('p', { class: 'notice', 'data-testid': 'not-found' }, words));
+    }
+  }, signal, 2000);
+}
+
+/** @param {Episode} episode */
+function headParts(episode) {
+  const one = episode.alerts[0] || { labels: {}, annotations: {} };
+  const service = episode.service || one.labels.service;
+  return [
+    h('h1', { 'data-testid': 'alert-title' }, severityBadge(episode.severity), ' ', h('bdi', {}, episode.summary || one.annotations.summary || episode.title)),
+    h('p', { class: 'since' }, h('bdi', {}, episode.title), ' · ', service && serviceLink(service)),
+    episode.alerts.map((/** @type {any} */ alert) => alert.annotations.description && h('p', {}, alert.annotations.description)),
+    timeline(episode),
+    h('div', { class: 'budgets' }),
+  ];
+}
+
+/** @param {HTMLElement} head @param {Episode} episode @param {import('../alerts/data.js').Firing} firing */
+function putBudget(head, episode, firing) {
+  const place = head.querySelector('.budgets');
+  if (!place) return;
+  const objectives = new Set(episode.alerts.map((/** @type {any} */ one) => objectiveOf(firing, one.labels)).filter(Boolean));
+  replaceWhenChanged(place, [[...objectives], firing.budget], () => [...objectives].map((one) => budgetLine(one, firing.budget)));
+}
+
+/** @param {Episode} episode */
+function saidParts({ acknowledged, silenced, verdict }) {
+  const at = (/** @type {string} */ text) => clock(micros(text), false);
+  return [
+    acknowledged && h('p', { class: 'notice', 'data-testid': 'acknowledged' }, 'Acknowledged by ', h('bdi', {}, acknowledged.by), ` at ${at(acknowledged.at)}. `, h('bdi', {}, acknowledged.note),
+      acknowledged.holds === false && ' The alert has grown since: acknowledge it again.'),
+    silenced && h('p', { class: 'notice', 'data-testid': 'silenced' }, 'Silenced by ', h('bdi', {}, silenced.by), ` until ${at(silenced.until)}: `, h('bdi', {}, silenced.comment)),
+    verdict && h('p', { class: 'notice', 'data-testid': 'judged' }, verdict.true_alarm ? 'Real trouble' : 'A false alarm', ', says ', h('bdi', {}, verdict.by), '.'),
+  ];
+}
+
+/** @param {string} id @param {Episode} episode @param {() => void} done */
+function formParts(id, episode, done) {
+  const { labels = {}, alerts } = episode;
+  const alertname = labels.alertname || alerts[0]?.labels.alertname || '';
+  const service = labels.service || alerts[0]?.labels.service || '';
+  const fold = (/** @type {string} */ name, /** @type {HTMLElement} */ content) => h('details', { 'data-key': name }, h('summary', {}, name), content);
+  return [
+    episode.state === 'firing' && fold('Acknowledge', acknowledgeForm(id, done)),
+    fold('Silence', silenceForm({ alertname, service }, done)),
+    fold('Judge', verdictForm(id, done)),
+  ];
+}

@@ -1,0 +1,82 @@
+// All alerts: what fires, what is promised, what is silenced, what was.
+
+import { get, reason } from '../api.js';
+import { alertCard, leftWords, promised, severityBadge, times } from '../alerts/card.js';
+import { objectiveKey, readFiring, readTold } from '../alerts/data.js';
+import { silenceForm, silenceList } from '../alerts/forms.js';
+import { serviceLink } from '../colours.js';
+import { h, replaceWhenChanged } from '../dom.js';
+import { clock, micros, span } from '../format.js';
+import { alertHref } from '../links.js';
+import { live } from '../live.js';
+import { title } from '../router.js';
+import { showAges } from './overview.js';
+
+/** @typedef {import('../alerts/data.js').Firing} Firing */
+/** @typedef {import('../alerts/data.js').Objective} Objective */
+/** @typedef {import('../alerts/data.js').Told} Told */
+
+/** @param {import('../router.js').Context} context */
+export function show({ root, signal }) {
+  title('Alerts');
+  const [firing, objectives, silences, past] = ['firing', 'objectives', 'silences', 'history'].map((testid) => h('div', { 'data-testid': testid }));
+  const silencing = h('section', {}, h('h2', {}, 'Silences'), silences, h('details', { 'data-key': 'new silence' }, h('summary', {}, 'New silence'), silenceForm({ alertname: '', service: '' }, () => look())));
+  root.append(h('h1', {}, 'Alerts'), h('h2', { class: 'sr' }, 'What fires'), firing,
+    h('section', {}, h('h2', {}, 'History'), past), silencing, h('section', {}, h('h2', {}, 'What is promised'), objectives));
+
+  const look = live(['alerts'], async () => {
+    try {
+      const [now, told] = await Promise.all([readFiring(), readTold('all')]);
+      replaceWhenChanged(firing, now, () => (now.alerts.length > 0 ? now.alerts.map((alert) => alertCard(alert, now)) : h('p', { class: 'status good' }, 'No alert fires.')));
+      replaceWhenChanged(objectives, [now.objectives, now.budget], () => objectiveTable(now));
+      replaceWhenChanged(past, told, () => history(told));
+      silencing.hidden = !told.isThere;
+      if (told.isThere && !told.error) {
+        const { silences: all } = await get('/api/herald/silences');
+        replaceWhenChanged(silences, all, () => silenceList(all, () => look()));
+      }
+    } catch (error) {
+      if (!signal.aborted) replaceWhenChanged(firing, reason(error), () => h('p', { class: 'notice' }, `Alerts cannot be shown: ${reason(error)}.`));
+    }
+  }, signal, 2000);
+  const ages = setInterval(() => showAges(root), 1000);
+  signal.addEventListener('abort', () => clearInterval(ages));
+}
+
+/** @param {Firing} firing */
+function objectiveTable({ objectives, budget }) {
+  const used = objectives.filter((one) => one.burns.some(({ long }) => long.burn_rate !== null));
+  if (used.length === 0) return h('p', { class: 'muted' }, 'No route with a promise has been called yet.');
+  return h('div', { class: 'scroll' }, h('table', { class: 'numbers' },
+    h('thead', {}, h('tr', {}, ['Service', 'Route', 'Promised', 'Budget left', 'Burn rate over'].map((name) => h('th', { scope: 'col' }, name)))),
+    h('tbody', {}, used.map((one) => h('tr', { class: one.burns.some(({ firing }) => firing) ? 'firing' : null },
+      h('td', {}, serviceLink(one.service)), h('td', {}, one.route), h('td', {}, promised(one)),
+      h('td', {}, leftWords(budget[objectiveKey(one.service, one.route, one.slo)])),
+      h('td', {}, one.burns.flatMap(({ long, short }) => [long, short]).map(({ window, burn_rate: burn }) => `${window} ${times(burn)}`).join(', ')))))));
+}
+
+/** @param {Told} told */
+function history({ isThere, error, episodes }) {
+  if (error) return h('p', { class: 'notice' }, error);
+  if (!isThere) return h('p', { class: 'muted' }, 'No herald is set, so no history is kept.');
+  if (episodes.length === 0) return h('p', { class: 'muted' }, 'Nobody has been told of anything yet.');
+  return h('div', { class: 'scroll' }, h('table', { class: 'numbers' },
+    h('thead', {}, h('tr', {}, ['Alert', 'Began', 'Told after', 'Over', 'Lasted', 'People'].map((name) => h('th', { scope: 'col' }, name)))),
+    h('tbody', {}, episodes.map(row))));
+}
+
+/** @param {import('../alerts/data.js').Episode} one */
+function row(one) {
+  const began = micros(one.started);
+  const lasts = (/** @type {string | null} */ end) => span((micros(end) - began) / 1e3);
+  const people = [
+    one.acknowledged && ['acknowledged by ', h('bdi', {}, one.acknowledged.by), ' '],
+    one.silenced && ['silenced by ', h('bdi', {}, one.silenced.by), ' '],
+    one.verdict && (one.verdict.true_alarm ? 'real trouble' : 'false alarm'),
+  ].filter(Boolean);
+  return h('tr', { 'data-testid': 'episode', 'data-state': one.state },
+    h('td', {}, severityBadge(one.severity), ' ', h('a', { href: alertHref(one.id), 'data-key': one.id }, h('bdi', {}, String(one.title).replace(/^\[\w+\] /, '')))),
+    h('td', {}, clock(began, false)), h('td', {}, lasts(one.accepted)),
+    h('td', {}, one.resolved ? clock(micros(one.resolved), false) : h('strong', { class: 'bad' }, 'fires')),
+    h('td', {}, one.resolved ? lasts(one.resolved) : '–'), h('td', {}, people.length > 0 ? people : '–'));
+}

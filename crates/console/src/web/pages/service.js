@@ -1,0 +1,74 @@
+// One service.
+
+import { reason } from '../api.js';
+import { swatch } from '../colours.js';
+import { h, replaceWhenChanged } from '../dom.js';
+import { logsHref, tracesHref } from '../links.js';
+import { live } from '../live.js';
+import { title } from '../router.js';
+import { panels } from '../service/panels.js';
+import { callTable, errorLines, operationTable, readErrors, readState, readTables, stateList } from '../service/tables.js';
+
+/** In minutes. */
+const RANGES = [5, 15, 60, 300];
+/** Points of a line, about. */
+const POINTS = 90;
+const EVERY_MS = 5000;
+
+/** @param {import('../router.js').Context} context */
+export function show({ root, match, signal }) {
+  const service = decoded(match[1]);
+  title(service);
+  const minutes = h('select', { 'aria-label': 'Time', 'data-testid': 'range' }, RANGES.map((one) => h('option', { value: one }, one < 60 ? `Last ${one} min` : `Last ${one / 60} h`)));
+  minutes.value = '15';
+  const said = h('div', {});
+  const state = h('div', {});
+  const charts = panels(service, signal);
+  const [operations, calls, errors] = ['operations', 'calls', 'last-errors'].map((testid) => h('div', { 'data-testid': testid }));
+  const section = (/** @type {string} */ name, /** @type {HTMLElement} */ body) => h('section', {}, h('h2', {}, name), body);
+  root.append(
+    h('p', { class: 'crumb' }, h('a', { href: '/' }, 'Overview')),
+    h('div', { class: 'title-line' }, h('h1', { 'data-testid': 'service-name' }, swatch(service), ' ', h('bdi', {}, service)), minutes,
+      h('a', { href: tracesHref({ service }) }, 'Its traces'), h('a', { href: tracesHref({ service, error: 'true' }) }, 'Its failed traces'),
+      h('a', { href: logsHref({ service }), 'data-testid': 'service-logs' }, 'Its log lines')),
+    said, state, charts.element,
+    h('div', { class: 'halves' }, section('Slowest operations', operations), section('Slowest calls', calls)),
+    section('Last errors', errors));
+
+  const guarded = (/** @type {() => Promise<void>} */ look) => async () => {
+    try {
+      await look();
+      replaceWhenChanged(said, null, () => null);
+    } catch (error) {
+      if (!signal.aborted) replaceWhenChanged(said, reason(error), () => h('p', { class: 'notice' }, `Not all can be shown: ${reason(error)}.`));
+    }
+  };
+  const look = live(['metrics'], guarded(() => charts.look(rangeOf(Number(minutes.value)))), signal, EVERY_MS);
+  minutes.addEventListener('change', () => look());
+  live(['metrics'], guarded(async () => {
+    const [now, tables] = await Promise.all([readState(service), readTables(service)]);
+    replaceWhenChanged(state, now, () => stateList(now));
+    replaceWhenChanged(operations, tables.operations, () => operationTable(service, tables.operations));
+    replaceWhenChanged(calls, [tables.calls, tables.statements], () => callTable(tables.calls, tables.statements));
+  }), signal, EVERY_MS);
+  live(['logs'], guarded(async () => {
+    const found = await readErrors(service);
+    replaceWhenChanged(errors, found, () => errorLines(found));
+  }), signal, EVERY_MS);
+}
+
+/** @param {string} part of an address */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+/** Whole steps, so that the same samples are asked for again. @param {number} minutes */
+function rangeOf(minutes) {
+  const step = Math.max(1, Math.round((minutes * 60) / POINTS));
+  const end = Math.floor(Date.now() / 1000 / step) * step;
+  return { start: end - minutes * 60, end, step };
+}

@@ -1,0 +1,62 @@
+//! Alerts, from what fires to what is known and said of it.
+
+use serde_json::json;
+
+use super::{Watched, by, click, find, picture, says};
+
+#[tokio::test]
+#[ignore = "needs Chromium: just test-browser"]
+async fn an_alert_leads_to_its_evidence_and_can_be_acknowledged_and_silenced() {
+    let mut watched = Watched::start().await;
+    watched
+        .fault("downstream", "errors", json!({"share": 0.5}))
+        .await;
+    let link = "[data-testid=firing-alert][data-alert=AvailabilityBurnRate] [data-testid=alert-link][href^='/alerts/']";
+    click(&watched.browser, link).await;
+    says(&watched.browser, &by("alert-title"), "page").await;
+    says(&watched.browser, &by("at-fault"), "downstream").await;
+    says(&watched.browser, &by("budget"), "Burn over").await;
+    says(&watched.browser, &by("runbook"), "Mitigate").await;
+    says(&watched.browser, &by("releases"), "No version has changed").await;
+    says(&watched.browser, &by("first-error"), "downstream").await;
+    picture(&watched.browser, "console-alert").await;
+
+    // What people say of it.
+    acknowledge(&watched).await;
+    silence(&watched).await;
+
+    // From the evidence to the span that failed, and what its service wrote.
+    click(&watched.browser, &format!("{} a", by("worst-trace"))).await;
+    click(&watched.browser, ".row.failed").await;
+    let line = format!("{} {}", by("span-detail"), by("log-line"));
+    says(&watched.browser, &line, "request failed").await;
+    watched.end().await;
+}
+
+async fn acknowledge(Watched { browser, .. }: &Watched) {
+    let form = by("acknowledge");
+    click(browser, "details[data-key=Acknowledge] summary").await;
+    let name = find(browser, &format!("{form} input[name=by]")).await;
+    name.send_keys("ada").await.unwrap();
+    let note = find(browser, &format!("{form} input[name=note]")).await;
+    note.send_keys("<b>looking</b>").await.unwrap();
+    click(browser, &format!("{form} button")).await;
+    let said = says(browser, &by("acknowledged"), "ada").await;
+    assert!(said.contains("<b>looking</b>"), "{said}");
+}
+
+async fn silence(Watched { browser, .. }: &Watched) {
+    let form = by("silence");
+    click(browser, "details[data-key=Silence] summary").await;
+    let why = find(browser, &format!("{form} input[name=comment]")).await;
+    why.send_keys("a load test").await.unwrap();
+    click(browser, &format!("{form} button")).await;
+    click(browser, "#nav a[href='/alerts']").await;
+    let row = by("silence-row");
+    let said = says(browser, &row, "a load test").await;
+    assert!(said.contains("AvailabilityBurnRate"), "{said}");
+    click(browser, &format!("{row} button")).await;
+    says(browser, &by("silences"), "Nothing is silenced.").await;
+    says(browser, &by("episode"), "AvailabilityBurnRate").await;
+    browser.back().await.unwrap();
+}

@@ -1,0 +1,47 @@
+//! The switchboards.
+
+use serde_json::Value;
+
+use super::{Watched, all, by, click, find, picture, says};
+use crate::harness::{eventually, http};
+
+#[tokio::test]
+#[ignore = "needs Chromium: just test-browser"]
+async fn faults_are_switched_on_and_off_by_clicks() {
+    let mut watched = Watched::start().await;
+    let admin = watched.up.started("downstream").await["admin_url"].clone();
+    let faults = format!("{}/faults", admin.as_str().expect("a URL"));
+    let browser = watched.browser.clone();
+    click(&browser, "#nav a[href='/faults']").await;
+    for service in ["gateway", "data", "downstream"] {
+        find(&browser, &format!("[data-board={service}]")).await;
+    }
+    let latency = "[data-board=downstream] [data-fault=latency]";
+    says(&browser, latency, "(1 to 10000 ms)").await;
+    let ms = find(&browser, &format!("{latency} [name='p ms']")).await;
+    ms.clear().await.unwrap();
+    ms.send_keys("123").await.unwrap();
+    click(&browser, &format!("{latency} form button")).await;
+    let said = says(&browser, latency, "ms=123").await;
+    assert!(said.contains("left"), "{said}");
+    let now = active(&faults, "latency").await;
+    assert_eq!(now["parameters"]["ms"], 123, "{now}");
+    picture(&browser, "console-faults").await;
+
+    click(&browser, "[data-board=downstream] .clear-all").await;
+    eventually("nothing is on", async || {
+        let shown = all(&browser, &by("active")).await;
+        shown.is_empty().then_some(())
+    })
+    .await;
+    assert_eq!(active(&faults, "latency").await, Value::Null);
+    watched.end().await;
+}
+
+async fn active(faults: &str, name: &str) -> Value {
+    let answer = http().get(faults).send().await.expect("an answer");
+    let answer: Value = answer.json().await.expect("JSON");
+    let all = answer["faults"].as_array().expect("faults");
+    let one = all.iter().find(|fault| fault["name"] == name);
+    one.expect(name)["active"].clone()
+}

@@ -1,0 +1,228 @@
+//! The console's pages in headless Chromium, driven through WebDriver: by clicks, as a person goes.
+//!
+//! Ignored by default, since a plain Rust machine has no browser: `just test-browser` runs it, and then a missing
+//! Chromium or ChromeDriver is a failure that says what to install.
+
+mod alerts;
+mod faults;
+mod logs;
+mod overview;
+mod service;
+mod traces;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use fantoccini::elements::Element;
+use fantoccini::{Client, ClientBuilder, Locator};
+use serde_json::{Value, json};
+
+use crate::harness::{DEADLINE, Directory, Reply, Up, database, eventually, http};
+
+/// A ChromeDriver of the test's own, killed on drop; the browser ends with it.
+struct Driver {
+    process: Child,
+    url: String,
+}
+
+impl Driver {
+    fn start() -> Self {
+        let mut process = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("chromedriver does not start ({error}): on Debian, apt-get install chromium chromium-driver")
+            });
+        let output = BufReader::new(process.stdout.take().expect("piped"));
+        let port = output
+            .lines()
+            .map_while(Result::ok)
+            .find_map(|line| {
+                line.split_once("started successfully on port ")
+                    .map(|(_, port)| port.trim_end_matches('.').to_owned())
+            })
+            .expect("chromedriver names its port");
+        Self {
+            process,
+            url: format!("http://127.0.0.1:{port}"),
+        }
+    }
+
+    async fn browser(&self, profile: &Path) -> Client {
+        let profile = format!("--user-data-dir={}", profile.display());
+        let options = json!({"args": [
+            // As root, in a container, Chromium's own sandbox does not start; the page is ours.
+            "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,900",
+            // No network: the page must not need any, and the browser must not look for any.
+            "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", profile,
+        ]});
+        let mut capabilities = fantoccini::wd::Capabilities::new();
+        capabilities.insert("goog:chromeOptions".to_owned(), options);
+        capabilities.insert("goog:loggingPrefs".to_owned(), json!({"browser": "ALL"}));
+        let mut builder =
+            ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
+        builder.capabilities(capabilities).connect(&self.url).await.unwrap_or_else(|error| {
+            panic!("no Chromium behind chromedriver ({error}): on Debian, apt-get install chromium chromium-driver")
+        })
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn by(testid: &str) -> String {
+    format!("[data-testid={testid}]")
+}
+
+async fn find(browser: &Client, css: &str) -> Element {
+    browser
+        .wait()
+        .at_most(DEADLINE)
+        .for_element(Locator::Css(css))
+        .await
+        .unwrap_or_else(|error| panic!("{css}: {error}"))
+}
+
+async fn all(browser: &Client, css: &str) -> Vec<Element> {
+    browser.find_all(Locator::Css(css)).await.expect("a page")
+}
+
+/// Waits until what `css` finds says `words`, and gives its text.
+async fn says(browser: &Client, css: &str, words: &str) -> String {
+    eventually(&format!("{css} says {words:?}"), async || {
+        // What has just been replaced by something newer cannot be read.
+        let mut texts = Vec::new();
+        for element in all(browser, css).await {
+            texts.push(element.text().await.unwrap_or_default());
+        }
+        texts.into_iter().find(|text| text.contains(words))
+    })
+    .await
+}
+
+/// Clicks it once it is there; what live updates replace meanwhile is looked for again.
+async fn click(browser: &Client, css: &str) {
+    eventually(&format!("a click on {css}"), async || {
+        let element = browser.find(Locator::Css(css)).await.ok()?;
+        element.click().await.ok()
+    })
+    .await;
+}
+
+/// Keeps a picture for who wants to look: `OMNITRACE_SCREENSHOTS` names the directory.
+async fn picture(browser: &Client, name: &str) {
+    if let Some(directory) = std::env::var_os("OMNITRACE_SCREENSHOTS") {
+        let file = Path::new(&directory).join(format!("{name}.png"));
+        std::fs::write(file, browser.screenshot().await.unwrap()).unwrap();
+    }
+}
+
+/// What the page or its policy complained of.
+async fn complaints(browser: &Client) -> Vec<String> {
+    let log = browser
+        .issue_cmd(Log)
+        .await
+        .expect("the log of the browser");
+    let entries = log.as_array().cloned().unwrap_or_default().into_iter();
+    let severe = entries.filter(|entry| entry["level"] == "SEVERE");
+    // What is not there is asked for once: who has no such part of the console.
+    let missing = |message: &str| message.contains("404 (Not Found)");
+    severe
+        .map(|entry| entry["message"].as_str().unwrap_or_default().to_owned())
+        .filter(|message| !missing(message))
+        .collect()
+}
+
+/// Chromium's own command for its log.
+#[derive(Debug)]
+struct Log;
+
+impl fantoccini::wd::WebDriverCompatibleCommand for Log {
+    fn endpoint(
+        &self,
+        base: &url::Url,
+        session: Option<&str>,
+    ) -> Result<url::Url, url::ParseError> {
+        base.join(&format!("session/{}/se/log", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &url::Url) -> (reqwest::Method, Option<String>) {
+        (
+            reqwest::Method::POST,
+            Some(json!({"type": "browser"}).to_string()),
+        )
+    }
+}
+
+/// Waits until the console finds something.
+async fn until_there_is(console: &str, expression: &str) {
+    let mut url = url::Url::parse(&format!("{console}/api/v1/query")).expect("a URL");
+    url.query_pairs_mut().append_pair("query", expression);
+    eventually(expression, async || {
+        let answer: Value = http()
+            .get(url.clone())
+            .send()
+            .await
+            .ok()?
+            .json()
+            .await
+            .ok()?;
+        let found = answer["data"]["result"].as_array()?;
+        (!found.is_empty()).then_some(())
+    })
+    .await;
+}
+
+/// A stack with requests, and a browser that looks at its console.
+struct Watched {
+    up: Up,
+    browser: Client,
+    console: String,
+    _driver: Driver,
+    _profile: Directory,
+}
+
+impl Watched {
+    async fn start() -> Self {
+        let driver = Driver::start();
+        let profile = Directory::new();
+        let mut up = Up::start_with(Directory::new(), &database().await, |command| {
+            command.args(["--load", "10"])
+        })
+        .await;
+        let ready = up.ready().await;
+        let console = ready["console_url"].as_str().expect("a URL").to_owned();
+        let browser = driver.browser(profile.path()).await;
+        browser.goto(&console).await.unwrap();
+        Self {
+            up,
+            browser,
+            console,
+            _driver: driver,
+            _profile: profile,
+        }
+    }
+
+    /// Switches a fault on.
+    async fn fault(&mut self, service: &str, fault: &str, parameters: Value) {
+        let admin = self.up.started(service).await["admin_url"].clone();
+        let url = format!("{}/faults/{fault}", admin.as_str().expect("a URL"));
+        let answer = http().put(url).json(&parameters).send().await;
+        Reply::read(answer.expect("an answer")).await.expect(200);
+    }
+
+    /// Nothing went wrong in the pages, and the stack ends as it should.
+    async fn end(mut self) {
+        assert_eq!(complaints(&self.browser).await, [] as [String; 0]);
+        self.browser.close().await.unwrap();
+        assert!(self.up.stop().await.success());
+    }
+}

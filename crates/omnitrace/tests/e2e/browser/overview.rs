@@ -1,0 +1,79 @@
+//! The overview: who calls whom, what fires, what has changed.
+
+use serde_json::json;
+
+use super::{Watched, by, click, find, picture, says};
+
+const EDGES: [(&str, &str); 3] = [
+    ("gateway", "data"),
+    ("data", "downstream"),
+    ("data", "postgresql"),
+];
+
+fn edge((from, to): (&str, &str)) -> String {
+    format!("[data-testid=edge][data-from={from}][data-to={to}]")
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium: just test-browser"]
+async fn the_overview_shows_who_calls_whom_and_leads_to_what_fails() {
+    let mut watched = Watched::start().await;
+    says(&watched.browser, &by("status"), "All targets answer.").await;
+    for calls in EDGES {
+        says(&watched.browser, &edge(calls), "0 % err").await;
+    }
+    for service in ["gateway", "data", "downstream", "postgresql"] {
+        let node = format!("[data-testid=node][data-service={service}]");
+        find(&watched.browser, &node).await;
+    }
+    let probe = "[data-testid=node][data-service=probe]";
+    assert!(super::all(&watched.browser, probe).await.is_empty());
+    says(&watched.browser, &by("changes"), "No release").await;
+
+    watched
+        .fault("downstream", "errors", json!({"share": 0.5}))
+        .await;
+    find(&watched.browser, &format!("{} .bad", edge(EDGES[1]))).await;
+    let card = "[data-testid=firing-alert][data-alert=AvailabilityBurnRate]";
+    let said = says(&watched.browser, card, "budget used").await;
+    assert!(said.contains("gateway") && said.contains("since"), "{said}");
+    let begun = "[data-testid=change][data-kind=alert]";
+    says(&watched.browser, begun, "AvailabilityBurnRate").await;
+    find(&watched.browser, "#nav-alerts .badge").await;
+    picture(&watched.browser, "console-overview").await;
+
+    // To the service, and to a trace that failed.
+    click(
+        &watched.browser,
+        "[data-testid=node][data-service=downstream]",
+    )
+    .await;
+    says(&watched.browser, &by("service-name"), "downstream").await;
+    click(
+        &watched.browser,
+        "a[href='/traces?service=downstream&error=true']",
+    )
+    .await;
+    click(&watched.browser, &by("trace-row")).await;
+    find(&watched.browser, &by("waterfall")).await;
+    watched.end().await;
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium: just test-browser"]
+async fn a_release_is_among_the_changes() {
+    let mut watched = Watched::start().await;
+    says(&watched.browser, &edge(EDGES[0]), "0 % err").await;
+    // So long does it take until the version before has been seen.
+    let seen = "build_info{service_name=\"data\"} offset 20s";
+    super::until_there_is(&watched.console, seen).await;
+    watched
+        .fault("data", "bad_release", json!({"ms": 300}))
+        .await;
+    let change = "[data-testid=change][data-kind=release]";
+    let said = says(&watched.browser, change, "data").await;
+    assert!(said.contains("runs version 0.2.0, before 0.1.0"), "{said}");
+    let row = "[data-testid=service-row][data-service=data]";
+    says(&watched.browser, row, "0.2.0").await;
+    watched.end().await;
+}

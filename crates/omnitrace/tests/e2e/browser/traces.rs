@@ -1,0 +1,236 @@
+//! Search and waterfall.
+
+use serde_json::json;
+
+use super::{Driver, Watched, all, by, click, find, picture, says};
+use crate::harness::{Directory, Up, eventually, http};
+
+#[tokio::test]
+#[ignore = "needs Chromium: just test-browser"]
+async fn the_probe_is_found_opened_and_read() {
+    let driver = Driver::start();
+    let profile = Directory::new();
+    let mut up = Up::start().await;
+    let ready = up.ready().await;
+    let (console, trace_id) = (
+        ready["console_url"].as_str().unwrap(),
+        ready["trace_id"].as_str().unwrap(),
+    );
+    let browser = driver.browser(profile.path()).await;
+
+    // From the list to the trace.
+    browser.goto(console).await.unwrap();
+    click(&browser, "#nav a[href='/traces']").await;
+    let row = find(
+        &browser,
+        &format!("{}[data-trace-id=\"{trace_id}\"]", by("trace-row")),
+    )
+    .await;
+    picture(&browser, "console-list").await;
+    row.click().await.unwrap();
+    find(&browser, &by("waterfall")).await;
+
+    // Every service's row, in the order of the call.
+    let rows = all(&browser, &by("span-row")).await;
+    let mut services = Vec::new();
+    for row in &rows {
+        let service = row
+            .attr("data-service")
+            .await
+            .unwrap()
+            .expect("data-service");
+        if services.last() != Some(&service) && !services.contains(&service) {
+            services.push(service);
+        }
+    }
+    assert_eq!(services, ["gateway", "data", "downstream"]);
+    assert!(
+        !all(&browser, &by("critical-path")).await.is_empty(),
+        "the critical path is marked"
+    );
+
+    // A span expands to its attributes and its log line.
+    let server = format!("{}[data-service=gateway]", by("span-row"));
+    find(&browser, &server).await.click().await.unwrap();
+    let attributes = find(
+        &browser,
+        &format!("{} {}", by("span-detail"), by("span-attributes")),
+    )
+    .await;
+    let text = attributes.text().await.unwrap();
+    assert!(
+        text.contains("http.route") && text.contains("/api/orders"),
+        "{text}"
+    );
+    let line = find(&browser, &format!("{} {}", by("span-logs"), by("log-line"))).await;
+    assert!(
+        line.text().await.unwrap().contains("order"),
+        "the gateway's log line"
+    );
+    picture(&browser, "console-trace").await;
+
+    // The address of a trace can be passed on.
+    browser
+        .goto(&format!("{console}/trace/{trace_id}"))
+        .await
+        .unwrap();
+    find(&browser, &by("waterfall")).await;
+    browser.close().await.unwrap();
+    assert!(up.stop().await.success());
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium: just test-browser"]
+async fn hostile_telemetry_is_shown_as_text() {
+    let driver = Driver::start();
+    let profile = Directory::new();
+    let mut up = Up::start().await;
+    let console = up.ready().await["console_url"].as_str().unwrap().to_owned();
+    let hostile = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>\u{202e}";
+    let attributes = json!([{"key": hostile, "value": {"stringValue": hostile}}]);
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_nanos();
+    let body = json!({"resourceSpans": [{
+        "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": hostile}}]},
+        "scopeSpans": [{"scope": {"name": hostile}, "spans": [{
+            "traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "b7ad6b7169203331", "name": hostile, "kind": 2,
+            "startTimeUnixNano": now.to_string(), "endTimeUnixNano": (now + 1_000_000).to_string(),
+            "attributes": attributes, "status": {"code": 2, "message": hostile},
+            "events": [{"name": hostile, "timeUnixNano": now.to_string(), "attributes": attributes}],
+        }]}],
+    }]});
+    let sent = http()
+        .post(format!("{console}/v1/traces"))
+        .json(&body)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(sent.status(), 200);
+
+    let browser = driver.browser(profile.path()).await;
+    browser
+        .goto(&format!("{console}/trace/0af7651916cd43dd8448eb211c80319c"))
+        .await
+        .unwrap();
+    let row = find(&browser, &by("span-row")).await;
+    let text = row.text().await.unwrap();
+    assert!(text.contains("<script>"), "the name is shown as it is");
+    assert!(
+        text.contains("⟨U+202E⟩") && !text.contains('\u{202e}'),
+        "what reorders text is a mark: {text:?}"
+    );
+    row.click().await.unwrap();
+    find(&browser, &by("span-detail")).await;
+    click(&browser, "#nav a[href='/traces']").await;
+    find(&browser, &by("trace-row")).await;
+    eventually("the list has settled", async || {
+        let rows = all(&browser, &by("trace-row")).await;
+        (rows.len() >= 2).then_some(())
+    })
+    .await;
+    assert_ne!(browser.title().await.unwrap(), "owned");
+    browser.close().await.unwrap();
+    assert!(up.stop().await.success());
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium: just test-browser"]
+async fn a_search_stays_live_and_moves_nothing_under_the_pointer() {
+    let watched = Watched::start().await;
+    let browser = &watched.browser;
+    click(browser, "#nav a[href='/traces']").await;
+    find(browser, &by("trace-row")).await;
+    // With a filter it goes on: other traces come to the top by themselves.
+    let min = find(browser, "input[name=min_duration]").await;
+    min.send_keys(">= 1 µs").await.unwrap();
+    click(browser, "form button[type=submit]").await;
+    says(browser, "[role=status]", "matches in").await;
+    let first = newest(browser).await.expect("a trace");
+    eventually("a newer trace", async || {
+        newest(browser).await.filter(|id| *id != first)
+    })
+    .await;
+
+    // Not while somebody points at the list.
+    pointer(browser, &by("trace-list")).await;
+    let words = says(browser, &by("new-traces"), "new").await;
+    assert!(words.split(' ').next().unwrap().parse::<u32>().unwrap() > 0);
+    let held = newest(browser).await;
+    let more = format!("more than {words}");
+    eventually(&more, async || {
+        let now = find(browser, &by("new-traces")).await.text().await.ok()?;
+        (now != words).then_some(())
+    })
+    .await;
+    assert_eq!(newest(browser).await, held, "nothing has moved");
+    click(browser, &by("new-traces")).await;
+    eventually("what was new", async || {
+        (newest(browser).await != held).then_some(())
+    })
+    .await;
+
+    // A pasted id opens its trace.
+    let id = newest(browser).await.expect("a trace");
+    let tags = find(browser, "input[name=tags]").await;
+    let pasted = format!("00-{}-b7ad6b7169203331-01\n", id.to_uppercase());
+    tags.send_keys(&pasted).await.unwrap();
+    find(browser, &by("waterfall")).await;
+    assert!(browser.current_url().await.unwrap().path().ends_with(&id));
+    spans_are_searched(browser).await;
+    it_is_saved_and_opened(&watched, &id).await;
+    watched.end().await;
+}
+
+async fn newest(browser: &fantoccini::Client) -> Option<String> {
+    let row = all(browser, &by("trace-row")).await.into_iter().next()?;
+    row.attr("data-trace-id").await.ok().flatten()
+}
+
+/// Moves the mouse there, and leaves it.
+async fn pointer(browser: &fantoccini::Client, css: &str) {
+    use fantoccini::actions::{InputSource, MouseActions, PointerAction};
+    let element = find(browser, css).await;
+    let there = PointerAction::MoveToElement {
+        element,
+        duration: None,
+        x: 0.0,
+        y: 0.0,
+    };
+    let mouse = MouseActions::new("mouse".into()).then(there);
+    browser.perform_actions(mouse).await.unwrap();
+}
+
+async fn spans_are_searched(browser: &fantoccini::Client) {
+    let search = find(browser, &by("span-search")).await;
+    search.send_keys("gateway").await.unwrap();
+    says(browser, &by("spans-found"), "span").await;
+    assert!(!all(browser, ".row.found").await.is_empty());
+    search.send_keys("no such thing").await.unwrap();
+    says(browser, &by("spans-found"), "0 spans").await;
+    assert!(all(browser, ".row.found").await.is_empty());
+}
+
+/// As OTLP JSON, here under another id, as in a console that has never seen it.
+async fn it_is_saved_and_opened(watched: &Watched, id: &str) {
+    let browser = &watched.browser;
+    let link = find(browser, &by("download")).await;
+    let link = link.attr("href").await.unwrap().expect("an address");
+    let saved = http()
+        .get(format!("{}{link}", watched.console))
+        .send()
+        .await;
+    let saved = saved.expect("an answer").text().await.expect("text");
+    let other = "7".repeat(32);
+    assert!(saved.contains(id), "{saved}");
+    let directory = Directory::new();
+    let file = directory.path().join("trace.json");
+    std::fs::write(&file, saved.replace(id, &other)).unwrap();
+    click(browser, "#nav a[href='/traces']").await;
+    let input = find(browser, &by("open-file")).await;
+    input.send_keys(&file.display().to_string()).await.unwrap();
+    find(browser, &by("waterfall")).await;
+    let address = browser.current_url().await.unwrap();
+    assert_eq!(address.path(), format!("/trace/{other}"));
+}
