@@ -81,14 +81,15 @@ demo_part() {
 }
 
 demo_logs() {
-    local argument options=()
+    local argument options=() lines=(--lines 200)
     for argument in "$@"; do
         case "$argument" in
-            -*) options+=("$argument") ;;
+            -n* | --lines*) lines=() && options+=("$argument") ;;
+            -* | [0-9]*) options+=("$argument") ;;
             *) options+=("$(demo_part "$argument")") ;;
         esac
     done
-    demo_omnitrace logs --lines 200 "${options[@]}"
+    demo_omnitrace logs "${lines[@]}" "${options[@]}"
 }
 
 # Targets are read again by themselves. The console keeps traces and metrics in memory, so it is asked for by name.

@@ -44,11 +44,13 @@ EXT
         openssl x509 -req -CA "$out/ca/ca.crt" -CAkey "$out/ca/ca.key" -days 397 \
             -set_serial "0x$(openssl rand -hex 16)" -extfile "$out/extensions" -out "$directory/tls.crt.new" 2>/dev/null
     rm "$out/extensions"
-    # Who reads both while they are replaced must not find a key of another certificate, or one that it may not read.
+    # Who reads one while it is replaced finds the whole of the old or the new one; between the two a pair may not match, for a moment.
     chmod 644 "$directory"/*.new
     mv "$directory/tls.key.new" "$directory/tls.key"
     mv "$directory/tls.crt.new" "$directory/tls.crt"
-    cp "$out/ca/ca.crt" "$directory/ca.crt"
+    cp "$out/ca/ca.crt" "$directory/ca.crt.new"
+    chmod 644 "$directory/ca.crt.new"
+    mv "$directory/ca.crt.new" "$directory/ca.crt"
 }
 
 # Files that name addresses of the stack, with those that changed. A part that is not found is an error: the stack

@@ -20,11 +20,16 @@ impl Reach {
         ))
     }
 
-    /// The end of an attempt: what is refused for good has not arrived, either.
+    /// The end of an attempt: what is refused for good has not arrived, either. A target that asks for a pause has that first.
     pub(crate) fn ended(&self, target: &'static str, attempt: &Attempt) {
         let mut targets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = targets.get(target).copied().flatten();
-        let since = (*attempt != Attempt::Delivered).then(|| before.unwrap_or_else(Instant::now));
+        let pause = match attempt {
+            Attempt::Delivered => None,
+            Attempt::Later(_, asked) => Some(asked.unwrap_or_default()),
+            Attempt::Refused(_) => Some(Duration::ZERO),
+        };
+        let since = pause.map(|pause| before.unwrap_or_else(|| Instant::now() + pause));
         targets.insert(target, since);
     }
 

@@ -132,6 +132,10 @@ mod tests {
             let servers_patience = Duration::from_secs(5);
             tokio::time::timeout(servers_patience, connection.read(&mut head)).await
         });
+        // Built with the rest of the workspace, reqwest has TLS, but no provider of its own.
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .ok();
         let client = client().no_proxy().build().unwrap();
         client.get(url).send().await.unwrap();
         let ended = server.await.unwrap();

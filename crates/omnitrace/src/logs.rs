@@ -18,8 +18,8 @@ use crate::up::capture;
 
 const POLL: Duration = Duration::from_millis(200);
 
-/// Most that is read at once; `up` keeps files of 8 MiB.
-const AT_ONCE: u64 = 8 << 20;
+/// Most that is read at once; a file of `up` has 8 MiB and a line.
+const AT_ONCE: u64 = 9 << 20;
 
 /// Left out of the readable form, since they are long and seldom asked for.
 const NOISE: [&str; 2] = ["target", "span_id"];
@@ -29,7 +29,7 @@ pub const EXAMPLES: &str = "\
 Examples:
   omnitrace logs                                        the last 100 lines of each part
   omnitrace logs gateway data --follow
-  omnitrace logs data --json | jq 'select(.level == \"ERROR\")'";
+  omnitrace logs data --json | jq -R 'fromjson? | select(.level == \"ERROR\")'";
 
 /// `omnitrace logs`.
 #[derive(Debug, Args)]
@@ -53,7 +53,7 @@ pub struct LogsArgs {
 /// Prints lines until there are no more, or, with `--follow`, until the reader has gone.
 pub fn run(args: &LogsArgs) -> Result<ExitCode> {
     let mut logs = logs(args)?;
-    let with_name = logs.len() > 1;
+    let with_name = args.parts.len() != 1;
     let mut most = args.lines;
     loop {
         for log in &mut logs {
@@ -70,6 +70,9 @@ pub fn run(args: &LogsArgs) -> Result<ExitCode> {
         }
         most = usize::MAX;
         std::thread::sleep(POLL);
+        if args.parts.is_empty() {
+            add_new(&mut logs, args)?;
+        }
     }
 }
 
@@ -79,6 +82,18 @@ fn shown(line: &str, as_written: bool, name: Option<&String>) -> String {
     }
     let text = quoted(&capture::readable(line, &NOISE));
     name.map_or(text.clone(), |name| format!("{name:<10} | {text}"))
+}
+
+/// Parts may start while the stack is followed.
+fn add_new(logs: &mut Vec<Log>, args: &LogsArgs) -> Result<()> {
+    let known = |name: &str| logs.iter().any(|log| log.name == name);
+    let directory = args.data_dir.join("logs");
+    let new: Vec<String> = names(&directory)?
+        .into_iter()
+        .filter(|name| !known(name))
+        .collect();
+    logs.extend(new.into_iter().map(|name| Log::new(&directory, name)));
+    Ok(())
 }
 
 /// The files that are asked for.
@@ -136,6 +151,10 @@ impl Log {
             file.take(AT_ONCE).read_to_end(&mut bytes)?;
         }
         if self.is_replaced() {
+            // What was written to the old one since.
+            if let Some(file) = &mut self.file {
+                file.take(AT_ONCE).read_to_end(&mut bytes)?;
+            }
             let file = owned::open(&self.path, OFlag::O_RDONLY, Owner::of_this_process());
             let file = self.file.insert(file.context(files::DATA_DIR)?);
             file.take(AT_ONCE).read_to_end(&mut bytes)?;

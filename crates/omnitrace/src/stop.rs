@@ -13,8 +13,8 @@ use nix::unistd::Pid;
 use crate::terminal::say;
 use crate::up::state::State;
 
-/// Services drain for 10 s and flush for 5 s, the one that calls before the one that is called.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Services that hang are waited for, one after the other, before they are killed.
+const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(50);
 
 /// Examples of `omnitrace help stop`.

@@ -76,8 +76,10 @@ pub const DEADMAN: Route = Route {
     receiver: "watchdog",
     group_by: TICKETS_TOGETHER,
     group_wait: 0,
-    group_interval: 60,
-    repeat_interval: 60,
+    // Once a minute: at every second look. What was told a moment after a look is at the next but one a minute old only nearly, so
+    // with a repetition of 60 s every third look would be the one.
+    group_interval: 30,
+    repeat_interval: 50,
 };
 
 /// The route of an alert.

@@ -53,10 +53,10 @@ pub fn run(args: &UpArgs) -> Result<ExitCode> {
 async fn supervise(args: &UpArgs, report: &Report) -> Result<()> {
     check(args)?;
     let _lock = claim(&args.data_dir).await?;
-    ports::check_free(args)?;
     let mut signals = StopSignals::install(environment::parent_pipe()?)?;
     let stack = Stack::new(args, report)?;
     crashed::wait_for_leftovers(stack.data_dir(), report).await;
+    ports::check_free(args)?;
     let end = tokio::select! {
         biased;
         reason = signals.next() => End::Asked(reason),

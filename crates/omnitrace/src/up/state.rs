@@ -138,7 +138,10 @@ impl State {
         {
             bail!("no stack runs in {shown}; {start}");
         }
-        Self::read(data_dir).with_context(|| {
+        // What an `up` has left that was killed is not about the one that runs now.
+        let holder = files::read(&lock_path(data_dir)).unwrap_or_default();
+        let is_its_own = |state: &Self| holder.trim() == state.pid.to_string();
+        Self::read(data_dir).filter(is_its_own).with_context(|| {
             format!("the stack in {shown} has only just begun to start; try again")
         })
     }

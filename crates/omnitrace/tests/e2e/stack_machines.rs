@@ -23,13 +23,15 @@ impl Granted {
                 [("memory.swap.max", 0), ("memory.max", bytes)],
             )
         };
+        // In the second version of the interface a group has what its parent hands on.
+        std::fs::write(root.join("cgroup.subtree_control"), "+memory").ok();
         let group = Self(root.join(format!("omnitrace-test-{pid}")));
         let why = "a group of processes (root, and a kernel with the controller `memory`)";
         std::fs::create_dir(&group.0).expect(why);
         for (file, value) in files {
             // Not every kernel has swap.
             let set = std::fs::write(group.0.join(file), value.to_string());
-            assert!(set.is_ok() || value == 0, "{file}: {set:?}");
+            assert!(set.is_ok() || value == 0, "{why}: {file}: {set:?}");
         }
         std::fs::write(group.0.join("cgroup.procs"), pid.to_string()).expect(why);
         group

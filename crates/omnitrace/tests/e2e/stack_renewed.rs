@@ -101,7 +101,7 @@ fn held(own: &Path) -> Option<String> {
 fn served(address: &str, client: &Path) -> Option<String> {
     let client = client.display();
     serial(&format!(
-        "openssl s_client -connect {address} -cert {client}/tls.crt -key {client}/tls.key </dev/null 2>/dev/null"
+        "timeout 10 openssl s_client -connect {address} -cert {client}/tls.crt -key {client}/tls.key </dev/null 2>/dev/null"
     ))
 }
 

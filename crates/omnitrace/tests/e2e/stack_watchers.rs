@@ -222,6 +222,16 @@ async fn nothing_fires(native: &NativeStack, since: Instant) {
     assert!(after < KEPT, "{after:?}");
 }
 
+/// A switch that waits for two minutes bears one beat that is late, if they come once a minute.
+async fn beats_once_a_minute(way: &Capture) {
+    way.take();
+    arrived(way, 1).await;
+    way.take();
+    let last = Instant::now();
+    arrived(way, 1).await;
+    assert!(last.elapsed() < BEAT * 3 / 2, "{:?}", last.elapsed());
+}
+
 /// The alert that always fires goes two ways, and both are silent.
 #[tokio::test]
 #[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
@@ -241,6 +251,7 @@ async fn a_prometheus_that_hangs_or_is_dead_is_missed() {
         "probe",
     ]);
     let mut native = native.start().await;
+    beats_once_a_minute(&beats[1]).await;
     for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
         for way in &beats {
             arrived(way, 1).await;
