@@ -1,5 +1,6 @@
 //! What `up` opens is its own: no link, FIFO or file of another user in its directory is followed, waited for or changed.
 
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::path::Path;
 use std::process::Command;
@@ -362,6 +363,7 @@ async fn a_state_file_that_a_backup_has_linked_is_still_read() {
     std::fs::hard_link(&state, directory.path().join("backup")).expect("a link");
     let lock = std::fs::File::create(directory.data().join("up.lock")).expect("a file");
     lock.lock().expect("as `up` holds it");
+    (&lock).write_all(b"1").expect("its pid");
     let (code, said, why) = run(omnitrace(["health"]), Some(&directory)).await;
     assert!(
         code == 1 && said.contains("gateway     NOT READY"),

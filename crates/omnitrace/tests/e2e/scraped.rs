@@ -161,13 +161,15 @@ async fn what_is_scraped_is_remembered_until_it_is_forgotten() {
     let mut up = start(stopped(up).await, &["--no-scrape", "gone"]).await;
     let console = up.ready().await["console_url"].as_str().unwrap().to_owned();
     scraped(&console, "shop").await;
-    let targets = get(&format!("{console}/api/targets")).await;
-    let targets = targets["targets"].as_array().unwrap().iter();
-    let names: Vec<&str> = targets
-        .filter_map(|one| one["service_name"].as_str())
-        .collect();
-    // The last is herald, which is no service.
-    assert_eq!(names, ["downstream", "data", "gateway", "shop", ""]);
+    // The last is herald, which is no service. The console looks at the list once a second.
+    let expected = ["downstream", "data", "gateway", "probe", "shop", ""];
+    eventually(&format!("{expected:?} are scraped"), async || {
+        let targets = get(&format!("{console}/api/targets")).await;
+        let targets = targets["targets"].as_array()?.iter();
+        let names = targets.filter_map(|one| one["service_name"].as_str());
+        names.eq(expected).then_some(())
+    })
+    .await;
     let told = up.events();
     let told = told.iter().filter(|event| event["part"] == "scrape");
     let told: Vec<&str> = told.filter_map(|event| event["message"].as_str()).collect();
