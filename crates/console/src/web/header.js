@@ -29,6 +29,7 @@ async function refresh() {
   }
   byId('unreachable').hidden = lostSince === null;
   document.body.classList.toggle('lost', lostSince !== null);
+  return lostSince === null;
 }
 
 /** @param {Record<string, number>} stats */

@@ -113,18 +113,20 @@ class TracesView {
   }
 
   async search(forced = false) {
-    if (!forced && !this.live.checked && this.shown.size > 0) return;
+    if (!forced && !this.live.checked && this.shown.size > 0) return true;
     const mine = ++this.request;
     this.list.setAttribute('aria-busy', 'true');
     try {
       const answer = await get(`/api/console/traces?${serverQuery(this.state())}`);
-      if (mine !== this.request) return;
+      if (mine !== this.request) return true;
       this.form.refuse(null);
       this.take({ traces: arranged(answer.traces, this.state()), searched: answer.searched });
+      return true;
     } catch (error) {
       // That the console is away, the header says.
       const worthSaying = error instanceof BadField || (error instanceof ServerError && error.status > 0);
       if (mine === this.request && worthSaying) this.form.refuse(error);
+      return error instanceof BadField;
     } finally {
       if (mine === this.request) this.list.removeAttribute('aria-busy');
     }
