@@ -50,6 +50,8 @@ pub(crate) struct TargetState {
     pub address: String,
     /// Who it is.
     pub service_name: String,
+    /// What it is called without a `service_name`.
+    pub job: String,
     /// What is read.
     #[serde(skip)]
     pub url: String,
@@ -123,6 +125,7 @@ fn unknown(target: &Target) -> TargetState {
     TargetState {
         address: target.address.clone(),
         service_name: target.service_name.clone(),
+        job: target.job().to_owned(),
         url: target.url.clone(),
         labels: target.labels.clone(),
         up: false,

@@ -17,6 +17,9 @@ function who() {
 
 /** @param {string} by */
 function remember(by) {
+  for (const field of document.querySelectorAll('input[name=by]')) {
+    if (field instanceof HTMLInputElement && field.value === '') field.value = by;
+  }
   try { localStorage.setItem('by', by); } catch { /* The same. */ }
 }
 

@@ -6,7 +6,7 @@ import { readFiring } from '../alerts/data.js';
 import { assignColours, serviceLink } from '../colours.js';
 import { h, replaceWhenChanged } from '../dom.js';
 import { age, clock, count, isoTime, percent, plural, rate, seconds } from '../format.js';
-import { targetState } from '../header.js';
+import { targetName, targetState } from '../header.js';
 import { live } from '../live.js';
 import { readChanges } from '../overview/changes.js';
 import { readGraph } from '../overview/graph.js';
@@ -125,7 +125,7 @@ export function showAges(root) {
 
 /** @param {import('../header.js').Target[]} down */
 function downList(down) {
-  return h('ul', { class: 'plain-list' }, down.map((target) => h('li', {}, target.service_name ? serviceLink(target.service_name) : null, ' ',
+  return h('ul', { class: 'plain-list' }, down.map((target) => h('li', {}, target.service_name ? serviceLink(target.service_name) : h('bdi', {}, targetName(target)), ' ',
     h('code', {}, target.address), ' ', h('bdi', { class: 'error' }, target.error || 'does not answer'))));
 }
 
