@@ -50,6 +50,8 @@ pub(crate) struct TargetState {
     pub address: String,
     /// Who it is.
     pub service_name: String,
+    /// What it is called without a `service_name`.
+    pub job: String,
     /// What is read.
     #[serde(skip)]
     pub url: String,
@@ -123,6 +125,7 @@ fn unknown(target: &Target) -> TargetState {
     TargetState {
         address: target.address.clone(),
         service_name: target.service_name.clone(),
+        job: target.job().to_owned(),
         url: target.url.clone(),
         labels: target.labels.clone(),
         up: false,
@@ -338,15 +341,11 @@ impl Scraper {
         state: &mut TargetState,
     ) -> bool {
         let source = source(target);
-        let mut samples = 0;
+        let (mut samples, mut metrics) = (0, 0);
         (state.up, state.series, state.error) = match scraped {
             Ok(kept) => {
                 samples = kept.samples;
-                let metrics = samples.saturating_sub(kept.no_room + kept.out_of_order);
-                self.counters.took(Taken {
-                    metrics,
-                    ..Taken::default()
-                });
+                metrics = samples.saturating_sub(kept.no_room + kept.out_of_order);
                 (true, kept.series, kept.complaint())
             }
             Err(Failed::Down(why)) => {
@@ -361,8 +360,14 @@ impl Scraper {
             }
         };
         let report = report(state.up, took, samples);
+        // Who reads has to look again for a target that is down, too.
+        metrics += report.len() as u64;
         self.series
             .replace(&format!("{source}{UP}"), &target.labels, report, now_us);
+        self.counters.took(Taken {
+            metrics,
+            ..Taken::default()
+        });
         true
     }
 }

@@ -29,6 +29,14 @@ pub(crate) struct Target {
     pub labels: Labels,
 }
 
+impl Target {
+    /// Its label `job`, which every target has.
+    pub fn job(&self) -> &str {
+        let found = self.labels.iter().find(|(name, _)| &**name == "job");
+        found.map_or(JOB, |(_, job)| job)
+    }
+}
+
 #[derive(Deserialize)]
 struct Group {
     #[serde(default)]

@@ -24,8 +24,11 @@ const MAX_READERS: usize = 32;
 /// A reader hears of what is new so often at most.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// A reader that has heard nothing for so long gets a comment: who has gone is only noticed by writing.
+/// A reader that has heard nothing for so long is told so: who has gone is only noticed by writing, and a page only by an event that
+/// the stream still lives.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+
+const HEARTBEAT_EVENT: &str = "event: heartbeat\ndata: {}\n\n";
 
 /// A reader is let go after so long, and a browser comes again by itself: so none stays that does not read, since little fills no buffer.
 const LIFE: Duration = Duration::from_secs(300);
@@ -135,7 +138,7 @@ impl Reader {
             match self.known.replace(now) {
                 None => return format!("retry: {RETRY_MS}\n{}", event(now)),
                 Some(known) if known != now => return event(now),
-                _ if self.written.elapsed() >= HEARTBEAT => return ": nothing new\n\n".to_owned(),
+                _ if self.written.elapsed() >= HEARTBEAT => return HEARTBEAT_EVENT.to_owned(),
                 _ => {}
             }
         }
@@ -175,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_hears_nothing_new_gets_a_comment_and_is_let_go_in_the_end() {
+    async fn who_hears_nothing_new_gets_a_heartbeat_and_is_let_go_in_the_end() {
         let (reader, events) = reader();
         let (first, mut reader) = part(reader).await;
         assert_eq!(
@@ -184,10 +187,10 @@ mod tests {
         );
         let start = Instant::now();
         loop {
-            let Some((comment, next)) = reader.part().await else {
+            let Some((heartbeat, next)) = reader.part().await else {
                 break;
             };
-            assert_eq!(comment.expect("a part"), ": nothing new\n\n");
+            assert_eq!(heartbeat.expect("a part"), "event: heartbeat\ndata: {}\n\n");
             reader = next;
         }
         assert_eq!(start.elapsed(), LIFE);

@@ -1,5 +1,7 @@
 // What the pages ask the server.
 
+import { visible } from './dom.js';
+
 export class ServerError extends Error {
   /** @param {number} status 0: no answer @param {string} message */
   constructor(status, message) {
@@ -16,9 +18,11 @@ const NO_TOKEN = 'this console asks for a token: open the address with “?token
  * @param {RequestInit} [options]
  */
 async function answer(path, options = {}) {
+  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout;
   let response;
   try {
-    response = await fetch(path, { signal: AbortSignal.timeout(TIMEOUT_MS), ...options, headers: { accept: 'application/json', ...options.headers } });
+    response = await fetch(path, { ...options, signal, headers: { accept: 'application/json', ...options.headers } });
   } catch (error) {
     throw new ServerError(0, error instanceof Error && error.name === 'TimeoutError' ? 'no answer within 10 s' : 'cannot be reached');
   }
@@ -41,9 +45,9 @@ function errorText(text) {
   return typeof found === 'string' ? found : null;
 }
 
-/** @param {string} path @returns {Promise<any>} */
-export async function get(path) {
-  const response = await answer(path);
+/** @param {string} path @param {AbortSignal} [signal] @returns {Promise<any>} */
+export async function get(path, signal) {
+  const response = await answer(path, { signal });
   try {
     return await response.json();
   } catch {
@@ -73,8 +77,13 @@ export async function getText(path) {
 
 /** @param {'POST' | 'PUT' | 'DELETE'} method @param {string} path @param {unknown} [body] */
 export async function send(method, path, body) {
-  const options = body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } };
-  await answer(path, { method, ...options });
+  if (body === undefined) await answer(path, { method });
+  else await sendText(method, path, JSON.stringify(body));
+}
+
+/** @param {'POST' | 'PUT' | 'DELETE'} method @param {string} path @param {string} body JSON */
+export async function sendText(method, path, body) {
+  await answer(path, { method, body, headers: { 'content-type': 'application/json' } });
 }
 
 /** @typedef {{labels: Record<string, string>, value: number}} Sample */
@@ -88,12 +97,12 @@ export async function instant(query) {
 
 /**
  * Its values over time, in seconds since 1970.
- * @param {string} query @param {{start: number, end: number, step: number}} range
+ * @param {string} query @param {{start: number, end: number, step: number}} range @param {AbortSignal} [signal]
  * @returns {Promise<Series[]>}
  */
-export async function over(query, { start, end, step }) {
+export async function over(query, { start, end, step }, signal) {
   const parameters = new URLSearchParams({ query, start: String(start), end: String(end), step: String(step) });
-  const { data } = await get(`/api/v1/query_range?${parameters}`);
+  const { data } = await get(`/api/v1/query_range?${parameters}`, signal);
   return data.result.map((/** @type {any} */ { metric, values }) => ({
     labels: metric,
     points: values.map((/** @type {[number, string]} */ [time, value]) => [time, Number(value)]),
@@ -102,9 +111,9 @@ export async function over(query, { start, end, step }) {
 
 /** @typedef {{traceId: string, spanId: string, value: number, time: number}} Exemplar */
 
-/** Requests behind the series of an expression. @param {string} query @param {{start: number, end: number}} range @returns {Promise<Exemplar[]>} */
-export async function exemplars(query, { start, end }) {
-  const { data } = await get(`/api/v1/query_exemplars?${new URLSearchParams({ query, start: String(start), end: String(end) })}`);
+/** Requests behind the series of an expression. @param {string} query @param {{start: number, end: number}} range @param {AbortSignal} [signal] @returns {Promise<Exemplar[]>} */
+export async function exemplars(query, { start, end }, signal) {
+  const { data } = await get(`/api/v1/query_exemplars?${new URLSearchParams({ query, start: String(start), end: String(end) })}`, signal);
   return data.flatMap((/** @type {any} */ series) => series.exemplars).map((/** @type {any} */ one) => ({
     traceId: one.labels.trace_id, spanId: one.labels.span_id, value: Number(one.value), time: Number(one.timestamp),
   }));
@@ -147,5 +156,5 @@ export async function loggingServices() {
   return Array.isArray(data) ? data : [];
 }
 
-/** In words. @param {unknown} error */
-export const reason = (error) => (error instanceof Error ? error.message : String(error));
+/** In words, which may be a server's. @param {unknown} error */
+export const reason = (error) => visible(error instanceof Error ? error.message : error);

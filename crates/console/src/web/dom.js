@@ -5,12 +5,12 @@
 /** @typedef {Leaf | readonly any[]} Child a list holds the same again */
 /** @typedef {Record<string, any>} Props */
 
-/** Controls but tab and line feed, separators of lines, and all that changes the direction of text. */
-const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+/** Controls but tab and line feed, separators of lines, all that changes the direction of text, joiners, fillers, and letters of tags. */
+const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\u{e0000}-\u{e0fff}]/gu;
 
 /** Text in which nothing is invisible. @param {unknown} text */
 export const visible = (text) => String(text).replace(UNSEEN, (char) => {
-  const code = char.charCodeAt(0);
+  const code = char.codePointAt(0) || 0;
   if (code < 0x20) return String.fromCharCode(0x2400 + code);
   return `⟨U+${code.toString(16).toUpperCase().padStart(4, '0')}⟩`;
 });
@@ -91,15 +91,24 @@ export function replaceWhenChanged(parent, data, make) {
   const text = JSON.stringify(data);
   if (shown.get(parent) === text) return false;
   shown.set(parent, text);
-  const focused = parent.contains(document.activeElement) ? keyOf(document.activeElement) : null;
+  const focused = focusedKey(parent);
   const open = [...parent.querySelectorAll('details[data-key]')].filter((one) => /** @type {HTMLDetailsElement} */ (one).open).map(keyOf);
   parent.replaceChildren(...nodes(make()));
-  for (const element of parent.querySelectorAll('[data-key]')) {
-    if (element instanceof HTMLDetailsElement && open.includes(keyOf(element))) element.open = true;
-    if (focused !== null && keyOf(element) === focused) /** @type {HTMLElement} */ (element).focus({ preventScroll: true });
+  for (const element of parent.querySelectorAll('details[data-key]')) {
+    if (open.includes(keyOf(element))) /** @type {HTMLDetailsElement} */ (element).open = true;
   }
+  focusKey(parent, focused);
   return true;
 }
+
+/** Gives the focus to the first with this `data-key`, if there is one. @param {Element} parent @param {string | null} key */
+export function focusKey(parent, key) {
+  const found = key !== null && [...parent.querySelectorAll('[data-key]')].find((element) => keyOf(element) === key);
+  if (found) /** @type {HTMLElement} */ (found).focus({ preventScroll: true });
+}
+
+/** The `data-key` of what has the focus in there. @param {Element} parent */
+export const focusedKey = (parent) => (parent.contains(document.activeElement) ? keyOf(document.activeElement) : null);
 
 /** @param {Element | null} element */
 const keyOf = (element) => element?.getAttribute('data-key') ?? null;

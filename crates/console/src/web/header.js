@@ -14,7 +14,7 @@ export function startHeader() {
 
 async function refresh() {
   try {
-    const [stats, targets, alerts] = await Promise.all(['/api/stats', '/api/targets', '/api/alerts'].map(get));
+    const [stats, targets, alerts] = await Promise.all(['/api/stats', '/api/targets', '/api/alerts'].map((path) => get(path)));
     lostSince = null;
     replaceWhenChanged(byId('stats'), stats, () => statItems(stats));
     showTargets(targets);
@@ -23,12 +23,14 @@ async function refresh() {
   } catch (error) {
     lostSince = lostSince || new Date();
     const answered = error instanceof ServerError && error.status > 0;
-    byId('unreachable').textContent = answered
+    const words = answered
       ? `The console answers with an error: ${reason(error)}`
       : `The console ${reason(error)} since ${lostSince.toTimeString().slice(0, 8)}. What you see may be old; retrying.`;
+    replaceWhenChanged(byId('unreachable'), words, () => words);
   }
   byId('unreachable').hidden = lostSince === null;
   document.body.classList.toggle('lost', lostSince !== null);
+  return lostSince === null;
 }
 
 /** @param {Record<string, number>} stats */
@@ -61,7 +63,7 @@ function lost(stats, what) {
   return sum > 0 && h('div', { class: 'warn', title: words.join(', ') }, h('dt', {}, what), h('dd', {}, count(sum)));
 }
 
-/** @typedef {{address: string, service_name: string, up: boolean, error: string | null, last_scrape_us: number | null}} Target */
+/** @typedef {{address: string, service_name: string, job: string, up: boolean, error: string | null, last_scrape_us: number | null}} Target */
 
 /** Beside the lamp and the name. */
 const STATES = { up: null, down: ' down', none: ' not scraped yet' };
@@ -69,14 +71,17 @@ const STATES = { up: null, down: ' down', none: ' not scraped yet' };
 /** @param {Target} target */
 export const targetState = (target) => (target.up ? 'up' : target.last_scrape_us || target.error ? 'down' : 'none');
 
+/** The job of those that a file names without one says nothing. @param {Target} target */
+export const targetName = (target) => target.service_name || (target.job === 'services' ? target.address : target.job);
+
 /** @param {{targets?: Target[], error?: string | null}} answer */
 function showTargets({ targets = [], error = null }) {
-  const state = targets.map((target) => [target.address, target.service_name, targetState(target), target.error]);
+  const state = targets.map((target) => [target.address, targetName(target), targetState(target), target.error]);
   replaceWhenChanged(byId('targets'), [state, error], () => {
     if (error) return h('li', { class: 'down' }, `Targets: ${error}`);
     if (targets.length === 0) return h('li', { class: 'none' }, 'Nothing is scraped');
     return targets.map((target) => h('li', { class: targetState(target), title: [target.address, target.error].filter(Boolean).join(': ') },
-      h('i', { class: 'lamp', 'aria-hidden': 'true' }), h('bdi', {}, target.service_name || target.address), STATES[targetState(target)]));
+      h('i', { class: 'lamp', 'aria-hidden': 'true' }), h('bdi', {}, targetName(target)), STATES[targetState(target)]));
   });
   if (error) return;
   // Ages change on every scrape: they are written into the items that stand.

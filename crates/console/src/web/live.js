@@ -1,10 +1,17 @@
-// Tells pages when to look again: the server's events say what has changed. While there is no stream of events, as behind a
-// proxy that holds it back, everything counts as changed every two seconds.
+// Tells pages when to look again: the server's events say what has changed. While no events come, as behind a proxy that holds
+// them back, everything counts as changed every two seconds. A page that nobody sees has no stream: browsers give all pages of
+// a console six connections, and each stream takes one.
 
 /** @typedef {'traces' | 'logs' | 'alerts' | 'metrics'} Kind */
 
 const WITHOUT_STREAM_MS = 2000;
+/** After the server has refused. */
 const TRY_AGAIN_MS = 15000;
+/** The server says something every ten seconds, if only that nothing is new. */
+const SILENT_MS = 25000;
+/** Not all that pages show is counted by the events, such as evidence that herald gathers. */
+const OLDEST_MS = 10000;
+const AFTER_FAILURE_MS = 3000;
 
 /** @typedef {{kinds: Kind[], wake: () => void}} Listener */
 /** @type {Set<Listener>} */
@@ -13,36 +20,62 @@ const listeners = new Set();
 let counters = {};
 /** @type {EventSource | null} */
 let stream = null;
+/** When the stream was asked for, and when it has said something. */
+let asked = -Infinity;
+let heard = -Infinity;
 
 /** @param {(kind: Kind) => boolean} has */
 function wake(has) {
   for (const listener of listeners) if (listener.kinds.some(has)) listener.wake();
 }
 
+function disconnect() {
+  stream?.close();
+  stream = null;
+}
+
 function connect() {
+  disconnect();
+  asked = performance.now();
+  heard = -Infinity;
   stream = new EventSource('/api/events');
   stream.addEventListener('changed', (event) => {
+    heard = performance.now();
     const before = counters;
     counters = JSON.parse(event.data);
     wake((kind) => counters[kind] !== before[kind]);
   });
-  // The browser comes back by itself unless the server has refused.
-  stream.addEventListener('error', () => {
-    if (stream?.readyState === EventSource.CLOSED) setTimeout(connect, TRY_AGAIN_MS);
-  });
+  stream.addEventListener('heartbeat', () => { heard = performance.now(); });
+}
+
+/** Without news everything may have changed. The browser comes back by itself, unless the server has refused or the stream is dead. */
+function check() {
+  if (document.hidden) return;
+  const now = performance.now();
+  if (stream?.readyState === EventSource.OPEN && now - heard < SILENT_MS) return;
+  wake(() => true);
+  const patience = stream?.readyState === EventSource.CLOSED ? TRY_AGAIN_MS : SILENT_MS;
+  if (now - Math.max(asked, heard) > patience) connect();
+}
+
+function shownOrHidden() {
+  if (document.hidden) { disconnect(); return; }
+  connect();
+  wake(() => true);
 }
 
 export function startLive() {
-  connect();
-  setInterval(() => { if (stream?.readyState !== EventSource.OPEN) wake(() => true); }, WITHOUT_STREAM_MS);
-  document.addEventListener('visibilitychange', () => { if (!document.hidden) wake(() => true); });
+  shownOrHidden();
+  setInterval(check, WITHOUT_STREAM_MS);
+  document.addEventListener('visibilitychange', shownOrHidden);
 }
 
 /**
- * Calls `look` now, and again whenever something of `kinds` has changed, until `signal` says that the page is left. Never
- * twice at once, not while nobody sees the page, and not more often than once per `every` milliseconds.
+ * Calls `look` now, again whenever something of `kinds` has changed, soon after it has failed, and after a while in any case,
+ * until `signal` says that the page is left. Never twice at once, not while nobody sees the page, and not more often than once
+ * per `every` milliseconds.
  * @param {Kind[]} kinds
- * @param {() => Promise<void>} look which deals with its errors
+ * @param {() => Promise<boolean | void>} look which deals with its errors; `false`: it has failed
  * @param {AbortSignal} signal
  * @param {number} [every]
  * @returns {() => void} looks out of turn
@@ -55,23 +88,27 @@ export function live(kinds, look, signal, every = 1000) {
   let timer;
 
   async function run() {
-    timer = undefined;
+    clearTimeout(timer);
     if (signal.aborted || document.hidden) return;
     if (looking) { again = true; return; }
     looking = true;
     last = performance.now();
+    let next = AFTER_FAILURE_MS;
     try {
-      await look();
+      if (await look() !== false) next = OLDEST_MS;
     } finally {
       looking = false;
-      if (again) { again = false; soon(); }
+      plan(again ? every : Math.max(every, next));
+      again = false;
     }
   }
-  function soon() {
-    if (timer === undefined) timer = setTimeout(run, Math.max(0, last + every - performance.now()));
+  /** @param {number} after in milliseconds since the last look began */
+  function plan(after) {
+    clearTimeout(timer);
+    if (!signal.aborted) timer = setTimeout(run, Math.max(0, last + after - performance.now()));
   }
 
-  const listener = { kinds, wake: soon };
+  const listener = { kinds, wake: () => { if (looking) again = true; else plan(every); } };
   listeners.add(listener);
   signal.addEventListener('abort', () => { listeners.delete(listener); clearTimeout(timer); });
   run();

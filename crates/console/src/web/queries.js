@@ -24,7 +24,7 @@ export const OVERVIEW = {
 /** Asked for over the last ten minutes: what was not there at first is a change. */
 export const CHANGES = {
   versions: `group by (service_name, service_version) (build_info)`,
-  starts: `max by (service_name) (process_start_time_seconds)`,
+  starts: `max by (service_name, instance) (process_start_time_seconds)`,
   alerts: `max by (alertname, service, route, severity) (ALERTS{alertstate="firing",severity!="none"})`,
 };
 

@@ -45,9 +45,9 @@ export function pastedTraceId(text) {
 /** Units as people and the pages write them, and as the server reads them. @type {Record<string, string>} */
 const UNITS = { ns: 'ns', us: 'us', µs: 'us', μs: 'us', ms: 'ms', s: 's', m: 'm', min: 'm', h: 'h' };
 
-/** `≥ 120 ms`, `1 min 5 s`, `1.5s` as the server reads it; `null` when it is no duration. @param {string} text @param {RegExp} sign */
+/** `≥ 120 ms`, `1 min 5 s`, `2 d 3 h`, `1.5s` as the server reads it; `null` when it is no duration. @param {string} text @param {RegExp} sign */
 function serverDuration(text, sign) {
-  const rest = text.trim().replace(sign, '').replace(/\s+/g, '');
+  const rest = text.trim().replace(sign, '').replace(/\s+/g, '').replace(/^(\d+)d(?:(\d+)h)?/, (_, days, hours = 0) => `${24 * days + Number(hours)}h`);
   const parts = /^(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|min|s|m|h))+$/;
   if (!parts.test(rest)) return null;
   return rest.replace(/ns|us|µs|μs|ms|min|s|m|h/g, (unit) => UNITS[unit]);

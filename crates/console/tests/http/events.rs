@@ -25,7 +25,7 @@ pub async fn reader(console: &Running) -> reqwest::Response {
     response
 }
 
-/// The data of the next event; comments are none.
+/// The data of the next event about what is new; heartbeats are none.
 pub async fn next(reader: &mut reqwest::Response) -> Value {
     loop {
         let part = timeout(PATIENCE, reader.chunk()).await.expect("in time");
@@ -83,6 +83,23 @@ async fn a_page_hears_of_what_was_taken_and_of_alerts() {
 }
 
 #[tokio::test]
+async fn a_page_hears_that_a_target_does_not_answer() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let targets_file = directory.path().join("targets.json");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = free.local_addr().expect("an address").to_string();
+    drop(free);
+    write_targets(&targets_file, &json!([group(&[&address], "shop")]));
+    let console = Running::with(Settings {
+        targets_file: Some(targets_file),
+        ..settings()
+    });
+    let mut reader = reader(&console).await;
+    // The three that tell about a scrape, of several scrapes.
+    until(&mut reader, |event| event["metrics"].as_u64() > Some(3)).await;
+}
+
+#[tokio::test]
 async fn readers_are_bounded_and_who_has_gone_makes_room() {
     let console = Running::start();
     let mut readers = Vec::new();
@@ -98,7 +115,7 @@ async fn readers_are_bounded_and_who_has_gone_makes_room() {
     assert_eq!(refused.header("retry-after"), "1");
     assert_eq!(console.get("/api/services").await.status, 200);
     readers.pop();
-    // It is noticed with the next event, or comment.
+    // It is noticed with the next event, if only a heartbeat.
     let again = async {
         loop {
             let request = console.client.get(format!("{}/api/events", console.url));

@@ -89,13 +89,7 @@ fn of_pages() -> Vec<(String, bool)> {
     let all = expression.captures_iter(&text).map(|found| {
         let text = found[1].replace("$service", "\"data\"");
         let text = text.replace("$window", "1m");
-        let trouble = [
-            "outcome=\"error\"",
-            "outcome!=",
-            "error_type!=",
-            "slo:",
-            "ALERTS",
-        ];
+        let trouble = ["outcome=\"error\"", "error_type!=", "slo:", "ALERTS"];
         let is_present = !trouble.iter().any(|word| text.contains(word));
         (text, is_present)
     });

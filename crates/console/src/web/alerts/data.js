@@ -26,24 +26,28 @@ export async function readFiring() {
 /** @param {'firing' | 'all'} state @returns {Promise<Told>} */
 export async function readTold(state) {
   try {
-    const list = await getIfThere(`/api/herald/alerts?state=${state}&limit=${state === 'firing' ? 20 : 100}`);
+    const list = await getIfThere(`/api/herald/alerts?state=${state}&limit=${MOST_TOLD}`);
     return { isThere: list !== null, error: null, episodes: list?.alerts || [] };
   } catch (error) {
     return { isThere: true, error: `Herald cannot be asked: ${reason(error)}`, episodes: [] };
   }
 }
 
-/** Those that were read, until herald has been told more. @type {Map<string, {updated: string, episode: Promise<Episode>}>} */
+const MOST_TOLD = 100;
+
+/** The alerts of those that were read, until herald has been told more. @type {Map<string, {updated: string, alerts: Promise<Alert[]>}>} */
 const read = new Map();
 
-/** With the alerts in it. @param {Episode} summary @returns {Promise<Episode>} */
-function whole(summary) {
-  const known = read.get(summary.id);
-  if (known && known.updated === summary.updated) return known.episode;
-  const episode = get(`/api/herald/alerts/${summary.id}`).catch(() => { read.delete(summary.id); return summary; });
-  if (read.size > 100) read.clear();
-  read.set(summary.id, { updated: summary.updated, episode });
-  return episode;
+/** With the alerts in it. What people say of it does not count as an update: that is in the summary. @param {Episode} summary @returns {Promise<Episode>} */
+async function whole(summary) {
+  let known = read.get(summary.id);
+  if (!known || known.updated !== summary.updated) {
+    if (read.size > 2 * MOST_TOLD) read.clear();
+    const alerts = get(`/api/herald/alerts/${summary.id}`).then((episode) => episode.alerts).catch(() => { read.delete(summary.id); return []; });
+    known = { updated: summary.updated, alerts };
+    read.set(summary.id, known);
+  }
+  return { ...summary, alerts: await known.alerts };
 }
 
 const SAME = ['alertname', 'service', 'route', 'slo', 'severity'];

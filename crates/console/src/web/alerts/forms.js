@@ -17,6 +17,9 @@ function who() {
 
 /** @param {string} by */
 function remember(by) {
+  for (const field of document.querySelectorAll('input[name=by]')) {
+    if (field instanceof HTMLInputElement && field.value === '') field.value = by;
+  }
   try { localStorage.setItem('by', by); } catch { /* The same. */ }
 }
 
@@ -84,5 +87,20 @@ export function silenceList(silences, done) {
   const words = (/** @type {any} */ { name, value, isRegex, isEqual }) => `${name}${isEqual === false ? '!' : ''}${isRegex ? '~' : isEqual === false ? '=' : '='}"${value}"`;
   return h('ul', { class: 'plain-list' }, silences.map((one) => h('li', { 'data-testid': 'silence-row' },
     h('code', {}, one.matchers.map(words).join(' ')), ` until ${clock(micros(one.endsAt || one.ends_at), false)}, `, h('bdi', {}, one.by), ': ', h('bdi', {}, one.comment), ' ',
-    h('button', { class: 'plain', type: 'button', 'data-key': `end ${one.id}`, onclick: async () => { await send('DELETE', `/api/herald/silences/${encodeURIComponent(one.id)}`).catch(() => {}); done(); } }, 'End it'))));
+    endButton(one.id, done))));
+}
+
+/** @param {string} id of a silence @param {() => void} done */
+function endButton(id, done) {
+  const said = h('span', { class: 'form-error', role: 'alert' });
+  const end = async () => {
+    try {
+      await send('DELETE', `/api/herald/silences/${encodeURIComponent(id)}`);
+      announce('The silence has ended');
+    } catch (error) {
+      said.textContent = ` Not ended: ${reason(error)}`;
+    }
+    done();
+  };
+  return [h('button', { class: 'plain', type: 'button', 'data-key': `end ${id}`, onclick: end }, 'End it'), said];
 }

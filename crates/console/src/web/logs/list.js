@@ -1,8 +1,8 @@
 // Log lines, the newest on top. Only those in sight are in the page, so ten thousand scroll as smoothly as ten; what is new on
-// top moves nothing for who has scrolled down.
+// top moves nothing for who has scrolled down, and waits while somebody points at the list or has the focus in it.
 
 import { swatch } from '../colours.js';
-import { h } from '../dom.js';
+import { focusKey, focusedKey, h } from '../dom.js';
 import { clock, count, isoTime } from '../format.js';
 import { traceHref } from '../links.js';
 import { level } from '../trace/logs.js';
@@ -21,9 +21,10 @@ const MOST = 10000;
 const keyOf = ({ ns, text, labels }) => `${ns} ${labels.service_name} ${labels.span_id || ''} ${text}`;
 
 export class LogList {
-  /** @param {{older: () => void, open: (line: Line) => void}} options `older`: the end is in sight; `open`: a line is chosen */
-  constructor({ older, open }) {
+  /** @param {{older: () => void, open: (line: Line) => void, left: () => void}} options `older`: the end is in sight; `open`: a line is chosen; `left`: nobody points at it any more */
+  constructor({ older, open, left }) {
     this.open = open;
+    this.pointing = false;
     /** @type {Line[]} */
     this.lines = [];
     /** @type {Set<string>} */
@@ -35,7 +36,11 @@ export class LogList {
       this.draw();
       if (this.element.scrollTop + this.element.clientHeight > (this.lines.length - BEYOND) * ROW) older();
     }, { passive: true });
+    this.element.addEventListener('pointerenter', (event) => { this.pointing = event.pointerType === 'mouse'; });
+    this.element.addEventListener('pointerleave', () => { this.pointing = false; left(); });
   }
+
+  get held() { return this.lines.length > 0 && (this.pointing || this.element.contains(document.activeElement)); }
 
   get oldest() { return this.lines[this.lines.length - 1]; }
 
@@ -48,9 +53,14 @@ export class LogList {
     this.draw();
   }
 
+  /** Those that it does not have. @param {Line[]} found */
+  fresh(found) {
+    return found.filter((line) => !this.keys.has(keyOf(line)));
+  }
+
   /** @param {Line[]} found the newest first @returns how many are new above what is in sight */
   add(found) {
-    const fresh = found.filter((line) => !this.keys.has(keyOf(line)));
+    const fresh = this.fresh(found);
     if (fresh.length === 0) return 0;
     const first = this.lines[Math.floor(this.element.scrollTop / ROW)];
     for (const line of fresh) this.keys.add(keyOf(line));
@@ -68,9 +78,9 @@ export class LogList {
     const from = Math.max(0, Math.floor(this.element.scrollTop / ROW) - BEYOND);
     const until = Math.min(this.lines.length, from + Math.ceil(this.element.clientHeight / ROW) + 2 * BEYOND);
     this.rows.style.top = `${from * ROW}px`;
-    const focused = document.activeElement instanceof HTMLElement && this.rows.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+    const focused = focusedKey(this.rows);
     this.rows.replaceChildren(...this.lines.slice(from, until).map((line, index) => this.row(line, from + index)));
-    if (focused) this.rows.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.querySelector('button')?.focus({ preventScroll: true });
+    focusKey(this.rows, focused);
     this.element.setAttribute('aria-label', `Log lines, newest first: ${count(this.lines.length)}`);
   }
 
@@ -79,11 +89,12 @@ export class LogList {
     const { labels, us } = line;
     const href = traceHref(labels.trace_id, labels.span_id);
     const severity = level(labels.severity_text || labels.detected_level || '');
+    const key = keyOf(line).slice(0, 200);
     return h('div', { class: `log-row ${severity}`, role: 'listitem', 'aria-setsize': this.lines.length, 'aria-posinset': index + 1, 'data-testid': 'log-row' },
       h('time', { datetime: isoTime(us), title: isoTime(us) }, clock(us).slice(-12)),
       h('span', { class: 'severity' }, labels.severity_text || '–'),
       h('span', { class: 'service' }, swatch(labels.service_name), h('bdi', {}, labels.service_name)),
-      href ? h('a', { class: 'plain', href, 'aria-label': 'Open its trace', 'data-testid': 'log-trace' }, 'trace') : h('span', {}),
-      h('button', { class: 'said', type: 'button', title: said(line).slice(0, 2000), onclick: () => this.open(line) }, said(line).slice(0, 500)));
+      href ? h('a', { class: 'plain', href, 'aria-label': 'Open its trace', 'data-testid': 'log-trace', 'data-key': `trace ${key}` }, 'trace') : h('span', {}),
+      h('button', { class: 'said', type: 'button', 'data-key': key, title: said(line).slice(0, 2000), onclick: () => this.open(line) }, said(line).slice(0, 500)));
   }
 }

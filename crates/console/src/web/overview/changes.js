@@ -33,31 +33,30 @@ export function stretches({ points }) {
   return found;
 }
 
-/** A version that appears after its service did. @param {Series[]} all @returns {Change[]} */
+/** A version that appears when another has run until then. @param {Series[]} all @returns {Change[]} */
 function releases(all) {
-  return all.flatMap((series) => {
-    const service = series.labels.service_name || '';
-    const siblings = all.filter(({ labels }) => labels.service_name === service);
-    const first = Math.min(...siblings.flatMap(stretches).map(([start]) => start));
-    const before = siblings.find((one) => one !== series)?.labels.service_version;
-    return stretches(series).filter(([start]) => before && start > first + STEP_S).map(([start]) => (
-      /** @type {Change} */ ({ time: start, service, kind: 'release', text: `runs version ${series.labels.service_version}, before ${before}` })));
+  const runs = all.flatMap((series) => stretches(series).map(([from, to]) => ({ service: series.labels.service_name || '', version: series.labels.service_version, from, to })));
+  return runs.flatMap(({ service, version, from }) => {
+    const earlier = runs.filter((one) => one.service === service && one.from < from - STEP_S);
+    const [before] = earlier.sort((a, b) => Math.min(b.to, from) - Math.min(a.to, from) || b.from - a.from);
+    return before && before.version !== version
+      ? [/** @type {Change} */ ({ time: from, service, kind: 'release', text: `runs version ${version}, before ${before.version}` })] : [];
   });
 }
 
-/** The time of a process's start changes. @param {Series[]} all @returns {Change[]} */
+/** The time at which an instance's process was started changes. @param {Series[]} all @returns {Change[]} */
 function restarts(all) {
   return all.flatMap(({ labels, points }) => points.flatMap(([, value], index) => (
     index > 0 && value > points[index - 1][1] + 1
       ? [/** @type {Change} */ ({ time: value, service: labels.service_name || '', kind: 'restart', text: 'was started again' })] : [])));
 }
 
-/** @param {Series[]} all @param {number} end @returns {Change[]} */
+/** A service of which no instance is left. @param {Series[]} all @param {number} end @returns {Change[]} */
 function gone(all, end) {
-  return all.flatMap((series) => {
-    const latest = stretches(series).pop();
-    const isGone = latest && latest[1] < end - GAP * STEP_S;
-    return isGone ? [/** @type {Change} */ ({ time: latest[1], service: series.labels.service_name || '', kind: 'gone', text: 'does not answer any more' })] : [];
+  return [...new Set(all.map(({ labels }) => labels.service_name || ''))].flatMap((service) => {
+    const own = all.filter(({ labels }) => (labels.service_name || '') === service);
+    const latest = Math.max(...own.flatMap(stretches).map(([, to]) => to));
+    return latest < end - GAP * STEP_S ? [/** @type {Change} */ ({ time: latest, service, kind: 'gone', text: 'does not answer any more' })] : [];
   });
 }
 

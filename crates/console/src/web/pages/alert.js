@@ -33,7 +33,10 @@ export function show({ root, match, signal }) {
     replaceWhenChanged(said, [episode.acknowledged, episode.silenced, episode.verdict], () => saidParts(episode));
     replaceWhenChanged(evidence, episode.evidence, () => (episode.evidence ? evidenceParts(episode.evidence) : h('p', { class: 'muted' }, 'The evidence is being gathered.')));
     replaceWhenChanged(book, names, () => part(names.length > 1 ? 'Runbooks' : 'Runbook', 'runbooks', names.map((name) => runbook(String(name)))));
-    replaceWhenChanged(forms, [episode.state, episode.acknowledged !== null], () => formParts(id, episode, () => look()));
+    replaceWhenChanged(forms, id, () => formParts(id, episode, () => look()));
+    // Somebody may be typing in them.
+    const acknowledge = forms.querySelector('details[data-key=Acknowledge]');
+    if (acknowledge instanceof HTMLElement) acknowledge.hidden = episode.state !== 'firing';
   }
 
   const look = live(['alerts'], async () => {
@@ -42,11 +45,13 @@ export function show({ root, match, signal }) {
       if (!signal.aborted) put(episode);
       const firing = await readFiring();
       if (!signal.aborted) putBudget(head, episode, firing);
+      return true;
     } catch (error) {
-      if (signal.aborted) return;
+      if (signal.aborted) return false;
       const gone = error instanceof ServerError && error.status === 404;
       const words = gone ? 'Herald does not know this alert: it keeps the newest thousand.' : `This alert cannot be shown: ${reason(error)}.`;
       replaceWhenChanged(head, words, () => h('p', { class: 'notice', 'data-testid': 'not-found' }, words));
+      return gone;
     }
   }, signal, 2000);
 }
@@ -90,7 +95,7 @@ function formParts(id, episode, done) {
   const service = labels.service || alerts[0]?.labels.service || '';
   const fold = (/** @type {string} */ name, /** @type {HTMLElement} */ content) => h('details', { 'data-key': name }, h('summary', {}, name), content);
   return [
-    episode.state === 'firing' && fold('Acknowledge', acknowledgeForm(id, done)),
+    fold('Acknowledge', acknowledgeForm(id, done)),
     fold('Silence', silenceForm({ alertname, service }, done)),
     fold('Judge', verdictForm(id, done)),
   ];

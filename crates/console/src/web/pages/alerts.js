@@ -24,19 +24,30 @@ export function show({ root, signal }) {
   root.append(h('h1', {}, 'Alerts'), h('h2', { class: 'sr' }, 'What fires'), firing,
     h('section', {}, h('h2', {}, 'History'), past), silencing, h('section', {}, h('h2', {}, 'What is promised'), objectives));
 
+  /** A list that cannot be read takes nothing from what could. @param {boolean} isThere */
+  async function showSilences(isThere) {
+    silencing.hidden = !isThere;
+    if (!isThere) return true;
+    try {
+      const { silences: all } = await get('/api/herald/silences');
+      replaceWhenChanged(silences, all, () => silenceList(all, () => look()));
+      return true;
+    } catch (error) {
+      if (!signal.aborted) replaceWhenChanged(silences, reason(error), () => h('p', { class: 'notice' }, `Silences cannot be shown: ${reason(error)}.`));
+      return false;
+    }
+  }
+
   const look = live(['alerts'], async () => {
     try {
       const [now, told] = await Promise.all([readFiring(), readTold('all')]);
       replaceWhenChanged(firing, now, () => (now.alerts.length > 0 ? now.alerts.map((alert) => alertCard(alert, now)) : h('p', { class: 'status good' }, 'No alert fires.')));
       replaceWhenChanged(objectives, [now.objectives, now.budget], () => objectiveTable(now));
       replaceWhenChanged(past, told, () => history(told));
-      silencing.hidden = !told.isThere;
-      if (told.isThere && !told.error) {
-        const { silences: all } = await get('/api/herald/silences');
-        replaceWhenChanged(silences, all, () => silenceList(all, () => look()));
-      }
+      return await showSilences(told.isThere) && !told.error;
     } catch (error) {
       if (!signal.aborted) replaceWhenChanged(firing, reason(error), () => h('p', { class: 'notice' }, `Alerts cannot be shown: ${reason(error)}.`));
+      return false;
     }
   }, signal, 2000);
   const ages = setInterval(() => showAges(root), 1000);

@@ -18,9 +18,10 @@ const DEFAULT_S = 300;
 export function show({ root, signal }) {
   title('Faults');
   const said = h('p', { class: 'form-error', role: 'alert', hidden: true });
+  const failed = h('div', {});
   const boards = h('div', {});
   root.append(h('h1', {}, 'Faults'),
-    h('p', { class: 'muted' }, 'For exercises: switch a fault on, and find it by the other pages. No alert and no evidence asks what is on here. Each ends by itself.'), said, boards);
+    h('p', { class: 'muted' }, 'For exercises: switch a fault on, and find it by the other pages. No alert and no evidence asks what is on here. Each ends by itself.'), said, failed, boards);
 
   /** @param {() => Promise<void>} act @param {string} words */
   async function change(act, words) {
@@ -39,35 +40,44 @@ export function show({ root, signal }) {
   const look = live(['metrics'], async () => {
     try {
       const { services } = await get('/api/faults');
+      replaceWhenChanged(failed, services.length, () => services.length === 0 && h('p', { class: 'muted' }, 'No service that is scraped here has a switchboard.'));
       put(boards, services, change);
+      return true;
     } catch (error) {
-      if (!signal.aborted) replaceWhenChanged(boards, reason(error), () => h('p', { class: 'notice' }, `The switchboards cannot be read: ${reason(error)}.`));
+      if (!signal.aborted) replaceWhenChanged(failed, reason(error), () => h('p', { class: 'notice' }, `The switchboards cannot be read: ${reason(error)}.`));
+      return false;
     }
   }, signal, EVERY_MS);
 }
 
 /** @typedef {(act: () => Promise<void>, words: string) => Promise<void>} Change */
 
-/** Forms that somebody fills in stay; what is on, and for how long, is written into them. @param {HTMLElement} parent @param {Board[]} boards @param {Change} change */
+/** Forms that somebody fills in stay, whatever becomes of other services, and when their own does not answer for a while. @param {HTMLElement} parent @param {Board[]} boards @param {Change} change */
 function put(parent, boards, change) {
-  const shape = boards.map(({ service, faults, error }) => [service, error, faults?.faults.map(({ name }) => name)]);
-  replaceWhenChanged(parent, shape, () => (boards.length > 0 ? boards.map((board) => boardSection(board, change)) : h('p', { class: 'muted' }, 'No service that is scraped here has a switchboard.')));
-  for (const { service, faults } of boards) {
-    for (const fault of faults?.faults || []) showActive(parent, service, fault, change);
-    const section = parent.querySelector(`[data-board="${CSS.escape(service)}"]`);
-    const clear = section?.querySelector('.clear-all');
-    if (clear instanceof HTMLElement) clear.hidden = !(faults?.faults || []).some(({ active }) => active);
-  }
+  const known = new Map([...parent.children].map((section) => [section.getAttribute('data-board'), section]));
+  const sections = boards.map(({ service }) => known.get(service) || boardSection(service, change));
+  if (sections.some((section, index) => parent.children[index] !== section) || known.size > sections.length) parent.replaceChildren(...sections);
+  boards.forEach((board, index) => showBoard(sections[index], board, change));
 }
 
-/** @param {Board} board @param {Change} change */
-function boardSection({ service, faults, error }, change) {
+/** What is on, and for how long, is written into the forms. @param {Element} section @param {Board} board @param {Change} change */
+function showBoard(section, { service, faults, error }, change) {
+  const [clear, failed, list] = ['.clear-all', '.failed-board', 'ul'].map((css) => /** @type {HTMLElement} */ (section.querySelector(css)));
+  replaceWhenChanged(failed, error, () => error && h('p', { class: 'notice' }, error));
+  if (!faults) return;
+  const shape = faults.faults.map(({ name, description, parameters }) => [name, description, parameters]);
+  replaceWhenChanged(list, shape, () => faults.faults.map((fault) => faultItem(service, fault, change)));
+  for (const fault of faults.faults) showActive(list, service, fault, change);
+  clear.hidden = !faults.faults.some(({ active }) => active);
+}
+
+/** @param {string} service @param {Change} change */
+function boardSection(service, change) {
   const clearAll = () => change(() => send('DELETE', `/api/faults/${encodeURIComponent(service)}`), `All faults of ${service} are off`);
   return h('section', { 'data-board': service, 'data-testid': 'board' },
     h('div', { class: 'title-line' }, h('h2', {}, swatch(service), ' ', h('bdi', {}, service)),
       h('button', { class: 'clear-all', type: 'button', hidden: true, onclick: clearAll }, 'Clear all')),
-    error && h('p', { class: 'notice' }, error),
-    h('ul', { class: 'plain-list' }, (faults?.faults || []).map((fault) => faultItem(service, fault, change))));
+    h('div', { class: 'failed-board' }), h('ul', { class: 'plain-list' }));
 }
 
 /** @param {string} service @param {Fault} fault @param {Change} change */
@@ -98,9 +108,9 @@ function field({ name, type, unit, min, max, default: usual }) {
 /** @param {Parameter} parameter @param {string} text */
 const read = ({ type }, text) => (type === 'integer' || type === 'number' ? Number(text) : text);
 
-/** @param {HTMLElement} parent @param {string} service @param {Fault} fault @param {Change} change */
-function showActive(parent, service, { name, active }, change) {
-  const item = parent.querySelector(`[data-board="${CSS.escape(service)}"] [data-fault="${CSS.escape(name)}"]`);
+/** @param {HTMLElement} list @param {string} service @param {Fault} fault @param {Change} change */
+function showActive(list, service, { name, active }, change) {
+  const item = list.querySelector(`[data-fault="${CSS.escape(name)}"]`);
   const place = item?.querySelector('.on');
   if (!item || !place) return;
   item.classList.toggle('active', active !== null);

@@ -15,6 +15,8 @@ import { Chart } from '../service/charts.js';
 
 const AT_ONCE = 500;
 const OLDER = 2000;
+/** The most that may have come since. */
+const SINCE = 5000;
 /** Lines come in batches: one may come so much later than others of its time. */
 const LATE_NS = 20_000_000_000n;
 const RANGE_S = 900;
@@ -33,16 +35,20 @@ class LogsView {
   constructor(root, signal) {
     this.look = () => {};
     this.pending = 0;
-    this.list = new LogList({ older: () => this.older(), open: (line) => this.choose(line) });
+    /** @type {Line[]} What waits until nobody points at the list. */
+    this.waiting = [];
+    this.list = new LogList({ older: () => this.older(), open: (line) => this.choose(line), left: () => { if (this.waiting.length > 0) this.letIn(this.waiting); } });
     this.chart = new Chart({ title: 'Lines per 10 s, by level', testid: 'volume', format: count, signal });
     this.status = h('p', { role: 'status', 'data-testid': 'log-status' });
-    this.news = h('button', { class: 'news', type: 'button', hidden: true, 'data-testid': 'new-lines', onclick: () => { this.list.element.scrollTop = 0; this.told(0); } });
+    this.news = h('button', { class: 'news', type: 'button', hidden: true, 'data-testid': 'new-lines', onclick: () => { this.letIn(this.waiting); this.list.element.scrollTop = 0; this.told(0); } });
     this.refusal = h('p', { class: 'form-error', role: 'alert', hidden: true });
     this.chosen = h('div', { 'data-testid': 'chosen-line' });
     this.service = h('select', { name: 'service' });
     this.form = this.makeForm();
     this.generation = 0;
+    /** Nothing is older; and: what is older is being asked for. */
     this.ended = false;
+    this.loading = false;
     root.append(h('h1', { class: 'sr' }, 'Logs'), this.form, this.chart.element, h('div', { class: 'list-head' }, this.status, this.news), this.chosen, this.list.element);
     this.fill();
     this.loadServices();
@@ -90,8 +96,9 @@ class LogsView {
     for (const [name, value] of new FormData(this.form)) if (String(value).trim()) query.set(name, String(value).trim());
     advance(query.size ? `/logs?${query}` : '/logs');
     this.generation += 1;
-    this.ended = false;
+    this.ended = this.loading = false;
     this.pending = 0;
+    this.waiting = [];
     this.list.clear();
     replaceWhenChanged(this.chosen, null, () => null);
     this.look();
@@ -110,42 +117,56 @@ class LogsView {
     try {
       const newest = this.list.newest;
       /** @type {Record<string, string>} */
-      const since = newest ? { start: String(BigInt(newest.ns) - LATE_NS), limit: '5000' } : { since: '6h', limit: String(AT_ONCE) };
+      const since = newest ? { start: String(BigInt(newest.ns) - LATE_NS), limit: String(SINCE) } : { since: '6h', limit: String(AT_ONCE) };
       const found = await lines(selected(this.state()), since);
-      if (mine !== this.generation) return;
+      if (mine !== this.generation) return true;
       this.refuse(null);
       const names = found.map(({ labels }) => labels.service_name);
       if (!names.every(isKnown)) this.loadServices();
-      this.told(this.pending + this.list.add(found));
+      if (this.list.held) { this.waiting = found; this.told(this.pending); } else this.letIn(found);
+      return true;
     } catch (error) {
       if (mine === this.generation) this.refuse(error);
+      return false;
     }
+  }
+
+  /** A full page of which nothing is known leaves a hole below: then the list starts over. @param {Line[]} found */
+  letIn(found) {
+    this.waiting = [];
+    if (found.length === SINCE && this.list.fresh(found).length === SINCE) { this.list.clear(); this.ended = false; }
+    this.told(this.pending + this.list.add(found));
   }
 
   /** What was before, when the end of the list is in sight. */
   async older() {
     const { oldest } = this.list;
-    if (!oldest || this.ended || this.list.lines.length >= 10000) return;
-    this.ended = true;
+    if (!oldest || this.ended || this.loading || this.list.lines.length >= 10000) return;
+    this.loading = true;
     const mine = this.generation;
     try {
-      const found = await lines(selected(this.state()), { start: '0', end: oldest.ns, limit: String(OLDER) });
+      // The end is exclusive, and others may have been written in the same nanosecond.
+      const found = await lines(selected(this.state()), { start: '0', end: String(BigInt(oldest.ns) + 1n), limit: String(OLDER) });
       if (mine !== this.generation) return;
+      this.ended = found.length < OLDER || this.list.fresh(found).length === 0;
       this.list.add(found);
-      this.ended = found.length < OLDER;
       this.told(this.pending);
     } catch (error) {
       if (mine === this.generation) this.refuse(error);
+    } finally {
+      if (mine === this.generation) this.loading = false;
     }
   }
 
   /** @param {number} above that came while somebody read further down */
   told(above) {
     this.pending = this.list.element.scrollTop > 0 ? above : 0;
-    this.news.hidden = this.pending === 0;
-    this.news.textContent = `${count(this.pending)} new`;
+    const fresh = this.pending + this.list.fresh(this.waiting).length;
+    this.news.hidden = fresh === 0;
+    this.news.textContent = `${count(fresh)} new`;
     const shown = this.list.lines.length;
-    this.status.textContent = shown > 0 ? `${plural(shown, 'line')}, newest first` : 'No line matches';
+    const words = shown > 0 ? `${plural(shown, 'line')}, newest first` : 'No line matches';
+    replaceWhenChanged(this.status, words, () => words);
   }
 
   async count() {
@@ -154,11 +175,13 @@ class LogsView {
     const range = { start: end - RANGE_S, end, step: STEP_S };
     try {
       const series = await volume(counted(selected(this.state()), STEP_S), range);
-      if (mine !== this.generation) return;
+      if (mine !== this.generation) return true;
       const named = series.map(({ labels, points }) => ({ label: labels.detected_level || 'unknown', points }));
       this.chart.put(named.sort((a, b) => a.label.localeCompare(b.label)), range);
+      return true;
     } catch (error) {
       this.chart.fail(reason(error));
+      return false;
     }
   }
 

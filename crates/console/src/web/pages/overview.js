@@ -6,7 +6,7 @@ import { readFiring } from '../alerts/data.js';
 import { assignColours, serviceLink } from '../colours.js';
 import { h, replaceWhenChanged } from '../dom.js';
 import { age, clock, count, isoTime, percent, plural, rate, seconds } from '../format.js';
-import { targetState } from '../header.js';
+import { targetName, targetState } from '../header.js';
 import { live } from '../live.js';
 import { readChanges } from '../overview/changes.js';
 import { readGraph } from '../overview/graph.js';
@@ -35,41 +35,50 @@ export function show({ root, signal }) {
   root.append(h('h1', {}, 'Overview'), status, alerts.element, targets.element,
     h('div', { class: 'beside' }, map.element, changes.element), services.element);
 
-  const state = { firing: 0, down: 0 };
+  /** @type {State} */
+  const state = { firing: null, targets: null };
   const tell = () => replaceWhenChanged(status, state, () => statusWords(state));
-  const guarded = (/** @type {HTMLElement} */ body, /** @type {() => Promise<void>} */ look) => async () => {
+  const guarded = (/** @type {{element: HTMLElement, body: HTMLElement}} */ { element, body }, /** @type {() => Promise<void>} */ look, forget = () => {}) => async () => {
     try {
       await look();
+      return true;
     } catch (error) {
-      if (!signal.aborted) replaceWhenChanged(body, reason(error), () => h('p', { class: 'notice' }, `This cannot be shown: ${reason(error)}.`));
+      if (signal.aborted) return false;
+      forget();
+      tell();
+      element.hidden = false;
+      replaceWhenChanged(body, reason(error), () => h('p', { class: 'notice' }, `This cannot be shown: ${reason(error)}.`));
+      return false;
     }
   };
 
-  live(['alerts'], guarded(alerts.body, async () => {
+  live(['alerts'], guarded(alerts, async () => {
     const firing = await readFiring();
     state.firing = firing.alerts.length;
     alerts.element.hidden = state.firing === 0;
     replaceWhenChanged(alerts.body, firing, () => alertList(firing));
     tell();
-  }), signal, 2000);
-  live(['metrics'], guarded(targets.body, async () => {
-    const all = (await get('/api/targets')).targets;
+  }, () => { state.firing = null; }), signal, 2000);
+  live(['metrics'], guarded(targets, async () => {
+    const { targets: all, error } = await get('/api/targets');
+    if (error) throw new Error(error);
     const down = all.filter((/** @type {import('../header.js').Target} */ one) => targetState(one) === 'down');
-    state.down = down.length;
+    const up = all.filter((/** @type {import('../header.js').Target} */ one) => targetState(one) === 'up');
+    state.targets = { all: all.length, up: up.length, down: down.length };
     targets.element.hidden = down.length === 0;
     replaceWhenChanged(targets.body, down.map((/** @type {any} */ one) => [one.address, one.error]), () => downList(down));
     tell();
-  }), signal, EVERY_MS);
+  }, () => { state.targets = null; }), signal, EVERY_MS);
   /** @type {Graph | null} */
   let graph = null;
   const draw = () => graph && replaceWhenChanged(map.body, [graph, map.body.clientWidth], () => topology(/** @type {Graph} */ (graph), map.body.clientWidth));
-  live(['metrics'], guarded(map.body, async () => {
+  live(['metrics'], guarded(map, async () => {
     graph = await readGraph();
     assignColours(graph.nodes.map(({ name }) => name));
     draw();
     replaceWhenChanged(services.body, graph.nodes, () => servicesTable(/** @type {Graph} */ (graph).nodes));
-  }), signal, EVERY_MS);
-  live(['metrics', 'alerts'], guarded(changes.body, async () => {
+  }, () => { graph = null; }), signal, EVERY_MS);
+  live(['metrics', 'alerts'], guarded(changes, async () => {
     const found = await readChanges();
     replaceWhenChanged(changes.body, found, () => changeList(found));
   }), signal, 5000);
@@ -79,11 +88,25 @@ export function show({ root, signal }) {
   signal.addEventListener('abort', () => { resized.disconnect(); clearInterval(ages); });
 }
 
-/** @param {{firing: number, down: number}} state */
-function statusWords({ firing, down }) {
-  const alerts = firing === 0 ? 'No alert fires.' : `${plural(firing, 'alert')} ${firing === 1 ? 'fires' : 'fire'}.`;
-  const targets = down === 0 ? 'All targets answer.' : `${plural(down, 'target')} ${down === 1 ? 'does' : 'do'} not answer.`;
-  return [h('span', { class: firing > 0 ? 'bad' : 'good' }, alerts), ' ', h('span', { class: down > 0 ? 'bad' : 'good' }, targets)];
+/** What was read last; `null` is not known. @typedef {{firing: number | null, targets: {all: number, up: number, down: number} | null}} State */
+
+/** @param {State} state */
+function statusWords({ firing, targets }) {
+  return [firing !== null && firingWords(firing), ' ', targets && targetWords(targets)];
+}
+
+/** @param {number} firing */
+function firingWords(firing) {
+  if (firing === 0) return h('span', { class: 'good' }, 'No alert fires.');
+  return h('span', { class: 'bad' }, `${plural(firing, 'alert')} ${firing === 1 ? 'fires' : 'fire'}.`);
+}
+
+/** @param {{all: number, up: number, down: number}} targets */
+function targetWords({ all, up, down }) {
+  if (down > 0) return h('span', { class: 'bad' }, `${plural(down, 'target')} ${down === 1 ? 'does' : 'do'} not answer.`);
+  if (all === 0) return h('span', { class: 'muted' }, 'Nothing is scraped.');
+  if (up < all) return h('span', { class: 'muted' }, `${plural(all - up, 'target')} not scraped yet.`);
+  return h('span', { class: 'good' }, 'All targets answer.');
 }
 
 /** Pages, then tickets; those beside a page are folded. @param {import('../alerts/data.js').Firing} firing */
@@ -102,7 +125,7 @@ export function showAges(root) {
 
 /** @param {import('../header.js').Target[]} down */
 function downList(down) {
-  return h('ul', { class: 'plain-list' }, down.map((target) => h('li', {}, target.service_name ? serviceLink(target.service_name) : null, ' ',
+  return h('ul', { class: 'plain-list' }, down.map((target) => h('li', {}, target.service_name ? serviceLink(target.service_name) : h('bdi', {}, targetName(target)), ' ',
     h('code', {}, target.address), ' ', h('bdi', { class: 'error' }, target.error || 'does not answer'))));
 }
 

@@ -39,8 +39,10 @@ export function show({ root, match, signal }) {
     try {
       await look();
       replaceWhenChanged(said, null, () => null);
+      return true;
     } catch (error) {
       if (!signal.aborted) replaceWhenChanged(said, reason(error), () => h('p', { class: 'notice' }, `Not all can be shown: ${reason(error)}.`));
+      return false;
     }
   };
   const look = live(['metrics'], guarded(() => charts.look(rangeOf(Number(minutes.value)))), signal, EVERY_MS);

@@ -2,9 +2,10 @@
 
 import { ServerError, get, knownServices, reason } from '../api.js';
 import { assignColours, chip, swatch } from '../colours.js';
-import { copyButton, h } from '../dom.js';
+import { copyButton, h, replaceWhenChanged } from '../dom.js';
 import { age, clock, count, duration, isoTime, plural } from '../format.js';
 import { HEX, logsHref, serviceHref, traceLink } from '../links.js';
+import { live } from '../live.js';
 import { title } from '../router.js';
 import { rememberedSearch } from '../search.js';
 import { logLines } from '../trace/logs.js';
@@ -30,8 +31,8 @@ export function show({ root, match, signal }) {
   /** @type {Waterfall | undefined} */
   let waterfall;
 
-  /** @param {Trace} trace @param {boolean} waiting */
-  function put(trace, waiting) {
+  /** @param {Trace} trace */
+  function put(trace) {
     const text = JSON.stringify(trace);
     if (text !== shown) {
       assignColours(trace.services);
@@ -43,17 +44,15 @@ export function show({ root, match, signal }) {
       if (!first) looked = Math.min(looked, 3);
       shown = text;
     }
-    root.querySelector('.looking')?.replaceChildren(waiting ? 'Looking again…' : 'No longer looking; reload the page to look again.');
   }
 
   /** @param {unknown} error */
   function fail(error) {
     if (shown !== null) return;
-    const waiting = looked < LOOK_AGAIN_MS.length;
     const status = error instanceof ServerError ? error.status : 0;
-    root.replaceChildren(status === 404
-      ? apology('This trace is not here', 'It may still be on its way, it may have made room for newer traces, or it was never sent to this console.', traceId, waiting)
-      : apology('The trace cannot be shown', `The console ${status ? `answered: ${reason(error)}` : reason(error)}.`, traceId, waiting));
+    replaceWhenChanged(root, reason(error), () => (status === 404
+      ? apology('This trace is not here', 'It may still be on its way, it may have made room for newer traces, or it was never sent to this console.', traceId, true)
+      : apology('The trace cannot be shown', `The console ${status ? `answered: ${reason(error)}` : reason(error)}.`, traceId, true)));
   }
 
   async function load() {
@@ -62,9 +61,8 @@ export function show({ root, match, signal }) {
       if (signal.aborted) return;
       assignColours(services);
       const unsettled = !trace.complete || Date.now() - (trace.start_us + trace.duration_us) / 1e3 < SETTLED_MS;
-      const waiting = unsettled && looked < LOOK_AGAIN_MS.length;
-      put(trace, waiting);
-      if (waiting) later();
+      put(trace);
+      if (unsettled) later();
     } catch (error) {
       if (signal.aborted) return;
       fail(error);
@@ -73,10 +71,18 @@ export function show({ root, match, signal }) {
   }
 
   function later() {
-    if (looked >= LOOK_AGAIN_MS.length) return;
+    if (looked >= LOOK_AGAIN_MS.length) { slowly(); return; }
     const timer = setTimeout(load, LOOK_AGAIN_MS[looked]);
     signal.addEventListener('abort', () => clearTimeout(timer));
     looked += 1;
+  }
+
+  let isSlow = false;
+  /** Then only when something has come, and now and then. */
+  function slowly() {
+    if (isSlow) return;
+    isSlow = true;
+    live(['traces'], load, signal, SETTLED_MS);
   }
 
   root.replaceChildren(h('p', { class: 'muted loading' }, 'Loading the trace…'));
@@ -151,7 +157,7 @@ function incomplete(missing) {
       ? [`${plural(missing.length, 'parent span')} of spans below ${missing.length === 1 ? 'has' : 'have'} not arrived: `,
         few.map((id, index) => [index > 0 ? ', ' : '', h('code', {}, id)]), missing.length > few.length ? ` and ${missing.length - few.length} more` : '', '. ']
       : 'More than one span has no parent, or none has arrived. ',
-    h('span', { class: 'looking' }));
+    'Looking again…');
 }
 
 /** @param {Trace} trace */

@@ -8,11 +8,12 @@ import { age, plural } from '../format.js';
 import { live } from '../live.js';
 import { advance, navigate, title } from '../router.js';
 import { BadField, FIELDS, arranged, pastedTraceId, rememberSearch, serverQuery } from '../search.js';
-import { searchForm } from '../traces/form.js';
+import { ORDER_NAMES, searchForm } from '../traces/form.js';
 import { openFile } from '../traces/open.js';
 import { noMatch, nothingYet, traceRow } from '../traces/list.js';
 
 /** @typedef {import('../search.js').Summary} Summary */
+/** @typedef {{traces: Summary[], searched: number, truncated: boolean}} Found `truncated`: there were too many spans for one answer */
 
 /** @param {import('../router.js').Context} context */
 export function show({ root, signal }) {
@@ -39,7 +40,7 @@ class TracesView {
     this.message = h('div');
     this.columns = h('div', { class: 'list-columns', 'aria-hidden': 'true', hidden: true },
       ['Trace', 'Spans by service', 'Duration', 'Spans', 'Started'].map((name) => h('span', {}, name)));
-    /** @type {{traces: Summary[], searched: number} | null} What waits until nobody points at the list. */
+    /** @type {Found | null} What waits until nobody points at the list. */
     this.waiting = null;
     /** @type {Set<string>} */
     this.shown = new Set();
@@ -113,24 +114,26 @@ class TracesView {
   }
 
   async search(forced = false) {
-    if (!forced && !this.live.checked && this.shown.size > 0) return;
+    if (!forced && !this.live.checked && this.shown.size > 0) return true;
     const mine = ++this.request;
     this.list.setAttribute('aria-busy', 'true');
     try {
       const answer = await get(`/api/console/traces?${serverQuery(this.state())}`);
-      if (mine !== this.request) return;
+      if (mine !== this.request) return true;
       this.form.refuse(null);
-      this.take({ traces: arranged(answer.traces, this.state()), searched: answer.searched });
+      this.take({ traces: arranged(answer.traces, this.state()), searched: answer.searched, truncated: answer.truncated });
+      return true;
     } catch (error) {
       // That the console is away, the header says.
       const worthSaying = error instanceof BadField || (error instanceof ServerError && error.status > 0);
       if (mine === this.request && worthSaying) this.form.refuse(error);
+      return error instanceof BadField;
     } finally {
       if (mine === this.request) this.list.removeAttribute('aria-busy');
     }
   }
 
-  /** @param {{traces: Summary[], searched: number}} found */
+  /** @param {Found} found */
   take(found) {
     const fresh = found.traces.filter((trace) => !this.shown.has(trace.trace_id)).length;
     const holds = this.held();
@@ -146,11 +149,14 @@ class TracesView {
     this.news.hidden = true;
   }
 
-  /** @param {{traces: Summary[], searched: number}} found */
-  put({ traces, searched }) {
+  /** @param {Found} found */
+  put({ traces, searched, truncated }) {
     const filtered = this.filtered();
     const some = traces.length > 0;
-    const status = filtered ? `${plural(traces.length, 'match', 'matches')} in ${plural(searched, 'trace')}` : `${plural(traces.length, 'newest trace')}`;
+    // The server finds the newest: of those, not of all, the order shows the slowest first.
+    const found = filtered ? `${plural(traces.length, 'newest match', 'newest matches')} in ${plural(searched, 'trace')}` : `${plural(traces.length, 'newest trace')}`;
+    const order = ORDER_NAMES[/** @type {keyof typeof ORDER_NAMES} */ (this.state().get('sort') || '')];
+    const status = [found, order && `, ${order.toLowerCase()}`, truncated && '; there may be more: search for fewer'].filter(Boolean).join('');
     replaceWhenChanged(this.status, some ? status : '', () => (some ? status : ''));
     this.columns.hidden = !some;
     this.clearing.hidden = !some || !filtered;

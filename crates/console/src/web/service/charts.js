@@ -14,6 +14,12 @@ const COLOURS = ['--s0', '--s1', '--s2', '--s3', '--s4', '--s5', '--s6', '--s7']
 /** More dots would hide each other. */
 const DOTS = 60;
 
+/** The indices of values without neighbours: no line is drawn for them. @param {uPlot} drawn @param {number} series */
+function lone(drawn, series) {
+  const column = drawn.data[series];
+  return [...column.keys()].filter((index) => isNumber(column[index]) && !isNumber(column[index - 1]) && !isNumber(column[index + 1]));
+}
+
 /** @param {string} name of a custom property */
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -21,6 +27,7 @@ export class Chart {
   /** @param {{title: string, testid: string, format: (value: number) => string, signal: AbortSignal}} options `format`: a value in words */
   constructor({ title, testid, format, signal }) {
     this.format = format;
+    this.signal = signal;
     this.legend = h('ul', { class: 'legend-list' });
     this.plot = h('div', { class: 'plot' });
     this.said = h('p', { class: 'error', hidden: true });
@@ -33,11 +40,11 @@ export class Chart {
     this.dots = [];
     /** @type {Range} */
     this.range = { start: 0, end: 1, step: 1 };
-    this.listen(signal);
+    this.listen();
   }
 
-  /** @param {AbortSignal} signal */
-  listen(signal) {
+  listen() {
+    const { signal } = this;
     const resized = new ResizeObserver(() => this.drawn?.setSize({ width: this.plot.clientWidth, height: HEIGHT }));
     resized.observe(this.plot);
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.draw(), { signal });
@@ -52,6 +59,7 @@ export class Chart {
 
   /** @param {Line[]} lines @param {Range} range @param {Exemplar[]} [dots] */
   put(lines, range, dots = []) {
+    if (this.signal.aborted) return;
     this.said.hidden = true;
     const same = this.drawn && lines.map(({ label }) => label).join('\n') === this.lines.map(({ label }) => label).join('\n');
     const busy = this.plot.contains(document.activeElement) || this.plot.matches(':hover');
@@ -76,7 +84,7 @@ export class Chart {
   draw() {
     this.drawn?.destroy();
     const axis = { stroke: css('--muted'), grid: { stroke: css('--grid-line'), width: 1 }, ticks: { show: false }, font: '11px system-ui, sans-serif' };
-    const series = this.lines.map((_, index) => ({ stroke: css(COLOURS[index % COLOURS.length]), width: 1.5, spanGaps: false, points: { show: false } }));
+    const series = this.lines.map((_, index) => ({ stroke: css(COLOURS[index % COLOURS.length]), width: 1.5, spanGaps: false, points: { show: false, size: 4, filter: lone } }));
     const values = (/** @type {uPlot} */ _, /** @type {number[]} */ splits) => splits.map((value) => this.format(value));
     this.drawn = new uPlot({
       width: this.plot.clientWidth || 300,
@@ -90,13 +98,12 @@ export class Chart {
     }, this.data(), this.plot);
   }
 
-  /** The values at a place of the time axis, else the newest. @param {number | null} index */
+  /** The values at a place of the time axis, else at its end: what has no value there any more has none now. @param {number | null} index */
   tell(index) {
     const columns = this.drawn ? this.drawn.data.slice(1) : [];
-    const newest = (/** @type {(number | null | undefined)[]} */ column) => column.findLast(isNumber);
     const shown = this.lines.map(({ label }, line) => {
       const column = /** @type {(number | null)[]} */ (columns[line] || []);
-      const value = index === null ? newest(column) : column[index];
+      const value = column[index ?? column.length - 1];
       return [label, isNumber(value) ? this.format(value) : '–'];
     });
     replaceWhenChanged(this.legend, shown, () => shown.map(([label, value], line) => h('li', {}, h('i', { class: `swatch s${line % COLOURS.length}` }), h('bdi', {}, label), ' ', h('b', {}, value))));

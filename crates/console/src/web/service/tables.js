@@ -46,8 +46,10 @@ function table(what, all, name) {
 }
 
 /** @param {string} service @param {Row[]} all */
-export const operationTable = (service, all) => table('Operation', all, ({ http_request_method: method, http_route: route }) => (
-  h('a', { href: tracesHref({ service, operation: `${method} ${route}` }) }, `${method} ${route}`)));
+export const operationTable = (service, all) => table('Operation', all, ({ http_request_method: method, http_route: route }) => {
+  const name = [method, route].filter(Boolean).join(' ');
+  return h('a', { href: tracesHref({ service, operation: name }) }, name);
+});
 
 /** @param {Row[]} calls @param {Row[]} statements */
 export const callTable = (calls, statements) => table('Call', [...calls, ...statements].sort((a, b) => (b.p95 || 0) - (a.p95 || 0)), (labels) => (labels.peer_service

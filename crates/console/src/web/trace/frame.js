@@ -27,8 +27,7 @@ function search(waterfall, before) {
   const field = h('input', { type: 'text', 'data-testid': 'span-search', placeholder: 'Search spans', 'aria-label': 'Search in spans: names, attributes, log lines', spellcheck: 'false' });
   const found = h('span', { role: 'status', 'data-testid': 'spans-found' });
   const mark = () => { const number = waterfall.mark(field.value); found.textContent = field.value.trim() ? plural(number, 'span') : ''; };
-  field.value = before?.element?.querySelector('input[type=text]') instanceof HTMLInputElement
-    ? /** @type {HTMLInputElement} */ (before.element.querySelector('input[type=text]')).value : '';
+  field.value = before?.searchField()?.value || '';
   if (field.value) mark();
   field.addEventListener('input', mark);
   field.addEventListener('keydown', (event) => {

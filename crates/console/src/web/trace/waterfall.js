@@ -31,6 +31,8 @@ export class Waterfall {
     this.current = Math.max(0, this.indexOf.get(before?.focused() || '') ?? 0);
     this.latest = -1;
     this.focusAgain = before?.hasFocus() || false;
+    /** Where somebody types in the search. */
+    this.typingAt = before?.searchField() === document.activeElement ? before?.searchField()?.selectionStart ?? null : null;
     this.build(before);
   }
 
@@ -41,6 +43,11 @@ export class Waterfall {
 
   hasFocus() {
     return this.grid?.contains(document.activeElement) || false;
+  }
+
+  /** @returns {HTMLInputElement | null} */
+  searchField() {
+    return this.element?.querySelector('input[type=text]') || null;
   }
 
   /** @param {Waterfall} [before] */
@@ -235,6 +242,8 @@ export class Waterfall {
       if (index !== undefined) { this.reveal(index); this.setOpen(index, true, false); }
     }
     if (this.rows.length > 0) this.setCurrent(Math.min(this.current, this.elements.length - 1));
+    const field = this.searchField();
+    if (field && this.typingAt !== null) { field.focus({ preventScroll: true }); field.setSelectionRange(this.typingAt, this.typingAt); }
     if (this.focusAgain) this.elements[this.current]?.focus({ preventScroll: true });
     if (first) this.openFromHash();
   }

@@ -6,7 +6,7 @@ import { BadField, DEFAULT_LIMIT, FIELDS, RANGES } from '../search.js';
 
 /** @typedef {HTMLInputElement | HTMLSelectElement} Field */
 
-const ORDER_NAMES = { newest: 'Newest first', slowest: 'Slowest first', fastest: 'Fastest first', errors: 'Most errors first', spans: 'Most spans first' };
+export const ORDER_NAMES = { newest: 'Newest first', slowest: 'Slowest first', fastest: 'Fastest first', errors: 'Most errors first', spans: 'Most spans first' };
 
 /** @param {string} name @param {string} hint @param {string} [title] */
 const text = (name, hint, title) => h('input', { name, type: 'text', spellcheck: 'false', autocapitalize: 'off', placeholder: hint, title, 'aria-describedby': 'form-error' });
@@ -98,7 +98,9 @@ export function searchForm() {
     },
     /** @param {(text: string) => boolean} open */
     onPaste(open) {
-      tags.addEventListener('paste', (event) => { if (open(event.clipboardData?.getData('text') || '')) event.preventDefault(); });
+      // What is pasted after `session.id=` is a value.
+      const isAll = () => tags.selectionStart === 0 && tags.selectionEnd === tags.value.length;
+      tags.addEventListener('paste', (event) => { if (isAll() && open(event.clipboardData?.getData('text') || '')) event.preventDefault(); });
     },
     /** @param {(query: URLSearchParams) => void} arrange */
     onArrange(arrange) {

@@ -1,6 +1,6 @@
 // Opens a file of traces in OTLP's JSON: it is sent to the console as any sender would send it.
 
-import { reason, send } from '../api.js';
+import { reason, sendText } from '../api.js';
 import { h } from '../dom.js';
 import { navigate } from '../router.js';
 import { HEX } from '../links.js';
@@ -16,9 +16,10 @@ export function openFile() {
     if (!file) return;
     try {
       if (file.size > MOST_BYTES) throw new Error('it is larger than 32 MiB');
-      const request = JSON.parse(await file.text());
-      const id = firstTrace(request);
-      await send('POST', '/v1/traces', request);
+      // Sent as it is: JavaScript would round large numbers.
+      const text = await file.text();
+      const id = firstTrace(JSON.parse(text));
+      await sendText('POST', '/v1/traces', text);
       navigate(`/trace/${id}`);
     } catch (error) {
       said.textContent = `${file.name} cannot be opened: ${reason(error)}`;

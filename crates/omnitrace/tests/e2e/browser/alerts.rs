@@ -22,7 +22,13 @@ async fn an_alert_leads_to_its_evidence_and_can_be_acknowledged_and_silenced() {
     picture(&watched.browser, "console-alert").await;
 
     // What people say of it.
+    click(&watched.browser, "details[data-key=Silence] summary").await;
+    let comment = format!("{} input[name=comment]", by("silence"));
+    let why = find(&watched.browser, &comment).await;
+    why.send_keys("a load test").await.unwrap();
     acknowledge(&watched).await;
+    let typed = why.prop("value").await.expect("the form still stands");
+    assert_eq!(typed.as_deref(), Some("a load test"));
     silence(&watched).await;
 
     // From the evidence to the span that failed, and what its service wrote.
@@ -47,9 +53,6 @@ async fn acknowledge(Watched { browser, .. }: &Watched) {
 
 async fn silence(Watched { browser, .. }: &Watched) {
     let form = by("silence");
-    click(browser, "details[data-key=Silence] summary").await;
-    let why = find(browser, &format!("{form} input[name=comment]")).await;
-    why.send_keys("a load test").await.unwrap();
     click(browser, &format!("{form} button")).await;
     click(browser, "#nav a[href='/alerts']").await;
     let row = by("silence-row");

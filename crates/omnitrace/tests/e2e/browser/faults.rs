@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Watched, all, by, click, find, picture, says};
-use crate::harness::{eventually, http};
+use crate::harness::{Signal, eventually, http};
 
 #[tokio::test]
 #[ignore = "needs Chromium: just test-browser"]
@@ -21,6 +21,12 @@ async fn faults_are_switched_on_and_off_by_clicks() {
     let ms = find(&browser, &format!("{latency} [name='p ms']")).await;
     ms.clear().await.unwrap();
     ms.send_keys("123").await.unwrap();
+    // What somebody types stays when another service does not answer.
+    watched.signal("gateway", Signal::SIGSTOP).await;
+    find(&browser, "[data-board=gateway] .notice").await;
+    watched.signal("gateway", Signal::SIGCONT).await;
+    let typed = ms.prop("value").await.expect("the form still stands");
+    assert_eq!(typed.as_deref(), Some("123"));
     click(&browser, &format!("{latency} form button")).await;
     let said = says(&browser, latency, "ms=123").await;
     assert!(said.contains("left"), "{said}");

@@ -3,7 +3,7 @@
 use fantoccini::{Client, Locator};
 use serde_json::{Value, json};
 
-use super::{Watched, all, by, click, find, picture, says};
+use super::{Watched, all, by, click, find, picture, pointer, says};
 use crate::harness::{eventually, http};
 
 /// More than a page may hold as elements.
@@ -116,5 +116,38 @@ async fn ten_thousand_lines_are_as_few_elements_as_ten() {
     says(&browser, &by("new-lines"), "1 new").await;
     click(&browser, &by("new-lines")).await;
     says(&browser, &by("log-row"), "the latest").await;
+    watched.end().await;
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium: just test-browser"]
+async fn new_lines_wait_while_somebody_points_at_the_list_or_has_the_focus_in_it() {
+    let watched = Watched::start().await;
+    let browser = watched.browser.clone();
+    let send = async |text: String| send(&watched.console, std::iter::once(text)).await;
+    let first = async || find(&browser, &by("log-row")).await.text().await.unwrap();
+    send("till 0".to_owned()).await;
+    click(&browser, "#nav a[href='/logs']").await;
+    filter(&browser, "text", "till").await;
+    says(&browser, &by("log-row"), "till 0").await;
+
+    pointer(&browser, &by("log-row")).await;
+    send("till 1".to_owned()).await;
+    says(&browser, &by("new-lines"), "1 new").await;
+    assert!(first().await.contains("till 0"), "nothing has moved");
+    pointer(&browser, "#nav").await;
+    says(&browser, &by("log-row"), "till 1").await;
+
+    let focus = "document.querySelector('[data-testid=log-row] button').focus();";
+    browser.execute(focus, Vec::new()).await.unwrap();
+    send("till 2".to_owned()).await;
+    says(&browser, &by("new-lines"), "1 new").await;
+    assert!(first().await.contains("till 1"), "nothing has moved");
+    // Drawn again, as by scrolling, it keeps the focus.
+    let drawn = "const list = document.querySelector('[data-testid=log-list]'); list.dispatchEvent(new Event('scroll')); return document.activeElement.textContent;";
+    let focused = browser.execute(drawn, Vec::new()).await.unwrap();
+    assert_eq!(focused, "till 1");
+    click(&browser, &by("new-lines")).await;
+    says(&browser, &by("log-row"), "till 2").await;
     watched.end().await;
 }

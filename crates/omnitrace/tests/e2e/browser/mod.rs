@@ -16,9 +16,11 @@ use std::process::{Child, Command, Stdio};
 
 use fantoccini::elements::Element;
 use fantoccini::{Client, ClientBuilder, Locator};
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::harness::{DEADLINE, Directory, Reply, Up, database, eventually, http};
+use crate::harness::{DEADLINE, Directory, Reply, Signal, Up, database, eventually, http};
 
 /// A ChromeDriver of the test's own, killed on drop; the browser ends with it.
 struct Driver {
@@ -115,6 +117,20 @@ async fn click(browser: &Client, css: &str) {
         element.click().await.ok()
     })
     .await;
+}
+
+/// Moves the mouse there, and leaves it.
+async fn pointer(browser: &Client, css: &str) {
+    use fantoccini::actions::{InputSource, MouseActions, PointerAction};
+    let element = find(browser, css).await;
+    let there = PointerAction::MoveToElement {
+        element,
+        duration: None,
+        x: 0.0,
+        y: 0.0,
+    };
+    let mouse = MouseActions::new("mouse".into()).then(there);
+    browser.perform_actions(mouse).await.unwrap();
 }
 
 /// Keeps a picture for who wants to look: `OMNITRACE_SCREENSHOTS` names the directory.
@@ -217,6 +233,12 @@ impl Watched {
         let url = format!("{}/faults/{fault}", admin.as_str().expect("a URL"));
         let answer = http().put(url).json(&parameters).send().await;
         Reply::read(answer.expect("an answer")).await.expect(200);
+    }
+
+    /// Freezes a part, or lets it go on.
+    async fn signal(&mut self, part: &str, signal: Signal) {
+        let pid = self.up.started(part).await["pid"].as_i64().expect("a pid");
+        kill(Pid::from_raw(i32::try_from(pid).expect("a pid")), signal).expect("it runs");
     }
 
     /// Nothing went wrong in the pages, and the stack ends as it should.

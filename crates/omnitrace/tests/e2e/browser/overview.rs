@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::{Watched, by, click, find, picture, says};
+use super::{Watched, all, by, click, find, picture, says};
+use crate::harness::{Signal, eventually, http};
 
 const EDGES: [(&str, &str); 3] = [
     ("gateway", "data"),
@@ -26,8 +27,10 @@ async fn the_overview_shows_who_calls_whom_and_leads_to_what_fails() {
         let node = format!("[data-testid=node][data-service={service}]");
         find(&watched.browser, &node).await;
     }
+    // Who has no service name goes by its job.
+    says(&watched.browser, &by("targets"), "herald").await;
     let probe = "[data-testid=node][data-service=probe]";
-    assert!(super::all(&watched.browser, probe).await.is_empty());
+    assert!(all(&watched.browser, probe).await.is_empty());
     says(&watched.browser, &by("changes"), "No release").await;
 
     watched
@@ -75,5 +78,66 @@ async fn a_release_is_among_the_changes() {
     assert!(said.contains("runs version 0.2.0, before 0.1.0"), "{said}");
     let row = "[data-testid=service-row][data-service=data]";
     says(&watched.browser, row, "0.2.0").await;
+    watched.end().await;
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium: just test-browser"]
+async fn nothing_is_green_that_cannot_be_read() {
+    let mut watched = Watched::start().await;
+    let browser = watched.browser.clone();
+    for words in ["No alert fires.", "All targets answer."] {
+        says(&browser, &format!("{} .good", by("status")), words).await;
+    }
+    watched.signal("console", Signal::SIGSTOP).await;
+    for part in ["firing", "down"] {
+        says(&browser, &by(part), "no answer within 10 s").await;
+    }
+    assert!(all(&browser, ".status .good").await.is_empty());
+    watched.signal("console", Signal::SIGCONT).await;
+    says(&browser, &by("status"), "All targets answer.").await;
+    watched.end().await;
+}
+
+/// As many as may hear of what is new.
+const READERS: usize = 32;
+
+#[tokio::test]
+#[ignore = "needs Chromium: just test-browser"]
+async fn a_page_that_nobody_sees_holds_no_connection() {
+    let watched = Watched::start().await;
+    let browser = &watched.browser;
+    let url = format!("{}/api/events", watched.console);
+    let mut readers = Vec::new();
+    eventually("the page is one of the readers", async || {
+        let reader = http().get(&url).send().await.ok()?;
+        match reader.status().as_u16() {
+            200 => readers.push(reader),
+            _ => return (readers.len() == READERS - 1).then_some(()),
+        }
+        (readers.len() > READERS).then_some(())
+    })
+    .await;
+    assert_eq!(readers.len(), READERS - 1);
+    let seen = |hidden: bool| {
+        format!(
+            "Object.defineProperty(document, 'hidden', {{ value: {hidden}, configurable: true }}); document.dispatchEvent(new Event('visibilitychange'));"
+        )
+    };
+    browser.execute(&seen(true), Vec::new()).await.unwrap();
+    eventually("the page makes room", async || {
+        let reader = http().get(&url).send().await.ok()?;
+        (reader.status() == 200).then(|| readers.push(reader))
+    })
+    .await;
+    readers.clear();
+    eventually("they have gone", async || {
+        let reader = http().get(&url).send().await.ok()?;
+        (reader.status() == 200).then(|| readers.push(reader))?;
+        (readers.len() == 3).then_some(())
+    })
+    .await;
+    browser.execute(&seen(false), Vec::new()).await.unwrap();
+    says(browser, &by("status"), "All targets answer.").await;
     watched.end().await;
 }
