@@ -102,14 +102,22 @@ async fn downstream_is_blamed(page: &Value, console: &str) {
     // A query that the console refuses would be named here.
     assert_eq!(evidence["missing"], json!([]), "{page:#}");
     assert_eq!(callees(evidence, "failing"), ["data", "downstream"]);
-    let worst = &evidence["traces"][0];
-    let failed_at = worst["failed_at"].as_str().unwrap_or_default();
+    let traces = evidence["traces"].as_array().expect("traces");
+    // Of a trace that has only just ended some spans may be on their way: it seems to fail at the last call that is known.
+    let reaches_down = |trace: &Value| {
+        let failed_at = trace["failed_at"].as_str().unwrap_or_default();
+        failed_at.starts_with("downstream ")
+    };
+    let whole: Vec<usize> = (0..traces.len())
+        .filter(|at| reaches_down(&traces[*at]))
+        .collect();
+    assert!(whole.len() * 2 > traces.len(), "{evidence:#}");
+    let worst = &traces[whole[0]];
     assert_eq!(
         (&worst["error"], &worst["in_jaeger"]),
         (&json!(true), &json!(true))
     );
-    assert!(failed_at.starts_with("downstream "), "{evidence:#}");
-    let trace = &page["links"]["traces"][0];
+    let trace = &page["links"]["traces"][whole[0]];
     let id = worst["trace_id"].as_str().expect("an id");
     assert_eq!(*trace, format!("{console}/trace/{id}"));
     let page_of_it = http().get(format!("{console}/trace/{id}")).send().await;
