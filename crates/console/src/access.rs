@@ -147,7 +147,7 @@ impl Door {
 }
 
 /// What senders, scrapers and probes ask for. Nothing is read there but counts.
-fn is_open(path: &str) -> bool {
+pub(crate) fn is_open(path: &str) -> bool {
     is_intake(path) || matches!(path, "/ready" | "/live" | "/metrics")
 }
 

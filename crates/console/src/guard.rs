@@ -14,7 +14,7 @@ use actix_web::web::Bytes;
 use actix_web::{Error, HttpResponse, web};
 use listen::{Host, Hosts, Refusal};
 
-use crate::access::Door;
+use crate::access::{Door, is_open};
 use crate::answer::problem;
 use crate::connections::{ANSWERING, Answering, Connections};
 use crate::cors::{self, Origins};
@@ -130,10 +130,7 @@ impl MessageBody for Held {
 }
 
 fn is_api(path: &str) -> bool {
-    path.starts_with("/api")
-        || path.starts_with("/loki/")
-        || is_intake(path)
-        || matches!(path, "/metrics" | "/ready" | "/live")
+    path.starts_with("/api") || path.starts_with("/loki/") || is_open(path)
 }
 
 fn add_headers(headers: &mut HeaderMap, is_api: bool) {

@@ -7,7 +7,23 @@ use actix_web::{HttpRequest, web};
 use serde_json::{Map, Value};
 
 use crate::model::TraceId;
+use crate::search::{DurationOf, Query};
 use slo::duration;
+
+/// The parameters of a search of traces.
+pub(crate) const SEARCH: [&str; 8] = [
+    "service",
+    "operation",
+    "tag",
+    "tags",
+    "min_duration",
+    "max_duration",
+    "error",
+    "limit",
+];
+
+/// The most traces of a search.
+const MAX_TRACES: usize = 1_500;
 
 /// Tags that one search may ask for.
 const MAX_TAGS: usize = 32;
@@ -163,6 +179,20 @@ impl Params {
             .map_or(Some(default), |n| usize::try_from(n).ok());
         let count = count.filter(|n| (1..=max).contains(n));
         count.ok_or_else(|| BadParameter::new(name, format!("expected 1 to {max}")))
+    }
+
+    /// The search of traces that is asked for, of `limit` traces if nothing is said; what `error` means is for who asks.
+    pub fn search(&self, limit: usize) -> Result<Query, BadParameter> {
+        Ok(Query {
+            service: self.text("service").map(str::to_owned),
+            operation: self.text("operation").map(str::to_owned),
+            tags: self.tags()?,
+            failed: false,
+            start_ns: (0, u64::MAX),
+            duration_ns: self.duration_range("min_duration", "max_duration")?,
+            duration_of: DurationOf::Trace,
+            limit: self.count("limit", limit, MAX_TRACES)?,
+        })
     }
 
     /// What spans must carry: `tags` is a JSON object, `tag` is `key:value`; both may be repeated.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -52,10 +52,12 @@ pub struct LogsArgs {
 
 /// Prints lines until there are no more, or, with `--follow`, until the reader has gone.
 pub fn run(args: &LogsArgs) -> Result<ExitCode> {
-    let mut logs = logs(args)?;
+    check(args)?;
+    let mut logs = Vec::new();
     let with_name = args.parts.len() != 1;
     let mut most = args.lines;
     loop {
+        add_new(&mut logs, args)?;
         for log in &mut logs {
             let lines = log.lines()?;
             for line in &lines[lines.len().saturating_sub(most)..] {
@@ -70,9 +72,6 @@ pub fn run(args: &LogsArgs) -> Result<ExitCode> {
         }
         most = usize::MAX;
         std::thread::sleep(POLL);
-        if args.parts.is_empty() {
-            add_new(&mut logs, args)?;
-        }
     }
 }
 
@@ -81,48 +80,53 @@ fn shown(line: &str, as_written: bool, name: Option<&String>) -> String {
         return line.to_owned();
     }
     let text = quoted(&capture::readable(line, &NOISE));
-    name.map_or(text.clone(), |name| format!("{name:<10} | {text}"))
+    match name {
+        Some(name) => format!("{name:<10} | {text}"),
+        None => text,
+    }
 }
 
-/// Parts may start while the stack is followed.
+/// Adds the files that are asked for and not known yet: parts may start while the stack is followed.
 fn add_new(logs: &mut Vec<Log>, args: &LogsArgs) -> Result<()> {
-    let known = |name: &str| logs.iter().any(|log| log.name == name);
-    let directory = args.data_dir.join("logs");
-    let new: Vec<String> = names(&directory)?
-        .into_iter()
-        .filter(|name| !known(name))
-        .collect();
-    logs.extend(new.into_iter().map(|name| Log::new(&directory, name)));
+    for name in names(args)? {
+        let is_asked = args.parts.is_empty() || args.parts.contains(&name);
+        if is_asked && !logs.iter().any(|log| log.name == name) {
+            logs.push(Log::new(args, name));
+        }
+    }
     Ok(())
 }
 
-/// The files that are asked for.
-fn logs(args: &LogsArgs) -> Result<Vec<Log>> {
-    let directory = args.data_dir.join("logs");
-    let mut known = names(&directory).with_context(|| {
-        let shown = args.data_dir.display();
-        format!("no stack has run in {shown}: start one with `omnitrace up`, or name its directory with --data-dir")
-    })?;
-    known.sort();
+/// Whether there is all that is asked for.
+fn check(args: &LogsArgs) -> Result<()> {
+    let known = names(args)?;
     if let Some(part) = args.parts.iter().find(|part| !known.contains(part)) {
         bail!(
             "no part {part:?} has run here; there are: {}",
             known.join(", ")
         );
     }
-    known.retain(|name| args.parts.is_empty() || args.parts.contains(name));
-    let log = |name: String| Log::new(&directory, name);
-    Ok(known.into_iter().map(log).collect())
+    Ok(())
 }
 
-fn names(directory: &Path) -> std::io::Result<Vec<String>> {
+/// The parts that have written something, in alphabetical order.
+fn names(args: &LogsArgs) -> Result<Vec<String>> {
+    let entries = std::fs::read_dir(directory(args)).with_context(|| {
+        let shown = args.data_dir.display();
+        format!("no stack has run in {shown}: start one with `omnitrace up`, or name its directory with --data-dir")
+    })?;
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
+    for entry in entries {
         let name = entry?.file_name();
         let name = name.to_str().and_then(|name| name.strip_suffix(".log"));
         names.extend(name.map(str::to_owned));
     }
+    names.sort();
     Ok(names)
+}
+
+fn directory(args: &LogsArgs) -> PathBuf {
+    args.data_dir.join("logs")
 }
 
 /// A log file, which begins anew when it is full.
@@ -135,9 +139,9 @@ struct Log {
 }
 
 impl Log {
-    fn new(directory: &Path, name: String) -> Self {
+    fn new(args: &LogsArgs, name: String) -> Self {
         Self {
-            path: directory.join(format!("{name}.log")),
+            path: directory(args).join(format!("{name}.log")),
             name,
             file: None,
             begun: Vec::new(),
@@ -147,22 +151,25 @@ impl Log {
     /// What has been written since the last look.
     fn lines(&mut self) -> Result<Vec<String>> {
         let mut bytes = std::mem::take(&mut self.begun);
-        if let Some(file) = &mut self.file {
-            file.take(AT_ONCE).read_to_end(&mut bytes)?;
-        }
-        if self.is_replaced() {
-            // What was written to the old one since.
-            if let Some(file) = &mut self.file {
-                file.take(AT_ONCE).read_to_end(&mut bytes)?;
-            }
+        // Nothing more comes into a file that has been replaced: it is read to its end first.
+        let is_replaced = self.is_replaced();
+        self.read(&mut bytes)?;
+        if is_replaced {
             let file = owned::open(&self.path, OFlag::O_RDONLY, Owner::of_this_process());
-            let file = self.file.insert(file.context(files::DATA_DIR)?);
-            file.take(AT_ONCE).read_to_end(&mut bytes)?;
+            self.file = Some(file.context(files::DATA_DIR)?);
+            self.read(&mut bytes)?;
         }
         let end = bytes.iter().rposition(|byte| *byte == b'\n');
         self.begun = bytes.split_off(end.map_or(0, |end| end + 1));
         let text = String::from_utf8_lossy(&bytes);
         Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    fn read(&mut self, bytes: &mut Vec<u8>) -> std::io::Result<()> {
+        if let Some(file) = &mut self.file {
+            file.take(AT_ONCE).read_to_end(bytes)?;
+        }
+        Ok(())
     }
 
     fn is_replaced(&self) -> bool {

@@ -76,17 +76,15 @@ pub fn of(args: &OthersArgs) -> Result<Notify> {
 /// # Errors
 /// As [`of`].
 pub fn herald(args: &OthersArgs) -> Result<Option<String>> {
-    let given = args.herald_url.as_deref().filter(|text| !text.is_empty());
     let is_base = |url: &Url| {
         let is_bare = url.query().is_none() && url.fragment().is_none();
-        is_http(url) && is_bare && url.username().is_empty() && url.password().is_none()
+        is_bare && url.username().is_empty() && url.password().is_none()
     };
-    let Some(text) = given else { return Ok(None) };
-    Url::parse(text).ok().filter(is_base).context(
+    checked(args.herald_url.as_deref(), is_base, || {
         "--herald-url (OMNITRACE_HERALD_URL): not where herald is (not shown: it may hold a secret); allowed: an http or https URL \
-         without login and parameters, such as http://127.0.0.1:9095",
-    )?;
-    Ok(Some(text.to_owned()))
+         without login and parameters, such as http://127.0.0.1:9095"
+            .to_owned()
+    })
 }
 
 /// Whom a console answers.
@@ -112,21 +110,31 @@ pub fn check_inherited() -> Result<()> {
     url(environment::text(WATCHDOG)?.as_deref(), WATCHDOG).map(drop)
 }
 
-/// An empty one is none, as of other variables.
 fn url(text: Option<&str>, of: &str) -> Result<Option<String>> {
+    checked(
+        text,
+        |_| true,
+        || {
+            format!(
+                "{of}: no URL that can be posted to (not shown: it may hold a secret); allowed: an http or https URL, such as \
+             http://127.0.0.1:9095/alerts"
+            )
+        },
+    )
+}
+
+/// An address for HTTP that fits. An empty one is none, as of other variables.
+fn checked(
+    text: Option<&str>,
+    fits: impl Fn(&Url) -> bool,
+    complaint: impl FnOnce() -> String,
+) -> Result<Option<String>> {
     let Some(text) = text.filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
+    let is_http = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
     let url = Url::parse(text).ok();
-    url.filter(is_http).with_context(|| {
-        format!(
-            "{of}: no URL that can be posted to (not shown: it may hold a secret); allowed: an http or https URL, such as \
-             http://127.0.0.1:9095/alerts"
-        )
-    })?;
+    url.filter(|url| is_http(url) && fits(url))
+        .with_context(complaint)?;
     Ok(Some(text.to_owned()))
-}
-
-fn is_http(url: &Url) -> bool {
-    matches!(url.scheme(), "http" | "https") && url.has_host()
 }

@@ -76,8 +76,8 @@ pub const DEADMAN: Route = Route {
     receiver: "watchdog",
     group_by: TICKETS_TOGETHER,
     group_wait: 0,
-    // Once a minute: at every second look. What was told a moment after a look is at the next but one a minute old only nearly, so
-    // with a repetition of 60 s every third look would be the one.
+    // Once per minute, at every second look. The receiver is told a moment after a look, so at the second look after that one the
+    // notification is not quite 60 s old: a repetition of 60 s would wait for the third look.
     group_interval: 30,
     repeat_interval: 50,
 };

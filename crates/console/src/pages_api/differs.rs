@@ -9,26 +9,13 @@ use serde::Serialize;
 
 use crate::answer::{Answers, Page, Refused, off_thread};
 use crate::model::TraceId;
-use crate::params::{BadParameter, Params};
-use crate::search::{DurationOf, Query, bounds, error_count, search};
+use crate::params::{BadParameter, Params, SEARCH};
+use crate::search::{Query, bounds, error_count, search};
 use crate::store::Store;
 use features::{Counts, Difference, Features};
 
-const KNOWN: [&str; 9] = [
-    "service",
-    "operation",
-    "tag",
-    "tags",
-    "min_duration",
-    "max_duration",
-    "error",
-    "selection",
-    "limit",
-];
-
 /// Traces that are compared, the newest.
 const DEFAULT_LIMIT: usize = 500;
-const MAX_LIMIT: usize = 1_500;
 
 /// Spans that are looked at before others have their turn: each may have many attributes.
 const SPANS: usize = 64;
@@ -68,18 +55,10 @@ enum Selection {
 
 /// The search, and what is selected of its traces.
 fn asked(query: &str) -> Result<(Query, Selection), BadParameter> {
-    let params = Params::parse(query)?.only(&KNOWN)?;
-    let query = Query {
-        service: params.text("service").map(str::to_owned),
-        operation: params.text("operation").map(str::to_owned),
-        tags: params.tags()?,
-        failed: false,
-        start_ns: (0, u64::MAX),
-        duration_ns: (0, u64::MAX),
-        duration_of: DurationOf::Trace,
-        limit: params.count("limit", DEFAULT_LIMIT, MAX_LIMIT)?,
-    };
-    let duration_ns = params.duration_range("min_duration", "max_duration")?;
+    let params = Params::parse(query)?.only(&[&SEARCH[..], &["selection"]].concat())?;
+    let mut query = params.search(DEFAULT_LIMIT)?;
+    // What is searched for is what the selected traces are compared with, too.
+    let duration_ns = std::mem::replace(&mut query.duration_ns, (0, u64::MAX));
     let failed = params.text("error") == Some("true");
     let is_narrow = failed || duration_ns != (0, u64::MAX);
     let selection = match (params.text("selection"), is_narrow) {

@@ -7,14 +7,13 @@ use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::{StreamExt as _, stream};
 use reqwest::Url;
-use reqwest::header::CONTENT_TYPE;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::Others;
 use super::others::Told;
 use crate::answer::{Answers, Refused, off_thread, problem};
-use crate::ingest::{Sink, read_small};
+use crate::ingest::Sink;
 
 /// The most services that are asked, all at once.
 const MAX_SERVICES: usize = 32;
@@ -115,17 +114,8 @@ async fn changed(
     if request.method() == Method::DELETE {
         return others.ask(others.client.delete(url), &service.name).await;
     }
-    let (body, _account) = read_small(payload, &sink.gate)
-        .await
-        .map_err(|why| Refused {
-            status: why.status,
-            detail: why.message,
-        })?;
-    let put = others
-        .client
-        .put(url)
-        .header(CONTENT_TYPE, "application/json");
-    others.ask(put.body(body.to_vec()), &service.name).await
+    let put = others.client.put(url);
+    others.pass(put, payload, sink, &service.name).await
 }
 
 /// Nothing in it has to be escaped in a path.

@@ -3,13 +3,12 @@
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use reqwest::header::CONTENT_TYPE;
 use uuid::Uuid;
 
 use super::others::Told;
 use super::{Events, Others};
 use crate::answer::{Answers, Refused, problem};
-use crate::ingest::{Sink, read_small};
+use crate::ingest::Sink;
 
 const HERALD: &str = "herald";
 
@@ -67,21 +66,10 @@ async fn asked(
     if let Some(secret) = &others.secret {
         passed = passed.bearer_auth(secret);
     }
-    // Herald is asked while the account of the body is held.
-    let mut _account = None;
-    if request.method() == Method::POST {
-        let (body, account) = read_small(payload, &sink.gate)
-            .await
-            .map_err(|why| Refused {
-                status: why.status,
-                detail: why.message,
-            })?;
-        _account = Some(account);
-        passed = passed
-            .header(CONTENT_TYPE, "application/json")
-            .body(body.to_vec());
-    }
-    let told = others.ask(passed, HERALD).await?;
+    let told = match *request.method() {
+        Method::POST => others.pass(passed, payload, sink, HERALD).await?,
+        _ => others.ask(passed, HERALD).await?,
+    };
     match told.status {
         // Nothing that who asks could show.
         StatusCode::UNAUTHORIZED => Err(no(

@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
+use actix_web::web::Payload;
 use anyhow::{Context, Result};
 use incoming::{Body, Unread};
 use problem::MEDIA_TYPE;
@@ -13,6 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::answer::{Answers, Page, Refused, problem};
 use crate::budget::{Account, Budget, Use};
+use crate::ingest::{Sink, read_small};
 use crate::scrape::{Targets, reason};
 use crate::settings::Settings;
 
@@ -52,6 +54,25 @@ impl Others {
             secret: settings.notify.secret.clone(),
             targets,
         })
+    }
+
+    /// What `who` answers to the JSON that a page has sent, which is accounted for until then.
+    ///
+    /// # Errors
+    /// As [`ask`](Self::ask), and when the page's body cannot be read.
+    pub async fn pass(
+        &self,
+        request: RequestBuilder,
+        payload: Payload,
+        sink: &Sink,
+        who: &str,
+    ) -> Result<Told, Refused> {
+        let read = read_small(payload, &sink.gate).await;
+        let (body, _account) = read.map_err(|why| bad(why.status, why.message))?;
+        let request = request
+            .header(CONTENT_TYPE.as_str(), "application/json")
+            .body(body.to_vec());
+        self.ask(request, who).await
     }
 
     /// What `who` answers.

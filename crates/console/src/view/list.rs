@@ -7,23 +7,12 @@ use serde::Serialize;
 
 use crate::answer::{Items, Page, Refused};
 use crate::model::Span;
-use crate::params::{BadParameter, Params};
-use crate::search::{DurationOf, Query, bounds, error_count, search, write_each};
+use crate::params::{BadParameter, Params, SEARCH};
+use crate::search::{Query, bounds, error_count, search, write_each};
 use crate::store::{Store, Trace};
 use crate::tree::Tree;
 
 const DEFAULT_LIMIT: usize = 20;
-const MAX_LIMIT: usize = 1500;
-const KNOWN: [&str; 8] = [
-    "service",
-    "operation",
-    "tag",
-    "tags",
-    "min_duration",
-    "max_duration",
-    "error",
-    "limit",
-];
 
 #[derive(Serialize)]
 struct Summary<'a> {
@@ -45,7 +34,7 @@ struct Service<'a> {
 
 /// The search that the parameters ask for. `error=true` wants traces in which any span failed, `error=false` all.
 pub(super) fn query(params: Params) -> Result<Query, BadParameter> {
-    let params = params.only(&KNOWN)?;
+    let params = params.only(&SEARCH)?;
     let failed = match params.text("error") {
         Some("true") => true,
         Some("false") | None => false,
@@ -57,14 +46,8 @@ pub(super) fn query(params: Params) -> Result<Query, BadParameter> {
         }
     };
     Ok(Query {
-        service: params.text("service").map(str::to_owned),
-        operation: params.text("operation").map(str::to_owned),
-        tags: params.tags()?,
         failed,
-        start_ns: (0, u64::MAX),
-        duration_ns: params.duration_range("min_duration", "max_duration")?,
-        duration_of: DurationOf::Trace,
-        limit: params.count("limit", DEFAULT_LIMIT, MAX_LIMIT)?,
+        ..params.search(DEFAULT_LIMIT)?
     })
 }
 

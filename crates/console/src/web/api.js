@@ -55,25 +55,21 @@ export async function get(path, signal) {
   }
 }
 
-/** `null` when there is nothing at this path. @param {string} path @returns {Promise<any>} */
-export async function getIfThere(path) {
+/** `null` instead of what is not there. @template T @param {Promise<T>} asked @returns {Promise<T | null>} */
+async function ifThere(asked) {
   try {
-    return await get(path);
+    return await asked;
   } catch (error) {
     if (error instanceof ServerError && error.status === 404) return null;
     throw error;
   }
 }
 
+/** `null` when there is nothing at this path. @param {string} path @returns {Promise<any>} */
+export const getIfThere = (path) => ifThere(get(path));
+
 /** Text of another kind; `null` when there is none. @param {string} path */
-export async function getText(path) {
-  try {
-    return await (await answer(path, { headers: { accept: 'text/html' } })).text();
-  } catch (error) {
-    if (error instanceof ServerError && error.status === 404) return null;
-    throw error;
-  }
-}
+export const getText = (path) => ifThere(answer(path, { headers: { accept: 'text/html' } }).then((found) => found.text()));
 
 /** @param {'POST' | 'PUT' | 'DELETE'} method @param {string} path @param {unknown} [body] */
 export async function send(method, path, body) {
@@ -132,8 +128,11 @@ export async function lines(query, more = {}) {
   const found = data.result.flatMap((/** @type {any} */ { stream, values }) => values.map((/** @type {[string, string]} */ [ns, text]) => ({
     ns, us: Number(ns.slice(0, -3)), text, labels: stream,
   })));
-  return found.sort((a, b) => (a.ns.length - b.ns.length || (a.ns < b.ns ? -1 : 1)) * -1);
+  return found.sort(newestFirst);
 }
+
+/** Nanoseconds are more than a number holds. @param {Line} a @param {Line} b */
+export const newestFirst = (a, b) => b.ns.length - a.ns.length || (a.ns < b.ns ? 1 : a.ns > b.ns ? -1 : 0);
 
 /** Numbers made of log lines, over time. @param {string} query @param {{start: number, end: number, step: number}} range @returns {Promise<Series[]>} */
 export async function volume(query, { start, end, step }) {

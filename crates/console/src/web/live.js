@@ -2,6 +2,8 @@
 // them back, everything counts as changed every two seconds. A page that nobody sees has no stream: browsers give all pages of
 // a console six connections, and each stream takes one.
 
+import { age } from './format.js';
+
 /** @typedef {'traces' | 'logs' | 'alerts' | 'metrics'} Kind */
 
 const WITHOUT_STREAM_MS = 2000;
@@ -62,6 +64,15 @@ function shownOrHidden() {
   if (document.hidden) { disconnect(); return; }
   connect();
   wake(() => true);
+}
+
+/** Ages go on while what is shown stays as it is. @param {Element} root @param {AbortSignal} signal */
+export function liveAges(root, signal) {
+  const show = () => {
+    for (const element of root.querySelectorAll('[data-age]')) element.textContent = age(Number(element.getAttribute('data-age')));
+  };
+  const timer = setInterval(show, 1000);
+  signal.addEventListener('abort', () => clearInterval(timer));
 }
 
 export function startLive() {

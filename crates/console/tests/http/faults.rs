@@ -16,6 +16,19 @@ async fn sent(console: &Running, method: Method, path: &str, body: &str) -> Repl
     Reply::to(request.body(body.to_owned())).await
 }
 
+/// A console that scrapes one service, and the directory of its list.
+async fn scraping(data: &Other) -> (tempfile::TempDir, Running) {
+    let (directory, file) = file();
+    write_targets(&file, &json!([group(&[&data.address], "data")]));
+    let console = Running::scraping(file);
+    console
+        .until("/api/targets", |answer| {
+            answer["targets"].as_array().map_or(0, Vec::len) > 0
+        })
+        .await;
+    (directory, console)
+}
+
 #[tokio::test]
 async fn every_service_of_this_machine_shows_its_faults_or_says_why_not() {
     let (data, off, none, page) = tokio::join!(
@@ -78,14 +91,7 @@ async fn every_service_of_this_machine_shows_its_faults_or_says_why_not() {
 #[tokio::test]
 async fn a_fault_is_set_and_cleared_and_no_name_is_a_path() {
     let data = Other::start(others::json("200 OK", "{}")).await;
-    let (_directory, file) = file();
-    write_targets(&file, &json!([group(&[&data.address], "data")]));
-    let console = Running::scraping(file);
-    console
-        .until("/api/targets", |answer| {
-            answer["targets"].as_array().map_or(0, Vec::len) > 0
-        })
-        .await;
+    let (_directory, console) = scraping(&data).await;
     for (method, path, passed, body) in [
         (
             Method::PUT,
@@ -151,14 +157,7 @@ async fn a_fault_is_set_and_cleared_and_no_name_is_a_path() {
 #[tokio::test]
 async fn no_page_of_another_origin_changes_anything() {
     let data = Other::start(others::json("200 OK", "{}")).await;
-    let (_directory, file) = file();
-    write_targets(&file, &json!([group(&[&data.address], "data")]));
-    let console = Running::scraping(file);
-    console
-        .until("/api/targets", |answer| {
-            answer["targets"].as_array().map_or(0, Vec::len) > 0
-        })
-        .await;
+    let (_directory, console) = scraping(&data).await;
     let own = console.url.clone();
     let url = format!("{own}/api/faults/data/latency");
     let with = async |name: &'static str, value: &str| {

@@ -1,7 +1,5 @@
 //! `omnitrace doctor` where something is wrong or missing. That it is green on a whole stack is proved by `stack_doctor`.
 
-use nix::sys::signal::kill;
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::catalogue::evaluated::{asked, assert_evaluated};
@@ -98,11 +96,9 @@ async fn what_to_look_at_is_there(running: &[&str]) {
 
 /// One that is frozen takes no alerts.
 async fn herald_is_missed(up: &mut Up, running: &[&str]) {
-    let pid = up.started("herald").await["pid"].as_i64().expect("a pid");
-    let pid = Pid::from_raw(i32::try_from(pid).expect("a pid"));
-    kill(pid, Signal::SIGSTOP).expect("it runs");
+    up.signal("herald", Signal::SIGSTOP).await;
     let (code, paths) = report(&[running, &["--timeout", "3s"]].concat()).await;
-    kill(pid, Signal::SIGCONT).expect("it runs");
+    up.signal("herald", Signal::SIGCONT).await;
     assert_eq!(code, 1);
     let failed: Vec<&Value> = paths
         .iter()

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Capture, Directory, Reply, Up, database, eventually, http};
+use crate::harness::{Capture, Directory, Reply, Up, database, eventually, http, until_there_is};
 use crate::herald::{alert, arrived};
 
 /// A stack with some requests, whose herald tells `webhook`.
@@ -17,33 +17,6 @@ async fn start(webhook: &Capture) -> Up {
     .await;
     up.ready().await;
     up
-}
-
-async fn faults(up: &mut Up, service: &str) -> String {
-    let admin = up.started(service).await["admin_url"].clone();
-    format!("{}/faults", admin.as_str().expect("a URL"))
-}
-
-async fn fault(up: &mut Up, service: &str, fault: &str, parameters: Value) {
-    let url = format!("{}/{fault}", faults(up, service).await);
-    let answer = http().put(url).json(&parameters).send().await;
-    Reply::read(answer.expect("an answer")).await.expect(200);
-}
-
-/// Series that the console finds, as Prometheus would.
-async fn query(console: &str, expression: &str) -> Option<Vec<Value>> {
-    let mut url = url::Url::parse(&format!("{console}/api/v1/query")).expect("a URL");
-    url.query_pairs_mut().append_pair("query", expression);
-    let answer: Value = http().get(url).send().await.ok()?.json().await.ok()?;
-    answer["data"]["result"].as_array().cloned()
-}
-
-async fn until_there_is(console: &str, expression: &str) {
-    eventually(expression, async || {
-        let found = query(console, expression).await?;
-        (!found.is_empty()).then_some(())
-    })
-    .await;
 }
 
 /// Posts an alert as the console does.
@@ -78,16 +51,17 @@ async fn the_console_is_all_the_evidence_that_herald_asks_for() {
     let mut up = start(&webhook).await;
     let ready = up.ready().await;
     let console = ready["console_url"].as_str().expect("a URL");
-    fault(&mut up, "downstream", "errors", json!({"share": 0.5})).await;
+    up.fault("downstream", "errors", json!({"share": 0.5}))
+        .await;
     // The console's own rules notice it, and what fires is posted to herald.
     let page = told(&webhook, "AvailabilityBurnRate").await;
     downstream_is_blamed(&page, console).await;
 
-    let all = faults(&mut up, "downstream").await;
+    let all = up.faults("downstream").await;
     http().delete(all).send().await.expect("an answer");
     // Longer than the steps in which releases are looked for.
     until_there_is(console, "build_info{service_name=\"data\"} offset 20s").await;
-    fault(&mut up, "data", "bad_release", json!({"ms": 300})).await;
+    up.fault("data", "bad_release", json!({"ms": 300})).await;
     let released = "build_info{service_name=\"data\",service_version=\"0.2.0\"} offset 5s";
     until_there_is(console, released).await;
     let slow = "histogram_quantile(0.95, sum by (le) (rate(\

@@ -1,6 +1,7 @@
 // Log lines, the newest on top. Only those in sight are in the page, so ten thousand scroll as smoothly as ten; what is new on
 // top moves nothing for who has scrolled down, and waits while somebody points at the list or has the focus in it.
 
+import { newestFirst } from '../api.js';
 import { swatch } from '../colours.js';
 import { focusKey, focusedKey, h } from '../dom.js';
 import { clock, count, isoTime } from '../format.js';
@@ -64,7 +65,7 @@ export class LogList {
     if (fresh.length === 0) return 0;
     const first = this.lines[Math.floor(this.element.scrollTop / ROW)];
     for (const line of fresh) this.keys.add(keyOf(line));
-    this.lines = [...this.lines, ...fresh].sort((a, b) => b.ns.length - a.ns.length || (a.ns < b.ns ? 1 : a.ns > b.ns ? -1 : 0));
+    this.lines = [...this.lines, ...fresh].sort(newestFirst);
     for (const line of this.lines.splice(MOST)) this.keys.delete(keyOf(line));
     const down = this.element.scrollTop > 0 && first ? this.lines.indexOf(first) - Math.floor(this.element.scrollTop / ROW) : 0;
     this.space.style.height = `${this.lines.length * ROW}px`;

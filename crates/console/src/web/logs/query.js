@@ -13,7 +13,7 @@ export const LEVELS = {
 };
 
 /** A text as a pattern that means just it. @param {string} text */
-const escaped = (text) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&').replace(/\\([/-])/g, '$1');
+const escaped = (text) => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
 
 /** @param {URLSearchParams} state @throws {Error} for who has to correct something */
 export function selected(state) {

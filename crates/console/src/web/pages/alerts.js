@@ -8,9 +8,8 @@ import { serviceLink } from '../colours.js';
 import { h, replaceWhenChanged } from '../dom.js';
 import { clock, micros, span } from '../format.js';
 import { alertHref } from '../links.js';
-import { live } from '../live.js';
+import { live, liveAges } from '../live.js';
 import { title } from '../router.js';
-import { showAges } from './overview.js';
 
 /** @typedef {import('../alerts/data.js').Firing} Firing */
 /** @typedef {import('../alerts/data.js').Objective} Objective */
@@ -50,8 +49,7 @@ export function show({ root, signal }) {
       return false;
     }
   }, signal, 2000);
-  const ages = setInterval(() => showAges(root), 1000);
-  signal.addEventListener('abort', () => clearInterval(ages));
+  liveAges(root, signal);
 }
 
 /** @param {Firing} firing */

@@ -5,9 +5,9 @@ import { alertRow } from '../alerts/card.js';
 import { readFiring } from '../alerts/data.js';
 import { assignColours, serviceLink } from '../colours.js';
 import { h, replaceWhenChanged } from '../dom.js';
-import { age, clock, count, isoTime, percent, plural, rate, seconds } from '../format.js';
+import { clock, count, isoTime, percent, plural, rate, seconds } from '../format.js';
 import { targetName, targetState } from '../header.js';
-import { live } from '../live.js';
+import { live, liveAges } from '../live.js';
 import { readChanges } from '../overview/changes.js';
 import { readGraph } from '../overview/graph.js';
 import { FAILING, topology } from '../overview/topology.js';
@@ -84,8 +84,8 @@ export function show({ root, signal }) {
   }), signal, 5000);
   const resized = new ResizeObserver(() => draw());
   resized.observe(map.body);
-  const ages = setInterval(() => showAges(root), 1000);
-  signal.addEventListener('abort', () => { resized.disconnect(); clearInterval(ages); });
+  signal.addEventListener('abort', () => resized.disconnect());
+  liveAges(root, signal);
 }
 
 /** What was read last; `null` is not known. @typedef {{firing: number | null, targets: {all: number, up: number, down: number} | null}} State */
@@ -116,11 +116,6 @@ function alertList(firing) {
   const [pages, tickets] = [firing.alerts.filter(isPage), firing.alerts.filter((alert) => !isPage(alert))];
   if (pages.length === 0 || tickets.length < 2) return list(firing.alerts);
   return [list(pages), h('details', { 'data-key': 'tickets' }, h('summary', {}, plural(tickets.length, 'ticket')), list(tickets))];
-}
-
-/** Ages go on while what is shown stays as it is. @param {Element} root */
-export function showAges(root) {
-  for (const element of root.querySelectorAll('[data-age]')) element.textContent = age(Number(element.getAttribute('data-age')));
 }
 
 /** @param {import('../header.js').Target[]} down */

@@ -4,8 +4,8 @@
 import { ServerError, get, knownServices } from '../api.js';
 import { assignColours, isKnown } from '../colours.js';
 import { h, replaceWhenChanged } from '../dom.js';
-import { age, plural } from '../format.js';
-import { live } from '../live.js';
+import { plural } from '../format.js';
+import { live, liveAges } from '../live.js';
 import { advance, navigate, title } from '../router.js';
 import { BadField, FIELDS, arranged, pastedTraceId, rememberSearch, serverQuery } from '../search.js';
 import { ORDER_NAMES, searchForm } from '../traces/form.js';
@@ -23,8 +23,7 @@ export function show({ root, signal }) {
   view.look = look;
   signal.addEventListener('abort', () => rememberSearch());
   addEventListener('pagehide', () => rememberSearch(), { signal });
-  const ages = setInterval(() => view.showAges(), 1000);
-  signal.addEventListener('abort', () => clearInterval(ages));
+  liveAges(root, signal);
 }
 
 class TracesView {
@@ -166,11 +165,6 @@ class TracesView {
     const longest = Math.max(1, ...traces.map((trace) => trace.duration_us));
     replaceWhenChanged(this.list, traces, () => traces.map((trace) => h('li', {}, traceRow(trace, longest))));
     replaceWhenChanged(this.message, some ? null : [filtered, searched], () => !some && (filtered ? noMatch(searched, () => this.clear()) : nothingYet()));
-    this.showAges();
-  }
-
-  showAges() {
-    for (const element of this.list.querySelectorAll('.age')) element.textContent = age(Number(element.getAttribute('data-us')));
   }
 
   async loadServices() {

@@ -2,7 +2,7 @@
 
 import { chip, colourOf, swatch } from '../colours.js';
 import { copyButton, h } from '../dom.js';
-import { clock, count, duration, isoTime, plural } from '../format.js';
+import { age, clock, count, duration, isoTime, plural } from '../format.js';
 import { traceHref } from '../links.js';
 
 const EXAMPLE = "curl -s -X POST http://127.0.0.1:8080/api/orders -H 'content-type: application/json' "
@@ -21,7 +21,7 @@ export function traceRow(trace, longest) {
     h('span', { class: 'length' }, h('span', { class: 'track' }, bar), h('span', { class: 'number' }, duration(trace.duration_us))),
     h('span', { class: 'spans' }, count(trace.span_count), h('span', { class: 'unit' }, trace.span_count === 1 ? ' span' : ' spans')),
     h('span', { class: 'when', title: isoTime(trace.start_us) }, h('span', { class: 'time' }, clock(trace.start_us)), ' ',
-      h('span', { class: 'age', 'data-us': trace.start_us })));
+      h('span', { class: 'age', 'data-age': trace.start_us }, age(trace.start_us))));
 }
 
 /** @param {number} searched @param {() => void} clear */

@@ -2,17 +2,18 @@
 
 use serde_json::json;
 
-use super::{Watched, by, click, find, picture, says};
+use super::{GATEWAY_FAILS, Watched, by, click, find, picture, says};
 
 #[tokio::test]
 #[ignore = "needs Chromium: just test-browser"]
 async fn an_alert_leads_to_its_evidence_and_can_be_acknowledged_and_silenced() {
     let mut watched = Watched::start().await;
     watched
+        .up
         .fault("downstream", "errors", json!({"share": 0.5}))
         .await;
-    let link = "[data-testid=firing-alert][data-alert=AvailabilityBurnRate] [data-testid=alert-link][href^='/alerts/']";
-    click(&watched.browser, link).await;
+    let link = format!("{GATEWAY_FAILS} [data-testid=alert-link][href^='/alerts/']");
+    click(&watched.browser, &link).await;
     says(&watched.browser, &by("alert-title"), "page").await;
     says(&watched.browser, &by("at-fault"), "downstream").await;
     says(&watched.browser, &by("budget"), "Burn over").await;

@@ -9,8 +9,7 @@ use crate::harness::{Signal, eventually, http};
 #[ignore = "needs Chromium: just test-browser"]
 async fn faults_are_switched_on_and_off_by_clicks() {
     let mut watched = Watched::start().await;
-    let admin = watched.up.started("downstream").await["admin_url"].clone();
-    let faults = format!("{}/faults", admin.as_str().expect("a URL"));
+    let faults = watched.up.faults("downstream").await;
     let browser = watched.browser.clone();
     click(&browser, "#nav a[href='/faults']").await;
     for service in ["gateway", "data", "downstream"] {
@@ -22,9 +21,9 @@ async fn faults_are_switched_on_and_off_by_clicks() {
     ms.clear().await.unwrap();
     ms.send_keys("123").await.unwrap();
     // What somebody types stays when another service does not answer.
-    watched.signal("gateway", Signal::SIGSTOP).await;
+    watched.up.signal("gateway", Signal::SIGSTOP).await;
     find(&browser, "[data-board=gateway] .notice").await;
-    watched.signal("gateway", Signal::SIGCONT).await;
+    watched.up.signal("gateway", Signal::SIGCONT).await;
     let typed = ms.prop("value").await.expect("the form still stands");
     assert_eq!(typed.as_deref(), Some("123"));
     click(&browser, &format!("{latency} form button")).await;

@@ -44,6 +44,7 @@ async fn filter(browser: &Client, field: &str, text: &str) {
 async fn lines_are_found_live_and_lead_to_their_span() {
     let mut watched = Watched::start().await;
     watched
+        .up
         .fault("downstream", "errors", json!({"share": 0.5}))
         .await;
     let browser = watched.browser.clone();

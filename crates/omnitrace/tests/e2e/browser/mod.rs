@@ -16,11 +16,9 @@ use std::process::{Child, Command, Stdio};
 
 use fantoccini::elements::Element;
 use fantoccini::{Client, ClientBuilder, Locator};
-use nix::sys::signal::kill;
-use nix::unistd::Pid;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::harness::{DEADLINE, Directory, Reply, Signal, Up, database, eventually, http};
+use crate::harness::{DEADLINE, Directory, Up, database, eventually};
 
 /// A ChromeDriver of the test's own, killed on drop; the browser ends with it.
 struct Driver {
@@ -83,6 +81,10 @@ impl Drop for Driver {
 fn by(testid: &str) -> String {
     format!("[data-testid={testid}]")
 }
+
+/// The page about requests of the gateway that fail: which of the alerts begins first is not the same each time.
+const GATEWAY_FAILS: &str =
+    ".page[data-testid=firing-alert][data-alert=AvailabilityBurnRate][data-service=gateway]";
 
 async fn find(browser: &Client, css: &str) -> Element {
     browser
@@ -178,25 +180,6 @@ impl fantoccini::wd::WebDriverCompatibleCommand for Log {
     }
 }
 
-/// Waits until the console finds something.
-async fn until_there_is(console: &str, expression: &str) {
-    let mut url = url::Url::parse(&format!("{console}/api/v1/query")).expect("a URL");
-    url.query_pairs_mut().append_pair("query", expression);
-    eventually(expression, async || {
-        let answer: Value = http()
-            .get(url.clone())
-            .send()
-            .await
-            .ok()?
-            .json()
-            .await
-            .ok()?;
-        let found = answer["data"]["result"].as_array()?;
-        (!found.is_empty()).then_some(())
-    })
-    .await;
-}
-
 /// A stack with requests, and a browser that looks at its console.
 struct Watched {
     up: Up,
@@ -225,20 +208,6 @@ impl Watched {
             _driver: driver,
             _profile: profile,
         }
-    }
-
-    /// Switches a fault on.
-    async fn fault(&mut self, service: &str, fault: &str, parameters: Value) {
-        let admin = self.up.started(service).await["admin_url"].clone();
-        let url = format!("{}/faults/{fault}", admin.as_str().expect("a URL"));
-        let answer = http().put(url).json(&parameters).send().await;
-        Reply::read(answer.expect("an answer")).await.expect(200);
-    }
-
-    /// Freezes a part, or lets it go on.
-    async fn signal(&mut self, part: &str, signal: Signal) {
-        let pid = self.up.started(part).await["pid"].as_i64().expect("a pid");
-        kill(Pid::from_raw(i32::try_from(pid).expect("a pid")), signal).expect("it runs");
     }
 
     /// Nothing went wrong in the pages, and the stack ends as it should.

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{Watched, all, by, click, find, picture, says};
-use crate::harness::{Signal, eventually, http};
+use super::{GATEWAY_FAILS, Watched, all, by, click, find, picture, says};
+use crate::harness::{Signal, eventually, http, until_there_is};
 
 const EDGES: [(&str, &str); 3] = [
     ("gateway", "data"),
@@ -34,11 +34,11 @@ async fn the_overview_shows_who_calls_whom_and_leads_to_what_fails() {
     says(&watched.browser, &by("changes"), "No release").await;
 
     watched
+        .up
         .fault("downstream", "errors", json!({"share": 0.5}))
         .await;
     find(&watched.browser, &format!("{} .bad", edge(EDGES[1]))).await;
-    let card = "[data-testid=firing-alert][data-alert=AvailabilityBurnRate]";
-    let said = says(&watched.browser, card, "budget used").await;
+    let said = says(&watched.browser, GATEWAY_FAILS, "budget used").await;
     assert!(said.contains("gateway") && said.contains("since"), "{said}");
     let begun = "[data-testid=change][data-kind=alert]";
     says(&watched.browser, begun, "AvailabilityBurnRate").await;
@@ -69,8 +69,9 @@ async fn a_release_is_among_the_changes() {
     says(&watched.browser, &edge(EDGES[0]), "0 % err").await;
     // So long does it take until the version before has been seen.
     let seen = "build_info{service_name=\"data\"} offset 20s";
-    super::until_there_is(&watched.console, seen).await;
+    until_there_is(&watched.console, seen).await;
     watched
+        .up
         .fault("data", "bad_release", json!({"ms": 300}))
         .await;
     let change = "[data-testid=change][data-kind=release]";
@@ -89,12 +90,12 @@ async fn nothing_is_green_that_cannot_be_read() {
     for words in ["No alert fires.", "All targets answer."] {
         says(&browser, &format!("{} .good", by("status")), words).await;
     }
-    watched.signal("console", Signal::SIGSTOP).await;
+    watched.up.signal("console", Signal::SIGSTOP).await;
     for part in ["firing", "down"] {
         says(&browser, &by(part), "no answer within 10 s").await;
     }
     assert!(all(&browser, ".status .good").await.is_empty());
-    watched.signal("console", Signal::SIGCONT).await;
+    watched.up.signal("console", Signal::SIGCONT).await;
     says(&browser, &by("status"), "All targets answer.").await;
     watched.end().await;
 }

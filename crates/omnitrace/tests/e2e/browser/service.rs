@@ -9,6 +9,7 @@ use super::{Watched, all, by, click, find, picture, says};
 async fn a_service_is_seen_from_all_sides_and_leads_to_its_traces() {
     let mut watched = Watched::start().await;
     watched
+        .up
         .fault("downstream", "errors", json!({"share": 0.3}))
         .await;
     click(&watched.browser, "[data-testid=node][data-service=data]").await;

@@ -76,7 +76,7 @@ pub use scrape::{Sample, Scrape};
 pub use stack::{Stack, StackBuilder};
 pub use telemetry::{Event, Kind, Link, LogRecord, Span, Status, complete, tree};
 pub use tools::{run_tool, spawn_tool, tool};
-pub use up::{Directory, Up};
+pub use up::{Directory, Up, until_there_is};
 pub use wire::Wire;
 
 /// How long a wait lasts at most. Generous: CI machines have two cores and build at the same time.

@@ -4,9 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Instant;
 
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use serde_json::Value;
 
-use super::{Child, DEADLINE, Database, POLL, Signal, database, omnitrace};
+use super::{
+    Child, DEADLINE, Database, POLL, Reply, Signal, database, eventually, http, omnitrace,
+};
 
 /// A directory for one stack, removed at the end.
 ///
@@ -146,9 +150,41 @@ impl Up {
         .await
     }
 
+    /// Where the faults of a service are switched.
+    pub async fn faults(&mut self, service: &str) -> String {
+        let admin = self.started(service).await["admin_url"].clone();
+        format!("{}/faults", admin.as_str().expect("a URL"))
+    }
+
+    /// Switches a fault on.
+    pub async fn fault(&mut self, service: &str, fault: &str, parameters: Value) {
+        let url = format!("{}/{fault}", self.faults(service).await);
+        let answer = http().put(url).json(&parameters).send().await;
+        Reply::read(answer.expect("an answer")).await.expect(200);
+    }
+
+    /// Sends a signal to a part as it was started.
+    pub async fn signal(&mut self, part: &str, signal: Signal) {
+        let pid = self.started(part).await["pid"].as_i64().expect("a pid");
+        kill(Pid::from_raw(i32::try_from(pid).expect("a pid")), signal).expect("it runs");
+    }
+
     /// Ctrl-C, and the end of the process.
     pub async fn stop(&mut self) -> ExitStatus {
         self.child.signal(Signal::SIGINT);
         self.child.wait().await
     }
+}
+
+/// Waits until the console finds series, as Prometheus would.
+pub async fn until_there_is(console: &str, expression: &str) {
+    let mut url = url::Url::parse(&format!("{console}/api/v1/query")).expect("a URL");
+    url.query_pairs_mut().append_pair("query", expression);
+    eventually(expression, async || {
+        let answer = http().get(url.clone()).send().await.ok()?;
+        let answer: Value = answer.json().await.ok()?;
+        let found = answer["data"]["result"].as_array()?;
+        (!found.is_empty()).then_some(())
+    })
+    .await;
 }
