@@ -11,16 +11,19 @@ mod service;
 mod traces;
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use fantoccini::elements::Element;
 use fantoccini::{Client, ClientBuilder, Locator};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::harness::{DEADLINE, Directory, Up, database, eventually};
 
-/// A ChromeDriver of the test's own, killed on drop; the browser ends with it.
+/// A ChromeDriver of the test's own, killed on drop together with its browser, which would go on without it.
 struct Driver {
     process: Child,
     url: String,
@@ -32,6 +35,7 @@ impl Driver {
             .arg("--port=0")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
+            .process_group(0)
             .spawn()
             .unwrap_or_else(|error| {
                 panic!("chromedriver does not start ({error}): on Debian, apt-get install chromium chromium-driver")
@@ -73,7 +77,8 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        let _ = self.process.kill();
+        let group = i32::try_from(self.process.id()).expect("a pid");
+        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
         let _ = self.process.wait();
     }
 }
