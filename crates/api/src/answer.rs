@@ -1,4 +1,4 @@
-//! What a failed call means to our own caller.
+//! Turns a failed call into the answer to our own caller.
 
 use ::problem::{INTERNAL, Problem, ProblemType};
 use service::ApiError;

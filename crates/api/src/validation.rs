@@ -1,4 +1,4 @@
-//! What a request may hold. Every mistake is reported at once, none of them repeats the value.
+//! Validates requests. All mistakes are reported at once, and no message repeats a value.
 
 use service::{ApiError, FieldError};
 

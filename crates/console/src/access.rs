@@ -1,4 +1,4 @@
-//! Who may ask: beyond loopback whoever knows the token.
+//! Access control: beyond loopback a client needs the token.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};

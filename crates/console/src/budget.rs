@@ -1,4 +1,4 @@
-//! The memory budget, shared out: what is kept, and what requests use while they are under way.
+//! Divides the memory budget between stored data and requests in progress.
 //!
 //! Requests have an account each. It grows with the body that is read or the answer that is written; where there is no
 //! room the request is refused, so that any number of requests together stay within their share.

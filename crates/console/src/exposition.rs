@@ -1,4 +1,4 @@
-//! Reads what a `/metrics` page says: Prometheus text (0.0.4) and OpenMetrics (1.0) with exemplars.
+//! Parses `/metrics` pages: Prometheus text (0.0.4) and OpenMetrics (1.0) with exemplars.
 //!
 //! A page that breaks the format is refused as a whole, as Prometheus does: half a page would look like series that
 //! have vanished.

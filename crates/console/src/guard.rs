@@ -1,4 +1,4 @@
-//! What stands in front of every handler: counting, whom we answer, security headers.
+//! Middleware in front of every handler: counting, checks of `Host` and `Origin`, security headers.
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! The console's own log: one JSON object a line on standard output, as all services write.
+//! The console's own log: one JSON object per line on standard output, as all services write.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! What the console says about itself: `/api/stats`, `/metrics`, `/ready`, `/live`.
+//! The console's own state: `/api/stats`, `/metrics`, `/ready`, `/live`.
 
 use std::fmt::{Display, Write};
 

@@ -23,16 +23,16 @@ const EVENT_LEASE: Duration = Duration::from_secs(10);
 /// As above, for orders and a sweeper; two that settle the same order do no harm.
 const ORDER_LEASE: Duration = Duration::from_secs(5);
 
-/// How long delivered events are kept, for those who want to look.
+/// How long delivered events are kept for inspection.
 const KEEP_DELIVERED: Duration = Duration::from_secs(3600);
 
 /// Events deleted at once: a statement that runs for long would run into its time-out, and delete nothing at all.
 pub(crate) const PURGE_BATCH: u64 = 1000;
 
-/// A downstream that is rolled back and forth says no for a moment: an event is set aside at the last of so many refusals.
+/// An event is set aside after this many refusals. One is not enough: during a deployment downstream may refuse for a moment.
 const REFUSALS: i32 = 5;
 
-/// What is kept of a refusal.
+/// How much of a refusal's text is kept.
 const REFUSAL_LENGTH: usize = 500;
 
 /// How many events wait, for how long the oldest has, and how many are set aside.
@@ -127,7 +127,7 @@ impl Store {
         })
     }
 
-    /// Forgets some events that were delivered long ago, and says how many; and old orders of the probe.
+    /// Deletes some events that were delivered long ago, and old orders of the probe. Returns the number of events.
     pub(crate) async fn purge(&self) -> Result<u64> {
         let mut connection = self.quietly().await?;
         let of = |statement| {

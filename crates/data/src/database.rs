@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::errors::{is_starting, passes};
 use crate::faults::Faults;
-use crate::settings::{Own, SeedItem};
+use crate::settings::{DataSettings, SeedItem};
 use crate::store::{self, BACKGROUND_CONNECTIONS, Store};
 
 /// What the server shows as the name of our connections.
@@ -21,7 +21,7 @@ pub(crate) const APPLICATION: &str = "omnitrace-data";
 const WAIT: Duration = Duration::from_secs(30);
 
 /// Connects, migrates and seeds. Several processes may do it at once.
-pub(crate) async fn open(settings: &Own, faults: Arc<Faults>) -> anyhow::Result<Store> {
+pub(crate) async fn open(settings: &DataSettings, faults: Arc<Faults>) -> anyhow::Result<Store> {
     let options = settings
         .database
         .clone()

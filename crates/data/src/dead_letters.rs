@@ -1,4 +1,4 @@
-//! Events that were set aside: what `omnitrace outbox` shows and sends again. It goes to the database itself, so that it works
+//! Events that were set aside, for `omnitrace outbox`. It uses the database directly, so that it works
 //! whether or not the service does.
 
 use std::time::Duration;

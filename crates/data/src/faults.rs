@@ -1,4 +1,4 @@
-//! The faults of a bad database, with what they do to statements: the business knows nothing of it.
+//! The faults of a bad database, and how they change statements. The rest of the service does not know about them.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -133,7 +133,7 @@ impl Faults {
         }));
     }
 
-    /// What to send for a statement that looks up an item: it sleeps within when a fault says so.
+    /// The SQL to send for a look-up of an item; with a sleep in it while the fault is on.
     pub(crate) fn look_up(&self, statement: Statement) -> SqlStr {
         match self.slow_query() {
             None => SqlStr::from_static(statement.sql),
@@ -150,7 +150,7 @@ impl Faults {
     }
 }
 
-/// The same statement, look-up or insert, with a sleep of the server within it.
+/// The same statement, look-up or insert, with a sleep on the server in it.
 fn slowed(sql: &str, sleep: Duration) -> SqlStr {
     let seconds = sleep.as_secs_f64();
     AssertSqlSafe(format!(

@@ -41,7 +41,7 @@ fn routes() -> Routes {
     ]
 }
 
-/// Runs the service, of this build, until it is told to stop.
+/// Runs the service until a stop signal; `build` is its release.
 pub fn run(build: &'static str) -> anyhow::Result<()> {
     let env = Env::process();
     let settings = Settings::from_env(&env, build)?;
@@ -53,7 +53,10 @@ pub fn run(build: &'static str) -> anyhow::Result<()> {
     }
 }
 
-async fn build(settings: settings::Own, release: &release::Running) -> anyhow::Result<Blueprint> {
+async fn build(
+    settings: settings::DataSettings,
+    release: &release::Running,
+) -> anyhow::Result<Blueprint> {
     let faults = Arc::new(faults::Faults::new(release.is_bad()));
     let store = database::open(&settings, faults.clone()).await?;
     let switchboard = faults.switchboard();

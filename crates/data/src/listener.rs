@@ -76,7 +76,7 @@ impl Listener {
         if let Ok(answer) = timeout(LIMIT, connection.ping()).await {
             return answer;
         }
-        // When it is dropped, sqlx's listener says goodbye and waits for the answer, on a silent connection for ever.
+        // When it is dropped, sqlx's listener sends a goodbye and waits for the answer, which never comes on a silent connection.
         // It gets a live one for that. Until there is one again, polling has to do.
         if let Ok(Ok(live)) = timeout(LIMIT, PgConnection::connect_with(&self.options)).await {
             drop(std::mem::replace(connection, live));

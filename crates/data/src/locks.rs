@@ -1,4 +1,4 @@
-//! Watches who waits for whom in the database, so that a lock is named as a lock.
+//! Finds the statements that wait for a lock in the database, and the process that holds it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub(crate) async fn watch(store: Store, mut shutdown: Shutdown) {
     let mut waiting = Waiting::default();
     waiting.publish(&[]);
     while !shutdown.begun() {
-        // While the database does not answer, nobody knows, and what was known before would be held against it.
+        // While the database does not answer, the waits are unknown, and the old ones may be over.
         let waits = store.lock_waits().await.unwrap_or_default();
         waiting.publish(&waits);
         report(&waits);
@@ -41,7 +41,7 @@ pub(crate) async fn watch(store: Store, mut shutdown: Shutdown) {
     }
 }
 
-/// How many wait; what was counted once goes back to zero.
+/// The gauge of waiting statements. A series that was set before goes back to zero when nobody waits.
 struct Waiting {
     series: BTreeMap<Series, f64>,
     holders: Vec<String>,

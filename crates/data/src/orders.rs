@@ -1,4 +1,4 @@
-//! An order's way: stored as pending, paid for, settled. Whoever finds it half-way may drive it on.
+//! The steps of an order: stored as pending, paid for, settled. The request and the sweeper both can take the next step.
 
 use api::DownstreamClient;
 use api::client::PROBE_SKU;
@@ -172,7 +172,7 @@ fn unknown_sku() -> ApiError {
     ApiError::new(UNKNOWN_SKU, "no item has this sku")
 }
 
-/// Nobody knows whether it was paid for, so it can neither be confirmed nor undone: say what will become of it.
+/// It is unknown whether the order was paid for, so it can be neither confirmed nor undone. The error says that the sweeper will settle it.
 fn still_pending(error: ApiError, id: Uuid) -> ApiError {
     let detail = format!(
         "{}; order {id} is stored and will be settled, its state can be read meanwhile",

@@ -112,7 +112,7 @@ impl Relay {
         }
         let result = self.deliver_batch().await;
         if let Err(error) = self.keep_house().await {
-            // Its failure is not one of delivery, which goes on.
+            // The delivery itself has not failed, and goes on.
             tracing::warn!(%error, "the outbox can neither be counted nor purged now");
         }
         result
@@ -137,7 +137,7 @@ impl Relay {
         // Also after a failure: deliveries do not wait for what may be waiting for a lock.
         self.purge_at = Instant::now() + PURGE;
         if self.store.purge().await? >= PURGE_BATCH {
-            // There may be more: the next round goes on.
+            // There may be more events: the next round claims them.
             self.purge_at = Instant::now();
         }
         Ok(())

@@ -46,7 +46,7 @@ impl BadRelease {
         serde_json::from_str(&text).map(Some).map_err(problem)
     }
 
-    /// What is left, at least the shortest time that a fault can have.
+    /// The time that is left, at least the shortest duration of a fault.
     fn seconds_left(&self) -> f64 {
         let left = Duration::from_millis(self.until_ms).saturating_sub(since_1970());
         left.as_secs_f64().clamp(0.1, 3600.0)
@@ -59,7 +59,7 @@ pub(crate) struct Running {
     next_version: String,
     bad: Option<BadRelease>,
     handover: Handover,
-    /// What the bad release is told; none when it is not wanted any more.
+    /// The settings for the bad release; `None` when the fault is over.
     newer: Arc<Mutex<Option<String>>>,
 }
 
@@ -87,7 +87,7 @@ impl Running {
         self.handover.clone()
     }
 
-    /// Gives way to the other release when the fault says so: to the bad one when it is on, to the good one when it is over.
+    /// Hands over to the other release: to the bad one when the fault is switched on, to the good one when it is over.
     pub(crate) fn start(
         &self,
         fault: &Arc<Fault<faults::BadRelease>>,
@@ -158,7 +158,7 @@ async fn end_with(fault: Arc<Fault<faults::BadRelease>>, handover: Handover) {
     }
 }
 
-/// What the process of the bad release is told.
+/// The settings for the process of the bad release.
 fn told(fault: &Fault<faults::BadRelease>, version: String) -> Option<String> {
     let (parameters, left) = (fault.active()?, fault.time_left()?);
     let release = BadRelease {

@@ -1,4 +1,4 @@
-//! Rows of the database and what is made of them.
+//! Rows of the database, and their conversion to the types of the API.
 
 use api::types::{Order, OrderStatus};
 use chrono::{DateTime, Utc};
@@ -65,7 +65,7 @@ pub(crate) struct Pending {
     pub(crate) traceparent: Option<String>,
 }
 
-/// An order with what is compared when its key is used again.
+/// An order, with the fields that are compared when its key is used again.
 #[derive(FromRow)]
 pub(crate) struct KeyedRow {
     #[sqlx(flatten)]
@@ -108,7 +108,7 @@ pub struct DeadLetter {
     /// `order.confirmed`; none when the stored message has no type.
     #[serde(rename = "type")]
     pub kind: Option<String>,
-    /// Which order it is about, when the stored message says so.
+    /// The order that the event is about, if the stored message names it.
     pub order_id: Option<String>,
     /// When it happened.
     pub created_at: DateTime<Utc>,

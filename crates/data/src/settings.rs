@@ -18,13 +18,13 @@ const DEFAULT_ITEMS: &str = "omni-mug:1000000:1290,omni-shirt:1000000:2490,omni-
 pub struct Settings {
     /// What every service has.
     pub service: service::Settings,
-    /// What only this one has.
-    pub(crate) own: Own,
+    /// Settings that only this service has.
+    pub(crate) own: DataSettings,
 }
 
 /// The data service's own settings.
 #[derive(Debug)]
-pub(crate) struct Own {
+pub(crate) struct DataSettings {
     /// `DATABASE_URL`; only the schema `omnitrace` in it is touched.
     pub(crate) database: PgConnectOptions,
     /// `DOWNSTREAM_URL`.
@@ -33,7 +33,7 @@ pub(crate) struct Own {
     pub(crate) pool_size: usize,
     /// `OMNITRACE_SWEEP_AFTER_MS` \[5000\]: how old a pending order is when the sweeper takes it up.
     pub(crate) sweep_after: Duration,
-    /// `OMNITRACE_BAD_RELEASE`: set by the fault `bad_release` for the process that it has this one start.
+    /// `OMNITRACE_BAD_RELEASE`: set by the fault `bad_release` for the process that this one starts.
     pub(crate) bad_release: Option<BadRelease>,
     /// `OMNITRACE_SEED_ITEMS`: items that are added at start unless they exist.
     pub(crate) items: Vec<SeedItem>,
@@ -62,7 +62,7 @@ impl Settings {
         if let Some(release) = &bad_release {
             service.set_version(release.version.clone());
         }
-        let own = Own {
+        let own = DataSettings {
             bad_release,
             database: database(env)?,
             downstream_url: env.base_url("DOWNSTREAM_URL", "http://127.0.0.1:8082")?,

@@ -1,7 +1,7 @@
 //! Every SQL statement of the service; those of the faults are in `faults.rs`.
 //!
 //! Statements of requests run through [`Statement::run`] and have spans. Those of the background, in `background.rs`, mostly
-//! have none: a poll a second would bury the traces that matter.
+//! have none: a trace per second from polling would hide the important ones.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(crate) type Result<T> = std::result::Result<T, StoreError>;
 /// The only schema that is touched.
 pub(crate) const SCHEMA: &str = "omnitrace";
 
-/// Where the trigger of the outbox announces events.
+/// The channel on which the trigger of the outbox announces events.
 pub(crate) const CHANNEL: &str = "omnitrace_outbox";
 
 const GET_ITEM: Statement = Statement::new(
@@ -60,7 +60,7 @@ const ORDER_BY_KEY: Statement = Statement::new(
      WHERE idempotency_key = $1",
 );
 
-/// The condition lets only one of those who drive an order on settle it.
+/// The condition lets only one settle an order, if the request and the sweeper try at the same time.
 const SETTLE: Statement = Statement::new(
     "UPDATE",
     "orders",
@@ -93,7 +93,7 @@ const LIST_ORDERS: Statement = Statement::new(
      WHERE id < coalesce($1, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND sku <> 'omnitrace-probe' ORDER BY id DESC LIMIT $2",
 );
 
-/// All that have a name.
+/// All statements with a name.
 pub(crate) const STATEMENTS: &[Statement] = &[
     GET_ITEM,
     INSERT_ORDER,
@@ -107,7 +107,7 @@ pub(crate) const STATEMENTS: &[Statement] = &[
     LIST_ORDERS,
 ];
 
-/// Those that were never tried come first: orders that cannot be settled keep no others from it.
+/// Orders that were never tried come first, so that orders which cannot be settled do not delay others.
 pub(crate) const CLAIM_PENDING: &str = "UPDATE orders SET claimed_until = now() + make_interval(secs => $3) WHERE id IN ( \
          SELECT id FROM orders WHERE status = 'pending' AND created_at < now() - make_interval(secs => $1) \
          AND (claimed_until IS NULL OR claimed_until < now()) \
@@ -124,13 +124,13 @@ pub(crate) const CLAIM_EVENTS: &str = "UPDATE outbox \
 pub(crate) const POSTPONE_EVENT: &str =
     "UPDATE outbox SET next_attempt_at = now() + make_interval(secs => $2) WHERE id = $1";
 
-/// Set aside with the last of so many refusals.
+/// Counts a refusal; the event is set aside when it has had `$4` of them.
 pub(crate) const REFUSE_EVENT: &str = "UPDATE outbox SET refusals = refusals + 1, refusal = $3, \
          set_aside_at = CASE WHEN refusals + 1 >= $4 THEN now() END, \
          next_attempt_at = CASE WHEN refusals + 1 >= $4 THEN 'infinity' ELSE now() + make_interval(secs => $2) END \
      WHERE id = $1 RETURNING set_aside_at IS NOT NULL";
 
-/// How many wait, for how many seconds the oldest has, how many are set aside.
+/// Number of waiting events, age of the oldest one in seconds, number of events that are set aside.
 pub(crate) const BACKLOG: &str = "SELECT count(*) FILTER (WHERE set_aside_at IS NULL), \
          coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE set_aside_at IS NULL)), 0)::float8, \
          count(set_aside_at) \
@@ -139,7 +139,7 @@ pub(crate) const BACKLOG: &str = "SELECT count(*) FILTER (WHERE set_aside_at IS 
 pub(crate) const PURGE: &str = "DELETE FROM outbox WHERE id IN ( \
          SELECT id FROM outbox WHERE delivered_at < now() - make_interval(secs => $1) ORDER BY delivered_at LIMIT $2)";
 
-/// Old orders of the probe, whose stock comes back with them: it never runs out.
+/// Deletes old orders of the probe and gives their stock back, so that it never runs out.
 pub(crate) const PURGE_PROBES: &str = "WITH old AS ( \
          DELETE FROM orders WHERE id IN ( \
              SELECT id FROM orders WHERE sku = 'omnitrace-probe' AND status <> 'pending' \
@@ -151,15 +151,15 @@ pub(crate) const PURGE_PROBES: &str = "WITH old AS ( \
 pub(crate) const LIST_SET_ASIDE: &str = "SELECT id, event->>'type' AS kind, event->'order'->>'id' AS order_id, created_at, set_aside_at, attempts, \
          refusal FROM outbox WHERE set_aside_at IS NOT NULL ORDER BY set_aside_at, id LIMIT $1";
 
-/// Those with these ids, or all. The notification is what an insert makes.
+/// Retries the events with these ids, or all. The notification wakes the relay, as after an insert.
 pub(crate) const RETRY_SET_ASIDE: &str = "WITH retried AS ( \
          UPDATE outbox SET set_aside_at = NULL, refusals = 0, next_attempt_at = now() \
          WHERE set_aside_at IS NOT NULL AND ($1::uuid[] IS NULL OR id = ANY($1)) RETURNING id) \
      SELECT id FROM retried, pg_notify('omnitrace_outbox', '') ORDER BY id";
 
-/// What of ours waits for a lock, and for whom: the waiting statement, the holder's process (0 is a prepared transaction),
-/// application and state, and since when. The holder is who waits for nobody: those who queue for a row wait for the first of the
-/// queue, and that one for the holder.
+/// Our statements that wait for a lock: the statement, the process that holds the lock (0 is a prepared transaction), its
+/// application and state, and the time since when. The holder is the process at the end of the chain, which waits for nobody: processes that
+/// queue for a row wait for the first of the queue, and the first waits for the holder.
 pub(crate) const LOCK_WAITS: &str = "WITH RECURSIVE edges AS MATERIALIZED ( \
          SELECT pid, unnest(pg_blocking_pids(pid)) AS blocker FROM pg_stat_activity \
          WHERE wait_event_type = 'Lock' AND datname = current_database()), \
@@ -175,10 +175,10 @@ pub(crate) const LOCK_WAITS: &str = "WITH RECURSIVE edges AS MATERIALIZED ( \
        AND waiting.application_name = current_setting('application_name') \
      ORDER BY waiting.pid, chain.blocker";
 
-/// A sign of life.
+/// Checks that the database answers.
 pub(crate) const PING: &str = "SELECT 1";
 
-/// Held until the connection is closed; the number is any that nobody else uses.
+/// The lock is held until the connection is closed. The number is arbitrary.
 pub(crate) const LOCK_SCHEMA: &str = "SELECT pg_advisory_lock(8029479110281224547)";
 
 /// True when the schema is there.

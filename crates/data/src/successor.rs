@@ -11,10 +11,10 @@ use listen::StopSignals;
 use service::Sockets;
 use tokio::runtime::{Builder, Runtime};
 
-/// Runs the newer release, which `variable` tells what it is, until its time is over.
+/// Runs the newer release until its time is over; `variable` passes its settings.
 ///
 /// # Errors
-/// When it cannot be started, or fails: that is the end of this process too, and whoever restarts it rolls back.
+/// If it cannot be started, or fails. Then this process ends too, and its supervisor restarts the good release.
 pub(crate) fn supervise(
     sockets: &Sockets,
     variable: (&str, String),

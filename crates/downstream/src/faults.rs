@@ -126,7 +126,7 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    /// All off; `seed` decides whom a share hits.
+    /// All off; `seed` decides which requests a share hits.
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             latency: Arc::default(),

@@ -35,7 +35,7 @@ impl State {
         }
     }
 
-    /// Takes the time that the model says, and suffers the faults that are on.
+    /// Waits for as long as the latency model says, and applies the faults that are on.
     async fn work(&self, request: &HttpRequest) -> Result<(), ApiError> {
         tokio::time::sleep(self.model.latency(self.requests.index())).await;
         self.faults.strike(request).await

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use uuid::Uuid;
 
-/// Entries kept; at 200 a second, 8 minutes' worth. A repetition comes within seconds.
+/// Number of entries kept: 8 minutes' worth at 200 per second. A repetition comes within seconds.
 const CAPACITY: usize = 100_000;
 
 /// Remembers one value for each id, the oldest first to go.

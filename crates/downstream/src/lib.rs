@@ -22,7 +22,7 @@ fn routes() -> Routes {
     ]
 }
 
-/// Runs the service, of this build, until it is told to stop.
+/// Runs the service until a stop signal; `build` is its release.
 pub fn run(build: &'static str) -> anyhow::Result<()> {
     let settings = Settings::from_env(&Env::process(), build)?;
     let model = settings.model;

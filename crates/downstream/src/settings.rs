@@ -9,7 +9,7 @@ use crate::model::Model;
 pub struct Settings {
     /// What every service has.
     pub service: service::Settings,
-    /// How fast it is and what it decides.
+    /// Latency and payment decisions.
     pub(crate) model: Model,
 }
 

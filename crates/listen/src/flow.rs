@@ -1,4 +1,4 @@
-//! What a connection and its requests tell each other.
+//! State that a connection shares with its requests.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};

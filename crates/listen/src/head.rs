@@ -1,4 +1,4 @@
-//! Where the head of a request ends, and what it says of what follows it.
+//! Finds the end of a request's head, and the length of the body that follows.
 
 /// The most headers that the server takes.
 const MAX_HEADERS: usize = 96;

@@ -1,4 +1,4 @@
-//! Whom a listener answers: the checks of `Host` and `Origin`.
+//! Checks `Host` and `Origin` of a request.
 //!
 //! A web page elsewhere may point its own name at this address and then read and change everything as if it were its own
 //! ("DNS rebinding"). Its requests name that page's host. An IP address in a URL cannot be pointed elsewhere, nor can

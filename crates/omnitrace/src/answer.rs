@@ -1,4 +1,4 @@
-//! Reading an answer: bounded, whoever it is that answers.
+//! Reads an answer up to a limit.
 
 use anyhow::{Context, Result};
 use incoming::{Body, Unread};

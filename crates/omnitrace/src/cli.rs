@@ -25,7 +25,7 @@ use crate::stop::{self, StopArgs};
 use crate::up::scrape::ScrapeArgs;
 use crate::values::{base_url, duration};
 
-/// Three services whose traces, metrics and logs lead to each other, with everything they need.
+/// Three services with traces, metrics, logs and alerts, and everything that is needed to run them.
 ///
 /// Without a command: `omnitrace up`.
 #[derive(Debug, Parser)]
@@ -38,7 +38,7 @@ use crate::values::{base_url, duration};
     after_help = "\
 Examples:
   omnitrace                                             start everything; Ctrl-C stops it
-  omnitrace up --load 5                                 … with 5 requests/s, so that pages are not empty
+  omnitrace up --load 5                                 … with 5 requests/s, so that the pages have data
   omnitrace fault set downstream latency ms=400 --for 60s
   omnitrace health
   omnitrace new shop --framework axum                   a service of your own; docs/ADOPT.md"
@@ -63,7 +63,7 @@ pub enum Command {
     /// Start Postgres, the console, herald and the three services, and stop them with Ctrl-C.
     #[command(long_about = UP_HELP, after_help = UP_EXAMPLES, args_override_self = true)]
     Up(Box<UpArgs>),
-    /// Write a service of your own that is scraped, alerted, drawn and found.
+    /// Write a new service with traces, metrics and logs into a new directory.
     #[command(long_about = new::HELP, after_help = new::EXAMPLES)]
     New(NewArgs),
     /// Switch faults on and off in a running service.
@@ -71,7 +71,7 @@ pub enum Command {
         #[command(subcommand)]
         action: FaultAction,
     },
-    /// Show the order events that downstream refuses, and have them delivered again.
+    /// Show the order events that downstream refused, and deliver them again.
     #[command(long_about = outbox::HELP)]
     Outbox {
         #[command(subcommand)]
@@ -92,13 +92,13 @@ pub enum Command {
     /// End one part of a running stack, and wait until `up` has started it again.
     #[command(after_help = restart::EXAMPLES)]
     Restart(RestartArgs),
-    /// Ask a running stack what PromQL or LogQL finds.
+    /// Run a PromQL or LogQL query on a running stack.
     #[command(long_about = query::HELP, after_help = query::EXAMPLES)]
     Query(Box<QueryArgs>),
-    /// Run SQL in the database of a running stack, as the role that its services have.
+    /// Run SQL in the database of a running stack, as the role of its services.
     #[command(after_help = sql::EXAMPLES)]
     Sql(SqlArgs),
-    /// Show what a running service logs, or change it until that service ends.
+    /// Show the log filter of a running service, or change it until that service ends.
     #[command(after_help = log_level::EXAMPLES)]
     LogLevel(LogLevelArgs),
     /// Render the alerting rules from their definitions (alerts/slo.toml, alerts/causes.toml).
@@ -125,13 +125,13 @@ pub enum Command {
     /// Run the console: receives OTLP, scrapes metrics, shows traces and logs.
     #[command(after_help = notify::CONSOLE_HELP)]
     Console(ConsoleArgs),
-    /// Take Alertmanager's webhook, add evidence, and deliver to Slack or any webhook.
+    /// Receive alerts, add evidence, and deliver them to Slack or any webhook.
     #[command(long_about = crate::herald::HELP)]
     Herald(Box<crate::herald::HeraldArgs>),
-    /// Show what herald knows of alerts, acknowledge them, silence them, judge them.
+    /// Show alerts, acknowledge them, silence them, and say whether they were right.
     #[command(long_about = alerts::HELP, after_help = alerts::EXAMPLES)]
     Alerts(Box<AlertsArgs>),
-    /// Print what bash, zsh, fish, elvish or PowerShell needs to complete this command.
+    /// Print the completions for bash, zsh, fish, elvish or PowerShell.
     #[command(after_help = completions::EXAMPLES)]
     Completions(CompletionsArgs),
     /// Run a private Postgres until SIGTERM, and print its URL.
@@ -140,25 +140,27 @@ pub enum Command {
 }
 
 const UP_HELP: &str = "\
-Start Postgres, the console, herald, the three services and their probe, each as a process of its own, send one order through \
-them, and print `ready` once its trace, its log lines and its metrics are visible in the console. Ctrl-C stops everything, \
+Start Postgres, the console, herald, the three services and their probe, each in its own process, send one order, \
+and print `ready` when the trace, the log lines and the metrics of that order are in the console. Ctrl-C stops everything in order, \
 a second Ctrl-C at once.
 
-A part that ends by itself is started again on the same port, after 0.25 s; the pause doubles with each end within a \
-minute. After the fifth restart it is given up: everything stops, and its last lines are printed.
+A part that ends by itself is started again on the same port, after 0.25 s. The pause doubles each time that the part ends \
+within a minute. After five such restarts everything stops, and the last log lines of that part are printed.
 
-With the console, variables that would keep telemetry from it (OTEL_SDK_DISABLED, OTEL_*_EXPORTER, \
+Some variables would keep telemetry from the console (OTEL_SDK_DISABLED, OTEL_*_EXPORTER, \
 OTEL_EXPORTER_OTLP_*, OTEL_BSP_*, OTEL_BLRP_*, and OTEL_PROPAGATORS or OTEL_TRACES_SAMPLER that break or drop every \
-trace) are not used, and `up` says so; with --no-console they are. RUST_LOG makes the services quieter, but for the \
-lines that `up` itself waits for. OMNITRACE_TRUST_CALLERS is for the gateway: the services trust each other.
+trace). `up` ignores these and names them; with --no-console it uses them. RUST_LOG makes the services quieter, except for the \
+lines that `up` itself needs. OMNITRACE_TRUST_CALLERS applies to the gateway only: the services trust each other.
 
-Herald tells about alerts, with evidence that it asks the console for: to HERALD_WEBHOOK_URL, to HERALD_SLACK_WEBHOOK_URL (or \
-the files that HERALD_WEBHOOK_URL_FILE and HERALD_SLACK_WEBHOOK_URL_FILE name), else to its log, DIR/logs/herald.log. What it \
-has not delivered stays in DIR/herald. GRAFANA_URL and the other variables of `omnitrace herald` are used too, but for those \
-about its door: only the console brings it alerts. OMNITRACE_WATCHDOG_URL gets the alert that always fires, once per minute.
+Herald adds evidence from the console to alerts and sends them to HERALD_WEBHOOK_URL and HERALD_SLACK_WEBHOOK_URL (or \
+the URLs in the files that HERALD_WEBHOOK_URL_FILE and HERALD_SLACK_WEBHOOK_URL_FILE name). Without a target it writes them to \
+DIR/logs/herald.log. Undelivered notifications stay in DIR/herald. `up` also uses GRAFANA_URL and the other variables of \
+`omnitrace herald`, except those about its listener: only the console sends it alerts. OMNITRACE_WATCHDOG_URL gets the alert \
+that always fires, once per minute.
 
---scrape names services of yours: the console scrapes them, judges their routes by the objectives for any service, and \
-`omnitrace health` asks them. They send traces and logs themselves, to the console's address. DIR/scrape.json remembers them.
+--scrape names your own services: the console scrapes them and applies the default objectives to their routes, and \
+`omnitrace health` checks them. They must send traces and logs to the console's address themselves. `up` remembers them in \
+DIR/scrape.json.
 
 Postgres is the server that DATABASE_URL names (only its schema `omnitrace` is touched), else server binaries found \
 on this machine, else a pinned PostgreSQL that is downloaded once. See `omnitrace help postgres`.";
@@ -173,28 +175,28 @@ Examples:
   omnitrace up --json | jq -r 'select(.event == \"ready\").gateway_url'";
 
 const ROLE_HELP: &str = "\
-Every setting is an environment variable; a bad one is an error that names it and what is allowed.
-OMNITRACE_HTTP_ADDR and OMNITRACE_ADMIN_ADDR say where it listens (port 0: any free one, printed in the log
-line `listening`), OTEL_EXPORTER_OTLP_ENDPOINT where telemetry goes.";
+Every setting is an environment variable; the error about a bad value names the variable and what is allowed.
+OMNITRACE_HTTP_ADDR and OMNITRACE_ADMIN_ADDR are the addresses to listen on (port 0: any free one, printed in the log
+line `listening`). OTEL_EXPORTER_OTLP_ENDPOINT is the address that telemetry is sent to.";
 
 const POSTGRES_HELP: &str = "\
 Run a private Postgres until SIGTERM (or, with OMNITRACE_PARENT_PIPE=1, until stdin ends), and print its URL in a line \
 `listening`.
 
-In this order: the server that DATABASE_URL names; `postgres` on the PATH, in /usr/lib/postgresql/*/bin (newest \
+It uses the first of these: the server that DATABASE_URL names; `postgres` on the PATH, in /usr/lib/postgresql/*/bin (newest \
 first) or /usr/pgsql-*/bin; a pinned PostgreSQL from Maven Central, checksum verified.
 
 OMNITRACE_POSTGRES=auto|system|download  which of these to use
 OMNITRACE_CACHE_DIR                      where the download is kept
 OMNITRACE_POSTGRES_URL                   a mirror of Maven Central (the directory that holds io/zonky)
 
-The server listens on 127.0.0.1, with a password; on a free port unless --port names one. PostgreSQL refuses to run as root: then it runs \
-as the user `postgres`, or `nobody`.";
+The server listens on 127.0.0.1 and asks for a password. The port is a free one unless --port names one. PostgreSQL refuses to run \
+as root: if you are root, it runs as the user `postgres`, else `nobody`.";
 
 /// `omnitrace up`.
 #[derive(Debug, Args)]
 pub struct UpArgs {
-    /// Where data, logs and the lock are kept; one stack runs in it at a time
+    /// Directory for data, logs and the lock; it holds one running stack at a time
     #[arg(long, value_name = "DIR", default_value = ".omnitrace")]
     pub data_dir: PathBuf,
     /// Start no console and no herald, and send telemetry to OTEL_EXPORTER_OTLP_ENDPOINT
@@ -209,10 +211,10 @@ pub struct UpArgs {
     /// Rules that the console evaluates, in Prometheus's format [default: alerts/rules/demo.yml, as shipped]
     #[arg(long, value_name = "FILE", conflicts_with = "no_console")]
     pub rules: Option<PathBuf>,
-    /// Start no probe: nothing is asked of the gateway but what you ask
+    /// Start no probe, so that the gateway gets only your requests
     #[arg(long)]
     pub no_probe: bool,
-    /// A busy port is an error; by default a free one is taken instead, and printed
+    /// Fail if a port is busy; by default `up` takes a free one and prints it
     #[arg(long)]
     pub strict_ports: bool,
     /// Stop everything when a part ends by itself; by default it is started again
@@ -243,7 +245,7 @@ pub struct Ports {
     /// Console: web page, Jaeger API and OTLP
     #[arg(long, value_name = "PORT", default_value_t = 8000)]
     pub console_port: u16,
-    /// Herald: takes alerts, and tells about them
+    /// Herald: receives alerts and sends notifications
     #[arg(long, value_name = "PORT", default_value_t = 9095)]
     pub herald_port: u16,
     /// Gateway's health, metrics and faults
@@ -263,19 +265,19 @@ pub struct ConsoleArgs {
     /// Address of the web page, the Jaeger API and OTLP
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000")]
     pub listen: SocketAddr,
-    /// How much memory the console may use: five eighths for traces and logs, one for metrics, two for requests under way
+    /// How much memory the console may use: five eighths for traces and logs, one for metrics, two for requests in progress
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = memory)]
     pub memory: Memory,
-    /// The largest OTLP request, as sent and once inflated; at most a quarter of the memory and 4 MiB
+    /// The largest OTLP request, both compressed and decompressed; at most a quarter of the memory plus 4 MiB
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = console::parse_size)]
     pub max_body: u64,
-    /// What to scrape: a file in Prometheus's `file_sd` format, read again when it changes
+    /// File with the targets to scrape, in Prometheus's `file_sd` format; read again when it changes
     #[arg(long, value_name = "FILE")]
     pub targets: Option<PathBuf>,
     /// Alerting and recording rules in Prometheus's format [default: alerts/rules/demo.yml, as shipped]
     #[arg(long, value_name = "FILE")]
     pub rules: Option<PathBuf>,
-    /// Where it keeps, over a restart, since when alerts are pending or fire, and what has been told [default: nowhere]
+    /// File that keeps the state of alerts and notifications over a restart [default: none]
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
     #[command(flatten)]
@@ -283,7 +285,7 @@ pub struct ConsoleArgs {
     /// Time between two scrapes
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub scrape_interval: Duration,
-    /// Names that it answers to, beside localhost and its own address; others are refused (DNS rebinding)
+    /// Host names to answer to, besides localhost and its own address; others are refused (DNS rebinding)
     #[arg(
         long,
         value_name = "NAME,…",
@@ -304,7 +306,7 @@ pub struct ConsoleArgs {
 /// `omnitrace postgres`.
 #[derive(Debug, Args)]
 pub struct PostgresArgs {
-    /// Where the server's files are kept
+    /// Directory for the server's files
     #[arg(long, value_name = "DIR", default_value = ".omnitrace")]
     pub data_dir: PathBuf,
     /// Port of 127.0.0.1 [0: any free one]
@@ -342,12 +344,12 @@ Examples:
     Set {
         /// gateway, data or downstream
         service: String,
-        /// Its name, as `omnitrace fault list` shows it
+        /// Name of the fault, as `omnitrace fault list` shows it
         fault: String,
         /// Parameters; those not given have defaults
         #[arg(value_name = "NAME=VALUE", value_parser = parameter)]
         parameters: Vec<(String, serde_json::Value)>,
-        /// It ends by itself after this time (default: 5 min)
+        /// End the fault after this time (default: 5 min)
         #[arg(long = "for", value_name = "TIME", value_parser = duration)]
         expires_in: Option<Duration>,
         #[command(flatten)]
@@ -364,7 +366,7 @@ Examples:
     },
 }
 
-/// Which running service is meant.
+/// Selects a running service.
 #[derive(Debug, Args)]
 pub struct Target {
     /// Directory of the running stack
@@ -381,7 +383,7 @@ pub struct Target {
 /// An amount of memory, and how it was written.
 #[derive(Debug, Clone)]
 pub struct Memory {
-    /// As given, for handing on.
+    /// As the user wrote it, to pass it on to a child process.
     pub text: String,
     /// In bytes.
     pub bytes: u64,

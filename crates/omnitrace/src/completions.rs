@@ -1,4 +1,4 @@
-//! `omnitrace completions`: what a shell needs to complete this command.
+//! `omnitrace completions`: scripts that complete this command in a shell.
 
 use std::io::Write;
 use std::process::ExitCode;

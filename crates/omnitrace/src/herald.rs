@@ -14,11 +14,11 @@ use crate::values::duration;
 
 /// The long help.
 pub const HELP: &str = "\
-Take Alertmanager's webhook (POST /alerts), add what the telemetry says (worst traces, first error lines, the \
-dependency at fault, the last release and whether to roll it back), and deliver it to Slack or any webhook.
+Receive alerts from Alertmanager's webhook (POST /alerts), add evidence from telemetry (worst traces, first error lines, the \
+dependency at fault, the last release and whether to roll it back), and deliver them to Slack or any webhook.
 
-A notification is on disk before it is accepted, and stays there until its target has taken it; a backend that is \
-down is named in it as missing evidence. /metrics, /ready and /live are on the same port.";
+Herald writes a notification to disk before it accepts the alert, and keeps it until the target has accepted it. If a backend is \
+down, the notification names the missing evidence. /metrics, /ready and /live are on the same port.";
 
 /// `omnitrace herald`.
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ pub struct HeraldArgs {
         default_value = "127.0.0.1:9095"
     )]
     listen: SocketAddr,
-    /// Names that Alertmanager may call it by, beside localhost and addresses; others are refused (DNS rebinding)
+    /// Host names to answer to, besides localhost and IP addresses; others are refused (DNS rebinding)
     #[arg(
         long,
         value_name = "NAME,…",
@@ -41,7 +41,7 @@ pub struct HeraldArgs {
     allow_host: listen::Hosts,
     #[command(flatten)]
     access: AccessArgs,
-    /// Where notifications are kept until they are delivered
+    /// Directory for notifications that are not delivered yet
     #[arg(
         long,
         value_name = "DIR",
@@ -49,16 +49,16 @@ pub struct HeraldArgs {
         default_value = ".omnitrace/herald"
     )]
     state_dir: PathBuf,
-    /// How long the collection of evidence may hold a notification up
+    /// How long the collection of evidence may delay a notification
     #[arg(long, value_name = "TIME", env = "HERALD_EVIDENCE_TIMEOUT", default_value = "5s", value_parser = duration)]
     evidence_timeout: Duration,
-    /// Most notifications that wait for one target; more are refused, and Alertmanager tries them again
+    /// How many notifications may wait for one target; more are refused, and Alertmanager sends them again
     #[arg(long, value_name = "N", env = "HERALD_QUEUE_LIMIT", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     queue_limit: u32,
-    /// What could not be delivered for so long is set aside
+    /// Set a notification aside when it could not be delivered for this time
     #[arg(long, value_name = "TIME", env = "HERALD_GIVE_UP_AFTER", default_value = "24h", value_parser = duration)]
     give_up_after: Duration,
-    /// For how long no target may take anything, before the alert that always fires is not passed on
+    /// Stop passing on the alert that always fires when no target has accepted anything for this time
     #[arg(long, value_name = "TIME", env = "HERALD_SILENT_AFTER", default_value = "5m", value_parser = duration)]
     silent_after: Duration,
     #[command(flatten)]
@@ -71,7 +71,7 @@ pub struct HeraldArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Who may bring alerts (each is optional)")]
 struct AccessArgs {
-    /// What Alertmanager sends as `Authorization: Bearer …`; of several, separated by spaces, any will do
+    /// Secret that Alertmanager sends as `Authorization: Bearer …`; several, separated by spaces, are all accepted
     #[arg(
         long,
         value_name = "TEXT",
@@ -79,7 +79,7 @@ struct AccessArgs {
         hide_env_values = true
     )]
     secret: Option<String>,
-    /// A file with it; several are on lines of their own
+    /// File with the secrets, one per line
     #[arg(long, value_name = "FILE", env = "HERALD_SECRET_FILE")]
     secret_file: Option<PathBuf>,
     /// PEM file with the certificate to serve HTTPS with
@@ -88,7 +88,7 @@ struct AccessArgs {
     /// PEM file with its private key
     #[arg(long, value_name = "FILE", env = "HERALD_TLS_KEY")]
     tls_key: Option<String>,
-    /// PEM file with authorities; who brings alerts needs a certificate that one of them has signed
+    /// PEM file with authorities; clients that send alerts need a certificate that one of them has signed
     #[arg(long, value_name = "FILE", env = "HERALD_TLS_CLIENT_CA")]
     tls_client_ca: Option<String>,
 }
@@ -142,7 +142,7 @@ struct TargetArgs {
     /// A file with it
     #[arg(long, value_name = "FILE", env = "HERALD_WEBHOOK_URL_FILE")]
     webhook_url_file: Option<PathBuf>,
-    /// Who raises the alarm when the alert that always fires stops coming by herald
+    /// Dead man's switch: gets the alert that always fires, and raises an alarm when it stops coming
     #[arg(
         long,
         value_name = "URL",

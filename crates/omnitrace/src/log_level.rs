@@ -1,4 +1,4 @@
-//! `omnitrace log-level`: what a running service writes to its log.
+//! `omnitrace log-level`: shows or changes the log filter of a running service.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -26,7 +26,7 @@ Examples:
 pub struct LogLevelArgs {
     /// gateway, data or downstream
     service: String,
-    /// As in RUST_LOG: info, or info,data::store=error; without one, what holds now is shown
+    /// As in RUST_LOG: info, or info,data::store=error; without it, the current filter is shown
     filter: Option<String>,
     #[command(flatten)]
     target: Target,

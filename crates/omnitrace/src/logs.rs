@@ -36,13 +36,13 @@ Examples:
 pub struct LogsArgs {
     /// postgres, console, herald, downstream, data, gateway, probe [default: all]
     parts: Vec<String>,
-    /// Go on with what is written from now on, until Ctrl-C
+    /// Show new lines as they are written, until Ctrl-C
     #[arg(short, long)]
     follow: bool,
-    /// How many of the last lines
+    /// Number of last lines to show
     #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
     lines: usize,
-    /// Print lines as they were written: JSON of the services and herald
+    /// Print lines as they are in the files; services and herald write JSON
     #[arg(long)]
     json: bool,
     /// Directory of the stack

@@ -12,13 +12,13 @@ use crate::terminal::{quoted, say_lines};
 
 /// The long help.
 pub const HELP: &str = "\
-Write a service of under 50 lines into a new directory: one route with traces, metrics and logs, and beside it /metrics \
-and /ready, which make none. The directory must not exist yet.
+Write a service of under 50 lines into a new directory: one route with traces, metrics and logs, and also /metrics \
+and /ready, which make no telemetry. The directory must not exist yet.
 
-It depends on the crate `telemetry`: by path, in the checkout that this command was built from; of another checkout with \
---path, or of a repository with --git. Its Cargo.lock names the versions that this command was built with.
+The service depends on the crate `telemetry`: by path in the checkout that this command was built from, in another checkout (\
+--path), or by a Git repository (--git). Its Cargo.lock has the versions that this command was built with.
 
-The name is that of the package, of the directory, and of the service in traces, metrics, logs and alerts.";
+The package, the directory and the service in traces, metrics, logs and alerts all have this name.";
 
 /// Examples in the help.
 pub const EXAMPLES: &str = "\
@@ -33,7 +33,7 @@ pub struct NewArgs {
     /// Lower-case letters, digits, `-` and `_`
     #[arg(value_parser = package)]
     name: String,
-    /// What serves HTTP
+    /// The web framework
     #[arg(long)]
     framework: Framework,
     /// A checkout of OmniTrace [default: the one that this command was built from]

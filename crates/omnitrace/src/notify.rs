@@ -1,4 +1,4 @@
-//! Whom the console tells about alerts, and whom it answers: what the command line and the variables say, checked without being shown.
+//! The console's receivers of alerts and its access rules, from flags and variables. Errors never show a secret or a URL.
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -8,22 +8,22 @@ use url::Url;
 
 use crate::environment;
 
-/// What `omnitrace help console` says of secrets.
+/// The part of `omnitrace help console` about secrets.
 pub const CONSOLE_HELP: &str = "\
-Beyond loopback it answers only who knows a token: that of OMNITRACE_CONSOLE_TOKEN (16 to 512 letters, digits and -._~), which is \
-then needed on loopback, too, else one that is made at each start and printed with the address of the page. Senders of OTLP, \
-/metrics, /ready and /live need none; clients send it as a bearer token, or as the password of an address. \
-OMNITRACE_NOTIFY_SECRET is what herald asks for.";
+Beyond loopback, clients need a token. It is OMNITRACE_CONSOLE_TOKEN (16 to 512 letters, digits and -._~), which is \
+then needed on loopback too. Without the variable, the console makes a token at each start and prints it with the address of the page. \
+Clients send it as a bearer token, or as the password in a URL. OTLP, /metrics, /ready and /live need no token. \
+OMNITRACE_NOTIFY_SECRET is herald's secret.";
 
 const URL: &str = "OMNITRACE_NOTIFY_URL";
 const SECRET: &str = "OMNITRACE_NOTIFY_SECRET";
 const TOKEN: &str = "OMNITRACE_CONSOLE_TOKEN";
 const WATCHDOG: &str = "OMNITRACE_WATCHDOG_URL";
 
-/// Whom the console tells, asks and answers: options of `omnitrace console`.
+/// Options of `omnitrace console` about receivers, herald and access.
 #[derive(Debug, Args)]
 pub struct OthersArgs {
-    /// Where alerts are posted as Alertmanager's webhook, such as herald's http://127.0.0.1:9095/alerts [default: nowhere]
+    /// URL to post alerts to, in the format of Alertmanager's webhook, such as herald's http://127.0.0.1:9095/alerts [default: none]
     #[arg(
         long,
         value_name = "URL",
@@ -31,7 +31,7 @@ pub struct OthersArgs {
         hide_env_values = true
     )]
     pub notify_url: Option<String>,
-    /// Where the alert that always fires is posted once per minute: silence there means that alerting is dead [default: nowhere]
+    /// URL to post the alert that always fires to, once per minute; when it stops, alerting is dead [default: none]
     #[arg(
         long,
         value_name = "URL",
@@ -39,7 +39,7 @@ pub struct OthersArgs {
         hide_env_values = true
     )]
     pub watchdog_url: Option<String>,
-    /// Where herald is, such as http://127.0.0.1:9095: whoever may ask the console sees and changes its alerts and silences [default: nowhere]
+    /// Herald's address, such as http://127.0.0.1:9095; users of the console can then see and change alerts and silences [default: none]
     #[arg(
         long,
         value_name = "URL",
@@ -47,12 +47,12 @@ pub struct OthersArgs {
         hide_env_values = true
     )]
     pub herald_url: Option<String>,
-    /// Let whoever reaches it beyond loopback read; nobody may then set faults, acknowledge or silence through it
+    /// Let all clients read without a token; then nobody can set faults, acknowledge or silence through the console
     #[arg(long)]
     pub no_token: bool,
 }
 
-/// Whom a console tells.
+/// The receivers of a console's alerts.
 ///
 /// # Errors
 /// Names the option and the variable, and shows neither URL nor secret.
@@ -71,7 +71,7 @@ pub fn of(args: &OthersArgs) -> Result<Notify> {
     })
 }
 
-/// Where herald is.
+/// Herald's address.
 ///
 /// # Errors
 /// As [`of`].

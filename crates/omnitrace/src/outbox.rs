@@ -15,8 +15,8 @@ use crate::up::state::State;
 
 /// What `omnitrace help outbox` says.
 pub const HELP: &str = "\
-An order event that downstream refuses five times is set aside in the outbox: it is counted (outbox_dead_letter_events), it \
-keeps no other event waiting, and it stays until somebody has it delivered again.
+An order event that downstream refuses five times is set aside in the outbox. It is counted (outbox_dead_letter_events), it \
+does not delay other events, and it stays until you deliver it again with `retry`.
 
 The database is the one that DATABASE_URL names, else that of the stack which `omnitrace up` runs in --data-dir.";
 
@@ -32,7 +32,7 @@ Examples:
         #[command(flatten)]
         outbox: OutboxArgs,
     },
-    /// Have events delivered again; those that are still refused are set aside again.
+    /// Deliver events again; events that are still refused are set aside again.
     #[command(after_help = "\
 Examples:
   omnitrace outbox retry 0198c5f1-6d3a-7cc2-8f0e-5a0f6f0b7c11

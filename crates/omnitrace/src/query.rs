@@ -19,9 +19,9 @@ use crate::values::base_url;
 
 /// What `omnitrace help query` says.
 pub const HELP: &str = "\
-Ask what a query finds now: PromQL, or with --logs LogQL about the last hour (the newest 100 lines). One line per series or log line.
+Run a query: PromQL at the present time, or with --logs LogQL over the last hour (the newest 100 lines). It prints one line per series or log line.
 
-Asked is PROMETHEUS_URL or LOKI_URL, else the console of the stack in --data-dir.";
+It asks the server that PROMETHEUS_URL or LOKI_URL names, else the console of the stack in --data-dir.";
 
 /// Examples of `omnitrace help query`.
 pub const EXAMPLES: &str = "\
@@ -33,10 +33,10 @@ Examples:
 /// `omnitrace query`.
 #[derive(Debug, Args)]
 pub struct QueryArgs {
-    /// What to ask; without any, each line of stdin is one query
+    /// The queries; without any, each line of stdin is one query
     #[arg(value_name = "QUERY")]
     queries: Vec<String>,
-    /// LogQL, asked of the log store
+    /// The queries are LogQL, for the log store
     #[arg(long)]
     logs: bool,
     /// Prometheus

@@ -1,4 +1,4 @@
-//! `omnitrace status`: what runs in a data directory, and where. It asks nobody; `omnitrace health` does.
+//! `omnitrace status`: shows what runs in a data directory, and where. It makes no requests; `omnitrace health` does.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! What commands print: much of it is the answer of a backend, and none of it may write to the terminal but what it says.
+//! Prints output. Much of it comes from backends, so control characters in it must not reach the terminal.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! Directories: the walk to one, and what is done with the names in it.
+//! Opens directories step by step, and works with the names in them.
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::{File, Metadata, Permissions};

@@ -1,9 +1,9 @@
-//! Whose a file is. Who runs this as root in a directory of another user must not write where that user's links lead.
+//! Checks the owner of files. If root uses a directory of another user, that user's links must not redirect what root writes.
 //!
 //! A [`Directory`] is reached by one walk and then held open; a [`Place`] is a name in one. Everything is done relative to the
 //! opened directory, and asked of the opened file, so nothing can change between the question and the use.
 //!
-//! An error says what is there and the way out, but not by which option: each program adds its own (`.context("--data-dir")`).
+//! An error names the file and the way out. The program adds the name of its option (`.context("--data-dir")`).
 
 mod directory;
 mod place;

@@ -1,4 +1,4 @@
-//! What is said when a file is not used: its path, whose it is, and the way out.
+//! Errors about refused files: the path, the owner, and the way out.
 
 use std::fs::Metadata;
 use std::io::{self, ErrorKind};

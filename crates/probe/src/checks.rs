@@ -1,4 +1,4 @@
-//! What is asked, and what is expected.
+//! The requests of the probe, and the expected answers.
 
 use api::client::PROBE_SKU;
 use api::types::{Email, NewOrder, OrderStatus};

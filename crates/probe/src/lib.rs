@@ -1,4 +1,4 @@
-//! Asks the gateway what users ask of it, again and again: what is broken is found out also when nobody calls.
+//! Sends the gateway the requests that users send, at an interval, so that outages are detected without users.
 //!
 //! Its requests are marked (`telemetry::synthetic`), and its orders are for an item of its own, so that no number of users or of the
 //! business holds them.

@@ -1,4 +1,4 @@
-//! What is told of each probe, under the names that the blackbox exporter has for the same.
+//! Metrics of each probe, with the names that the blackbox exporter uses.
 
 use crate::checks::Check;
 

@@ -1,4 +1,4 @@
-//! Text that others wrote, made fit for a line of a terminal or of a log: it shows what it is, and nothing besides.
+//! Makes untrusted text safe to show on one line of a terminal or log.
 //!
 //! An escape sequence clears a screen or writes over the line above, a line separator begins a line that nobody wrote, a
 //! bidirectional mark turns `ok` around, and what has no width hides in between.

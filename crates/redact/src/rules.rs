@@ -1,4 +1,4 @@
-//! What is a secret: patterns that both Rust's and Go's engine understand (no look-around), in the order in which they run.
+//! The patterns that recognise secrets, in the order in which they run. Both Rust's and Go's regex engine must accept them (no look-around).
 //!
 //! A rule that has exceptions names them in `keep`, a pattern that begins where `find` does and may look further. After
 //! a change, `UPDATE_DOCS=1 cargo test -p redact` writes the collector's configuration.

@@ -1,4 +1,4 @@
-//! What a service hands to [`crate::run()`].
+//! The parts of a service that [`crate::run()`] needs.
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Whom a listener answers.
+//! Which host names and origins a listener answers to.
 use std::sync::Arc;
 
 use actix_web::Error;

@@ -1,5 +1,5 @@
-//! How a service leaves its listening sockets to another process. They stay open, and whoever calls meanwhile waits in their queues:
-//! nobody is refused.
+//! Hands the listening sockets of a service over to another process. They stay open, so clients that connect meanwhile wait in the
+//! queue and are not refused.
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;

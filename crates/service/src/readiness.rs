@@ -1,4 +1,4 @@
-//! Whether this instance can take requests, and why not. What it needs is another matter: see docs/adr/0012.
+//! Whether this instance can take requests, and why not. The state of its dependencies is separate: see docs/adr/0012.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,4 +1,4 @@
-//! The route table: each route says what it may answer, so that every metric series exists from the start.
+//! The route table. Each route lists its possible statuses, so that every metric series exists from the start.
 use std::time::Duration;
 
 use actix_web::http::Method;

@@ -1,4 +1,4 @@
-//! What is wrong with a definition, and where.
+//! Errors in a definition, with file, line and key.
 
 use std::ops::Range;
 

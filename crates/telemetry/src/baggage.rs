@@ -29,7 +29,7 @@ pub(crate) fn read(headers: &impl Headers) -> Vec<Entry> {
     entries.collect::<Option<Vec<_>>>().unwrap_or_default()
 }
 
-/// A key, a value, and the properties as they came: no part of a member may be lost alone.
+/// A key, a value, and the properties unparsed: a member is kept or dropped as a whole.
 fn member(member: &str) -> Option<Entry> {
     let (pair, properties) = member.split_once(';').unwrap_or((member, ""));
     let (key, value) = pair.split_once('=')?;
@@ -44,7 +44,7 @@ fn member(member: &str) -> Option<Entry> {
             .bytes()
             .all(|byte| octet(byte) || b"; \t".contains(&byte));
     valid.then(|| {
-        // What is no UTF-8 becomes U+FFFD, as the specification says.
+        // Invalid UTF-8 becomes U+FFFD, as the specification demands.
         let value = percent_decode_str(value).decode_utf8_lossy();
         let value = StringValue::from(value.into_owned());
         (Key::new(key.to_owned()), (value, properties.into()))

@@ -22,7 +22,7 @@ pub use crate::db_pool::{Connection, Pool, Tx};
 
 pub(crate) const SYSTEM: &str = "postgresql";
 
-/// `error.type` of a wait for a connection of which none came free.
+/// `error.type` when no connection of the pool came free in time.
 pub(crate) const POOL_TIMEOUT: &str = "pool_timeout";
 
 /// Where the statements go: known once a [`Pool`] is made, the same for every statement of the process.

@@ -32,10 +32,10 @@ const PING: Duration = Duration::from_millis(500);
 /// How long a log-in may take.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// How long a connection may take to end what was cut off on it. Longer, and closing it is better than keeping it.
+/// How long a connection may take to finish a statement whose caller gave up. After that the connection is closed.
 const GIVE_BACK: Duration = Duration::from_secs(1);
 
-/// A connection is not used for longer: what its server process has gathered goes with it.
+/// Longest life of a connection. Closing it frees the memory that its server process has gathered.
 const MAX_AGE: Duration = Duration::from_secs(1800);
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
@@ -43,7 +43,8 @@ type Result<T> = std::result::Result<T, sqlx::Error>;
 /// Opens and checks connections.
 struct Manager {
     options: PgConnectOptions,
-    /// When a connection was last found silent. Those that were idle then are likely to be: they are not asked one by one.
+    /// When a connection was last found silent. Connections that were idle at that time are probably silent too, so they are
+    /// replaced without a check.
     silent: Mutex<Option<Instant>>,
 }
 
@@ -88,7 +89,7 @@ impl managed::Manager for Manager {
 #[derive(Clone)]
 pub struct Pool {
     inner: managed::Pool<Manager>,
-    /// At most so many of them at once, for what must not take all.
+    /// Limits how many connections this handle uses at once, so that it cannot take all of them.
     share: Option<Arc<Semaphore>>,
     patience: Duration,
     name: &'static str,
@@ -147,7 +148,7 @@ impl Pool {
         self.inner.status().max_size
     }
 
-    /// How connections are opened, for those that are not of the pool: listeners, migrations.
+    /// Options to open a connection outside of the pool, for listeners and migrations.
     pub fn options(&self) -> &PgConnectOptions {
         &self.inner.manager().options
     }
@@ -163,7 +164,7 @@ impl Pool {
         result
     }
 
-    /// The same without span and observation, for what looks for work again and again: it would bury what matters.
+    /// The same without span and observation, for polling: its spans would hide the important ones.
     ///
     /// # Errors
     /// As [`Pool::acquire`].
@@ -198,7 +199,7 @@ impl Pool {
     /// As [`Pool::acquire`], or when the statement fails.
     pub async fn begin(&self) -> Result<Tx> {
         let mut connection = self.acquire().await?;
-        // Before: whether a statement that was cut off had begun the transaction, nobody knows.
+        // Set before the statement: if it is cut off, it is unknown whether the transaction has begun.
         connection.in_transaction = true;
         BEGIN.run(simple("BEGIN", &mut connection)).await?;
         Ok(Tx { connection })
@@ -234,7 +235,7 @@ fn why(error: PoolError<sqlx::Error>) -> sqlx::Error {
     }
 }
 
-/// `error.type` of a wait.
+/// `error.type` of a failed wait for a connection.
 fn error_type(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Io(error) if error.kind() != ErrorKind::TimedOut => "connect".to_owned(),
@@ -287,7 +288,7 @@ impl Drop for Wait {
     }
 }
 
-/// A connection of a pool. Dropped, it goes back once it has ended what was cut off on it; one that does not is closed.
+/// A connection of a pool. After a drop it finishes a statement that was cut off and goes back to the pool; if it does not finish in time, it is closed.
 pub struct Connection {
     /// Taken on drop.
     object: Option<Object<Manager>>,

@@ -1,4 +1,4 @@
-//! The time that a piece of work has, known to what happens inside it: who is cut off by it failed, and was not cancelled.
+//! A deadline for a piece of work, visible to the code inside it. Work that the deadline cuts off counts as failed, not as cancelled.
 
 use std::future::Future;
 use std::time::Duration;
@@ -29,7 +29,7 @@ impl Deadline {
         Self(self.0.min(Instant::now() + limit))
     }
 
-    /// What is left; zero when it has passed.
+    /// The time that is left; zero when the deadline has passed.
     pub fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
@@ -43,7 +43,7 @@ pub async fn enforce<T>(deadline: Instant, work: impl Future<Output = T>) -> Res
     timeout_at(deadline, DEADLINE.scope(deadline, work)).await
 }
 
-/// `error.type` of what nobody waits for any more: its time was up, or its caller went away. To be asked while it is dropped.
+/// `error.type` of work that is dropped: its deadline has passed, or its caller went away. Call it from `Drop`.
 pub(crate) fn abandoned() -> &'static str {
     let is_over = DEADLINE.try_with(|deadline| Instant::now() >= *deadline);
     if is_over.unwrap_or(false) {

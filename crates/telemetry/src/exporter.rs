@@ -28,7 +28,7 @@ pub(crate) const IDLE: Duration = Duration::from_secs(2);
 /// Most of an answer that is read: all it can say is how many items were rejected, and why.
 const MAX_ANSWER: u64 = 64 * 1024;
 
-/// Who sends, as the OTLP specification asks for.
+/// The `User-Agent` that the OTLP specification asks for.
 const AGENT: &str = concat!(
     "OTel-OTLP-Exporter-omnitrace-rust/",
     env!("CARGO_PKG_VERSION")
@@ -100,7 +100,7 @@ impl Client {
         })
     }
 
-    /// Makes a request of a batch, which is empty then. An empty one was taken by the last attempt.
+    /// Encodes the batch as the request body and empties it. An empty batch was encoded by an earlier attempt.
     fn take<T>(&mut self, batch: &mut Vec<T>, encode: impl FnOnce(&[T]) -> Vec<u8>) {
         if !batch.is_empty() {
             let body = encode(batch);
@@ -133,7 +133,7 @@ impl Client {
     }
 }
 
-/// Of every request; those of the settings win.
+/// Headers of every request; headers from the settings win.
 fn headers(settings: &Exporter) -> Result<HeaderMap, InitError> {
     let mut headers = HeaderMap::new();
     headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
@@ -178,7 +178,7 @@ fn build(settings: &Exporter) -> Result<reqwest::blocking::Client, InitError> {
     let mut client = reqwest::blocking::Client::builder()
         .timeout(settings.timeout)
         .pool_idle_timeout(IDLE)
-        // What is sent, credentials among it, is for the endpoint alone.
+        // Telemetry and credentials must reach the configured endpoint only.
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy();
     if let Some(path) = &settings.certificate {
@@ -222,7 +222,7 @@ fn read(variable: &'static str, path: &std::path::Path) -> Result<Vec<u8>, InitE
     })
 }
 
-/// What comes of an accepting answer's body in time: one that is torn, late or endless makes no failure of a success.
+/// The part of a successful answer's body that comes in time. A body that is torn, late or endless does not make the export a failure.
 fn start_of_body(response: Response, time: Duration) -> Vec<u8> {
     let (mut body, mut chunk) = (Vec::new(), [0; 8192]);
     let (mut start, end) = (response.take(MAX_ANSWER), Instant::now() + time);

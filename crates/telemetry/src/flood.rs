@@ -10,9 +10,9 @@ use std::time::Instant;
 
 use tracing::callsite::Identifier;
 
-/// Records of one event let through at once.
+/// Records of one event that pass at once.
 pub(crate) const BURST: f64 = 1000.0;
-/// Records of one event let through in a second, in the long run.
+/// Records per second of one event that pass in the long run.
 pub(crate) const PER_SECOND: f64 = 500.0;
 
 /// Call sites are a fixed set of places in the code; locks are split so that busy ones do not wait for each other.

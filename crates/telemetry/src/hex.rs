@@ -4,11 +4,11 @@ use opentelemetry::{SpanId, TraceId};
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-/// So many digits of lower-case hex.
+/// `N` digits of lower-case hex.
 pub(crate) struct Hex<const N: usize>([u8; N]);
 
 impl<const N: usize> Hex<N> {
-    /// Those of the bytes; zeros for what is not there.
+    /// The digits of the bytes; zeros if there are fewer bytes.
     pub(crate) fn new(bytes: &[u8]) -> Self {
         let mut digits = [b'0'; N];
         for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
@@ -41,7 +41,7 @@ impl From<u8> for Hex<2> {
     }
 }
 
-/// The number that lower-case digits stand for, at most 32 of them.
+/// Parses at most 32 lower-case digits.
 pub(crate) fn number(digits: &str) -> Option<u128> {
     digits.bytes().try_fold(0, |number, digit| {
         let value = match digit {

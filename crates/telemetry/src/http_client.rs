@@ -23,7 +23,7 @@ use crate::names::labels;
 use crate::observe::{Outcome, method_name};
 use crate::{propagation, spans, synthetic};
 
-/// `error.type` of a call whose answer came whole and is not what it should be.
+/// `error.type` of a call whose complete answer cannot be decoded.
 pub const DECODE: &str = "decode";
 
 /// Request extension: the low-cardinality template of the URL's path, e.g. `/quotes/{sku}`
@@ -35,7 +35,7 @@ pub struct UrlTemplate(pub &'static str);
 #[derive(Debug, Clone, Copy)]
 pub struct ResendCount(pub u32);
 
-/// Client initialiser extension: who is called.
+/// Client initialiser extension: the name of the called service.
 #[derive(Debug, Clone, Copy)]
 struct Peer(&'static str);
 
@@ -138,15 +138,15 @@ pub struct Call(Option<Arc<Mutex<Guard>>>);
 struct Handle(Weak<Mutex<Guard>>);
 
 impl Call {
-    /// The call that `response` answers. Holding it keeps the call open until the body is understood; of a response
-    /// whose body was read before, or that no [`client`] made, it is the handle of nothing.
+    /// The call that `response` answers. The call stays open while this handle exists, so that an error in the body can still be
+    /// reported. If the body was read before, or no [`client`] made the call, the handle does nothing.
     pub fn of(response: &Response) -> Self {
         let handle = response.extensions().get::<Handle>();
         Self(handle.and_then(|handle| handle.0.upgrade()))
     }
 
-    /// The answer is of no use, whatever its status: [`BODY`] when it is larger than allowed, [`DECODE`] when it is not
-    /// what it should be. What was found first counts.
+    /// Marks the call as failed, whatever its status: [`BODY`] if the body is larger than allowed, [`DECODE`] if it cannot be
+    /// decoded. The first error wins.
     pub fn failed(&self, error_type: &'static str) {
         if let Some(call) = &self.0 {
             lock(call).failed(error_type);
@@ -172,7 +172,7 @@ fn measured(response: Response, call: Arc<Mutex<Guard>>) -> Response {
     http::Response::from_parts(head, Body::wrap(Measured { body, call })).into()
 }
 
-/// A response body that lets go of its call after the last byte, or when it is dropped before.
+/// A response body that ends its call after the last byte, or when it is dropped earlier.
 struct Measured {
     body: Body,
     call: Option<Arc<Mutex<Guard>>>,
@@ -216,7 +216,7 @@ impl http_body::Body for Measured {
     }
 }
 
-/// What is called.
+/// The target of a call.
 #[derive(Debug, Default)]
 struct Callee {
     method: &'static str,
@@ -234,8 +234,8 @@ struct Guard {
     started: Instant,
     status: Option<u16>,
     failure: Option<&'static str>,
-    /// The caller asked for more of the body and has not got it: dropped now, it was given up. A caller that did not
-    /// ask had enough.
+    /// The caller waits for more of the body. If the body is dropped now, the caller gave up; otherwise it had read
+    /// enough.
     waiting: bool,
 }
 
@@ -304,7 +304,7 @@ impl Drop for Guard {
                 self.span.record("otel.status_code", "ERROR");
             }
         }
-        // Neither is what is done for a probe a user's.
+        // Calls made for a probe do not count as users' calls.
         if synthetic::is_of(&self.span) {
             return;
         }

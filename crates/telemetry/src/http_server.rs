@@ -137,13 +137,13 @@ fn active(method: &'static str, route: &str) -> Gauge {
     HTTP_SERVER_ACTIVE.kept((Method(method), Route(route.to_owned())))
 }
 
-/// What a framework knows of a request when it arrives.
+/// The facts about a request that a framework has when it arrives.
 struct Facts<'a, H> {
     method: &'a str,
     route: Option<&'a str>,
     path: &'a str,
     query: Option<&'a str>,
-    /// Of the request's URI; so is the authority.
+    /// Scheme of the request's URI.
     scheme: Option<&'a str>,
     authority: Option<&'a str>,
     headers: &'a H,

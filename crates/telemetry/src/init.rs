@@ -57,16 +57,16 @@ pub enum InitError {
     /// A thread cannot be started.
     #[error("a telemetry thread cannot be started")]
     Thread,
-    /// As [`InitError::Thread`], with the system's reason.
+    /// A thread cannot be started; with the reason of the operating system.
     #[error("a telemetry thread cannot be started: {0}")]
     Spawn(#[from] std::io::Error),
     /// The metrics registry cannot be built.
     #[error("the metrics registry cannot be built: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
-    /// A metric that [`metrics!`](crate::metrics!) would not have let through.
+    /// A metric breaks the rules of [`metrics!`](crate::metrics!).
     #[error("the metric {0:?} cannot be: {1}; declare it with telemetry::metrics!")]
     Metric(&'static str, &'static str),
-    /// Two owners, or one twice, declare the same metric.
+    /// The same metric is declared twice.
     #[error(
         "the metric {0} is declared twice: give each list to init once, and each name to one owner"
     )]
@@ -79,7 +79,7 @@ pub enum InitError {
     Filter(String),
 }
 
-/// That [`init_with`] has begun once. Without metrics only its end would find out.
+/// Whether [`init_with`] was called. Without metrics a second call would fail only at its end.
 static STARTED: AtomicBool = AtomicBool::new(false);
 
 /// Owned handle of the process's telemetry; flushes on drop.
@@ -132,7 +132,7 @@ where
     let identity = Identity::new(info, settings);
     // First of all, so that every counter below lands in the registry.
     let metrics = start_metrics(&identity, catalogue, settings.metrics)?;
-    // An exemplar that leads to a trace that nobody gets would be a dead link.
+    // No exemplars if traces are not exported: their links would lead nowhere.
     let exemplars = settings
         .traces
         .is_some()
@@ -261,7 +261,7 @@ fn start_metrics(
     BUILD_INFO
         .with((version, SemconvVersion(SEMCONV_VERSION)))
         .set(1.0);
-    // Samples wait in memory until they are drained: without a scraper nobody else would.
+    // Samples stay in memory until they are drained. This does it when nobody scrapes.
     let upkeep = handle.clone();
     std::thread::Builder::new()
         .name("metrics-upkeep".to_owned())

@@ -202,7 +202,7 @@ impl Record {
         }
     }
 
-    /// Whether a field would take the place of what stands in every line, or of a field that was renamed for that.
+    /// Whether a field has the name of a key that every line has, or of a field that was renamed to avoid that.
     fn is_taken(&self, key: &str) -> bool {
         match key.trim_start_matches("fields.") {
             "timestamp" | "level" | "target" | "message" => true,
@@ -264,7 +264,7 @@ impl Serialize for Record {
 pub(crate) struct Fields(pub(crate) Vec<(&'static str, Value)>);
 
 impl Fields {
-    /// Of two with the same name, the last counts.
+    /// If two have the same name, the last one wins.
     fn insert(&mut self, key: &'static str, value: Value) {
         match self.0.iter_mut().find(|(name, _)| *name == key) {
             Some((_, there)) => *there = value,

@@ -28,7 +28,7 @@ pub const HTTP_SECONDS: &[f64] = &[
 /// Buckets of the database conventions, in seconds.
 pub const DB_SECONDS: &[f64] = &[0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 
-/// Every standard metric. `init` knows them without being told.
+/// Every standard metric. `init` registers them by itself.
 pub const METRICS: [&[Metric]; 4] = [
     http_server::METRICS,
     http_client::METRICS,

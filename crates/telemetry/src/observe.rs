@@ -22,7 +22,7 @@ crate::label! {
     }
 }
 
-/// Known methods by name; anything else is `_OTHER`, so that a caller cannot make series.
+/// Known methods by name; anything else is `_OTHER`, so that a caller cannot create series.
 pub(crate) fn method_name(method: &str) -> &'static str {
     const KNOWN: [&str; 9] = [
         "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE",
@@ -48,10 +48,10 @@ struct Slot {
     replaceable_at: Instant,
 }
 
-/// Of a series, a slot a bucket; the last is `+Inf`.
+/// The exemplars of a series: one slot per bucket; the last one is `+Inf`.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    /// How long an exemplar stays.
+    /// How long an exemplar stays in its slot.
     interval: Duration,
     taken: Mutex<Vec<Option<Slot>>>,
 }
@@ -75,7 +75,7 @@ fn table() -> MutexGuard<'static, HashMap<String, Arc<Slots>>> {
     TABLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Those of a series, if there are exemplars.
+/// The slots of a series; `None` without exemplars.
 pub(crate) fn slots(metric: &Metric, series: &Key) -> Option<Arc<Slots>> {
     let interval = INTERVAL.get().copied().flatten()?;
     let labels = series.labels().map(|label| (label.key(), label.value()));

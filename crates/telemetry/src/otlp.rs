@@ -15,14 +15,14 @@ use tracing::Level;
 
 use crate::{logs, spans};
 
-/// Room that most spans and log records have enough of.
+/// Capacity that is enough for most spans and log records.
 const USUAL: usize = 512;
 
-/// Of the field `flags` of spans and links: whether the parent is remote is known, and it is.
+/// In the field `flags` of spans and links: it is known whether the parent is remote, and it is remote.
 const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 
-/// A `Span`. What it is made of need not wait in the queue then, nor be freed by another thread than has made it.
+/// Encodes a `Span` where it ends, so that its parts do not wait in the queue and are freed by the thread that allocated them.
 pub(crate) struct Span(Vec<u8>);
 
 impl Span {
@@ -137,7 +137,7 @@ impl Writer {
         self.bytes(field, text.as_bytes());
     }
 
-    /// A message in the message. Its length comes first and is known last; one byte holds most.
+    /// A nested message. Its length comes first but is known last; one byte is enough for most.
     fn message(&mut self, field: u32, write: impl FnOnce(&mut Self)) {
         self.key(field, LENGTH);
         let start = self.0.len();

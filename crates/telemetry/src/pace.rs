@@ -1,4 +1,4 @@
-//! How soon a backend that could not take a batch is asked again.
+//! The pause before a failed export is repeated.
 
 use std::time::{Duration, Instant};
 
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 pub(crate) const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 
-/// A backend that asks for more gets this: an hour would lose everything that happens in it.
+/// The longest pause, even if the backend asks for more: during a pause of an hour the queue would overflow.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// When the backend may be asked again. It outlives a batch: a backend that is away is away for the next one too.
+/// When the next attempt is allowed. It holds for the following batches too: the backend is away for them as well.
 pub(crate) struct Pace {
     backoff: Duration,
     pub(crate) not_before: Instant,
@@ -23,20 +23,20 @@ impl Pace {
         }
     }
 
-    /// Not before the time that was asked for, and never sooner than our own back-off: `Retry-After: 0` makes no loop.
+    /// Not before the time that the backend asked for, and never sooner than our own back-off, so that `Retry-After: 0` makes no loop.
     pub(crate) fn failed(&mut self, after: Option<Duration>) {
         let asked = after.unwrap_or_default().min(LONGEST_PAUSE);
         self.not_before = Instant::now() + jitter(asked.max(self.backoff));
         self.backoff = (self.backoff * 2).min(LONGEST_BACKOFF);
     }
 
-    /// It has taken a batch, or refused one for good: it is there.
+    /// The backend answered: it took a batch, or refused one for good.
     pub(crate) fn answered(&mut self) {
         self.backoff = FIRST_BACKOFF;
     }
 }
 
-/// Spreads retries of many processes: up to a fifth later, from the clock's low bits. Never sooner.
+/// Spreads the retries of many processes: up to a fifth later, by the clock's low bits.
 fn jitter(time: Duration) -> Duration {
     let nanos = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)

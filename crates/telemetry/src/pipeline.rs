@@ -146,7 +146,7 @@ impl<T: Send + 'static> Pipeline<T> {
             return;
         }
         state.queue.push_back(item);
-        // One waking is enough: who is awake looks at the queue before it waits.
+        // One wake-up is enough: the thread checks the queue before it waits.
         let full = state.queue.len() == self.shared.settings.max_batch;
         drop(state);
         self.shared.accepted.increment(1);
@@ -187,7 +187,7 @@ impl<T: Send + 'static> Pipeline<T> {
         self.finish(end)
     }
 
-    /// Begins to send what is left, at once, until `end`.
+    /// Starts to send the rest at once, until `end`.
     pub(crate) fn close(&self, end: Instant) {
         self.shared.lock().deadline.get_or_insert(end);
         self.shared.wake.notify_all();
@@ -287,7 +287,7 @@ impl<T: Send + 'static> Shared<T> {
     ) {
         let count = batch.len() as u64;
         let mut reason = "shutdown";
-        // What is left of the last batch's pause is not this one's time.
+        // The rest of the last batch's pause does not count against this batch's time.
         let give_up = pace.not_before.max(Instant::now()) + self.settings.timeout;
         while self.wait_until(pace.not_before) {
             match send(&mut batch) {

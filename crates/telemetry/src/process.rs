@@ -19,7 +19,8 @@ pub(crate) fn on_scrape(hook: impl Fn() + Send + 'static) {
         .push(Box::new(hook));
 }
 
-/// What a process sees of its machine from inside a container. Who was ended for lack of memory cannot tell; its neighbours can.
+/// Facts about the machine that a process sees from inside a container. A process that the kernel kills for lack of memory
+/// cannot report it; its neighbours can.
 fn machine() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     SYSTEM_TIME.set(now.unwrap_or_default().as_secs_f64());

@@ -22,7 +22,7 @@ use crate::{baggage, spans, synthetic};
 /// Longest `tracestate` read; the specification asks for at least 512 characters to be passed on.
 const MAX_TRACESTATE: usize = 1024;
 const MAX_TRACESTATE_MEMBERS: usize = 32;
-/// Of version 00.
+/// Length of a `traceparent` of version 00.
 const TRACEPARENT_LENGTH: usize = 55;
 /// The flag that says that the trace id is random (Trace Context Level 2).
 const RANDOM: TraceFlags = TraceFlags::new(0x02);
@@ -31,7 +31,7 @@ const RANDOM: TraceFlags = TraceFlags::new(0x02);
 #[derive(Debug, PartialEq, Eq)]
 struct RandomId(TraceId);
 
-/// How far callers are believed.
+/// How far callers are trusted.
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
     pub(crate) trace: bool,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::synthetic::Token;
 
-/// A variable that cannot be used: its name, and what is wrong and allowed.
+/// A variable with a bad value: its name, the value, and what is allowed.
 #[derive(Debug, thiserror::Error)]
 #[error("{variable}: {problem}")]
 pub struct SettingError {
@@ -105,7 +105,7 @@ pub struct Batch {
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
     Auto,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
     /// For people.
     Text,
@@ -151,7 +151,7 @@ impl Settings {
         })
     }
 
-    /// Whether anybody could see a span or its ids: an exporter of spans, or whoever is called next.
+    /// Whether spans or their ids leave the process: by an exporter, or by propagation to called services.
     pub(crate) fn needs_spans(&self) -> bool {
         let exported = self.traces.is_some() && !self.disabled;
         exported || self.propagate_trace || self.propagate_baggage || self.probe_token.is_some()
@@ -296,7 +296,7 @@ fn signal_or_general(vars: &Vars<'_>, signal: &str, suffix: &str) -> (String, Op
     }
 }
 
-/// Standard variables that would change what is exported, and do not here: to ignore them would be to lie.
+/// Standard variables that this crate does not support. They are errors, since ignoring them would export something else than the user asked for.
 const UNSUPPORTED: [(&str, &[&str]); 3] = [
     (
         "metrics are pulled from /metrics and never pushed",

@@ -86,8 +86,8 @@ fn sampled_with(trace_id: TraceId) -> TraceState {
     TraceState::from_key_value([(SAMPLED_WITH, trace_id.to_string())]).unwrap_or_default()
 }
 
-/// A caller's `tracestate` is exported with every span. One that holds a secret is left out whole: a part of it with a
-/// mark in it would be another vendor's entry that says something else.
+/// A caller's `tracestate` is exported with every span. If it holds a secret, it is left out as a whole: redacting a part
+/// would change another vendor's entry.
 fn clean_state(context: &mut SpanContext) {
     if cleaned(&context.trace_state().header()).is_some() {
         *context = SpanContext::new(
@@ -126,7 +126,7 @@ thread_local! {
     static CLEAN: RefCell<Clean> = const { RefCell::new(Clean::new()) };
 }
 
-/// Keys that a thread has looked at lately. They are the names of fields in the code, so few, and known by where they stand.
+/// Keys that a thread has checked recently. They are names of fields in the code, so there are few, and their addresses identify them.
 type Seen = [(*const u8, usize, bool); 256];
 
 thread_local! {
@@ -147,7 +147,7 @@ pub(crate) fn is_secret(key: &'static str) -> bool {
     })
 }
 
-/// Cuts what is redacted already: the half of a secret that a cut would leave is no longer recognised.
+/// Cuts a text that is redacted already. Cut first, half of a secret could remain and would not be recognised.
 fn capped(text: Cow<'_, str>) -> Option<String> {
     if text.len() > MAX_VALUE {
         return Some(format!("{}…", &text[..text.floor_char_boundary(MAX_VALUE)]));

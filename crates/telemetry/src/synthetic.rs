@@ -1,7 +1,7 @@
-//! Synthetic requests: those of a probe. Users' numbers do not hold them.
+//! Synthetic requests: the requests of a probe. Metrics about users leave them out.
 //!
-//! A request is one when its header [`HEADER`] holds the token that this process was given (`OMNITRACE_PROBE_TOKEN`), so that nobody else
-//! can take a request out of the numbers. The mark is on the request's span, and goes on with every request that is made for it.
+//! A request is synthetic if its header [`HEADER`] holds the token of this process (`OMNITRACE_PROBE_TOKEN`). Other clients do not know the token, so they
+//! cannot hide requests from the metrics. The request's span is marked, and the calls that are made for the request send the token on.
 
 use std::sync::OnceLock;
 
@@ -18,12 +18,12 @@ pub const HEADER: &str = "x-omnitrace-probe";
 /// Span attribute, and its value for all that is done for what a probe has sent.
 pub(crate) const ATTRIBUTE: (&str, &str) = ("user_agent.synthetic.type", "test");
 
-/// What a probe and those that it asks know, and nobody else. Not shown by `Debug`.
+/// The secret that the probe shares with the services. `Debug` does not show it.
 #[derive(Debug, Clone)]
 pub struct Token(HeaderValue);
 
 impl Token {
-    /// At least 16 visible ASCII characters: who can guess it can hide requests.
+    /// At least 16 visible ASCII characters: a client that guesses the token can hide requests.
     pub(crate) fn new(text: &str) -> Option<Self> {
         let is_token = text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_graphic());
         let mut value = HeaderValue::from_str(text).ok().filter(|_| is_token)?;
@@ -31,7 +31,7 @@ impl Token {
         Some(Self(value))
     }
 
-    /// Takes as long for any text of the same length.
+    /// Compares in constant time for texts of the same length.
     fn is(&self, text: &str) -> bool {
         let (own, other) = (self.0.as_bytes(), text.as_bytes());
         let pairs = own.iter().zip(other);
@@ -48,7 +48,7 @@ pub(crate) fn configure(token: Option<Token>) {
     }
 }
 
-/// In the context of a span: it is a synthetic request, or made for one.
+/// Marks the context of a span that belongs to a synthetic request.
 #[derive(Debug)]
 struct Synthetic;
 
@@ -61,17 +61,17 @@ pub(crate) fn recognise(span: &Span, headers: &impl Headers) {
     }
 }
 
-/// Makes a span that has not been entered one of a synthetic request, and all that is done in it.
+/// Marks a span that has not been entered yet, and everything inside it, as part of a synthetic request.
 pub fn mark(span: &Span) {
     spans::set_value(span, Synthetic);
 }
 
-/// Whether the current span is one of a synthetic request, or of what is done for it.
+/// Whether the current span is part of a synthetic request.
 pub fn is_current() -> bool {
     Context::map_current(is)
 }
 
-/// The same of a span.
+/// Whether this span is part of a synthetic request.
 pub(crate) fn is_of(span: &Span) -> bool {
     TOKEN.get().is_some() && is(&spans::context(span))
 }
@@ -80,7 +80,7 @@ pub(crate) fn is(context: &Context) -> bool {
     context.get::<Synthetic>().is_some()
 }
 
-/// Tells who is called next.
+/// Passes the token on to the called service.
 pub(crate) fn inject(headers: &mut HeaderMap) {
     if let Some(Token(token)) = TOKEN.get().filter(|_| is_current()) {
         headers.insert(HEADER, token.clone());

@@ -1,4 +1,4 @@
-//! Whose span or event it is. The first part of a target is a crate's name: `tokio_shop` is not tokio.
+//! Finds the crate that made a span or event, by the first part of its target: `tokio_shop` is not tokio.
 
 /// Libraries whose own spans stay out of traces.
 pub(crate) const LIBRARIES: &[&[&str]] = &[SQLX, HTTP, ACTIX, TOWER, TOKIO, OPENTELEMETRY];

@@ -51,7 +51,7 @@ type Texts = BTreeMap<String, String>;
 /// How a span ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
-    /// Nobody said.
+    /// The status was not set.
     Unset,
     /// Said to be fine.
     Ok,
@@ -186,7 +186,7 @@ impl Recorder {
     }
 }
 
-/// What a block has emitted, and goes on to emit in other threads.
+/// Everything that a block has emitted, and what its other threads still emit.
 pub struct Capture {
     trace_id: String,
     root: String,

@@ -1,4 +1,4 @@
-//! Reads what a page says about its metrics: `# TYPE`, `# UNIT` and `# HELP`.
+//! Parses `# TYPE`, `# UNIT` and `# HELP`.
 
 use redact::redact;
 

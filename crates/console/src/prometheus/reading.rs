@@ -1,4 +1,4 @@
-//! What one question reads, and what it may take.
+//! Reads the series of one query, within its limits.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

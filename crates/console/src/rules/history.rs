@@ -1,4 +1,4 @@
-//! What the rules that ship cost, and what is kept for them, once there are samples for as long as they look back.
+//! Measures the cost of the shipped rules, and the memory for their samples, with a full history.
 
 use super::*;
 use crate::answer::Answers;

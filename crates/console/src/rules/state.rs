@@ -1,4 +1,4 @@
-//! Alerts over a restart: since when each is pending or fires, and what receivers have been told.
+//! The state of alerts over a restart: since when each is pending or firing, and which notifications were sent.
 //!
 //! What the console scraped is forgotten with it, so an alert that fired goes on firing for a while ([`GRACE_MS`]) until its rule
 //! can say again whether it should.

@@ -1,4 +1,4 @@
-//! What is told about a scrape.
+//! The result of a scrape.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is kept of one series.
+//! The stored samples of one series.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;

@@ -1,4 +1,4 @@
-//! Who takes how much of the budget, and what may go.
+//! How much of the budget each source uses, and what may be evicted.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

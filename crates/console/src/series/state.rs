@@ -1,4 +1,4 @@
-//! All series, who says them, and what goes when there is no room.
+//! All series with their sources, and the eviction when there is no room.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;

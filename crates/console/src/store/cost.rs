@@ -1,4 +1,4 @@
-//! What an item costs on the heap, estimated.
+//! Estimates the heap memory of an item.
 //!
 //! A block of n bytes costs n + 8 rounded up to 16, at least 32 (glibc's malloc on 64 bits). Strings and vectors are
 //! counted by capacity. JSON objects (`serde_json` with `preserve_order`) cost a hash slot beside each entry.

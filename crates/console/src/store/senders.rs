@@ -1,4 +1,4 @@
-//! Who holds how much, so that the flood of one sender drops what is its own and not what all others sent.
+//! Memory per sender, so that a flood from one sender evicts its own data and not the others'.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -1,4 +1,4 @@
-//! What is behind the store's lock.
+//! The data that the store's lock protects.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What `omnitrace alerts` is told.
+//! Options of `omnitrace alerts`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::values::{base_url, duration};
 
 /// What `omnitrace help alerts` says.
 pub const HELP: &str = "\
-Show what herald has been told of alerts and what became of them, acknowledge them, silence them for a while, and say whether they \
-were right. Without an action: the list.
+Show the alerts that herald has received, acknowledge them, silence them for a while, and say whether they \
+were right. Without an action it shows the list.
 
-What is acknowledged is not sent again until there is one alert more in its group; that it is over is sent. What is silenced is sent \
+An acknowledged alert is not sent again until another alert joins its group; its end is still sent. A silenced alert is sent \
 when the silence ends, if it still fires.";
 
 /// Examples of `omnitrace help alerts`.
@@ -45,7 +45,7 @@ pub struct HeraldArgs {
     /// Directory of the running stack
     #[arg(long, global = true, value_name = "DIR", default_value = ".omnitrace")]
     pub data_dir: PathBuf,
-    /// What herald asks for; of several, separated by spaces, the first is shown
+    /// Herald's secret; of several, separated by spaces, the first is sent
     #[arg(
         long,
         global = true,
@@ -77,18 +77,18 @@ pub enum Action {
         #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
         limit: u32,
     },
-    /// Show all that is known of one.
+    /// Show everything about one alert.
     Show {
         /// As the list shows it
         id: Uuid,
     },
-    /// Say that you know: it is not sent again until it grows.
+    /// Acknowledge an alert: it is not sent again until another alert joins its group.
     Ack {
         /// As the list shows it
         id: Uuid,
         #[command(flatten)]
         who: Who,
-        /// For the others
+        /// A note for your colleagues
         #[arg(long, value_name = "TEXT", default_value = "")]
         note: String,
     },
@@ -102,7 +102,7 @@ pub enum Action {
         #[command(flatten)]
         who: Who,
     },
-    /// Have nothing sent of some alerts for a while.
+    /// Send no notifications about some alerts for a while.
     Silence {
         /// All of them must match: name=value, name!=value, name=~regex or name!~regex
         #[arg(long, value_name = "MATCHER", required = true, value_parser = matcher)]
@@ -118,14 +118,14 @@ pub enum Action {
     },
     /// Show the silences.
     Silences,
-    /// End a silence: what it held back is sent.
+    /// End a silence: alerts that it held back and that still fire are sent.
     Expire {
         /// As `omnitrace alerts silences` shows it
         id: Uuid,
     },
 }
 
-/// Who says so.
+/// The author of a change.
 #[derive(Debug, Args)]
 pub struct Who {
     /// Your name

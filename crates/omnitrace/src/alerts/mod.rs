@@ -1,4 +1,4 @@
-//! `omnitrace alerts`: what herald knows of alerts, and what it is told of them.
+//! `omnitrace alerts`: shows herald's alerts, acknowledges, silences and judges them.
 
 pub mod args;
 mod client;

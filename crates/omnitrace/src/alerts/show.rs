@@ -1,4 +1,4 @@
-//! Alerts and silences as lines. Whatever herald says is text that others wrote.
+//! Prints alerts and silences, one per line. All texts from herald are untrusted.
 
 use serde_json::Value;
 

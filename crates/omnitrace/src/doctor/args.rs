@@ -1,4 +1,4 @@
-//! What `omnitrace doctor` is told.
+//! Options of `omnitrace doctor`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::values::{base_url, duration};
 /// Text of `omnitrace help doctor`.
 pub const ABOUT: &str = "\
 Send one order through the gateway and follow it through every backend: its trace in Jaeger, its log lines in Loki, its \
-request and an exemplar in Prometheus, the rules, the scrape targets, Alertmanager, and Grafana's data sources. One line \
-per path; what fails says what to look at. Without any URL the console of the stack that runs in --data-dir is Jaeger, Loki and \
-Prometheus, and herald must be ready for its alerts. With URLs, a backend that has none is called absent and does not count, unless --require names it; at least \
+request and an exemplar in Prometheus, the rules, the scrape targets, Alertmanager, and Grafana's data sources. It prints one line \
+per path; a line about a failure says what to look at. Without any URL it asks the console of the stack in --data-dir in place of Jaeger, Loki and \
+Prometheus, and herald must be ready. With URLs, a backend without a URL is shown as absent, which is a failure only if --require names it; at least \
 one backend is needed.";
 
 /// Examples of `omnitrace help doctor`.
@@ -80,13 +80,13 @@ pub struct DoctorArgs {
     /// No backend may be absent
     #[arg(long)]
     pub require_all: bool,
-    /// How long data may take to become visible, and the whole run at most
+    /// Longest time for the whole run, including the wait until data become visible
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub timeout: Duration,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-    /// Check ports, memory and disk before the stack is started, and nothing else
+    /// Only check ports, memory and disk, before the stack is started
     #[arg(long)]
     pub preflight: bool,
     /// With --preflight: ports of 127.0.0.1 that will be published
@@ -95,7 +95,7 @@ pub struct DoctorArgs {
     /// With --preflight: the stack runs already, so its ports are in use
     #[arg(long)]
     pub skip_ports: bool,
-    /// With --preflight: where images and volumes are kept
+    /// With --preflight: directory of images and volumes
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub disk_path: PathBuf,
 }

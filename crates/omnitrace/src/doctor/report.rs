@@ -1,4 +1,4 @@
-//! What the doctor says: a line a path, or one JSON object.
+//! Output of the doctor: one line per path, or one JSON object.
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! What a crashed run can leave in a data directory, and how it is cleared away.
+//! Clears away what a crashed run left in a data directory.
 //!
-//! Called with the directory's lock held: whatever still runs there belongs to nobody.
+//! Call it with the directory's lock held: then no running stack uses the processes that are found.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -20,12 +20,12 @@ const FILE_BYTES: u64 = 8 << 20;
 /// Longer lines are cut.
 const LINE_BYTES: u64 = 64 << 10;
 const LAST_LINES: usize = 15;
-/// What the last words of a child need not say.
+/// Fields that are left out when the last lines of a child are shown.
 const NOISE: [&str; 4] = ["timestamp", "target", "trace_id", "span_id"];
 
 /// What a child announces on its stdout.
 #[derive(Debug)]
-pub enum Said {
+pub enum Message {
     /// Its `listening` line.
     Listening(Value),
     /// Something that takes a while.
@@ -34,7 +34,7 @@ pub enum Said {
 
 /// What a line means.
 enum Announced {
-    Said(Said),
+    Message(Message),
     Stopped,
 }
 
@@ -69,7 +69,7 @@ pub struct Output {
     /// Its last lines.
     pub last_lines: LastLines,
     /// What it announces.
-    pub said: mpsc::UnboundedReceiver<Said>,
+    pub said: mpsc::UnboundedReceiver<Message>,
     /// Changes when it has answered its last request; what is left is to send its telemetry.
     pub stopped: watch::Receiver<()>,
 }
@@ -94,7 +94,7 @@ pub fn start(output: PipeReader, log: &Path, append: bool) -> Result<Output> {
             lines.push(line);
             match announced {
                 Some(Announced::Stopped) => has_stopped.send_replace(()),
-                Some(Announced::Said(said)) => drop(send.send(said)),
+                Some(Announced::Message(said)) => drop(send.send(said)),
                 None => {}
             }
         }
@@ -129,7 +129,7 @@ fn understand(line: String) -> (String, Option<Announced>) {
         }
         return (
             logged.to_string(),
-            Some(Announced::Said(Said::Listening(value))),
+            Some(Announced::Message(Message::Listening(value))),
         );
     }
     if message == "stopped" {
@@ -138,7 +138,7 @@ fn understand(line: String) -> (String, Option<Announced>) {
     let progress = value["progress"] == true;
     (
         line,
-        progress.then_some(Announced::Said(Said::Progress(message))),
+        progress.then_some(Announced::Message(Message::Progress(message))),
     )
 }
 
@@ -272,7 +272,7 @@ mod tests {
         let (logged, said) = understand(line.to_owned());
         assert!(!logged.contains("secret"));
         assert!(
-            matches!(said, Some(Announced::Said(Said::Listening(value))) if value["database_url"] == "postgres://me:secret@h/d")
+            matches!(said, Some(Announced::Message(Message::Listening(value))) if value["database_url"] == "postgres://me:secret@h/d")
         );
     }
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::process::ChildStdin;
 use tokio::sync::{mpsc, watch};
 
-use super::capture::{self, LastLines, Said};
+use super::capture::{self, LastLines, Message};
 use super::report::Report;
 use crate::files;
 
@@ -55,7 +55,7 @@ impl Child {
         launch: Launch,
         data_dir: &Path,
         restarted: bool,
-    ) -> Result<(Self, mpsc::UnboundedReceiver<Said>)> {
+    ) -> Result<(Self, mpsc::UnboundedReceiver<Message>)> {
         let logs = data_dir.join("logs");
         files::own_directory(&logs, 0o700)?;
         let log = logs.join(format!("{name}.log"));
@@ -104,17 +104,17 @@ impl Child {
     /// Waits for the `listening` line and passes on what the child says before it; an error when it ends instead.
     pub async fn listening(
         &self,
-        said: &mut mpsc::UnboundedReceiver<Said>,
+        said: &mut mpsc::UnboundedReceiver<Message>,
         patience: Duration,
         report: &Report,
     ) -> Result<Value> {
         loop {
             match tokio::time::timeout(patience, said.recv()).await {
-                Ok(Some(Said::Listening(line))) => {
+                Ok(Some(Message::Listening(line))) => {
                     self.listens_since.get_or_init(Instant::now);
                     return Ok(line);
                 }
-                Ok(Some(Said::Progress(text))) => report.progress(self.name, &text),
+                Ok(Some(Message::Progress(text))) => report.progress(self.name, &text),
                 // Its output has ended, and so does it.
                 Ok(None) => {
                     self.ended().await;

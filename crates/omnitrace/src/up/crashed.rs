@@ -1,4 +1,4 @@
-//! What is left of an `up` that was killed: children that are still stopping.
+//! Waits for children of a killed `up` that are still stopping.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

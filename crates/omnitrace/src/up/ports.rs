@@ -1,4 +1,4 @@
-//! Preferred ports, and who has a busy one.
+//! Chooses ports, and names the process that has a busy one.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

@@ -65,7 +65,7 @@ pub async fn run(
         return Ok(visible);
     };
     let start = Instant::now();
-    let mut missing = vec![Sign::Trace, Sign::Logs, Sign::Count];
+    let mut missing = vec![Signal::Trace, Signal::Logs, Signal::Count];
     loop {
         let mut left = Vec::new();
         for sign in missing {
@@ -90,15 +90,15 @@ pub async fn run(
     }
 }
 
-/// What has to be visible.
+/// A signal of the probe order that must be visible in the console.
 #[derive(Debug, Clone, Copy)]
-enum Sign {
+enum Signal {
     Trace,
     Logs,
     Count,
 }
 
-impl Sign {
+impl Signal {
     fn text(self) -> &'static str {
         match self {
             Self::Trace => "its complete trace",

@@ -1,4 +1,4 @@
-//! What `up` says: a line for people, or a JSON object an event with `--json`.
+//! Output of `up`: lines for people, or with `--json` one JSON object per event.
 
 use std::fmt::Display;
 use std::path::Path;

@@ -15,13 +15,13 @@ use crate::files;
 use crate::terminal::quoted;
 use crate::values::base_url;
 
-/// Whom to scrape beside the stack's own services.
+/// Services to scrape in addition to the stack's own.
 #[derive(Debug, Args)]
 pub struct ScrapeArgs {
-    /// Scrape a service of yours, too: its own name, and its address (/metrics, unless it has a path); remembered; may be repeated
+    /// Scrape your own service too: its name and its address (the path is /metrics unless given); remembered; may be repeated
     #[arg(long, value_name = "NAME=URL", value_parser = named, conflicts_with = "no_console")]
     pub scrape: Vec<Scraped>,
-    /// Forget a service that --scrape has named, in this start or before; may be repeated
+    /// Forget a service that --scrape has named before; may be repeated
     #[arg(long, value_name = "NAME")]
     pub no_scrape: Vec<String>,
 }
@@ -96,7 +96,7 @@ fn named(text: &str) -> Result<Scraped, String> {
     })
 }
 
-/// Those of this start: remembered ones and given ones. What is given about a name or an address replaces what was remembered.
+/// The services to scrape: remembered ones and given ones. A given name or address replaces a remembered one.
 pub fn remember(args: &ScrapeArgs, data_dir: &Path) -> Result<Vec<Scraped>> {
     let path = data_dir.join("scrape.json");
     let mut all: Vec<Scraped> = match path.symlink_metadata() {

@@ -1,4 +1,4 @@
-//! `state.json`: what a running stack tells other commands; `targets.json`: what it tells the console's scraper.
+//! `state.json` describes a running stack for other commands; `targets.json` lists the targets for the console's scraper.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! What each child is told: its arguments and its environment.
+//! Arguments and environment of each child.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;

@@ -52,6 +52,7 @@ mod outbox;
 mod postgres;
 mod privacy;
 mod probe;
+mod proof;
 mod propagation;
 mod red;
 mod repository;

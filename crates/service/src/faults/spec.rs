@@ -1,4 +1,4 @@
-//! What a fault is called, what it takes, and the signal that must move while it is on.
+//! Declaration of a fault: its name, its parameters, and the signal that must move while it is on.
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;

@@ -1,4 +1,4 @@
-//! Recording rules of the indicators: objectives, share of bad requests, their number, how fast the budget burns, and what is left of it.
+//! Recording rules of the indicators: objectives, share and number of bad requests, burn rate, and remaining budget.
 
 use super::measure::{Measure, OBJECTIVE};
 use crate::promql::{BY, indented, matchers};

@@ -1,4 +1,4 @@
-//! What is counted: of all services at once, since what is promised for each is joined from `slo:objective:ratio`.
+//! The expressions that count requests. They count all services at once; objectives are joined from `slo:objective:ratio`.
 
 use crate::promql::{BY, indented};
 use crate::{Definition, Indicator, REQUESTS, Time};

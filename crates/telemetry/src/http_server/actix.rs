@@ -68,7 +68,7 @@ pub struct RootSpan;
 
 impl tracing_actix_web::RootSpanBuilder for RootSpan {
     fn on_request_start(request: &ServiceRequest) -> Span {
-        // The URI and the socket, not `connection_info`: what is forwarded must not choose what telemetry says.
+        // The URI and the socket, not `connection_info`, which trusts forwarding headers of any client.
         let route = request.match_pattern();
         let facts = Facts {
             method: request.method().as_str(),
@@ -192,7 +192,7 @@ fn guard(request: &ServiceRequest) -> Guard {
     guard
 }
 
-/// actix-web is of the generation before `http` 1.
+/// actix-web uses `http` 0.2, this crate `http` 1.
 fn status(status: StatusCode) -> http::StatusCode {
     http::StatusCode::from_u16(status.as_u16()).unwrap_or_default()
 }
@@ -243,7 +243,7 @@ impl<B: MessageBody> MessageBody for Measured<B> {
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static(problem::SERVER_TIMING);
 
-/// The one log line of a failure whose cause is known here.
+/// Logs a failure whose cause is known here; nothing else logs it.
 fn log_cause<B>(error: &Error, response: &HttpResponse<B>) {
     if !response.status().is_server_error() || response.extensions().contains::<Logged>() {
         return;

@@ -8,15 +8,15 @@ use http::uri::Authority;
 /// Longest name that DNS knows.
 const MAX_HOST: usize = 253;
 
-/// This service's name, for requests that do not say whom they are for.
+/// This service's name, for requests without a host.
 static SERVICE: OnceLock<String> = OnceLock::new();
 
 pub(crate) fn configure(service: &str) {
     SERVICE.get_or_init(|| service.to_owned());
 }
 
-/// What the request's URI says (with HTTP/2 it always does), else what the listener speaks. What a proxy says in `Forwarded` or
-/// `X-Forwarded-Proto` is not believed.
+/// The scheme in the request's URI (always present with HTTP/2), else the listener's. `Forwarded` and
+/// `X-Forwarded-Proto` are ignored, since any client can send them.
 pub(super) fn scheme(of_uri: Option<&str>, tls: bool) -> &'static str {
     match of_uri {
         Some("https") => "https",
@@ -26,8 +26,8 @@ pub(super) fn scheme(of_uri: Option<&str>, tls: bool) -> &'static str {
     }
 }
 
-/// Host and port that the caller asked for, else this service's name and port: the address of the socket may be that of
-/// every network. What is forwarded is not believed here either.
+/// Host and port that the caller asked for, else this service's name and port: the socket may listen on
+/// all networks. Forwarding headers are ignored here too.
 pub(super) fn asked_for(
     scheme: &str,
     authority: Option<&str>,

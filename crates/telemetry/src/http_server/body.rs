@@ -1,10 +1,10 @@
-//! How much of a response body is out.
+//! Measures when a response body has been sent.
 
 use std::fmt::{Debug, Display};
 
 use super::Guard;
 
-/// Ends the measurement with the last byte, or when it is dropped before.
+/// Ends the measurement with the last byte, or when the body is dropped earlier.
 #[derive(Default)]
 pub(super) struct Progress {
     left: Option<u64>,
@@ -33,14 +33,14 @@ impl Progress {
         }
     }
 
-    /// The answer is a failure, whatever the status line said.
+    /// Marks the answer as a failure, whatever its status.
     pub(super) fn fails_as(&mut self, error_type: &'static str) {
         if let Some(guard) = &mut self.guard {
             guard.failure = Some(error_type);
         }
     }
 
-    /// The end came, and must not come early: the caller waits for what was declared.
+    /// The body has ended. It is a failure if fewer bytes came than the header declares.
     pub(super) fn ended(&mut self) {
         match self.left {
             Some(left @ 1..) => self.failed(&format_args!("it ended {left} bytes early")),

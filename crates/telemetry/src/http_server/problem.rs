@@ -1,10 +1,10 @@
-//! What the middleware adds to answers of its own and of others.
+//! Headers that the middleware adds to every response, and its own error responses.
 
 use tracing::Span;
 
 use crate::{context, propagation, spans};
 
-/// Tells a client the trace of its request.
+/// Adds the trace id of the request to the response.
 pub(super) const SERVER_TIMING: &str = "server-timing";
 
 pub(super) fn server_timing(span: &Span) -> Option<String> {

@@ -34,7 +34,7 @@ pub struct ServerLayer {
 
 impl ServerLayer {
     /// `route` finds the template of a request, `/api/orders/{id}`; `None` where there is none. Never give the path itself:
-    /// callers could make series without end.
+    /// callers could create any number of series.
     pub fn new(route: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static) -> Self {
         Self {
             route: Arc::new(route),
@@ -68,15 +68,15 @@ impl ServerLayer {
         Self { client, ..self }
     }
 
-    /// Where the service listens: the `server.port` of requests that do not say whom they are for.
+    /// The port that the service listens on: the `server.port` of requests without a host.
     #[must_use]
     pub fn port(self, port: u16) -> Self {
         let port = Some(port);
         Self { port, ..self }
     }
 
-    /// Callers come over TLS, which ends here or at a proxy in front: the `url.scheme` of requests that do not say it, which
-    /// with HTTP/1 are nearly all.
+    /// Callers use TLS, which ends here or at a proxy in front. Sets the `url.scheme` of requests without one, which
+    /// are nearly all with HTTP/1.
     #[must_use]
     pub fn tls(self) -> Self {
         Self { tls: true, ..self }
@@ -158,7 +158,7 @@ where
 }
 
 pin_project_lite::pin_project! {
-    /// The answer that [`Server`] waits for; dropped before, its caller went away.
+    /// The answer that [`Server`] waits for. If it is dropped earlier, the caller went away.
     pub struct ResponseFuture<F> {
         #[pin]
         inner: Option<Instrumented<F>>,
@@ -205,7 +205,7 @@ fn answered<B: Body>(response: Response<B>, mut guard: Guard) -> Response<Measur
     let left = if body.is_end_stream() || has_no_body(guard.method, head.status) {
         Some(0)
     } else {
-        // The server sends no more than the header says, and then asks for no end.
+        // The server stops reading the body after the declared length and does not poll for its end.
         body.size_hint().exact().or_else(|| declared(&head.headers))
     };
     let body = Measured {
@@ -247,8 +247,8 @@ fn has_no_body(method: &str, status: StatusCode) -> bool {
     tunnel || bare || status.is_informational()
 }
 
-/// gRPC answers 200, and says in a header or trailer what came of the call. As the semantic conventions have it, these are
-/// the server's failures.
+/// gRPC answers 200 and puts the result of the call into a header or trailer. The semantic conventions count these results as
+/// failures of the server.
 fn grpc_failure(headers: &HeaderMap) -> Option<&'static str> {
     Some(match headers.get("grpc-status")?.as_bytes() {
         b"2" => "UNKNOWN",

@@ -54,7 +54,7 @@ fn name_spans(directives: &str) -> bool {
 /// The filter in force.
 pub(crate) struct LogFilter {
     inner: reload::Layer<EnvFilter, Registry>,
-    /// Hardly any filter looks at spans. To tell it of them takes locks that all threads share, whenever one is entered or left.
+    /// Few filters select by spans. The filter is told about spans only then, since this takes a lock that all threads share each time a span is entered or left.
     names_spans: Arc<AtomicBool>,
 }
 
@@ -83,7 +83,7 @@ impl LogFilter {
         Filter::enabled(&self.inner, metadata, layer)
     }
 
-    /// What has to be told of spans.
+    /// The filter, if it selects by spans and so must see them.
     pub(super) fn of_spans(&self) -> Option<&impl Filter<Registry>> {
         self.names_spans.load(Relaxed).then_some(&self.inner)
     }
@@ -103,7 +103,7 @@ impl LogLevel {
         // One after the other: the flag must be that of the filter which stays.
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let name_spans = name_spans(directives);
-        // The one that goes and the one that comes both know of every span that is made.
+        // The old and the new filter both see every new span.
         self.names_spans.fetch_or(name_spans, Relaxed);
         let changed = self.handle.reload(filter);
         self.names_spans.store(name_spans, Relaxed);

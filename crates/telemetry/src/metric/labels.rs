@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// The value of a label. Each value is a series: make it an enum, or a newtype of what is bounded ([`label!`](crate::label!)).
+/// The value of a label. Each value makes a series, so use an enum, or a newtype whose values are bounded ([`label!`](crate::label!)).
 pub trait LabelValue {
     /// As the series shows it.
     fn value(self) -> Cow<'static, str>;

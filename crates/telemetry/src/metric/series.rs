@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::observe::Slots;
 
-/// Of a metric, by the values of their labels.
+/// The series of a metric, by their label values.
 #[derive(Debug)]
 pub(super) struct Met<I>(RwLock<Known<I>>);
 
@@ -18,7 +18,7 @@ type Values = Box<[Cow<'static, str>]>;
 #[derive(Debug)]
 pub(super) struct Series<I> {
     pub(super) instrument: I,
-    /// Of a histogram.
+    /// The series of a histogram.
     pub(super) exemplars: Option<Arc<Slots>>,
 }
 

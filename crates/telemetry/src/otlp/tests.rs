@@ -1,4 +1,4 @@
-//! What is written here is what the generated types write.
+//! The encoder writes the same bytes as the generated types.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ const LENGTHS: [usize; 12] = [
     0, 1, 110, 124, 125, 126, 127, 128, 129, 4096, 16_380, 20_000,
 ];
 
-/// Of each kind of value some.
+/// Some values of each kind.
 fn attributes() -> spans::Attributes {
     let mut attributes = spans::Attributes::default();
     for length in LENGTHS {
@@ -89,7 +89,7 @@ fn span(kind: Option<SpanKind>, status: Status) -> spans::Record {
     }
 }
 
-/// Nothing but what must be.
+/// Only the required fields.
 fn bare() -> spans::Record {
     spans::Record {
         context: context(&[], false),

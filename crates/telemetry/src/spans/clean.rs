@@ -29,7 +29,7 @@ impl Clean {
     }
 }
 
-/// By all of its bytes. Whoever finds texts that share a place gains nothing: they are looked through, as all were.
+/// Hashes all bytes. Texts that collide gain nothing: they are checked again.
 fn place(text: &str) -> usize {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     let (words, rest) = text.as_bytes().as_chunks::<8>();

@@ -36,9 +36,9 @@ struct Entered {
 
 /// The layer that makes spans.
 pub(crate) struct SpanLayer {
-    /// `None`: nothing is made, and the caller's context goes on unchanged.
+    /// `None`: no spans are made, and the caller's context is passed on unchanged.
     pub(crate) sampler: Option<LinkedSampler>,
-    /// `None`: nobody gets them, but log lines and outgoing requests carry their ids.
+    /// `None`: spans are not exported, but log lines and outgoing requests carry their ids.
     pub(crate) pipeline: Option<Pipeline<otlp::Span>>,
 }
 
@@ -54,7 +54,7 @@ struct Open {
 impl SpanLayer {
     fn start<'a>(&self, open: &'a mut Open) -> &'a Context {
         if let (false, Some(record)) = (open.started, &mut open.record) {
-            // Whoever suppresses telemetry, as an exporter does, makes no spans.
+            // Code that suppresses telemetry, such as an exporter, makes no spans.
             let suppressed = open.context.is_telemetry_suppressed();
             let sampler = self.sampler.as_ref().filter(|_| !suppressed);
             let own = sampler.map(|sampler| {
@@ -95,7 +95,7 @@ impl SpanLayer {
     }
 }
 
-/// Does something with the record of a span that has one.
+/// Runs a function on the record of a span, if the span has one.
 fn record<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>, act: impl FnOnce(&mut Record)) {
     let mut extensions = span.extensions_mut();
     let open = extensions.get_mut::<Open>();

@@ -1,4 +1,4 @@
-//! What is known of a span, and what becomes of it when it ends.
+//! The data of a span, and its encoding when it ends.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -25,7 +25,7 @@ const MAX_SPARE: usize = 16;
 const MAX_SPARE_TEXT: usize = 4096;
 
 thread_local! {
-    /// Of spans that have ended: the next ones need not ask for memory.
+    /// Buffers of ended spans; new spans reuse them instead of allocating.
     static SPARE: RefCell<Vec<Attributes>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -114,7 +114,7 @@ impl Fields {
         self.attributes.absorb(&mut later.attributes);
     }
 
-    /// They have an order: what is fine stays fine, and what failed is no longer unset.
+    /// A status only moves up in this order: ok stays ok, and an error does not become unset.
     fn set_status(&mut self, status: Status) {
         if status > self.status {
             self.status = status;

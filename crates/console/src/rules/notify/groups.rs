@@ -1,4 +1,4 @@
-//! Which alerts are told together, and when: as Alertmanager does with the configuration that `omnitrace alertmanager-config` renders.
+//! Groups alerts into notifications, as Alertmanager does with the configuration that `omnitrace alertmanager-config` renders.
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Text and actions, and what is in an action.
+//! Splits a template into text, actions and the tokens of an action.
 
 use crate::quoted::{self, Wrong};
 
