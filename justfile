@@ -174,7 +174,7 @@ test-compose *args: stack-tools
 # the compose file started for real with stand-in images (needs a Docker engine, no registry)
 test-compose-up *overlays: stack-tools
     cargo build -p omnitrace
-    deploy/tools/compose-up.sh {{ overlays }}
+    .ci/compose-up.sh {{ overlays }}
 
 # the console's LogQL parser against the vendor's grammar, over every expression in the repository (needs Node)
 test-logql:

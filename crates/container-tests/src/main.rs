@@ -27,7 +27,7 @@ const ENGINE_HINT: &str = "these tests need a Docker engine that answers (`docke
      The same tests run without Docker in plain `cargo test`";
 
 const IMAGE_HINT: &str = "the image cannot be had. Where no image registry is reached, build one from Debian \
-     packages with `deploy/postgres-image/build.sh` and set OMNITRACE_POSTGRES_IMAGE=omnitrace-postgres:15";
+     packages with `.ci/postgres-image/build.sh` and set OMNITRACE_POSTGRES_IMAGE=omnitrace-postgres:15";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {

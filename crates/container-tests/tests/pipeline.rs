@@ -63,7 +63,7 @@ async fn start(
     request.start().await.unwrap_or_else(|error| {
         panic!(
             "{what} does not start: {error}. Where no image registry is reached, build images with \
-             deploy/tools/stand-in-images.sh and name them in OMNITRACE_COLLECTOR_IMAGE and OMNITRACE_JAEGER_IMAGE; \
+             .ci/stand-in-images.sh and name them in OMNITRACE_COLLECTOR_IMAGE and OMNITRACE_JAEGER_IMAGE; \
              without a Docker engine, `just test-stack` proves the same"
         )
     })

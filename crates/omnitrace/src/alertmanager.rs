@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use slo::Time;
 use slo::routing::{DEADMAN, ENVIRONMENT, INHIBITIONS, Inhibition, PAGE, Route, TICKET, WATCHDOG};
 
+use crate::terminal::write_raw;
 use crate::values::base_url;
 
 /// The file with what Alertmanager shows to herald.
@@ -123,7 +124,7 @@ pub fn run(args: &AlertmanagerConfigArgs) -> Result<()> {
     // YAML is a superset of JSON.
     let text = serde_json::to_string_pretty(&config)? + "\n";
     let Some(path) = &args.output else {
-        print!("{text}");
+        write_raw(text.as_bytes());
         return Ok(());
     };
     // Readable for Alertmanager, which is another user; there is no secret in it.

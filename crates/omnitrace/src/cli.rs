@@ -13,10 +13,12 @@ use crate::doctor::{self, args::DoctorArgs};
 use crate::health::{self, HealthArgs};
 use crate::log_level::{self, LogLevelArgs};
 use crate::logs::{self, LogsArgs};
+use crate::man::{self, ManArgs};
 use crate::new::{self, NewArgs};
 use crate::notify::{self, OthersArgs};
 use crate::outbox::{self, OutboxAction};
 use crate::query::{self, QueryArgs};
+use crate::reset::{self, ResetArgs};
 use crate::restart::{self, RestartArgs};
 use crate::rules::RulesArgs;
 use crate::sql::{self, SqlArgs};
@@ -89,6 +91,9 @@ pub enum Command {
     /// Stop a running stack.
     #[command(after_help = stop::EXAMPLES)]
     Stop(StopArgs),
+    /// Remove what `up` has written: orders, logs, alerts; with --all all else that is written, too.
+    #[command(after_help = reset::EXAMPLES)]
+    Reset(ResetArgs),
     /// End one part of a running stack, and wait until `up` has started it again.
     #[command(after_help = restart::EXAMPLES)]
     Restart(RestartArgs),
@@ -134,6 +139,9 @@ pub enum Command {
     /// Print the completions for bash, zsh, fish, elvish or PowerShell.
     #[command(after_help = completions::EXAMPLES)]
     Completions(CompletionsArgs),
+    /// Write a manual page for each command.
+    #[command(after_help = man::EXAMPLES)]
+    Man(ManArgs),
     /// Run a private Postgres until SIGTERM, and print its URL.
     #[command(long_about = POSTGRES_HELP)]
     Postgres(PostgresArgs),

@@ -1,6 +1,5 @@
 //! `omnitrace completions`: scripts that complete this command in a shell.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -8,6 +7,7 @@ use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use crate::cli::Cli;
+use crate::terminal::write_raw;
 
 /// Examples of `omnitrace help completions`.
 pub const EXAMPLES: &str = "\
@@ -27,7 +27,6 @@ pub struct CompletionsArgs {
 pub fn run(args: &CompletionsArgs) -> Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "omnitrace", &mut script);
-    // A reader that goes away is no error.
-    std::io::stdout().write_all(&script).ok();
+    write_raw(&script);
     Ok(ExitCode::SUCCESS)
 }

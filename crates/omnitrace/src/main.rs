@@ -16,6 +16,7 @@ mod health;
 mod herald;
 mod log_level;
 mod logs;
+mod man;
 mod new;
 mod notify;
 mod orphan;
@@ -23,6 +24,7 @@ mod outbox;
 mod postgres;
 mod problem;
 mod query;
+mod reset;
 mod restart;
 mod roles;
 mod rules;
@@ -45,7 +47,8 @@ fn main() -> ExitCode {
     rustls::crypto::ring::default_provider()
         .install_default()
         .ok();
-    match roles::run(terminal::parse::<cli::Cli>().chosen()) {
+    let result = roles::run(terminal::parse::<cli::Cli>().chosen());
+    match result.and_then(|code| terminal::all_written().map(|()| code)) {
         Ok(code) => code,
         Err(error) => {
             terminal::complain(&error);

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::cli::{Command as Role, ConsoleArgs};
 use crate::{
     BUILD, alertmanager, alerts, completions, doctor, environment, fault, health, log_level, logs,
-    new, notify, outbox, postgres, query, restart, rules, sql, status, stop, up,
+    man, new, notify, outbox, postgres, query, reset, restart, rules, sql, status, stop, up,
 };
 
 /// Runs a command to its end.
@@ -23,6 +23,8 @@ pub fn run(command: Role) -> Result<ExitCode> {
         Role::Logs(args) => return logs::run(&args),
         Role::Stop(args) => return stop::run(&args),
         Role::Completions(args) => return completions::run(&args),
+        Role::Man(args) => return man::run(&args),
+        Role::Reset(args) => return reset::run(&args),
         Role::Restart(args) => return restart::run(&args),
         Role::Query(args) => return query::run(*args),
         Role::Sql(args) => return sql::run(args),

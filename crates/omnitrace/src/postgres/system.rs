@@ -19,18 +19,20 @@ pub struct Root {
     pub prefix: &'static str,
 }
 
-/// Where Debian, Ubuntu and the PostgreSQL project's own packages put servers, off the `PATH`.
+/// Where Debian, Ubuntu, the PostgreSQL project's own packages and Homebrew put servers, off the `PATH`.
 pub fn default_roots() -> Vec<Root> {
-    vec![
-        Root {
-            base: "/usr/lib/postgresql".into(),
-            prefix: "",
-        },
-        Root {
-            base: "/usr".into(),
-            prefix: "pgsql-",
-        },
-    ]
+    let roots = [
+        ("/usr/lib/postgresql", ""),
+        ("/usr", "pgsql-"),
+        ("/opt/homebrew/opt", "postgresql@"),
+        ("/usr/local/opt", "postgresql@"),
+    ];
+    roots
+        .map(|(base, prefix)| Root {
+            base: base.into(),
+            prefix,
+        })
+        .into()
 }
 
 /// The first usable installation: on `path`, then in `roots`, newest version first.

@@ -38,7 +38,7 @@ pub struct Part {
     pub name: String,
     /// Process id.
     pub pid: u32,
-    /// When the process started, in the kernel's clock ticks: tells it from a later process with the same id.
+    /// When the process started, as a number that means nothing else: tells it from a later process with the same id.
     pub started: Option<u64>,
     /// How often it was started again after it had ended by itself.
     #[serde(default)]
@@ -168,6 +168,7 @@ pub fn path(data_dir: &Path) -> PathBuf {
 }
 
 /// Start time of a process in clock ticks since boot: field 22 of `/proc/<pid>/stat`.
+#[cfg(target_os = "linux")]
 fn started(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field, the name in parentheses, may hold spaces.
@@ -179,11 +180,30 @@ fn started(pid: u32) -> Option<u64> {
     fields.nth(18)?.parse().ok()
 }
 
+/// Start time of a process, as `ps` writes it: a hash of that text.
+#[cfg(not(target_os = "linux"))]
+fn started(pid: u32) -> Option<u64> {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+
+    let listed = std::process::Command::new("ps")
+        .env("LC_ALL", "C")
+        .args(["-o", "stat=", "-o", "lstart=", "-p", &pid.to_string()])
+        .output()
+        .ok()?;
+    let text = String::from_utf8(listed.stdout).ok()?;
+    let (state, start) = text.trim().split_once(' ')?;
+    if state.starts_with('Z') {
+        return None;
+    }
+    let mut hasher = DefaultHasher::new();
+    start.trim().hash(&mut hasher);
+    Some(hasher.finish())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[cfg(target_os = "linux")]
     #[test]
     fn a_later_process_with_the_same_id_is_another_one() {
         let mut part = Part {

@@ -16,6 +16,8 @@ mod build;
 mod catalogue;
 mod chain;
 mod cli;
+mod cli_output;
+mod cli_reset;
 mod compose;
 mod console_bounds;
 mod console_pages;

@@ -92,7 +92,7 @@ async fn stack_runbooks_every_block_works_without_docker() {
     assert!(up.stop().await.success());
 }
 
-/// Started by deploy/tools/compose-up.sh when its stack runs.
+/// Started by .ci/compose-up.sh when its stack runs.
 #[tokio::test]
 #[ignore = "needs a running stack on Docker Compose: just test-compose-up"]
 async fn on_compose_every_block_works() {

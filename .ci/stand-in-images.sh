@@ -2,7 +2,7 @@
 # Images for a machine with a Docker engine and no registry: the programs of build.sh and our own executable, each in a
 # root file system of its own with the user, directories and entrypoint of the image that it stands for.
 #
-#   deploy/tools/stand-in-images.sh <file>     # writes a compose override that names them
+#   .ci/stand-in-images.sh <file>     # writes a compose override that names them
 #
 # OMNITRACE_BIN   the executable (default: target/debug/omnitrace)
 # STAND_IN_TLS    1: for the overlay `tls`, whose certificates are there
@@ -14,7 +14,7 @@ set -euo pipefail
 
 here="$(cd "$(dirname "$0")" && pwd)"
 override="${1:?usage: stand-in-images.sh <override file>}"
-executable="${OMNITRACE_BIN:-$here/../../target/debug/omnitrace}"
+executable="${OMNITRACE_BIN:-$here/../target/debug/omnitrace}"
 
 fail() {
     echo "stand-in-images.sh: $*" >&2
@@ -23,7 +23,7 @@ fail() {
 
 docker version >/dev/null 2>&1 || fail "no Docker engine answers; start one first (.ci/start-docker.sh)"
 [ -x "$executable" ] || fail "no $executable: cargo build -p omnitrace, or name one in OMNITRACE_BIN"
-tools="${OMNITRACE_TOOLS:-$("$here/build.sh")}"
+tools="${OMNITRACE_TOOLS:-$("$here/../deploy/tools/build.sh")}"
 
 work="$(mktemp -d)"
 chmod 755 "$work"
@@ -116,11 +116,11 @@ if [ -n "${STAND_IN_TLS:-}" ]; then
 fi
 import loki "$work/loki" 10001 /usr/local/bin/omnitrace
 
-docker image inspect omnitrace-postgres:15 >/dev/null 2>&1 || "$here/../postgres-image/build.sh" 15
+docker image inspect omnitrace-postgres:15 >/dev/null 2>&1 || "$here/postgres-image/build.sh" 15
 
 # Only images differ, and Grafana is not there: neither started, nor scraped, nor asked.
-prometheus="$here/../prometheus/prometheus.yml" loki_url="LOKI_URL: 'http://loki:3100', "
-[ -z "${STAND_IN_TLS:-}" ] || prometheus="$here/../tls/generated/prometheus/prometheus.yml" loki_url=""
+prometheus="$here/../deploy/prometheus/prometheus.yml" loki_url="LOKI_URL: 'http://loki:3100', "
+[ -z "${STAND_IN_TLS:-}" ] || prometheus="$here/../deploy/tls/generated/prometheus/prometheus.yml" loki_url=""
 sed 's/targets: \[grafana:3000\]/targets: []/' "$prometheus" >"$override.prometheus.yml"
 chmod 644 "$override.prometheus.yml"
 {

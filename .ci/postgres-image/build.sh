@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the image omnitrace-postgres:15 from Debian packages, for machines that reach no image registry.
 #
-#   deploy/postgres-image/build.sh [major version]      # default: 15, what Debian 12 has
+#   .ci/postgres-image/build.sh [major version]      # default: 15, what Debian 12 has
 #
 # Needs apt (a Debian or Ubuntu) and a Docker engine. The packages are resolved and verified by apt, but
 # unpacked instead of installed: no root file system is bootstrapped, no maintainer script runs, and what only

@@ -2,15 +2,15 @@
 # Starts deploy/compose.yaml for real, by the same script as `just up`, with stand-in images; then looks at what runs,
 # stops it, starts it again and deletes it. Needs a Docker engine and no registry: `just test-compose-up`.
 #
-#   deploy/tools/compose-up.sh [overlay …]
+#   .ci/compose-up.sh [overlay …]
 set -euo pipefail
 
 here="$(cd "$(dirname "$0")" && pwd)"
-stack="$here/../stack.sh"
-# shellcheck source=deploy/tools/compose-repair.sh
+stack="$here/../deploy/stack.sh"
+# shellcheck source=.ci/compose-repair.sh
 . "$here/compose-repair.sh"
 # Debian 12 has no Compose 2; the machine's own comes first.
-PATH="$PATH:$("$here/build.sh" docker-compose)"
+PATH="$PATH:$("$here/../deploy/tools/build.sh" docker-compose)"
 work="$(mktemp -d)"
 chmod 755 "$work"
 
@@ -75,7 +75,7 @@ all_healthy() { ! docker ps --filter "label=com.docker.compose.project=$COMPOSE_
 
 trap finish EXIT
 case " $* " in *" tls "*)
-    "$here/../tls/certificates.sh"
+    "$here/../deploy/tls/certificates.sh"
     export STAND_IN_TLS=1
     ;;
 esac
@@ -126,7 +126,7 @@ case " $* " in
 *)
     echo "compose-up.sh: every block of every runbook"
     docker tag omnitrace-stand-in/omnitrace:0 omnitrace:0.0.1-before
-    (cd "$here/../.." && cargo test --quiet -p omnitrace --test e2e runbooks::pasted::on_compose -- --ignored --nocapture)
+    (cd "$here/.." && cargo test --quiet -p omnitrace --test e2e runbooks::pasted::on_compose -- --ignored --nocapture)
     docker image rm omnitrace:0.0.1-before >/dev/null
     ;;
 esac
