@@ -51,13 +51,16 @@ test-containers *args:
     cargo build -p omnitrace
     cargo test -p container-tests {{ args }}
 
-# the web page in headless Chromium (needs chromium and chromedriver)
-test-browser *args:
+[private]
+pages-packages:
+    npm ci --prefix crates/omnitrace/tests/pages --no-audit --no-fund
+
+# the web pages in headless Chromium, checked by axe, too (needs chromium, chromedriver, Node)
+test-browser *args: pages-packages
     cargo test -p omnitrace --test e2e browser -- --ignored {{ args }}
 
 # the types of the web pages' modules, and that what is vendored is what npm has (needs Node)
-test-pages:
-    npm ci --prefix crates/omnitrace/tests/pages --no-audit --no-fund
+test-pages: pages-packages
     crates/omnitrace/tests/pages/node_modules/.bin/tsc --project crates/omnitrace/tests/pages
     crates/omnitrace/tests/pages/vendored.sh
 

@@ -1,7 +1,8 @@
 //! The web pages; they are part of the executable and load nothing from elsewhere.
 
-use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
-use actix_web::{HttpResponse, web};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ACCEPT, CACHE_CONTROL, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
 
 /// A file below `web`, by its path there.
 type File = (&'static str, &'static str);
@@ -75,13 +76,26 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         config.route(page, web::get().to(index));
     }
     for (path, text) in FILES {
-        let serve = move || async move { file(content_type(path), text) };
+        let serve = move || async move { file(StatusCode::OK, content_type(path), text) };
         config.route(&format!("/static/{path}"), web::get().to(serve));
     }
 }
 
 async fn index() -> HttpResponse {
-    file("text/html; charset=utf-8", include_str!("web/index.html"))
+    index_as(StatusCode::OK)
+}
+
+fn index_as(status: StatusCode) -> HttpResponse {
+    let html = include_str!("web/index.html");
+    file(status, "text/html; charset=utf-8", html)
+}
+
+/// The page for an address that is none, which says so and leads back; only for browsers.
+pub(crate) fn nowhere(request: &HttpRequest) -> Option<HttpResponse> {
+    let accepted = request.headers().get(ACCEPT)?.to_str().ok()?;
+    accepted
+        .contains("text/html")
+        .then(|| index_as(StatusCode::NOT_FOUND))
 }
 
 fn content_type(path: &str) -> &'static str {
@@ -92,8 +106,8 @@ fn content_type(path: &str) -> &'static str {
 }
 
 /// Asked for anew each time: after an update the old script would meet the new API.
-fn file(content_type: &'static str, content: &'static str) -> HttpResponse {
-    HttpResponse::Ok()
+fn file(status: StatusCode, content_type: &'static str, content: &'static str) -> HttpResponse {
+    HttpResponse::build(status)
         .content_type(content_type)
         .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-cache")))
         .body(content)

@@ -1,6 +1,7 @@
 //! What the pages ask beside the vendors' APIs: what is new, herald's alerts, faults, runbooks, a trace as a file, what
-//! differs.
+//! differs, who calls whom.
 
+mod calls;
 mod differs;
 mod events;
 mod faults;
@@ -22,6 +23,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
     runbooks::configure(config);
     trace_file::configure(config);
     differs::configure(config);
+    calls::configure(config);
 }
 
 /// By which methods a path can be asked for that changes something; `None` of all others.

@@ -31,7 +31,7 @@ use crate::series::SeriesStore;
 use crate::settings::Settings;
 use crate::stats::Sources;
 use crate::store::Store;
-use crate::{answer, log, pages_api, prometheus};
+use crate::{answer, log, page, pages_api, prometheus};
 
 /// Enough for a laptop; decoding and searching have threads of their own.
 const WORKERS: usize = 2;
@@ -261,7 +261,8 @@ fn doors(settings: &Settings, address: SocketAddr) -> Doors {
 /// No such path, or not by this method.
 async fn nothing_here(request: HttpRequest) -> HttpResponse {
     if request.match_pattern().is_none() {
-        return answer::problem(StatusCode::NOT_FOUND, "there is no such page");
+        let problem = || answer::problem(StatusCode::NOT_FOUND, "there is no such page");
+        return page::nowhere(&request).unwrap_or_else(problem);
     }
     let allowed = allowed_methods(request.path());
     let why = format!("{} is not possible here, only {allowed}", request.method());

@@ -149,6 +149,12 @@ export async function knownServices() {
   return Array.isArray(data) ? data : [];
 }
 
+/** Services that metrics name. @returns {Promise<string[]>} */
+export async function measuredServices() {
+  const { data } = await get('/api/v1/label/service_name/values');
+  return data;
+}
+
 /** Services that log lines name. @returns {Promise<string[]>} */
 export async function loggingServices() {
   const { data } = await get('/loki/api/v1/label/service_name/values');

@@ -82,7 +82,7 @@ const shown = new WeakMap();
 
 /**
  * Replaces the children only when what they show has changed, so that looking again moves nothing. What has the focus and
- * what is unfolded stays so, if it has a `data-key`.
+ * what is unfolded stays so: it is known again by its `data-key`, a link also by where it leads.
  * @param {Element} parent
  * @param {unknown} data
  * @param {() => Child} make
@@ -91,27 +91,37 @@ export function replaceWhenChanged(parent, data, make) {
   const text = JSON.stringify(data);
   if (shown.get(parent) === text) return false;
   shown.set(parent, text);
-  const focused = focusedKey(parent);
+  const focused = focusIn(parent);
   const open = [...parent.querySelectorAll('details[data-key]')].filter((one) => /** @type {HTMLDetailsElement} */ (one).open).map(keyOf);
   parent.replaceChildren(...nodes(make()));
   for (const element of parent.querySelectorAll('details[data-key]')) {
     if (open.includes(keyOf(element))) /** @type {HTMLDetailsElement} */ (element).open = true;
   }
-  focusKey(parent, focused);
+  giveFocus(parent, focused);
   return true;
 }
 
-/** Gives the focus to the first with this `data-key`, if there is one. @param {Element} parent @param {string | null} key */
-export function focusKey(parent, key) {
-  const found = key !== null && [...parent.querySelectorAll('[data-key]')].find((element) => keyOf(element) === key);
-  if (found) /** @type {HTMLElement} */ (found).focus({ preventScroll: true });
+/** Which of those with the same key. @typedef {{key: string, nth: number}} Place */
+
+/** @param {Element} parent @param {string} key */
+const withKey = (parent, key) => [...parent.querySelectorAll('[data-key], [href]')].filter((element) => keyOf(element) === key);
+
+/** What has the focus in there. @param {Element} parent @returns {Place | null} */
+export function focusIn(parent) {
+  const { activeElement } = document;
+  const key = parent.contains(activeElement) ? keyOf(activeElement) : null;
+  return key === null || !activeElement ? null : { key, nth: withKey(parent, key).indexOf(activeElement) };
 }
 
-/** The `data-key` of what has the focus in there. @param {Element} parent */
-export const focusedKey = (parent) => (parent.contains(document.activeElement) ? keyOf(document.activeElement) : null);
+/** Gives the focus back, if its place is still there. @param {Element} parent @param {Place | null} place */
+export function giveFocus(parent, place) {
+  const found = place && withKey(parent, place.key);
+  const element = found && (found[place.nth] || found[0]);
+  if (element) /** @type {HTMLElement} */ (element).focus({ preventScroll: true });
+}
 
 /** @param {Element | null} element */
-const keyOf = (element) => element?.getAttribute('data-key') ?? null;
+const keyOf = (element) => element?.getAttribute('data-key') ?? element?.getAttribute('href') ?? null;
 
 /** Tells it to who does not see the page. @param {string} text */
 export const announce = (text) => { byId('announcer').textContent = visible(text); };
@@ -134,7 +144,7 @@ async function copyText(text) {
 
 /** @param {string} what @param {string} text @param {string} [label] */
 export function copyButton(what, text, label = 'Copy') {
-  const button = h('button', { class: 'plain', type: 'button', 'aria-label': `Copy ${what}` }, label);
+  const button = h('button', { class: 'plain', type: 'button', 'aria-label': `${label}: ${what}` }, label);
   button.addEventListener('click', async () => {
     const focused = document.activeElement;
     try {

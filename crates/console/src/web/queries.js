@@ -34,6 +34,7 @@ export const BUDGET = {
 
 /** Panels of one service. */
 export const SERVICE = {
+  known: `group(service:known:info{service_name=$service})`,
   running: `group(build_info{service_name=$service})`,
   requests: `sum by (outcome) (rate(http_server_request_duration_seconds_count{service_name=$service}[$window]))`,
   errors: `sum by (error_type) (rate(http_server_request_duration_seconds_count{service_name=$service,outcome="error"}[$window]))`,

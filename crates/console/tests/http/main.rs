@@ -3,6 +3,7 @@
 mod access;
 mod alerts;
 mod api;
+mod calls;
 mod connections;
 mod differs;
 mod events;

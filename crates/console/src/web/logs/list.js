@@ -3,7 +3,7 @@
 
 import { newestFirst } from '../api.js';
 import { swatch } from '../colours.js';
-import { focusKey, focusedKey, h } from '../dom.js';
+import { focusIn, giveFocus, h } from '../dom.js';
 import { clock, count, isoTime } from '../format.js';
 import { traceHref } from '../links.js';
 import { level } from '../trace/logs.js';
@@ -79,9 +79,9 @@ export class LogList {
     const from = Math.max(0, Math.floor(this.element.scrollTop / ROW) - BEYOND);
     const until = Math.min(this.lines.length, from + Math.ceil(this.element.clientHeight / ROW) + 2 * BEYOND);
     this.rows.style.top = `${from * ROW}px`;
-    const focused = focusedKey(this.rows);
+    const focused = focusIn(this.rows);
     this.rows.replaceChildren(...this.lines.slice(from, until).map((line, index) => this.row(line, from + index)));
-    focusKey(this.rows, focused);
+    giveFocus(this.rows, focused);
     this.element.setAttribute('aria-label', `Log lines, newest first: ${count(this.lines.length)}`);
   }
 
@@ -92,7 +92,7 @@ export class LogList {
     const severity = level(labels.severity_text || labels.detected_level || '');
     const key = keyOf(line).slice(0, 200);
     return h('div', { class: `log-row ${severity}`, role: 'listitem', 'aria-setsize': this.lines.length, 'aria-posinset': index + 1, 'data-testid': 'log-row' },
-      h('time', { datetime: isoTime(us), title: isoTime(us) }, clock(us).slice(-12)),
+      h('time', { datetime: isoTime(us), title: isoTime(us) }, clock(us).slice(-12, -4), h('span', { class: 'ms' }, clock(us).slice(-4))),
       h('span', { class: 'severity' }, labels.severity_text || '–'),
       h('span', { class: 'service' }, swatch(labels.service_name), h('bdi', {}, labels.service_name)),
       href ? h('a', { class: 'plain', href, 'aria-label': 'Open its trace', 'data-testid': 'log-trace', 'data-key': `trace ${key}` }, 'trace') : h('span', {}),

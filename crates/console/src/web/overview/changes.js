@@ -4,7 +4,7 @@ import { over } from '../api.js';
 import { CHANGES } from '../queries.js';
 
 /** @typedef {import('../api.js').Series} Series */
-/** @typedef {{time: number, service: string, text: string, kind: 'release' | 'restart' | 'gone' | 'alert' | 'over'}} Change `time` in seconds */
+/** `words`: what happened; every second one is a name. @typedef {{time: number, service: string, words: string[], kind: 'release' | 'restart' | 'gone' | 'alert' | 'over'}} Change `time` in seconds */
 
 export const BACK_S = 600;
 const STEP_S = 5;
@@ -40,7 +40,7 @@ function releases(all) {
     const earlier = runs.filter((one) => one.service === service && one.from < from - STEP_S);
     const [before] = earlier.sort((a, b) => Math.min(b.to, from) - Math.min(a.to, from) || b.from - a.from);
     return before && before.version !== version
-      ? [/** @type {Change} */ ({ time: from, service, kind: 'release', text: `runs version ${version}, before ${before.version}` })] : [];
+      ? [/** @type {Change} */ ({ time: from, service, kind: 'release', words: ['runs version ', version, ', before ', before.version] })] : [];
   });
 }
 
@@ -48,7 +48,7 @@ function releases(all) {
 function restarts(all) {
   return all.flatMap(({ labels, points }) => points.flatMap(([, value], index) => (
     index > 0 && value > points[index - 1][1] + 1
-      ? [/** @type {Change} */ ({ time: value, service: labels.service_name || '', kind: 'restart', text: 'was started again' })] : [])));
+      ? [/** @type {Change} */ ({ time: value, service: labels.service_name || '', kind: 'restart', words: ['was started again'] })] : [])));
 }
 
 /** A service of which no instance is left. @param {Series[]} all @param {number} end @returns {Change[]} */
@@ -56,7 +56,7 @@ function gone(all, end) {
   return [...new Set(all.map(({ labels }) => labels.service_name || ''))].flatMap((service) => {
     const own = all.filter(({ labels }) => (labels.service_name || '') === service);
     const latest = Math.max(...own.flatMap(stretches).map(([, to]) => to));
-    return latest < end - GAP * STEP_S ? [/** @type {Change} */ ({ time: latest, service, kind: 'gone', text: 'does not answer any more' })] : [];
+    return latest < end - GAP * STEP_S ? [/** @type {Change} */ ({ time: latest, service, kind: 'gone', words: ['does not answer any more'] })] : [];
   });
 }
 
@@ -64,10 +64,11 @@ function gone(all, end) {
 function alarms(all, { start, end }) {
   return all.flatMap((series) => {
     const { alertname, service = '', route, severity } = series.labels;
-    const what = `${alertname}${route && !['all', 'none'].includes(route) ? ` ${route}` : ''} (${severity})`;
+    const where = route && !['all', 'none'].includes(route) ? [' ', route] : [];
+    const what = ['alert ', alertname, ...where, ' (', severity];
     return stretches(series).flatMap(([from, to]) => [
-      from > start + STEP_S && /** @type {Change} */ ({ time: from, service, kind: 'alert', text: `alert ${what} began` }),
-      to < end - GAP * STEP_S && /** @type {Change} */ ({ time: to, service, kind: 'over', text: `alert ${what} is over` }),
+      from > start + STEP_S && /** @type {Change} */ ({ time: from, service, kind: 'alert', words: [...what, ') began'] }),
+      to < end - GAP * STEP_S && /** @type {Change} */ ({ time: to, service, kind: 'over', words: [...what, ') is over'] }),
     ].filter((change) => change !== false));
   });
 }

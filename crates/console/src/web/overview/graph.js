@@ -1,27 +1,55 @@
-// Who calls whom, from what services count themselves.
+// Who calls whom: from what services count themselves, and where they count nothing, from their spans (which may be a sample).
 
-import { instant } from '../api.js';
+import { get, instant } from '../api.js';
 import { OVERVIEW, filled } from '../queries.js';
 
 /** @typedef {import('../api.js').Sample} Sample */
 /** @typedef {{name: string, isService: boolean, rate: number | null, errorShare: number | null, p95: number | null, ready: boolean | null, versions: string[], isGone: boolean}} Node */
 /** @typedef {{from: string, to: string, rate: number, errorShare: number | null, p95: number | null}} Edge */
-/** @typedef {{nodes: Node[], edges: Edge[]}} Graph */
+/** @typedef {{nodes: Node[], edges: Edge[], isPart: boolean}} Graph `isPart`: there is more than a map can show */
+/** @typedef {{count: number, errors: number, p95_us: number | null}} Measured */
+/** @typedef {Measured & {caller: string, callee: string, is_database: boolean}} Call */
+/** Who calls whom by spans. @typedef {{seconds: number, calls: Call[], services: (Measured & {service: string})[], truncated: boolean}} Traced */
 
 /** They watch the others, and are no part of what is watched. */
 const WATCHERS = new Set(['probe', 'herald', 'console', 'loadtest']);
 const WINDOW = '1m';
+/** More would be no map. */
+const MOST = 60;
 
 /** @returns {Promise<Graph>} */
 export async function readGraph() {
   const names = Object.keys(OVERVIEW);
-  const answers = await Promise.all(Object.values(OVERVIEW).map((query) => instant(filled(query, { window: WINDOW }))));
+  const [traced, ...answers] = await Promise.all([
+    /** @type {Promise<Traced>} */ (get('/api/calls')), ...Object.values(OVERVIEW).map((query) => instant(filled(query, { window: WINDOW })))]);
   const found = /** @type {Record<keyof typeof OVERVIEW, Sample[]>} */ (Object.fromEntries(names.map((name, index) => [name, answers[index]])));
-  const edges = [
+  const counted = [
     ...edgesOf(found.calls, found.callErrors, found.callP95, 'peer_service'),
     ...edgesOf(found.statements, found.statementErrors, found.statementP95, 'db_system_name'),
   ];
-  return { nodes: nodesOf(found, edges), edges };
+  const edges = [...counted, ...tracedEdges(traced, counted)];
+  return busiest(nodesOf(found, traced, edges), edges, traced.truncated);
+}
+
+/** Those that nobody counts. @param {Traced} traced @param {Edge[]} counted @returns {Edge[]} */
+function tracedEdges({ calls, seconds }, counted) {
+  const known = new Set(counted.map(({ from, to }) => JSON.stringify([from, to])));
+  return calls.filter(({ caller, callee }) => !WATCHERS.has(caller) && !WATCHERS.has(callee) && !known.has(JSON.stringify([caller, callee])))
+    .map((call) => ({ from: call.caller, to: call.callee, ...figures(call, seconds) }));
+}
+
+/** @param {Measured} measured @param {number} seconds */
+const figures = ({ count, errors, p95_us: p95 }, seconds) => ({ rate: count / seconds, errorShare: share(errors, count), p95: p95 === null ? null : p95 / 1e6 });
+
+/** As many as a map can show. @param {Node[]} nodes @param {Edge[]} edges @param {boolean} truncated by the server @returns {Graph} */
+function busiest(nodes, edges, truncated) {
+  const weight = (/** @type {Node} */ node) => (node.isGone ? Infinity : node.rate || 0);
+  const kept = new Set([...nodes].sort((a, b) => weight(b) - weight(a)).slice(0, MOST).map(({ name }) => name));
+  return {
+    nodes: nodes.filter(({ name }) => kept.has(name)),
+    edges: edges.filter(({ from, to }) => kept.has(from) && kept.has(to)),
+    isPart: truncated || nodes.length > MOST,
+  };
 }
 
 /** By the values of some labels. @param {Sample[]} samples @param {string[]} labels @returns {Map<string, number>} */
@@ -51,22 +79,22 @@ function edgesOf(rates, errors, p95, callee) {
   }));
 }
 
-/** @param {Record<keyof typeof OVERVIEW, Sample[]>} found @param {Edge[]} edges @returns {Node[]} */
-function nodesOf(found, edges) {
+/** @param {Record<keyof typeof OVERVIEW, Sample[]>} found @param {Traced} traced @param {Edge[]} edges @returns {Node[]} */
+function nodesOf(found, traced, edges) {
   const names = (/** @type {Sample[]} */ samples) => samples.map(({ labels }) => labels.service_name);
   const running = new Set(names(found.versions));
   const known = new Set(names(found.known));
-  const databases = new Set(found.statements.map(({ labels }) => labels.db_system_name));
-  const all = new Set([...names(found.requests), ...known, ...edges.flatMap(({ from, to }) => [from, to])]);
+  const databases = new Set([...found.statements.map(({ labels }) => labels.db_system_name), ...traced.calls.filter((call) => call.is_database).map(({ callee }) => callee)]);
+  const spans = new Map(traced.services.map((one) => [one.service, figures(one, traced.seconds)]));
+  const all = new Set([...names(found.requests), ...known, ...spans.keys(), ...edges.flatMap(({ from, to }) => [from, to])]);
   const [rates, errors, p95, ready] = [found.requests, found.errors, found.p95, found.ready].map((samples) => by(samples, 'service_name'));
   return [...all].filter((name) => name && !WATCHERS.has(name)).sort().map((name) => {
     const key = JSON.stringify([name]);
+    const counted = { rate: measured(rates.get(key)), errorShare: share(errors.get(key), rates.get(key)), p95: measured(p95.get(key)) };
     return {
       name,
       isService: !databases.has(name),
-      rate: measured(rates.get(key)),
-      errorShare: share(errors.get(key), rates.get(key)),
-      p95: measured(p95.get(key)),
+      ...(counted.rate === null ? spans.get(name) || counted : counted),
       ready: ready.has(key) ? ready.get(key) === 1 : null,
       versions: found.versions.filter(({ labels }) => labels.service_name === name).map(({ labels }) => labels.service_version || '').sort(),
       isGone: known.has(name) && !running.has(name),

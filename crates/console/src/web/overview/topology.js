@@ -11,7 +11,8 @@ import { serviceHref } from '../links.js';
 /** @typedef {{x: number, y: number}} Point */
 
 const NODE = { width: 164, height: 58 };
-const NARROW = 720;
+/** So wide is the label of an arrow. */
+const GAP = 100;
 /** A call fails worth telling from this share on, as herald has it. */
 export const FAILING = 0.01;
 
@@ -19,7 +20,7 @@ export const FAILING = 0.01;
 export function topology(graph, width) {
   if (graph.nodes.length === 0) return h('p', { class: 'muted' }, 'No service has told of its requests yet.');
   const layers = layersOf(graph);
-  const layout = width < NARROW ? downwards(layers, width) : rightwards(layers, width);
+  const layout = width < layers.length * (NODE.width + GAP) ? downwards(layers, width) : rightwards(layers, width);
   const at = (/** @type {string} */ name) => /** @type {Point} */ (layout.places.get(name));
   return s('svg', { class: 'topology', width: layout.width, height: layout.height, viewBox: `0 0 ${layout.width} ${layout.height}`, role: 'group', 'aria-label': 'Which service calls which', 'data-testid': 'topology' },
     arrowHeads(),
@@ -63,10 +64,11 @@ function rightwards(layers, width) {
   } };
 }
 
-/** @param {string[][]} layers @param {number} width @returns {Layout} */
-function downwards(layers, width) {
-  const most = Math.max(...layers.map((layer) => layer.length));
-  const full = Math.max(width, most * (NODE.width + 12));
+/** A layer of more than fit beside each other takes several rows. @param {string[][]} all @param {number} width @returns {Layout} */
+function downwards(all, width) {
+  const beside = Math.max(1, Math.floor(width / (NODE.width + 12)));
+  const layers = all.flatMap((layer) => Array.from({ length: Math.ceil(layer.length / beside) }, (_, row) => layer.slice(row * beside, (row + 1) * beside)));
+  const full = Math.max(width, NODE.width + 12);
   const places = new Map(layers.flatMap((layer, index) => layer.map((name, column) => [name, {
     x: (full * (column + 0.5)) / layer.length - NODE.width / 2, y: 2 + index * (NODE.height + 74),
   }])));

@@ -71,7 +71,7 @@ export function show({ root, signal }) {
   }, () => { state.targets = null; }), signal, EVERY_MS);
   /** @type {Graph | null} */
   let graph = null;
-  const draw = () => graph && replaceWhenChanged(map.body, [graph, map.body.clientWidth], () => topology(/** @type {Graph} */ (graph), map.body.clientWidth));
+  const draw = () => graph && replaceWhenChanged(map.body, [graph, map.body.clientWidth], () => mapOf(/** @type {Graph} */ (graph), map.body.clientWidth));
   live(['metrics'], guarded(map, async () => {
     graph = await readGraph();
     assignColours(graph.nodes.map(({ name }) => name));
@@ -87,6 +87,9 @@ export function show({ root, signal }) {
   signal.addEventListener('abort', () => resized.disconnect());
   liveAges(root, signal);
 }
+
+/** @param {Graph} graph @param {number} width */
+const mapOf = (graph, width) => [topology(graph, width), graph.isPart && h('p', { class: 'muted' }, 'More services or calls than a map can show: these are the busiest.')];
 
 /** What was read last; `null` is not known. @typedef {{firing: number | null, targets: {all: number, up: number, down: number} | null}} State */
 
@@ -127,8 +130,8 @@ function downList(down) {
 /** @param {import('../overview/changes.js').Change[]} changes */
 function changeList(changes) {
   if (changes.length === 0) return h('p', { class: 'muted' }, 'No release, no restart, no alert.');
-  return h('ol', { class: 'changes' }, changes.slice(0, 12).map(({ time, service, text, kind }) => h('li', { class: kind, 'data-testid': 'change', 'data-kind': kind },
-    h('time', { datetime: isoTime(time * 1e6), title: isoTime(time * 1e6) }, clock(time * 1e6, false)), ' ', service && serviceLink(service), ' ', h('bdi', {}, text))));
+  return h('ol', { class: 'changes' }, changes.slice(0, 12).map(({ time, service, words, kind }) => h('li', { class: kind, 'data-testid': 'change', 'data-kind': kind },
+    h('time', { datetime: isoTime(time * 1e6), title: isoTime(time * 1e6) }, clock(time * 1e6, false)), ' ', service && serviceLink(service), ' ', words.map((word, index) => (index % 2 === 1 ? h('bdi', {}, word) : word)))));
 }
 
 /** @param {Node[]} nodes */

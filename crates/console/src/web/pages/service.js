@@ -1,6 +1,6 @@
 // One service.
 
-import { reason } from '../api.js';
+import { knownServices, loggingServices, measuredServices, reason } from '../api.js';
 import { swatch } from '../colours.js';
 import { h, replaceWhenChanged } from '../dom.js';
 import { logsHref, tracesHref } from '../links.js';
@@ -19,6 +19,47 @@ const EVERY_MS = 5000;
 export function show({ root, match, signal }) {
   const service = decoded(match[1]);
   title(service);
+  /** @type {Shown | null} */
+  let shown = null;
+  live(['metrics', 'traces', 'logs'], async () => {
+    try {
+      const has = await telemetryOf(service);
+      if (!signal.aborted) put(has);
+      return true;
+    } catch (error) {
+      if (!signal.aborted && !shown) replaceWhenChanged(root, reason(error), () => h('p', { class: 'notice' }, `This service cannot be shown: ${reason(error)}.`));
+      return false;
+    }
+  }, signal, EVERY_MS);
+
+  /** @param {{metrics: boolean, any: boolean}} has */
+  function put(has) {
+    if (!shown && !has.any) { replaceWhenChanged(root, service, () => unknown(service)); return; }
+    if (!shown) root.replaceChildren();
+    shown ||= showService(root, service, signal);
+    shown.withMetrics(has.metrics);
+  }
+}
+
+/** What has come from it. @param {string} service */
+async function telemetryOf(service) {
+  const [metrics, traces, logs] = await Promise.all([measuredServices, knownServices, loggingServices].map(async (ask) => (await ask()).includes(service)));
+  return { metrics, any: metrics || traces || logs };
+}
+
+/** @param {string} service */
+function unknown(service) {
+  return h('div', { class: 'empty', 'data-testid': 'not-found' },
+    h('h1', {}, 'No such service'),
+    h('p', {}, 'The console has no metrics, traces or log lines of ', h('bdi', { class: 'name' }, service), '. The name may be wrong, or nothing has come yet.'),
+    h('p', { class: 'muted' }, 'Looking again…'),
+    h('p', {}, h('a', { href: '/' }, 'Go to the overview')));
+}
+
+/** @typedef {{withMetrics: (has: boolean) => void}} Shown */
+
+/** @param {HTMLElement} root @param {string} service @param {AbortSignal} signal @returns {Shown} */
+function showService(root, service, signal) {
   const minutes = h('select', { 'aria-label': 'Time', 'data-testid': 'range' }, RANGES.map((one) => h('option', { value: one }, one < 60 ? `Last ${one} min` : `Last ${one / 60} h`)));
   minutes.value = '15';
   const said = h('div', {});
@@ -26,14 +67,14 @@ export function show({ root, match, signal }) {
   const charts = panels(service, signal);
   const [operations, calls, errors] = ['operations', 'calls', 'last-errors'].map((testid) => h('div', { 'data-testid': testid }));
   const section = (/** @type {string} */ name, /** @type {HTMLElement} */ body) => h('section', {}, h('h2', {}, name), body);
+  const unmeasured = h('p', { class: 'notice', hidden: true, 'data-testid': 'no-metrics' }, 'It sends no metrics. How it is called is on the overview’s map, made of its traces.');
+  const measured = h('div', {}, state, charts.element, h('div', { class: 'halves' }, section('Slowest operations', operations), section('Slowest calls', calls)));
   root.append(
     h('p', { class: 'crumb' }, h('a', { href: '/' }, 'Overview')),
     h('div', { class: 'title-line' }, h('h1', { 'data-testid': 'service-name' }, swatch(service), ' ', h('bdi', {}, service)), minutes,
       h('a', { href: tracesHref({ service }) }, 'Its traces'), h('a', { href: tracesHref({ service, error: 'true' }) }, 'Its failed traces'),
       h('a', { href: logsHref({ service }), 'data-testid': 'service-logs' }, 'Its log lines')),
-    said, state, charts.element,
-    h('div', { class: 'halves' }, section('Slowest operations', operations), section('Slowest calls', calls)),
-    section('Last errors', errors));
+    said, unmeasured, measured, section('Last errors', errors));
 
   const guarded = (/** @type {() => Promise<void>} */ look) => async () => {
     try {
@@ -57,6 +98,10 @@ export function show({ root, match, signal }) {
     const found = await readErrors(service);
     replaceWhenChanged(errors, found, () => errorLines(found));
   }), signal, EVERY_MS);
+  return { withMetrics: (has) => {
+    measured.hidden = !has;
+    unmeasured.hidden = has;
+  } };
 }
 
 /** @param {string} part of an address */

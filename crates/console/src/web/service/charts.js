@@ -10,7 +10,9 @@ import { traceHref } from '../links.js';
 /** @typedef {import('../api.js').Exemplar} Exemplar */
 
 const HEIGHT = 150;
-const COLOURS = ['--s0', '--s1', '--s2', '--s3', '--s4', '--s5', '--s6', '--s7'];
+const COLOURS = ['s0', 's1', 's2', 's3', 's4', 's5', 's6', 's7'];
+/** What is bad is not green by chance. @type {Record<string, string>} */
+const MEANT = { error: 'error', fatal: 'error', warn: 'warn', info: 's0', ok: 'good' };
 /** More dots would hide each other. */
 const DOTS = 60;
 
@@ -20,8 +22,11 @@ function lone(drawn, series) {
   return [...column.keys()].filter((index) => isNumber(column[index]) && !isNumber(column[index - 1]) && !isNumber(column[index + 1]));
 }
 
-/** @param {string} name of a custom property */
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+/** The name of a colour. @param {string} label @param {number} index */
+const colourOf = (label, index) => MEANT[label.toLowerCase()] || COLOURS[index % COLOURS.length];
+
+/** @param {string} name of a custom property, without its dashes */
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
 export class Chart {
   /** @param {{title: string, testid: string, format: (value: number) => string, signal: AbortSignal}} options `format`: a value in words */
@@ -83,8 +88,8 @@ export class Chart {
 
   draw() {
     this.drawn?.destroy();
-    const axis = { stroke: css('--muted'), grid: { stroke: css('--grid-line'), width: 1 }, ticks: { show: false }, font: '11px system-ui, sans-serif' };
-    const series = this.lines.map((_, index) => ({ stroke: css(COLOURS[index % COLOURS.length]), width: 1.5, spanGaps: false, points: { show: false, size: 4, filter: lone } }));
+    const axis = { stroke: css('muted'), grid: { stroke: css('grid-line'), width: 1 }, ticks: { show: false }, font: '11px system-ui, sans-serif' };
+    const series = this.lines.map(({ label }, index) => ({ stroke: css(colourOf(label, index)), width: 1.5, spanGaps: false, points: { show: false, size: 4, filter: lone } }));
     const values = (/** @type {uPlot} */ _, /** @type {number[]} */ splits) => splits.map((value) => this.format(value));
     this.drawn = new uPlot({
       width: this.plot.clientWidth || 300,
@@ -92,7 +97,7 @@ export class Chart {
       legend: { show: false },
       cursor: { sync: { key: 'service' }, drag: { x: false, y: false }, points: { show: false } },
       scales: { x: { time: true }, y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.1 : 1] } },
-      axes: [{ ...axis, space: 60, size: 24, values: (_, times) => times.map((time) => clock(time * 1e6, false).slice(-8, times[1] - times[0] < 60 ? undefined : -3)) }, { ...axis, size: 64, values }],
+      axes: [{ ...axis, space: 60, size: 30, gap: 10, values: (_, times) => times.map((time) => clock(time * 1e6, false).slice(-8, times[1] - times[0] < 60 ? undefined : -3)) }, { ...axis, size: 64, values }],
       series: [{}, ...series],
       hooks: { setCursor: [(drawn) => this.tell(drawn.cursor.idx ?? null)], draw: [() => this.placeDots()] },
     }, this.data(), this.plot);
@@ -106,7 +111,7 @@ export class Chart {
       const value = column[index ?? column.length - 1];
       return [label, isNumber(value) ? this.format(value) : '–'];
     });
-    replaceWhenChanged(this.legend, shown, () => shown.map(([label, value], line) => h('li', {}, h('i', { class: `swatch s${line % COLOURS.length}` }), h('bdi', {}, label), ' ', h('b', {}, value))));
+    replaceWhenChanged(this.legend, shown, () => shown.map(([label, value], line) => h('li', {}, h('i', { class: `swatch ${colourOf(label, line)}` }), h('bdi', {}, label), ' ', h('b', {}, value))));
   }
 
   /** Requests that were measured: where they are and how long they took. */

@@ -53,15 +53,16 @@ export const operationTable = (service, all) => table('Operation', all, ({ http_
 
 /** @param {Row[]} calls @param {Row[]} statements */
 export const callTable = (calls, statements) => table('Call', [...calls, ...statements].sort((a, b) => (b.p95 || 0) - (a.p95 || 0)), (labels) => (labels.peer_service
-  ? [serviceLink(labels.peer_service), ` ${labels.http_request_method} ${labels.url_template || ''}`]
+  ? [serviceLink(labels.peer_service), ' ', h('bdi', {}, labels.http_request_method), ' ', h('bdi', {}, labels.url_template)]
   : h('bdi', {}, [labels.db_system_name, labels.db_operation_name, labels.db_collection_name].filter(Boolean).join(' '))));
 
 /** @param {string} service */
 export async function readState(service) {
   const ask = (/** @type {string} */ query) => instant(filled(query, { service, window: '1m' }));
-  const [versions, starts, ready, dependencies] = await Promise.all([
-    ask(SERVICE.versions), ask(SERVICE.starts), ask(SERVICE.ready), ask(SERVICE.dependencies)]);
+  const [known, versions, starts, ready, dependencies] = await Promise.all([
+    ask(SERVICE.known), ask(SERVICE.versions), ask(SERVICE.starts), ask(SERVICE.ready), ask(SERVICE.dependencies)]);
   return {
+    isGone: known.length > 0 && versions.length === 0,
     versions: versions.map(({ labels, value }) => ({ version: labels.service_version || '–', instances: value })),
     started: starts.map(({ value }) => value).sort((a, b) => b - a),
     ready: ready.length > 0 ? ready[0].value === 1 : null,
@@ -70,11 +71,11 @@ export async function readState(service) {
 }
 
 /** @param {Awaited<ReturnType<typeof readState>>} state */
-export function stateList({ versions, started, ready, down }) {
+export function stateList({ isGone, versions, started, ready, down }) {
   const fact = (/** @type {string} */ name, /** @type {Child[]} */ ...value) => h('div', {}, h('dt', {}, name), h('dd', {}, value));
   const running = versions.map(({ version, instances }) => `${version}${instances > 1 ? ` (${plural(instances, 'instance')})` : ''}`);
   return h('dl', { class: 'facts', 'data-testid': 'state' },
-    fact('Version', running.length > 0 ? running.join(', ') : h('strong', { class: 'bad' }, 'does not run')),
+    fact('Version', running.length > 0 ? running.join(', ') : isGone ? h('strong', { class: 'bad' }, 'does not run') : '–'),
     fact('Instances', count(versions.reduce((sum, { instances }) => sum + instances, 0))),
     fact('Started', started.length > 0 ? [h('time', { datetime: isoTime(started[0] * 1e6) }, clock(started[0] * 1e6, false)), ' ',
       h('span', { class: 'muted' }, `${span(Date.now() - started[0] * 1e3)} ago`)] : '–'),

@@ -14,7 +14,7 @@ import { logLines } from './logs.js';
 /** @param {Row} row @param {Trace} trace */
 export function spanDetail(row, trace) {
   return h('div', { class: `detail ${colourOf(row.service)}`, role: 'row', 'aria-level': row.depth + 2, 'data-testid': 'span-detail', 'data-index': trace.rows.indexOf(row) },
-    h('div', { role: 'gridcell', 'aria-colspan': '3', class: 'inset', 'aria-label': `Details of ${row.service} ${row.name}` },
+    h('div', { role: 'gridcell', 'aria-colspan': '3', class: 'inset' },
       summary(row, trace),
       row.status === 'error' && h('p', { class: 'status-message' }, h('strong', {}, 'Error'), ' ', h('bdi', {}, row.status_message || 'The span says no more than that it failed.')),
       row.logs && row.logs.length > 0 && part('Logs', row.logs.length, logLines(row.logs), 'span-logs'),

@@ -3,16 +3,15 @@
 use fantoccini::{Client, Locator};
 use serde_json::{Value, json};
 
-use super::{Watched, all, by, click, find, picture, pointer, says};
-use crate::harness::{eventually, http};
+use super::{Watched, all, by, click, find, now_ns, pointer, says};
+use crate::harness::eventually;
 
 /// More than a page may hold as elements.
 const MANY: usize = 10_000;
 
 /// Sends lines that no trace has.
 async fn send(console: &str, texts: impl Iterator<Item = String>) {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now = now.expect("a time after 1970").as_nanos();
+    let now = now_ns();
     let records: Vec<Value> = texts
         .enumerate()
         .map(|(index, text)| {
@@ -23,13 +22,7 @@ async fn send(console: &str, texts: impl Iterator<Item = String>) {
         "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "till"}}]},
         "scopeLogs": [{"logRecords": records}],
     }]});
-    let sent = http()
-        .post(format!("{console}/v1/logs"))
-        .json(&body)
-        .send()
-        .await
-        .expect("an answer");
-    assert_eq!(sent.status(), 200);
+    super::send(console, "/v1/logs", &body).await;
 }
 
 async fn filter(browser: &Client, field: &str, text: &str) {
@@ -66,7 +59,6 @@ async fn lines_are_found_live_and_lead_to_their_span() {
     // One with a trace leads to its span.
     filter(&browser, "text", "request failed").await;
     says(&browser, &by("log-row"), "ERROR").await;
-    picture(&browser, "console-logs").await;
     click(&browser, &by("log-trace")).await;
     find(
         &browser,

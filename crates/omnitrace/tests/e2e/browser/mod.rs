@@ -3,6 +3,7 @@
 //! Ignored by default, since a plain Rust machine has no browser: `just test-browser` runs it, and then a missing
 //! Chromium or ChromeDriver is a failure that says what to install.
 
+mod access;
 mod alerts;
 mod faults;
 mod logs;
@@ -19,9 +20,9 @@ use fantoccini::elements::Element;
 use fantoccini::{Client, ClientBuilder, Locator};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{DEADLINE, Directory, Up, database, eventually};
+use crate::harness::{DEADLINE, Directory, Reply, Up, database, eventually, http};
 
 /// A ChromeDriver of the test's own, killed on drop together with its browser, which would go on without it.
 struct Driver {
@@ -151,7 +152,10 @@ async fn picture(browser: &Client, name: &str) {
 /// What the page or its policy complained of.
 async fn complaints(browser: &Client) -> Vec<String> {
     let log = browser
-        .issue_cmd(Log)
+        .issue_cmd(Own {
+            path: "se/log",
+            body: json!({"type": "browser"}),
+        })
         .await
         .expect("the log of the browser");
     let entries = log.as_array().cloned().unwrap_or_default().into_iter();
@@ -164,25 +168,47 @@ async fn complaints(browser: &Client) -> Vec<String> {
         .collect()
 }
 
-/// Chromium's own command for its log.
+/// A command that only Chromium has.
 #[derive(Debug)]
-struct Log;
+struct Own {
+    path: &'static str,
+    body: Value,
+}
 
-impl fantoccini::wd::WebDriverCompatibleCommand for Log {
+impl fantoccini::wd::WebDriverCompatibleCommand for Own {
     fn endpoint(
         &self,
         base: &url::Url,
         session: Option<&str>,
     ) -> Result<url::Url, url::ParseError> {
-        base.join(&format!("session/{}/se/log", session.unwrap_or_default()))
+        let session = session.unwrap_or_default();
+        base.join(&format!("session/{session}/{}", self.path))
     }
 
     fn method_and_body(&self, _: &url::Url) -> (reqwest::Method, Option<String>) {
-        (
-            reqwest::Method::POST,
-            Some(json!({"type": "browser"}).to_string()),
-        )
+        (reqwest::Method::POST, Some(self.body.to_string()))
     }
+}
+
+/// Sends JSON to the console or to herald.
+async fn send(url: &str, path: &str, body: &Value) {
+    let request = http().post(format!("{url}{path}")).json(body);
+    let answer = Reply::read(request.send().await.expect("an answer")).await;
+    answer.expect(200);
+}
+
+/// Spans of one sender, as OTLP JSON.
+fn spans(service: &str, spans: &Value) -> Value {
+    json!({"resourceSpans": [{
+        "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": service}}]},
+        "scopeSpans": [{"spans": spans}],
+    }]})
+}
+
+/// Nanoseconds since 1970.
+fn now_ns() -> u128 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.expect("a time after 1970").as_nanos()
 }
 
 /// A stack with requests, and a browser that looks at its console.
@@ -196,10 +222,15 @@ struct Watched {
 
 impl Watched {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With more arguments of `up`.
+    async fn start_with(arguments: &[&str]) -> Self {
         let driver = Driver::start();
         let profile = Directory::new();
         let mut up = Up::start_with(Directory::new(), &database().await, |command| {
-            command.args(["--load", "10"])
+            command.args(["--load", "10"]).args(arguments)
         })
         .await;
         let ready = up.ready().await;

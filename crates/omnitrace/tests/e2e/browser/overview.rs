@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{GATEWAY_FAILS, Watched, all, by, click, find, picture, says};
+use super::{GATEWAY_FAILS, Watched, all, by, click, find, now_ns, says, send, spans};
 use crate::harness::{Signal, eventually, http, until_there_is};
 
 const EDGES: [(&str, &str); 3] = [
@@ -43,7 +43,6 @@ async fn the_overview_shows_who_calls_whom_and_leads_to_what_fails() {
     let begun = "[data-testid=change][data-kind=alert]";
     says(&watched.browser, begun, "AvailabilityBurnRate").await;
     find(&watched.browser, "#nav-alerts .badge").await;
-    picture(&watched.browser, "console-overview").await;
 
     // To the service, and to a trace that failed.
     click(
@@ -97,6 +96,46 @@ async fn nothing_is_green_that_cannot_be_read() {
     assert!(all(&browser, ".status .good").await.is_empty());
     watched.up.signal("console", Signal::SIGCONT).await;
     says(&browser, &by("status"), "All targets answer.").await;
+    watched.end().await;
+}
+
+/// A call between services that nobody knows: so long, and failed or not.
+async fn call(console: &str, trace: u32, millis: u128, failed: bool) {
+    let end = now_ns();
+    let span = |id: &str, parent: &str, kind: u8, millis: u128| {
+        json!({
+            "traceId": format!("{trace:032x}"), "spanId": id, "parentSpanId": parent, "name": "buy", "kind": kind,
+            "startTimeUnixNano": (end - millis * 1_000_000).to_string(), "endTimeUnixNano": end.to_string(),
+            "status": {"code": if failed { 2 } else { 1 }},
+        })
+    };
+    let (asked, call, answer) = ("a".repeat(16), "b".repeat(16), "c".repeat(16));
+    let shop = json!([
+        span(&asked, "", 2, millis + 10),
+        span(&call, &asked, 3, millis)
+    ]);
+    let bank = json!([span(&answer, &call, 2, millis / 2)]);
+    send(console, "/v1/traces", &spans("shop", &shop)).await;
+    send(console, "/v1/traces", &spans("bank", &bank)).await;
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium: just test-browser"]
+async fn services_that_only_send_traces_are_on_the_map() {
+    let watched = Watched::start().await;
+    for trace in 1..=4 {
+        call(&watched.console, trace, 200, trace == 1).await;
+    }
+    let said = says(&watched.browser, &edge(("shop", "bank")), "25 % err").await;
+    assert!(said.contains("200 ms") && said.contains("/min"), "{said}");
+    // Where services count themselves, that is what the map says: it knows every request, also those without a trace.
+    says(&watched.browser, &edge(EDGES[0]), "0 % err").await;
+    assert_eq!(all(&watched.browser, &edge(EDGES[0])).await.len(), 1);
+    let row = "[data-testid=service-row][data-service=bank]";
+    says(&watched.browser, row, "100 ms").await;
+    click(&watched.browser, "[data-testid=node][data-service=bank]").await;
+    says(&watched.browser, &by("no-metrics"), "no metrics").await;
+    says(&watched.browser, &by("service-name"), "bank").await;
     watched.end().await;
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Watched, all, by, click, find, picture, says};
+use super::{Watched, all, by, click, find, says};
 
 #[tokio::test]
 #[ignore = "needs Chromium: just test-browser"]
@@ -34,7 +34,6 @@ async fn a_service_is_seen_from_all_sides_and_leads_to_its_traces() {
     says(&watched.browser, &by("operations"), "/items").await;
     says(&watched.browser, &by("calls"), "postgresql SELECT").await;
     says(&watched.browser, &by("calls"), "downstream").await;
-    picture(&watched.browser, "console-service").await;
     let line = format!("{} a", by("error-line"));
     find(&watched.browser, &line).await;
 

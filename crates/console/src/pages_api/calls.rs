@@ -1,0 +1,256 @@
+//! `GET /api/calls`: which service calls which, how often and how well, made of the spans of the last minutes. For the map of
+//! services that send traces and no metrics.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+
+use crate::answer::{Answers, Page, Refused, off_thread};
+use crate::attributes::Value;
+use crate::model::{Kind, Span, SpanId, Status};
+use crate::store::{Store, Trace};
+
+/// Who has sent something in this time is on the map.
+const KNOWN: Duration = Duration::from_secs(600);
+
+/// What is counted and measured has ended in this time.
+const MEASURED: Duration = Duration::from_secs(60);
+
+/// Spans that are looked at, of the newest traces: open pages ask every few seconds.
+const SPANS: usize = 20_000;
+
+/// Calls, and services, that are listed: names cost a sender nothing.
+const MOST: usize = 200;
+
+/// A longer name is a mistake or an attack.
+const NAME_BYTES: usize = 256;
+
+/// What a name that is kept takes beside its text, and what a measured span takes.
+const ENTRY_BYTES: usize = 200;
+const SPAN_BYTES: usize = 16;
+
+/// Adds the route.
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
+    config.route("/api/calls", web::get().to(calls));
+}
+
+async fn calls(store: web::Data<Store>, answers: web::Data<Answers>) -> HttpResponse {
+    off_thread(&answers, move |page| counted(&store, now_ns(), page)).await
+}
+
+fn now_ns() -> u64 {
+    let now = chrono::Utc::now().timestamp_nanos_opt();
+    now.and_then(|now| u64::try_from(now).ok()).unwrap_or(0)
+}
+
+/// The answer.
+#[derive(Serialize)]
+struct Counted {
+    /// The time that the counts are of.
+    seconds: f64,
+    calls: Vec<Call>,
+    services: Vec<Service>,
+    /// Whether there are calls or services beyond those listed.
+    truncated: bool,
+}
+
+#[derive(Serialize)]
+struct Call {
+    caller: String,
+    callee: String,
+    is_database: bool,
+    #[serde(flatten)]
+    measured: Summary,
+}
+
+#[derive(Serialize)]
+struct Service {
+    service: String,
+    #[serde(flatten)]
+    measured: Summary,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    count: usize,
+    errors: usize,
+    p95_us: Option<u64>,
+}
+
+fn counted(store: &Store, now: u64, page: &mut Page) -> Result<Counted, Refused> {
+    let mut tally = Tally::default();
+    let since = now.saturating_sub(MEASURED.as_nanos() as u64);
+    let (mut looked, mut covered) = (0, MEASURED);
+    for id in store.traces_newest_first() {
+        let Some(trace) = store.trace(id) else {
+            continue;
+        };
+        if trace.arrived.elapsed() > KNOWN {
+            break;
+        }
+        page.holds(trace.bytes)?;
+        tally.add(&trace, since, page)?;
+        looked += trace.spans.len();
+        if looked >= SPANS {
+            // The counts may be of a part of the minute only.
+            covered = trace.arrived.elapsed();
+            break;
+        }
+    }
+    page.holds(0)?;
+    Ok(tally.counted(covered.clamp(Duration::from_secs(1), MEASURED)))
+}
+
+/// Spans that ended lately.
+#[derive(Default)]
+struct Measured {
+    errors: usize,
+    durations_ns: Vec<u64>,
+}
+
+impl Measured {
+    /// Unless it ended before `since`.
+    fn add(&mut self, span: &Span, since: u64) {
+        if span.start_ns.saturating_add(span.duration_ns) >= since {
+            self.errors += usize::from(matches!(span.status, Status::Error(_)));
+            self.durations_ns.push(span.duration_ns);
+        }
+    }
+
+    fn summary(mut self) -> Summary {
+        self.durations_ns.sort_unstable();
+        let count = self.durations_ns.len();
+        let ninety_fifth = (count * 95).div_ceil(100).saturating_sub(1);
+        Summary {
+            count,
+            errors: self.errors,
+            p95_us: self.durations_ns.get(ninety_fifth).map(|ns| ns / 1_000),
+        }
+    }
+}
+
+/// Spans by what they are about.
+struct By<K> {
+    all: BTreeMap<K, Measured>,
+    is_full: bool,
+}
+
+impl<K> Default for By<K> {
+    fn default() -> Self {
+        Self {
+            all: BTreeMap::new(),
+            is_full: false,
+        }
+    }
+}
+
+impl<K: Ord + Names> By<K> {
+    /// Where the spans about this are counted; `None` when there is no room for it.
+    fn at(&mut self, key: K, page: &mut Page) -> Result<Option<&mut Measured>, Refused> {
+        if !self.all.contains_key(&key) {
+            if self.all.len() >= MOST || key.longest() > NAME_BYTES {
+                self.is_full = true;
+                return Ok(None);
+            }
+            page.gathers(ENTRY_BYTES + 2 * key.longest())?;
+        }
+        page.gathers(SPAN_BYTES)?;
+        Ok(Some(self.all.entry(key).or_default()))
+    }
+}
+
+/// Who calls, who is called, and whether that is a database.
+type Edge = (String, String, bool);
+
+#[derive(Default)]
+struct Tally {
+    calls: By<Edge>,
+    services: By<String>,
+}
+
+impl Tally {
+    fn add(&mut self, trace: &Trace, since: u64, page: &mut Page) -> Result<(), Refused> {
+        let spans = trace.spans.iter();
+        let here: HashMap<SpanId, &Span> = spans.map(|span| (span.span_id, &**span)).collect();
+        for span in &trace.spans {
+            let service = &span.resource.service;
+            let parent = span.parent.and_then(|id| here.get(&id).copied());
+            let caller = parent.filter(|parent| parent.resource.service != *service);
+            let is_asked = matches!(span.kind, Kind::Server | Kind::Consumer) || caller.is_some();
+            let known = self.services.at(service.clone(), page)?;
+            if let Some(asked) = known.filter(|_| is_asked) {
+                asked.add(span, since);
+            }
+            for (edge, span) in edges(span, caller) {
+                if let Some(call) = self.calls.at(edge, page)? {
+                    call.add(span, since);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn counted(self, covered: Duration) -> Counted {
+        let truncated = self.calls.is_full || self.services.is_full;
+        let calls = self.calls.all.into_iter();
+        let calls = calls.map(|((caller, callee, is_database), measured)| Call {
+            caller,
+            callee,
+            is_database,
+            measured: measured.summary(),
+        });
+        let services = self.services.all.into_iter();
+        let services = services.map(|(service, measured)| Service {
+            service,
+            measured: measured.summary(),
+        });
+        Counted {
+            seconds: covered.as_secs_f64(),
+            calls: calls.collect(),
+            services: services.collect(),
+            truncated,
+        }
+    }
+}
+
+/// The call that a span answers, as its caller sees it if that has a span for it, and the statement that it is.
+fn edges<'a>(span: &'a Span, caller: Option<&'a Span>) -> impl Iterator<Item = (Edge, &'a Span)> {
+    let service = &span.resource.service;
+    let call = caller.map(|caller| {
+        let seen = Some(caller).filter(|caller| caller.kind == Kind::Client);
+        let edge = (caller.resource.service.clone(), service.clone(), false);
+        (edge, seen.unwrap_or(span))
+    });
+    let statement = database(span).map(|system| {
+        let edge = (service.clone(), system.to_owned(), true);
+        (edge, span)
+    });
+    call.into_iter().chain(statement)
+}
+
+/// What is kept by name.
+trait Names {
+    fn longest(&self) -> usize;
+}
+
+impl Names for String {
+    fn longest(&self) -> usize {
+        self.len()
+    }
+}
+
+impl Names for Edge {
+    fn longest(&self) -> usize {
+        self.0.len().max(self.1.len())
+    }
+}
+
+/// The database system that a statement went to; by the older name, too.
+fn database(span: &Span) -> Option<&str> {
+    let system = |key| span.attributes.get(key).and_then(Value::as_str);
+    (span.kind == Kind::Client)
+        .then(|| system("db.system.name").or_else(|| system("db.system")))
+        .flatten()
+}
