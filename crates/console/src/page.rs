@@ -47,6 +47,7 @@ const FILES: &[File] = files![
     "service/tables.js",
     "style.css",
     "trace/frame.js",
+    "trace/groups.js",
     "trace/keys.js",
     "trace/logs.js",
     "trace/row.js",

@@ -9,6 +9,7 @@ mod logs;
 mod overview;
 mod service;
 mod traces;
+mod waterfall;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
