@@ -54,6 +54,7 @@ const FILES: &[File] = files![
     "trace/span.js",
     "trace/tree.js",
     "trace/waterfall.js",
+    "traces/differs.js",
     "traces/form.js",
     "traces/list.js",
     "traces/open.js",

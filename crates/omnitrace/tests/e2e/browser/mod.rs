@@ -4,6 +4,7 @@
 //! Chromium or ChromeDriver is a failure that says what to install.
 
 mod alerts;
+mod differs;
 mod faults;
 mod logs;
 mod overview;
