@@ -7,15 +7,16 @@ use actix_web::{HttpRequest, web};
 use serde_json::{Map, Value};
 
 use crate::model::TraceId;
-use crate::search::{DurationOf, Query};
+use crate::search::{DurationOf, Query, Term, parse_terms};
 use slo::duration;
 
 /// The parameters of a search of traces.
-pub(crate) const SEARCH: [&str; 8] = [
+pub(crate) const SEARCH: [&str; 9] = [
     "service",
     "operation",
     "tag",
     "tags",
+    "where",
     "min_duration",
     "max_duration",
     "error",
@@ -187,12 +188,26 @@ impl Params {
             service: self.text("service").map(str::to_owned),
             operation: self.text("operation").map(str::to_owned),
             tags: self.tags()?,
+            terms: self.terms()?,
             failed: false,
             start_ns: (0, u64::MAX),
             duration_ns: self.duration_range("min_duration", "max_duration")?,
             duration_of: DurationOf::Trace,
             limit: self.count("limit", limit, MAX_TRACES)?,
         })
+    }
+
+    /// The terms of all `where`.
+    fn terms(&self) -> Result<Vec<Term>, BadParameter> {
+        let mut terms = Vec::new();
+        for text in self.all("where") {
+            terms.extend(parse_terms(text).map_err(|why| BadParameter::new("where", why))?);
+        }
+        if terms.len() > MAX_TAGS {
+            let why = format!("at most {MAX_TAGS} terms at once, got {}", terms.len());
+            return Err(BadParameter::new("where", why));
+        }
+        Ok(terms)
     }
 
     /// What spans must carry: `tags` is a JSON object, `tag` is `key:value`; both may be repeated.
@@ -285,6 +300,9 @@ mod tests {
             Ok(32)
         );
         assert!(params(&"tag=a:b&".repeat(33)).tags().is_err());
+        let terms = |count| params(&format!("where={}", "a%3Db+".repeat(count))).terms();
+        assert_eq!(terms(32).map(|terms| terms.len()), Ok(32));
+        assert!(terms(33).is_err());
     }
 
     #[test]

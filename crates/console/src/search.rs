@@ -1,5 +1,7 @@
 //! Finds traces in the store, newest first.
 
+mod terms;
+
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -7,6 +9,8 @@ use crate::answer::{Items, Page, Refused};
 use crate::model::{Span, Status, TraceId};
 use crate::store::{Store, Trace};
 use crate::tags;
+
+pub(crate) use terms::{Term, parse as parse_terms};
 
 /// Spans that one answer may hold, so that a broad question cannot cost a multiple of the store's own memory. One trace
 /// is always returned whole.
@@ -31,6 +35,8 @@ pub(crate) struct Query {
     pub operation: Option<String>,
     /// Key and value as text; all must be there.
     pub tags: Vec<(String, String)>,
+    /// What the page's own search asks for beside them.
+    pub terms: Vec<Term>,
     /// Any span of the trace failed.
     pub failed: bool,
     /// When the span started, both ends included.
@@ -150,6 +156,7 @@ fn span_matches(span: &Span, query: &Query) -> bool {
             .tags
             .iter()
             .all(|(key, value)| tags::carries(span, key, value))
+        && query.terms.iter().all(|term| term.accepts(span))
 }
 
 #[cfg(test)]
@@ -164,6 +171,7 @@ mod tests {
             service: None,
             operation: None,
             tags: Vec::new(),
+            terms: Vec::new(),
             failed: false,
             start_ns: (0, u64::MAX),
             duration_ns: (0, u64::MAX),

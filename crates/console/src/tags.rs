@@ -44,7 +44,12 @@ pub(crate) fn derived(span: &Span) -> Vec<(&'static str, Value<'_>)> {
 
 /// Whether the span carries the tag, its value being exactly `wanted` once written as text.
 pub(crate) fn carries(span: &Span, key: &str, wanted: &str) -> bool {
-    let in_attributes = |attributes: &Attributes| attributes.of(key).any(|value| is(value, wanted));
+    any(span, key, |value| is(value, wanted))
+}
+
+/// Whether any value that the span carries of the key fits.
+pub(crate) fn any(span: &Span, key: &str, mut fits: impl FnMut(Value<'_>) -> bool) -> bool {
+    let mut in_attributes = |attributes: &Attributes| attributes.of(key).any(&mut fits);
     in_attributes(&span.attributes)
         || in_attributes(&span.resource.attributes)
         || in_attributes(&span.scope.attributes)
@@ -52,17 +57,20 @@ pub(crate) fn carries(span: &Span, key: &str, wanted: &str) -> bool {
             .links
             .iter()
             .any(|link| in_attributes(&link.attributes))
-        || span.events.iter().any(|event| {
-            (key == "event" && event.name == wanted) || in_attributes(&event.attributes)
-        })
+        || span
+            .events
+            .iter()
+            .any(|event| in_attributes(&event.attributes))
+        || (key == "event" && span.events.iter().any(|event| fits(Value::Text(&event.name))))
         // Making them takes longer than all the rest.
         || (DERIVED.contains(&key)
             && derived(span)
                 .iter()
-                .any(|(k, value)| *k == key && is(*value, wanted)))
+                .any(|(k, value)| *k == key && fits(*value)))
 }
 
-fn is(value: Value<'_>, wanted: &str) -> bool {
+/// Whether this is the value once it is written as text.
+pub(crate) fn is(value: Value<'_>, wanted: &str) -> bool {
     if value.text() == wanted {
         return true;
     }

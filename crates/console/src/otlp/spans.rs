@@ -13,6 +13,8 @@ use crate::model::{
 };
 use crate::store::cost;
 
+/// Says by how much a span ends before it begins.
+const ENDS_EARLY: &str = "console.ends_before_start_ns";
 /// Says how many events or links are missing, as Jaeger's own exporter names it.
 pub(crate) const DROPPED_EVENTS: &str = "otel.dropped_events_count";
 pub(crate) const DROPPED_LINKS: &str = "otel.dropped_links_count";
@@ -65,6 +67,11 @@ pub(super) fn convert(
     let (links, dropped_links) = links(span.links, span.dropped_links_count);
     note_dropped(&mut attributes, DROPPED_EVENTS, dropped_events);
     note_dropped(&mut attributes, DROPPED_LINKS, dropped_links);
+    note_negative(
+        &mut attributes,
+        span.start_time_unix_nano,
+        span.end_time_unix_nano,
+    );
     let mut span = Span {
         trace_id,
         span_id,
@@ -86,6 +93,14 @@ pub(super) fn convert(
     };
     span.bytes = cost::span(&span);
     Ok(span)
+}
+
+/// A length cannot be negative here; by how much it was is an attribute, which the pages tell and a saved trace keeps.
+fn note_negative(attributes: &mut Attributes, start_ns: u64, end_ns: u64) {
+    if end_ns < start_ns {
+        let early = (start_ns - end_ns).into();
+        attributes.push(ENDS_EARLY, Value::Number(&early));
+    }
 }
 
 fn note_dropped(attributes: &mut Attributes, key: &'static str, dropped: u64) {

@@ -73,6 +73,7 @@ async fn one_trace_or_a_problem() {
         ("/api/console/traces/xyz", 400, "'trace_id'"),
         ("/api/console/traces?limit=0", 400, "'limit'"),
         ("/api/console/traces?sort=up", 400, "'sort'"),
+        ("/api/console/traces?where=a~b", 400, "'where'"),
     ] {
         let (got, body) = get(path).await;
         assert_eq!((got, &body["status"]), (status, &json!(status)), "{path}");

@@ -13,6 +13,12 @@ export class ServerError extends Error {
 const TIMEOUT_MS = 10000;
 const NO_TOKEN = 'this console asks for a token: open the address with “?token=…” that it printed when it started';
 
+/** Of the page that is shown. */
+let shown = new AbortController().signal;
+
+/** What is asked from now on ends when this page is left. @param {AbortSignal} signal */
+export function askFor(signal) { shown = signal; }
+
 /**
  * @param {string} path
  * @param {RequestInit} [options]
@@ -46,7 +52,7 @@ function errorText(text) {
 }
 
 /** @param {string} path @param {AbortSignal} [signal] @returns {Promise<any>} */
-export async function get(path, signal) {
+export async function get(path, signal = shown) {
   const response = await answer(path, { signal });
   try {
     return await response.json();
@@ -69,7 +75,7 @@ async function ifThere(asked) {
 export const getIfThere = (path) => ifThere(get(path));
 
 /** Text of another kind; `null` when there is none. @param {string} path */
-export const getText = (path) => ifThere(answer(path, { headers: { accept: 'text/html' } }).then((found) => found.text()));
+export const getText = (path) => ifThere(answer(path, { signal: shown, headers: { accept: 'text/html' } }).then((found) => found.text()));
 
 /** @param {'POST' | 'PUT' | 'DELETE'} method @param {string} path @param {unknown} [body] */
 export async function send(method, path, body) {
@@ -93,12 +99,12 @@ export async function instant(query) {
 
 /**
  * Its values over time, in seconds since 1970.
- * @param {string} query @param {{start: number, end: number, step: number}} range @param {AbortSignal} [signal]
+ * @param {string} query @param {{start: number, end: number, step: number}} range
  * @returns {Promise<Series[]>}
  */
-export async function over(query, { start, end, step }, signal) {
+export async function over(query, { start, end, step }) {
   const parameters = new URLSearchParams({ query, start: String(start), end: String(end), step: String(step) });
-  const { data } = await get(`/api/v1/query_range?${parameters}`, signal);
+  const { data } = await get(`/api/v1/query_range?${parameters}`);
   return data.result.map((/** @type {any} */ { metric, values }) => ({
     labels: metric,
     points: values.map((/** @type {[number, string]} */ [time, value]) => [time, Number(value)]),
@@ -107,9 +113,9 @@ export async function over(query, { start, end, step }, signal) {
 
 /** @typedef {{traceId: string, spanId: string, value: number, time: number}} Exemplar */
 
-/** Requests behind the series of an expression. @param {string} query @param {{start: number, end: number}} range @param {AbortSignal} [signal] @returns {Promise<Exemplar[]>} */
-export async function exemplars(query, { start, end }, signal) {
-  const { data } = await get(`/api/v1/query_exemplars?${new URLSearchParams({ query, start: String(start), end: String(end) })}`, signal);
+/** Requests behind the series of an expression. @param {string} query @param {{start: number, end: number}} range @returns {Promise<Exemplar[]>} */
+export async function exemplars(query, { start, end }) {
+  const { data } = await get(`/api/v1/query_exemplars?${new URLSearchParams({ query, start: String(start), end: String(end) })}`);
   return data.flatMap((/** @type {any} */ series) => series.exemplars).map((/** @type {any} */ one) => ({
     traceId: one.labels.trace_id, spanId: one.labels.span_id, value: Number(one.value), time: Number(one.timestamp),
   }));

@@ -8,13 +8,16 @@ import { live } from './live.js';
 /** @type {Date | null} */
 let lostSince = null;
 
+/** The header stays whichever page is left. */
+const { signal } = new AbortController();
+
 export function startHeader() {
-  live(['traces', 'logs', 'alerts', 'metrics'], refresh, new AbortController().signal, 2000);
+  live(['traces', 'logs', 'alerts', 'metrics'], refresh, signal, 2000);
 }
 
 async function refresh() {
   try {
-    const [stats, targets, alerts] = await Promise.all(['/api/stats', '/api/targets', '/api/alerts'].map((path) => get(path)));
+    const [stats, targets, alerts] = await Promise.all(['/api/stats', '/api/targets', '/api/alerts'].map((path) => get(path, signal)));
     lostSince = null;
     replaceWhenChanged(byId('stats'), stats, () => statItems(stats));
     showTargets(targets);

@@ -1,5 +1,6 @@
 // Which page an address shows. A page is left when its signal is aborted: whatever it has begun ends by that.
 
+import { askFor } from './api.js';
 import { byId, h, visible } from './dom.js';
 
 /** @typedef {{root: HTMLElement, match: RegExpExecArray, query: URLSearchParams, signal: AbortSignal}} Context */
@@ -30,6 +31,7 @@ async function go(arrived) {
   leaving.abort();
   leaving = new AbortController();
   const { signal } = leaving;
+  askFor(signal);
   address = location.pathname + location.search;
   const route = routeOf(location.pathname);
   const match = route?.path.exec(location.pathname);

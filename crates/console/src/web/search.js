@@ -14,25 +14,16 @@ export class BadField extends Error {
   }
 }
 
-/** `key=value key2="v w"` to an object; `\"` and `\\` inside quotes. @param {string} text */
-export function parseTags(text) {
-  /** @type {Record<string, string>} */
-  const tags = {};
-  const token = /\s*([^\s="]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s"]*))(?=\s|$)/y;
-  let at = 0;
-  while (text.slice(at).trim() !== '') {
-    token.lastIndex = at;
-    const match = token.exec(text);
-    if (!match) throw new BadField('tags', `Tags: expected key=value or key="two words" at “${text.slice(at).trim().slice(0, 30)}”.`);
-    tags[match[1]] = match[2] !== undefined ? match[2].replace(/\\(.)/g, '$1') : match[3];
-    at = token.lastIndex;
-  }
-  return tags;
+/** What the server says of the field that it refuses. @param {unknown} error */
+export function refusal(error) {
+  const [, why] = /^parameter 'where': (.*)$/s.exec(error instanceof Error ? error.message : '') || [];
+  return why ? new BadField('tags', `Tags: ${why}`) : error;
 }
 
-/** @param {string} key @param {string} value */
-export function formatTag(key, value) {
-  return /^[^\s"]+$/.test(value) ? `${key}=${value}` : `${key}="${value.replace(/["\\]/g, '\\$&')}"`;
+/** A term of the search, as the server reads it: in quotes a star is a star. @param {string} key @param {string} value @param {'=' | '!='} [sign] */
+export function formatTag(key, value, sign = '=') {
+  const word = (/** @type {string} */ text) => (/^[^\s"=!<>*]+$/.test(text) ? text : `"${text.replace(/["\\]/g, '\\$&')}"`);
+  return `${word(key)}${sign}${word(value)}`;
 }
 
 /** The id in a pasted trace id, `traceparent` or address of a trace. @param {string} text */
@@ -67,7 +58,7 @@ export function serverQuery(state) {
     if (!read) throw new BadField(field, `${name}: write a number and a unit, as the list does: 100 µs, 5 ms, 1.5 s, 1 min.`);
     query.set(field, read);
   }
-  if (state.get('tags')) query.set('tags', JSON.stringify(parseTags(state.get('tags') || '')));
+  if (state.get('tags')) query.set('where', state.get('tags') || '');
   const limit = state.get('limit') || DEFAULT_LIMIT;
   if (!/^[1-9]\d{0,3}$/.test(limit) || Number(limit) > 1000) throw new BadField('limit', 'Limit: a whole number from 1 to 1000.');
   query.set('limit', limit);

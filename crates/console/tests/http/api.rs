@@ -219,6 +219,15 @@ async fn the_list_is_searched() {
     assert_eq!(ids("max_duration=50ms").await, ["b"]);
     assert_eq!(ids("tags=%7B%22amount%22%3A9.5%7D").await, ["a"]);
     assert_eq!(ids("limit=1").await, ["b"]);
+    assert_eq!(ids("where=service%3Dma*").await, ["b"]);
+    assert_eq!(ids("where=operation%3DINS*+duration>0s").await, ["a"]);
+    assert_eq!(ids("where=amount>%3D9.5").await, ["a"]);
+    assert_eq!(ids("where=amount!%3D9.*").await, [] as [&str; 0]);
+    assert_eq!(ids("where=service%3D%22ma*%22").await, [] as [&str; 0]);
+    // Elsewhere a star is a star, as in Jaeger.
+    assert_eq!(ids("tag=amount:*").await, [] as [&str; 0]);
+    let jaeger = console.json("/api/traces?service=gateway&tag=amount:9.*");
+    assert_eq!(jaeger.await["data"], serde_json::json!([]));
     let all = console.json("/api/console/traces").await;
     let trace = &all["traces"][1];
     assert_eq!(

@@ -9,7 +9,7 @@ import { live } from '../live.js';
 import { title } from '../router.js';
 import { rememberedSearch } from '../search.js';
 import { logLines } from '../trace/logs.js';
-import { skewed } from '../trace/tree.js';
+import { negative, skewed } from '../trace/tree.js';
 import { Waterfall } from '../trace/waterfall.js';
 
 /** @typedef {import('../trace/tree.js').Trace} Trace */
@@ -145,6 +145,11 @@ function notices(trace) {
   if (early.length > 0) {
     notes.push(h('p', {}, h('strong', {}, 'Clocks differ. '), `${plural(early.length, 'span')} of `, h('bdi', {}, early[0].service),
       ' begin before the call that made them: what lies between two services is not to be read off here.'));
+  }
+  const cut = trace.rows.filter((row) => negative(row) > 0);
+  if (cut.length > 0) {
+    notes.push(h('p', {}, h('strong', {}, 'Negative durations. '), `${plural(cut.length, 'span')} of `, h('bdi', {}, cut[0].service),
+      cut.length === 1 ? ' ends before it begins: its clock was set back, or its times are wrong.' : ' end before they begin: its clock was set back, or its times are wrong.'));
   }
   return notes.length > 0 && h('div', { class: 'notice', role: 'note', 'data-testid': 'incomplete' }, notes);
 }

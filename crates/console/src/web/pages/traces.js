@@ -7,7 +7,8 @@ import { h, replaceWhenChanged } from '../dom.js';
 import { plural } from '../format.js';
 import { live, liveAges } from '../live.js';
 import { advance, navigate, title } from '../router.js';
-import { BadField, FIELDS, arranged, pastedTraceId, rememberSearch, serverQuery } from '../search.js';
+import { BadField, FIELDS, arranged, pastedTraceId, refusal, rememberSearch, serverQuery } from '../search.js';
+import { Differs } from '../traces/differs.js';
 import { ORDER_NAMES, searchForm } from '../traces/form.js';
 import { openFile } from '../traces/open.js';
 import { noMatch, nothingYet, traceRow } from '../traces/list.js';
@@ -30,6 +31,7 @@ class TracesView {
   /** @param {HTMLElement} root */
   constructor(root) {
     this.form = searchForm();
+    this.differs = new Differs(() => this.state(), (query) => this.find(query));
     this.list = h('ol', { class: 'list', 'data-testid': 'trace-list', 'aria-label': 'Traces' });
     this.status = h('p', { role: 'status' });
     this.news = h('button', { class: 'news', type: 'button', 'data-testid': 'new-traces', hidden: true, onclick: () => this.letIn() });
@@ -48,7 +50,7 @@ class TracesView {
     this.pointing = false;
     root.append(h('h1', { class: 'sr' }, 'Traces'), this.form.element,
       h('div', { class: 'list-head' }, this.status, this.clearing, this.news, openFile(), h('label', { class: 'check' }, this.live, 'Live')),
-      this.columns, this.list, this.message);
+      this.differs.element, this.columns, this.list, this.message);
     this.listen();
     this.fromUrl();
     this.loadServices();
@@ -100,7 +102,12 @@ class TracesView {
   }
 
   clear() {
-    advance('/traces');
+    this.find(new URLSearchParams());
+  }
+
+  /** Searches for something else than the form says. @param {URLSearchParams} query */
+  find(query) {
+    advance(query.size ? `/traces?${query}` : '/traces');
     this.fromUrl();
     this.now();
   }
@@ -110,6 +117,7 @@ class TracesView {
     this.shown.clear();
     this.request += 1;
     this.search(true);
+    this.differs.look();
   }
 
   async search(forced = false) {
@@ -122,7 +130,8 @@ class TracesView {
       this.form.refuse(null);
       this.take({ traces: arranged(answer.traces, this.state()), searched: answer.searched, truncated: answer.truncated });
       return true;
-    } catch (error) {
+    } catch (failure) {
+      const error = refusal(failure);
       // That the console is away, the header says.
       const worthSaying = error instanceof BadField || (error instanceof ServerError && error.status > 0);
       if (mine === this.request && worthSaying) this.form.refuse(error);

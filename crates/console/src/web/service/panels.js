@@ -47,11 +47,11 @@ export function panels(service, signal) {
   });
   /** @param {Range} wanted */
   async function look(wanted) {
-    const range = await shortened(service, wanted, signal);
+    const range = await shortened(service, wanted);
     await Promise.all(groups.map(async ({ charts, element }) => {
       const found = await Promise.all(charts.map(async ({ panel, chart }) => {
         try {
-          return await fill(service, panel, chart, range, signal);
+          return await fill(service, panel, chart, range);
         } catch (error) {
           chart.fail(reason(error));
           return true;
@@ -63,9 +63,9 @@ export function panels(service, signal) {
   return { element: h('div', {}, groups.map(({ element }) => element)), look };
 }
 
-/** From when on there is something of the service: on a young stack the lines are not squeezed into a corner. @param {string} service @param {Range} range @param {AbortSignal} signal @returns {Promise<Range>} */
-async function shortened(service, range, signal) {
-  const [running] = await over(filled(SERVICE.running, { service }), range, signal);
+/** From when on there is something of the service: on a young stack the lines are not squeezed into a corner. @param {string} service @param {Range} range @returns {Promise<Range>} */
+async function shortened(service, range) {
+  const [running] = await over(filled(SERVICE.running, { service }), range);
   const first = running ? running.points[0][0] : range.start;
   const step = Math.max(1, Math.min(range.step, Math.floor((range.end - first) / 30)));
   const steps = Math.ceil(Math.max(60, range.end - first) / step);
@@ -75,14 +75,14 @@ async function shortened(service, range, signal) {
 /** Rates are taken over so long that a few scrapes are in it. @param {Range} range */
 export const windowOf = ({ step }) => `${Math.max(30, 4 * step)}s`;
 
-/** @param {string} service @param {Panel} panel @param {Chart} chart @param {Range} range @param {AbortSignal} signal @returns whether there was anything */
-async function fill(service, panel, chart, range, signal) {
+/** @param {string} service @param {Panel} panel @param {Chart} chart @param {Range} range @returns whether there was anything */
+async function fill(service, panel, chart, range) {
   const values = { service, window: windowOf(range) };
   const lines = panel.sources.map(async ({ query, label }) => {
-    const series = await over(filled(SERVICE[query], values), range, signal);
+    const series = await over(filled(SERVICE[query], values), range);
     return series.map(({ labels, points }) => ({ label: label(labels) || 'unknown', points }));
   });
-  const dots = panel.exemplars ? exemplars(filled(SERVICE.exemplars, values), range, signal) : [];
+  const dots = panel.exemplars ? exemplars(filled(SERVICE.exemplars, values), range) : [];
   const [found, requests] = await Promise.all([Promise.all(lines), dots]);
   const all = found.flat().sort((a, b) => a.label.localeCompare(b.label));
   const kept = all.filter(({ points }) => points.some(([, value]) => !Number.isNaN(value)));

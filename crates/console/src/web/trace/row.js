@@ -13,10 +13,10 @@ const SIDES = { client: '↗', producer: '↗', server: '↘', consumer: '↘' }
 
 /**
  * @param {import('./tree.js').Row} row
- * @param {{index: number, total: number, isParent: boolean, position: number, siblings: number}} place `total`: the trace's length
+ * @param {{index: number, total: number, isParent: boolean, position: number, siblings: number, hint: string}} place `total`: the trace's length; `hint`: what is wrong with the span's times
  * @param {() => void} fold
  */
-export function rowElement(row, { index, total, isParent, position, siblings }, fold) {
+export function rowElement(row, { index, total, isParent, position, siblings, hint }, fold) {
   const failed = row.status === 'error';
   const indent = h('span', { class: 'indent', 'aria-hidden': 'true' });
   indent.style.setProperty('--depth', String(row.depth));
@@ -25,7 +25,7 @@ export function rowElement(row, { index, total, isParent, position, siblings }, 
     'data-testid': 'span-row', 'data-span-id': row.span_id, 'data-service': row.service, 'data-index': index,
     'aria-level': row.depth + 1, 'aria-rowindex': index + 2, 'aria-setsize': siblings, 'aria-posinset': position,
   },
-  h('div', { class: 'name', role: 'gridcell' }, indent, foldButton(isParent, fold), h('i', { class: 'swatch' }), names(row), failed && failure(row),
+  h('div', { class: 'name', role: 'gridcell' }, indent, foldButton(isParent, fold), h('i', { class: 'swatch' }), names(row), failed && failure(row), hint && oddTimes(hint),
     h('span', { class: 'hidden-count' }), logCount(row)),
   h('div', { class: 'time', role: 'gridcell', 'aria-label': `starts at ${offset(row.offset_us)}` }, track(row, total)),
   h('div', { class: 'length', role: 'gridcell' }, duration(row.duration_us)));
@@ -47,6 +47,9 @@ function names(row) {
 
 /** @param {import('./tree.js').Row} row */
 const failure = (row) => h('span', { class: 'mark', role: 'img', 'aria-label': 'error', title: row.status_message || 'Error' }, '!');
+
+/** @param {string} hint */
+const oddTimes = (hint) => h('span', { class: 'mark odd', role: 'img', 'data-testid': 'odd-times', 'aria-label': hint, title: hint }, '?');
 
 /** @param {import('./tree.js').Row} row */
 function logCount({ logs = [] }) {

@@ -11,12 +11,13 @@ import { logLines } from './logs.js';
 /** @typedef {import('./tree.js').Trace} Trace */
 /** @typedef {import('./tree.js').Pair} Pair */
 
-/** @param {Row} row @param {Trace} trace */
-export function spanDetail(row, trace) {
+/** @param {Row} row @param {Trace} trace @param {string} hint what is wrong with its times */
+export function spanDetail(row, trace, hint) {
   return h('div', { class: `detail ${colourOf(row.service)}`, role: 'row', 'aria-level': row.depth + 2, 'data-testid': 'span-detail', 'data-index': trace.rows.indexOf(row) },
     h('div', { role: 'gridcell', 'aria-colspan': '3', class: 'inset' },
       summary(row, trace),
       row.status === 'error' && h('p', { class: 'status-message' }, h('strong', {}, 'Error'), ' ', h('bdi', {}, row.status_message || 'The span says no more than that it failed.')),
+      hint && h('p', { class: 'odd-times', 'data-testid': 'span-times' }, hint),
       row.logs && row.logs.length > 0 && part('Logs', row.logs.length, logLines(row.logs), 'span-logs'),
       columns(row, trace)));
 }

@@ -1,4 +1,6 @@
-// The shape of a trace, and round times for its axis.
+// The shape of a trace, what its times say, and round times for its axis.
+
+import { duration } from '../format.js';
 
 /**
  * A span as the server lays it out; offsets and lengths in microseconds.
@@ -53,13 +55,33 @@ export function ticks(total, most) {
   return found;
 }
 
+/** By how many nanoseconds a span ends before it begins, as the console notes when it takes one in. */
+const ENDS_EARLY = 'console.ends_before_start_ns';
+/** What clocks in one machine differ by. */
+const SAME_CLOCK_US = 1000;
+
+/** How long before its beginning a span ends, in microseconds. @param {Row} row */
+export const negative = ({ attributes = [] }) => (Number(attributes.find(({ key }) => key === ENDS_EARLY)?.value) || 0) / 1e3;
+
+/** By how much a span begins before the call of another service that made it. @param {Row} row @param {Row | undefined} above */
+function early(row, above) {
+  const us = above && above.service !== row.service ? above.offset_us - row.offset_us : 0;
+  return us > SAME_CLOCK_US ? us : 0;
+}
+
 /** Spans that begin before the call that made them, by more than clocks in one machine differ. @param {Trace} trace */
 export function skewed(trace) {
   const { parent } = treeOf(trace.rows);
-  return trace.rows.filter((row, index) => {
-    const above = trace.rows[parent[index]];
-    return above && above.service !== row.service && row.offset_us < above.offset_us - 1000;
-  });
+  return trace.rows.filter((row, index) => early(row, trace.rows[parent[index]]) > 0);
+}
+
+/** What cannot be right in the times of a span. @param {Row} row @param {Row | undefined} above */
+export function timeHints(row, above) {
+  const [length, lead] = [negative(row), early(row, above)];
+  return [
+    length > 0 && `It ends ${duration(length)} before it begins, and so is drawn without a length.`,
+    above && lead > 0 && `It begins ${duration(lead)} before the call by ${above.service} that made it: the clocks of both differ.`,
+  ].filter((hint) => hint !== false && hint !== undefined).join(' ');
 }
 
 /** Whether a span says this anywhere: its names, its attributes, its log lines. @param {Row} row @param {string} text in lower case */

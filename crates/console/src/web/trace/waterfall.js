@@ -5,10 +5,11 @@ import { h } from '../dom.js';
 import { count, plural } from '../format.js';
 import { HEX } from '../links.js';
 import { head, legend } from './frame.js';
+import { Groups } from './groups.js';
 import { act } from './keys.js';
 import { rowElement } from './row.js';
 import { spanDetail } from './span.js';
-import { says, treeOf } from './tree.js';
+import { says, timeHints, treeOf } from './tree.js';
 
 /** Rows put into the page at once; a button adds the next. */
 const ROWS_AT_ONCE = 3000;
@@ -19,6 +20,7 @@ export class Waterfall {
     this.trace = trace;
     this.rows = trace.rows;
     this.tree = treeOf(this.rows);
+    this.hints = this.rows.map((row, index) => timeHints(row, this.rows[this.tree.parent[index]]));
     this.indexOf = new Map(this.rows.map((row, index) => [row.span_id, index]));
     /** @type {Set<string>} */
     this.folded = before?.folded || new Set();
@@ -60,6 +62,7 @@ export class Waterfall {
     this.element.classList.toggle('very-deep', deepest > 40);
     this.element.classList.toggle('no-critical', before?.element?.classList.contains('no-critical') || false);
     this.grid.append(...head(Math.max(1, this.trace.duration_us)));
+    this.groups = new Groups(this, this.grid);
     this.addRows(ROWS_AT_ONCE);
     this.applyFolds();
     this.element.append(legend(this, before), this.grid, this.more);
@@ -69,15 +72,13 @@ export class Waterfall {
 
   /** @param {number} until */
   addRows(until) {
-    const fragment = document.createDocumentFragment();
     const { last, position, siblings } = this.tree;
     const total = Math.max(1, this.trace.duration_us);
     for (let index = this.elements.length; index < Math.min(this.rows.length, until); index += 1) {
-      const place = { index, total, isParent: last[index] > index, position: position[index], siblings: siblings[index] };
+      const place = { index, total, isParent: last[index] > index, position: position[index], siblings: siblings[index], hint: this.hints[index] };
       this.elements.push(rowElement(this.rows[index], place, () => { this.focusRow(index); this.setFolded(index, !this.isFolded(index)); }));
-      fragment.append(this.elements[index]);
     }
-    this.grid?.append(fragment);
+    this.groups?.extend();
     const left = this.rows.length - this.elements.length;
     const next = () => { this.addRows(this.elements.length + ROWS_AT_ONCE); this.applyFolds(); };
     this.more?.replaceChildren(...(left > 0 ? [h('button', { type: 'button', onclick: next }, `Show ${count(Math.min(left, ROWS_AT_ONCE))} of ${plural(left, 'more span')}`)] : []));
@@ -105,6 +106,7 @@ export class Waterfall {
       const hidden = element.querySelector('.hidden-count');
       if (hidden) hidden.textContent = isFolded ? `+${count(last - index)}` : '';
     });
+    this.groups?.fit();
   }
 
   /** @param {number} index @param {boolean} fold */
@@ -135,7 +137,7 @@ export class Waterfall {
     const id = this.rows[index].span_id;
     if (show === this.details.has(index)) return;
     if (show) {
-      const detail = spanDetail(this.rows[index], this.trace);
+      const detail = spanDetail(this.rows[index], this.trace, this.hints[index]);
       this.details.set(index, detail);
       this.elements[index].after(detail);
       this.open.add(id);
@@ -153,6 +155,7 @@ export class Waterfall {
 
   /** @param {number} index */
   setCurrent(index) {
+    this.groups?.put(index);
     this.elements[this.current]?.setAttribute('tabindex', '-1');
     this.current = index;
     this.elements[index]?.setAttribute('tabindex', '0');
@@ -163,12 +166,6 @@ export class Waterfall {
     this.setCurrent(index);
     this.elements[index].focus({ preventScroll: true });
     this.elements[index].scrollIntoView({ block });
-  }
-
-  /** @param {number} index @param {number} step */
-  visibleFrom(index, step) {
-    for (let at = index + step; at >= 0 && at < this.elements.length; at += step) if (!this.elements[at].hidden) return at;
-    return index;
   }
 
   /** Goes to the next span that `wanted` accepts, and opens it. @param {(row: import('./tree.js').Row) => boolean} wanted */

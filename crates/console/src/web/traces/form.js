@@ -16,12 +16,13 @@ export function searchForm() {
   const operation = h('select', { name: 'operation' });
   const error = h('input', { name: 'error', type: 'checkbox', value: 'true' });
   const limit = h('input', { name: 'limit', type: 'number', min: '1', max: '1000', value: DEFAULT_LIMIT, inputmode: 'numeric', 'aria-describedby': 'form-error' });
-  const tags = text('tags', 'http.response.status_code=503 app.sku="green tea", or a trace id');
+  const tags = text('tags', 'http.response.status_code>=500 app.sku="green tea", or a trace id');
   const min = text('min_duration', '5 ms', 'Shortest duration: 100 µs, 5 ms, 1.5 s');
   const max = text('max_duration', '2 s', 'Longest duration: 100 µs, 5 ms, 1.5 s');
   const last = h('select', { name: 'last' }, h('option', { value: '' }, 'Any time'),
     RANGES.map((range) => h('option', { value: range }, `Last ${range} min`)));
   const sort = h('select', { name: 'sort' }, Object.entries(ORDER_NAMES).map(([value, name]) => h('option', { value: value === 'newest' ? '' : value }, name)));
+  const help = h('p', { class: 'form-help muted' }, 'Tags: key=value, key!=value, globs as in service=data* or http.route!=/health*; numbers and duration by >=, <=, > and <. In quotes a star is a star.');
   const refusal = h('p', { class: 'form-error', id: 'form-error', role: 'alert', hidden: true });
   /** @type {Record<string, Field>} */
   const fields = { service, operation, tags, min_duration: min, max_duration: max, limit, error, last, sort };
@@ -30,7 +31,7 @@ export function searchForm() {
     label('f-service', 'Service', service), label('f-operation', 'Operation', operation), label('f-tags', 'Tags or trace id', tags),
     label('f-min', 'Min', min), label('f-max', 'Max', max), label('f-last', 'Time', last), label('f-sort', 'Order', sort), label('f-limit', 'Limit', limit),
     h('label', { class: 'check f-error' }, error, ' Errors only'),
-    h('button', { class: 'primary f-submit', type: 'submit' }, 'Find traces'), refusal);
+    h('button', { class: 'primary f-submit', type: 'submit' }, 'Find traces'), help, refusal);
   service.addEventListener('change', () => { operation.value = ''; loadOperations(''); });
 
   /** @type {string[]} */

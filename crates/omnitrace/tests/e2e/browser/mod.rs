@@ -5,11 +5,13 @@
 
 mod access;
 mod alerts;
+mod differs;
 mod faults;
 mod logs;
 mod overview;
 mod service;
 mod traces;
+mod waterfall;
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt as _;

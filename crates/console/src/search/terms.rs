@@ -1,0 +1,290 @@
+//! The language of the page's search: `http.route!=/health service=data* duration>="1.5 ms"`. One span must satisfy all terms.
+
+use crate::model::{Span, Value};
+use crate::tags;
+use slo::duration;
+
+/// The span's own length, which has a unit.
+const DURATION: &str = "duration";
+
+/// A condition on a span.
+#[derive(Debug, Clone)]
+pub(crate) struct Term {
+    key: String,
+    test: Test,
+}
+
+#[derive(Debug, Clone)]
+enum Test {
+    Is(Wanted),
+    /// The span has the key, with other values only.
+    IsNot(Wanted),
+    Compared(Comparison, f64),
+}
+
+/// What a value is compared with.
+#[derive(Debug, Clone)]
+enum Wanted {
+    Exactly(String),
+    /// What stands between the stars of a glob, two parts at least.
+    Like(Vec<String>),
+}
+
+type Comparison = fn(f64, f64) -> bool;
+
+#[derive(Clone, Copy)]
+enum Operator {
+    Is,
+    IsNot,
+    Compares(Comparison),
+}
+
+/// Longer ones come first, since they begin as others.
+const OPERATORS: [(&str, Operator); 6] = [
+    ("!=", Operator::IsNot),
+    (">=", Operator::Compares(|number, bound| number >= bound)),
+    ("<=", Operator::Compares(|number, bound| number <= bound)),
+    ("=", Operator::Is),
+    (">", Operator::Compares(|number, bound| number > bound)),
+    ("<", Operator::Compares(|number, bound| number < bound)),
+];
+
+/// Reads terms that are separated by spaces. The error says which part cannot be read, and what is expected.
+pub(crate) fn parse(text: &str) -> Result<Vec<Term>, String> {
+    let mut terms = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let (term, after) = term(rest).map_err(|why| {
+            let shown: String = rest.chars().take(40).collect();
+            format!("{why}, got {shown:?}")
+        })?;
+        terms.push(term);
+        rest = after.trim_start();
+    }
+    Ok(terms)
+}
+
+fn term(text: &str) -> Result<(Term, &str), String> {
+    let expected =
+        || "expected key=value, key=\"two words\" or a comparison by !=, >=, <=, > or <".to_owned();
+    let (key, _, rest) = word(text, |c| "=!<>".contains(c))?;
+    let found = OPERATORS
+        .iter()
+        .find_map(|(sign, operator)| Some((*operator, rest.strip_prefix(sign)?)));
+    let (operator, rest) = found.filter(|_| !key.is_empty()).ok_or_else(expected)?;
+    let (value, is_quoted, rest) = word(rest, |_| false)?;
+    if rest.starts_with(|c: char| !c.is_whitespace()) {
+        return Err(expected());
+    }
+    let test = match operator {
+        Operator::Is => Test::Is(Wanted::of(value, is_quoted)),
+        Operator::IsNot => Test::IsNot(Wanted::of(value, is_quoted)),
+        Operator::Compares(holds) => Test::Compared(holds, number(&key, &value)?),
+    };
+    Ok((Term { key, test }, rest))
+}
+
+/// A text in quotes, with `\"` and `\\` in it, or all until a space, a quote or `ends`; whether it was quoted; and what comes after it.
+fn word(text: &str, ends: impl Fn(char) -> bool) -> Result<(String, bool, &str), String> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find(|c: char| c.is_whitespace() || c == '"' || ends(c));
+        let (word, rest) = text.split_at(end.unwrap_or(text.len()));
+        return Ok((word.to_owned(), false, rest));
+    };
+    let mut word = String::new();
+    let mut chars = quoted.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Ok((word, true, &quoted[at + 1..])),
+            '\\' => word.extend(chars.next().map(|(_, escaped)| escaped)),
+            c => word.push(c),
+        }
+    }
+    Err("expected a closing quote".to_owned())
+}
+
+/// What is compared with: nanoseconds of a `duration`, as the pages write one, else a number.
+fn number(key: &str, value: &str) -> Result<f64, String> {
+    if key == DURATION {
+        let compact: String = value.split_whitespace().collect();
+        let length = duration::parse_long(&compact.replace("min", "m"))?;
+        return Ok(length as f64);
+    }
+    let number = value.parse().ok().filter(|number: &f64| number.is_finite());
+    number.ok_or_else(|| format!("expected a number to compare {key:?} with"))
+}
+
+impl Wanted {
+    /// In quotes a star is a star.
+    fn of(value: String, is_quoted: bool) -> Self {
+        if is_quoted || !value.contains('*') {
+            return Self::Exactly(value);
+        }
+        Self::Like(value.split('*').map(str::to_owned).collect())
+    }
+
+    fn fits(&self, value: Value<'_>) -> bool {
+        match self {
+            Self::Exactly(wanted) => tags::is(value, wanted),
+            Self::Like(parts) => is_like(&value.text(), parts),
+        }
+    }
+}
+
+/// The parts stand in the text one behind the other, the first one at its start, the last one at its end. Each is taken where it is found
+/// first, which never has to be taken back: the time is linear in the text.
+fn is_like(text: &str, parts: &[String]) -> bool {
+    let [first, middle @ .., last] = parts else {
+        return false;
+    };
+    let inner = text.strip_prefix(first.as_str());
+    let Some(mut rest) = inner.and_then(|inner| inner.strip_suffix(last.as_str())) else {
+        return false;
+    };
+    for part in middle {
+        let Some(at) = rest.find(part.as_str()) else {
+            return false;
+        };
+        rest = &rest[at + part.len()..];
+    }
+    true
+}
+
+impl Term {
+    /// Whether the span satisfies it.
+    pub fn accepts(&self, span: &Span) -> bool {
+        match &self.test {
+            Test::Is(wanted) => self.any(span, |value| wanted.fits(value)),
+            Test::IsNot(wanted) => {
+                let mut is_there = false;
+                let fits = self.any(span, |value| {
+                    is_there = true;
+                    wanted.fits(value)
+                });
+                is_there && !fits
+            }
+            Test::Compared(holds, bound) if self.key == DURATION => {
+                holds(span.duration_ns as f64, *bound)
+            }
+            Test::Compared(holds, bound) => self.any(span, |value| {
+                numeric(value).is_some_and(|number| holds(number, *bound))
+            }),
+        }
+    }
+
+    /// Whether any value that the span has of the key fits; its service and its operation are values too.
+    fn any(&self, span: &Span, mut fits: impl FnMut(Value<'_>) -> bool) -> bool {
+        let own = match self.key.as_str() {
+            "service" => Some(&span.resource.service),
+            "operation" => Some(&span.name),
+            _ => None,
+        };
+        own.is_some_and(|own| fits(Value::Text(own))) || tags::any(span, &self.key, fits)
+    }
+}
+
+/// Some senders write numbers as texts.
+fn numeric(value: Value<'_>) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64(),
+        Value::Text(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::tree::tests::span;
+
+    fn accepts(text: &str) -> bool {
+        let mut span = span(1, None, 0, 1_500_000);
+        span.name = "GET /items".into();
+        for (key, value) in [
+            ("http.route", json!("/items/{id}")),
+            ("code", json!(503)),
+            ("size", json!("42")),
+            ("a key", json!("two \"words\"")),
+            ("star", json!("a*b")),
+        ] {
+            span.attributes.push(key, (&value).into());
+        }
+        let terms = parse(text).unwrap_or_else(|why| panic!("{text}: {why}"));
+        terms.iter().all(|term| term.accepts(&span))
+    }
+
+    #[test]
+    fn terms_accept_spans() {
+        for text in [
+            "",
+            "code=503 http.route=/items/{id}",
+            "http.route!=/health code!=5031",
+            "http.route=/items/* http.route=*{id} http.route=*tem*/*d* http.route=*",
+            "http.route!=/health*",
+            "operation=GET* operation!=POST*",
+            "code>=503 code<=503 code>502.5 code<504 size>=42",
+            "duration>=1.5ms duration<\"1 min 5 s\" duration>=\"1500 µs\"",
+            r#""a key"="two \"words\"""#,
+            "star=\"a*b\" star=a*b",
+            "span.kind=*",
+        ] {
+            assert!(accepts(text), "{text}");
+        }
+        for text in [
+            "code=50",
+            "code!=503",
+            "code!=5*",
+            "http.route=items*",
+            "http.route=*items",
+            "http.route=/items/{id}*{id}",
+            "http.route!=*id*",
+            // What a span does not have is no other value.
+            "absent!=x",
+            "absent>=0",
+            "code>503",
+            "http.route>=0",
+            "duration>1.5ms",
+            "star!=\"a*b\"",
+            "star=\"a*\"",
+            "operation=get*",
+        ] {
+            assert!(!accepts(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said() {
+        for (text, why) in [
+            ("code", "key=value"),
+            ("=x", "key=value"),
+            ("a=b\"c\"", "key=value"),
+            ("a=\"b\"c", "key=value"),
+            ("good=1 a~b", "\"a~b\""),
+            ("a=\"b", "closing quote"),
+            ("a=\"b\\", "closing quote"),
+            ("code>=x", "number to compare \"code\""),
+            ("code>=NaN", "number"),
+            ("code>=5ms", "number"),
+            ("duration>=5", "unit"),
+            ("duration>=-5ms", "length of time"),
+        ] {
+            let said = parse(text).expect_err(text);
+            assert!(said.contains(why), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_glob_that_would_make_others_turn_back_takes_linear_time() {
+        let parts: Vec<String> = "*a".repeat(5_000).split('*').map(str::to_owned).collect();
+        let text = "a".repeat(100_000) + "b";
+        let start = std::time::Instant::now();
+        for _ in 0..100 {
+            assert!(!is_like(&text, &parts));
+        }
+        let many: Vec<String> = ["", "aab", "aab", ""].map(str::to_owned).to_vec();
+        assert!(!is_like(&text[..100_000], &many));
+        assert!(start.elapsed().as_secs() < 10);
+    }
+}
