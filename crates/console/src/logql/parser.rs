@@ -250,10 +250,10 @@ impl Parser<'_> {
         Ok(Matcher { label, test })
     }
 
-    /// What a label's value must be. Regular expressions stand for the whole of it.
+    /// What a label's value must be. Regular expressions stand for the whole of it, line breaks included.
     pub fn label_test(&mut self, sign: &str, text: String) -> Result<TextTest, Refusal> {
         let pattern = match sign.ends_with('~') {
-            true => Pattern::Regex(self.regex(&text, &format!("^(?:{text})$"))?),
+            true => Pattern::Regex(self.regex(&text, &format!("^(?s:{text})$"))?),
             false => Pattern::Text(text),
         };
         Ok(TextTest {

@@ -411,6 +411,14 @@ async fn an_error_of_the_sender_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_pattern_of_a_label_spans_line_breaks() {
+    let console = Running::start();
+    let records = logs("two\nlines", vec![log(9, "seen", None)]);
+    console.take("/v1/logs", &records).await;
+    assert_eq!(lines(&console, r#"{service_name=~".+"}"#).await, ["seen"]);
+}
+
+#[tokio::test]
 async fn classes_of_letters_are_those_of_loki() {
     let console = Running::start();
     let texts = ["abcdefgh9", "äbcdefgh9", "a b"];

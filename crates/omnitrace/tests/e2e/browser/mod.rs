@@ -7,6 +7,7 @@ mod access;
 mod alerts;
 mod differs;
 mod faults;
+mod hostile;
 mod logs;
 mod overview;
 mod service;
