@@ -108,7 +108,7 @@ async fn two_thousand_spans_are_as_few_elements_as_a_window_shows() {
         eventually(&format!("the focus on row {index}"), async || {
             let row = "return document.activeElement.getAttribute('data-index');";
             let row = browser.execute(row, Vec::new()).await.ok()?;
-            (row == index.to_string()).then_some(())
+            (row == *index.to_string()).then_some(())
         })
         .await;
     };
