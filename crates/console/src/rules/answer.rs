@@ -78,7 +78,7 @@ async fn receivers(
     prometheus::told(&request, &answers, &[], told).await
 }
 
-/// Alerts that fire, with the objectives beside them. The one that always fires is none to be shown.
+/// Alerts that fire and those that have ended lately, with the objectives beside them. The one that always fires is none to be shown.
 async fn shown(
     reports: web::Data<Reports>,
     series: web::Data<SeriesStore>,
@@ -87,15 +87,17 @@ async fn shown(
     let (reports, series) = (reports.get_ref().clone(), series.get_ref().clone());
     off_thread(&answers, move |page| {
         let reports = reports.all();
-        let all = reports.iter().flat_map(|group| &group.rules);
+        let rules = reports.iter().flat_map(|group| &group.rules);
+        let all = rules.flat_map(|rule| &rule.alerts);
+        let all = all.filter(|alert| alert.labels.get("severity") != "none");
         let firing: Vec<&Alert> = all
-            .flat_map(|rule| &rule.alerts)
-            .filter(|alert| alert.state == State::Firing && alert.labels.get("severity") != "none")
+            .clone()
+            .filter(|alert| alert.state == State::Firing)
             .collect();
         let objectives = objectives::all(&series, &firing, page)?;
         let alerts: Vec<Value> = firing.into_iter().map(alert).collect();
-        let data =
-            json!({"alerts": alerts, "objectives": objectives, "profile": objectives::PROFILE});
+        let ended: Vec<Value> = all.filter_map(end).collect();
+        let data = json!({"alerts": alerts, "ended": ended, "objectives": objectives, "profile": objectives::PROFILE});
         Ok(json!({"status": "success", "data": data}))
     })
     .await
@@ -203,6 +205,12 @@ fn texts(templates: &[(String, Template)]) -> Value {
 fn active(report: &RuleReport) -> impl Iterator<Item = Value> {
     let active = report.alerts.iter().filter(|alert| alert.is_active());
     active.map(alert)
+}
+
+/// When an alert has ended: the receiver of notifications hears of it minutes later.
+fn end(alert: &Alert) -> Option<Value> {
+    let labels: BTreeMap<_, _> = alert.labels.iter().collect();
+    Some(json!({"labels": labels, "endedAt": time(alert.resolved_ms?)}))
 }
 
 /// One alert.

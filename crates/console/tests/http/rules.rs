@@ -126,6 +126,16 @@ async fn an_alert_is_pending_fires_is_kept_and_ends() {
     alerts(&console, &[]).await;
     assert_eq!(value(&console, "ALERTS").await, json!([]));
     assert_eq!(value(&console, "ALERTS_FOR_STATE").await, json!([]));
+    // For the page, which says so before the receiver has heard of it.
+    let shown = console.json("/api/alerts").await["data"].clone();
+    assert_eq!(shown["alerts"], json!([]));
+    let ended = &shown["ended"][0];
+    assert_eq!(ended["labels"], high["labels"], "{shown:#}");
+    let at = |time: &Value| chrono::DateTime::parse_from_rfc3339(time.as_str()?).ok();
+    assert!(
+        at(&ended["endedAt"]) > at(&high["activeAt"]),
+        "{ended} {high}"
+    );
 }
 
 #[tokio::test]

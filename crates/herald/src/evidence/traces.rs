@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use telemetry::names::http_server::HTTP_SERVER_DURATION;
 
@@ -17,6 +17,9 @@ const SHOWN: usize = 5;
 
 /// So many does Jaeger look for, of each kind; so many are taken from exemplars.
 pub(super) const SEARCHED: usize = 10;
+
+/// So long spans are on their way: services send them in batches (every 5 s by default), and so does a collector.
+const SETTLES_S: i64 = 10;
 
 /// What Jaeger takes for slow.
 const SLOW: &str = "250ms";
@@ -97,27 +100,39 @@ pub(super) async fn search(
     let Some(service) = service else {
         return Part::default();
     };
-    let micros = |time: DateTime<Utc>| time.timestamp_micros().to_string();
-    let base = [
-        ("service", service.to_owned()),
-        ("start", micros(window.start)),
-        ("end", micros(window.end)),
-        ("limit", SEARCHED.to_string()),
-    ];
-    let with = |name, value: &str| [base.as_slice(), &[(name, value.to_owned())]].concat();
-    let (failed, slow) = (
-        with("tags", r#"{"error":"true"}"#),
-        with("minDuration", SLOW),
-    );
     let (failed, slow) = futures_util::join!(
-        jaeger.ask("/api/traces", &failed, jaeger::read),
-        jaeger.ask("/api/traces", &slow, jaeger::read)
+        newest(jaeger, service, window, ("tags", r#"{"error":"true"}"#)),
+        newest(jaeger, service, window, ("minDuration", SLOW))
     );
     let mut part = Part::default();
     part.value = part.take(failed);
     let slow: Vec<Trace> = part.take(slow);
     part.value.extend(slow);
     part
+}
+
+/// The newest traces that are whole; where there is none yet, those that are only coming in.
+async fn newest(
+    jaeger: &Backend,
+    service: &str,
+    window: Window,
+    filter: (&'static str, &str),
+) -> Result<Vec<Trace>, String> {
+    let settled = window.end - TimeDelta::seconds(SETTLES_S);
+    let ask = async |start: DateTime<Utc>, end: DateTime<Utc>| {
+        let parameters = [
+            ("service", service.to_owned()),
+            ("start", start.timestamp_micros().to_string()),
+            ("end", end.timestamp_micros().to_string()),
+            ("limit", SEARCHED.to_string()),
+            (filter.0, filter.1.to_owned()),
+        ];
+        jaeger.ask("/api/traces", &parameters, jaeger::read).await
+    };
+    match ask(window.start, settled).await {
+        Ok(none) if none.is_empty() => ask(settled, window.end).await,
+        found => found,
+    }
 }
 
 /// 32 hexadecimal digits; Jaeger leaves leading zeros out.

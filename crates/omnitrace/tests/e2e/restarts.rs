@@ -17,13 +17,14 @@ async fn without_console() -> Up {
     .await
 }
 
-fn kill_pid(pid: &Value) {
+/// Kills a process, as the kernel does when there is no memory.
+pub fn kill_pid(pid: &Value) {
     let pid = i32::try_from(pid.as_i64().expect("a process id")).expect("a process id");
     kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it runs");
 }
 
 /// Waits until a part has been started again for the `count`th time.
-async fn restarted(up: &mut Up, part: &str, count: u32) -> Value {
+pub async fn restarted(up: &mut Up, part: &str, count: u32) -> Value {
     up.event(&format!("{part}, restart {count}"), |event| {
         event["event"] == "started" && event["part"] == part && event["restarts"] == count
     })

@@ -8,7 +8,8 @@ import { BUDGET } from '../queries.js';
 /** @typedef {{service: string, route: string, slo: string, objective: number, seconds: number | null, burns: {threshold: number, long: Burn, short: Burn, firing: boolean}[]}} Objective */
 /** What herald knows of an alert from its beginning to its end. @typedef {Record<string, any>} Episode */
 
-/** @typedef {{alerts: Alert[], objectives: Objective[], budget: Record<string, number>, told: Told}} Firing */
+/** @typedef {{labels: Record<string, string>, endedAt: string}} Ended */
+/** @typedef {{alerts: Alert[], ended: Ended[], objectives: Objective[], budget: Record<string, number>, told: Told}} Firing */
 /** @typedef {{isThere: boolean, error: string | null, episodes: Episode[]}} Told */
 
 /** @param {string} service @param {string} route @param {string} slo */
@@ -20,7 +21,7 @@ export async function readFiring() {
   const rank = (/** @type {Alert} */ { labels }) => (labels.severity === 'page' ? 0 : 1);
   const alerts = data.alerts.sort((/** @type {Alert} */ a, /** @type {Alert} */ b) => rank(a) - rank(b) || a.activeAt.localeCompare(b.activeAt));
   const budget = Object.fromEntries(left.map(({ labels, value }) => [objectiveKey(labels.service_name, labels.http_route, labels.slo), value]));
-  return { alerts, objectives: data.objectives, budget, told: { ...told, episodes: await Promise.all(told.episodes.map(whole)) } };
+  return { alerts, ended: data.ended, objectives: data.objectives, budget, told: { ...told, episodes: await Promise.all(told.episodes.map(whole)) } };
 }
 
 /** @param {'firing' | 'all'} state @returns {Promise<Told>} */
@@ -52,9 +53,21 @@ async function whole(summary) {
 
 const SAME = ['alertname', 'service', 'route', 'slo', 'severity'];
 
+/** @typedef {{labels: Record<string, string>}} Labelled @param {Labelled} one @param {Labelled} other */
+const isSame = (one, other) => SAME.every((label) => one.labels[label] === other.labels[label]);
+
 /** What herald has told about an alert. @param {Told} told @param {Alert} alert */
 export function episodeOf(told, alert) {
-  return told.episodes.find(({ alerts = [] }) => alerts.some((/** @type {Alert} */ one) => SAME.every((label) => one.labels[label] === alert.labels[label])));
+  return told.episodes.find(({ alerts = [] }) => alerts.some((/** @type {Alert} */ one) => isSame(one, alert)));
+}
+
+/** When all of it was over, if it is: the rules say so minutes before herald is told. @param {Firing} firing @param {Episode} episode @returns {string | null} */
+export function endOf({ alerts, ended, told }, episode) {
+  if (episode.state !== 'firing') return episode.ended;
+  const known = episode.alerts || told.episodes.find(({ id }) => id === episode.id)?.alerts || [];
+  const ends = known.filter((/** @type {any} */ one) => one.status === 'firing').map((/** @type {Alert} */ one) => (
+    alerts.some((now) => isSame(now, one)) ? undefined : ended.filter((end) => isSame(end, one)).map(({ endedAt }) => endedAt).sort().pop()));
+  return ends.every(Boolean) ? ends.sort().pop() || null : null;
 }
 
 /** What is promised, if the alert is about that. @param {Firing} firing @param {Record<string, string>} labels */

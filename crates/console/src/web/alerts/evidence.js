@@ -30,15 +30,15 @@ export const part = (name, testid, content) => h('section', { 'data-testid': tes
 /** @param {{failing?: Trail, slowest?: Trail}} dependencies */
 function fault({ failing, slowest }) {
   return part('The dependency at fault', 'fault', [
-    failing ? trail('Calls fail', failing) : h('p', { class: 'muted' }, 'No call fails.'),
-    slowest && trail('The time goes to', slowest),
+    failing ? trail('failing', 'Calls fail', failing) : h('p', { class: 'muted' }, 'No call fails.'),
+    slowest && trail('slowest', 'The time goes to', slowest),
   ]);
 }
 
-/** @param {string} what @param {Trail} trail */
-function trail(what, { hops, hops_left_out: more = 0 }) {
+/** @param {string} testid @param {string} what @param {Trail} trail */
+function trail(testid, what, { hops, hops_left_out: more = 0 }) {
   const worst = hops[hops.length - 1];
-  return h('div', { class: 'trail' },
+  return h('div', { class: 'trail', 'data-testid': testid },
     h('p', {}, `${what}: `, more > 0 && `(${plural(more, 'call')} above) … `, serviceLink(hops[0].caller),
       hops.map((hop, index) => [' → ', index === hops.length - 1 ? h('strong', { 'data-testid': 'at-fault' }, callee(hop)) : callee(hop)])),
     h('p', { class: 'muted' }, `${percent(worst.error_share)} of these calls fail, before ${percent(worst.error_share_before)}; 95 % within ${seconds(worst.p95_s)}, before ${seconds(worst.p95_before_s)}.`));
@@ -78,16 +78,16 @@ function line({ time, service, text, trace_id: id }) {
     h('span', { class: 'body' }, h('bdi', {}, `${service}: `), id ? traceLink(id, null, h('bdi', {}, text)) : h('bdi', {}, text)));
 }
 
-/** When what happened. @param {Record<string, any>} episode */
-export function timeline(episode) {
+/** When what happened. @param {Record<string, any>} episode @param {string | null} end */
+export function timeline(episode, end) {
   const at = (/** @type {string | null} */ text) => (text ? h('time', { datetime: text, title: text }, clock(micros(text), false)) : '–');
   const fact = (/** @type {string} */ name, /** @type {Child[]} */ ...value) => h('div', {}, h('dt', {}, name), h('dd', {}, value));
   const targets = Object.entries(episode.delivered || {});
   return h('dl', { class: 'facts', 'data-testid': 'timeline' },
-    fact('State', h('strong', { class: episode.state === 'firing' ? 'bad' : 'good' }, episode.state === 'firing' ? 'fires' : 'is over')),
+    fact('State', h('strong', { class: end ? 'good' : 'bad' }, end ? 'is over' : 'fires')),
     fact('Began', at(episode.started)),
     fact('Herald told', at(episode.accepted), ' ', h('span', { class: 'muted' }, after(episode.started, episode.accepted))),
-    fact('Over', at(episode.resolved), ' ', episode.resolved && h('span', { class: 'muted' }, after(episode.started, episode.resolved))),
+    fact('Over', at(end), ' ', end && h('span', { class: 'muted' }, after(episode.started, end), !episode.resolved && ', herald will be told')),
     fact('Notifications', count(episode.notifications)),
     fact('Delivered to', targets.length > 0 ? targets.map(([target, told]) => [h('bdi', {}, target), ' ', at(told.first), ' ']) : 'nobody yet'));
 }

@@ -2,13 +2,14 @@
 
 import { ServerError, get, reason } from '../api.js';
 import { budgetLine, severityBadge } from '../alerts/card.js';
-import { objectiveOf, readFiring } from '../alerts/data.js';
+import { endOf, objectiveOf, readFiring } from '../alerts/data.js';
 import { evidenceParts, part, timeline } from '../alerts/evidence.js';
 import { acknowledgeForm, silenceForm, verdictForm } from '../alerts/forms.js';
 import { runbook } from '../alerts/runbook.js';
 import { serviceLink } from '../colours.js';
 import { h, replaceWhenChanged } from '../dom.js';
 import { clock, micros } from '../format.js';
+import { logsHref } from '../links.js';
 import { live } from '../live.js';
 import { title } from '../router.js';
 
@@ -25,11 +26,13 @@ export function show({ root, match, signal }) {
   root.append(h('p', { class: 'crumb' }, h('a', { href: '/alerts' }, 'All alerts')), head, said, forms, h('div', { class: 'halves' }, evidence, book));
   title('Alert');
 
-  /** @param {Episode} episode */
-  function put(episode) {
+  /** @param {Episode} episode @param {import('../alerts/data.js').Firing} firing */
+  function put(episode, firing) {
     title(episode.title);
     const names = [...new Set(episode.alerts.map((/** @type {any} */ one) => one.labels.alertname))];
-    replaceWhenChanged(head, [episode.title, episode.alerts, episode.delivered, episode.state, episode.notifications], () => headParts(episode));
+    const end = endOf(firing, episode);
+    replaceWhenChanged(head, [episode.title, episode.alerts, episode.delivered, end, episode.notifications], () => headParts(episode, end));
+    putBudget(head, episode, firing);
     replaceWhenChanged(said, [episode.acknowledged, episode.silenced, episode.verdict], () => saidParts(episode));
     replaceWhenChanged(evidence, episode.evidence, () => (episode.evidence ? evidenceParts(episode.evidence) : h('p', { class: 'muted' }, 'The evidence is being gathered.')));
     replaceWhenChanged(book, names, () => part(names.length > 1 ? 'Runbooks' : 'Runbook', 'runbooks', names.map((name) => runbook(String(name)))));
@@ -41,10 +44,8 @@ export function show({ root, match, signal }) {
 
   const look = live(['alerts'], async () => {
     try {
-      const episode = await get(`/api/herald/alerts/${id}`);
-      if (!signal.aborted) put(episode);
-      const firing = await readFiring();
-      if (!signal.aborted) putBudget(head, episode, firing);
+      const [episode, firing] = await Promise.all([get(`/api/herald/alerts/${id}`), readFiring()]);
+      if (!signal.aborted) put(episode, firing);
       return true;
     } catch (error) {
       if (signal.aborted) return false;
@@ -56,15 +57,15 @@ export function show({ root, match, signal }) {
   }, signal, 2000);
 }
 
-/** @param {Episode} episode */
-function headParts(episode) {
+/** @param {Episode} episode @param {string | null} end */
+function headParts(episode, end) {
   const one = episode.alerts[0] || { labels: {}, annotations: {} };
   const service = episode.service || one.labels.service;
   return [
     h('h1', { 'data-testid': 'alert-title' }, severityBadge(episode.severity), ' ', h('bdi', {}, episode.summary || one.annotations.summary || episode.title)),
-    h('p', { class: 'since' }, h('bdi', {}, episode.title), ' · ', service && serviceLink(service)),
+    h('p', { class: 'since' }, h('bdi', {}, episode.title), ' · ', service && [serviceLink(service), ' · ', h('a', { href: logsHref({ service }), 'data-testid': 'alert-logs' }, 'its log lines')]),
     episode.alerts.map((/** @type {any} */ alert) => alert.annotations.description && h('p', {}, alert.annotations.description)),
-    timeline(episode),
+    timeline(episode, end),
     h('div', { class: 'budgets' }),
   ];
 }

@@ -2,7 +2,7 @@
 
 import { get, reason } from '../api.js';
 import { alertCard, leftWords, promised, severityBadge, times } from '../alerts/card.js';
-import { objectiveKey, readFiring, readTold } from '../alerts/data.js';
+import { endOf, objectiveKey, readFiring, readTold } from '../alerts/data.js';
 import { silenceForm, silenceList } from '../alerts/forms.js';
 import { serviceLink } from '../colours.js';
 import { h, replaceWhenChanged } from '../dom.js';
@@ -42,7 +42,7 @@ export function show({ root, signal }) {
       const [now, told] = await Promise.all([readFiring(), readTold('all')]);
       replaceWhenChanged(firing, now, () => (now.alerts.length > 0 ? now.alerts.map((alert) => alertCard(alert, now)) : h('p', { class: 'status good' }, 'No alert fires.')));
       replaceWhenChanged(objectives, [now.objectives, now.budget], () => objectiveTable(now));
-      replaceWhenChanged(past, told, () => history(told));
+      replaceWhenChanged(past, [told, now.alerts, now.ended], () => history(told, now));
       return await showSilences(told.isThere) && !told.error;
     } catch (error) {
       if (!signal.aborted) replaceWhenChanged(firing, reason(error), () => h('p', { class: 'notice' }, `Alerts cannot be shown: ${reason(error)}.`));
@@ -64,28 +64,28 @@ function objectiveTable({ objectives, budget }) {
       h('td', {}, one.burns.flatMap(({ long, short }) => [long, short]).map(({ window, burn_rate: burn }) => `${window} ${times(burn)}`).join(', ')))))));
 }
 
-/** @param {Told} told */
-function history({ isThere, error, episodes }) {
+/** @param {Told} told @param {Firing} now */
+function history({ isThere, error, episodes }, now) {
   if (error) return h('p', { class: 'notice' }, error);
   if (!isThere) return h('p', { class: 'muted' }, 'No herald is set, so no history is kept.');
   if (episodes.length === 0) return h('p', { class: 'muted' }, 'Nobody has been told of anything yet.');
   return h('div', { class: 'scroll' }, h('table', { class: 'numbers' },
     h('thead', {}, h('tr', {}, ['Alert', 'Began', 'Told after', 'Over', 'Lasted', 'People'].map((name) => h('th', { scope: 'col' }, name)))),
-    h('tbody', {}, episodes.map(row))));
+    h('tbody', {}, episodes.map((one) => row(one, endOf(now, one))))));
 }
 
-/** @param {import('../alerts/data.js').Episode} one */
-function row(one) {
+/** @param {import('../alerts/data.js').Episode} one @param {string | null} end */
+function row(one, end) {
   const began = micros(one.started);
-  const lasts = (/** @type {string | null} */ end) => span((micros(end) - began) / 1e3);
+  const after = (/** @type {string} */ time) => span((micros(time) - began) / 1e3);
   const people = [
     one.acknowledged && ['acknowledged by ', h('bdi', {}, one.acknowledged.by), ' '],
     one.silenced && ['silenced by ', h('bdi', {}, one.silenced.by), ' '],
     one.verdict && (one.verdict.true_alarm ? 'real trouble' : 'false alarm'),
   ].filter(Boolean);
-  return h('tr', { 'data-testid': 'episode', 'data-state': one.state },
+  return h('tr', { 'data-testid': 'episode', 'data-state': end ? 'resolved' : 'firing' },
     h('td', {}, severityBadge(one.severity), ' ', h('a', { href: alertHref(one.id), 'data-key': one.id }, h('bdi', {}, String(one.title).replace(/^\[\w+\] /, '')))),
-    h('td', {}, clock(began, false)), h('td', {}, lasts(one.accepted)),
-    h('td', {}, one.resolved ? clock(micros(one.resolved), false) : h('strong', { class: 'bad' }, 'fires')),
-    h('td', {}, one.resolved ? lasts(one.resolved) : '–'), h('td', {}, people.length > 0 ? people : '–'));
+    h('td', {}, clock(began, false)), h('td', {}, after(one.accepted)),
+    h('td', {}, end ? clock(micros(end), false) : h('strong', { class: 'bad' }, 'fires')),
+    h('td', {}, end ? after(end) : '–'), h('td', {}, people.length > 0 ? people : '–'));
 }

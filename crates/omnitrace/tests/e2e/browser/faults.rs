@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Watched, all, by, click, find, picture, says};
+use super::{Watched, all, by, click, find, says};
 use crate::harness::{Signal, eventually, http};
 
 #[tokio::test]
@@ -31,7 +31,6 @@ async fn faults_are_switched_on_and_off_by_clicks() {
     assert!(said.contains("left"), "{said}");
     let now = active(&faults, "latency").await;
     assert_eq!(now["parameters"]["ms"], 123, "{now}");
-    picture(&browser, "console-faults").await;
 
     click(&browser, "[data-board=downstream] .clear-all").await;
     eventually("nothing is on", async || {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::access::{address, width};
 use super::{Watched, all, by, find, now_ns, says, send, spans};
+use crate::harness::Directory;
 
 /// Markup, a turn of direction, what is not seen, a new line, letters from right to left, and no place to break.
 fn hostile(length: usize) -> String {
@@ -131,7 +132,10 @@ fn alert() -> Value {
 #[ignore = "needs Chromium: just test-browser"]
 async fn hostile_names_are_text_in_their_place_on_every_page() {
     let scraped = format!("tainted={}", service());
-    let mut watched = Watched::start_with(&["--scrape", &scraped]).await;
+    let mut watched = Watched::start_in(Directory::new(), |command| {
+        command.args(["--scrape", &scraped])
+    })
+    .await;
     let (browser, console) = (watched.browser.clone(), watched.console.clone());
     let herald = watched.up.started("herald").await["url"].clone();
     let herald = herald.as_str().expect("an address").to_owned();

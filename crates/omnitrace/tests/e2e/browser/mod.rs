@@ -10,8 +10,10 @@ mod faults;
 mod hostile;
 mod logs;
 mod overview;
+mod paths;
 mod service;
 mod traces;
+mod walk;
 mod waterfall;
 
 use std::io::{BufRead, BufReader};
@@ -34,7 +36,14 @@ struct Driver {
 }
 
 impl Driver {
+    /// It looks for a free port by itself, and ends when somebody else takes that first.
     fn start() -> Self {
+        let mut attempts = (0..5).map(|_| Self::attempt());
+        let started = attempts.find_map(|started| started);
+        started.expect("chromedriver finds a port and names it")
+    }
+
+    fn attempt() -> Option<Self> {
         let mut process = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -45,18 +54,18 @@ impl Driver {
                 panic!("chromedriver does not start ({error}): on Debian, apt-get install chromium chromium-driver")
             });
         let output = BufReader::new(process.stdout.take().expect("piped"));
-        let port = output
-            .lines()
-            .map_while(Result::ok)
-            .find_map(|line| {
-                line.split_once("started successfully on port ")
-                    .map(|(_, port)| port.trim_end_matches('.').to_owned())
-            })
-            .expect("chromedriver names its port");
-        Self {
+        let port = output.lines().map_while(Result::ok).find_map(|line| {
+            line.split_once("started successfully on port ")
+                .map(|(_, port)| port.trim_end_matches('.').to_owned())
+        });
+        let Some(port) = port else {
+            process.wait().expect("it has closed its output");
+            return None;
+        };
+        Some(Self {
             process,
             url: format!("http://127.0.0.1:{port}"),
-        }
+        })
     }
 
     async fn browser(&self, profile: &Path) -> Client {
@@ -225,15 +234,17 @@ struct Watched {
 
 impl Watched {
     async fn start() -> Self {
-        Self::start_with(&[]).await
+        Self::start_in(Directory::new(), |command| command).await
     }
 
-    /// With more arguments of `up`.
-    async fn start_with(arguments: &[&str]) -> Self {
+    async fn start_in(
+        directory: Directory,
+        change: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Self {
         let driver = Driver::start();
         let profile = Directory::new();
-        let mut up = Up::start_with(Directory::new(), &database().await, |command| {
-            command.args(["--load", "10"]).args(arguments)
+        let mut up = Up::start_with(directory, &database().await, |command| {
+            change(command.args(["--load", "10"]))
         })
         .await;
         let ready = up.ready().await;

@@ -69,7 +69,10 @@ async fn an_alert_is_in_the_history_from_its_acceptance_to_its_end_and_the_next_
     assert_eq!(fires["labels"]["route"], "/api/data");
     assert_eq!(fires["receiver"], "herald");
     assert_eq!(fires["alerts"][0]["starts_at"], fires["started"]);
-    assert_eq!(fires["resolved"], Value::Null);
+    assert_eq!(
+        (&fires["resolved"], &fires["ended"]),
+        (&Value::Null, &Value::Null)
+    );
     let sent = arrived(&case.webhook, 1).await.remove(0).json();
     assert_eq!(fires["evidence"], sent["evidence"], "as it was delivered");
 
@@ -78,6 +81,8 @@ async fn an_alert_is_in_the_history_from_its_acceptance_to_its_end_and_the_next_
         .until_alert("it is over", |alert| alert["state"] == "resolved")
         .await;
     assert_eq!(over["notifications"], 2);
+    assert!(over["ended"].is_string(), "{over:#}");
+    assert_eq!(over["ended"], over["alerts"][0]["ends_at"]);
     assert_eq!(over["evidence"], fires["evidence"], "it has no other");
     herald.accepted(&alert("ServiceDown", "firing")).await;
     let states: Vec<Value> = herald

@@ -16,6 +16,7 @@ mod locks;
 mod measured;
 mod releases;
 mod restart;
+mod settled;
 mod setup;
 mod silenced;
 mod storm;
