@@ -91,7 +91,7 @@ pub enum Command {
     /// Stop a running stack.
     #[command(after_help = stop::EXAMPLES)]
     Stop(StopArgs),
-    /// Remove what `up` has written: orders, logs, alerts; with --all all else that is written, too.
+    /// Remove what `up` has written: orders, logs, alerts; with --all the PostgreSQL that was downloaded, too.
     #[command(after_help = reset::EXAMPLES)]
     Reset(ResetArgs),
     /// End one part of a running stack, and wait until `up` has started it again.

@@ -97,11 +97,16 @@ struct Written {
 impl Written {
     fn add_stack(&mut self, data_dir: &Path, user: Option<&Identity>) -> Result<()> {
         let server = cluster::home(data_dir, user, &|_| {})?;
+        let [stack_lock, server_lock] = [lock_path(data_dir), cluster::lock_path(&server)];
+        // Where no command has left a lock, files of these names are another's.
+        if !is_file(&stack_lock) && !is_file(&server_lock) {
+            return Ok(());
+        }
         let data_dir = own(data_dir, DATA_DIR)?;
         let in_use = "it is in use: `omnitrace stop` ends a stack";
-        self.lock(&lock_path(&data_dir), DATA_DIR, in_use)?;
-        if server.is_dir() {
-            self.lock(&cluster::lock_path(&server), DATA_DIR, in_use)?;
+        self.lock(&stack_lock, DATA_DIR, in_use)?;
+        if is_file(&server_lock) {
+            self.lock(&server_lock, DATA_DIR, in_use)?;
         }
         let names = IN_DATA_DIR.map(|name| data_dir.join(name));
         let elsewhere = (!server.starts_with(&data_dir)).then_some(server);
@@ -154,6 +159,11 @@ impl Written {
         }
         Ok(())
     }
+}
+
+/// A file itself, not what a link leads to.
+fn is_file(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_file())
 }
 
 fn own(path: &Path, option: &'static str) -> Result<PathBuf> {

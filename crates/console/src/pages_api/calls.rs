@@ -2,6 +2,7 @@
 //! services that send traces and no metrics.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
@@ -17,6 +18,9 @@ const KNOWN: Duration = Duration::from_secs(600);
 
 /// What is counted and measured has ended in this time.
 const MEASURED: Duration = Duration::from_secs(60);
+
+/// A sender's clock may be ahead by so much; what ends later still is counted by nobody.
+const AHEAD: Duration = Duration::from_secs(5);
 
 /// Spans that are looked at, of the newest traces: open pages ask every few seconds.
 const SPANS: usize = 20_000;
@@ -82,6 +86,7 @@ struct Summary {
 fn counted(store: &Store, now: u64, page: &mut Page) -> Result<Counted, Refused> {
     let mut tally = Tally::default();
     let since = now.saturating_sub(MEASURED.as_nanos() as u64);
+    let ended = since..=now.saturating_add(AHEAD.as_nanos() as u64);
     let (mut looked, mut covered) = (0, MEASURED);
     for id in store.traces_newest_first() {
         let Some(trace) = store.trace(id) else {
@@ -91,7 +96,7 @@ fn counted(store: &Store, now: u64, page: &mut Page) -> Result<Counted, Refused>
             break;
         }
         page.holds(trace.bytes)?;
-        tally.add(&trace, since, page)?;
+        tally.add(&trace, &ended, page)?;
         looked += trace.spans.len();
         if looked >= SPANS {
             // The counts may be of a part of the minute only.
@@ -111,9 +116,9 @@ struct Measured {
 }
 
 impl Measured {
-    /// Unless it ended before `since`.
-    fn add(&mut self, span: &Span, since: u64) {
-        if span.start_ns.saturating_add(span.duration_ns) >= since {
+    /// If it ended in that time.
+    fn add(&mut self, span: &Span, ended: &RangeInclusive<u64>) {
+        if ended.contains(&span.start_ns.saturating_add(span.duration_ns)) {
             self.errors += usize::from(matches!(span.status, Status::Error(_)));
             self.durations_ns.push(span.duration_ns);
         }
@@ -171,7 +176,12 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, trace: &Trace, since: u64, page: &mut Page) -> Result<(), Refused> {
+    fn add(
+        &mut self,
+        trace: &Trace,
+        ended: &RangeInclusive<u64>,
+        page: &mut Page,
+    ) -> Result<(), Refused> {
         let spans = trace.spans.iter();
         let here: HashMap<SpanId, &Span> = spans.map(|span| (span.span_id, &**span)).collect();
         for span in &trace.spans {
@@ -181,11 +191,11 @@ impl Tally {
             let is_asked = matches!(span.kind, Kind::Server | Kind::Consumer) || caller.is_some();
             let known = self.services.at(service.clone(), page)?;
             if let Some(asked) = known.filter(|_| is_asked) {
-                asked.add(span, since);
+                asked.add(span, ended);
             }
             for (edge, span) in edges(span, caller) {
                 if let Some(call) = self.calls.at(edge, page)? {
-                    call.add(span, since);
+                    call.add(span, ended);
                 }
             }
         }

@@ -168,6 +168,6 @@ async fn nothing_scraped_is_no_alert() {
     let answer = evaluated(&console).await;
     assert_eq!(
         answer,
-        json!({"status": "success", "data": {"alerts": [], "objectives": [], "profile": "demo"}})
+        json!({"status": "success", "data": {"alerts": [], "ended": [], "objectives": [], "profile": "demo"}})
     );
 }

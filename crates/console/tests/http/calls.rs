@@ -53,6 +53,18 @@ async fn calls_are_counted_as_the_caller_sees_them() {
     let mut old = span(99, 1, None, "work");
     old["kind"] = 2.into();
     console.take("/v1/traces", &traces("old", vec![old])).await;
+    // A clock that is an hour ahead.
+    let mut early = ended(98, 1, None, 2, 1);
+    for time in ["startTimeUnixNano", "endTimeUnixNano"] {
+        let at: u64 = early[time]
+            .as_str()
+            .and_then(|at| at.parse().ok())
+            .expect("a time");
+        early[time] = (at + 3_600_000 * MS).to_string().into();
+    }
+    console
+        .take("/v1/traces", &traces("ahead", vec![early]))
+        .await;
     let answer = console.json("/api/calls").await;
     let (calls, services) = (&answer["calls"], &answer["services"]);
     let to_bank = [
@@ -71,8 +83,9 @@ async fn calls_are_counted_as_the_caller_sees_them() {
     for (service, expected) in [
         ("shop", measured(20, 0, 100_000)),
         ("bank", measured(20, 0, 30_000)),
-        // It is there, and what it did is too long ago.
+        // Both are there, and what they did was not in the last minute.
         ("old", json!({"count": 0, "errors": 0, "p95_us": null})),
+        ("ahead", json!({"count": 0, "errors": 0, "p95_us": null})),
     ] {
         assert_eq!(said(services, &[("service", json!(service))]), expected);
     }

@@ -136,7 +136,19 @@ pub fn lock_path(cache: &Path) -> PathBuf {
 /// Whether [`install`] writes a file or directory of this name.
 pub fn wrote(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name == "download.lock" || name.starts_with(INSTALLED) || name.starts_with(STAGING)
+    name == "download.lock" || name.starts_with(STAGING) || is_installed(&name)
+}
+
+/// `postgresql-18.6.0-linux-amd64`, and the same of another version.
+fn is_installed(name: &str) -> bool {
+    let named = name.strip_prefix(INSTALLED);
+    let Some((version, platform)) = named.and_then(|name| name.split_once('-')) else {
+        return false;
+    };
+    let numbers: Vec<&str> = version.split('.').collect();
+    numbers.len() == 3
+        && numbers.iter().all(|number| number.parse::<u32>().is_ok())
+        && ARCHIVES.iter().any(|entry| entry.2 == platform)
 }
 
 async fn lock(cache: &Path, progress: Progress<'_>) -> Result<nix::fcntl::Flock<std::fs::File>> {

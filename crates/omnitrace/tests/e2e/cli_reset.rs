@@ -49,6 +49,22 @@ async fn what_up_has_written_is_named_and_then_removed_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn directories_of_these_names_that_no_stack_has_written_stay() {
+    let directory = Directory::new();
+    let file = directory.data().join("logs/mine.log");
+    std::fs::create_dir_all(file.parent().expect("logs")).expect("a directory");
+    std::fs::write(&file, "of the user").expect("a file");
+    let (code, said, complained) = run(omnitrace(["reset", "--yes"]), Some(&directory)).await;
+    assert_eq!(
+        (code, said.as_str()),
+        (0, "nothing to remove"),
+        "{complained}"
+    );
+    assert!(file.exists());
+    assert!(!directory.data().join("up.lock").exists());
+}
+
+#[tokio::test]
 async fn with_all_what_was_downloaded_goes_too() {
     let directory = Directory::new();
     let cache = directory.path().join("cache");
@@ -56,6 +72,7 @@ async fn with_all_what_was_downloaded_goes_too() {
         "postgresql-18.6.0-linux-amd64/bin",
         ".unpacking-1",
         "tools/bin",
+        "postgresql-16-my-own",
     ] {
         std::fs::create_dir_all(cache.join(name)).expect("a directory");
     }
@@ -73,5 +90,5 @@ async fn with_all_what_was_downloaded_goes_too() {
         "{said}"
     );
     let left: Vec<_> = cache.read_dir().expect("it").flatten().collect();
-    assert_eq!(left.len(), 1, "the tools of `just stack-tools`: {left:?}");
+    assert_eq!(left.len(), 2, "tools and another's server: {left:?}");
 }

@@ -60,8 +60,8 @@ const ENDS_EARLY = 'console.ends_before_start_ns';
 /** What clocks in one machine differ by. */
 const SAME_CLOCK_US = 1000;
 
-/** How long before its beginning a span ends, in microseconds. @param {Row} row */
-export const negative = ({ attributes = [] }) => (Number(attributes.find(({ key }) => key === ENDS_EARLY)?.value) || 0) / 1e3;
+/** How long before its beginning a span ends, in microseconds; a sender may write that attribute as well. @param {Row} row */
+export const negative = ({ attributes = [], duration_us: length }) => (length === 0 && Number(attributes.find(({ key }) => key === ENDS_EARLY)?.value) || 0) / 1e3;
 
 /** By how much a span begins before the call of another service that made it. @param {Row} row @param {Row | undefined} above */
 function early(row, above) {
