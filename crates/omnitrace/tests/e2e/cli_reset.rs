@@ -41,6 +41,7 @@ async fn what_up_has_written_is_named_and_then_removed_and_nothing_else() {
     let left: Vec<_> = data.read_dir().expect("it").flatten().collect();
     assert_eq!(left.len(), 1, "{left:?}");
     std::fs::remove_file(own).expect("still there");
+    std::fs::write(data.join("up.lock"), "").expect("what a stack leaves");
     let (code, ..) = run(omnitrace(["reset", "--yes"]), here).await;
     assert_eq!(code, 0);
     assert!(!data.exists());
