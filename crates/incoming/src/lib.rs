@@ -1,6 +1,7 @@
 //! Asking others by HTTP: over connections that are alive, and reading an answer up to a limit, since whoever answers may send
 //! without end.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,9 +11,17 @@ use reqwest::{Client, ClientBuilder, Response};
 /// herald) or later, and what is sent just then is lost, or answered with 408. The pool looks at twice this time at the latest.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// A client that uses no connection again that its server may just be closing.
+/// Whether a client can be built at all: none can where the system has no certificates of authorities, as in a small container.
+static HAS_AUTHORITIES: LazyLock<bool> = LazyLock::new(|| Client::builder().build().is_ok());
+
+/// A client that uses no connection again that its server may just be closing. Where the system trusts nobody, it asks by plain HTTP, and
+/// trusts only the certificates that the caller adds.
 pub fn client() -> ClientBuilder {
-    Client::builder().pool_idle_timeout(IDLE)
+    let client = Client::builder().pool_idle_timeout(IDLE);
+    match *HAS_AUTHORITIES {
+        true => client,
+        false => client.tls_certs_only([]),
+    }
 }
 
 /// Why an answer was not read to its end.

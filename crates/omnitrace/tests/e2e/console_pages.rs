@@ -37,6 +37,19 @@ async fn faults_and_herald_are_reached_through_the_console() {
     assert_eq!(up.stop().await.code(), Some(0), "{}", up.child.output());
 }
 
+#[tokio::test]
+async fn a_machine_without_certificates_of_authorities_can_run_a_console() {
+    let directory = Directory::new();
+    let mut command = omnitrace(["console", "--listen=127.0.0.1:0"]);
+    command.env("SSL_CERT_FILE", directory.path().join("none.pem"));
+    command.env("SSL_CERT_DIR", directory.path());
+    let mut console = Child::spawn("console", command);
+    let url = format!("http://{}", console.listening().await.http_addr);
+    let (status, _) = asked(&url, Method::GET, "faults", Value::Null).await;
+    assert_eq!(status, 200, "{}", console.output());
+    assert!(console.terminate().await.success());
+}
+
 async fn faults(url: &str) {
     // The probe is the last to be scraped.
     let services = eventually("all services", async || {
