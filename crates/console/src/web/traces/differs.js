@@ -12,6 +12,8 @@ import { formatTag, serverQuery } from '../search.js';
 
 /** Filters that select. Where one is set, the others of the search are what is compared with. */
 const SELECTING = ['min_duration', 'max_duration', 'error'];
+/** Kinds of what all spans of a service have, with one value or another. Of the others a span without it says nothing about its trace. */
+const HAVE_ALL = ['version', 'resource'];
 const NAMES = { slow: 'slow', failed: 'failed', '': 'matching' };
 const SLOW = 'Slow traces took longer than nine of ten.';
 
@@ -50,8 +52,10 @@ export class Differs {
       if (selection) query.set('selection', selection);
       shown = this.compared(await get(`/api/differs?${query}`), selection);
     } catch (error) {
-      // That the console is away, the header says; what is wrong with the search, its form.
-      if (!(error instanceof ServerError) || error.status === 0) return;
+      // That the console is away, the header says.
+      if (error instanceof ServerError && error.status === 0) return;
+      // What is wrong with the search, its form says; the differences of another search would mislead.
+      if (!(error instanceof ServerError)) return this.body.replaceChildren();
       shown = [h('p', { class: 'form-error' }, reason(error))];
     }
     if (mine === this.request) this.body.replaceChildren(...shown);
@@ -82,17 +86,18 @@ export class Differs {
         h('span', { title: `${one.selected} of ${selected}, ${one.rest} of ${rest}` },
           `in ${percent(one.selected_share)} of the ${name} (${one.selected}), ${percent(one.rest_share)} of the rest (${one.rest})`)),
       h('button', { class: 'plain', type: 'button', 'data-testid': 'only', onclick: () => this.narrow(one, '=') }, 'Only these'),
-      h('button', { class: 'plain', type: 'button', 'data-testid': 'without', onclick: () => this.narrow(one, '!=') }, 'Without these'));
+      HAVE_ALL.includes(one.kind) && h('button', { class: 'plain', type: 'button', 'data-testid': 'without', onclick: () => this.narrow(one, '!=') }, 'Without these'));
   }
 
   /** One span must match all of a search, so the search is for spans of this service from now on. @param {Difference} one @param {'=' | '!='} sign */
   narrow({ kind, service, key, value }, sign) {
     const query = new URLSearchParams(this.state());
-    if (query.get('service') !== service) query.delete('operation');
+    // What was asked of another service's spans, these do not have.
+    if (query.get('service') !== service) ['operation', 'tags'].forEach((field) => query.delete(field));
     query.set('service', service);
     const term = formatTag(kind === 'operation' ? 'operation' : key, value, sign);
     const tags = query.get('tags') || '';
-    if (!tags.includes(term)) query.set('tags', `${tags} ${term}`.trim());
+    if (!` ${tags} `.includes(` ${term} `)) query.set('tags', `${tags} ${term}`.trim());
     this.find(query);
   }
 }

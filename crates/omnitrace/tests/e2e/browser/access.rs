@@ -37,9 +37,11 @@ async fn pages(browser: &Client) -> Vec<(&'static str, String, String)> {
 }
 
 pub(super) async fn address(browser: &Client, css: &str) -> String {
-    let link = find(browser, css).await;
-    let address = link.attr("href").await.unwrap();
-    address.expect("a link has an address")
+    eventually(&format!("the address of {css}"), async || {
+        let link = find(browser, css).await;
+        link.attr("href").await.ok().flatten()
+    })
+    .await
 }
 
 async fn emulate(browser: &Client, command: &str, params: Value) {
@@ -76,7 +78,7 @@ async fn nobody_is_kept_out_by_colours_width_or_markup() {
     let axe = std::fs::read_to_string(&axe)
         .unwrap_or_else(|error| panic!("{}: {error}: just test-browser", axe.display()));
     let mut watched = Watched::start().await;
-    let share = json!({"share": 0.5});
+    let share = json!({"share": 0.5, "expires_in_s": 1800});
     watched.up.fault("downstream", "errors", share).await;
     let browser = &watched.browser;
     let mut found = Vec::new();

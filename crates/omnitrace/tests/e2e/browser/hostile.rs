@@ -7,7 +7,7 @@ use fantoccini::Client;
 use serde_json::{Value, json};
 
 use super::access::{address, width};
-use super::{Watched, all, by, find, now_ns, says, send, spans};
+use super::{Watched, all, by, click, now_ns, says, send, spans};
 use crate::harness::Directory;
 
 /// Markup, a turn of direction, what is not seen, a new line, letters from right to left, and no place to break.
@@ -173,8 +173,7 @@ async fn hostile_names_are_text_in_their_place_on_every_page() {
         says(&browser, &by(part), "<img").await;
         is_text(&browser, page).await;
     }
-    let alert = find(&browser, &format!("{} a[href^='/alerts/']", by("episode"))).await;
-    alert.click().await.unwrap();
+    click(&browser, &format!("{} a[href^='/alerts/']", by("episode"))).await;
     says(&browser, &by("alert-title"), "<img").await;
     is_text(&browser, "alert").await;
     watched.end().await;

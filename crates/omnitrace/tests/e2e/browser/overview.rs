@@ -123,6 +123,8 @@ async fn call(console: &str, trace: u32, millis: u128, failed: bool) {
 #[ignore = "needs Chromium: just test-browser"]
 async fn services_that_only_send_traces_are_on_the_map() {
     let watched = Watched::start().await;
+    // The page is there: spans count for a minute.
+    find(&watched.browser, &edge(EDGES[0])).await;
     for trace in 1..=4 {
         call(&watched.console, trace, 200, trace == 1).await;
     }
