@@ -35,7 +35,7 @@ struct Visit {
 /// input costs more than O(n log n).
 pub(crate) fn critical_path(spans: &[Arc<Span>], tree: &Tree, root: usize) -> Vec<Section> {
     let mut path = Vec::new();
-    let end_ns = end(&spans[root]);
+    let end_ns = spans[root].end_ns();
     let mut stack = vec![visit(
         spans,
         tree,
@@ -73,10 +73,6 @@ pub(crate) fn critical_path(spans: &[Arc<Span>], tree: &Tree, root: usize) -> Ve
     path
 }
 
-fn end(span: &Span) -> u64 {
-    span.start_ns.saturating_add(span.duration_ns)
-}
-
 fn visit(spans: &[Arc<Span>], tree: &Tree, cut: Section) -> Visit {
     let children = tree.children[cut.span].iter();
     let mut children: Vec<Section> = children
@@ -97,11 +93,11 @@ fn visit(spans: &[Arc<Span>], tree: &Tree, cut: Section) -> Visit {
 /// end of the parent was not waited for at all.
 fn cut_child(spans: &[Arc<Span>], child: usize, parent: Section) -> Option<Section> {
     let span = &spans[child];
-    if matches!(span.kind, Kind::Producer | Kind::Consumer) && end(span) > parent.end_ns {
+    if matches!(span.kind, Kind::Producer | Kind::Consumer) && span.end_ns() > parent.end_ns {
         return None;
     }
     let start_ns = span.start_ns.max(parent.start_ns);
-    let end_ns = end(span).min(parent.end_ns);
+    let end_ns = span.end_ns().min(parent.end_ns);
     (start_ns < end_ns).then_some(Section {
         span: child,
         start_ns,
@@ -126,7 +122,7 @@ mod tests {
             assert!(section.end_ns > at, "empty section in {path:?}");
             at = section.end_ns;
         }
-        assert_eq!(at, end(&spans[root]));
+        assert_eq!(at, spans[root].end_ns());
         path.iter()
             .map(|s| (spans[s.span].span_id.0, s.start_ns, s.end_ns))
             .collect()

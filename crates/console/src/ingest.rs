@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body::Body;
 use crate::budget::{Account, Budget, Use};
+use crate::clock::now_us;
 use crate::connections::off_worker;
 use crate::counters::{Counters, Taken};
 use crate::inflate::{InflateError, gunzip};
@@ -24,7 +25,6 @@ use crate::model::{Resource, Value};
 use crate::otlp::response::{Failure, accepted, refused};
 use crate::otlp::{self, Batch, Encoding, Rejected, Signal};
 use crate::samples::Labels;
-use crate::scrape::now_us;
 use crate::series::SeriesStore;
 use crate::store::{MAX_TRACE_SPANS, Store};
 

@@ -5,6 +5,7 @@ mod answer;
 mod attributes;
 mod body;
 mod budget;
+mod clock;
 mod connections;
 mod cors;
 mod counters;

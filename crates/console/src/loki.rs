@@ -9,6 +9,7 @@ use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
 use crate::answer::Answers;
+use crate::clock::now_ns;
 use crate::ingest::{Sink, read_small};
 use crate::logql::{self, Matcher, Query, Scan, Steps, index_labels, senders};
 use crate::params::{BadParameter, Params};
@@ -64,7 +65,7 @@ async fn off_thread(
 }
 
 fn query(store: &Store, params: &Params, scan: &mut Scan) -> Answer {
-    let time = params::time(params, "time")?.unwrap_or_else(params::now);
+    let time = params::time(params, "time")?.unwrap_or_else(now_ns);
     match logql::parse(params.required("query")?, &mut |bytes| scan.gathers(bytes))? {
         Query::Metric(metric) => {
             let series = logql::counts(store, scan, &metric, Steps::once(time))?;

@@ -154,6 +154,13 @@ pub struct Span {
     pub bytes: usize,
 }
 
+impl Span {
+    /// When it ended: nanoseconds since the epoch.
+    pub fn end_ns(&self) -> u64 {
+        self.start_ns.saturating_add(self.duration_ns)
+    }
+}
+
 /// One log record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogRecord {

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
 use incoming::{Body, Unread};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde::Serialize;
@@ -16,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::budget::{Account, Budget, Use};
+use crate::clock::now_us;
 use crate::counters::{Counters, Taken};
 use crate::exposition::{self, Format};
 use crate::log;
@@ -382,11 +382,6 @@ fn planned(planned_us: u64, now_us: u64) -> u64 {
         true => planned_us,
         false => now_us,
     }
-}
-
-/// Microseconds since the epoch.
-pub(crate) fn now_us() -> u64 {
-    u64::try_from(Utc::now().timestamp_micros()).unwrap_or_default()
 }
 
 /// A page as it came.

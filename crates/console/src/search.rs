@@ -114,10 +114,7 @@ pub(crate) fn write_each(
 /// First start and last end, nanoseconds since the epoch; zeros without spans.
 pub(crate) fn bounds(spans: &[Arc<Span>]) -> (u64, u64) {
     let start = spans.iter().map(|span| span.start_ns).min().unwrap_or(0);
-    let end = spans
-        .iter()
-        .map(|span| span.start_ns.saturating_add(span.duration_ns))
-        .max();
+    let end = spans.iter().map(|span| span.end_ns()).max();
     (start, end.unwrap_or(0))
 }
 

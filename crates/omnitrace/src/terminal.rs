@@ -7,6 +7,7 @@ use clap::error::{ContextValue, Error};
 use clap::{CommandFactory, FromArgMatches};
 use redact::{plain, redact};
 use serde_json::Value;
+use service::error::chain;
 
 /// Reads the command line. An address may hold a password: the help shows no variable's value, and an error no secret.
 pub fn parse<C: CommandFactory + FromArgMatches>() -> C {
@@ -68,19 +69,11 @@ pub fn say_json(value: &Value) {
 pub fn complain(error: &anyhow::Error) {
     eprintln!(
         "{}",
-        plain::lines(&without_logins(&format!("error: {}", all_causes(error))))
+        plain::lines(&without_logins(&format!(
+            "error: {}",
+            chain(error.as_ref())
+        )))
     );
-}
-
-/// An error and its causes, as `{:#}` shows them; but some errors have the text of their cause in their own, which is said once.
-fn all_causes(error: &anyhow::Error) -> String {
-    let mut text = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !text.ends_with(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
 }
 
 /// The same text without `user:password@` in its addresses.
@@ -136,7 +129,7 @@ mod tests {
         let error = anyhow::anyhow!("disk full")
             .context("cannot write x: disk full")
             .context("--out");
-        assert_eq!(all_causes(&error), "--out: cannot write x: disk full");
+        assert_eq!(chain(error.as_ref()), "--out: cannot write x: disk full");
     }
 
     #[test]

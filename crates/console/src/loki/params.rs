@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 
+use crate::clock::now_ns;
 use crate::logql::Direction;
 use crate::params::{BadParameter, Params};
 use slo::duration;
@@ -25,13 +26,6 @@ const DEFAULT_STEPS: u64 = 250;
 
 /// Whole numbers of up to so many digits are seconds, longer ones nanoseconds.
 const DIGITS_OF_SECONDS: usize = 10;
-
-/// Nanoseconds since the epoch.
-pub(super) fn now() -> u64 {
-    let now = Utc::now().timestamp_nanos_opt();
-    now.and_then(|now| u64::try_from(now).ok())
-        .unwrap_or_default()
-}
 
 /// A point in time: nanoseconds, seconds, or RFC 3339.
 pub(super) fn time(params: &Params, name: &str) -> Result<Option<u64>, BadParameter> {
@@ -69,7 +63,7 @@ fn nanoseconds(seconds: f64) -> Option<u64> {
 
 /// `start` to `end`; `since` is how far `start` lies before the end.
 pub(super) fn range(params: &Params, default: u64) -> Result<Range<u64>, BadParameter> {
-    let now = now();
+    let now = now_ns();
     let end = time(params, "end")?.unwrap_or(now);
     let since = length(params, "since")?.unwrap_or(default);
     let start = time(params, "start")?.unwrap_or_else(|| end.min(now).saturating_sub(since));
@@ -174,7 +168,7 @@ mod tests {
             Ok(5 * SECOND)
         );
         let (start, _) = range("since=2h&end=9999999999").expect("an end to come");
-        assert!(start <= now() - 2 * hour, "counted from now");
+        assert!(start <= now_ns() - 2 * hour, "counted from now");
         for bad in [
             "start=2&end=1",
             "start=1&end=1",

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use chrono::Utc;
 use opentelemetry_proto::tonic::logs::v1 as proto;
 use serde_json::Value;
 
 use super::values::{MAX_NAME, cut, span_id, trace_id, value};
+use crate::clock::now_ns;
 use crate::model::{self, Attributes, LogRecord, Resource, Scope};
 use crate::store::severity_rank;
 
@@ -56,16 +56,8 @@ pub(super) fn convert(
 
 /// When it happened, else when it was seen, else now: a line of 1970 would be sorted away.
 fn time(happened: u64, observed: u64) -> u64 {
-    let now = || {
-        Utc::now()
-            .timestamp_nanos_opt()
-            .and_then(|now| u64::try_from(now).ok())
-    };
-    [happened, observed]
-        .into_iter()
-        .find(|time| *time > 0)
-        .or_else(now)
-        .unwrap_or_default()
+    let known = [happened, observed].into_iter().find(|time| *time > 0);
+    known.unwrap_or_else(now_ns)
 }
 
 /// One of the six standard words, and the sender's own one if that says something else.

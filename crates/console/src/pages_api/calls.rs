@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::answer::{Answers, Page, Refused, off_thread};
 use crate::attributes::Value;
+use crate::clock::now_ns;
 use crate::model::{Kind, Span, SpanId, Status};
 use crate::store::{Store, Trace};
 
@@ -42,11 +43,6 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
 
 async fn calls(store: web::Data<Store>, answers: web::Data<Answers>) -> HttpResponse {
     off_thread(&answers, move |page| counted(&store, now_ns(), page)).await
-}
-
-fn now_ns() -> u64 {
-    let now = chrono::Utc::now().timestamp_nanos_opt();
-    now.and_then(|now| u64::try_from(now).ok()).unwrap_or(0)
 }
 
 /// The answer.
@@ -118,7 +114,7 @@ struct Measured {
 impl Measured {
     /// If it ended in that time.
     fn add(&mut self, span: &Span, ended: &RangeInclusive<u64>) {
-        if ended.contains(&span.start_ns.saturating_add(span.duration_ns)) {
+        if ended.contains(&span.end_ns()) {
             self.errors += usize::from(matches!(span.status, Status::Error(_)));
             self.durations_ns.push(span.duration_ns);
         }
@@ -137,29 +133,26 @@ impl Measured {
 }
 
 /// Spans by what they are about.
+#[derive(Default)]
 struct By<K> {
     all: BTreeMap<K, Measured>,
     is_full: bool,
 }
 
-impl<K> Default for By<K> {
-    fn default() -> Self {
-        Self {
-            all: BTreeMap::new(),
-            is_full: false,
-        }
-    }
-}
-
-impl<K: Ord + Names> By<K> {
-    /// Where the spans about this are counted; `None` when there is no room for it.
-    fn at(&mut self, key: K, page: &mut Page) -> Result<Option<&mut Measured>, Refused> {
+impl<K: Ord> By<K> {
+    /// Where the spans about this are counted, whose longest name has so many bytes; `None` when there is no room for it.
+    fn at(
+        &mut self,
+        key: K,
+        longest: usize,
+        page: &mut Page,
+    ) -> Result<Option<&mut Measured>, Refused> {
         if !self.all.contains_key(&key) {
-            if self.all.len() >= MOST || key.longest() > NAME_BYTES {
+            if self.all.len() >= MOST || longest > NAME_BYTES {
                 self.is_full = true;
                 return Ok(None);
             }
-            page.gathers(ENTRY_BYTES + 2 * key.longest())?;
+            page.gathers(ENTRY_BYTES + 2 * longest)?;
         }
         page.gathers(SPAN_BYTES)?;
         Ok(Some(self.all.entry(key).or_default()))
@@ -189,12 +182,13 @@ impl Tally {
             let parent = span.parent.and_then(|id| here.get(&id).copied());
             let caller = parent.filter(|parent| parent.resource.service != *service);
             let is_asked = matches!(span.kind, Kind::Server | Kind::Consumer) || caller.is_some();
-            let known = self.services.at(service.clone(), page)?;
+            let known = self.services.at(service.clone(), service.len(), page)?;
             if let Some(asked) = known.filter(|_| is_asked) {
                 asked.add(span, ended);
             }
             for (edge, span) in edges(span, caller) {
-                if let Some(call) = self.calls.at(edge, page)? {
+                let longest = edge.0.len().max(edge.1.len());
+                if let Some(call) = self.calls.at(edge, longest, page)? {
                     call.add(span, ended);
                 }
             }
@@ -238,23 +232,6 @@ fn edges<'a>(span: &'a Span, caller: Option<&'a Span>) -> impl Iterator<Item = (
         (edge, span)
     });
     call.into_iter().chain(statement)
-}
-
-/// What is kept by name.
-trait Names {
-    fn longest(&self) -> usize;
-}
-
-impl Names for String {
-    fn longest(&self) -> usize {
-        self.len()
-    }
-}
-
-impl Names for Edge {
-    fn longest(&self) -> usize {
-        self.0.len().max(self.1.len())
-    }
 }
 
 /// The database system that a statement went to; by the older name, too.

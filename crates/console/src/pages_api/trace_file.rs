@@ -120,7 +120,7 @@ fn shown(span: &Span) -> Json {
         "name": span.name,
         "kind": kind(span.kind),
         "startTimeUnixNano": span.start_ns.to_string(),
-        "endTimeUnixNano": span.start_ns.saturating_add(span.duration_ns).to_string(),
+        "endTimeUnixNano": span.end_ns().to_string(),
         "events": span.events.iter().map(event).collect::<Vec<_>>(),
         "links": span.links.iter().map(link).collect::<Vec<_>>(),
         "status": status(&span.status),

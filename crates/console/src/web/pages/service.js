@@ -43,8 +43,10 @@ export function show({ root, match, signal }) {
 
 /** What has come from it. @param {string} service */
 async function telemetryOf(service) {
-  const [metrics, traces, logs] = await Promise.all([measuredServices, knownServices, loggingServices].map(async (ask) => (await ask()).includes(service)));
-  return { metrics, any: metrics || traces || logs };
+  const names = async (/** @type {() => Promise<string[]>} */ ask) => (await ask()).includes(service);
+  const metrics = await names(measuredServices);
+  // Most have metrics: nothing more need be asked, every few seconds.
+  return { metrics, any: metrics || (await Promise.all([knownServices, loggingServices].map(names))).includes(true) };
 }
 
 /** @param {string} service */

@@ -25,7 +25,7 @@ export class Groups {
   extend() {
     const { elements } = this.waterfall;
     const last = this.all.at(-1);
-    if (last) { last.isPut = false; this.fill(last); }
+    if (last?.isPut) { last.isPut = false; this.fill(last); }
     for (let first = this.all.length * ROWS; first < elements.length; first += ROWS) {
       const group = { element: h('div', { class: 'rows', role: 'rowgroup' }), first, isPut: false, isNear: false };
       this.all.push(group);

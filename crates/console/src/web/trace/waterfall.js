@@ -72,9 +72,11 @@ export class Waterfall {
 
   /** @param {number} until */
   addRows(until) {
+    const end = Math.min(this.rows.length, until);
+    if (end <= this.elements.length) return;
     const { last, position, siblings } = this.tree;
     const total = Math.max(1, this.trace.duration_us);
-    for (let index = this.elements.length; index < Math.min(this.rows.length, until); index += 1) {
+    for (let index = this.elements.length; index < end; index += 1) {
       const place = { index, total, isParent: last[index] > index, position: position[index], siblings: siblings[index], hint: this.hints[index] };
       this.elements.push(rowElement(this.rows[index], place, () => { this.focusRow(index); this.setFolded(index, !this.isFolded(index)); }));
     }
