@@ -1,13 +1,9 @@
 //! docs/PROOF.md names only tests that exist, and gives every claim a status.
 
-use std::path::{Path, PathBuf};
+use crate::harness::repository;
 
 const PAGE: &str = include_str!("../../../../docs/PROOF.md");
 const STATUSES: [&str; 3] = ["proved here", "proved only with real images", "not proved"];
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
 
 /// Claim, what was shown, tests, status.
 fn rows(page: &str) -> Vec<[&str; 4]> {
@@ -31,14 +27,14 @@ fn names(cell: &str) -> impl Iterator<Item = &str> {
 /// A recipe of the justfile, a path of the repository, or a module of these tests.
 fn exists(name: &str) -> bool {
     if let Some(recipe) = name.strip_prefix("just ") {
-        let justfile = std::fs::read_to_string(root().join("justfile")).unwrap();
+        let justfile = std::fs::read_to_string(repository("justfile")).unwrap();
         return justfile
             .lines()
             .filter_map(|line| line.split([' ', ':']).next())
             .any(|word| word == recipe);
     }
     if name.contains('/') {
-        return root().join(name).exists();
+        return repository(name).exists();
     }
     let modules = include_str!("main.rs");
     modules.lines().any(|line| line == format!("mod {name};"))

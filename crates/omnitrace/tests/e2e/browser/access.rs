@@ -55,9 +55,13 @@ async fn colours(browser: &Client, scheme: &str) {
     emulate(browser, "Emulation.setEmulatedMedia", media).await;
 }
 
-pub(super) async fn width(browser: &Client, width: u32) {
+/// Makes the window so wide; how wide the page is then.
+pub(super) async fn width(browser: &Client, width: u32) -> u64 {
     let metrics = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
     emulate(browser, "Emulation.setDeviceMetricsOverride", metrics).await;
+    let wide = "return document.documentElement.scrollWidth";
+    let wide = browser.execute(wide, Vec::new()).await.unwrap();
+    wide.as_u64().expect("pixels")
 }
 
 /// What axe calls serious or critical, with the elements.
@@ -92,10 +96,8 @@ async fn nobody_is_kept_out_by_colours_width_or_markup() {
         }
         browser.execute(&axe, Vec::new()).await.unwrap();
         for pixels in [1280, 400] {
-            width(browser, pixels).await;
-            let wide = "return document.documentElement.scrollWidth";
-            let wide = browser.execute(wide, Vec::new()).await.unwrap();
-            if wide.as_u64() > Some(pixels.into()) {
+            let wide = width(browser, pixels).await;
+            if wide > pixels.into() {
                 found.push(format!("{name} at {pixels} px is {wide} px wide"));
             }
             for scheme in ["light", "dark"] {

@@ -2,14 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Driver, all, by, click, complaints, find, picture, says};
-use crate::harness::{Directory, Up, eventually, http};
+use super::{Watched, all, attribute, by, click, complaints, find, now_ns, picture, says, send};
+use crate::harness::eventually;
 
 const MILLISECOND: u64 = 1_000_000;
-
-fn attribute(key: &str, value: &str) -> Value {
-    json!({"key": key, "value": {"stringValue": value}})
-}
 
 /// It has a name that would be an element.
 const STORE: &str = "lamp <img src=x>";
@@ -39,13 +35,9 @@ fn trace(number: u64, start: u64, milliseconds: u64, version: &str) -> Value {
 #[tokio::test]
 #[ignore = "needs Chromium: just test-browser"]
 async fn a_slow_release_is_what_differs_and_one_click_away() {
-    let (driver, profile, mut up) = (Driver::start(), Directory::new(), Up::start().await);
-    let console = up.ready().await["console_url"]
-        .as_str()
-        .expect("a URL")
-        .to_owned();
-    let now = chrono::Utc::now().timestamp_nanos_opt();
-    let now = u64::try_from(now.expect("a time")).expect("after 1970");
+    let mut watched = Watched::idle().await;
+    let (browser, console) = (watched.browser.clone(), watched.console.clone());
+    let now = now_ns();
     // Ten slow ones of a hundred, all of the new release, which a few of the fast ones have, too.
     for number in 0..100 {
         let is_slow = number % 10 == 0;
@@ -60,11 +52,8 @@ async fn a_slow_release_is_what_differs_and_one_click_away() {
             if is_slow { 900 } else { 10 },
             version,
         );
-        let request = http().post(format!("{console}/v1/traces"));
-        let sent = request.json(&json!({"resourceSpans": spans})).send().await;
-        assert_eq!(sent.unwrap().status(), 200);
+        send(&console, "/v1/traces", &json!({"resourceSpans": spans})).await;
     }
-    let browser = driver.browser(profile.path()).await;
     browser
         .goto(&format!("{console}/traces?service=shop&limit=200"))
         .await
@@ -135,5 +124,5 @@ async fn a_slow_release_is_what_differs_and_one_click_away() {
     severe.retain(|message| !message.contains("400 (Bad Request)"));
     assert_eq!(severe, [] as [String; 0]);
     browser.close().await.unwrap();
-    assert!(up.stop().await.success());
+    assert!(watched.up.stop().await.success());
 }

@@ -7,7 +7,7 @@ use fantoccini::Client;
 use serde_json::{Value, json};
 
 use super::access::{address, width};
-use super::{Watched, all, by, click, now_ns, says, send, spans};
+use super::{Watched, all, by, click, now_ns, records, says, send, spans};
 use crate::harness::Directory;
 
 /// Markup, a turn of direction, what is not seen, a new line, letters from right to left, and no place to break.
@@ -86,11 +86,9 @@ async fn is_text(browser: &Client, page: &str) {
     );
     assert_ne!(browser.title().await.unwrap(), "owned", "{page}");
     for pixels in [1280, 400] {
-        width(browser, pixels).await;
-        let wide = "return document.documentElement.scrollWidth";
-        let wide = browser.execute(wide, Vec::new()).await.unwrap();
+        let wide = width(browser, pixels).await;
         assert!(
-            wide.as_u64() <= Some(pixels.into()),
+            wide <= pixels.into(),
             "{page} at {pixels} px is {wide} px wide"
         );
         let turned = browser.execute(TURNED, Vec::new()).await.unwrap();
@@ -133,7 +131,7 @@ fn alert() -> Value {
 async fn hostile_names_are_text_in_their_place_on_every_page() {
     let scraped = format!("tainted={}", service());
     let mut watched = Watched::start_in(Directory::new(), |command| {
-        command.args(["--scrape", &scraped])
+        command.args(["--load", "10", "--scrape", &scraped])
     })
     .await;
     let (browser, console) = (watched.browser.clone(), watched.console.clone());
@@ -145,13 +143,10 @@ async fn hostile_names_are_text_in_their_place_on_every_page() {
         "startTimeUnixNano": (end - 1_000_000).to_string(), "endTimeUnixNano": end.to_string(),
     }]);
     send(&console, "/v1/traces", &spans(&name, &span)).await;
-    let line = json!({"resourceLogs": [{
-        "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": name}}]},
-        "scopeLogs": [{"logRecords": [{
-            "timeUnixNano": end.to_string(), "severityNumber": 17, "severityText": "ERROR", "body": {"stringValue": hostile(10_000)},
-        }]}],
-    }]});
-    send(&console, "/v1/logs", &line).await;
+    let line = json!([{
+        "timeUnixNano": end.to_string(), "severityNumber": 17, "severityText": "ERROR", "body": {"stringValue": hostile(10_000)},
+    }]);
+    send(&console, "/v1/logs", &records(&name, &line)).await;
     send(&herald, "/alerts", &alert()).await;
 
     says(&browser, &by("node"), "<img").await;

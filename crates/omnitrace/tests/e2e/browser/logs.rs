@@ -3,7 +3,7 @@
 use fantoccini::{Client, Locator};
 use serde_json::{Value, json};
 
-use super::{Watched, all, by, click, find, now_ns, pointer, says};
+use super::{Watched, all, by, click, find, now_ns, pointer, records, says};
 use crate::harness::eventually;
 
 /// More than a page may hold as elements.
@@ -12,16 +12,13 @@ const MANY: usize = 10_000;
 /// Sends lines that no trace has.
 async fn send(console: &str, texts: impl Iterator<Item = String>) {
     let now = now_ns();
-    let records: Vec<Value> = texts
+    let lines: Vec<Value> = texts
         .enumerate()
         .map(|(index, text)| {
-            json!({"timeUnixNano": (now + index as u128).to_string(), "severityNumber": 13, "severityText": "WARN", "body": {"stringValue": text}})
+            json!({"timeUnixNano": (now + index as u64).to_string(), "severityNumber": 13, "severityText": "WARN", "body": {"stringValue": text}})
         })
         .collect();
-    let body = json!({"resourceLogs": [{
-        "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "till"}}]},
-        "scopeLogs": [{"logRecords": records}],
-    }]});
+    let body = records("till", &json!(lines));
     super::send(console, "/v1/logs", &body).await;
 }
 

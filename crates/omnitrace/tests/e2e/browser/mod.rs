@@ -209,21 +209,34 @@ async fn send(url: &str, path: &str, body: &Value) {
     answer.expect(200);
 }
 
+/// An attribute, as OTLP JSON.
+fn attribute(key: &str, value: &str) -> Value {
+    json!({"key": key, "value": {"stringValue": value}})
+}
+
 /// Spans of one sender, as OTLP JSON.
 fn spans(service: &str, spans: &Value) -> Value {
     json!({"resourceSpans": [{
-        "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": service}}]},
+        "resource": {"attributes": [attribute("service.name", service)]},
         "scopeSpans": [{"spans": spans}],
     }]})
 }
 
-/// Nanoseconds since 1970.
-fn now_ns() -> u128 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.expect("a time after 1970").as_nanos()
+/// Log records of one sender, as OTLP JSON.
+fn records(service: &str, records: &Value) -> Value {
+    json!({"resourceLogs": [{
+        "resource": {"attributes": [attribute("service.name", service)]},
+        "scopeLogs": [{"logRecords": records}],
+    }]})
 }
 
-/// A stack with requests, and a browser that looks at its console.
+/// Nanoseconds since 1970.
+fn now_ns() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    u64::try_from(now.expect("a time after 1970").as_nanos()).expect("a time before 2554")
+}
+
+/// A stack, and a browser that looks at its console.
 struct Watched {
     up: Up,
     browser: Client,
@@ -233,7 +246,13 @@ struct Watched {
 }
 
 impl Watched {
+    /// With requests.
     async fn start() -> Self {
+        Self::start_in(Directory::new(), |command| command.args(["--load", "10"])).await
+    }
+
+    /// Without, but for those of the start.
+    async fn idle() -> Self {
         Self::start_in(Directory::new(), |command| command).await
     }
 
@@ -243,10 +262,7 @@ impl Watched {
     ) -> Self {
         let driver = Driver::start();
         let profile = Directory::new();
-        let mut up = Up::start_with(directory, &database().await, |command| {
-            change(command.args(["--load", "10"]))
-        })
-        .await;
+        let mut up = Up::start_with(directory, &database().await, change).await;
         let ready = up.ready().await;
         let console = ready["console_url"].as_str().expect("a URL").to_owned();
         let browser = driver.browser(profile.path()).await;

@@ -100,9 +100,9 @@ async fn nothing_is_green_that_cannot_be_read() {
 }
 
 /// A call between services that nobody knows: so long, and failed or not.
-async fn call(console: &str, trace: u32, millis: u128, failed: bool) {
+async fn call(console: &str, trace: u32, millis: u64, failed: bool) {
     let end = now_ns();
-    let span = |id: &str, parent: &str, kind: u8, millis: u128| {
+    let span = |id: &str, parent: &str, kind: u8, millis: u64| {
         json!({
             "traceId": format!("{trace:032x}"), "spanId": id, "parentSpanId": parent, "name": "buy", "kind": kind,
             "startTimeUnixNano": (end - millis * 1_000_000).to_string(), "endTimeUnixNano": end.to_string(),

@@ -2,24 +2,21 @@
 
 use serde_json::json;
 
-use super::{Driver, Watched, all, by, click, complaints, find, picture, pointer, says};
-use crate::harness::{Directory, Up, eventually, http};
+use super::{
+    Watched, all, attribute, by, click, complaints, find, now_ns, picture, pointer, records, says,
+    send,
+};
+use crate::harness::{Directory, eventually, http};
 
 #[tokio::test]
 #[ignore = "needs Chromium: just test-browser"]
 async fn the_probe_is_found_opened_and_read() {
-    let driver = Driver::start();
-    let profile = Directory::new();
-    let mut up = Up::start().await;
-    let ready = up.ready().await;
-    let (console, trace_id) = (
-        ready["console_url"].as_str().unwrap(),
-        ready["trace_id"].as_str().unwrap(),
-    );
-    let browser = driver.browser(profile.path()).await;
+    let mut watched = Watched::idle().await;
+    let ready = watched.up.ready().await;
+    let trace_id = ready["trace_id"].as_str().unwrap();
+    let (browser, console) = (watched.browser.clone(), watched.console.clone());
 
     // From the list to the trace.
-    browser.goto(console).await.unwrap();
     click(&browser, "#nav a[href='/traces']").await;
     let row = find(
         &browser,
@@ -75,25 +72,19 @@ async fn the_probe_is_found_opened_and_read() {
         .await
         .unwrap();
     find(&browser, &by("waterfall")).await;
-    browser.close().await.unwrap();
-    assert!(up.stop().await.success());
+    watched.end().await;
 }
 
 #[tokio::test]
 #[ignore = "needs Chromium: just test-browser"]
 async fn hostile_telemetry_is_shown_as_text() {
-    let driver = Driver::start();
-    let profile = Directory::new();
-    let mut up = Up::start().await;
-    let console = up.ready().await["console_url"].as_str().unwrap().to_owned();
+    let watched = Watched::idle().await;
+    let (browser, console) = (watched.browser.clone(), watched.console.clone());
     let hostile = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>\u{202e}";
-    let attributes = json!([{"key": hostile, "value": {"stringValue": hostile}}]);
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_nanos();
+    let attributes = json!([attribute(hostile, hostile)]);
+    let now = now_ns();
     let body = json!({"resourceSpans": [{
-        "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": hostile}}]},
+        "resource": {"attributes": [attribute("service.name", hostile)]},
         "scopeSpans": [{"scope": {"name": hostile}, "spans": [{
             "traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "b7ad6b7169203331", "name": hostile, "kind": 2,
             "startTimeUnixNano": now.to_string(), "endTimeUnixNano": (now + 1_000_000).to_string(),
@@ -101,15 +92,7 @@ async fn hostile_telemetry_is_shown_as_text() {
             "events": [{"name": hostile, "timeUnixNano": now.to_string(), "attributes": attributes}],
         }]}],
     }]});
-    let sent = http()
-        .post(format!("{console}/v1/traces"))
-        .json(&body)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(sent.status(), 200);
-
-    let browser = driver.browser(profile.path()).await;
+    send(&console, "/v1/traces", &body).await;
     browser
         .goto(&format!("{console}/trace/0af7651916cd43dd8448eb211c80319c"))
         .await
@@ -132,25 +115,17 @@ async fn hostile_telemetry_is_shown_as_text() {
     .await;
     nothing_was_made_of_it(&browser).await;
     // Its name is in addresses, log lines and what people say, too.
-    let log = json!({"resourceLogs": [{
-        "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": hostile}}]},
-        "scopeLogs": [{"logRecords": [{
-            "timeUnixNano": now.to_string(), "severityNumber": 17, "severityText": "ERROR", "body": {"stringValue": hostile},
-        }]}],
-    }]});
+    let line = json!([{
+        "timeUnixNano": now.to_string(), "severityNumber": 17, "severityText": "ERROR", "body": {"stringValue": hostile},
+    }]);
+    send(&console, "/v1/logs", &records(hostile, &line)).await;
     let silence = json!({
         "matchers": [{"name": "service", "value": hostile, "isRegex": false, "isEqual": true}],
         "endsAt": (chrono::Utc::now() + chrono::Duration::hours(1)).to_rfc3339(), "by": hostile.replace('\u{202e}', ""), "comment": "<img src=x>",
     });
-    for (path, body) in [("/v1/logs", log), ("/api/herald/silences", silence)] {
-        let sent = http().post(format!("{console}{path}")).json(&body).send();
-        let answer = sent.await.unwrap();
-        assert!(
-            answer.status().is_success(),
-            "{path}: {:?}",
-            answer.text().await
-        );
-    }
+    let sent = http().post(format!("{console}/api/herald/silences"));
+    let answer = sent.json(&silence).send().await.unwrap();
+    assert!(answer.status().is_success(), "{:?}", answer.text().await);
     let mut service = url::Url::parse(&console).unwrap();
     service
         .path_segments_mut()
@@ -168,8 +143,7 @@ async fn hostile_telemetry_is_shown_as_text() {
     browser.goto(&console).await.unwrap();
     says(&browser, &by("status"), "All targets answer.").await;
     nothing_was_made_of_it(&browser).await;
-    browser.close().await.unwrap();
-    assert!(up.stop().await.success());
+    watched.end().await;
 }
 
 #[tokio::test]

@@ -2,19 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Driver, all, by, complaints, find, picture, says};
-use crate::harness::{Directory, Up, eventually, http};
+use super::{Watched, all, by, find, now_ns, picture, says, send, spans};
+use crate::harness::eventually;
 
 const SPANS: u64 = 2_000;
 const MILLISECOND: u64 = 1_000_000;
-
-/// Nanoseconds since 1970.
-fn now() -> u64 {
-    let nanoseconds = chrono::Utc::now().timestamp_nanos_opt();
-    nanoseconds
-        .and_then(|nanoseconds| u64::try_from(nanoseconds).ok())
-        .expect("a time after 1970")
-}
 
 fn span(number: u64, start: u64, end: u64, name: &str) -> Value {
     let parent = if number == 1 {
@@ -28,41 +20,23 @@ fn span(number: u64, start: u64, end: u64, name: &str) -> Value {
     })
 }
 
-fn sent_by(service: &str, spans: &[Value]) -> Value {
-    json!({
-        "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": service}}]},
-        "scopeSpans": [{"spans": spans}],
-    })
-}
-
-/// A browser that looks at the trace which these spans are.
-async fn looks_at(
-    driver: &Driver,
-    up: &mut Up,
-    profile: &Directory,
-    spans: Value,
-) -> fantoccini::Client {
-    let console = up.ready().await["console_url"]
-        .as_str()
-        .expect("a URL")
-        .to_owned();
-    let request = http()
-        .post(format!("{console}/v1/traces"))
-        .json(&json!({"resourceSpans": spans}));
-    assert_eq!(request.send().await.unwrap().status(), 200);
-    let browser = driver.browser(profile.path()).await;
-    let address = format!("{console}/trace/{}", "5".repeat(32));
-    browser.goto(&address).await.unwrap();
-    find(&browser, &by("waterfall")).await;
-    browser
+/// A browser that looks at the trace which these spans of services are.
+async fn looking_at(sent: &[(&str, Value)]) -> Watched {
+    let watched = Watched::idle().await;
+    for (service, of_service) in sent {
+        send(&watched.console, "/v1/traces", &spans(service, of_service)).await;
+    }
+    let address = format!("{}/trace/{}", watched.console, "5".repeat(32));
+    watched.browser.goto(&address).await.unwrap();
+    find(&watched.browser, &by("waterfall")).await;
+    watched
 }
 
 #[tokio::test]
 #[ignore = "needs Chromium: just test-browser"]
 async fn two_thousand_spans_are_as_few_elements_as_a_window_shows() {
-    let (driver, profile, mut up) = (Driver::start(), Directory::new(), Up::start().await);
-    let start = now();
-    let spans: Vec<Value> = (1..=SPANS)
+    let start = now_ns();
+    let steps: Vec<Value> = (1..=SPANS)
         .map(|number| {
             let begins = start + number * MILLISECOND;
             span(
@@ -73,8 +47,8 @@ async fn two_thousand_spans_are_as_few_elements_as_a_window_shows() {
             )
         })
         .collect();
-    let sent = json!([sent_by("till", &spans)]);
-    let browser = looks_at(&driver, &mut up, &profile, sent).await;
+    let watched = looking_at(&[("till", json!(steps))]).await;
+    let browser = watched.browser.clone();
     says(&browser, ".facts", "2,000").await;
     let few = async |when: &str| {
         eventually(&format!("few rows {when}"), async || {
@@ -137,29 +111,22 @@ async fn two_thousand_spans_are_as_few_elements_as_a_window_shows() {
     focused(1233).await;
     find(&browser, ".row.found").await;
     few("after a search").await;
-    assert_eq!(complaints(&browser).await, [] as [String; 0]);
-    browser.close().await.unwrap();
-    assert!(up.stop().await.success());
+    watched.end().await;
 }
 
 #[tokio::test]
 #[ignore = "needs Chromium: just test-browser"]
 async fn times_that_cannot_be_right_are_told() {
-    let (driver, profile, mut up) = (Driver::start(), Directory::new(), Up::start().await);
-    let start = now();
+    let start = now_ns();
     let at = |milliseconds: u64| start + milliseconds * MILLISECOND;
-    let sent = json!([
-        sent_by(
-            "till",
-            &[
-                span(1, at(50), at(90), "sells"),
-                span(2, at(60), at(53), "runs backwards"),
-                span(3, at(61), 0, "never ends")
-            ]
-        ),
-        sent_by("bank", &[span(4, at(20), at(40), "comes too early")]),
+    let till = json!([
+        span(1, at(50), at(90), "sells"),
+        span(2, at(60), at(53), "runs backwards"),
+        span(3, at(61), 0, "never ends")
     ]);
-    let browser = looks_at(&driver, &mut up, &profile, sent).await;
+    let bank = json!([span(4, at(20), at(40), "comes too early")]);
+    let watched = looking_at(&[("till", till), ("bank", bank)]).await;
+    let browser = watched.browser.clone();
     says(&browser, &by("incomplete"), "Clocks differ").await;
     says(
         &browser,
@@ -177,7 +144,5 @@ async fn times_that_cannot_be_right_are_told() {
         says(&browser, &by("span-times"), words).await;
     }
     picture(&browser, "console-odd-times").await;
-    assert_eq!(complaints(&browser).await, [] as [String; 0]);
-    browser.close().await.unwrap();
-    assert!(up.stop().await.success());
+    watched.end().await;
 }
