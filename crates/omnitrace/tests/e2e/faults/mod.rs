@@ -1,7 +1,7 @@
 //! The fault switchboard of every service: what it lists, takes and refuses, how faults end, and whom the metrics blame.
 
 pub mod blame;
-mod release;
+pub(crate) mod release;
 mod signals;
 
 use std::io::ErrorKind;

@@ -33,7 +33,7 @@ async fn until(stack: &Stack, version: &str) -> String {
 }
 
 /// Waits until the version that was started runs again.
-pub(super) async fn is_back(stack: &Stack) {
+pub(crate) async fn is_back(stack: &Stack) {
     until(stack, VERSION).await;
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::pages::pages;
+use crate::faults::release;
 use crate::harness::{Child, DEADLINE, Directory, NativeStack, Signal, Wire, database};
 use crate::herald::Herald;
 use crate::stack_causes::{browse, soon_expired};
@@ -106,9 +107,10 @@ async fn make(native: &mut NativeStack, wire: &Wire, step: usize) -> Option<Chil
         0 => ("data", "lock_contention", json!({"hold_ms": 10_000})),
         1 => ("data", "pool_exhaustion", json!({})),
         2 => ("gateway", "readiness_flap", json!({"period_ms": 4000})),
-        // After it no fault is set in data: the process that answers now goes when this ends.
         3 => ("data", "bad_release", json!({})),
         _ => {
+            // The older release cannot start again on a database that does not answer.
+            release::is_back(&native.stack).await;
             native.stack.kill("downstream", Signal::SIGKILL).await;
             wire.freeze();
             return None;
