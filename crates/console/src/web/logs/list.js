@@ -24,6 +24,7 @@ const keyOf = ({ ns, text, labels }) => `${ns} ${labels.service_name} ${labels.s
 export class LogList {
   /** @param {{older: () => void, open: (line: Line) => void, left: () => void}} options `older`: the end is in sight; `open`: a line is chosen; `left`: nobody points at it any more */
   constructor({ older, open, left }) {
+    this.older = older;
     this.open = open;
     this.pointing = false;
     /** @type {Line[]} */
@@ -33,10 +34,7 @@ export class LogList {
     this.rows = h('div', { class: 'log-rows' });
     this.space = h('div', { class: 'log-space' }, this.rows);
     this.element = h('div', { class: 'log-list', tabindex: 0, role: 'list', 'aria-label': 'Log lines, newest first', 'data-testid': 'log-list' }, this.space);
-    this.element.addEventListener('scroll', () => {
-      this.draw();
-      if (this.element.scrollTop + this.element.clientHeight > (this.lines.length - BEYOND) * ROW) older();
-    }, { passive: true });
+    this.element.addEventListener('scroll', () => { this.draw(); this.askForOlder(); }, { passive: true });
     this.element.addEventListener('pointerenter', (event) => { this.pointing = event.pointerType === 'mouse'; });
     this.element.addEventListener('pointerleave', () => { this.pointing = false; left(); });
   }
@@ -72,6 +70,11 @@ export class LogList {
     if (down > 0) this.element.scrollTop += down * ROW;
     this.draw();
     return Math.max(0, down);
+  }
+
+  /** At the end of the list nobody can scroll on: whoever adds lines asks here once more. */
+  askForOlder() {
+    if (this.element.scrollTop + this.element.clientHeight > (this.lines.length - BEYOND) * ROW) this.older();
   }
 
   draw() {

@@ -136,6 +136,7 @@ class LogsView {
     this.waiting = [];
     if (found.length === SINCE && this.list.fresh(found).length === SINCE) { this.list.clear(); this.ended = false; }
     this.told(this.pending + this.list.add(found));
+    this.list.askForOlder();
   }
 
   /** What was before, when the end of the list is in sight. */
@@ -148,13 +149,16 @@ class LogsView {
       // The end is exclusive, and others may have been written in the same nanosecond.
       const found = await lines(selected(this.state()), { start: '0', end: String(BigInt(oldest.ns) + 1n), limit: String(OLDER) });
       if (mine !== this.generation) return;
-      this.ended = found.length < OLDER || this.list.fresh(found).length === 0;
+      this.loading = false;
+      // A whole page of one nanosecond leads no further. Lines that are known do: what has come since may hold them too.
+      this.ended = found.length < OLDER || found[found.length - 1].ns === oldest.ns;
       this.list.add(found);
       this.told(this.pending);
+      this.list.askForOlder();
     } catch (error) {
-      if (mine === this.generation) this.refuse(error);
-    } finally {
-      if (mine === this.generation) this.loading = false;
+      if (mine !== this.generation) return;
+      this.loading = false;
+      this.refuse(error);
     }
   }
 
