@@ -16,7 +16,7 @@ const ROW = 24;
 /** Rows beyond both ends of what is in sight. */
 const BEYOND = 15;
 /** The oldest make room. */
-const MOST = 10000;
+export const MOST = 10000;
 
 /** What tells a line from others. @param {Line} line */
 const keyOf = ({ ns, text, labels }) => `${ns} ${labels.service_name} ${labels.span_id || ''} ${text}`;
@@ -59,6 +59,14 @@ export class LogList {
 
   /** @param {Line[]} found the newest first @returns how many are new above what is in sight */
   add(found) {
+    const above = this.insert(found);
+    // At the end of the list nobody can scroll on.
+    this.askForOlder();
+    return above;
+  }
+
+  /** @param {Line[]} found */
+  insert(found) {
     const fresh = this.fresh(found);
     if (fresh.length === 0) return 0;
     const first = this.lines[Math.floor(this.element.scrollTop / ROW)];
@@ -72,7 +80,7 @@ export class LogList {
     return Math.max(0, down);
   }
 
-  /** At the end of the list nobody can scroll on: whoever adds lines asks here once more. */
+  /** If its end is in sight. */
   askForOlder() {
     if (this.element.scrollTop + this.element.clientHeight > (this.lines.length - BEYOND) * ROW) this.older();
   }

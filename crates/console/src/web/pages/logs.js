@@ -7,7 +7,7 @@ import { clock, count, plural } from '../format.js';
 import { traceLink } from '../links.js';
 import { live } from '../live.js';
 import { FIELDS, LEVELS, counted, selected } from '../logs/query.js';
-import { LogList } from '../logs/list.js';
+import { LogList, MOST } from '../logs/list.js';
 import { advance, title } from '../router.js';
 import { Chart } from '../service/charts.js';
 
@@ -136,13 +136,12 @@ class LogsView {
     this.waiting = [];
     if (found.length === SINCE && this.list.fresh(found).length === SINCE) { this.list.clear(); this.ended = false; }
     this.told(this.pending + this.list.add(found));
-    this.list.askForOlder();
   }
 
   /** What was before, when the end of the list is in sight. */
   async older() {
     const { oldest } = this.list;
-    if (!oldest || this.ended || this.loading || this.list.lines.length >= 10000) return;
+    if (!oldest || this.ended || this.loading || this.list.lines.length >= MOST) return;
     this.loading = true;
     const mine = this.generation;
     try {
@@ -154,7 +153,6 @@ class LogsView {
       this.ended = found.length < OLDER || found[found.length - 1].ns === oldest.ns;
       this.list.add(found);
       this.told(this.pending);
-      this.list.askForOlder();
     } catch (error) {
       if (mine !== this.generation) return;
       this.loading = false;
