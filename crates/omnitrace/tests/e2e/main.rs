@@ -42,6 +42,7 @@ mod hostile;
 mod hostile_backend;
 mod hostile_collector;
 mod inherited;
+mod links;
 mod load;
 mod locks;
 mod logql;
