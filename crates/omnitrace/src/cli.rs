@@ -17,7 +17,7 @@ use crate::log_level::{self, LogLevelArgs};
 use crate::logs::{self, LogsArgs};
 use crate::man::{self, ManArgs};
 use crate::new::{self, NewArgs};
-use crate::notify::{self, OthersArgs};
+use crate::notify::{self, NotifyArgs};
 use crate::outbox::{self, OutboxAction};
 use crate::query::{self, QueryArgs};
 use crate::reset::{self, ResetArgs};
@@ -293,7 +293,7 @@ pub struct ConsoleArgs {
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
     #[command(flatten)]
-    pub others: OthersArgs,
+    pub others: NotifyArgs,
     /// Time between two scrapes
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub scrape_interval: Duration,

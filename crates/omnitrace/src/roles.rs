@@ -80,7 +80,7 @@ fn with_allocator((name, value): (&str, &str)) -> Result<()> {
 fn run_console(args: ConsoleArgs) -> Result<()> {
     with_allocator(ONE_HEAP)?;
     let others = &args.others;
-    let (told, herald_url) = (notify::of(others)?, notify::herald(others)?);
+    let (told, herald_url) = (notify::receivers(others)?, notify::herald(others)?);
     let access = notify::access(others)?;
     console::run(console::Settings {
         listen: args.listen,

@@ -48,7 +48,7 @@ impl Directory {
     }
 
     /// One that belongs to this process's user, and that nobody else can write to. It is no link itself.
-    pub fn own(path: &Path, make: Option<u32>) -> Result<Self> {
+    pub fn open_own(path: &Path, make: Option<u32>) -> Result<Self> {
         let path = absolute(path)?;
         let directory = match (path.parent(), path.file_name()) {
             (Some(parent), Some(name)) => walk(parent, make)?.child(name, make)?,

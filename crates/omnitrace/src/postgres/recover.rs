@@ -173,7 +173,7 @@ mod tests {
     #[tokio::test]
     async fn what_works_where_a_link_leads_is_not_stopped() {
         let root = tempfile::tempdir().unwrap();
-        let private = Directory::own(root.path(), None).unwrap();
+        let private = Directory::open_own(root.path(), None).unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
         symlink(elsewhere.path(), root.path().join("data")).unwrap();
         let mut stranger = working_in(elsewhere.path());
@@ -189,7 +189,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_crashed_run_left_is_stopped_where_it_is_not_where_it_was() {
         let root = tempfile::tempdir().unwrap();
-        let private = Directory::own(root.path(), None).unwrap();
+        let private = Directory::open_own(root.path(), None).unwrap();
         let (old, data) = (root.path().join("old"), root.path().join("data"));
         let owner = Owner::of_this_process();
         stop_orphans(&private, "data", owner, &|_| {})

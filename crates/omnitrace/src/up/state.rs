@@ -130,7 +130,7 @@ impl State {
         if !data_dir.is_dir() {
             bail!("no stack runs in {shown}: there is no such directory; {start}");
         }
-        let data_dir = owned::Directory::own(data_dir, None).context(files::DATA_DIR)?;
+        let data_dir = owned::Directory::open_own(data_dir, None).context(files::DATA_DIR)?;
         let data_dir = data_dir.path();
         if files::try_lock(&lock_path(data_dir))
             .context(files::DATA_DIR)?

@@ -43,6 +43,7 @@ mod hostile_backend;
 mod hostile_collector;
 mod inherited;
 mod licenses;
+mod links;
 mod load;
 mod locks;
 mod logql;
