@@ -72,9 +72,9 @@ bench:
 attack:
     cargo test --release -p omnitrace --test e2e console_bounds -- --ignored --nocapture
 
-# rewrite the generated parts of docs/TELEMETRY.md and deploy/collector/collector.yaml
+# rewrite the generated parts of docs/TELEMETRY.md, the list of `omnitrace licenses` and deploy/collector/collector.yaml
 docs:
-    UPDATE_DOCS=1 cargo test -p omnitrace --test e2e docs::
+    UPDATE_DOCS=1 cargo test -p omnitrace --test e2e -- docs:: licenses::the_list
     UPDATE_DOCS=1 cargo test -p redact --test collector
 
 # the programs of the standard stack, for test-stack: built or downloaded once (Go, apt-get; about 10 min cold)

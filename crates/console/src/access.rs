@@ -59,18 +59,18 @@ impl FromStr for Token {
 
 impl Token {
     /// From the operating system's source of randomness.
-    fn made() -> Self {
+    fn random() -> Self {
         Self(Uuid::new_v4().simple().to_string())
     }
 
-    fn is(&self, given: &[u8]) -> Choice {
+    fn matches(&self, given: &[u8]) -> Choice {
         self.0.as_bytes().ct_eq(given)
     }
 }
 
 /// Where it is asked for the token, if one is needed.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct TokenCheck {
     token: Option<Token>,
     /// Cookies are shared by all ports of a host, so each console has a name of its own for its cookie.
     cookie: String,
@@ -80,7 +80,7 @@ pub(crate) struct Door {
     pub made: Option<String>,
 }
 
-impl Door {
+impl TokenCheck {
     /// That of a console which listens there.
     pub fn of(access: &Access, listening: SocketAddr) -> Self {
         let is_open = listening.ip().to_canonical().is_loopback();
@@ -89,7 +89,7 @@ impl Door {
             Access::ByAddress if is_open => (None, None),
             Access::Token(token) => (Some(token.clone()), None),
             Access::ByAddress => {
-                let token = Token::made();
+                let token = Token::random();
                 let url = format!("http://{}/?{PARAMETER}={}", reached(listening), token.0);
                 (Some(token), Some(url))
             }
@@ -105,18 +105,18 @@ impl Door {
     /// What a request is answered with that may not go on; `None` if it may.
     pub fn answer(&self, head: &RequestHead) -> Option<HttpResponse> {
         let token = self.token.as_ref()?;
-        if is_open(head.uri.path()) || self.knows(head, token) {
+        if is_open(head.uri.path()) || self.has_token(head, token) {
             return None;
         }
-        let given = brought(head).filter(|_| head.method == Method::GET);
-        match given.is_some_and(|given| token.is(given.as_bytes()).into()) {
-            true => Some(self.welcome(head, token)),
-            false => Some(stranger()),
+        let given = token_in_query(head).filter(|_| head.method == Method::GET);
+        match given.is_some_and(|given| token.matches(given.as_bytes()).into()) {
+            true => Some(self.store_in_cookie(head, token)),
+            false => Some(unauthorized()),
         }
     }
 
     /// Keeps the token in a cookie, and leads to the page without it: an address is seen by others, and remembered.
-    fn welcome(&self, head: &RequestHead, token: &Token) -> HttpResponse {
+    fn store_in_cookie(&self, head: &RequestHead, token: &Token) -> HttpResponse {
         let cookie = format!(
             "{}={}; Path=/; HttpOnly; SameSite=Lax",
             self.cookie, token.0
@@ -129,9 +129,9 @@ impl Door {
     }
 
     /// As a bearer token, as the password of an address, or in the page's cookie.
-    fn knows(&self, head: &RequestHead, token: &Token) -> bool {
+    fn has_token(&self, head: &RequestHead, token: &Token) -> bool {
         let headers = head.headers();
-        let shown = headers.get_all(AUTHORIZATION).filter_map(authorized);
+        let shown = headers.get_all(AUTHORIZATION).filter_map(credentials);
         let cookies = headers
             .get_all(COOKIE)
             .flat_map(|cookies| cookies.as_bytes().split(|byte| *byte == b';'));
@@ -139,9 +139,9 @@ impl Door {
             let cookie = cookie.trim_ascii().strip_prefix(self.cookie.as_bytes())?;
             Some(cookie.strip_prefix(b"=")?.to_vec())
         });
-        let known = shown
-            .chain(kept)
-            .fold(Choice::from(0), |known, given| known | token.is(&given));
+        let known = shown.chain(kept).fold(Choice::from(0), |known, given| {
+            known | token.matches(&given)
+        });
         known.into()
     }
 }
@@ -175,7 +175,7 @@ fn token_of(pair: &str) -> Option<&str> {
 }
 
 /// The token in the address.
-fn brought(head: &RequestHead) -> Option<&str> {
+fn token_in_query(head: &RequestHead) -> Option<&str> {
     pairs(head).find_map(token_of)
 }
 
@@ -192,7 +192,7 @@ fn without_token(head: &RequestHead) -> String {
 }
 
 /// What a client shows: clients that take a user and password with an address send it so.
-fn authorized(header: &HeaderValue) -> Option<Vec<u8>> {
+fn credentials(header: &HeaderValue) -> Option<Vec<u8>> {
     let (scheme, given) = header.to_str().ok()?.split_once(' ')?;
     match scheme.to_ascii_lowercase().as_str() {
         "bearer" => Some(given.as_bytes().to_vec()),
@@ -205,7 +205,7 @@ fn authorized(header: &HeaderValue) -> Option<Vec<u8>> {
     }
 }
 
-fn stranger() -> HttpResponse {
+fn unauthorized() -> HttpResponse {
     let why = "the token of this console is needed: OMNITRACE_CONSOLE_TOKEN, where that was set, else the one in the address \
                (?token=…) that it printed when it started. Open that address in a browser; others send Authorization: Bearer …";
     let mut response = problem(StatusCode::UNAUTHORIZED, why);
@@ -222,9 +222,9 @@ mod tests {
 
     const TOKEN: &str = "correct-horse-battery";
 
-    fn door() -> Door {
+    fn door() -> TokenCheck {
         let access = Access::Token(TOKEN.parse().expect("a token"));
-        Door::of(&access, ([127, 0, 0, 1], 8000).into())
+        TokenCheck::of(&access, ([127, 0, 0, 1], 8000).into())
     }
 
     fn status(path: &str, headers: &[(&str, &str)]) -> Option<u16> {
@@ -238,8 +238,9 @@ mod tests {
 
     #[test]
     fn beyond_loopback_a_token_is_made_and_each_time_another() {
-        let made =
-            |address: &str| Door::of(&Access::ByAddress, address.parse().expect("an address")).made;
+        let made = |address: &str| {
+            TokenCheck::of(&Access::ByAddress, address.parse().expect("an address")).made
+        };
         for address in [
             "127.0.0.1:1",
             "127.9.9.9:1",
@@ -264,7 +265,7 @@ mod tests {
             assert_ne!(one, other);
         }
         assert!(
-            Door::of(&Access::Anybody, ([0, 0, 0, 0], 1).into())
+            TokenCheck::of(&Access::Anybody, ([0, 0, 0, 0], 1).into())
                 .token
                 .is_none()
         );

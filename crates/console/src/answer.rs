@@ -22,7 +22,7 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
-use crate::budget::{Account, Budget, Use};
+use crate::budget::{Account, Budget, Purpose};
 use crate::connections::off_worker;
 use crate::params::BadParameter;
 use pace::Pace;
@@ -102,7 +102,7 @@ impl Refused {
 pub(crate) struct Answers {
     budget: Budget,
     /// What they are charged to.
-    of: Use,
+    of: Purpose,
     beginning: Arc<Semaphore>,
     /// One at a time: there are other things to do.
     long: Arc<Semaphore>,
@@ -115,7 +115,7 @@ impl Answers {
     pub fn new(budget: Budget) -> Self {
         Self {
             budget,
-            of: Use::Answer,
+            of: Purpose::Answer,
             beginning: Arc::new(Semaphore::new(BEGINNING)),
             long: Arc::new(Semaphore::new(1)),
             places: Arc::new(Semaphore::new(MAX_LONG)),
@@ -142,14 +142,14 @@ impl Answers {
         let page = off_worker(job).await.map_err(|_| Refused::stopping())??;
         Ok(HttpResponse::Ok()
             .content_type("application/json")
-            .body(Sending::new(page)))
+            .body(AnswerBody::new(page)))
     }
 
     /// For rules: they take turns with other answers, but wait for no place and take the memory that is kept free for scrapes, so
     /// that nobody can ask so much that alerts fail.
     pub fn for_rules(&self) -> Self {
         Self {
-            of: Use::Page,
+            of: Purpose::Page,
             places: Arc::new(Semaphore::new(1)),
             ..self.clone()
         }
@@ -163,7 +163,7 @@ impl Answers {
             gathered: 0,
             held: 0,
             account: self.budget.account(self.of),
-            most: self.budget.most(self.of),
+            most: self.budget.limit(self.of),
             pace: Pace::begin(self),
         }
     }
@@ -247,7 +247,7 @@ impl Page {
     }
 
     /// The most bytes that all answers may take together.
-    pub fn most(&self) -> usize {
+    pub fn limit(&self) -> usize {
         usize::try_from(self.most).unwrap_or(usize::MAX)
     }
 
@@ -344,17 +344,17 @@ impl Write for Page {
 }
 
 /// What is left of an answer, and its account.
-type Left = Arc<Mutex<Option<(VecDeque<Bytes>, Account)>>>;
+type RemainingBody = Arc<Mutex<Option<(VecDeque<Bytes>, Account)>>>;
 
 /// An answer on its way.
-struct Sending {
-    left: Left,
+struct AnswerBody {
+    left: RemainingBody,
     size: u64,
     /// Ends it when its time is over.
     end: JoinHandle<()>,
 }
 
-impl Sending {
+impl AnswerBody {
     fn new(mut page: Page) -> Self {
         page.pieces.push_back(page.last.into());
         let size = page.pieces.iter().map(|piece| piece.len() as u64).sum();
@@ -371,17 +371,17 @@ impl Sending {
     }
 }
 
-impl Drop for Sending {
+impl Drop for AnswerBody {
     fn drop(&mut self) {
         self.end.abort();
     }
 }
 
-fn locked(left: &Left) -> MutexGuard<'_, Option<(VecDeque<Bytes>, Account)>> {
+fn locked(left: &RemainingBody) -> MutexGuard<'_, Option<(VecDeque<Bytes>, Account)>> {
     left.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl MessageBody for Sending {
+impl MessageBody for AnswerBody {
     type Error = io::Error;
 
     fn size(&self) -> BodySize {

@@ -14,13 +14,13 @@ pub type Key = Cow<'static, str>;
 /// Attributes in the order they came.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Attributes {
-    pub(crate) entries: Vec<(Key, Held)>,
+    pub(crate) entries: Vec<(Key, StoredValue)>,
     pub(crate) texts: String,
 }
 
 /// A value as it is kept.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Held {
+pub(crate) enum StoredValue {
     Null,
     Bool(bool),
     Number(Number),
@@ -49,15 +49,15 @@ impl Attributes {
     /// Adds one.
     pub fn push(&mut self, key: impl Into<Key>, value: Value<'_>) {
         let held = match value {
-            Value::Null => Held::Null,
-            Value::Bool(value) => Held::Bool(value),
-            Value::Number(number) => Held::Number(number.clone()),
-            Value::Nested(value) => Held::Nested(Box::new(value.clone())),
+            Value::Null => StoredValue::Null,
+            Value::Bool(value) => StoredValue::Bool(value),
+            Value::Number(number) => StoredValue::Number(number.clone()),
+            Value::Nested(value) => StoredValue::Nested(Box::new(value.clone())),
             Value::Text(text) => {
                 let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
                 let begins = self.texts.len();
                 self.texts.push_str(text);
-                Held::Text(place(begins), place(self.texts.len()))
+                StoredValue::Text(place(begins), place(self.texts.len()))
             }
         };
         self.entries.push((key.into(), held));
@@ -91,26 +91,26 @@ impl Attributes {
     }
 
     /// Those of this key. The texts of others are not looked at: a search goes through all that the console holds.
-    pub fn of(&self, key: &str) -> impl Iterator<Item = Value<'_>> {
+    pub fn values_of(&self, key: &str) -> impl Iterator<Item = Value<'_>> {
         let found = self.entries.iter().filter(move |(known, _)| known == key);
         found.map(|(_, held)| self.value(held))
     }
 
     /// The first of this key.
     pub fn get(&self, key: &str) -> Option<Value<'_>> {
-        self.of(key).next()
+        self.values_of(key).next()
     }
 
-    fn value<'a>(&'a self, held: &'a Held) -> Value<'a> {
+    fn value<'a>(&'a self, held: &'a StoredValue) -> Value<'a> {
         match held {
-            Held::Null => Value::Null,
-            Held::Bool(value) => Value::Bool(*value),
-            Held::Number(number) => Value::Number(number),
-            Held::Text(from, to) => {
+            StoredValue::Null => Value::Null,
+            StoredValue::Bool(value) => Value::Bool(*value),
+            StoredValue::Number(number) => Value::Number(number),
+            StoredValue::Text(from, to) => {
                 let text = self.texts.get(*from as usize..*to as usize);
                 Value::Text(text.unwrap_or_default())
             }
-            Held::Nested(value) => Value::Nested(value),
+            StoredValue::Nested(value) => Value::Nested(value),
         }
     }
 }
@@ -222,6 +222,6 @@ mod tests {
     /// An attribute of a span is most of what the console holds.
     #[test]
     fn an_attribute_is_small() {
-        assert_eq!(size_of::<(Key, Held)>(), 40);
+        assert_eq!(size_of::<(Key, StoredValue)>(), 40);
     }
 }

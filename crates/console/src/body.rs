@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Deref;
 
-use memmap2::{Advice, MmapMut};
+use memmap2::MmapMut;
 
 /// Bytes with a fixed limit. What is not yet filled takes no memory.
 #[derive(Debug)]
@@ -17,7 +17,8 @@ impl Body {
     pub fn new(limit: usize) -> io::Result<Self> {
         let pages = MmapMut::map_anon(limit.max(1))?;
         // Else the first byte may take 2 MiB. A kernel without huge pages does not know the advice.
-        let _ = pages.advise(Advice::NoHugePage);
+        #[cfg(target_os = "linux")]
+        let _ = pages.advise(memmap2::Advice::NoHugePage);
         Ok(Self { pages, size: 0 })
     }
 

@@ -23,7 +23,7 @@ const FOR_PAGES: u64 = 16;
 
 /// What a request is charged for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Use {
+pub(crate) enum Purpose {
     /// What a sender sends, as it comes and inflated.
     Body,
     /// What a reader reads.
@@ -79,11 +79,11 @@ impl Budget {
     /// Bytes for one trace, and at most so many in an answer: of what answers may take, one half for what they are made from, and
     /// one for what is written.
     pub fn trace(&self) -> u64 {
-        (self.most(Use::Answer) / 2 - BESIDE).min(MAX_TRACE)
+        (self.limit(Purpose::Answer) / 2 - BESIDE).min(MAX_TRACE)
     }
 
     /// The most bytes that all requests of a kind may use together.
-    pub fn most(&self, of: Use) -> u64 {
+    pub fn limit(&self, of: Purpose) -> u64 {
         self.0.most[of as usize]
     }
 
@@ -93,7 +93,7 @@ impl Budget {
     }
 
     /// An account that covers nothing yet.
-    pub fn account(&self, of: Use) -> Account {
+    pub fn account(&self, of: Purpose) -> Account {
         Account {
             budget: self.clone(),
             of,
@@ -110,7 +110,7 @@ impl Budget {
 #[derive(Debug)]
 pub(crate) struct Account {
     budget: Budget,
-    of: Use,
+    of: Purpose,
     bytes: u64,
 }
 
@@ -123,9 +123,9 @@ impl Account {
         let own = used[self.of as usize] + more;
         let all = used.iter().sum::<u64>() + more;
         let together = self.budget.0.together;
-        let others = all - used[Use::Page as usize];
-        let is_fair = self.of == Use::Page || others <= together - together / FOR_PAGES;
-        if !is_fair || own > self.budget.most(self.of) || all > together {
+        let others = all - used[Purpose::Page as usize];
+        let is_fair = self.of == Purpose::Page || others <= together - together / FOR_PAGES;
+        if !is_fair || own > self.budget.limit(self.of) || all > together {
             return false;
         }
         used[self.of as usize] = own;
@@ -159,15 +159,15 @@ mod tests {
     #[test]
     fn accounts_share_what_there_is_and_give_it_back() {
         let budget = Budget::new(64 << 20);
-        assert_eq!(budget.most(Use::Body), 20 << 20);
-        let mut first = budget.account(Use::Body);
-        let mut second = budget.account(Use::Body);
+        assert_eq!(budget.limit(Purpose::Body), 20 << 20);
+        let mut first = budget.account(Purpose::Body);
+        let mut second = budget.account(Purpose::Body);
         assert!(first.cover(19 << 20) && first.cover(1) && second.cover(1 << 20));
         assert!(!second.cover((1 << 20) + 1));
-        let mut answer = budget.account(Use::Answer);
+        let mut answer = budget.account(Purpose::Answer);
         assert!(answer.cover(2 << 20) && !answer.cover(3 << 20));
         assert_eq!(budget.under_way(), 22 << 20);
-        let mut page = budget.account(Use::Page);
+        let mut page = budget.account(Purpose::Page);
         assert!(page.cover(2 << 20) && !page.cover((2 << 20) + 1));
         drop((first, second, page));
         assert!(answer.cover(12 << 20) && !answer.cover((12 << 20) + 1));

@@ -41,7 +41,7 @@ impl Connections {
     }
 
     /// The most.
-    pub fn most(&self) -> usize {
+    pub fn limit(&self) -> usize {
         self.0.most
     }
 
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn who_waited_longest_makes_room() {
         let all = Connections::new(8 << 20);
-        assert_eq!(all.most(), 272);
+        assert_eq!(all.limit(), 272);
         let mut flows: Vec<Arc<Flow>> = Vec::new();
         let mut add = || {
             let flow = Arc::default();
@@ -121,7 +121,7 @@ mod tests {
         assert!(flows[..2].iter().all(|flow| flow.waiting_since().is_none()));
         drop(flows);
         all.add(&Arc::default());
-        assert_eq!(Connections::new(1 << 40).most(), 768);
+        assert_eq!(Connections::new(1 << 40).limit(), 768);
     }
 
     #[test]

@@ -21,12 +21,12 @@ pub(crate) struct Counts {
     /// Alerts for whose group there was no room.
     pub dropped_alerts: u64,
     /// Items that were taken.
-    pub taken: Taken,
+    pub taken: AcceptedItems,
 }
 
 /// How many items were taken.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Taken {
+pub(crate) struct AcceptedItems {
     /// Spans.
     pub traces: u64,
     /// Log records.
@@ -64,7 +64,7 @@ impl Counters {
     }
 
     /// Counts items that were taken.
-    pub fn took(&self, more: Taken) {
+    pub fn accepted(&self, more: AcceptedItems) {
         let taken = &mut self.lock().taken;
         taken.traces += more.traces;
         taken.logs += more.logs;
@@ -72,7 +72,7 @@ impl Counters {
     }
 
     /// Items that were taken, and notifications about alerts that were: not those which only say that alerting is alive.
-    pub fn news(&self) -> (Taken, u64) {
+    pub fn changes(&self) -> (AcceptedItems, u64) {
         let counts = self.lock();
         let about_alerts = counts.notifications.iter();
         let about_alerts = about_alerts.filter(|(receiver, _)| **receiver != DEADMAN.receiver);

@@ -14,7 +14,7 @@ use actix_web::web::Bytes;
 use actix_web::{Error, HttpResponse, web};
 use listen::{Host, Hosts, Refusal};
 
-use crate::access::{Door, is_open};
+use crate::access::{TokenCheck, is_open};
 use crate::answer::problem;
 use crate::connections::{ANSWERING, Answering, Connections};
 use crate::cors::{self, Origins};
@@ -28,7 +28,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 
 /// Whom the console answers.
 #[derive(Debug)]
-pub(crate) struct Doors {
+pub(crate) struct AccessRules {
     /// The address that it listens on.
     pub listening: SocketAddr,
     /// Names that it answers to.
@@ -36,7 +36,7 @@ pub(crate) struct Doors {
     /// Pages elsewhere that may send OTLP.
     pub origins: Origins,
     /// Where a token may be needed.
-    pub access: Door,
+    pub access: TokenCheck,
 }
 
 /// The middleware.
@@ -50,10 +50,10 @@ pub(crate) async fn guard(
     let counting = request
         .app_data::<web::Data<Counters>>()
         .map(|counters| counters.request(route));
-    let doors = request.app_data::<web::Data<Doors>>().cloned();
-    let origin = doors
+    let access_rules = request.app_data::<web::Data<AccessRules>>().cloned();
+    let origin = access_rules
         .as_ref()
-        .and_then(|doors| doors.origins.allowed(request.head()));
+        .and_then(|access_rules| access_rules.origins.allowed(request.head()));
     let is_api = is_api(request.path());
     let is_head = request.method() == Method::HEAD;
     let answering = answering(&request);
@@ -62,20 +62,22 @@ pub(crate) async fn guard(
             StatusCode::SERVICE_UNAVAILABLE,
             "too many requests at once: try again",
         )),
-        Ok(answering) => match doors.and_then(|doors| doors.answer(request.head())) {
-            Some(answer) => request.into_response(answer),
-            None if origin.is_some() && cors::is_preflight(request.head()) => {
-                let answer = cors::preflight(request.head());
-                request.into_response(answer)
+        Ok(answering) => {
+            match access_rules.and_then(|access_rules| access_rules.answer(request.head())) {
+                Some(answer) => request.into_response(answer),
+                None if origin.is_some() && cors::is_preflight(request.head()) => {
+                    let answer = cors::preflight(request.head());
+                    request.into_response(answer)
+                }
+                None => {
+                    let handler = next.call(request);
+                    ANSWERING
+                        .scope(answering.clone(), handler)
+                        .await?
+                        .map_into_boxed_body()
+                }
             }
-            None => {
-                let handler = next.call(request);
-                ANSWERING
-                    .scope(answering.clone(), handler)
-                    .await?
-                    .map_into_boxed_body()
-            }
-        },
+        }
     };
     if let Some(mut counting) = counting {
         counting.status = Some(response.status().as_u16());
@@ -89,7 +91,7 @@ pub(crate) async fn guard(
         // Else the connection would wait for the end of what it does not send.
         let is_endless = is_head && body.size() == BodySize::Stream;
         let body = if is_endless { ().boxed() } else { body };
-        Held {
+        CountedBody {
             body,
             _answering: answering,
         }
@@ -109,12 +111,12 @@ fn answering(request: &ServiceRequest) -> Result<Option<Arc<Answering>>, Busy> {
 }
 
 /// An answer that counts until it has been read.
-struct Held {
+struct CountedBody {
     body: BoxBody,
     _answering: Option<Arc<Answering>>,
 }
 
-impl MessageBody for Held {
+impl MessageBody for CountedBody {
     type Error = <BoxBody as MessageBody>::Error;
 
     fn size(&self) -> BodySize {
@@ -153,7 +155,7 @@ fn add_headers(headers: &mut HeaderMap, is_api: bool) {
     }
 }
 
-impl Doors {
+impl AccessRules {
     /// What a request is answered with that may not go on; `None` if it may.
     fn answer(&self, head: &RequestHead) -> Option<HttpResponse> {
         self.refusal(head)
@@ -220,14 +222,16 @@ mod tests {
     use crate::access::Access;
 
     fn passes(host: &str, listening: &str) -> bool {
-        let doors = Doors {
+        let access_rules = AccessRules {
             listening: listening.parse().expect("an address"),
             hosts: "host.docker.internal,10.9.9.9,Loki".parse().expect("hosts"),
             origins: Origins::default(),
-            access: Door::of(&Access::Anybody, ([127, 0, 0, 1], 8000).into()),
+            access: TokenCheck::of(&Access::Anybody, ([127, 0, 0, 1], 8000).into()),
         };
         let request = TestRequest::default().insert_header(("host", host));
-        doors.refusal(request.to_http_request().head()).is_none()
+        access_rules
+            .refusal(request.to_http_request().head())
+            .is_none()
     }
 
     #[actix_web::test]

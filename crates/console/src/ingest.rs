@@ -15,10 +15,10 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body::Body;
-use crate::budget::{Account, Budget, Use};
+use crate::budget::{Account, Budget, Purpose};
 use crate::clock::now_us;
 use crate::connections::off_worker;
-use crate::counters::{Counters, Taken};
+use crate::counters::{AcceptedItems, Counters};
 use crate::inflate::{InflateError, gunzip};
 use crate::metadata::Metadata;
 use crate::model::{Resource, Value};
@@ -59,7 +59,7 @@ pub(crate) struct Gate {
 impl Gate {
     /// Takes bodies of up to `max_body_bytes`, or of what the budget has room for if that is less.
     pub fn new(budget: Budget, max_body_bytes: u64) -> Self {
-        let max_body = max_body_bytes.min(budget.most(Use::Body));
+        let max_body = max_body_bytes.min(budget.limit(Purpose::Body));
         Self {
             budget,
             max_body: usize::try_from(max_body).unwrap_or(usize::MAX),
@@ -190,7 +190,7 @@ async fn take(
 ) -> Result<Rejected, Failure> {
     let is_gzip = is_gzip(headers)?;
     let gate = &sink.gate;
-    let mut account = gate.budget.account(Use::Body);
+    let mut account = gate.budget.account(Purpose::Body);
     let body = read_in_time(payload, gate, &mut account).await?;
     let is_large = body.len() > LARGE;
     let job = move || {
@@ -253,7 +253,7 @@ const OUT_OF_ORDER: &str = "out_of_order";
 
 fn keep(batch: Batch, sink: &Sink) -> Rejected {
     let mut rejected = batch.rejected;
-    let mut taken = Taken {
+    let mut taken = AcceptedItems {
         traces: batch.spans.len() as u64,
         logs: batch.logs.len() as u64,
         metrics: 0,
@@ -288,7 +288,7 @@ fn keep(batch: Batch, sink: &Sink) -> Rejected {
         }
         taken.metrics += samples.saturating_sub(lost.no_room + lost.out_of_order);
     }
-    sink.counters.took(taken);
+    sink.counters.accepted(taken);
     rejected
 }
 
@@ -315,7 +315,7 @@ pub(crate) async fn read_small(payload: Payload, gate: &Gate) -> Result<(Body, A
         max_body: MAX_SMALL,
         ..gate.clone()
     };
-    let mut account = gate.budget.account(Use::Answer);
+    let mut account = gate.budget.account(Purpose::Answer);
     let form = read_in_time(payload, &gate, &mut account).await;
     let form = form.map_err(|why| match why.status {
         StatusCode::PAYLOAD_TOO_LARGE => {

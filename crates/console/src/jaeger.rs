@@ -20,7 +20,7 @@ use self::answer::{ApiError, Failure, answer, blocking, list};
 use crate::answer::{Answers, Page};
 use crate::model::{Kind, TraceId};
 use crate::params::{self, BadParameter, Params};
-use crate::search::{Found, MAX_SPANS, search, write_each};
+use crate::search::{MAX_SPANS, SearchResult, search, write_each};
 use crate::store::Store;
 
 /// What Jaeger says when a trace is not there.
@@ -130,7 +130,7 @@ async fn traces(
             return traces_by_id(page, &store, &ids);
         }
         let query = query::search_query(&params, chrono::Utc::now())?;
-        let Found {
+        let SearchResult {
             traces,
             truncated,
             max_bytes,

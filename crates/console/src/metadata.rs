@@ -42,7 +42,7 @@ impl Described {
     pub fn cost(&self, name: &str) -> usize {
         let texts = [name.len(), self.unit.len(), self.help.len()];
         cost::slot(size_of::<(String, Variants)>())
-            + cost::block(size_of::<Heard>())
+            + cost::block(size_of::<SeenMetadata>())
             + texts.map(cost::block).iter().sum::<usize>()
     }
 }
@@ -64,18 +64,18 @@ struct State {
 /// What is said about one metric. What targets say goes first, and what is sent cannot take its place.
 #[derive(Debug, Default)]
 struct Variants {
-    scraped: Vec<Heard>,
-    sent: Vec<Heard>,
+    scraped: Vec<SeenMetadata>,
+    sent: Vec<SeenMetadata>,
 }
 
 #[derive(Debug)]
-struct Heard {
+struct SeenMetadata {
     described: Described,
     at: Instant,
 }
 
 impl Variants {
-    fn of(&mut self, is_sent: bool) -> &mut Vec<Heard> {
+    fn list(&mut self, is_sent: bool) -> &mut Vec<SeenMetadata> {
         match is_sent {
             true => &mut self.sent,
             false => &mut self.scraped,
@@ -145,7 +145,7 @@ impl State {
     fn add(&mut self, name: String, described: Described, is_sent: bool) {
         let at = Instant::now();
         let known = self.all.get_mut(&name);
-        if let Some(all) = known.map(|all| all.of(is_sent)) {
+        if let Some(all) = known.map(|all| all.list(is_sent)) {
             if let Some(same) = all.iter_mut().find(|known| known.described == described) {
                 same.at = at;
                 return;
@@ -161,7 +161,7 @@ impl State {
         }
         (self.bytes, self.sent) = (self.bytes + cost, sent);
         let all = self.all.entry(name).or_default();
-        all.of(is_sent).push(Heard { described, at });
+        all.list(is_sent).push(SeenMetadata { described, at });
     }
 
     fn tidy(&mut self, now: Instant) {

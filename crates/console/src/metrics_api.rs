@@ -4,13 +4,13 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use promql::{Matcher, NAME};
 use serde_json::{Map, Value, json};
 
-use crate::answer::wrapped::{Each, time};
+use crate::answer::wrapped::{LazyList, time};
 use crate::answer::{Answers, Page, Refused, bad_parameter, problem};
 use crate::params::{BadParameter, Params};
 use crate::prometheus;
 use crate::samples::{Exemplar, milliseconds};
 use crate::scrape::{TargetState, Targets};
-use crate::series::{Found, SeriesStore};
+use crate::series::{LatestSample, SeriesStore};
 
 /// The most labels in one question: each is looked for in each series.
 const MAX_LABELS: usize = 32;
@@ -78,7 +78,7 @@ async fn metrics(
         let found = series.latest(&matchers, room);
         let found = found.ok_or_else(|| page.no_room())?;
         // A series is rendered only while it is written.
-        page.json(&Each(found.iter().map(shown)))
+        page.json(&LazyList(found.iter().map(shown)))
     };
     let answer = answers.compute(job).await;
     answer.unwrap_or_else(|Refused { status, detail }| problem(status, &detail))
@@ -105,7 +105,7 @@ fn matchers(query: &str) -> Result<Vec<Matcher>, BadParameter> {
     Ok(matchers)
 }
 
-fn shown(found: &Found) -> Value {
+fn shown(found: &LatestSample) -> Value {
     let labels = found.labels.iter().filter(|(name, _)| *name != NAME);
     let labels: Map<String, Value> = labels
         .map(|(name, value)| (name.to_owned(), value.into()))

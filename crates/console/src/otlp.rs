@@ -31,7 +31,7 @@ use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::logs::v1 as log_proto;
 use opentelemetry_proto::tonic::metrics::v1 as metric_proto;
 
-use self::spans::Sent;
+use self::spans::SentSpan;
 use crate::metadata::Described;
 use crate::model::{Attributes, LogRecord, Resource, Scope, Span};
 use crate::samples::Sample;
@@ -233,7 +233,7 @@ impl Decoder<'_> {
         self.batch.bytes += cost::resource(resource);
     }
 
-    fn span(&mut self, size: usize, origin: &Origin, span: Result<Sent, Refusal>) {
+    fn span(&mut self, size: usize, origin: &Origin, span: Result<SentSpan, Refusal>) {
         match both(origin, span) {
             Ok((group, span)) => match spans::convert(&group.resource, &group.scope, span) {
                 Ok(span) => {

@@ -13,7 +13,7 @@ mod trace_file;
 use actix_web::web::ServiceConfig;
 
 pub(crate) use events::Events;
-pub(crate) use others::Others;
+pub(crate) use others::RemoteServices;
 
 /// Adds the routes.
 pub(crate) fn configure(config: &mut ServiceConfig) {

@@ -32,16 +32,16 @@ const VERSION: &str = "3.5.0";
 type Handler = fn(&Params, Reading) -> Answer;
 
 /// Parameters of what is asked, beside [`EVERYWHERE`].
-type Known = &'static [&'static str];
+type ParameterNames = &'static [&'static str];
 
 /// What every question may carry. There are no statistics.
 const EVERYWHERE: [&str; 2] = ["timeout", "stats"];
 
 /// What narrows a list of series, labels or values.
-const NARROWED: Known = &["match[]", "start", "end", "limit"];
+const NARROWED: ParameterNames = &["match[]", "start", "end", "limit"];
 
 /// What may be asked by a form, too.
-const FORMS: [(&str, Handler, Known); 5] = [
+const FORMS: [(&str, Handler, ParameterNames); 5] = [
     (
         "/api/v1/query",
         query,
@@ -85,7 +85,7 @@ async fn answered(
     payload: Payload,
     shared: Shared,
     handler: Handler,
-    known: Known,
+    known: ParameterNames,
 ) -> HttpResponse {
     let outcome = async {
         // The account covers the parameters while they wait.

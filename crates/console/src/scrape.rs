@@ -14,16 +14,16 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use crate::budget::{Account, Budget, Use};
+use crate::budget::{Account, Budget, Purpose};
 use crate::clock::now_us;
-use crate::counters::{Counters, Taken};
+use crate::counters::{AcceptedItems, Counters};
 use crate::exposition::{self, Format};
 use crate::log;
 use crate::metadata::Metadata;
 use crate::samples::Labels;
 use crate::series::SeriesStore;
 use crate::targets::{Target, TargetsFile};
-use report::{Kept, report};
+use report::{ScrapeResult, report};
 
 /// What is asked for; the services add exemplars to OpenMetrics only.
 const ACCEPTED: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
@@ -270,9 +270,9 @@ impl Scraper {
         target: &Target,
         now_us: u64,
         is_described: bool,
-    ) -> Result<Kept, Failed> {
+    ) -> Result<ScrapeResult, Failed> {
         let timeout = self.interval.clamp(MIN_TIMEOUT, TIMEOUT);
-        let mut account = self.budget.account(Use::Page);
+        let mut account = self.budget.account(Purpose::Page);
         let page = page(client, &target.url, timeout, &mut account).await?;
         let (scraper, target) = (self.clone(), target.clone());
         let job = move || {
@@ -289,7 +289,7 @@ impl Scraper {
 
     /// Keeps what a page says, if all of it can be read. That is known when it has been read once; what is more than a part by then is
     /// read again, part by part.
-    fn keep(&self, page: &Page, target: &Target, now_us: u64) -> Result<Kept, String> {
+    fn keep(&self, page: &Page, target: &Target, now_us: u64) -> Result<ScrapeResult, String> {
         let text = std::str::from_utf8(&page.text)
             .map_err(|why| format!("the page is no UTF-8: {why}"))?;
         let (mut part, mut bytes) = (Vec::new(), 0);
@@ -301,7 +301,7 @@ impl Scraper {
         })?;
         let (source, labels) = (source(target), &target.labels);
         let started = Instant::now();
-        let mut kept = Kept::default();
+        let mut kept = ScrapeResult::default();
         let mut keep = |part: Vec<_>| {
             kept.samples += part.len() as u64;
             let lost = self.series.scraped(&source, labels, part, now_us);
@@ -336,7 +336,7 @@ impl Scraper {
     fn take(
         &self,
         target: &Target,
-        scraped: Result<Kept, Failed>,
+        scraped: Result<ScrapeResult, Failed>,
         (now_us, took): (u64, Duration),
         state: &mut TargetState,
     ) -> bool {
@@ -364,9 +364,9 @@ impl Scraper {
         metrics += report.len() as u64;
         self.series
             .replace(&format!("{source}{UP}"), &target.labels, report, now_us);
-        self.counters.took(Taken {
+        self.counters.accepted(AcceptedItems {
             metrics,
-            ..Taken::default()
+            ..AcceptedItems::default()
         });
         true
     }

@@ -48,7 +48,7 @@ pub(crate) struct Query {
 }
 
 /// What was found.
-pub(crate) struct Found {
+pub(crate) struct SearchResult {
     /// The one that happened last in front.
     pub traces: Vec<TraceId>,
     /// How many traces were looked at.
@@ -61,11 +61,15 @@ pub(crate) struct Found {
 
 /// Looks at one trace at a time until the limit is reached; the store is locked only for each fetch, and others have their turn in
 /// between.
-pub(crate) fn search(store: &Store, query: &Query, page: &mut Page) -> Result<Found, Refused> {
+pub(crate) fn search(
+    store: &Store,
+    query: &Query,
+    page: &mut Page,
+) -> Result<SearchResult, Refused> {
     let mut found = Vec::new();
     let (mut searched, mut truncated) = (0, false);
     let (mut spans, mut bytes) = (0, 0);
-    let max_bytes = MAX_BYTES.min(page.most() / 4 * 3);
+    let max_bytes = MAX_BYTES.min(page.limit() / 4 * 3);
     for id in store.traces_newest_first() {
         page.pass()?;
         // Evicted since the list was made.
@@ -89,7 +93,7 @@ pub(crate) fn search(store: &Store, query: &Query, page: &mut Page) -> Result<Fo
     }
     // The store knows arrival; people mean the time at which it happened.
     found.sort_by_key(|(start, _)| Reverse(*start));
-    Ok(Found {
+    Ok(SearchResult {
         traces: found.into_iter().map(|(_, id)| id).collect(),
         searched,
         truncated,

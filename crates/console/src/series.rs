@@ -21,11 +21,11 @@ use std::time::{Duration, Instant};
 use promql::{Detail, Matcher, NAME};
 
 use crate::samples::{Exemplar, Labels, Sample, milliseconds};
-use history::{Held, Part, Series};
+use history::{ChunkRef, Part, Series};
 use index::Id;
 pub(crate) use known::Known;
 pub(crate) use labels::LabelSet;
-use state::{From, State, Told};
+use state::{PreparedSample, SampleOrigin, State};
 
 /// A series that was sent, not scraped, ends when it is not heard of for so long: Prometheus's look-back.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -55,7 +55,7 @@ pub(crate) struct Lost {
 
 /// What a series says now.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Found {
+pub(crate) struct LatestSample {
     /// All labels, those of the source and the metric's name too.
     pub labels: LabelSet,
     /// Last value.
@@ -134,13 +134,15 @@ impl SeriesStore {
         samples: Vec<Sample>,
         now_us: u64,
     ) -> Lost {
-        let from = From {
+        let from = SampleOrigin {
             source,
             sender,
             now_ms: milliseconds(now_us),
             heard: Instant::now(),
         };
-        let told = samples.into_iter().map(|sample| Told::new(labels, sample));
+        let told = samples
+            .into_iter()
+            .map(|sample| PreparedSample::new(labels, sample));
         let told = told.collect();
         self.lock().add(from, told)
     }
@@ -206,17 +208,17 @@ impl SeriesStore {
         &self,
         matchers: &[Matcher],
         room: &mut dyn FnMut(usize) -> bool,
-    ) -> Option<Vec<Found>> {
+    ) -> Option<Vec<LatestSample>> {
         let mut found = Vec::new();
         let live = |series: &Series| series.is_live.then(|| latest(series));
         for batch in self.batches(matchers, live) {
-            let bytes = |found: &Found| size_of::<Found>() + found.labels.cost();
+            let bytes = |found: &LatestSample| size_of::<LatestSample>() + found.labels.cost();
             if !room(batch.iter().map(bytes).sum()) {
                 return None;
             }
             found.extend(batch);
         }
-        found.sort_by(|a: &Found, b| {
+        found.sort_by(|a: &LatestSample, b| {
             let (a, b) = (&a.labels, &b.labels);
             a.get(NAME).cmp(b.get(NAME)).then_with(|| a.cmp(b))
         });
@@ -252,7 +254,7 @@ impl SeriesStore {
             let parts = series.parts(&time_ms, detail);
             let parts = parts.iter();
             let samples = parts
-                .map(|part| part.most(&time_ms, detail, Held::count_in))
+                .map(|part| part.max_samples(&time_ms, detail, ChunkRef::count_in))
                 .sum();
             (samples > 0).then(|| (series.labels.clone(), samples))
         })
@@ -345,9 +347,9 @@ fn scraped_end(now_us: u64) -> impl Fn(&Series) -> Option<i64> {
     move |series| (!series.is_timed).then(|| milliseconds(now_us))
 }
 
-fn latest(series: &Series) -> Found {
+fn latest(series: &Series) -> LatestSample {
     let (at_ms, bits) = series.last;
-    Found {
+    LatestSample {
         labels: series.labels.clone(),
         value: f64::from_bits(bits),
         at_ms,

@@ -16,15 +16,15 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::access::Door;
+use crate::access::TokenCheck;
 use crate::answer::Answers;
 use crate::budget::Budget;
 use crate::connections::Connections;
 use crate::counters::Counters;
-use crate::guard::{Doors, guard};
+use crate::guard::{AccessRules, guard};
 use crate::ingest::{self, Sink};
 use crate::metadata::Metadata;
-use crate::pages_api::{Events, Others};
+use crate::pages_api::{Events, RemoteServices};
 use crate::rules::{Data, Reports, Rules};
 use crate::scrape::{Scraper, Targets};
 use crate::series::SeriesStore;
@@ -196,7 +196,7 @@ fn bind(
     let server = builder();
     let stopping = server.graceful_shutdown_signal();
     let events = Events::new(counters.clone(), reports.clone(), stopping);
-    let others = Others::new(settings, targets.clone(), budget.clone())?;
+    let others = RemoteServices::new(settings, targets.clone(), budget.clone())?;
     let (events, others) = (web::Data::new(events), web::Data::new(others));
     let (store, series, targets, reports) = (
         web::Data::new(store.clone()),
@@ -204,7 +204,7 @@ fn bind(
         web::Data::new(targets.clone()),
         web::Data::new(reports),
     );
-    let doors = web::Data::new(doors(settings, address));
+    let access_rules = web::Data::new(access_rules(settings, address));
     let counters = web::Data::new(counters.clone());
     let connections = Connections::new(settings.memory_bytes);
     let all = web::Data::new(connections.clone());
@@ -216,7 +216,7 @@ fn bind(
             .app_data(reports.clone())
             .app_data(notify.clone())
             .app_data(counters.clone())
-            .app_data(doors.clone())
+            .app_data(access_rules.clone())
             .app_data(sink.clone())
             .app_data(sources.clone())
             .app_data(answers.clone())
@@ -228,7 +228,7 @@ fn bind(
             .configure(crate::routes)
             .default_service(web::to(nothing_here))
     };
-    let server = server.max_concurrent_connections(connections.most().div_ceil(WORKERS));
+    let server = server.max_concurrent_connections(connections.limit().div_ceil(WORKERS));
     let connected = move |gate: &Gate<TcpStream>, _: &mut _| connections.add(gate.flow());
     let server = listen::serve(server, HTTP, listener, connected, app);
     let server = server.context("the listener cannot be used")?;
@@ -244,13 +244,13 @@ fn builder() -> ServerBuilder {
 }
 
 /// Whom it answers. A token that is made is printed here, and nowhere else.
-fn doors(settings: &Settings, address: SocketAddr) -> Doors {
-    let access = Door::of(&settings.access, address);
+fn access_rules(settings: &Settings, address: SocketAddr) -> AccessRules {
+    let access = TokenCheck::of(&settings.access, address);
     if let Some(url) = &access.made {
         let why = "a token is needed beyond loopback: this address of the page has it";
         log::info(why, json!({"url": url}));
     }
-    Doors {
+    AccessRules {
         listening: address,
         hosts: settings.allowed_hosts.clone(),
         origins: settings.allowed_origins.clone(),

@@ -199,7 +199,10 @@ impl Store {
     ) -> Result<(), E> {
         let mut last = None;
         loop {
-            let some = self.read().operations.of(service, last.as_ref());
+            let some = self
+                .read()
+                .operations
+                .of_service_after(service, last.as_ref());
             some.iter().try_for_each(|(name, kind)| each(name, *kind))?;
             last = some.into_iter().last();
             if last.is_none() {

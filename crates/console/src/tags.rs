@@ -49,7 +49,7 @@ pub(crate) fn carries(span: &Span, key: &str, wanted: &str) -> bool {
 
 /// Whether any value that the span carries of the key fits.
 pub(crate) fn any(span: &Span, key: &str, mut fits: impl FnMut(Value<'_>) -> bool) -> bool {
-    let mut in_attributes = |attributes: &Attributes| attributes.of(key).any(&mut fits);
+    let mut in_attributes = |attributes: &Attributes| attributes.values_of(key).any(&mut fits);
     in_attributes(&span.attributes)
         || in_attributes(&span.resource.attributes)
         || in_attributes(&span.scope.attributes)

@@ -14,7 +14,7 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::connections::Connections;
 use crate::server::ALERTS;
-use crate::stats::Received;
+use crate::stats::ReceiveOutcome;
 
 /// What a client must show. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -59,7 +59,7 @@ impl Access {
         mut request: ServiceRequest,
         next: Next<BoxBody>,
     ) -> Result<ServiceResponse<BoxBody>, Error> {
-        let connection = connections.of(&request);
+        let connection = connections.connection_of(&request);
         let certified = connection
             .as_ref()
             .is_some_and(|connection| connection.is_certified());
@@ -74,7 +74,7 @@ impl Access {
             return next.call(request).await;
         };
         if request.path() == ALERTS {
-            Received::Unauthorized.count();
+            ReceiveOutcome::Unauthorized.count();
         }
         upload::hold(request.take_payload());
         Ok(request.error_response(ApiError::new(problem::UNAUTHORIZED, detail)))

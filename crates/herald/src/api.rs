@@ -12,11 +12,11 @@ use service::{ApiError, FieldError, Json, ProblemType, Query, problem};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use crate::history::{Record, Unchanged, Verdict};
+use crate::history::{EditError, Record, Verdict};
+use crate::person_text::{self, person_text};
 use crate::queue::{Queue, no_disk};
-use crate::said::{self, said};
 use crate::server::RECEIVE_TIMEOUT;
-use crate::silences::{Asked, MAX_SILENCES, NoSilence};
+use crate::silences::{AddError, MAX_SILENCES, NewSilence};
 use crate::view;
 
 /// Largest body that is read.
@@ -76,13 +76,13 @@ enum State {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+struct ListQuery {
     #[serde(default)]
     state: State,
     limit: Option<usize>,
 }
 
-async fn list(queue: web::Data<Queue>, wanted: Query<Wanted>) -> Result<HttpResponse, ApiError> {
+async fn list(queue: web::Data<Queue>, wanted: Query<ListQuery>) -> Result<HttpResponse, ApiError> {
     let over = match wanted.0.state {
         State::Firing => Some(false),
         State::Resolved => Some(true),
@@ -121,8 +121,13 @@ async fn acknowledge(
     asked: Json<Acknowledgement>,
 ) -> Result<HttpResponse, ApiError> {
     let mut errors = Vec::new();
-    let by = said("by", &asked.0.by, said::NAME, &mut errors);
-    let note = said("note", &asked.0.note, said::OPTIONAL_NOTE, &mut errors);
+    let by = person_text("by", &asked.0.by, person_text::NAME, &mut errors);
+    let note = person_text(
+        "note",
+        &asked.0.note,
+        person_text::OPTIONAL_NOTE,
+        &mut errors,
+    );
     valid(errors)?;
     edited(queue, &id, move |record| {
         if record.resolved.is_some() {
@@ -144,7 +149,7 @@ async fn acknowledge(
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Judgement {
+struct VerdictRequest {
     true_alarm: bool,
     by: String,
 }
@@ -152,10 +157,10 @@ struct Judgement {
 async fn judge(
     queue: web::Data<Queue>,
     id: web::Path<String>,
-    asked: Json<Judgement>,
+    asked: Json<VerdictRequest>,
 ) -> Result<HttpResponse, ApiError> {
     let mut errors = Vec::new();
-    let by = said("by", &asked.0.by, said::NAME, &mut errors);
+    let by = person_text("by", &asked.0.by, person_text::NAME, &mut errors);
     valid(errors)?;
     edited(queue, &id, move |record| {
         record.verdict = Some(Verdict {
@@ -177,9 +182,9 @@ async fn edited(
     let id = parsed(id)?;
     match beside(move || queue.history.edit(id, edit)).await? {
         Ok(record) => Ok(HttpResponse::Ok().json(view::whole(&record))),
-        Err(Unchanged::Unknown) => Err(unknown()),
-        Err(Unchanged::Refused(why)) => Err(ApiError::new(CONFLICT, why)),
-        Err(Unchanged::Disk(error)) => Err(disk(&error)),
+        Err(EditError::Unknown) => Err(unknown()),
+        Err(EditError::Refused(why)) => Err(ApiError::new(CONFLICT, why)),
+        Err(EditError::Disk(error)) => Err(disk(&error)),
     }
 }
 
@@ -187,16 +192,19 @@ async fn silences(queue: web::Data<Queue>) -> HttpResponse {
     HttpResponse::Ok().json(json!({"silences": queue.silences.list()}))
 }
 
-async fn silence(queue: web::Data<Queue>, asked: Json<Asked>) -> Result<HttpResponse, ApiError> {
+async fn silence(
+    queue: web::Data<Queue>,
+    asked: Json<NewSilence>,
+) -> Result<HttpResponse, ApiError> {
     match beside(move || queue.silences.add(asked.0)).await? {
         Ok(silence) => Ok(HttpResponse::build(StatusCode::CREATED).json(silence)),
-        Err(NoSilence::Invalid(errors)) => Err(ApiError::invalid(errors)),
-        Err(NoSilence::TooMany) => {
+        Err(AddError::Invalid(errors)) => Err(ApiError::invalid(errors)),
+        Err(AddError::TooMany) => {
             let detail =
                 format!("there are {MAX_SILENCES} silences, as many as may be: expire one");
             Err(ApiError::new(CONFLICT, detail))
         }
-        Err(NoSilence::Disk(error)) => Err(disk(&error)),
+        Err(AddError::Disk(error)) => Err(disk(&error)),
     }
 }
 

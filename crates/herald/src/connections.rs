@@ -181,7 +181,7 @@ impl Connections {
     }
 
     /// The connection that a request came by.
-    pub(crate) fn of(&self, request: &ServiceRequest) -> Option<Rc<Connection>> {
+    pub(crate) fn connection_of(&self, request: &ServiceRequest) -> Option<Rc<Connection>> {
         self.open.borrow().get(&request.peer_addr()?).cloned()
     }
 
@@ -191,7 +191,7 @@ impl Connections {
         request: ServiceRequest,
         next: Next<B>,
     ) -> Result<ServiceResponse<B>, Error> {
-        let connection = self.of(&request);
+        let connection = self.connection_of(&request);
         if let Some(connection) = &connection {
             connection.answer();
         }
@@ -209,7 +209,7 @@ impl Connections {
         mut request: ServiceRequest,
         next: Next<B>,
     ) -> Result<ServiceResponse<B>, Error> {
-        if let Some(connection) = self.of(&request) {
+        if let Some(connection) = self.connection_of(&request) {
             let payload = request.take_payload();
             connection.wait();
             let charged = self.charged(connection, payload);

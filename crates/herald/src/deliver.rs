@@ -42,13 +42,13 @@ pub(crate) struct Deliverer {
 }
 
 /// What was taken up. When even what settles it panics, it is given back: its group would wait for the next start.
-struct TakenUp<'a> {
+struct InFlight<'a> {
     queue: &'a Queue,
     target: &'static str,
     work: Work,
 }
 
-impl Drop for TakenUp<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let pause = backoff::pause(self.work.attempts + 1, rand::random(), None);
@@ -58,7 +58,7 @@ impl Drop for TakenUp<'_> {
 }
 
 /// A target, and what its notifications share.
-struct Lane {
+struct Worker {
     target: Target,
     stop: watch::Receiver<bool>,
     /// For one at a time, which is all the room it needs: what it is about is read, and forgotten while its evidence is
@@ -68,7 +68,7 @@ struct Lane {
     room: Semaphore,
 }
 
-impl Lane {
+impl Worker {
     fn new(target: Target, stop: watch::Receiver<bool>) -> Self {
         Self {
             target,
@@ -98,15 +98,15 @@ impl Deliverer {
     /// Delivers to one target until `stop` says so. What is not delivered by then stays on disk; only what its target has
     /// begun to get is waited for.
     pub(crate) async fn run(self: Arc<Self>, target: Target, mut stop: watch::Receiver<bool>) {
-        let lane = Arc::new(Lane::new(target, stop.clone()));
+        let worker = Arc::new(Worker::new(target, stop.clone()));
         let mut running = JoinSet::new();
         loop {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
                 Some(_) = running.join_next(), if running.len() >= TAKEN_UP => {}
-                work = self.queue.next(lane.target.name), if running.len() < TAKEN_UP => {
-                    let (deliverer, lane) = (self.clone(), lane.clone());
-                    running.spawn(async move { deliverer.process(&lane, work).await });
+                work = self.queue.next(worker.target.name), if running.len() < TAKEN_UP => {
+                    let (deliverer, worker) = (self.clone(), worker.clone());
+                    running.spawn(async move { deliverer.process(&worker, work).await });
                 }
             }
         }
@@ -116,15 +116,15 @@ impl Deliverer {
 
     /// What panics is repeated without the evidence, which may have been the cause; what panics then too would do so for
     /// ever, and hold its group up.
-    async fn process(&self, lane: &Lane, work: Work) {
-        let (key, to) = (work.key, lane.target.name);
-        let _taken_up = TakenUp {
+    async fn process(&self, worker: &Worker, work: Work) {
+        let (key, to) = (work.key, worker.target.name);
+        let _taken_up = InFlight {
             queue: &self.queue,
             target: to,
             work,
         };
         for with_evidence in [true, false] {
-            let attempt = AssertUnwindSafe(self.attempt(lane, work, with_evidence));
+            let attempt = AssertUnwindSafe(self.attempt(worker, work, with_evidence));
             if attempt.catch_unwind().await.is_ok() {
                 return;
             }
@@ -137,51 +137,58 @@ impl Deliverer {
     }
 
     /// At the end of the process what has not begun is left.
-    async fn attempt(&self, lane: &Lane, work: Work, with_evidence: bool) {
-        let mut stop = lane.stop.clone();
+    async fn attempt(&self, worker: &Worker, work: Work, with_evidence: bool) {
+        let mut stop = worker.stop.clone();
         let begun = tokio::select! {
             biased;
             // The next start has time for it.
             _ = stop.wait_for(|stop| *stop) => None,
-            begun = self.begin(lane, work, with_evidence) => begun,
+            begun = self.begin(worker, work, with_evidence) => begun,
         };
         let Some((evidence, _place)) = begun else {
             return;
         };
-        if let Some(stored) = self.load(lane, work).await {
+        if let Some(stored) = self.load(worker, work).await {
             let notification = Notification::new(&stored, &evidence, &self.links);
-            let attempt = lane.target.deliver(&notification).await;
+            let attempt = worker.target.deliver(&notification).await;
             let stored = Arc::new(stored);
             if attempt == Attempt::Delivered {
-                self.queue.told(lane.target.name, &stored, evidence).await;
+                self.queue
+                    .record_delivery(worker.target.name, &stored, evidence)
+                    .await;
             }
-            self.settle(lane.target.name, work, &stored, attempt).await;
+            self.settle(worker.target.name, work, &stored, attempt)
+                .await;
         }
     }
 
     /// Waits for evidence, and only then for a slot: otherwise slow backends would make one notification wait for the other.
     async fn begin<'a>(
         &self,
-        lane: &'a Lane,
+        worker: &'a Worker,
         work: Work,
         with_evidence: bool,
     ) -> Option<(Arc<Evidence>, [SemaphorePermit<'a>; 2])> {
         let evidence = if with_evidence {
-            self.evidence(lane, work).await?
+            self.evidence(worker, work).await?
         } else {
             Arc::new(Evidence::none(LEFT_OUT))
         };
-        let slot = lane.slots.acquire().await.ok()?;
-        Some((evidence, [slot, lane.room(work).await?]))
+        let slot = worker.slots.acquire().await.ok()?;
+        Some((evidence, [slot, worker.room(work).await?]))
     }
 
     /// `None` when there is nothing to deliver.
-    async fn evidence(&self, lane: &Lane, work: Work) -> Option<Arc<Evidence>> {
+    async fn evidence(&self, worker: &Worker, work: Work) -> Option<Arc<Evidence>> {
         let asked = {
             // In this order: nobody waits for room while others wait for it.
-            let _place = (lane.room_alone(work).await, lane.asking.acquire().await);
-            let stored = Arc::new(self.load(lane, work).await?);
-            if self.queue.withholds(lane.target.name, work, &stored).await {
+            let _place = (worker.room_alone(work).await, worker.asking.acquire().await);
+            let stored = Arc::new(self.load(worker, work).await?);
+            if self
+                .queue
+                .withholds(worker.target.name, work, &stored)
+                .await
+            {
                 return None;
             }
             self.collector.evidence(&stored.payload, stored.accepted)
@@ -189,9 +196,9 @@ impl Deliverer {
         Some(asked.await)
     }
 
-    async fn load(&self, lane: &Lane, work: Work) -> Option<Stored> {
+    async fn load(&self, worker: &Worker, work: Work) -> Option<Stored> {
         let patience = self.give_up_after;
-        self.queue.load(lane.target.name, work, patience).await
+        self.queue.load(worker.target.name, work, patience).await
     }
 
     async fn settle(&self, target: &'static str, work: Work, stored: &Stored, attempt: Attempt) {

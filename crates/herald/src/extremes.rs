@@ -10,7 +10,7 @@ use crate::notification::Notification;
 use crate::payload::is_date;
 use crate::payload::tests::{example, read};
 use crate::queue::Stored;
-use crate::settings::Sites;
+use crate::settings::LinkBases;
 use crate::slack;
 
 fn notification(started: DateTime<Utc>, accepted: DateTime<Utc>, status: &str) -> String {
@@ -28,7 +28,7 @@ fn notification(started: DateTime<Utc>, accepted: DateTime<Utc>, status: &str) -
     if status == "firing" {
         evidence.window = Some(Window::of(started, accepted));
     }
-    let links = Links::new(Sites {
+    let links = Links::new(LinkBases {
         grafana: Url::parse("http://grafana.example").ok(),
         jaeger: None,
     });

@@ -7,7 +7,7 @@ use service::{ApiError, problem};
 
 use crate::evidence::Collector;
 use crate::queue::{Accepted, Queue, Refusal, no_disk};
-use crate::stats::Received;
+use crate::stats::ReceiveOutcome;
 
 /// Largest body that is read. Alertmanager gives up after a 4xx, so this is far beyond any real group.
 pub(crate) const BODY_LIMIT: usize = 4 << 20;
@@ -19,11 +19,11 @@ pub(crate) async fn alerts(
     queue: web::Data<Queue>,
     collector: web::Data<Collector>,
 ) -> Result<HttpResponse, ApiError> {
-    let body = read(&request, body).inspect_err(|_| Received::Refused.count())?;
+    let body = read(&request, body).inspect_err(|_| ReceiveOutcome::Refused.count())?;
     let queue = queue.into_inner();
     match queue.accept(body).await {
         Ok(Accepted::New(stored)) => {
-            Received::Accepted.count();
+            ReceiveOutcome::Accepted.count();
             // What is held back takes no evidence from others.
             if queue.silences.covering(&stored.payload).is_none() {
                 collector.begin(&stored.payload, stored.accepted);
@@ -31,15 +31,15 @@ pub(crate) async fn alerts(
             Ok(HttpResponse::Ok().json(json!({"key": stored.key})))
         }
         Ok(Accepted::Pending(key)) => {
-            Received::Duplicate.count();
+            ReceiveOutcome::Duplicate.count();
             Ok(HttpResponse::Ok().json(json!({"key": key, "pending": true})))
         }
         Err(Refusal::Malformed(error)) => {
-            Received::Refused.count();
+            ReceiveOutcome::Refused.count();
             Err(error)
         }
         Err(reason) => {
-            Received::Unavailable.count();
+            ReceiveOutcome::Unavailable.count();
             Err(unavailable(reason))
         }
     }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::index::{Entry, Index};
 use crate::key;
 use crate::spool::Spool;
-use crate::stats::{self, Ended, Storage};
+use crate::stats::{self, DeliveryOutcome, Storage};
 use crate::stored::{Stored, Unusable};
 use crate::text::one_line;
 
@@ -61,7 +61,7 @@ fn set_aside(spool: &Spool, target: &'static str, key: Uuid, why: &str) -> bool 
     let (file, why) = (format!("queue/{target}/{key}.json"), one_line(why));
     match spool.set_aside(target, key) {
         Ok(()) => {
-            stats::ended(target, Ended::Failed);
+            stats::ended(target, DeliveryOutcome::Failed);
             tracing::error!(
                 file,
                 why,

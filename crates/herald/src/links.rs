@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use url::Url;
 
-use crate::settings::Sites;
+use crate::settings::LinkBases;
 
 /// Before and after what a link is about, in milliseconds.
 const MINUTE: i64 = 60_000;
@@ -12,11 +12,11 @@ const MINUTE: i64 = 60_000;
 /// Builds links; without a site there are none to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Links {
-    sites: Sites,
+    sites: LinkBases,
 }
 
 impl Links {
-    pub(crate) fn new(sites: Sites) -> Self {
+    pub(crate) fn new(sites: LinkBases) -> Self {
         Self { sites }
     }
 
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn links_lead_to_what_is_set_and_nowhere_else() {
         let now = DateTime::from_timestamp(1000, 0).unwrap();
-        let nowhere = Links::new(Sites::default());
+        let nowhere = Links::new(LinkBases::default());
         assert_eq!(
             (
                 nowhere.trace("ab", (now, now)),
@@ -116,7 +116,7 @@ mod tests {
             ),
             (None, None)
         );
-        let sites = Sites {
+        let sites = LinkBases {
             grafana: Url::parse("https://g.example/grafana/").ok(),
             jaeger: Url::parse("http://j.example:16686").ok(),
         };

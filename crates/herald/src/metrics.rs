@@ -2,7 +2,7 @@
 
 telemetry::label! {
     /// What became of a request to take an alert.
-    pub(crate) enum Received {
+    pub(crate) enum ReceiveOutcome {
         /// On disk.
         Accepted = "accepted",
         /// The same is pending already.
@@ -18,7 +18,7 @@ telemetry::label! {
 
 telemetry::label! {
     /// How a delivery ends.
-    pub(crate) enum Ended {
+    pub(crate) enum DeliveryOutcome {
         /// The target has it.
         Delivered = "delivered",
         /// Given up.
@@ -90,10 +90,10 @@ telemetry::label! {
 
 telemetry::metrics! {
     /// Notifications from Alertmanager, by outcome (accepted, duplicate, unauthorized, refused or unavailable).
-    pub(crate) HERALD_RECEIVED: Counter { outcome: Received }
+    pub(crate) HERALD_RECEIVED: Counter { outcome: ReceiveOutcome }
         = "herald_notifications_received_total", unit "{notification}";
     /// Notifications whose delivery has ended, by outcome (delivered, failed, or suppressed by a silence or an acknowledgement).
-    pub(crate) HERALD_NOTIFICATIONS: Counter { target: Target, outcome: Ended }
+    pub(crate) HERALD_NOTIFICATIONS: Counter { target: Target, outcome: DeliveryOutcome }
         = "herald_notifications_total", unit "{notification}";
     /// Attempts at a delivery that failed and are repeated.
     pub(crate) HERALD_RETRIES: Counter { target: Target }

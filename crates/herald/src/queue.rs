@@ -18,10 +18,10 @@ use crate::history::History;
 use crate::index::{Digest, Entry, Index, Work};
 use crate::key;
 use crate::payload::Payload;
-use crate::reach::Reach;
+use crate::reach::Reachability;
 use crate::silences::Silences;
 use crate::spool::Spool;
-use crate::stats::{self, Ended, Storage};
+use crate::stats::{self, DeliveryOutcome, Storage};
 pub(crate) use crate::stored::Stored;
 use crate::stored::Unusable;
 
@@ -76,7 +76,7 @@ pub(crate) struct Queue {
     /// What became of alerts, and what people say of them.
     pub(crate) history: History,
     pub(crate) silences: Silences,
-    pub(crate) reach: Reach,
+    pub(crate) reach: Reachability,
     targets: Vec<&'static str>,
     limit: usize,
     index: Mutex<Index>,
@@ -97,7 +97,7 @@ impl Queue {
         let queue = Self {
             history: History::open(spool.clone()),
             silences: Silences::open(spool.clone()),
-            reach: Reach::of(&targets),
+            reach: Reachability::of(&targets),
             spool,
             targets,
             limit,
@@ -184,11 +184,11 @@ impl Queue {
 
     /// It has arrived.
     pub(crate) async fn delivered(self: &Arc<Self>, target: &'static str, key: Uuid) {
-        self.end(target, key, Ended::Delivered).await;
+        self.end(target, key, DeliveryOutcome::Delivered).await;
     }
 
     /// It is not to be sent again, since it was delivered or nobody is to be told.
-    async fn end(self: &Arc<Self>, target: &'static str, key: Uuid, outcome: Ended) {
+    async fn end(self: &Arc<Self>, target: &'static str, key: Uuid, outcome: DeliveryOutcome) {
         let removed = self.on_disk(move |spool| spool.remove(target, key)).await;
         if let Err(error) = removed {
             Storage::Remove.failed();
@@ -206,7 +206,7 @@ impl Queue {
             tracing::error!(%key, to = target, %error, "a notification cannot be set aside: it will be tried again after a restart");
         }
         self.forget(target, key);
-        stats::ended(target, Ended::Failed);
+        stats::ended(target, DeliveryOutcome::Failed);
     }
 
     /// To be tried again after `pause`.
@@ -290,7 +290,7 @@ impl Queue {
             payload,
         };
         if lacking.is_empty() {
-            self.history.took(&stored);
+            self.history.record_accepted(&stored);
             return Ok(Accepted::Pending(stored.key));
         }
         if let Some(full) = lacking.iter().find_map(|target| self.full(target)) {
@@ -310,7 +310,7 @@ impl Queue {
         drop(index);
         self.report();
         self.changed.notify_waiters();
-        self.history.took(&stored);
+        self.history.record_accepted(&stored);
         Ok(Accepted::New(Box::new(stored)))
     }
 

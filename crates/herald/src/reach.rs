@@ -10,9 +10,9 @@ use crate::target::Attempt;
 
 /// Of each target since when it takes nothing of what it is sent, if so.
 #[derive(Debug)]
-pub(crate) struct Reach(Mutex<BTreeMap<&'static str, Option<Instant>>>);
+pub(crate) struct Reachability(Mutex<BTreeMap<&'static str, Option<Instant>>>);
 
-impl Reach {
+impl Reachability {
     /// Nothing is known against any of them.
     pub(crate) fn of(targets: &[&'static str]) -> Self {
         Self(Mutex::new(

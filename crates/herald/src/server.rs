@@ -11,7 +11,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpRequest, HttpResponse, Resource, Responder, web};
 use anyhow::{Context, Result};
 use serde_json::json;
-use service::{ApiError, Doors, problem};
+use service::{ApiError, HostGuard, problem};
 use telemetry::{Metrics, ServiceInfo, http_server};
 use tokio::sync::watch;
 
@@ -87,17 +87,17 @@ async fn serve(settings: &Settings, metrics: Metrics) -> Result<&'static str> {
         give_up_after: settings.give_up_after,
     });
     let (listener, address) = bind(settings.listen)?;
-    let doors = Doors::new(settings.allowed_hosts.clone(), "HERALD_ALLOWED_HOSTS", &[]);
+    let host_guard = HostGuard::new(settings.allowed_hosts.clone(), "HERALD_ALLOWED_HOSTS", &[]);
     let access = Access {
         secrets: settings.raw.secrets()?,
         certificate: settings.tls.asks_for_certificates(),
     };
-    let taken = Taken {
+    let app_data = AppData {
         queue: web::Data::from(queue.clone()),
         collector: web::Data::from(collector),
         watchdog: web::Data::new(watchdog),
     };
-    let app = |connections| app(connections, doors, access, taken, metrics);
+    let app = |connections| app(connections, host_guard, access, app_data, metrics);
     let mut front = front::start(listener, settings.tls.config()?, app)?;
     if names == ["log"] {
         tracing::warn!(
@@ -134,7 +134,7 @@ fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
 }
 
 /// What requests need.
-struct Taken {
+struct AppData {
     queue: web::Data<Queue>,
     collector: web::Data<Collector>,
     watchdog: web::Data<Watchdog>,
@@ -142,9 +142,9 @@ struct Taken {
 
 fn app(
     connections: Rc<Connections>,
-    doors: Doors,
+    host_guard: HostGuard,
     access: Access,
-    taken: Taken,
+    app_data: AppData,
     metrics: Metrics,
 ) -> App<
     impl ServiceFactory<
@@ -158,15 +158,15 @@ fn app(
     http_server::declare_route("POST", ALERTS, &[200, 400, 401, 403, 408, 413, 422, 503]);
     http_server::declare_route("POST", WATCHDOG, &[200, 503]);
     let serve = connections.clone();
-    let guarded = |resource: Resource| guard(resource, &connections, &doors, &access);
+    let guarded = |resource: Resource| guard(resource, &connections, &host_guard, &access);
     let take = api::body(web::post().to(intake::alerts), BODY_LIMIT);
     let alerts = api::resource(ALERTS, "POST", BODY_LIMIT).route(take);
     let beat = api::body(web::post().to(watchdog::watchdog), watchdog::BODY_LIMIT);
     let beat = api::resource(WATCHDOG, "POST", watchdog::BODY_LIMIT).route(beat);
     let mut app = App::new()
-        .app_data(taken.queue)
-        .app_data(taken.collector)
-        .app_data(taken.watchdog)
+        .app_data(app_data.queue)
+        .app_data(app_data.collector)
+        .app_data(app_data.watchdog)
         .app_data(web::Data::new(metrics));
     for resource in [alerts, beat] {
         let measured = guarded(resource).wrap(http_server::Red);
@@ -192,7 +192,7 @@ fn app(
 fn guard(
     resource: Resource,
     connections: &Rc<Connections>,
-    doors: &Doors,
+    host_guard: &HostGuard,
     access: &Access,
 ) -> Resource<
     impl ServiceFactory<
@@ -204,7 +204,7 @@ fn guard(
     > + use<>,
 > {
     let [charge, admit] = [(); 2].map(|()| connections.clone());
-    let (doors, access) = (doors.clone(), access.clone());
+    let (host_guard, access) = (host_guard.clone(), access.clone());
     resource
         .wrap(from_fn(move |request, next| {
             charge.clone().charge(request, next)
@@ -213,7 +213,7 @@ fn guard(
             access.clone().admit(admit.clone(), request, next)
         }))
         .wrap(from_fn(move |request, next| {
-            service::enter(Some(doors.clone()), request, next)
+            service::enter(Some(host_guard.clone()), request, next)
         }))
 }
 

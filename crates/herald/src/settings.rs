@@ -17,7 +17,7 @@ use crate::setting_files::read;
 
 /// Settings as they are written; an empty text is none.
 #[derive(Debug, Default, Clone)]
-pub struct Raw {
+pub struct RawSettings {
     /// `PROMETHEUS_URL`.
     pub prometheus_url: Option<String>,
     /// `JAEGER_URL`.
@@ -60,7 +60,7 @@ pub struct Settings {
     /// Where notifications are kept until they are delivered.
     pub state_dir: PathBuf,
     /// Backends, links and targets.
-    pub raw: Raw,
+    pub raw: RawSettings,
     /// Certificates for backends.
     pub backend_tls: BackendTls,
     /// How long the collection of evidence may hold a notification up.
@@ -87,7 +87,7 @@ pub(crate) struct Sources {
 
 /// Where links lead to.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Sites {
+pub(crate) struct LinkBases {
     pub(crate) grafana: Option<Url>,
     pub(crate) jaeger: Option<Url>,
 }
@@ -118,7 +118,7 @@ pub(crate) struct Targets {
     pub(crate) watchdog: Option<SecretUrl>,
 }
 
-impl Raw {
+impl RawSettings {
     pub(crate) fn sources(&self) -> Result<Sources, SettingError> {
         Ok(Sources {
             prometheus: site("PROMETHEUS_URL", self.prometheus_url.as_deref())?,
@@ -127,14 +127,14 @@ impl Raw {
         })
     }
 
-    pub(crate) fn sites(&self) -> Result<Sites, SettingError> {
+    pub(crate) fn sites(&self) -> Result<LinkBases, SettingError> {
         let jaeger = site("JAEGER_PUBLIC_URL", self.jaeger_public_url.as_deref())?;
         let jaeger = match jaeger {
             Some(url) => Some(url),
             None => site("JAEGER_URL", self.jaeger_url.as_deref())?,
         };
         let grafana = site("GRAFANA_URL", self.grafana_url.as_deref())?;
-        Ok(Sites {
+        Ok(LinkBases {
             grafana: grafana.map(without_login),
             jaeger: jaeger.map(without_login),
         })
@@ -164,7 +164,7 @@ impl Raw {
     }
 }
 
-impl Raw {
+impl RawSettings {
     /// What Alertmanager may send. A file or a text that holds none is an error: the door would stand open.
     pub(crate) fn secrets(&self) -> Result<Arc<[Secret]>, SettingError> {
         let from_file = contents("HERALD_SECRET_FILE", self.secret_file.as_ref())?;
@@ -203,10 +203,10 @@ pub fn secret_to_show(
     secret: Option<String>,
     secret_file: Option<PathBuf>,
 ) -> Result<Option<String>, SettingError> {
-    let raw = Raw {
+    let raw = RawSettings {
         secret,
         secret_file,
-        ..Raw::default()
+        ..RawSettings::default()
     };
     Ok(raw.secrets()?.first().map(Secret::reveal))
 }
@@ -258,24 +258,24 @@ mod tests {
 
     #[test]
     fn empty_is_none_and_a_bad_url_names_its_variable_without_the_secret() {
-        let raw = Raw {
+        let raw = RawSettings {
             slack_url: Some(" ".to_owned()),
             loki_url: Some(String::new()),
-            ..Raw::default()
+            ..RawSettings::default()
         };
         assert!(raw.targets().unwrap().slack.is_none() && raw.sources().unwrap().loki.is_none());
-        let raw = Raw {
+        let raw = RawSettings {
             slack_url: Some("hooks.slack.example/T0/s3cret".to_owned()),
-            ..Raw::default()
+            ..RawSettings::default()
         };
         let error = raw.targets().unwrap_err().to_string();
         assert!(
             error.starts_with("HERALD_SLACK_WEBHOOK_URL: ") && !error.contains("s3cret"),
             "{error}"
         );
-        let raw = Raw {
+        let raw = RawSettings {
             jaeger_url: Some("jaeger:16686".to_owned()),
-            ..Raw::default()
+            ..RawSettings::default()
         };
         assert!(
             raw.sources()
@@ -289,9 +289,9 @@ mod tests {
     fn a_secret_comes_from_a_file_too_and_is_never_shown() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("slack");
-        let raw = Raw {
+        let raw = RawSettings {
             slack_url_file: Some(path.clone()),
-            ..Raw::default()
+            ..RawSettings::default()
         };
         assert!(
             raw.targets()

@@ -12,7 +12,7 @@ use crate::folder::Folder;
 use crate::history::Silenced;
 use crate::matcher::{self, Matcher};
 use crate::payload::Payload;
-use crate::said::{self, said};
+use crate::person_text::{self, person_text};
 use crate::spool::Spool;
 use crate::stats::{self, HistoryFile};
 
@@ -30,7 +30,7 @@ const MAX_DAYS: i64 = 30;
 /// What somebody asks for.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Asked {
+pub(crate) struct NewSilence {
     matchers: Vec<matcher::Text>,
     starts_at: Option<DateTime<Utc>>,
     ends_at: DateTime<Utc>,
@@ -41,7 +41,7 @@ pub(crate) struct Asked {
 /// As it is kept and shown.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Shown {
+pub(crate) struct SilenceView {
     pub(crate) id: Uuid,
     pub(crate) matchers: Vec<Matcher>,
     pub(crate) starts_at: DateTime<Utc>,
@@ -52,22 +52,22 @@ pub(crate) struct Shown {
 
 /// What a file holds.
 #[derive(Debug, Serialize, Deserialize)]
-struct Kept {
+struct SilenceFile {
     schema: u32,
     #[serde(flatten)]
-    silence: Shown,
+    silence: SilenceView,
 }
 
 #[derive(Debug, Clone)]
 struct Silence {
-    shown: Shown,
+    shown: SilenceView,
     /// A look found that it has ended: it holds nothing back any more, also when its file is still there.
     over: bool,
 }
 
 /// Why there is no new silence.
 #[derive(Debug)]
-pub(crate) enum NoSilence {
+pub(crate) enum AddError {
     Invalid(Vec<FieldError>),
     /// There are as many as may be.
     TooMany,
@@ -76,7 +76,7 @@ pub(crate) enum NoSilence {
 
 /// What the last look found.
 #[derive(Debug, Default)]
-struct Look {
+struct LastCheck {
     /// Those that were active.
     active: Vec<Uuid>,
     /// Whether somebody ended one after it. No look may have seen it active.
@@ -90,7 +90,7 @@ pub(crate) struct Silences {
     /// Never locked while the disk is waited for: whoever brings an alert asks.
     all: Mutex<Vec<Silence>>,
     /// Locked while a file is changed.
-    writing: Mutex<Look>,
+    writing: Mutex<LastCheck>,
     /// What the folder leads through.
     _spool: Arc<Spool>,
 }
@@ -121,13 +121,13 @@ impl Silences {
     }
 
     /// On disk when this returns.
-    pub(crate) fn add(&self, asked: Asked) -> Result<Shown, NoSilence> {
-        let silence = Silence::new(asked, Utc::now()).map_err(NoSilence::Invalid)?;
+    pub(crate) fn add(&self, asked: NewSilence) -> Result<SilenceView, AddError> {
+        let silence = Silence::new(asked, Utc::now()).map_err(AddError::Invalid)?;
         let _one = self.writing();
         if self.all().len() >= MAX_SILENCES {
-            return Err(NoSilence::TooMany);
+            return Err(AddError::TooMany);
         }
-        let kept = Kept {
+        let kept = SilenceFile {
             schema: SCHEMA,
             silence: silence.shown.clone(),
         };
@@ -135,7 +135,7 @@ impl Silences {
         content
             .and_then(|content| self.folder.store(silence.shown.id, &content))
             .inspect_err(|_| HistoryFile::Write.failed())
-            .map_err(NoSilence::Disk)?;
+            .map_err(AddError::Disk)?;
         self.all().push(silence);
         Ok(kept.silence)
     }
@@ -154,7 +154,7 @@ impl Silences {
     }
 
     /// Those that have not ended.
-    pub(crate) fn list(&self) -> Vec<Shown> {
+    pub(crate) fn list(&self) -> Vec<SilenceView> {
         let now = Utc::now();
         let all = self.all();
         let left = all.iter().filter(|silence| silence.shown.ends_at > now);
@@ -212,7 +212,7 @@ impl Silences {
             .retain(|silence| !over.contains(&silence.shown.id));
     }
 
-    fn writing(&self) -> MutexGuard<'_, Look> {
+    fn writing(&self) -> MutexGuard<'_, LastCheck> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -222,8 +222,8 @@ impl Silences {
 }
 
 fn read(folder: &Folder, id: Uuid) -> io::Result<Silence> {
-    let kept: Kept = serde_json::from_slice(&folder.read(id)?)?;
-    let shown = Shown { id, ..kept.silence };
+    let kept: SilenceFile = serde_json::from_slice(&folder.read(id)?)?;
+    let shown = SilenceView { id, ..kept.silence };
     if kept.schema != SCHEMA || !shown.matchers.iter().any(Matcher::chooses) {
         let allowed =
             format!("allowed: schema {SCHEMA}, and a matcher that does not match everything");
@@ -238,7 +238,7 @@ fn failed(what: HistoryFile, error: &io::Error) {
 }
 
 impl Silence {
-    fn new(asked: Asked, now: DateTime<Utc>) -> Result<Self, Vec<FieldError>> {
+    fn new(asked: NewSilence, now: DateTime<Utc>) -> Result<Self, Vec<FieldError>> {
         let starts_at = asked.starts_at.unwrap_or(now);
         let mut errors = Vec::new();
         let last = now + TimeDelta::days(MAX_DAYS);
@@ -247,13 +247,13 @@ impl Silence {
                 format!("allowed: after now and after startsAt, within {MAX_DAYS} days from now");
             errors.push(FieldError::new("endsAt", allowed));
         }
-        let by = said("by", &asked.by, said::NAME, &mut errors);
-        let comment = said("comment", &asked.comment, said::NOTE, &mut errors);
+        let by = person_text("by", &asked.by, person_text::NAME, &mut errors);
+        let comment = person_text("comment", &asked.comment, person_text::NOTE, &mut errors);
         let matchers = matchers(asked.matchers, &mut errors);
         if !errors.is_empty() {
             return Err(errors);
         }
-        let shown = Shown {
+        let shown = SilenceView {
             id: Uuid::now_v7(),
             matchers,
             starts_at,

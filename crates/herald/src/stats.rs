@@ -8,9 +8,9 @@ use crate::metrics::{
     HERALD_RETRIES, HERALD_SILENCED, HERALD_SILENCES, HERALD_STORAGE_AVAILABLE,
     HERALD_STORAGE_ERRORS, HERALD_STORAGE_SIZE, Target,
 };
-pub(crate) use crate::metrics::{Ended, HistoryFile, Question, Received, Storage};
+pub(crate) use crate::metrics::{DeliveryOutcome, HistoryFile, Question, ReceiveOutcome, Storage};
 
-impl Received {
+impl ReceiveOutcome {
     /// Counts it.
     pub(crate) fn count(self) {
         HERALD_RECEIVED.with(self).increment(1);
@@ -51,7 +51,7 @@ impl HistoryFile {
 
 /// Makes every series exist from the start.
 pub(crate) fn declare(targets: &[&'static str], backends: &[&'static str]) {
-    for received in Received::ALL {
+    for received in ReceiveOutcome::ALL {
         HERALD_RECEIVED.with(received).absolute(0);
     }
     for storage in Storage::ALL {
@@ -59,7 +59,7 @@ pub(crate) fn declare(targets: &[&'static str], backends: &[&'static str]) {
     }
     for target in targets {
         HERALD_PANICS.with(Target(target)).absolute(0);
-        for outcome in Ended::ALL {
+        for outcome in DeliveryOutcome::ALL {
             let labels = (Target(target), outcome);
             HERALD_NOTIFICATIONS.with(labels).absolute(0);
         }
@@ -87,7 +87,7 @@ pub(crate) fn declare(targets: &[&'static str], backends: &[&'static str]) {
 }
 
 /// A notification's end.
-pub(crate) fn ended(target: &'static str, outcome: Ended) {
+pub(crate) fn ended(target: &'static str, outcome: DeliveryOutcome) {
     HERALD_NOTIFICATIONS
         .with((Target(target), outcome))
         .increment(1);

@@ -33,11 +33,11 @@ pub(crate) enum Attempt {
 pub(crate) struct Target {
     /// Its name in metrics, logs and on disk.
     pub(crate) name: &'static str,
-    way: Way,
+    way: Protocol,
 }
 
 #[derive(Debug, Clone)]
-enum Way {
+enum Protocol {
     Slack(Client, SecretUrl),
     Webhook(Client, SecretUrl),
     Log,
@@ -60,11 +60,11 @@ pub(crate) fn all(targets: &Targets) -> reqwest::Result<Vec<Target>> {
     let client = client(TIMEOUT)?;
     let mut all = Vec::new();
     if let Some(url) = &targets.slack {
-        let way = Way::Slack(client.clone(), url.clone());
+        let way = Protocol::Slack(client.clone(), url.clone());
         all.push(Target { name: "slack", way });
     }
     if let Some(url) = &targets.webhook {
-        let way = Way::Webhook(client, url.clone());
+        let way = Protocol::Webhook(client, url.clone());
         all.push(Target {
             name: "webhook",
             way,
@@ -73,7 +73,7 @@ pub(crate) fn all(targets: &Targets) -> reqwest::Result<Vec<Target>> {
     if all.is_empty() {
         all.push(Target {
             name: "log",
-            way: Way::Log,
+            way: Protocol::Log,
         });
     }
     Ok(all)
@@ -83,14 +83,14 @@ impl Target {
     /// In the place of a webhook.
     #[cfg(test)]
     pub(crate) fn call(name: &'static str, call: fn(&Notification<'_>) -> Attempt) -> Self {
-        let way = Way::Call(call);
+        let way = Protocol::Call(call);
         Self { name, way }
     }
 
     /// One attempt.
     pub(crate) async fn deliver(&self, notification: &Notification<'_>) -> Attempt {
         match &self.way {
-            Way::Slack(client, url) => {
+            Protocol::Slack(client, url) => {
                 send(
                     client,
                     url.reveal(),
@@ -99,12 +99,12 @@ impl Target {
                 )
                 .await
             }
-            Way::Webhook(client, url) => {
+            Protocol::Webhook(client, url) => {
                 send(client, url.reveal(), notification.key, notification).await
             }
             #[cfg(test)]
-            Way::Call(call) => call(notification),
-            Way::Log => {
+            Protocol::Call(call) => call(notification),
+            Protocol::Log => {
                 let body = serde_json::to_string(notification).unwrap_or_default();
                 tracing::warn!(
                     key = notification.key,

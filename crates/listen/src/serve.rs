@@ -17,6 +17,7 @@ use crate::gate::Gate;
 use crate::turns::in_turn;
 
 /// A connection ends when its client has taken nothing of what is sent for so long, and with it the answer that waits.
+#[cfg(target_os = "linux")]
 const READER_GONE_MS: u32 = 10_000;
 
 /// What the kernel keeps of an answer that is not read: left to itself, megabytes for each connection. A reader at 100 ms still gets
@@ -62,6 +63,7 @@ where
 {
     // Accepted connections inherit it. Without `TCP_NODELAY` the end of a long answer waits for the reader to confirm what came before,
     // which it puts off for 40 ms.
+    #[cfg(target_os = "linux")]
     rustix::net::sockopt::set_tcp_user_timeout(&listener, READER_GONE_MS)?;
     rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;
     rustix::net::sockopt::set_socket_send_buffer_size(&listener, UNREAD)?;

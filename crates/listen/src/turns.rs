@@ -16,14 +16,14 @@ use crate::gate::MAX_HEAD;
 
 pin_project! {
     /// An answer that keeps its request's turn.
-    pub struct Held<B> {
+    pub struct TurnBody<B> {
         #[pin]
         body: B,
         turn: Turn,
     }
 }
 
-impl<B: MessageBody> MessageBody for Held<B> {
+impl<B: MessageBody> MessageBody for TurnBody<B> {
     type Error = B::Error;
 
     fn size(&self) -> BodySize {
@@ -44,7 +44,7 @@ pub fn in_turn<A, S, B>(
 ) -> impl ServiceFactory<
     Request,
     Config = S::Config,
-    Response = Response<EitherBody<Held<B>>>,
+    Response = Response<EitherBody<TurnBody<B>>>,
     Error = S::Error,
     InitError = S::InitError,
     Service: Service<Request, Future: 'static>,
@@ -65,7 +65,7 @@ where
                 return Ok(too_large().map_body(|_, body| EitherBody::right(body)));
             };
             let response: Response<B> = answer.await?.into();
-            Ok(response.map_body(|_, body| EitherBody::left(Held { body, turn })))
+            Ok(response.map_body(|_, body| EitherBody::left(TurnBody { body, turn })))
         }
     })
 }

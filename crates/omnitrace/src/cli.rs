@@ -10,12 +10,14 @@ use crate::alertmanager::{self, AlertmanagerConfigArgs};
 use crate::alerts::args::{self as alerts, AlertsArgs};
 use crate::completions::{self, CompletionsArgs};
 use crate::doctor::{self, args::DoctorArgs};
+use crate::fault::FaultAction;
 use crate::health::{self, HealthArgs};
+use crate::licenses::LicensesArgs;
 use crate::log_level::{self, LogLevelArgs};
 use crate::logs::{self, LogsArgs};
 use crate::man::{self, ManArgs};
 use crate::new::{self, NewArgs};
-use crate::notify::{self, OthersArgs};
+use crate::notify::{self, NotifyArgs};
 use crate::outbox::{self, OutboxAction};
 use crate::query::{self, QueryArgs};
 use crate::reset::{self, ResetArgs};
@@ -25,7 +27,7 @@ use crate::sql::{self, SqlArgs};
 use crate::status::{self, StatusArgs};
 use crate::stop::{self, StopArgs};
 use crate::up::scrape::ScrapeArgs;
-use crate::values::{base_url, duration};
+use crate::values::duration;
 
 /// Three services with traces, metrics, logs and alerts, and everything that is needed to run them.
 ///
@@ -142,6 +144,8 @@ pub enum Command {
     /// Write a manual page for each command.
     #[command(after_help = man::EXAMPLES)]
     Man(ManArgs),
+    /// Print the licenses of everything in this program: its own, those of crates and scripts.
+    Licenses(LicensesArgs),
     /// Run a private Postgres until SIGTERM, and print its URL.
     #[command(long_about = POSTGRES_HELP)]
     Postgres(PostgresArgs),
@@ -289,7 +293,7 @@ pub struct ConsoleArgs {
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
     #[command(flatten)]
-    pub others: OthersArgs,
+    pub others: NotifyArgs,
     /// Time between two scrapes
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub scrape_interval: Duration,
@@ -333,61 +337,6 @@ pub struct PostgresArgs {
     pub json: bool,
 }
 
-/// `omnitrace fault …`.
-#[derive(Debug, Subcommand)]
-pub enum FaultAction {
-    /// Show every fault, its parameters, and which are on.
-    List {
-        /// One service only
-        service: Option<String>,
-        #[command(flatten)]
-        target: Target,
-    },
-    /// Switch a fault on until it expires.
-    #[command(after_help = "\
-Examples:
-  omnitrace fault set downstream latency ms=400 --for 60s
-  omnitrace fault set data pool_exhaustion
-  omnitrace fault set downstream errors --admin http://127.0.0.1:9082")]
-    Set {
-        /// gateway, data or downstream
-        service: String,
-        /// Name of the fault, as `omnitrace fault list` shows it
-        fault: String,
-        /// Parameters; those not given have defaults
-        #[arg(value_name = "NAME=VALUE", value_parser = parameter)]
-        parameters: Vec<(String, serde_json::Value)>,
-        /// End the fault after this time (default: 5 min)
-        #[arg(long = "for", value_name = "TIME", value_parser = duration)]
-        expires_in: Option<Duration>,
-        #[command(flatten)]
-        target: Target,
-    },
-    /// Switch faults off: one, all of a service, or all.
-    Clear {
-        /// One service only
-        service: Option<String>,
-        /// One fault only
-        fault: Option<String>,
-        #[command(flatten)]
-        target: Target,
-    },
-}
-
-/// Selects a running service.
-#[derive(Debug, Args)]
-pub struct Target {
-    /// Directory of the running stack
-    #[arg(long, value_name = "DIR", default_value = ".omnitrace")]
-    pub data_dir: PathBuf,
-    /// Admin address of the service, when it was not started by `omnitrace up`
-    #[arg(long, value_name = "URL", conflicts_with = "data_dir", value_parser = base_url)]
-    pub admin: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
 /// An amount of memory, and how it was written.
 #[derive(Debug, Clone)]
 pub struct Memory {
@@ -403,18 +352,6 @@ fn memory(text: &str) -> Result<Memory, String> {
         text: text.to_owned(),
         bytes,
     })
-}
-
-/// Numbers and booleans stay what they are; everything else is text.
-fn parameter(text: &str) -> Result<(String, serde_json::Value), String> {
-    let (name, value) = text
-        .split_once('=')
-        .ok_or("allowed: name=value, for example ms=400")?;
-    let value = match serde_json::from_str(value) {
-        Ok(parsed @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => parsed,
-        _ => value.into(),
-    };
-    Ok((name.to_owned(), value))
 }
 
 #[cfg(test)]
@@ -433,16 +370,5 @@ mod tests {
         assert!(matches!(cli.chosen(), Command::Up(args) if args.load == 7));
         let cli = Cli::try_parse_from(["omnitrace", "up", "--load", "7"]).unwrap();
         assert!(matches!(cli.chosen(), Command::Up(args) if args.load == 7));
-    }
-
-    #[test]
-    fn parameters_keep_their_type() {
-        assert_eq!(parameter("ms=400"), Ok(("ms".into(), 400.into())));
-        assert_eq!(
-            parameter("share=0.5"),
-            Ok(("share".into(), serde_json::json!(0.5)))
-        );
-        assert_eq!(parameter("mode=fast"), Ok(("mode".into(), "fast".into())));
-        assert!(parameter("ms").is_err());
     }
 }

@@ -1,22 +1,79 @@
 //! `omnitrace fault`: the switchboards of running services.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
+use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use crate::answer;
-use crate::cli::{FaultAction, Target};
 use crate::problem::{self, text};
 use crate::runtime::block_on;
 use crate::terminal::{say, say_json};
 use crate::up::probe::SERVICES;
 use crate::up::state::State;
+use crate::values::{base_url, duration};
 
 /// The name in [`Service`] when only `--admin` is known.
 const UNNAMED: &str = "service";
+
+/// `omnitrace fault …`.
+#[derive(Debug, Subcommand)]
+pub enum FaultAction {
+    /// Show every fault, its parameters, and which are on.
+    List {
+        /// One service only
+        service: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Switch a fault on until it expires.
+    #[command(after_help = "\
+Examples:
+  omnitrace fault set downstream latency ms=400 --for 60s
+  omnitrace fault set data pool_exhaustion
+  omnitrace fault set downstream errors --admin http://127.0.0.1:9082")]
+    Set {
+        /// gateway, data or downstream
+        service: String,
+        /// Name of the fault, as `omnitrace fault list` shows it
+        fault: String,
+        /// Parameters; those not given have defaults
+        #[arg(value_name = "NAME=VALUE", value_parser = parameter)]
+        parameters: Vec<(String, Value)>,
+        /// End the fault after this time (default: 5 min)
+        #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+        expires_in: Option<Duration>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Switch faults off: one, all of a service, or all.
+    Clear {
+        /// One service only
+        service: Option<String>,
+        /// One fault only
+        fault: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// Selects a running service.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// Directory of the running stack
+    #[arg(long, value_name = "DIR", default_value = ".omnitrace")]
+    pub data_dir: PathBuf,
+    /// Admin address of the service, when it was not started by `omnitrace up`
+    #[arg(long, value_name = "URL", conflicts_with = "data_dir", value_parser = base_url)]
+    pub admin: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Runs `fault list`, `set` or `clear`.
 pub fn run(action: FaultAction) -> Result<ExitCode> {
@@ -253,4 +310,29 @@ fn number(value: &Value) -> String {
     value
         .as_f64()
         .map_or_else(|| value.to_string(), |number| number.to_string())
+}
+
+/// Numbers and booleans stay what they are; everything else is text.
+fn parameter(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("allowed: name=value, for example ms=400")?;
+    let value = match serde_json::from_str(value) {
+        Ok(parsed @ (Value::Number(_) | Value::Bool(_))) => parsed,
+        _ => value.into(),
+    };
+    Ok((name.to_owned(), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_keep_their_type() {
+        assert_eq!(parameter("ms=400"), Ok(("ms".into(), 400.into())));
+        assert_eq!(parameter("share=0.5"), Ok(("share".into(), json!(0.5))));
+        assert_eq!(parameter("mode=fast"), Ok(("mode".into(), "fast".into())));
+        assert!(parameter("ms").is_err());
+    }
 }

@@ -49,7 +49,7 @@ pub fn read(path: &Path) -> Result<String> {
 
 /// A directory that is this user's own, made with `mode` if it is missing. Returns where it really is.
 pub fn own_directory(path: &Path, mode: u32) -> Result<PathBuf> {
-    let directory = Directory::own(path, Some(mode)).context(DATA_DIR)?;
+    let directory = Directory::open_own(path, Some(mode)).context(DATA_DIR)?;
     Ok(directory.path().to_owned())
 }
 

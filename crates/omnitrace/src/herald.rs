@@ -164,7 +164,7 @@ pub fn run(args: HeraldArgs) -> Result<()> {
         listen: args.listen,
         allowed_hosts: args.allow_host,
         state_dir: args.state_dir,
-        raw: herald::Raw {
+        raw: herald::RawSettings {
             prometheus_url: evidence.prometheus_url,
             jaeger_url: evidence.jaeger_url,
             loki_url: evidence.loki_url,

@@ -9,8 +9,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::answer;
-use crate::cli::Target;
-use crate::fault::services;
+use crate::fault::{Target, services};
 use crate::problem;
 use crate::runtime::block_on;
 use crate::terminal::{quoted, say, say_json};

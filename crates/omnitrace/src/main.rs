@@ -14,6 +14,7 @@ mod fault;
 mod files;
 mod health;
 mod herald;
+mod licenses;
 mod log_level;
 mod logs;
 mod man;

@@ -22,7 +22,7 @@ const WATCHDOG: &str = "OMNITRACE_WATCHDOG_URL";
 
 /// Options of `omnitrace console` about receivers, herald and access.
 #[derive(Debug, Args)]
-pub struct OthersArgs {
+pub struct NotifyArgs {
     /// URL to post alerts to, in the format of Alertmanager's webhook, such as herald's http://127.0.0.1:9095/alerts [default: none]
     #[arg(
         long,
@@ -56,7 +56,7 @@ pub struct OthersArgs {
 ///
 /// # Errors
 /// Names the option and the variable, and shows neither URL nor secret.
-pub fn of(args: &OthersArgs) -> Result<Notify> {
+pub fn receivers(args: &NotifyArgs) -> Result<Notify> {
     let secret = environment::text(SECRET)?;
     if let Some(secret) = &secret {
         HeaderValue::from_str(secret).map_err(|_| {
@@ -74,8 +74,8 @@ pub fn of(args: &OthersArgs) -> Result<Notify> {
 /// Herald's address.
 ///
 /// # Errors
-/// As [`of`].
-pub fn herald(args: &OthersArgs) -> Result<Option<String>> {
+/// As [`receivers`].
+pub fn herald(args: &NotifyArgs) -> Result<Option<String>> {
     let is_base = |url: &Url| {
         let is_bare = url.query().is_none() && url.fragment().is_none();
         is_bare && url.username().is_empty() && url.password().is_none()
@@ -91,7 +91,7 @@ pub fn herald(args: &OthersArgs) -> Result<Option<String>> {
 ///
 /// # Errors
 /// Names the variable, and does not show the token.
-pub fn access(args: &OthersArgs) -> Result<Access> {
+pub fn access(args: &NotifyArgs) -> Result<Access> {
     let token = environment::text(TOKEN)?;
     let token = token.map(|token| token.parse().map_err(|why| anyhow!("{TOKEN}: {why}")));
     match (token.transpose()?, args.no_token) {
@@ -105,7 +105,7 @@ pub fn access(args: &OthersArgs) -> Result<Access> {
 /// Whether the console of `omnitrace up` will find its variable in order.
 ///
 /// # Errors
-/// As [`of`].
+/// As [`receivers`].
 pub fn check_inherited() -> Result<()> {
     url(environment::text(WATCHDOG)?.as_deref(), WATCHDOG).map(drop)
 }

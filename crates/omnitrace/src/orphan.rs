@@ -1,5 +1,6 @@
 //! Nothing outlives its parent: how a child that watches no pipe learns that the parent is gone.
 
+#[cfg(target_os = "linux")]
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 

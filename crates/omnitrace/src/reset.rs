@@ -53,7 +53,7 @@ pub struct ResetArgs {
 /// Says what is there, and removes it if that is wanted.
 pub fn run(args: &ResetArgs) -> Result<ExitCode> {
     let user = Identity::for_server()?;
-    let mut written = Written::default();
+    let mut written = OwnFiles::default();
     if args.data_dir.is_dir() {
         written.add_stack(&args.data_dir, user.as_ref())?;
     }
@@ -88,13 +88,13 @@ fn confirmed() -> Result<bool> {
 
 /// What this program has written, and the locks that keep others from using it meanwhile.
 #[derive(Default)]
-struct Written {
+struct OwnFiles {
     paths: Vec<PathBuf>,
     directories: Vec<PathBuf>,
     locks: Vec<Flock<File>>,
 }
 
-impl Written {
+impl OwnFiles {
     fn add_stack(&mut self, data_dir: &Path, user: Option<&Identity>) -> Result<()> {
         let server = cluster::home(data_dir, user, &|_| {})?;
         let [stack_lock, server_lock] = [lock_path(data_dir), cluster::lock_path(&server)];
@@ -102,7 +102,7 @@ impl Written {
         if !is_file(&stack_lock) && !is_file(&server_lock) {
             return Ok(());
         }
-        let data_dir = own(data_dir, DATA_DIR)?;
+        let data_dir = own_directory(data_dir, DATA_DIR)?;
         let in_use = "it is in use: `omnitrace stop` ends a stack";
         self.lock(&stack_lock, DATA_DIR, in_use)?;
         if is_file(&server_lock) {
@@ -120,7 +120,7 @@ impl Written {
         if !cache.is_dir() {
             return Ok(());
         }
-        let cache = own(cache, download::CACHE_DIR)?;
+        let cache = own_directory(cache, download::CACHE_DIR)?;
         let in_use = "a process downloads PostgreSQL now";
         self.lock(&download::lock_path(&cache), download::CACHE_DIR, in_use)?;
         let mut paths = Vec::new();
@@ -166,8 +166,8 @@ fn is_file(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|found| found.is_file())
 }
 
-fn own(path: &Path, option: &'static str) -> Result<PathBuf> {
-    let directory = Directory::own(path, None).context(option)?;
+fn own_directory(path: &Path, option: &'static str) -> Result<PathBuf> {
+    let directory = Directory::open_own(path, None).context(option)?;
     Ok(directory.path().to_owned())
 }
 

@@ -35,7 +35,7 @@ pub struct RestartArgs {
 
 /// Restarts one part; the others go on.
 pub fn run(args: &RestartArgs) -> Result<ExitCode> {
-    let before = asked(&State::running(&args.data_dir)?, args)?;
+    let before = requested_part(&State::running(&args.data_dir)?, args)?;
     kill(Pid::from_raw(before.pid.cast_signed()), Signal::SIGTERM)
         .with_context(|| format!("cannot end {} (process {})", before.name, before.pid))?;
     let after = again(args, &before)?;
@@ -47,7 +47,7 @@ pub fn run(args: &RestartArgs) -> Result<ExitCode> {
 }
 
 /// The part as it runs now.
-fn asked(state: &State, args: &RestartArgs) -> Result<Part> {
+fn requested_part(state: &State, args: &RestartArgs) -> Result<Part> {
     let name = &args.part;
     let Some(part) = state.part(name) else {
         let known: Vec<&str> = state.parts.iter().map(|part| part.name.as_str()).collect();

@@ -7,8 +7,9 @@ use anyhow::{Context, Result};
 
 use crate::cli::{Command as Role, ConsoleArgs};
 use crate::{
-    BUILD, alertmanager, alerts, completions, doctor, environment, fault, health, log_level, logs,
-    man, new, notify, outbox, postgres, query, reset, restart, rules, sql, status, stop, up,
+    BUILD, alertmanager, alerts, completions, doctor, environment, fault, health, licenses,
+    log_level, logs, man, new, notify, outbox, postgres, query, reset, restart, rules, sql, status,
+    stop, up,
 };
 
 /// Runs a command to its end.
@@ -24,6 +25,7 @@ pub fn run(command: Role) -> Result<ExitCode> {
         Role::Stop(args) => return stop::run(&args),
         Role::Completions(args) => return completions::run(&args),
         Role::Man(args) => return man::run(&args),
+        Role::Licenses(args) => return licenses::run(&args),
         Role::Reset(args) => return reset::run(&args),
         Role::Restart(args) => return restart::run(&args),
         Role::Query(args) => return query::run(*args),
@@ -78,7 +80,7 @@ fn with_allocator((name, value): (&str, &str)) -> Result<()> {
 fn run_console(args: ConsoleArgs) -> Result<()> {
     with_allocator(ONE_HEAP)?;
     let others = &args.others;
-    let (told, herald_url) = (notify::of(others)?, notify::herald(others)?);
+    let (told, herald_url) = (notify::receivers(others)?, notify::herald(others)?);
     let access = notify::access(others)?;
     console::run(console::Settings {
         listen: args.listen,

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
-use nix::sys::stat::{Mode, fstatat, mkdirat};
+use nix::sys::stat::{Mode, fstatat, mkdirat, mode_t};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::refusal::{not_ours, open_to_others, refused, strange_link};
@@ -48,7 +48,7 @@ impl Directory {
     }
 
     /// One that belongs to this process's user, and that nobody else can write to. It is no link itself.
-    pub fn own(path: &Path, make: Option<u32>) -> Result<Self> {
+    pub fn open_own(path: &Path, make: Option<u32>) -> Result<Self> {
         let path = absolute(path)?;
         let directory = match (path.parent(), path.file_name()) {
             (Some(parent), Some(name)) => walk(parent, make)?.child(name, make)?,
@@ -92,7 +92,7 @@ impl Directory {
     /// Makes a directory that is not there yet, with what the umask leaves of `mode`.
     pub fn create(&self, name: impl AsRef<OsStr>, mode: u32) -> io::Result<Self> {
         let name = name.as_ref();
-        mkdirat(self, name, Mode::from_bits_truncate(mode))?;
+        mkdirat(self, name, permissions(mode))?;
         let made = self.enter(name)?;
         // Whoever owns this one can have put another in its place.
         match made.is_ours()? && names_in(made.as_fd())?.is_empty() {
@@ -193,7 +193,7 @@ impl Directory {
     }
 
     fn add(&self, name: &OsStr, mode: u32) -> io::Result<Self> {
-        match mkdirat(self, name, Mode::from_bits_truncate(mode)) {
+        match mkdirat(self, name, permissions(mode)) {
             // Another process was faster.
             Err(Errno::EEXIST) => Ok(self.enter(name)?),
             made => {
@@ -340,4 +340,8 @@ fn missing_is_fine(result: nix::Result<()>) -> nix::Result<()> {
         Err(Errno::ENOENT) => Ok(()),
         result => result,
     }
+}
+/// Its bits are as wide as the platform has them: 32 on Linux, 16 on macOS.
+fn permissions(mode: u32) -> Mode {
+    Mode::from_bits_truncate(mode as mode_t)
 }

@@ -140,7 +140,7 @@ fn links_of_the_user_are_followed_on_the_way() {
     }
     let error = Directory::open(&root.join("circle/x")).unwrap_err();
     assert!(error.to_string().contains("too many links"), "{error}");
-    let error = Directory::own(&root.join("absolute"), None).unwrap_err();
+    let error = Directory::open_own(&root.join("absolute"), None).unwrap_err();
     assert!(error.to_string().contains("is a symbolic link"), "{error}");
 }
 
@@ -260,7 +260,7 @@ const STEPS: [fn(&Path, Owner) -> anyhow::Result<()>; 11] = [
     |way, _| owned::write_output(&way.join("out"), b"overwritten"),
     |way, _| Directory::make(&way.join("made/deep"), 0o755).map(drop),
     |way, _| owned::remove_empty(&way.join("made/deep")),
-    |way, us| Ok(Directory::own(&way.join("own"), Some(0o711))?.give_to(us)?),
+    |way, us| Ok(Directory::open_own(&way.join("own"), Some(0o711))?.give_to(us)?),
     |way, us| Ok(Place::of(&way.join("own/state"), us)?.replace(b"{}", 0o600, None)?),
     |way, us| Ok(Place::of(&way.join("own/state"), us)?.remove()?),
     |way, us| owned::open(&way.join("own/lock"), OFlag::O_RDWR | OFlag::O_CREAT, us).map(drop),

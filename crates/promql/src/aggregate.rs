@@ -4,7 +4,7 @@ use promql_parser::parser::{AggregateExpr, LabelModifier};
 
 use crate::compile::{Compiler, literal};
 use crate::numbers::{mean, order, plain, quantile, sum, variance};
-use crate::pass::{Element, Out, Pass, grouped};
+use crate::pass::{Element, Pass, StepValue, grouped};
 use crate::plan::Node;
 use crate::{Error, Labels, NAME};
 
@@ -97,16 +97,16 @@ impl Aggregate {
     pub fn apply(
         &self,
         elements: Vec<Element>,
-        parameter: Option<Out>,
+        parameter: Option<StepValue>,
         pass: &Pass<'_>,
     ) -> Result<Vec<Element>, Error> {
-        let number = parameter.as_ref().map_or(f64::NAN, Out::number);
+        let number = parameter.as_ref().map_or(f64::NAN, StepValue::number);
         match (self.kind, &parameter) {
             (Kind::Value(function), _) => {
                 Ok(self.values(elements, |values| function(&mut values.into_iter())))
             }
             (Kind::Quantile, _) => Ok(self.values(elements, |values| quantile(number, values))),
-            (Kind::CountValues, Some(Out::Text(label))) => Ok(self
+            (Kind::CountValues, Some(StepValue::Text(label))) => Ok(self
                 .values(counted(elements, label, pass)?, |values| {
                     values.len() as f64
                 })),

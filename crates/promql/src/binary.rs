@@ -6,7 +6,7 @@ use promql_parser::parser::{BinModifier, BinaryExpr, LabelModifier, VectorMatchC
 
 use crate::compile::{Compiler, is_scalar};
 use crate::labels::METADATA;
-use crate::pass::{Element, Out, Pass, same_labels};
+use crate::pass::{Element, Pass, StepValue, same_labels};
 use crate::plan::Node;
 use crate::{Error, Labels, NAME};
 
@@ -54,11 +54,11 @@ const OPERATORS: &[(&str, Operator)] = &[
 struct Matching {
     on: bool,
     labels: Vec<String>,
-    many: Many,
+    many: GroupSide,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Many {
+enum GroupSide {
     None,
     /// `group_left`, with the labels taken from the right side.
     Left(Vec<String>),
@@ -92,30 +92,41 @@ fn matching(modifier: &BinModifier) -> Result<Matching, Error> {
         on: modifier.is_matching_on(),
         labels: labels.map(|names| names.labels.clone()).unwrap_or_default(),
         many: match &modifier.card {
-            VectorMatchCardinality::ManyToOne(names) => Many::Left(names.labels.clone()),
-            VectorMatchCardinality::OneToMany(names) => Many::Right(names.labels.clone()),
-            VectorMatchCardinality::OneToOne | VectorMatchCardinality::ManyToMany => Many::None,
+            VectorMatchCardinality::ManyToOne(names) => GroupSide::Left(names.labels.clone()),
+            VectorMatchCardinality::OneToMany(names) => GroupSide::Right(names.labels.clone()),
+            VectorMatchCardinality::OneToOne | VectorMatchCardinality::ManyToMany => {
+                GroupSide::None
+            }
         },
     })
 }
 
 impl Binary {
-    pub fn apply(&self, left: Out, right: Out, pass: &Pass<'_>) -> Result<Out, Error> {
+    pub fn apply(
+        &self,
+        left: StepValue,
+        right: StepValue,
+        pass: &Pass<'_>,
+    ) -> Result<StepValue, Error> {
         match (left, right) {
-            (Out::Scalar(left), Out::Scalar(right)) => {
-                Ok(Out::Scalar(self.of_scalars(left, right)))
+            (StepValue::Scalar(left), StepValue::Scalar(right)) => {
+                Ok(StepValue::Scalar(self.of_scalars(left, right)))
             }
-            (Out::Vector(left), Out::Scalar(right)) => {
-                Ok(Out::Vector(self.with_scalar(left, |left| (left, right))))
-            }
-            (Out::Scalar(left), Out::Vector(right)) => {
-                Ok(Out::Vector(self.with_scalar(right, |right| (left, right))))
-            }
-            (Out::Vector(left), Out::Vector(right)) => match self.operator {
-                Operator::Or => Ok(Out::Vector(self.matching.or(left, right))),
-                Operator::And => Ok(Out::Vector(self.matching.filtered(left, &right, true))),
-                Operator::Unless => Ok(Out::Vector(self.matching.filtered(left, &right, false))),
-                _ => self.joined(left, right, pass).map(Out::Vector),
+            (StepValue::Vector(left), StepValue::Scalar(right)) => Ok(StepValue::Vector(
+                self.with_scalar(left, |left| (left, right)),
+            )),
+            (StepValue::Scalar(left), StepValue::Vector(right)) => Ok(StepValue::Vector(
+                self.with_scalar(right, |right| (left, right)),
+            )),
+            (StepValue::Vector(left), StepValue::Vector(right)) => match self.operator {
+                Operator::Or => Ok(StepValue::Vector(self.matching.or(left, right))),
+                Operator::And => Ok(StepValue::Vector(
+                    self.matching.filtered(left, &right, true),
+                )),
+                Operator::Unless => Ok(StepValue::Vector(
+                    self.matching.filtered(left, &right, false),
+                )),
+                _ => self.joined(left, right, pass).map(StepValue::Vector),
             },
             _ => Err(Error::Syntax("an operator between texts".to_owned())),
         }
@@ -166,7 +177,7 @@ impl Binary {
         if left.is_empty() || right.is_empty() {
             return Ok(Vec::new());
         }
-        let swapped = matches!(self.matching.many, Many::Right(_));
+        let swapped = matches!(self.matching.many, GroupSide::Right(_));
         let (many, one) = if swapped {
             (right, left)
         } else {
@@ -206,7 +217,7 @@ impl Binary {
         labels: &Labels,
     ) -> Result<(), Error> {
         let (of_result, why) = match self.matching.many {
-            Many::None => (
+            GroupSide::None => (
                 Labels::default(),
                 "many-to-one matching must be explicit (group_left/group_right)",
             ),
@@ -226,10 +237,10 @@ impl Binary {
         let matching = &self.matching;
         let kept = many.only(|name| {
             let listed = matching.labels.iter().any(|known| known == name);
-            let has_place = matching.many != Many::None || listed == matching.on;
+            let has_place = matching.many != GroupSide::None || listed == matching.on;
             has_place && !(nameless && METADATA.contains(&name))
         });
-        let (Many::Left(taken) | Many::Right(taken)) = &matching.many else {
+        let (GroupSide::Left(taken) | GroupSide::Right(taken)) = &matching.many else {
             return Ok(kept);
         };
         taken.iter().try_fold(kept, |labels, name| {

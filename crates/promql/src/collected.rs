@@ -32,7 +32,7 @@ impl<'p, 'a> Collected<'p, 'a> {
         shown: fn(Element) -> Element,
     ) -> Result<(), Error> {
         pass.step(|| {
-            for element in pass.at(node, at_ms)?.into_vector() {
+            for element in pass.value_at(node, at_ms)?.into_vector() {
                 self.pass.hold(1)?;
                 self.push(shown(element), at_ms)?;
             }

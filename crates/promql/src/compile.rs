@@ -10,7 +10,7 @@ use promql_parser::parser::{
 
 use crate::functions::{self, Kind};
 use crate::matcher::{Matcher, Test, anchored};
-use crate::plan::{At, Node, OverWindow, Selector, Shift, Windows, WindowsOf};
+use crate::plan::{AtTime, Node, OverWindow, Selector, Shift, WindowSource, Windows};
 use crate::relabel;
 use crate::{Detail, Error, Labels, aggregate, binary};
 
@@ -77,7 +77,7 @@ impl Compiler {
         let selector = self.selector(&parsed.vs, false)?;
         Ok(Windows {
             id: selector.id,
-            of: WindowsOf::Selector(selector.matchers),
+            of: WindowSource::Selector(selector.matchers),
             shift: selector.shift,
             range_ms: milliseconds(parsed.range)?,
         })
@@ -87,7 +87,7 @@ impl Compiler {
         let step = parsed.step.map(milliseconds).transpose()?;
         Ok(Windows {
             id: self.leaf(),
-            of: WindowsOf::Subquery(self.boxed(&parsed.expr)?, step),
+            of: WindowSource::Subquery(self.boxed(&parsed.expr)?, step),
             shift: shift(parsed.offset.as_ref(), parsed.at.as_ref())?,
             range_ms: milliseconds(parsed.range)?,
         })
@@ -121,7 +121,7 @@ impl Compiler {
             }
             _ => match functions::find(name) {
                 None => Err(Error::NotCovered(format!("the function `{name}`"))),
-                Some(Kind::OfWindow(function)) => {
+                Some(Kind::WindowFunction(function)) => {
                     self.over_window(function, Detail::All, name, &arguments)
                 }
                 Some(Kind::OfOutline(function)) => {
@@ -151,7 +151,7 @@ impl Compiler {
 
     fn over_window(
         &mut self,
-        function: functions::OfWindow,
+        function: functions::WindowFunction,
         detail: Detail,
         name: &str,
         arguments: &[&Expr],
@@ -252,11 +252,11 @@ fn shift(offset: Option<&Offset>, at: Option<&AtModifier>) -> Result<Shift, Erro
         Some(Offset::Neg(duration)) => -milliseconds(*duration)?,
     };
     let at = at.map(|at| match at {
-        AtModifier::Start => Ok(At::Start),
-        AtModifier::End => Ok(At::End),
+        AtModifier::Start => Ok(AtTime::Start),
+        AtModifier::End => Ok(AtTime::End),
         AtModifier::At(time) => match time.duration_since(SystemTime::UNIX_EPOCH) {
-            Ok(after) => milliseconds(after).map(At::Time),
-            Err(before) => milliseconds(before.duration()).map(|ms| At::Time(-ms)),
+            Ok(after) => milliseconds(after).map(AtTime::Time),
+            Err(before) => milliseconds(before.duration()).map(|ms| AtTime::Time(-ms)),
         },
     });
     Ok(Shift {

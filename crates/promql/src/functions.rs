@@ -1,7 +1,7 @@
 //! The functions by name. Those that are about labels are in `compile`, since their arguments are texts.
 
 use crate::numbers::{natural, order};
-use crate::pass::{Element, Out};
+use crate::pass::{Element, StepValue};
 use crate::{Error, Labels, Sample, dates, histogram, over_time};
 
 /// What a function of a range vector is given of one series: at least one sample.
@@ -18,16 +18,16 @@ pub(crate) struct Window<'a> {
 }
 
 /// With the other arguments, all of them numbers. Nothing if there are too few samples.
-pub(crate) type OfWindow = fn(&Window, &[f64]) -> Option<f64>;
+pub(crate) type WindowFunction = fn(&Window, &[f64]) -> Option<f64>;
 /// With all arguments and the time of the evaluation.
-pub(crate) type General = fn(Vec<Out>, i64) -> Result<Out, Error>;
+pub(crate) type General = fn(Vec<StepValue>, i64) -> Result<StepValue, Error>;
 
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
     Each(fn(f64) -> f64),
-    OfWindow(OfWindow),
+    WindowFunction(WindowFunction),
     /// An outline is enough for it.
-    OfOutline(OfWindow),
+    OfOutline(WindowFunction),
     General(General),
 }
 
@@ -66,35 +66,41 @@ const FUNCTIONS: &[(&str, Kind)] = &[
     ("tan", Kind::Each(f64::tan)),
     ("tanh", Kind::Each(f64::tanh)),
     ("year", Kind::Each(dates::year)),
-    ("avg_over_time", Kind::OfWindow(over_time::avg)),
-    ("changes", Kind::OfWindow(over_time::changes)),
+    ("avg_over_time", Kind::WindowFunction(over_time::avg)),
+    ("changes", Kind::WindowFunction(over_time::changes)),
     (
         "count_over_time",
         Kind::OfOutline(|window, _| Some(window.count as f64)),
     ),
     ("delta", Kind::OfOutline(over_time::delta)),
-    ("deriv", Kind::OfWindow(over_time::deriv)),
+    ("deriv", Kind::WindowFunction(over_time::deriv)),
     (
         "first_over_time",
         Kind::OfOutline(|window, _| window.samples.first().map(|first| first.value)),
     ),
-    ("idelta", Kind::OfWindow(over_time::idelta)),
+    ("idelta", Kind::WindowFunction(over_time::idelta)),
     ("increase", Kind::OfOutline(over_time::increase)),
-    ("irate", Kind::OfWindow(over_time::irate)),
+    ("irate", Kind::WindowFunction(over_time::irate)),
     (
         "last_over_time",
         Kind::OfOutline(|window, _| window.samples.last().map(|last| last.value)),
     ),
     ("max_over_time", Kind::OfOutline(over_time::max)),
     ("min_over_time", Kind::OfOutline(over_time::min)),
-    ("predict_linear", Kind::OfWindow(over_time::predict_linear)),
+    (
+        "predict_linear",
+        Kind::WindowFunction(over_time::predict_linear),
+    ),
     ("present_over_time", Kind::OfOutline(is_there)),
-    ("quantile_over_time", Kind::OfWindow(over_time::quantile)),
+    (
+        "quantile_over_time",
+        Kind::WindowFunction(over_time::quantile),
+    ),
     ("rate", Kind::OfOutline(over_time::rate)),
     ("resets", Kind::OfOutline(over_time::resets)),
-    ("stddev_over_time", Kind::OfWindow(over_time::stddev)),
-    ("stdvar_over_time", Kind::OfWindow(over_time::stdvar)),
-    ("sum_over_time", Kind::OfWindow(over_time::sum)),
+    ("stddev_over_time", Kind::WindowFunction(over_time::stddev)),
+    ("stdvar_over_time", Kind::WindowFunction(over_time::stdvar)),
+    ("sum_over_time", Kind::WindowFunction(over_time::sum)),
     (
         "clamp",
         Kind::General(|given, _| Ok(clamp(&given, number(&given, 1), number(&given, 2)))),
@@ -111,7 +117,7 @@ const FUNCTIONS: &[(&str, Kind)] = &[
     ("histogram_quantile", Kind::General(histogram::quantile)),
     (
         "pi",
-        Kind::General(|_, _| Ok(Out::Scalar(std::f64::consts::PI))),
+        Kind::General(|_, _| Ok(StepValue::Scalar(std::f64::consts::PI))),
     ),
     ("round", Kind::General(round)),
     ("scalar", Kind::General(scalar)),
@@ -133,7 +139,7 @@ const FUNCTIONS: &[(&str, Kind)] = &[
     ),
     (
         "time",
-        Kind::General(|_, at_ms| Ok(Out::Scalar(at_ms as f64 / 1000.0))),
+        Kind::General(|_, at_ms| Ok(StepValue::Scalar(at_ms as f64 / 1000.0))),
     ),
     (
         "timestamp",
@@ -154,39 +160,39 @@ pub(crate) fn is_there(_: &Window, _: &[f64]) -> Option<f64> {
     Some(1.0)
 }
 
-pub(crate) fn time_as_vector(_: Vec<Out>, at_ms: i64) -> Result<Out, Error> {
+pub(crate) fn time_as_vector(_: Vec<StepValue>, at_ms: i64) -> Result<StepValue, Error> {
     Ok(single(at_ms as f64 / 1000.0))
 }
 
 /// A number among the arguments; NaN if it is not there.
-pub(crate) fn number(given: &[Out], index: usize) -> f64 {
-    given.get(index).map_or(f64::NAN, Out::number)
+pub(crate) fn number(given: &[StepValue], index: usize) -> f64 {
+    given.get(index).map_or(f64::NAN, StepValue::number)
 }
 
 /// A vector among the arguments.
-pub(crate) fn vector(given: &[Out], index: usize) -> &[Element] {
+pub(crate) fn vector(given: &[StepValue], index: usize) -> &[Element] {
     match given.get(index) {
-        Some(Out::Vector(elements)) => elements,
+        Some(StepValue::Vector(elements)) => elements,
         _ => &[],
     }
 }
 
-fn single(value: f64) -> Out {
-    Out::Vector(vec![Element::new(Labels::default(), value)])
+fn single(value: f64) -> StepValue {
+    StepValue::Vector(vec![Element::new(Labels::default(), value)])
 }
 
-fn of_each(given: &[Out], function: impl Fn(f64) -> f64) -> Out {
+fn of_each(given: &[StepValue], function: impl Fn(f64) -> f64) -> StepValue {
     let changed = |element: &Element| Element {
         labels: element.labels.clone(),
         value: function(element.value),
         drop_name: true,
     };
-    Out::Vector(vector(given, 0).iter().map(changed).collect())
+    StepValue::Vector(vector(given, 0).iter().map(changed).collect())
 }
 
-fn clamp(given: &[Out], least: f64, most: f64) -> Out {
+fn clamp(given: &[StepValue], least: f64, most: f64) -> StepValue {
     if most < least {
-        return Out::Vector(Vec::new());
+        return StepValue::Vector(Vec::new());
     }
     let is_nan = least.is_nan() || most.is_nan();
     of_each(given, |value| match is_nan || value.is_nan() {
@@ -196,7 +202,7 @@ fn clamp(given: &[Out], least: f64, most: f64) -> Out {
 }
 
 /// To the nearest multiple; halves go up.
-fn round(given: Vec<Out>, _: i64) -> Result<Out, Error> {
+fn round(given: Vec<StepValue>, _: i64) -> Result<StepValue, Error> {
     let nearest = if given.len() > 1 {
         number(&given, 1)
     } else {
@@ -208,28 +214,28 @@ fn round(given: Vec<Out>, _: i64) -> Result<Out, Error> {
     }))
 }
 
-fn scalar(given: Vec<Out>, _: i64) -> Result<Out, Error> {
-    Ok(Out::Scalar(match vector(&given, 0) {
+fn scalar(given: Vec<StepValue>, _: i64) -> Result<StepValue, Error> {
+    Ok(StepValue::Scalar(match vector(&given, 0) {
         [only] => only.value,
         _ => f64::NAN,
     }))
 }
 
-fn sorted(given: Vec<Out>, order: fn(&Element, &Element) -> std::cmp::Ordering) -> Out {
+fn sorted(given: Vec<StepValue>, order: fn(&Element, &Element) -> std::cmp::Ordering) -> StepValue {
     let mut elements = given
         .into_iter()
         .next()
-        .map(Out::into_vector)
+        .map(StepValue::into_vector)
         .unwrap_or_default();
     elements.sort_by(order);
-    Out::Vector(elements)
+    StepValue::Vector(elements)
 }
 
 /// By the labels that the other arguments name, one after the other; by all of them where these are the same.
-fn by_labels(mut given: Vec<Out>, descending: bool) -> Out {
+fn by_labels(mut given: Vec<StepValue>, descending: bool) -> StepValue {
     let names = given.split_off(1.min(given.len()));
-    let names: Vec<&str> = names.iter().filter_map(Out::text).collect();
-    let mut elements = given.pop().map(Out::into_vector).unwrap_or_default();
+    let names: Vec<&str> = names.iter().filter_map(StepValue::text).collect();
+    let mut elements = given.pop().map(StepValue::into_vector).unwrap_or_default();
     elements.sort_by(|left, right| {
         let pairs = names
             .iter()
@@ -240,5 +246,5 @@ fn by_labels(mut given: Vec<Out>, descending: bool) -> Out {
         let order = order.unwrap_or_else(|| left.labels.cmp(&right.labels));
         if descending { order.reverse() } else { order }
     });
-    Out::Vector(elements)
+    StepValue::Vector(elements)
 }

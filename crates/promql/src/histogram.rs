@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::functions::{number, vector};
-use crate::pass::{Element, Out, grouped};
+use crate::pass::{Element, StepValue, grouped};
 
 const BOUND: &str = "le";
 /// Relative differences below this are what rounding leaves; Prometheus's number.
@@ -15,14 +15,14 @@ struct Bucket {
     count: f64,
 }
 
-pub(crate) fn quantile(given: Vec<Out>, _: i64) -> Result<Out, Error> {
+pub(crate) fn quantile(given: Vec<StepValue>, _: i64) -> Result<StepValue, Error> {
     let q = number(&given, 0);
     Ok(of_histograms(vector(&given, 1), |buckets| {
         bucket_quantile(q, buckets)
     }))
 }
 
-pub(crate) fn fraction(given: Vec<Out>, _: i64) -> Result<Out, Error> {
+pub(crate) fn fraction(given: Vec<StepValue>, _: i64) -> Result<StepValue, Error> {
     let (lower, upper) = (number(&given, 0), number(&given, 1));
     Ok(of_histograms(vector(&given, 2), |buckets| {
         bucket_fraction(lower, upper, buckets)
@@ -30,7 +30,7 @@ pub(crate) fn fraction(given: Vec<Out>, _: i64) -> Result<Out, Error> {
 }
 
 /// A value for each histogram. Series without a bound that is a number are not of one.
-fn of_histograms(elements: &[Element], function: impl Fn(Vec<Bucket>) -> f64) -> Out {
+fn of_histograms(elements: &[Element], function: impl Fn(Vec<Bucket>) -> f64) -> StepValue {
     let bucket = |element: &Element| {
         let bucket = Bucket {
             bound: element.labels.get(BOUND).parse().ok()?,
@@ -44,7 +44,7 @@ fn of_histograms(elements: &[Element], function: impl Fn(Vec<Bucket>) -> f64) ->
         value: function(buckets),
         drop_name: true,
     };
-    Out::Vector(histograms.into_iter().map(valued).collect())
+    StepValue::Vector(histograms.into_iter().map(valued).collect())
 }
 
 /// Sorted by bound, equal bounds added up; nothing if observations above the highest bound were not counted.

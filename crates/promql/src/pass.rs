@@ -8,7 +8,7 @@ use crate::collected::Collected;
 use crate::functions::Window;
 use crate::held::{Query, SAMPLE, bytes_of};
 use crate::line::Line;
-use crate::plan::{Node, OverWindow, Selector, Shift, Windows, WindowsOf};
+use crate::plan::{Node, OverWindow, Selector, Shift, WindowSource, Windows};
 use crate::{Detail, Error, Labels, Matcher, Select, Steps, is_stale};
 
 /// One element of an instant vector.
@@ -33,31 +33,31 @@ impl Element {
 
 /// The value of an expression at one time.
 #[derive(Clone, Debug)]
-pub(crate) enum Out {
+pub(crate) enum StepValue {
     Scalar(f64),
     Text(String),
     Vector(Vec<Element>),
 }
 
-impl Out {
+impl StepValue {
     pub fn into_vector(self) -> Vec<Element> {
         match self {
-            Out::Vector(elements) => elements,
-            Out::Scalar(value) => vec![Element::new(Labels::default(), value)],
-            Out::Text(_) => Vec::new(),
+            StepValue::Vector(elements) => elements,
+            StepValue::Scalar(value) => vec![Element::new(Labels::default(), value)],
+            StepValue::Text(_) => Vec::new(),
         }
     }
 
     pub fn text(&self) -> Option<&str> {
         match self {
-            Out::Text(text) => Some(text),
+            StepValue::Text(text) => Some(text),
             _ => None,
         }
     }
 
     pub fn number(&self) -> f64 {
         match self {
-            Out::Scalar(value) => *value,
+            StepValue::Scalar(value) => *value,
             _ => f64::NAN,
         }
     }
@@ -131,52 +131,54 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    pub fn at(&self, node: &Node, at_ms: i64) -> Result<Out, Error> {
+    pub fn value_at(&self, node: &Node, at_ms: i64) -> Result<StepValue, Error> {
         self.query.goes_on()?;
         let out = self.out(node, at_ms)?;
         let most = self.query.limits.max_series;
         match &out {
-            Out::Vector(elements) if elements.len() > most => {
+            StepValue::Vector(elements) if elements.len() > most => {
                 Err(Error::TooLarge(format!("more than {most} series at once")))
             }
             _ => Ok(out),
         }
     }
 
-    fn out(&self, node: &Node, at_ms: i64) -> Result<Out, Error> {
+    fn out(&self, node: &Node, at_ms: i64) -> Result<StepValue, Error> {
         match node {
-            Node::Number(value) => Ok(Out::Scalar(*value)),
-            Node::Text(text) => Ok(Out::Text(text.clone())),
-            Node::Selector(selector) => self.selected(selector, at_ms).map(Out::Vector),
+            Node::Number(value) => Ok(StepValue::Scalar(*value)),
+            Node::Text(text) => Ok(StepValue::Text(text.clone())),
+            Node::Selector(selector) => self.selected(selector, at_ms).map(StepValue::Vector),
             Node::Windows(_) => Err(Error::Syntax(
                 "a range vector without a function".to_owned(),
             )),
-            Node::OverWindow(call) => self.over_window(call, at_ms).map(Out::Vector),
-            Node::Each(function, of) => Ok(each(self.at(of, at_ms)?, *function)),
+            Node::OverWindow(call) => self.over_window(call, at_ms).map(StepValue::Vector),
+            Node::Each(function, of) => Ok(map_values(self.value_at(of, at_ms)?, *function)),
             Node::Call(function, arguments) => {
-                let values = arguments.iter().map(|argument| self.at(argument, at_ms));
+                let values = arguments
+                    .iter()
+                    .map(|argument| self.value_at(argument, at_ms));
                 function(values.collect::<Result<_, _>>()?, at_ms)
             }
-            Node::Absent(labels, of) => match self.at(of, at_ms)?.into_vector().is_empty() {
-                true => Ok(Out::Vector(vec![Element::new(labels.clone(), 1.0)])),
-                false => Ok(Out::Vector(Vec::new())),
+            Node::Absent(labels, of) => match self.value_at(of, at_ms)?.into_vector().is_empty() {
+                true => Ok(StepValue::Vector(vec![Element::new(labels.clone(), 1.0)])),
+                false => Ok(StepValue::Vector(Vec::new())),
             },
             Node::Relabel(rule, of) => rule
-                .apply(self.at(of, at_ms)?.into_vector(), self)
-                .map(Out::Vector),
+                .apply(self.value_at(of, at_ms)?.into_vector(), self)
+                .map(StepValue::Vector),
             Node::Binary(binary) => binary.apply(
-                self.at(&binary.left, at_ms)?,
-                self.at(&binary.right, at_ms)?,
+                self.value_at(&binary.left, at_ms)?,
+                self.value_at(&binary.right, at_ms)?,
                 self,
             ),
             Node::Aggregate(aggregate) => {
                 let parameter = aggregate
                     .parameter
                     .as_ref()
-                    .map(|node| self.at(node, at_ms))
+                    .map(|node| self.value_at(node, at_ms))
                     .transpose()?;
-                let of = self.at(&aggregate.of, at_ms)?.into_vector();
-                aggregate.apply(of, parameter, self).map(Out::Vector)
+                let of = self.value_at(&aggregate.of, at_ms)?.into_vector();
+                aggregate.apply(of, parameter, self).map(StepValue::Vector)
             }
         }
     }
@@ -211,7 +213,7 @@ impl<'a> Pass<'a> {
         let numbers = call
             .numbers
             .iter()
-            .map(|node| Ok(self.at(node, at_ms)?.number()));
+            .map(|node| Ok(self.value_at(node, at_ms)?.number()));
         let numbers = numbers.collect::<Result<Vec<f64>, Error>>()?;
         let windows = &call.windows;
         let until_ms = windows.shift.apply(at_ms, &self.query.whole);
@@ -240,14 +242,14 @@ impl<'a> Pass<'a> {
     /// What a range vector is made of, for all steps of the pass.
     pub fn lines(&self, windows: &Windows, detail: Detail) -> Result<Rc<Vec<Line>>, Error> {
         self.leaf(windows.id, || match &windows.of {
-            WindowsOf::Selector(matchers) => {
+            WindowSource::Selector(matchers) => {
                 let mut lines = self.read(matchers, &windows.shift, windows.range_ms, detail)?;
                 for line in &mut lines {
                     line.samples.retain(|sample| !is_stale(sample.value));
                 }
                 Ok(lines)
             }
-            WindowsOf::Subquery(node, step_ms) => {
+            WindowSource::Subquery(node, step_ms) => {
                 let step_ms = step_ms.unwrap_or(self.query.limits.subquery_step_ms).max(1);
                 self.subquery(node, &windows.shift, windows.range_ms, step_ms)
             }
@@ -327,16 +329,16 @@ impl<'a> Pass<'a> {
     }
 }
 
-fn each(out: Out, function: fn(f64) -> f64) -> Out {
+fn map_values(out: StepValue, function: fn(f64) -> f64) -> StepValue {
     match out {
-        Out::Vector(mut elements) => {
+        StepValue::Vector(mut elements) => {
             for element in &mut elements {
                 element.value = function(element.value);
                 element.drop_name = true;
             }
-            Out::Vector(elements)
+            StepValue::Vector(elements)
         }
-        other => Out::Scalar(function(other.number())),
+        other => StepValue::Scalar(function(other.number())),
     }
 }
 

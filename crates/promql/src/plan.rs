@@ -2,7 +2,7 @@
 
 use crate::aggregate::Aggregate;
 use crate::binary::Binary;
-use crate::functions::{General, OfWindow};
+use crate::functions::{General, WindowFunction};
 use crate::labels::Labels;
 use crate::relabel::Relabel;
 use crate::{Detail, Matcher};
@@ -41,11 +41,11 @@ pub(crate) struct Selector {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Shift {
     pub offset_ms: i64,
-    pub at: Option<At>,
+    pub at: Option<AtTime>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum At {
+pub(crate) enum AtTime {
     Start,
     End,
     Time(i64),
@@ -55,13 +55,13 @@ pub(crate) enum At {
 #[derive(Clone, Debug)]
 pub(crate) struct Windows {
     pub id: usize,
-    pub of: WindowsOf,
+    pub of: WindowSource,
     pub shift: Shift,
     pub range_ms: i64,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum WindowsOf {
+pub(crate) enum WindowSource {
     Selector(Vec<Matcher>),
     /// With the step, if there is one.
     Subquery(Box<Node>, Option<i64>),
@@ -69,7 +69,7 @@ pub(crate) enum WindowsOf {
 
 #[derive(Clone, Debug)]
 pub(crate) struct OverWindow {
-    pub function: OfWindow,
+    pub function: WindowFunction,
     /// What is enough of each window.
     pub detail: Detail,
     pub windows: Windows,

@@ -9,7 +9,7 @@ use crate::collected::Collected;
 use crate::compile::{Compiler, matchers};
 use crate::held::Query;
 use crate::line::Line;
-use crate::pass::{Element, Out, Pass, same_labels};
+use crate::pass::{Element, Pass, StepValue, same_labels};
 use crate::plan::{Node, Windows};
 use crate::{Detail, Error, Labels, Limits, Matcher, Sample, Series, Source, Steps, Value, text};
 
@@ -55,10 +55,10 @@ pub fn instant(
     if let Node::Windows(windows) = &expression.root {
         return matrix(&pass, windows, windows.shift.apply(at_ms, &steps));
     }
-    match pass.at(&expression.root, at_ms)? {
-        Out::Scalar(value) => Ok(Value::Scalar(value)),
-        Out::Text(text) => Ok(Value::String(text)),
-        Out::Vector(elements) => {
+    match pass.value_at(&expression.root, at_ms)? {
+        StepValue::Scalar(value) => Ok(Value::Scalar(value)),
+        StepValue::Text(text) => Ok(Value::String(text)),
+        StepValue::Vector(elements) => {
             let elements: Vec<Element> = elements.into_iter().map(named).collect();
             check_distinct(&elements)?;
             let sample = |element: Element| {

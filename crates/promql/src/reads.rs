@@ -1,4 +1,4 @@
-use crate::plan::{Node, Shift, Windows, WindowsOf};
+use crate::plan::{Node, Shift, WindowSource, Windows};
 use crate::query::Expression;
 use crate::{Detail, Matcher, Steps};
 
@@ -23,7 +23,7 @@ impl Expression {
             look_back_ms,
             found: Vec::new(),
         };
-        reader.of(&self.root, (whole.start_ms, whole.end_ms));
+        reader.visit(&self.root, (whole.start_ms, whole.end_ms));
         reader.found
     }
 }
@@ -38,7 +38,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn of(&mut self, node: &'a Node, span: Span) {
+    fn visit(&mut self, node: &'a Node, span: Span) {
         match node {
             Node::Number(_) | Node::Text(_) => {}
             Node::Selector(selector) => {
@@ -50,21 +50,23 @@ impl<'a> Reader<'a> {
             Node::OverWindow(call) => {
                 let detail = call.detail.if_one(span.0 == span.1);
                 self.of_windows(&call.windows, span, detail);
-                call.numbers.iter().for_each(|number| self.of(number, span));
+                call.numbers
+                    .iter()
+                    .for_each(|number| self.visit(number, span));
             }
             Node::Each(_, inner) | Node::Absent(_, inner) | Node::Relabel(_, inner) => {
-                self.of(inner, span)
+                self.visit(inner, span)
             }
             Node::Call(_, arguments) => arguments
                 .iter()
-                .for_each(|argument| self.of(argument, span)),
+                .for_each(|argument| self.visit(argument, span)),
             Node::Binary(binary) => [&binary.left, &binary.right]
                 .into_iter()
-                .for_each(|side| self.of(side, span)),
+                .for_each(|side| self.visit(side, span)),
             Node::Aggregate(aggregate) => {
-                self.of(&aggregate.of, span);
+                self.visit(&aggregate.of, span);
                 let parameter = aggregate.parameter.iter();
-                parameter.for_each(|parameter| self.of(parameter, span));
+                parameter.for_each(|parameter| self.visit(parameter, span));
             }
         }
     }
@@ -72,8 +74,8 @@ impl<'a> Reader<'a> {
     fn of_windows(&mut self, windows: &'a Windows, span: Span, detail: Detail) {
         let span = self.further(span, &windows.shift, windows.range_ms);
         match &windows.of {
-            WindowsOf::Selector(matchers) => self.read(matchers, span, detail),
-            WindowsOf::Subquery(inner, _) => self.of(inner, span),
+            WindowSource::Selector(matchers) => self.read(matchers, span, detail),
+            WindowSource::Subquery(inner, _) => self.visit(inner, span),
         }
     }
 

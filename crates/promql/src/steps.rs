@@ -1,5 +1,5 @@
 use crate::Error;
-use crate::plan::{At, Shift};
+use crate::plan::{AtTime, Shift};
 
 /// Times at which a range query is evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +73,9 @@ impl Shift {
     pub fn apply(&self, at_ms: i64, query: &Steps) -> i64 {
         let from = match self.at {
             None => at_ms,
-            Some(At::Start) => query.start_ms,
-            Some(At::End) => query.end_ms,
-            Some(At::Time(at_ms)) => at_ms,
+            Some(AtTime::Start) => query.start_ms,
+            Some(AtTime::End) => query.end_ms,
+            Some(AtTime::Time(at_ms)) => at_ms,
         };
         from.saturating_sub(self.offset_ms)
     }

@@ -14,9 +14,9 @@ use telemetry::{LogLevel, Metrics};
 use tokio::sync::OnceCell;
 
 use crate::dependencies::Dependencies;
-use crate::doors::{self, Doors};
 use crate::error::ApiError;
 use crate::faults::Switchboard;
+use crate::host_guard::{self, HostGuard};
 use crate::problem::{FieldError, ProblemType};
 use crate::readiness::Readiness;
 use crate::routes::{self, Route, Routes};
@@ -69,13 +69,13 @@ fn routes() -> Routes {
 /// Serves `admin` on `listener`; one thread is enough for a scraper and an operator.
 pub(crate) fn serve(
     admin: Arc<Admin>,
-    doors: Doors,
+    host_guard: HostGuard,
     listener: TcpListener,
     connections: Connections,
 ) -> std::io::Result<Server> {
     let admin = web::Data::from(admin);
     let app = move || {
-        let doors = doors.clone();
+        let host_guard = host_guard.clone();
         let mut app = App::new()
             .app_data(admin.clone())
             .app_data(web::PayloadConfig::new(16 * 1024));
@@ -85,7 +85,7 @@ pub(crate) fn serve(
         app.default_service(web::to(routes::not_found))
             .wrap(from_fn(listen::head_as_get))
             .wrap(from_fn(move |request, next| {
-                doors::enter(Some(doors.clone()), request, next)
+                host_guard::enter(Some(host_guard.clone()), request, next)
             }))
     };
     let connected = move |_: &Gate<TcpStream>, data: &mut Extensions| connections.count(data);

@@ -7,9 +7,9 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, Error, web};
 
 use crate::blueprint::Configure;
-use crate::doors::{self, Doors};
 use crate::error::ApiError;
 use crate::extract;
+use crate::host_guard::{self, HostGuard};
 use crate::routes::{self, Routes};
 
 /// The application of one worker. From the outside in:
@@ -25,7 +25,7 @@ pub(crate) fn application(
     routes: Routes,
     configure: &[Configure],
     request_timeout: Duration,
-    doors: Option<Doors>,
+    host_guard: Option<HostGuard>,
 ) -> App<
     impl ServiceFactory<
         ServiceRequest,
@@ -45,7 +45,7 @@ pub(crate) fn application(
     app.default_service(web::to(routes::not_found))
         .wrap(from_fn(listen::head_as_get))
         .wrap(from_fn(move |request, next| {
-            doors::enter(doors.clone(), request, next)
+            host_guard::enter(host_guard.clone(), request, next)
         }))
         .wrap(from_fn(log_failure))
         .wrap(telemetry::http_server::Red)

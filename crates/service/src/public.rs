@@ -48,9 +48,10 @@ impl Public {
             keep_sockets,
         } = self;
         routes::declare(&routes());
-        let doors = settings.http_doors.clone();
-        let app =
-            move || middleware::application(routes(), &configure, request_timeout, doors.clone());
+        let host_guard = settings.http_host_guard.clone();
+        let app = move || {
+            middleware::application(routes(), &configure, request_timeout, host_guard.clone())
+        };
         let connected = move |gate: &Gate<TcpStream>, data: &mut Extensions| {
             connections.count(data);
             if keep_sockets {

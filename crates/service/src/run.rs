@@ -116,7 +116,7 @@ where
     let connections = Connections::default();
     let private = admin::serve(
         admin.clone(),
-        settings.admin_doors.clone(),
+        settings.admin_host_guard.clone(),
         sockets.admin,
         connections.clone(),
     )

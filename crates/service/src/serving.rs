@@ -37,7 +37,7 @@ impl Connections {
         data.insert(Open(self.clone()));
     }
 
-    async fn gone(&self) {
+    async fn wait_until_none(&self) {
         while self.0.load(Ordering::Acquire) > 0 {
             sleep(LOOK).await;
         }
@@ -70,7 +70,10 @@ impl Serving {
     pub(crate) async fn cut(&self, server: &JoinHandle<std::io::Result<()>>) {
         // A server that is dropped tells its workers to drop their connections.
         server.abort();
-        if timeout(CUT, self.connections.gone()).await.is_err() {
+        if timeout(CUT, self.connections.wait_until_none())
+            .await
+            .is_err()
+        {
             tracing::warn!("some requests could not be ended");
         }
     }
@@ -85,6 +88,8 @@ impl Serving {
     pub(crate) async fn close(&self, limit: Duration) -> bool {
         // The command is sent by the call; its future only reports the end, late.
         drop(self.handle.stop(true));
-        timeout(limit, self.connections.gone()).await.is_ok()
+        timeout(limit, self.connections.wait_until_none())
+            .await
+            .is_ok()
     }
 }

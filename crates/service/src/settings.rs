@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::doors::{Doors, OPEN};
+use crate::host_guard::{HostGuard, OPEN};
 use telemetry::ServiceInfo;
 pub use telemetry::SettingError;
 use url::Url;
@@ -173,14 +173,14 @@ impl Env {
     }
 
     /// The names that a listener answers to.
-    fn doors(
+    fn host_guard(
         &self,
         name: &'static str,
         open: &'static [&'static str],
-    ) -> Result<Doors, SettingError> {
+    ) -> Result<HostGuard, SettingError> {
         let hosts = self.text(name)?.unwrap_or_default().parse();
         let hosts = hosts.map_err(|problem: String| wrong(name, problem))?;
-        Ok(Doors::new(hosts, name, open))
+        Ok(HostGuard::new(hosts, name, open))
     }
 
     /// The descriptors that [`crate::Sockets::hand_on`] has told of.
@@ -265,9 +265,9 @@ pub struct Settings {
     /// `OMNITRACE_ADMIN_ADDR`: where health, metrics and faults are served.
     pub admin_addr: SocketAddr,
     /// `OMNITRACE_HTTP_ALLOWED_HOSTS`: names that the API answers to, beside addresses and `localhost`.
-    pub http_doors: Option<Doors>,
+    pub http_host_guard: Option<HostGuard>,
     /// `OMNITRACE_ADMIN_ALLOWED_HOSTS`: the same of the private listener.
-    pub admin_doors: Doors,
+    pub admin_host_guard: HostGuard,
     /// `OMNITRACE_FAULTS` \[on\]: whether `/faults` does anything.
     pub faults: bool,
     /// `OMNITRACE_WORKERS` \[2\]: threads that serve the API.
@@ -302,7 +302,7 @@ impl Settings {
 
     /// Reads the common settings.
     pub fn from_env(env: &Env, defaults: &Defaults) -> Result<Self, SettingError> {
-        let http_doors = env.doors("OMNITRACE_HTTP_ALLOWED_HOSTS", &[])?;
+        let http_host_guard = env.host_guard("OMNITRACE_HTTP_ALLOWED_HOSTS", &[])?;
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Ok(Self {
             info: ServiceInfo {
@@ -311,11 +311,11 @@ impl Settings {
             },
             http_addr: env.listen_addr("OMNITRACE_HTTP_ADDR", local(defaults.http_port))?,
             admin_addr: env.listen_addr("OMNITRACE_ADMIN_ADDR", local(defaults.admin_port))?,
-            http_doors: match defaults.public {
-                true => http_doors.if_named(),
-                false => Some(http_doors),
+            http_host_guard: match defaults.public {
+                true => http_host_guard.if_named(),
+                false => Some(http_host_guard),
             },
-            admin_doors: env.doors("OMNITRACE_ADMIN_ALLOWED_HOSTS", OPEN)?,
+            admin_host_guard: env.host_guard("OMNITRACE_ADMIN_ALLOWED_HOSTS", OPEN)?,
             faults: env.unless_off(FAULTS)?,
             workers: env.number("OMNITRACE_WORKERS", 2, 1..=64)?,
             drain_timeout: env.millis("OMNITRACE_DRAIN_TIMEOUT_MS", 10_000, 0..=600_000)?,

@@ -17,7 +17,7 @@ use reqwest::blocking::Response;
 use crate::init::InitError;
 use crate::metric::Counter;
 use crate::names::process::{LOG_BYTES, SPAN_BYTES};
-use crate::pipeline::Sent;
+use crate::pipeline::ExportOutcome;
 use crate::settings::Exporter;
 use crate::{logs, otlp};
 
@@ -38,7 +38,7 @@ const AGENT: &str = concat!(
 pub(crate) fn spans(
     settings: &Exporter,
     resource: &Resource,
-) -> Result<impl FnMut(&mut Vec<otlp::Span>) -> Sent + Send + use<>, InitError> {
+) -> Result<impl FnMut(&mut Vec<otlp::Span>) -> ExportOutcome + Send + use<>, InitError> {
     let (mut client, resource) = (Client::new(settings, SPAN_BYTES)?, resource.clone());
     Ok(move |batch: &mut Vec<otlp::Span>| {
         client.take(batch, |batch| otlp::spans(batch, &resource));
@@ -53,7 +53,7 @@ pub(crate) fn spans(
 pub(crate) fn logs(
     settings: &Exporter,
     resource: &Resource,
-) -> Result<impl FnMut(&mut Vec<logs::Record>) -> Sent + Send + use<>, InitError> {
+) -> Result<impl FnMut(&mut Vec<logs::Record>) -> ExportOutcome + Send + use<>, InitError> {
     let (mut client, resource) = (Client::new(settings, LOG_BYTES)?, resource.clone());
     Ok(move |batch: &mut Vec<logs::Record>| {
         client.take(batch, |batch| otlp::logs(batch, &resource));
@@ -111,12 +111,12 @@ impl Client {
     }
 
     /// One attempt. `rejected` reads the number of items that an accepting backend turned down.
-    fn send(&mut self, rejected: impl Fn(&[u8]) -> Option<i64>) -> Sent {
+    fn send(&mut self, rejected: impl Fn(&[u8]) -> Option<i64>) -> ExportOutcome {
         let request = self.http.post(&self.endpoint);
         let request = request.headers(self.headers.clone());
         let sent = match request.body(self.body.clone()).send() {
             Ok(response) => judge(response, self.timeout, rejected),
-            Err(error) => Sent::Retry {
+            Err(error) => ExportOutcome::Retry {
                 after: None,
                 error_type: if error.is_timeout() {
                     "timeout"
@@ -125,7 +125,7 @@ impl Client {
                 },
             },
         };
-        if !matches!(sent, Sent::Retry { .. }) {
+        if !matches!(sent, ExportOutcome::Retry { .. }) {
             // Megabytes, perhaps, and an idle process sends nothing that would take their place.
             self.body = Bytes::new();
         }
@@ -159,18 +159,22 @@ fn gzipped(body: &[u8]) -> Vec<u8> {
 }
 
 /// Whether a retry makes sense depends on the status and on `Retry-After` (OTLP specification, "Failures").
-fn judge(response: Response, time: Duration, rejected: impl Fn(&[u8]) -> Option<i64>) -> Sent {
+fn judge(
+    response: Response,
+    time: Duration,
+    rejected: impl Fn(&[u8]) -> Option<i64>,
+) -> ExportOutcome {
     match response.status().as_u16() {
-        200..=299 => Sent::Accepted {
+        200..=299 => ExportOutcome::Accepted {
             rejected: rejected(&start_of_body(response, time))
                 .and_then(|count| count.try_into().ok())
                 .unwrap_or(0),
         },
-        429 | 502 | 503 | 504 => Sent::Retry {
+        429 | 502 | 503 | 504 => ExportOutcome::Retry {
             after: retry_after(response.headers()),
             error_type: "http",
         },
-        _ => Sent::Refused { error_type: "http" },
+        _ => ExportOutcome::Refused { error_type: "http" },
     }
 }
 
@@ -269,7 +273,7 @@ mod tests {
         assert_eq!(batch, []);
         let sent = client.send(|_| None);
         assert!(
-            matches!(sent, Sent::Retry { .. }),
+            matches!(sent, ExportOutcome::Retry { .. }),
             "nobody listens: {sent:?}"
         );
         client.take(&mut batch, |_| unreachable!("it is made already"));
@@ -288,7 +292,7 @@ mod tests {
             sent.unwrap();
         });
         let sent = client.send(|_| None);
-        assert!(matches!(sent, Sent::Accepted { .. }), "{sent:?}");
+        assert!(matches!(sent, ExportOutcome::Accepted { .. }), "{sent:?}");
         assert_eq!(client.body, "");
         server.join().unwrap();
     }

@@ -21,7 +21,7 @@ use crate::metric::{self, Catalogue, Kind, Metric};
 use crate::names::SEMCONV_VERSION;
 use crate::names::labels::{SemconvVersion, Version};
 use crate::names::process::BUILD_INFO;
-use crate::pipeline::{self, Pipeline, Sent, SignalNames};
+use crate::pipeline::{self, ExportOutcome, Pipeline, SignalNames};
 use crate::settings::{Batch, Exporter, LogFormat, Settings};
 use crate::{exporter, exposition, observe, otlp, process, propagation, spans, synthetic};
 
@@ -121,8 +121,8 @@ pub(crate) fn init_with<S, L>(
     logs_exporter: impl FnOnce(&Exporter, &Resource) -> Result<L, InitError>,
 ) -> Result<Telemetry, InitError>
 where
-    S: FnMut(&mut Vec<otlp::Span>) -> Sent + Send + 'static,
-    L: FnMut(&mut Vec<Record>) -> Sent + Send + 'static,
+    S: FnMut(&mut Vec<otlp::Span>) -> ExportOutcome + Send + 'static,
+    L: FnMut(&mut Vec<Record>) -> ExportOutcome + Send + 'static,
 {
     let catalogue = metric::catalogue(metrics)?;
     // Before anything of the process's is started or replaced.
@@ -172,7 +172,7 @@ where
 }
 
 /// Starts a signal's queue, if it has an exporter.
-fn start<T: Send + 'static, S: FnMut(&mut Vec<T>) -> Sent + Send + 'static>(
+fn start<T: Send + 'static, S: FnMut(&mut Vec<T>) -> ExportOutcome + Send + 'static>(
     queue: Batch,
     names: SignalNames,
     exporter: &Option<Exporter>,

@@ -67,7 +67,7 @@ mod labels;
 mod macros;
 mod series;
 
-use self::series::{Met, Series};
+use self::series::{Series, SeriesMap};
 
 pub use self::labels::{LabelValue, Labels};
 
@@ -180,7 +180,7 @@ pub struct State<I> {
     kept: OnceLock<I>,
     /// Whether it has been asked if [`init`](crate::init()) knows it: once, not for every observation.
     asked: AtomicBool,
-    met: Met<I>,
+    met: SeriesMap<I>,
 }
 
 impl<I> State<I> {
@@ -189,7 +189,7 @@ impl<I> State<I> {
         Self {
             kept: OnceLock::new(),
             asked: AtomicBool::new(false),
-            met: Met::new(),
+            met: SeriesMap::new(),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::settings::Batch;
 
 /// What became of one export attempt.
 #[derive(Debug)]
-pub(crate) enum Sent {
+pub(crate) enum ExportOutcome {
     /// The backend has it, but for this many items that it rejected.
     Accepted { rejected: u64 },
     /// Worth another try, not before the given time.
@@ -104,7 +104,7 @@ impl<T: Send + 'static> Pipeline<T> {
     pub(crate) fn start(
         settings: Batch,
         names: SignalNames,
-        send: impl FnMut(&mut Vec<T>) -> Sent + Send + 'static,
+        send: impl FnMut(&mut Vec<T>) -> ExportOutcome + Send + 'static,
     ) -> std::io::Result<Self> {
         names.capacity.set(settings.max_queue as f64);
         names.size.set(0.0);
@@ -235,7 +235,7 @@ impl<T: Send + 'static> Shared<T> {
             .0
     }
 
-    fn run(&self, mut send: impl FnMut(&mut Vec<T>) -> Sent) {
+    fn run(&self, mut send: impl FnMut(&mut Vec<T>) -> ExportOutcome) {
         let mut pace = Pace::new();
         while let Some(batch) = self.next_batch() {
             self.export(batch, &mut send, &mut pace);
@@ -282,7 +282,7 @@ impl<T: Send + 'static> Shared<T> {
     fn export(
         &self,
         mut batch: Vec<T>,
-        send: &mut impl FnMut(&mut Vec<T>) -> Sent,
+        send: &mut impl FnMut(&mut Vec<T>) -> ExportOutcome,
         pace: &mut Pace,
     ) {
         let count = batch.len() as u64;
@@ -291,16 +291,16 @@ impl<T: Send + 'static> Shared<T> {
         let give_up = pace.not_before.max(Instant::now()) + self.settings.timeout;
         while self.wait_until(pace.not_before) {
             match send(&mut batch) {
-                Sent::Accepted { rejected } => {
+                ExportOutcome::Accepted { rejected } => {
                     pace.answered();
                     let rejected = rejected.min(count);
                     return self.ended(count - rejected, rejected, "rejected");
                 }
-                Sent::Refused { error_type } => {
+                ExportOutcome::Refused { error_type } => {
                     pace.answered();
                     return self.ended(0, count, error_type);
                 }
-                Sent::Retry { after, error_type } => {
+                ExportOutcome::Retry { after, error_type } => {
                     pace.failed(after);
                     reason = error_type;
                     // Our own pause must end in time. One that was asked for may be longer than all the time there is.

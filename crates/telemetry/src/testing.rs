@@ -36,7 +36,7 @@ use tracing::Instrument;
 use crate::hex::Hex;
 use crate::init::init_with;
 use crate::logs::{Output, Record};
-use crate::pipeline::Sent;
+use crate::pipeline::ExportOutcome;
 use crate::{Metric, ServiceInfo, Settings, Telemetry, context, exposition, metric, otlp};
 
 /// `service.name` of what is recorded.
@@ -293,11 +293,11 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 fn keep<T, K: Send + 'static>(
     store: &Store<K>,
     read: fn(&T) -> K,
-) -> impl FnMut(&mut Vec<T>) -> Sent + Send + use<T, K> {
+) -> impl FnMut(&mut Vec<T>) -> ExportOutcome + Send + use<T, K> {
     let store = Arc::clone(store);
     move |batch| {
         lock(&store).extend(batch.iter().map(read));
-        Sent::Accepted { rejected: 0 }
+        ExportOutcome::Accepted { rejected: 0 }
     }
 }
 

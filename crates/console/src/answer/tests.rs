@@ -36,7 +36,7 @@ async fn of_much(answers: &Answers) -> BoxBody {
 #[actix_web::test]
 async fn what_was_gathered_is_given_back_before_the_answer_is_read() {
     let answers = Answers::new(Budget::new(64 << 20));
-    let most = usize::try_from(answers.budget.most(Use::Answer)).expect("a size");
+    let most = usize::try_from(answers.budget.limit(Purpose::Answer)).expect("a size");
     let mut bodies = Vec::new();
     for count in 1..=20 {
         bodies.push(of_much(&answers).await);
@@ -67,7 +67,7 @@ async fn a_small_answer_ends_too_if_nobody_takes_it() {
 async fn the_timer_ends_with_the_answer() {
     let answers = Answers::new(Budget::new(64 << 20));
     let page = web::block(move || answers.begin()).await;
-    let sending = Sending::new(page.expect("a thread"));
+    let sending = AnswerBody::new(page.expect("a thread"));
     let end = sending.end.abort_handle();
     tokio::task::yield_now().await;
     assert!(!end.is_finished());

@@ -4,9 +4,9 @@ use chrono::{DateTime, SecondsFormat};
 use serde::{Serialize, Serializer};
 
 /// A list whose items are made only while they are written.
-pub(crate) struct Each<I>(pub I);
+pub(crate) struct LazyList<I>(pub I);
 
-impl<I: Iterator<Item: Serialize> + Clone> Serialize for Each<I> {
+impl<I: Iterator<Item: Serialize> + Clone> Serialize for LazyList<I> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.0.clone())
     }

@@ -27,7 +27,7 @@ pub(super) fn links(
     page: &mut Page,
 ) -> Result<Vec<DependencyLink>, Refused> {
     let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
-    let mut elsewhere = Elsewhere {
+    let mut elsewhere = LinkedTraces {
         store,
         traces: HashMap::new(),
     };
@@ -79,7 +79,7 @@ fn senders(trace: &Trace) -> Senders {
 fn callers(
     span: &Span,
     here: &Senders,
-    elsewhere: &mut Elsewhere<'_>,
+    elsewhere: &mut LinkedTraces<'_>,
     page: &mut Page,
 ) -> Result<BTreeSet<String>, Refused> {
     let mut callers = BTreeSet::new();
@@ -105,12 +105,12 @@ fn callers(
 }
 
 /// Looks linked traces up, each once.
-struct Elsewhere<'a> {
+struct LinkedTraces<'a> {
     store: &'a Store,
     traces: HashMap<TraceId, Senders>,
 }
 
-impl Elsewhere<'_> {
+impl LinkedTraces<'_> {
     fn senders(&mut self, id: TraceId, page: &mut Page) -> Result<&Senders, Refused> {
         match self.traces.entry(id) {
             Entry::Occupied(known) => Ok(known.into_mut()),

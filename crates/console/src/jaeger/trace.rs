@@ -49,12 +49,12 @@ struct Process {
 struct Tag<'a> {
     key: &'a str,
     r#type: &'static str,
-    value: Shown<'a>,
+    value: TagValue<'a>,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Shown<'a> {
+enum TagValue<'a> {
     AsItIs(Value<'a>),
     Text(String),
 }
@@ -243,7 +243,7 @@ fn tag<'a>(key: &'a str, value: Value<'a>) -> Tag<'a> {
         },
         other => ("string", Some(other.text().into_owned())),
     };
-    let value = text.map_or(Shown::AsItIs(value), Shown::Text);
+    let value = text.map_or(TagValue::AsItIs(value), TagValue::Text);
     Tag { key, r#type, value }
 }
 

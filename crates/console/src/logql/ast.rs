@@ -118,12 +118,12 @@ pub(crate) enum Condition {
     /// A label's number.
     Number(NumberTest),
     /// Several, from left to right, as Loki's documentation orders them: `and` binds no stronger than `or`.
-    Chain(Box<Condition>, Vec<(Joint, Condition)>),
+    Chain(Box<Condition>, Vec<(LogicalOperator, Condition)>),
 }
 
 /// How two conditions are joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Joint {
+pub(crate) enum LogicalOperator {
     /// Both.
     And,
     /// At least one.

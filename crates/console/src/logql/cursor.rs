@@ -81,8 +81,8 @@ impl<'a> Parser<'a> {
     }
 
     /// Goes past this sign, if it is next.
-    pub fn takes(&mut self, sign: &str) -> bool {
-        let found = matches!(self.peek(), Token::Sign(found) if *found == sign);
+    pub fn accept(&mut self, sign: &str) -> bool {
+        let found = matches!(self.peek(), Token::Operator(found) if *found == sign);
         if found {
             self.advance();
         }
@@ -91,7 +91,7 @@ impl<'a> Parser<'a> {
 
     /// Goes past this sign, which must be next.
     pub fn expect(&mut self, sign: &str) -> Result<(), Refusal> {
-        match self.takes(sign) {
+        match self.accept(sign) {
             true => Ok(()),
             false => Err(self.unexpected(&format!("\"{sign}\""))),
         }
@@ -124,19 +124,19 @@ impl<'a> Parser<'a> {
     /// No LogQL, at the next token.
     pub fn unexpected(&self, wanted: &str) -> Refusal {
         let message = format!("unexpected {}, expected {wanted}", self.peek().shown());
-        Refusal::at(Kind::Syntax, self.text, self.tokens[self.at].0, message)
+        Refusal::at_byte(Kind::Syntax, self.text, self.tokens[self.at].0, message)
     }
 
     /// No LogQL, at the token before the next one.
     pub fn wrong_before(&self, message: &str) -> Refusal {
         let at = self.tokens[self.at.saturating_sub(1)].0;
-        Refusal::at(Kind::Syntax, self.text, at, message.to_owned())
+        Refusal::at_byte(Kind::Syntax, self.text, at, message.to_owned())
     }
 
     /// LogQL, but nothing that is answered here; `back` tokens before the next one.
     pub fn unsupported(&self, back: usize, what: impl Into<String>) -> Refusal {
         let at = self.tokens[self.at.saturating_sub(back)].0;
-        Refusal::at(Kind::Unsupported, self.text, at, what.into())
+        Refusal::at_byte(Kind::Unsupported, self.text, at, what.into())
     }
 
     /// Counts a matcher, stage or condition.
@@ -175,9 +175,9 @@ impl<'a> Parser<'a> {
     }
 
     /// One of these signs.
-    pub fn test_sign(&mut self, signs: &[&'static str]) -> Result<&'static str, Refusal> {
+    pub fn expect_any(&mut self, signs: &[&'static str]) -> Result<&'static str, Refusal> {
         match *self.peek() {
-            Token::Sign(sign) if signs.contains(&sign) => {
+            Token::Operator(sign) if signs.contains(&sign) => {
                 self.advance();
                 Ok(sign)
             }

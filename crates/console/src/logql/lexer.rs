@@ -18,7 +18,7 @@ pub(super) enum Token {
     /// `20MB`, as written.
     Bytes(String),
     /// Brackets, commas, operators.
-    Sign(&'static str),
+    Operator(&'static str),
     /// After the last one.
     End,
 }
@@ -32,7 +32,7 @@ impl Token {
             Self::Number(number) => format!("the number {number}"),
             Self::Duration(_) => "a duration".to_owned(),
             Self::Bytes(bytes) => format!("the number of bytes {bytes}"),
-            Self::Sign(sign) => format!("\"{sign}\""),
+            Self::Operator(sign) => format!("\"{sign}\""),
             Self::End => "the end".to_owned(),
         }
     }
@@ -43,7 +43,7 @@ fn short(text: &str) -> &str {
 }
 
 /// Longer ones in front of those that they begin with.
-const SIGNS: [&str; 26] = [
+const OPERATORS_LONGEST_FIRST: [&str; 26] = [
     "|=", "|~", "|>", "!=", "!~", "!>", "=~", "==", ">=", "<=", "{", "}", "(", ")", "[", "]", ",",
     "|", "=", ">", "<", "+", "-", "*", "/", "%",
 ];
@@ -98,12 +98,12 @@ impl<'a> Lexer<'a> {
         let starts_number = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
         match first {
             '"' => self.quoted(),
-            '`' => self.raw(),
+            '`' => self.raw_string(),
             _ if first.is_ascii_digit() || (first == '.' && starts_number(&rest[1..])) => {
                 self.number()
             }
             _ if is_word(first) => Ok(Token::Word(self.take(is_word).to_owned())),
-            _ => self.sign(first),
+            _ => self.operator(first),
         }
     }
 
@@ -115,16 +115,18 @@ impl<'a> Lexer<'a> {
         &rest[..end]
     }
 
-    fn sign(&mut self, first: char) -> Result<Token, Refusal> {
+    fn operator(&mut self, first: char) -> Result<Token, Refusal> {
         let rest = self.rest();
         if first == '^' {
             self.at += 1;
-            return Ok(Token::Sign("^"));
+            return Ok(Token::Operator("^"));
         }
-        let sign = SIGNS.into_iter().find(|sign| rest.starts_with(sign));
+        let sign = OPERATORS_LONGEST_FIRST
+            .into_iter()
+            .find(|sign| rest.starts_with(sign));
         let sign = sign.ok_or_else(|| self.wrong(format!("unexpected character {first:?}")))?;
         self.at += sign.len();
-        Ok(Token::Sign(sign))
+        Ok(Token::Operator(sign))
     }
 
     /// `5`, `1.5e-3`, `0x1f`, `1h30m`, `20MB`.
@@ -154,7 +156,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Between backquotes everything stands for itself.
-    fn raw(&mut self) -> Result<Token, Refusal> {
+    fn raw_string(&mut self) -> Result<Token, Refusal> {
         let rest = &self.rest()[1..];
         let end = rest.find('`').ok_or_else(|| self.unterminated())?;
         self.at += end + 2;
@@ -164,7 +166,7 @@ impl<'a> Lexer<'a> {
     fn quoted(&mut self) -> Result<Token, Refusal> {
         let (text, rest) = quoted::text(&self.rest()[1..]).map_err(|why| match why {
             Wrong::Endless => self.unterminated(),
-            Wrong::Escape(why) => Refusal::at(Kind::Unsupported, self.text, self.at, why),
+            Wrong::Escape(why) => Refusal::at_byte(Kind::Unsupported, self.text, self.at, why),
         })?;
         self.at = self.text.len() - rest.len();
         Ok(Token::Text(text))
@@ -175,7 +177,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn wrong(&self, message: String) -> Refusal {
-        Refusal::at(Kind::Syntax, self.text, self.at, message)
+        Refusal::at_byte(Kind::Syntax, self.text, self.at, message)
     }
 }
 

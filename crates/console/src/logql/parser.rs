@@ -67,7 +67,7 @@ impl Parser<'_> {
             return Ok(query);
         }
         match (query, self.peek().clone()) {
-            (Query::Constant(left), Token::Sign("+")) => {
+            (Query::Constant(left), Token::Operator("+")) => {
                 self.part()?;
                 self.advance();
                 match self.expression()? {
@@ -75,7 +75,7 @@ impl Parser<'_> {
                     _ => Err(self.unsupported(0, "\"+\" between anything but vector(…)")),
                 }
             }
-            (_, Token::Sign(sign)) if OPERATORS.contains(&sign) => {
+            (_, Token::Operator(sign)) if OPERATORS.contains(&sign) => {
                 Err(self.unsupported(0, format!("the operator \"{sign}\" between metrics")))
             }
             (_, Token::Word(word)) if ["and", "or", "unless"].contains(&word.as_str()) => {
@@ -87,8 +87,8 @@ impl Parser<'_> {
 
     fn operand(&mut self) -> Result<Query, Refusal> {
         match self.peek().clone() {
-            Token::Sign("{") => Ok(Query::Logs(self.logs(None)?)),
-            Token::Sign("(") => self.nested(Self::expression),
+            Token::Operator("{") => Ok(Query::Logs(self.logs(None)?)),
+            Token::Operator("(") => self.nested(Self::expression),
             Token::Number(_) => Err(self.unsupported(0, "a number that is not in vector(…)")),
             Token::Word(word) => self.call(&word.to_ascii_lowercase()),
             _ => {
@@ -162,11 +162,11 @@ impl Parser<'_> {
 
     /// `a, b`; may be empty.
     fn labels(&mut self) -> Result<Vec<String>, Refusal> {
-        if *self.peek() == Token::Sign(")") {
+        if *self.peek() == Token::Operator(")") {
             return Ok(Vec::new());
         }
         let mut labels = vec![self.label()?];
-        while self.takes(",") {
+        while self.accept(",") {
             self.part()?;
             labels.push(self.label()?);
         }
@@ -209,10 +209,10 @@ impl Parser<'_> {
         let Some(range) = range.as_mut().filter(|range| range.is_none()) else {
             return Ok(());
         };
-        if !self.takes("[") {
+        if !self.accept("[") {
             return Ok(());
         }
-        let is_negative = self.takes("-");
+        let is_negative = self.accept("-");
         let Token::Duration(nanoseconds) = *self.peek() else {
             return Err(self.unexpected("a duration such as 5m"));
         };
@@ -227,7 +227,7 @@ impl Parser<'_> {
     fn selector(&mut self) -> Result<Vec<Matcher>, Refusal> {
         self.expect("{")?;
         let mut matchers = vec![self.matcher()?];
-        while self.takes(",") {
+        while self.accept(",") {
             matchers.push(self.matcher()?);
         }
         self.expect("}")?;
@@ -244,7 +244,7 @@ impl Parser<'_> {
     fn matcher(&mut self) -> Result<Matcher, Refusal> {
         self.part()?;
         let label = self.label()?;
-        let sign = self.test_sign(&["=", "!=", "=~", "!~"])?;
+        let sign = self.expect_any(&["=", "!=", "=~", "!~"])?;
         let text = self.quoted()?;
         let test = self.label_test(sign, text)?;
         Ok(Matcher { label, test })

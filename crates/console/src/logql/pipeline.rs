@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::ast::{Condition, Joint, LogQuery, Matcher, NumberTest, Stage};
+use super::ast::{Condition, LogQuery, LogicalOperator, Matcher, NumberTest, Stage};
 use super::record;
 use crate::model::LogRecord;
 use crate::samples::sanitized;
@@ -82,8 +82,8 @@ impl<'a> Line<'a> {
                 let mut met = self.meets(first);
                 for (joint, condition) in rest {
                     met = match joint {
-                        Joint::And => met && self.meets(condition),
-                        Joint::Or => met || self.meets(condition),
+                        LogicalOperator::And => met && self.meets(condition),
+                        LogicalOperator::Or => met || self.meets(condition),
                     };
                 }
                 met

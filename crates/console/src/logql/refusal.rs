@@ -26,7 +26,7 @@ pub struct Refusal {
 
 impl Refusal {
     /// At byte `at` of `text`.
-    pub(super) fn at(kind: Kind, text: &str, at: usize, message: String) -> Self {
+    pub(super) fn at_byte(kind: Kind, text: &str, at: usize, message: String) -> Self {
         let before = &text[..text.floor_char_boundary(at)];
         let line_start = before.rfind('\n').map_or(0, |end| end + 1);
         let line = before.matches('\n').count() + 1;

@@ -82,7 +82,7 @@ impl Scan {
                 self.lines += 1;
                 self.bytes += record.body.len() as u64;
                 self.in_time()?;
-                self.told(Page::pass)?;
+                self.charge(Page::pass)?;
                 visit(self, record)?;
             }
         }
@@ -124,15 +124,18 @@ impl Scan {
 
     /// Takes memory until the answer is written.
     pub fn gathers(&mut self, bytes: usize) -> Result<(), Refusal> {
-        self.told(|page| page.gathers(bytes))
+        self.charge(|page| page.gathers(bytes))
     }
 
     /// Takes memory for what may be left out again.
     pub fn holds(&mut self, bytes: usize) -> Result<(), Refusal> {
-        self.told(|page| page.holds(bytes))
+        self.charge(|page| page.holds(bytes))
     }
 
-    fn told(&mut self, tell: impl FnOnce(&mut Page) -> Result<(), Refused>) -> Result<(), Refusal> {
+    fn charge(
+        &mut self,
+        tell: impl FnOnce(&mut Page) -> Result<(), Refused>,
+    ) -> Result<(), Refusal> {
         let told = self.page.as_mut().map_or(Ok(()), tell);
         told.map_err(|why| Refusal::new(Kind::NoRoom, why.detail))
     }

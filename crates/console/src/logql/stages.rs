@@ -1,6 +1,8 @@
 //! Pipelines: line filters, label filters, `json`, `drop`.
 
-use super::ast::{Comparison, Condition, Joint, Matcher, NumberTest, Pattern, Stage, TextTest};
+use super::ast::{
+    Comparison, Condition, LogicalOperator, Matcher, NumberTest, Pattern, Stage, TextTest,
+};
 use super::cursor::Parser;
 use super::lexer::Token;
 use super::refusal::Refusal;
@@ -29,7 +31,7 @@ impl Parser<'_> {
     }
 
     fn stage(&mut self) -> Result<Option<Stage>, Refusal> {
-        let Token::Sign(sign) = *self.peek() else {
+        let Token::Operator(sign) = *self.peek() else {
             return Ok(None);
         };
         if !["|=", "|~", "!=", "!~", "|>", "!>", "|"].contains(&sign) {
@@ -53,7 +55,7 @@ impl Parser<'_> {
             true => Pattern::Regex(self.regex(&text, &text)?),
             false => Pattern::Text(text),
         };
-        if self.takes_joint("or") {
+        if self.accept_word("or") {
             return Err(self.unsupported(1, "\"or\" between texts of a line filter"));
         }
         Ok(Stage::Line(TextTest {
@@ -87,10 +89,10 @@ impl Parser<'_> {
         let mut labels = Vec::new();
         loop {
             labels.push(self.label()?);
-            if matches!(self.peek(), Token::Sign("=" | "!=" | "=~" | "!~")) {
+            if matches!(self.peek(), Token::Operator("=" | "!=" | "=~" | "!~")) {
                 return Err(self.unsupported(0, "\"drop\" with a matcher"));
             }
-            if !self.takes(",") {
+            if !self.accept(",") {
                 return Ok(labels);
             }
             self.part()?;
@@ -111,15 +113,15 @@ impl Parser<'_> {
         })
     }
 
-    fn joint(&mut self) -> Option<Joint> {
-        if self.takes(",") || self.takes_joint("and") {
-            Some(Joint::And)
+    fn joint(&mut self) -> Option<LogicalOperator> {
+        if self.accept(",") || self.accept_word("and") {
+            Some(LogicalOperator::And)
         } else {
-            self.takes_joint("or").then_some(Joint::Or)
+            self.accept_word("or").then_some(LogicalOperator::Or)
         }
     }
 
-    fn takes_joint(&mut self, joint: &str) -> bool {
+    fn accept_word(&mut self, joint: &str) -> bool {
         let found = matches!(self.peek(), Token::Word(word) if word.eq_ignore_ascii_case(joint));
         if found {
             self.advance();
@@ -128,12 +130,12 @@ impl Parser<'_> {
     }
 
     fn single_condition(&mut self) -> Result<Condition, Refusal> {
-        if *self.peek() == Token::Sign("(") {
+        if *self.peek() == Token::Operator("(") {
             return self.nested(Self::condition);
         }
         let label = self.label()?;
         let signs = ["=", "==", "!=", "=~", "!~", "<", "<=", ">", ">="];
-        let sign = self.test_sign(&signs)?;
+        let sign = self.expect_any(&signs)?;
         let takes_text = ["=", "!=", "=~", "!~"].contains(&sign);
         let takes_number = !sign.ends_with('~');
         match self.peek().clone() {
@@ -151,10 +153,10 @@ impl Parser<'_> {
     }
 
     fn number_test(&mut self, label: String, sign: &str) -> Result<NumberTest, Refusal> {
-        let sign_of_value = match self.takes("-") {
+        let sign_of_value = match self.accept("-") {
             true => -1.0,
             false => {
-                self.takes("+");
+                self.accept("+");
                 1.0
             }
         };

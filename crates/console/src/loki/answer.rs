@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::answer::wrapped::{Each, Seconds};
+use crate::answer::wrapped::{LazyList, Seconds};
 use crate::answer::{Page, Refused, of_status};
 use crate::logql::{Kind, Refusal, Scan, Series, Stream};
 use crate::otlp::response;
@@ -97,7 +97,7 @@ struct StreamLines<'a, V: Serialize> {
 pub(super) fn streams(streams: &[Stream], scan: &mut Scan) -> Answer {
     let result = streams.iter().map(|stream| {
         let lines = stream.lines.iter();
-        let values = Each(lines.map(|(time, text)| (time.to_string(), text)));
+        let values = LazyList(lines.map(|(time, text)| (time.to_string(), text)));
         StreamLines {
             stream: &stream.labels,
             values,
@@ -119,7 +119,7 @@ pub(super) fn matrix(series: &[Series], scan: &mut Scan) -> Answer {
         let points = series.points.iter();
         MatrixSeries {
             metric: &series.labels,
-            values: Each(points.map(|(time, number)| Point(*time, *number))),
+            values: LazyList(points.map(|(time, number)| Point(*time, *number))),
         }
     });
     found("matrix", result, series.len(), scan)
@@ -155,7 +155,7 @@ pub(super) fn constant(number: f64, time_ns: u64, scan: &mut Scan) -> Answer {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Found<T> {
+struct QueryData<T> {
     result_type: &'static str,
     result: T,
     stats: Value,
@@ -178,9 +178,9 @@ fn found(
         "totalEntriesReturned": entries,
         "execTime": seconds,
     });
-    let found = Found {
+    let found = QueryData {
         result_type,
-        result: Each(result),
+        result: LazyList(result),
         stats: json!({"summary": summary}),
     };
     body(page, found)

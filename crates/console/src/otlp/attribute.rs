@@ -22,7 +22,7 @@ pub(crate) const DROPPED_ATTRIBUTES: &str = "otel.dropped_attributes_count";
 /// Reads the attributes of one item of a body after the other, as protobuf has them.
 #[derive(Default)]
 pub(super) struct Reader<'a> {
-    kept: Kept,
+    kept: AttributeList,
     pub texts: Clean<'a>,
 }
 
@@ -57,12 +57,12 @@ impl<'a> Reader<'a> {
 
 /// What is kept of an item's attributes.
 #[derive(Default)]
-struct Kept {
+struct AttributeList {
     list: Attributes,
     too_many: u64,
 }
 
-impl Kept {
+impl AttributeList {
     fn is_full(&mut self) -> bool {
         let is_full = self.list.len() == MAX_ATTRIBUTES;
         self.too_many += u64::from(is_full);
@@ -88,7 +88,7 @@ impl Kept {
 
 /// Attributes of an item.
 pub(super) fn attributes(sent: Vec<KeyValue>, dropped_by_sender: u32) -> Attributes {
-    let mut kept = Kept::default();
+    let mut kept = AttributeList::default();
     for entry in sent {
         if !kept.is_full() {
             kept.push(key(&entry.key), (&value(entry.value)).into());

@@ -30,7 +30,7 @@ const ITEMS: &[&str] = &["spans", "logRecords", "items"];
 
 /// What a group says about its items. JSON objects have no order: it may stand behind them.
 #[derive(Deserialize)]
-struct About<'a> {
+struct GroupHeader<'a> {
     #[serde(borrow)]
     resource: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -183,14 +183,14 @@ pub(super) fn decode(signal: Signal, body: &[u8], decoder: &mut Decoder<'_>) {
 }
 
 fn resource_group(signal: Signal, group: &str, decoder: &mut Decoder<'_>) -> Result<(), String> {
-    let about: Result<About<'_>, Refusal> = parse(group, "resource group");
+    let about: Result<GroupHeader<'_>, Refusal> = parse(group, "resource group");
     let sender = about.and_then(|about| sender::<Resource>(about.resource, "resource"));
     let sender = sender.map(|sender| resource(sender.map(Into::into)));
     if let Ok(sender) = &sender {
         decoder.sender(sender);
     }
     walk(group, "resource group", SCOPES, &mut |scope_group| {
-        let about: Result<About<'_>, Refusal> = parse(scope_group, "scope group");
+        let about: Result<GroupHeader<'_>, Refusal> = parse(scope_group, "scope group");
         let scope = about.and_then(|about| self::sender::<Scope>(about.scope, "scope"));
         let scope = scope.map(|sent| self::scope(sent.map(Into::into)));
         let origin = origin(&sender, scope);

@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 
 use super::Rejected;
 use super::names::{Form, metric_name};
-use super::points::{self, Out};
+use super::points::{self, PointSink};
 use super::values::{MAX_NAME, cut};
 use crate::metadata::Described;
 use crate::model::Attributes;
@@ -56,7 +56,7 @@ pub(super) fn convert(
         return None;
     }
     let kind = kind(&data);
-    let mut out = Out {
+    let mut out = PointSink {
         scope,
         samples,
         rejected,

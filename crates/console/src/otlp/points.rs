@@ -19,14 +19,14 @@ const NO_RECORDED_VALUE: u32 = 1;
 const MAX_BUCKETS: usize = 512;
 
 /// Where samples and refusals go.
-pub(super) struct Out<'a> {
+pub(super) struct PointSink<'a> {
     /// Labels of the scope, by their attributes' names.
     pub scope: &'a Attributes,
     pub samples: &'a mut Vec<Sample>,
     pub rejected: &'a mut Rejected,
 }
 
-impl Out<'_> {
+impl PointSink<'_> {
     /// The labels of a point: its attributes and the scope. An empty one is no label. The values of attributes that become one
     /// name are joined in the order of the attributes' names.
     fn labels(&self, sent: Vec<KeyValue>) -> Labels {
@@ -72,7 +72,7 @@ struct Point {
     exemplar: Option<Exemplar>,
 }
 
-fn at(time_ns: u64) -> Point {
+fn point_at(time_ns: u64) -> Point {
     Point {
         timestamp_us: (time_ns > 0).then_some(time_ns / 1_000),
         exemplar: None,
@@ -92,7 +92,7 @@ pub(super) fn count(data: &Data) -> u64 {
 }
 
 /// Points of gauges and sums.
-pub(super) fn numbers(name: &str, points: Vec<proto::NumberDataPoint>, out: &mut Out<'_>) {
+pub(super) fn numbers(name: &str, points: Vec<proto::NumberDataPoint>, out: &mut PointSink<'_>) {
     use proto::number_data_point::Value as Number;
     for point in points {
         if point.flags & NO_RECORDED_VALUE != 0 {
@@ -109,7 +109,7 @@ pub(super) fn numbers(name: &str, points: Vec<proto::NumberDataPoint>, out: &mut
         let exemplar = point.exemplars.iter().filter_map(exemplar).next_back();
         let common = Point {
             exemplar,
-            ..at(point.time_unix_nano)
+            ..point_at(point.time_unix_nano)
         };
         let labels = out.labels(point.attributes);
         out.push(name.to_owned(), labels, value, common);
@@ -117,7 +117,11 @@ pub(super) fn numbers(name: &str, points: Vec<proto::NumberDataPoint>, out: &mut
 }
 
 /// Points of histograms: `_bucket` (cumulative, as Prometheus counts), `_sum`, `_count`.
-pub(super) fn histograms(name: &str, points: Vec<proto::HistogramDataPoint>, out: &mut Out<'_>) {
+pub(super) fn histograms(
+    name: &str,
+    points: Vec<proto::HistogramDataPoint>,
+    out: &mut PointSink<'_>,
+) {
     for point in points {
         if point.flags & NO_RECORDED_VALUE != 0 {
             continue;
@@ -131,7 +135,7 @@ pub(super) fn histograms(name: &str, points: Vec<proto::HistogramDataPoint>, out
             continue;
         }
         let labels = out.labels(point.attributes);
-        let common = at(point.time_unix_nano);
+        let common = point_at(point.time_unix_nano);
         let exemplars: Vec<Exemplar> = point.exemplars.iter().filter_map(exemplar).collect();
         // All in one: a histogram without buckets has that which holds everything.
         let everything = [point.count];
@@ -165,7 +169,7 @@ pub(super) fn histograms(name: &str, points: Vec<proto::HistogramDataPoint>, out
 }
 
 /// Points of summaries: one sample a quantile, `_sum`, `_count`.
-pub(super) fn summaries(name: &str, points: Vec<proto::SummaryDataPoint>, out: &mut Out<'_>) {
+pub(super) fn summaries(name: &str, points: Vec<proto::SummaryDataPoint>, out: &mut PointSink<'_>) {
     for point in points {
         if point.flags & NO_RECORDED_VALUE != 0 {
             continue;
@@ -176,7 +180,7 @@ pub(super) fn summaries(name: &str, points: Vec<proto::SummaryDataPoint>, out: &
             continue;
         }
         let labels = out.labels(point.attributes);
-        let common = at(point.time_unix_nano);
+        let common = point_at(point.time_unix_nano);
         for quantile in &point.quantile_values {
             let labels = with(&labels, "quantile", number(quantile.quantile));
             out.push(name.to_owned(), labels, quantile.value, common);

@@ -13,7 +13,7 @@ use prost::encoding::{
 use super::attribute::Reader;
 use super::elements::{self, Shape};
 use super::metrics::too_long_name;
-use super::spans::{Sent, ids};
+use super::spans::{SentSpan, ids};
 use super::values::{MAX_NAME, scope};
 use super::{Attributes, Decoder, Origin, Refusal, Signal, UNDECODABLE, origin, resource};
 
@@ -171,7 +171,7 @@ fn is_small(shape: Shape, bytes: &[u8], what: &str) -> Result<(), Refusal> {
 }
 
 /// A span. What all of them have goes into no struct of the protocol, where each id and text would be a block of memory.
-fn span<'a>(item: &'a [u8], reader: &mut Reader<'a>) -> Result<Sent, Refusal> {
+fn span<'a>(item: &'a [u8], reader: &mut Reader<'a>) -> Result<SentSpan, Refusal> {
     let (mut sent, mut name) = ([&[][..]; 3], &[][..]);
     reader.begin();
     let rest: Span = message_without(Shape::Span, item, "span", |number, content| {
@@ -187,7 +187,7 @@ fn span<'a>(item: &'a [u8], reader: &mut Reader<'a>) -> Result<Sent, Refusal> {
     let name = name.map_err(undecodable("span"))?.into_owned();
     let attributes = reader.all(rest.dropped_attributes_count);
     let ids = ids(sent);
-    Ok(Sent {
+    Ok(SentSpan {
         ids,
         name,
         attributes,

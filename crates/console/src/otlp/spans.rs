@@ -23,7 +23,7 @@ pub(crate) const DROPPED_LINKS: &str = "otel.dropped_links_count";
 type Ids = (TraceId, SpanId, Option<SpanId>);
 
 /// A span as it was sent.
-pub(super) struct Sent {
+pub(super) struct SentSpan {
     /// Or the reason to reject it.
     pub ids: Result<Ids, &'static str>,
     pub name: String,
@@ -32,7 +32,7 @@ pub(super) struct Sent {
     pub rest: proto::Span,
 }
 
-impl From<proto::Span> for Sent {
+impl From<proto::Span> for SentSpan {
     fn from(mut rest: proto::Span) -> Self {
         let sent = std::mem::take(&mut rest.attributes);
         Self {
@@ -59,7 +59,7 @@ pub(super) fn ids([trace, own, parent]: [&[u8]; 3]) -> Result<Ids, &'static str>
 pub(super) fn convert(
     resource: &Arc<Resource>,
     scope: &Arc<Scope>,
-    sent: Sent,
+    sent: SentSpan,
 ) -> Result<Span, &'static str> {
     let (trace_id, span_id, parent) = sent.ids?;
     let (span, mut attributes) = (sent.rest, sent.attributes);

@@ -47,7 +47,7 @@ async fn calls(store: web::Data<Store>, answers: web::Data<Answers>) -> HttpResp
 
 /// The answer.
 #[derive(Serialize)]
-struct Counted {
+struct CallsAnswer {
     /// The time that the counts are of.
     seconds: f64,
     calls: Vec<Call>,
@@ -79,7 +79,7 @@ struct Summary {
     p95_us: Option<u64>,
 }
 
-fn counted(store: &Store, now: u64, page: &mut Page) -> Result<Counted, Refused> {
+fn counted(store: &Store, now: u64, page: &mut Page) -> Result<CallsAnswer, Refused> {
     let mut tally = Tally::default();
     let since = now.saturating_sub(MEASURED.as_nanos() as u64);
     let ended = since..=now.saturating_add(AHEAD.as_nanos() as u64);
@@ -106,12 +106,12 @@ fn counted(store: &Store, now: u64, page: &mut Page) -> Result<Counted, Refused>
 
 /// Spans that ended lately.
 #[derive(Default)]
-struct Measured {
+struct SpanStats {
     errors: usize,
     durations_ns: Vec<u64>,
 }
 
-impl Measured {
+impl SpanStats {
     /// If it ended in that time.
     fn add(&mut self, span: &Span, ended: &RangeInclusive<u64>) {
         if ended.contains(&span.end_ns()) {
@@ -134,19 +134,19 @@ impl Measured {
 
 /// Spans by what they are about.
 #[derive(Default)]
-struct By<K> {
-    all: BTreeMap<K, Measured>,
+struct StatsBy<K> {
+    all: BTreeMap<K, SpanStats>,
     is_full: bool,
 }
 
-impl<K: Ord> By<K> {
+impl<K: Ord> StatsBy<K> {
     /// Where the spans about this are counted, whose longest name has so many bytes; `None` when there is no room for it.
-    fn at(
+    fn stats_for(
         &mut self,
         key: K,
         longest: usize,
         page: &mut Page,
-    ) -> Result<Option<&mut Measured>, Refused> {
+    ) -> Result<Option<&mut SpanStats>, Refused> {
         if !self.all.contains_key(&key) {
             if self.all.len() >= MOST || longest > NAME_BYTES {
                 self.is_full = true;
@@ -164,8 +164,8 @@ type Edge = (String, String, bool);
 
 #[derive(Default)]
 struct Tally {
-    calls: By<Edge>,
-    services: By<String>,
+    calls: StatsBy<Edge>,
+    services: StatsBy<String>,
 }
 
 impl Tally {
@@ -182,13 +182,15 @@ impl Tally {
             let parent = span.parent.and_then(|id| here.get(&id).copied());
             let caller = parent.filter(|parent| parent.resource.service != *service);
             let is_asked = matches!(span.kind, Kind::Server | Kind::Consumer) || caller.is_some();
-            let known = self.services.at(service.clone(), service.len(), page)?;
+            let known = self
+                .services
+                .stats_for(service.clone(), service.len(), page)?;
             if let Some(asked) = known.filter(|_| is_asked) {
                 asked.add(span, ended);
             }
             for (edge, span) in edges(span, caller) {
                 let longest = edge.0.len().max(edge.1.len());
-                if let Some(call) = self.calls.at(edge, longest, page)? {
+                if let Some(call) = self.calls.stats_for(edge, longest, page)? {
                     call.add(span, ended);
                 }
             }
@@ -196,7 +198,7 @@ impl Tally {
         Ok(())
     }
 
-    fn counted(self, covered: Duration) -> Counted {
+    fn counted(self, covered: Duration) -> CallsAnswer {
         let truncated = self.calls.is_full || self.services.is_full;
         let calls = self.calls.all.into_iter();
         let calls = calls.map(|((caller, callee, is_database), measured)| Call {
@@ -210,7 +212,7 @@ impl Tally {
             service,
             measured: measured.summary(),
         });
-        Counted {
+        CallsAnswer {
             seconds: covered.as_secs_f64(),
             calls: calls.collect(),
             services: services.collect(),

@@ -81,7 +81,7 @@ fn asked(query: &str) -> Result<(Query, Selection), BadParameter> {
 
 /// The answer.
 #[derive(Serialize)]
-struct Compared {
+struct Comparison {
     /// Traces that are set apart, and the others.
     selected: u32,
     rest: u32,
@@ -93,7 +93,7 @@ struct Compared {
 }
 
 /// A trace as far as the selection asks.
-struct Looked {
+struct TraceOutcome {
     id: TraceId,
     duration_ns: u64,
     has_failed: bool,
@@ -104,7 +104,7 @@ fn compared(
     query: &Query,
     selection: Selection,
     page: &mut Page,
-) -> Result<Compared, Refused> {
+) -> Result<Comparison, Refused> {
     let found = search(store, query, page)?;
     let mut looked = Vec::new();
     // What has gone meanwhile is neither.
@@ -112,7 +112,7 @@ fn compared(
         page.pass()?;
         looked.extend(store.trace(id).map(|trace| {
             let (start, end) = bounds(&trace.spans);
-            Looked {
+            TraceOutcome {
                 id,
                 duration_ns: end - start,
                 has_failed: error_count(&trace.spans) > 0,
@@ -134,7 +134,7 @@ fn compared(
         }
     }
     page.holds(0)?;
-    Ok(Compared {
+    Ok(Comparison {
         selected: of.selected,
         rest: of.rest,
         truncated: found.truncated || features.is_full,
@@ -144,7 +144,10 @@ fn compared(
 }
 
 /// Which of these are selected.
-fn chooses(selection: Selection, looked: &[Looked]) -> impl Fn(&Looked) -> bool + use<> {
+fn chooses(
+    selection: Selection,
+    looked: &[TraceOutcome],
+) -> impl Fn(&TraceOutcome) -> bool + use<> {
     let (duration_ns, failed) = match selection {
         Selection::Of {
             duration_ns,
@@ -202,9 +205,9 @@ mod tests {
     #[test]
     fn slow_is_what_takes_longer_than_nine_of_ten() {
         let slow = |durations: &[u64]| {
-            let looked: Vec<Looked> = durations
+            let looked: Vec<TraceOutcome> = durations
                 .iter()
-                .map(|duration| Looked {
+                .map(|duration| TraceOutcome {
                     id: TraceId(1),
                     duration_ns: *duration,
                     has_failed: false,

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use crate::answer::problem;
-use crate::counters::{Counters, Taken};
+use crate::counters::{AcceptedItems, Counters};
 use crate::rules::Reports;
 
 /// The most readers: each is a connection that stays.
@@ -42,7 +42,7 @@ pub(crate) struct Events {
     counters: Counters,
     reports: Reports,
     /// How often herald was told something through the console.
-    said: Arc<AtomicU64>,
+    herald_changed: Arc<AtomicU64>,
     readers: Arc<Semaphore>,
     stopping: GracefulShutdownSignal,
 }
@@ -53,28 +53,28 @@ impl Events {
         Self {
             counters,
             reports,
-            said: Arc::default(),
+            herald_changed: Arc::default(),
             readers: Arc::new(Semaphore::new(MAX_READERS)),
             stopping,
         }
     }
 
     /// Herald has been told something of an alert: other pages show it, too.
-    pub fn said(&self) {
-        self.said.fetch_add(1, Ordering::Relaxed);
+    pub fn herald_changed(&self) {
+        self.herald_changed.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn now(&self) -> News {
-        let (taken, told) = self.counters.news();
-        let alerts = self.reports.changes() + told + self.said.load(Ordering::Relaxed);
-        News { taken, alerts }
+    fn now(&self) -> ChangeCounts {
+        let (taken, told) = self.counters.changes();
+        let alerts = self.reports.changes() + told + self.herald_changed.load(Ordering::Relaxed);
+        ChangeCounts { taken, alerts }
     }
 }
 
 /// What has been taken in so far, and how often alerts have changed or herald has been told of one: numbers that only grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct News {
-    taken: Taken,
+struct ChangeCounts {
+    taken: AcceptedItems,
     alerts: u64,
 }
 
@@ -98,7 +98,7 @@ async fn events(events: web::Data<Events>) -> impl Responder {
 struct Reader {
     events: Events,
     ticks: Interval,
-    known: Option<News>,
+    known: Option<ChangeCounts>,
     written: Instant,
     ends: Instant,
     _place: OwnedSemaphorePermit,
@@ -145,8 +145,8 @@ impl Reader {
     }
 }
 
-fn event(News { taken, alerts }: News) -> String {
-    let Taken {
+fn event(ChangeCounts { taken, alerts }: ChangeCounts) -> String {
+    let AcceptedItems {
         traces,
         logs,
         metrics,
@@ -204,9 +204,9 @@ mod tests {
         let start = Instant::now();
         for round in 1..=3 {
             (0..100).for_each(|_| {
-                events.counters.took(Taken {
+                events.counters.accepted(AcceptedItems {
                     traces: 1,
-                    ..Taken::default()
+                    ..AcceptedItems::default()
                 })
             });
             let (event, next) = part(reader).await;

@@ -10,8 +10,8 @@ use reqwest::Url;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::Others;
-use super::others::Told;
+use super::RemoteServices;
+use super::others::RemoteAnswer;
 use crate::answer::{Answers, Refused, off_thread, problem};
 use crate::ingest::Sink;
 
@@ -41,7 +41,7 @@ struct Board {
     error: Option<String>,
     /// What it said is charged until it is written.
     #[serde(skip)]
-    _told: Option<Told>,
+    _told: Option<RemoteAnswer>,
 }
 
 #[derive(Serialize)]
@@ -49,7 +49,7 @@ struct Boards {
     services: Vec<Board>,
 }
 
-async fn list(others: web::Data<Others>, answers: web::Data<Answers>) -> HttpResponse {
+async fn list(others: web::Data<RemoteServices>, answers: web::Data<Answers>) -> HttpResponse {
     let services = services(&others).into_iter().take(MAX_SERVICES);
     let boards = stream::iter(services).map(|service| board(&others, service));
     let services = boards.buffered(MAX_SERVICES);
@@ -58,7 +58,7 @@ async fn list(others: web::Data<Others>, answers: web::Data<Answers>) -> HttpRes
 }
 
 /// Nothing of what has no switchboard.
-async fn board(others: &Others, service: Service) -> Option<Board> {
+async fn board(others: &RemoteServices, service: Service) -> Option<Board> {
     let request = others.client.get(format!("{}/faults", service.url));
     let told = others.ask(request, &service.name).await;
     let (faults, error, told) = match told {
@@ -78,7 +78,7 @@ async fn board(others: &Others, service: Service) -> Option<Board> {
 async fn change(
     request: HttpRequest,
     payload: Payload,
-    others: web::Data<Others>,
+    others: web::Data<RemoteServices>,
     sink: web::Data<Sink>,
     answers: web::Data<Answers>,
 ) -> HttpResponse {
@@ -91,9 +91,9 @@ async fn change(
 async fn changed(
     request: &HttpRequest,
     payload: Payload,
-    others: &Others,
+    others: &RemoteServices,
     sink: &Sink,
-) -> Result<Told, Refused> {
+) -> Result<RemoteAnswer, Refused> {
     let no = |detail: &str| Refused {
         status: StatusCode::NOT_FOUND,
         detail: detail.to_owned(),
@@ -125,7 +125,7 @@ fn is_name(fault: &str) -> bool {
 }
 
 /// Services that are scraped over loopback, each name once: faults are for admin listeners, and those are nowhere else.
-fn services(others: &Others) -> Vec<Service> {
+fn services(others: &RemoteServices) -> Vec<Service> {
     let mut services: Vec<Service> = Vec::new();
     for target in others.targets.snapshot().targets {
         let is_known = services

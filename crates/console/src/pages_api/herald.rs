@@ -5,8 +5,8 @@ use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use uuid::Uuid;
 
-use super::others::Told;
-use super::{Events, Others};
+use super::others::RemoteAnswer;
+use super::{Events, RemoteServices};
 use crate::answer::{Answers, Refused, problem};
 use crate::ingest::Sink;
 
@@ -27,7 +27,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
 async fn pass(
     request: HttpRequest,
     payload: Payload,
-    others: web::Data<Others>,
+    others: web::Data<RemoteServices>,
     sink: web::Data<Sink>,
     events: web::Data<Events>,
     answers: web::Data<Answers>,
@@ -35,7 +35,7 @@ async fn pass(
     match asked(&request, payload, &others, &sink).await {
         Ok(told) => {
             if request.method() != Method::GET && told.status.is_success() {
-                events.said();
+                events.herald_changed();
             }
             told.answer(&answers).await
         }
@@ -46,9 +46,9 @@ async fn pass(
 async fn asked(
     request: &HttpRequest,
     payload: Payload,
-    others: &Others,
+    others: &RemoteServices,
     sink: &Sink,
-) -> Result<Told, Refused> {
+) -> Result<RemoteAnswer, Refused> {
     let no = |status, detail: &str| Refused {
         status,
         detail: detail.to_owned(),

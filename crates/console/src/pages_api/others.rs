@@ -13,7 +13,7 @@ use reqwest::RequestBuilder;
 use serde_json::value::RawValue;
 
 use crate::answer::{Answers, Page, Refused, problem};
-use crate::budget::{Account, Budget, Use};
+use crate::budget::{Account, Budget, Purpose};
 use crate::ingest::{Sink, read_small};
 use crate::scrape::{Targets, reason};
 use crate::settings::Settings;
@@ -26,7 +26,7 @@ const MAX_ANSWER: usize = 2 << 20;
 
 /// Whom the console asks.
 #[derive(Clone)]
-pub(crate) struct Others {
+pub(crate) struct RemoteServices {
     pub client: reqwest::Client,
     budget: Budget,
     /// Where herald is, without a slash at its end.
@@ -37,7 +37,7 @@ pub(crate) struct Others {
     pub targets: Targets,
 }
 
-impl Others {
+impl RemoteServices {
     /// # Errors
     /// There can be no client.
     pub fn new(settings: &Settings, targets: Targets, budget: Budget) -> Result<Self> {
@@ -66,7 +66,7 @@ impl Others {
         payload: Payload,
         sink: &Sink,
         who: &str,
-    ) -> Result<Told, Refused> {
+    ) -> Result<RemoteAnswer, Refused> {
         let read = read_small(payload, &sink.gate).await;
         let (body, _account) = read.map_err(|why| bad(why.status, why.message))?;
         let request = request
@@ -79,7 +79,7 @@ impl Others {
     ///
     /// # Errors
     /// 504 and 502 when there is no answer, or none that a page could read; 503 when there is no room for it.
-    pub async fn ask(&self, request: RequestBuilder, who: &str) -> Result<Told, Refused> {
+    pub async fn ask(&self, request: RequestBuilder, who: &str) -> Result<RemoteAnswer, Refused> {
         let failed = |why: reqwest::Error| match why.is_timeout() {
             true => bad(
                 StatusCode::GATEWAY_TIMEOUT,
@@ -97,7 +97,7 @@ impl Others {
             Unread::Broken(why) => failed(why),
             large @ Unread::TooLarge(_) => bad_gateway(format!("{who}: {large}")),
         };
-        let mut account = self.budget.account(Use::Answer);
+        let mut account = self.budget.account(Purpose::Answer);
         let (mut body, mut text) = (Body::of(response, MAX_ANSWER), Vec::new());
         while let Some(part) = body.part().await.map_err(unread)? {
             // The text is copied when it grows, and then written.
@@ -107,7 +107,7 @@ impl Others {
             }
             text.extend_from_slice(&part);
         }
-        Told::new(status, text, account)
+        RemoteAnswer::new(status, text, account)
             .ok_or_else(|| bad_gateway(format!("{who} answers {status} with what is no JSON")))
     }
 }
@@ -122,14 +122,14 @@ fn bad(status: StatusCode, detail: String) -> Refused {
 
 /// What somebody has answered.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct RemoteAnswer {
     pub status: StatusCode,
     /// `None` of an empty answer.
     pub json: Option<Box<RawValue>>,
     _account: Account,
 }
 
-impl Told {
+impl RemoteAnswer {
     /// `None` if it is neither empty nor JSON.
     fn new(status: StatusCode, text: Vec<u8>, account: Account) -> Option<Self> {
         let text = String::from_utf8(text).ok()?;

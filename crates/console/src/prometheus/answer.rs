@@ -8,7 +8,7 @@ use serde_json::json;
 use std::time::Duration;
 
 use super::reading::{Exemplars, Reading};
-use crate::answer::wrapped::{Each, Seconds};
+use crate::answer::wrapped::{LazyList, Seconds};
 use crate::answer::{Page, Refused, of_status};
 use crate::otlp::response;
 use crate::params::BadParameter;
@@ -145,7 +145,7 @@ pub(super) fn list(
     reading: Reading,
 ) -> Answer {
     let is_cut = items.clone().nth(limit).is_some();
-    cut_body(&Each(items.take(limit)), is_cut, reading.into_page())
+    cut_body(&LazyList(items.take(limit)), is_cut, reading.into_page())
 }
 
 /// The labels of a series as an object.
@@ -172,7 +172,7 @@ fn point(sample: &Sample) -> (Seconds, String) {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Found<T> {
+struct QueryData<T> {
     result_type: &'static str,
     result: T,
 }
@@ -205,14 +205,14 @@ pub(super) fn value(value: &Value, at_ms: i64, limit: usize, reading: Reading) -
                     metric: Metric(labels),
                     value: point(sample),
                 });
-            found("vector", Each(shown), series.len() > limit, reading)
+            found("vector", LazyList(shown), series.len() > limit, reading)
         }
         Value::Matrix(series) => {
             let shown = series.iter().take(limit).map(|series| MatrixSeries {
                 metric: Metric(&series.labels),
-                values: Each(series.samples.iter().map(point)),
+                values: LazyList(series.samples.iter().map(point)),
             });
-            found("matrix", Each(shown), series.len() > limit, reading)
+            found("matrix", LazyList(shown), series.len() > limit, reading)
         }
     }
 }
@@ -223,7 +223,7 @@ fn found(
     is_cut: bool,
     reading: Reading,
 ) -> Answer {
-    let found = Found {
+    let found = QueryData {
         result_type,
         result,
     };
@@ -236,7 +236,7 @@ pub(super) fn exemplars(all: &Exemplars, reading: Reading) -> Answer {
         let exemplars = exemplars.iter().map(shown_exemplar);
         json!({"seriesLabels": Map(labels), "exemplars": exemplars.collect::<Vec<_>>()})
     });
-    body(&Each(shown), reading.into_page())
+    body(&LazyList(shown), reading.into_page())
 }
 
 fn shown_exemplar(exemplar: &Exemplar) -> serde_json::Value {

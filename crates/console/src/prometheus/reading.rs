@@ -107,7 +107,7 @@ impl Reading {
             })?;
         }
         let mut page = self.page.borrow_mut();
-        let computed = page.most() / SHARE;
+        let computed = page.limit() / SHARE;
         page.holds(computed)?;
         // Lists that grow have room for twice as much.
         Ok(samples + computed / size_of::<Sample>() / 2)
@@ -238,7 +238,7 @@ fn samples(known: &Known, detail: Detail, most: usize) -> (Vec<Sample>, usize) {
         Detail::Outline => known.outline().into_parts(),
         Detail::Last => (known.samples().last().into_iter().collect(), 0),
         Detail::All => {
-            let mut samples = Vec::with_capacity(known.most().min(most));
+            let mut samples = Vec::with_capacity(known.max_samples().min(most));
             samples.extend(known.samples().take(most));
             (samples, 0)
         }

@@ -10,7 +10,7 @@ use slo::routing::WATCHDOG;
 
 use super::alert::{Alert, Alerts, State};
 use super::file::{Alerting, Group, Kind, Rule};
-use super::template::{Found, Template};
+use super::template::{QuerySample, Template};
 use crate::answer::Answers;
 use crate::log;
 use crate::prometheus::{self, MAX_TIME};
@@ -32,7 +32,7 @@ pub(crate) struct Data {
 
 impl Data {
     /// The series that an expression gives.
-    fn ask(&self, expression: &promql::Expression, time: Time) -> Result<Vec<Found>, String> {
+    fn ask(&self, expression: &promql::Expression, time: Time) -> Result<Vec<QuerySample>, String> {
         let left = time.left()?;
         let page = self.answers.begin();
         match prometheus::evaluated(expression, &self.series, page, (time.at_ms, left))? {
@@ -50,7 +50,7 @@ impl Data {
     }
 
     /// The same for what a template asks.
-    pub(super) fn query(&self, text: &str, time: Time) -> Result<Vec<Found>, String> {
+    pub(super) fn query(&self, text: &str, time: Time) -> Result<Vec<QuerySample>, String> {
         let expression = promql::parse(text).map_err(|why| why.to_string())?;
         self.ask(&expression, time)
     }
@@ -65,7 +65,7 @@ pub(super) struct Time {
 
 impl Time {
     /// From now on.
-    pub fn at(at_ms: i64) -> Self {
+    pub fn new(at_ms: i64) -> Self {
         let until = Instant::now() + MAX_TIME;
         Self { at_ms, until }
     }
@@ -141,7 +141,7 @@ impl GroupReport {
     }
 
     /// Alerts to be told about. The one that says that alerting is alive ends when its rule fails, or has not been evaluated for long.
-    pub(super) fn told(&self, now_ms: i64) -> impl Iterator<Item = &Alert> + Clone {
+    pub(super) fn alerts_to_notify(&self, now_ms: i64) -> impl Iterator<Item = &Alert> + Clone {
         let oldest_ms = now_ms - LATE * self.group.interval_ms;
         let alerts = self.rules.iter().flat_map(move |rule| {
             let is_late = rule.at_ms.is_none_or(|at_ms| at_ms < oldest_ms);
@@ -272,7 +272,7 @@ fn one(
     at_ms: i64,
 ) -> Result<(), String> {
     let mut left_out = 0;
-    let time = Time::at(at_ms);
+    let time = Time::new(at_ms);
     let mut found = data.ask(&rule.expression, time)?;
     let samples = match &rule.kind {
         Kind::Record(labels) => recorded(&rule.name, labels, found)?,
@@ -282,7 +282,7 @@ fn one(
             let found = active(&rule.name, alerting, found, data, time)?;
             let times = (alerting.for_ms, alerting.keep_firing_for_ms);
             alerts.update(found, at_ms, times);
-            alerts.0.values().flat_map(told).collect()
+            alerts.0.values().flat_map(alert_series).collect()
         }
     };
     let now_us = u64::try_from(at_ms.saturating_mul(1_000)).unwrap_or_default();
@@ -310,7 +310,7 @@ fn one(
 fn recorded(
     name: &str,
     labels: &BTreeMap<String, String>,
-    found: Vec<Found>,
+    found: Vec<QuerySample>,
 ) -> Result<Vec<Sample>, String> {
     let mut distinct = BTreeMap::new();
     for (of, value) in found {
@@ -332,7 +332,7 @@ fn recorded(
 fn active(
     name: &str,
     alerting: &Alerting,
-    found: Vec<Found>,
+    found: Vec<QuerySample>,
     data: &Data,
     time: Time,
 ) -> Result<BTreeMap<Labels, Alert>, String> {
@@ -361,7 +361,7 @@ fn active(
 }
 
 /// The two series that say that an alert is pending or fires.
-fn told(alert: &Alert) -> Vec<Sample> {
+fn alert_series(alert: &Alert) -> Vec<Sample> {
     if !alert.is_active() {
         return Vec::new();
     }
@@ -404,7 +404,7 @@ mod tests {
             rule.alerts.push(Alert::new(labels, [].into(), 1.0, 0));
             rule.at_ms = Some(100_000);
         }
-        let told = |report: &GroupReport, now_ms| report.told(now_ms).count();
+        let told = |report: &GroupReport, now_ms| report.alerts_to_notify(now_ms).count();
         assert_eq!((told(&report, 120_000), told(&report, 120_001)), (2, 1));
         report.rules[0].error = Some("no room".to_owned());
         assert_eq!(told(&report, 100_000), 1);
@@ -419,7 +419,7 @@ mod tests {
         let asked = tokio::task::spawn_blocking(move || {
             let until = Instant::now();
             let late = Time { at_ms: 0, until };
-            [Time::at(0), late].map(|time| data.query("1", time))
+            [Time::new(0), late].map(|time| data.query("1", time))
         });
         let [in_time, late] = asked.await.expect("no panic");
         assert_eq!(in_time.expect("a number").len(), 1);

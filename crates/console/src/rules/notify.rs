@@ -71,7 +71,7 @@ impl Notifier {
 
     async fn tell_until_the_end(&self, client: &Client) {
         let is_heard = |alert: &&Alert| self.url(groups::route(alert)).is_some();
-        let told = self.state.as_ref().map(|state| state.told(now_ms()));
+        let told = self.state.as_ref().map(|state| state.notified(now_ms()));
         let told = told.into_iter().flatten();
         let mut groups = Groups::remembering(told.filter(|(_, alert)| is_heard(&alert)), now_ms());
         let end = self.end();
@@ -81,7 +81,7 @@ impl Notifier {
             let now = now_ms();
             let alerts = all
                 .iter()
-                .flat_map(|group| group.told(now))
+                .flat_map(|group| group.alerts_to_notify(now))
                 .filter(is_heard);
             let lost = groups.lost;
             groups.update(alerts, now_ms());
@@ -136,7 +136,7 @@ impl Notifier {
             next = told.next() => next,
             () = &mut late => None,
         } {
-            groups.told(&notification, is_told, now_ms());
+            groups.record_attempt(&notification, is_told, now_ms());
             is_new |= is_told;
             if is_new && kept.is_none_or(|at| at.elapsed() >= KEEP) {
                 self.keep(groups).await;
@@ -179,7 +179,7 @@ impl Notifier {
     async fn keep(&self, groups: &Groups) {
         if let Some(state) = self.state.clone() {
             let told = groups.remembered();
-            let kept = tokio::task::spawn_blocking(move || state.keep_told(told));
+            let kept = tokio::task::spawn_blocking(move || state.save_notified(told));
             // A failure to write is said; a panic has been.
             kept.await.ok();
         }

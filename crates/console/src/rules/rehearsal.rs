@@ -24,7 +24,7 @@ pub struct Rehearsal {
 pub type Pairs = Vec<(String, String)>;
 
 /// Labels and a value.
-pub type Given = (Pairs, f64);
+pub type LabelledValue = (Pairs, f64);
 
 impl Rehearsal {
     /// With the rules of a text; without one, those that ship.
@@ -46,7 +46,7 @@ impl Rehearsal {
     }
 
     /// Adds samples of a time to what a source has said.
-    pub fn add(&self, source: &str, metric: &str, given: Given, at_ms: i64) {
+    pub fn add(&self, source: &str, metric: &str, given: LabelledValue, at_ms: i64) {
         let (labels, value) = given;
         let sample = Sample {
             name: metric.to_owned(),
@@ -97,10 +97,10 @@ impl Rehearsal {
     ///
     /// # Errors
     /// It cannot be evaluated.
-    pub fn ask(&self, expression: &str, at_ms: i64) -> Result<Vec<Given>> {
+    pub fn ask(&self, expression: &str, at_ms: i64) -> Result<Vec<LabelledValue>> {
         let found = self
             .data
-            .query(expression, Time::at(at_ms))
+            .query(expression, Time::new(at_ms))
             .map_err(anyhow::Error::msg)?;
         let plain = |(labels, value)| (pairs(&labels), value);
         Ok(found.into_iter().map(plain).collect())

@@ -39,14 +39,14 @@ const MAX_FILE: u64 = 16 << 20;
 struct File {
     /// Of the last evaluation.
     at_ms: i64,
-    alerts: Vec<OfRule>,
+    alerts: Vec<RuleAlert>,
     #[serde(default)]
-    told: Vec<Told>,
+    told: Vec<NotifiedAlert>,
 }
 
 /// An alert that a rule knows.
 #[derive(Debug, Serialize, Deserialize)]
-struct OfRule {
+struct RuleAlert {
     group: String,
     alert: String,
     query: String,
@@ -59,7 +59,7 @@ struct OfRule {
 
 /// An alert that fires as far as its receiver knows.
 #[derive(Debug, Serialize, Deserialize)]
-struct Told {
+struct NotifiedAlert {
     told_ms: i64,
     #[serde(flatten)]
     saved: Saved,
@@ -118,7 +118,7 @@ impl StateFile {
     }
 
     /// What receivers were told before, and when.
-    pub fn told(&self, now_ms: i64) -> Vec<(i64, Alert)> {
+    pub fn notified(&self, now_ms: i64) -> Vec<(i64, Alert)> {
         let inner = self.lock();
         let told = inner.file.told.iter();
         let told = told.filter(|one| now_ms - one.told_ms <= TOLD_KEPT_MS);
@@ -141,8 +141,8 @@ impl StateFile {
     }
 
     /// Writes what receivers have been told.
-    pub fn keep_told(&self, told: Vec<(i64, Alert)>) {
-        let told = told.into_iter().map(|(told_ms, alert)| Told {
+    pub fn save_notified(&self, told: Vec<(i64, Alert)>) {
+        let told = told.into_iter().map(|(told_ms, alert)| NotifiedAlert {
             told_ms,
             saved: Saved::from(&alert),
         });
@@ -194,13 +194,13 @@ fn write(path: &Path, file: &File) -> Result<()> {
         .context("it cannot be written")
 }
 
-fn of_rules(group: &Running) -> Vec<OfRule> {
+fn of_rules(group: &Running) -> Vec<RuleAlert> {
     let mut seen = BTreeMap::new();
     let all = group.by_rule().flat_map(|(rule, alerts)| {
         let alike = seen.entry((&rule.name, &rule.query)).or_insert(0);
         let after = *alike;
         *alike += 1;
-        let saved = |alert: &Alert| OfRule {
+        let saved = |alert: &Alert| RuleAlert {
             group: group.group.name.clone(),
             alert: rule.name.clone(),
             query: rule.query.clone(),
@@ -311,11 +311,11 @@ mod tests {
         let old = (now_ms - 121 * HOUR_MS, alert("Old"));
         let new = (now_ms - 119 * HOUR_MS, alert("New"));
         let file = StateFile::open(&path);
-        file.keep_told(vec![old, new]);
+        file.save_notified(vec![old, new]);
         file.keep(&[], now_ms);
 
         let file = StateFile::open(&path);
-        let told = file.told(now_ms);
+        let told = file.notified(now_ms);
         assert_eq!(told.len(), 1, "{told:?}");
         let ((told_ms, told), new) = (&told[0], alert("New"));
         assert_eq!(*told_ms, now_ms - 119 * HOUR_MS);
@@ -335,11 +335,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state.json");
         let file = StateFile::open(&path);
-        file.keep_told(vec![(5, alert("Small"))]);
+        file.save_notified(vec![(5, alert("Small"))]);
         let mut large = alert("Large");
         large.annotations = [("text".to_owned(), "x".repeat(17 << 20))].into();
-        file.keep_told(vec![(6, large)]);
-        let told = StateFile::open(&path).told(7);
+        file.save_notified(vec![(6, large)]);
+        let told = StateFile::open(&path).notified(7);
         assert_eq!(told.len(), 1, "{told:?}");
         assert_eq!(told[0].1.labels, alert("Small").labels);
     }

@@ -21,10 +21,10 @@ pub(crate) struct Template {
 }
 
 /// One series of a query's answer.
-pub(crate) type Found = (Labels, f64);
+pub(crate) type QuerySample = (Labels, f64);
 
 /// Answers the function `query`.
-pub(crate) type Query<'a> = &'a dyn Fn(&str) -> Result<Vec<Found>, String>;
+pub(crate) type Query<'a> = &'a dyn Fn(&str) -> Result<Vec<QuerySample>, String>;
 
 #[derive(Debug, Clone)]
 enum Part {

@@ -6,7 +6,7 @@ use crate::samples::Sample;
 
 /// What was made of a page.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct ScrapeResult {
     /// How many samples it has.
     pub samples: u64,
     /// How many series the target has now.
@@ -17,7 +17,7 @@ pub(super) struct Kept {
     pub out_of_order: u64,
 }
 
-impl Kept {
+impl ScrapeResult {
     /// What is wrong with it.
     pub fn complaint(&self) -> Option<String> {
         match (self.no_room, self.out_of_order) {

@@ -16,15 +16,15 @@ pub(crate) struct Term {
 
 #[derive(Debug, Clone)]
 enum Test {
-    Is(Wanted),
+    Is(TextPattern),
     /// The span has the key, with other values only.
-    IsNot(Wanted),
+    IsNot(TextPattern),
     Compared(Comparison, f64),
 }
 
 /// What a value is compared with.
 #[derive(Debug, Clone)]
-enum Wanted {
+enum TextPattern {
     Exactly(String),
     /// A glob: what stands before the first star, between stars, and behind the last.
     Like {
@@ -85,8 +85,8 @@ fn term(text: &str) -> Result<(Term, &str), String> {
         Operator::Is | Operator::IsNot if key == DURATION => {
             return Err("expected duration to be compared by >=, <=, > or <".to_owned());
         }
-        Operator::Is => Test::Is(Wanted::of(value, is_quoted)),
-        Operator::IsNot => Test::IsNot(Wanted::of(value, is_quoted)),
+        Operator::Is => Test::Is(TextPattern::of(value, is_quoted)),
+        Operator::IsNot => Test::IsNot(TextPattern::of(value, is_quoted)),
         Operator::Compares(holds) => Test::Compared(holds, number(&key, &value)?),
     };
     Ok((Term { key, test }, rest))
@@ -122,7 +122,7 @@ fn number(key: &str, value: &str) -> Result<f64, String> {
     number.ok_or_else(|| format!("expected a number to compare {key:?} with"))
 }
 
-impl Wanted {
+impl TextPattern {
     /// In quotes a star is a star.
     fn of(value: String, is_quoted: bool) -> Self {
         let Some((start, rest)) = value.split_once('*').filter(|_| !is_quoted) else {
@@ -301,7 +301,7 @@ mod tests {
             "*aab*aab*c".to_owned(),
             "*".repeat(30_000) + "c*",
         ] {
-            let wanted = Wanted::of(glob, false);
+            let wanted = TextPattern::of(glob, false);
             for _ in 0..100 {
                 assert!(!wanted.fits(Value::Text(&text)));
             }

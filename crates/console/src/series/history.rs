@@ -152,7 +152,7 @@ impl Series {
     }
 
     /// What has samples in a span of time, as far as first and last ones tell, oldest first.
-    fn held(&self, time_ms: &RangeInclusive<i64>) -> impl Iterator<Item = Part<Held<'_>>> {
+    fn held(&self, time_ms: &RangeInclusive<i64>) -> impl Iterator<Item = Part<ChunkRef<'_>>> {
         let begins = |summary: &Summary| summary.first.0 <= *time_ms.end();
         let is_before = |summary: &Summary| summary.last.0 < *time_ms.start();
         let from = self
@@ -160,14 +160,14 @@ impl Series {
             .partition_point(|chunk| is_before(&chunk.summary));
         let to = self.closed.partition_point(|chunk| begins(&chunk.summary));
         let closed = self.closed.range(from..to.max(from));
-        let closed = closed.map(|chunk| Part::new(chunk.summary, Held::Closed(chunk)));
+        let closed = closed.map(|chunk| Part::new(chunk.summary, ChunkRef::Closed(chunk)));
         let head = self.head.summary();
         let head = head.filter(|summary| begins(summary) && !is_before(summary));
-        closed.chain(head.map(|summary| Part::new(*summary, Held::Open(&self.head))))
+        closed.chain(head.map(|summary| Part::new(*summary, ChunkRef::Open(&self.head))))
     }
 
     /// The same, as far as it is needed.
-    pub fn parts(&self, time_ms: &RangeInclusive<i64>, detail: Detail) -> Vec<Part<Held<'_>>> {
+    pub fn parts(&self, time_ms: &RangeInclusive<i64>, detail: Detail) -> Vec<Part<ChunkRef<'_>>> {
         match detail {
             Detail::All => self.held(time_ms).collect(),
             Detail::Last if time_ms.contains(&self.last.0) => {
@@ -181,10 +181,10 @@ impl Series {
 
 /// What rises and is in a span of time as a whole is put together and not read.
 fn outline<'a>(
-    held: impl Iterator<Item = Part<Held<'a>>>,
+    held: impl Iterator<Item = Part<ChunkRef<'a>>>,
     time_ms: &RangeInclusive<i64>,
-) -> Vec<Part<Held<'a>>> {
-    let mut parts: Vec<Part<Held<'_>>> = Vec::new();
+) -> Vec<Part<ChunkRef<'a>>> {
+    let mut parts: Vec<Part<ChunkRef<'_>>> = Vec::new();
     for part in held {
         let summary = part.summary;
         if !(summary.rises && summary.is_within(time_ms)) {
@@ -221,7 +221,7 @@ impl<T> Part<T> {
     }
 
     /// No more samples than this are needed of it in a span of time. Where it is not all in it they are counted.
-    pub fn most(
+    pub fn max_samples(
         &self,
         time_ms: &RangeInclusive<i64>,
         detail: Detail,
@@ -239,12 +239,12 @@ impl<T> Part<T> {
 
 /// A chunk in its place.
 #[derive(Debug)]
-pub(super) enum Held<'a> {
+pub(super) enum ChunkRef<'a> {
     Closed(&'a Chunk),
     Open(&'a Head),
 }
 
-impl Held<'_> {
+impl ChunkRef<'_> {
     /// How many samples are in a span of time.
     pub fn count_in(&self, time_ms: &RangeInclusive<i64>) -> usize {
         match self {
@@ -254,12 +254,12 @@ impl Held<'_> {
     }
 }
 
-impl Part<Held<'_>> {
+impl Part<ChunkRef<'_>> {
     /// With a chunk that stays as it is, whatever becomes of the series. The open one is copied.
     pub fn owned(self) -> Part<Chunk> {
         let chunk = |held| match held {
-            Held::Closed(chunk) => Some(chunk.clone()),
-            Held::Open(head) => head.closed(),
+            ChunkRef::Closed(chunk) => Some(chunk.clone()),
+            ChunkRef::Open(head) => head.closed(),
         };
         Part {
             summary: self.summary,

@@ -20,10 +20,10 @@ pub(crate) struct Known {
 
 impl Known {
     /// No more samples than this are in it.
-    pub fn most(&self) -> usize {
+    pub fn max_samples(&self) -> usize {
         let parts = self.parts.iter();
         parts
-            .map(|part| part.most(&self.time_ms, self.detail, Chunk::count_in))
+            .map(|part| part.max_samples(&self.time_ms, self.detail, Chunk::count_in))
             .sum()
     }
 

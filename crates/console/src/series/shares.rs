@@ -62,7 +62,7 @@ impl Shares {
     }
 
     /// The share of a sender; that of all targets if there is none.
-    pub fn of(&mut self, sender: Option<&str>) -> Share {
+    pub fn share_of(&mut self, sender: Option<&str>) -> Share {
         let Some(sender) = sender else {
             return TARGETS;
         };
@@ -101,7 +101,7 @@ impl Shares {
         taken.closed.push_back((Instant::now(), id));
     }
 
-    /// The series whose oldest chunk is to go: the first that this share closed. Its bytes are to be given to [`Self::gone`].
+    /// The series whose oldest chunk is to go: the first that this share closed. Its bytes are to be given to [`Self::remove_closed`].
     pub fn first_closed(&mut self, share: Share) -> Option<Id> {
         let closed = &mut self.list[share].closed;
         let first = closed.pop_front();
@@ -112,7 +112,7 @@ impl Shares {
     }
 
     /// A closed chunk is gone.
-    pub fn gone(&mut self, share: Share, bytes: usize) {
+    pub fn remove_closed(&mut self, share: Share, bytes: usize) {
         self.list[share].closed_bytes -= bytes;
         self.give_back(share, bytes);
     }

@@ -41,7 +41,7 @@ struct Source {
 
 /// A source and when it speaks.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct From<'a> {
+pub(super) struct SampleOrigin<'a> {
     pub source: &'a str,
     /// Whose share it takes, if it sends itself and is not scraped.
     pub sender: Option<&'a str>,
@@ -51,7 +51,7 @@ pub(super) struct From<'a> {
 }
 
 /// A sample with all that can be made of it before the lock is taken.
-pub(super) struct Told {
+pub(super) struct PreparedSample {
     /// All labels, packed.
     labels: Vec<u8>,
     /// If the source says it.
@@ -61,7 +61,7 @@ pub(super) struct Told {
     begins: bool,
 }
 
-impl Told {
+impl PreparedSample {
     /// Adds the labels that all samples of a source get.
     pub fn new(own: &Labels, sample: Sample) -> Self {
         let name = (NAME.to_owned(), sample.name);
@@ -97,7 +97,7 @@ impl State {
     }
 
     /// Adds what a source says. Returns how many data points were lost, or not kept whole.
-    pub fn add(&mut self, from: From<'_>, samples: Vec<Told>) -> Lost {
+    pub fn add(&mut self, from: SampleOrigin<'_>, samples: Vec<PreparedSample>) -> Lost {
         let mut lost = Lost::default();
         let mut is_counted = false;
         let mut source = self.source(from);
@@ -121,11 +121,11 @@ impl State {
     }
 
     /// Takes the source out, to be put back.
-    fn source(&mut self, from: From<'_>) -> Source {
+    fn source(&mut self, from: SampleOrigin<'_>) -> Source {
         if let Some(known) = self.sources.remove(from.source) {
             return known;
         }
-        let (id, share) = (self.number(), self.shares.of(from.sender));
+        let (id, share) = (self.number(), self.shares.share_of(from.sender));
         self.shares.charge(share, source_cost(from.source));
         let live = Vec::new();
         Source { id, share, live }
@@ -140,7 +140,12 @@ impl State {
         self.next
     }
 
-    fn add_one(&mut self, from: From<'_>, source: &mut Source, told: Told) -> Result<(), Refused> {
+    fn add_one(
+        &mut self,
+        from: SampleOrigin<'_>,
+        source: &mut Source,
+        told: PreparedSample,
+    ) -> Result<(), Refused> {
         let point = (told.at_ms.unwrap_or(from.now_ms), told.value);
         if point.0 > from.now_ms.saturating_add(AHEAD_MS) {
             return Err(Refused::OutOfOrder);
@@ -171,7 +176,12 @@ impl State {
     }
 
     /// A new series, if there is room.
-    fn admit(&mut self, from: From<'_>, source: &Source, labels: LabelSet) -> Result<Id, Refused> {
+    fn admit(
+        &mut self,
+        from: SampleOrigin<'_>,
+        source: &Source,
+        labels: LabelSet,
+    ) -> Result<Id, Refused> {
         let share = match source.share {
             TARGETS if self.lasting.contains(labels.get(NAME)) => LASTING,
             share => share,
@@ -195,7 +205,7 @@ impl State {
     /// that ended is anybody's; but a sender does not take what a target said, which may only be down.
     fn hear(
         &mut self,
-        from: From<'_>,
+        from: SampleOrigin<'_>,
         id: Id,
         source: &mut Source,
         is_timed: bool,
@@ -279,7 +289,7 @@ impl State {
         let Some((id, chunk)) = id.and_then(drop) else {
             return 0;
         };
-        self.shares.gone(share, chunk.cost());
+        self.shares.remove_closed(share, chunk.cost());
         self.remove_if_over(id);
         chunk.summary.count as u64
     }

@@ -54,7 +54,7 @@ fn matchers(conditions: &[&str]) -> Vec<Matcher> {
 }
 
 /// What series say now, when there is room for all of it.
-fn now(store: &SeriesStore, conditions: &[&str]) -> Vec<Found> {
+fn now(store: &SeriesStore, conditions: &[&str]) -> Vec<LatestSample> {
     let found = store.latest(&matchers(conditions), &mut |_| true);
     found.expect("room")
 }
@@ -249,7 +249,7 @@ fn a_span_of_time_is_cut_out_of_chunks() {
             .flatten()
             .next()?;
         let all: Vec<f64> = known.samples().map(|sample| sample.value).collect();
-        assert_eq!(known.most(), all.len());
+        assert_eq!(known.max_samples(), all.len());
         Some((all.len(), all[0]))
     };
     assert_eq!(of(i64::MIN..=i64::MAX), Some((4_000, 1.0)));
@@ -337,7 +337,7 @@ fn an_answer_that_finds_no_room_is_none() {
     let two = vec![sample("m", &[], 1.0), sample("n", &[], 1.0)];
     store.replace("a:1", &own(), two, 10);
     assert_eq!(
-        store.latest(&[], &mut |bytes| bytes < 2 * size_of::<Found>()),
+        store.latest(&[], &mut |bytes| bytes < 2 * size_of::<LatestSample>()),
         None
     );
     assert!(store.latest(&[], &mut |bytes| bytes < 4 << 10).is_some());

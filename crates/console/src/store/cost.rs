@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::attributes::{Held, Key};
+use crate::attributes::{Key, StoredValue};
 use crate::model::{Attributes, Event, Link, LogRecord, Resource, Scope, Span, SpanId, TraceId};
 
 /// An entry of the index of links: target, trace and span.
@@ -63,11 +63,11 @@ fn attributes(attributes: &Attributes) -> usize {
             Cow::Owned(key) => text(key),
         };
         match held {
-            Held::Nested(nested) => key + block(size_of::<Value>()) + value(nested),
+            StoredValue::Nested(nested) => key + block(size_of::<Value>()) + value(nested),
             _ => key,
         }
     });
-    block(attributes.entries.capacity() * size_of::<(Key, Held)>())
+    block(attributes.entries.capacity() * size_of::<(Key, StoredValue)>())
         + text(&attributes.texts)
         + entries.sum::<usize>()
 }

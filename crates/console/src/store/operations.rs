@@ -79,7 +79,11 @@ impl Operations {
     }
 
     /// Some operations of a service, sorted, those after `last`.
-    pub fn of(&self, service: &str, last: Option<&(String, Kind)>) -> Vec<(String, Kind)> {
+    pub fn of_service_after(
+        &self,
+        service: &str,
+        last: Option<&(String, Kind)>,
+    ) -> Vec<(String, Kind)> {
         let Some(names) = self.known.get(service) else {
             return Vec::new();
         };

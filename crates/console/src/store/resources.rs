@@ -11,7 +11,7 @@ use crate::model::Resource;
 
 /// A resource that is in use.
 #[derive(Debug)]
-struct Held {
+struct UsedResource {
     resource: Arc<Resource>,
     hash: u64,
     users: usize,
@@ -30,7 +30,7 @@ pub(super) struct Place {
 /// Known resources.
 #[derive(Debug, Default)]
 pub(super) struct Resources {
-    by_address: BTreeMap<usize, Held>,
+    by_address: BTreeMap<usize, UsedResource>,
     /// Addresses by a hash of the content.
     by_content: HashMap<u64, usize>,
     hasher: RandomState,
@@ -67,7 +67,7 @@ impl Resources {
         self.last.take_if(|(_, last)| *last == address);
         let bytes = cost::resource(resource);
         self.bytes -= bytes;
-        senders.at(sender).bytes -= bytes;
+        senders.by_index(sender).bytes -= bytes;
         if self.by_content.get(&held.hash) == Some(&address) {
             self.by_content.remove(&held.hash);
         }
@@ -104,11 +104,11 @@ impl Resources {
         let sender = senders.place(&resource.service);
         let bytes = cost::resource(resource);
         self.bytes += bytes;
-        senders.at(sender).bytes += bytes;
+        senders.by_index(sender).bytes += bytes;
         let address = address(resource);
         // Of two with one hash the first is found by it; the other is just not shared.
         self.by_content.entry(hash).or_insert(address);
-        let held = Held {
+        let held = UsedResource {
             resource: resource.clone(),
             hash,
             users: 0,

@@ -59,7 +59,7 @@ impl Senders {
         place
     }
 
-    pub fn at(&mut self, place: usize) -> &mut Sender {
+    pub fn by_index(&mut self, place: usize) -> &mut Sender {
         &mut self.places[place]
     }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::Value as Json;
 
-use crate::attributes::{Held, Key};
+use crate::attributes::{Key, StoredValue};
 use crate::model::{Attributes, LogRecord, Resource, Span, Status, Value};
 
 /// The fields of a span that are always there, with its part of the critical path; and a tag or a reference that Jaeger makes of a
@@ -62,9 +62,9 @@ fn attributes(attributes: &Attributes) -> usize {
     let pairs = attributes.entries.iter().map(|(key, held)| {
         let value = match held {
             // All texts at once, below.
-            Held::Text(..) => 0,
-            Held::Nested(nested) => value((&**nested).into()),
-            Held::Null | Held::Bool(_) | Held::Number(_) => VALUE,
+            StoredValue::Text(..) => 0,
+            StoredValue::Nested(nested) => value((&**nested).into()),
+            StoredValue::Null | StoredValue::Bool(_) | StoredValue::Number(_) => VALUE,
         };
         ATTRIBUTE + self::key(key) + value
     });

@@ -159,7 +159,7 @@ impl State {
         self.loose_logs.insert(number, log);
         self.loose_bytes += bytes;
         self.charge(sender, bytes);
-        let sender = self.senders.at(sender);
+        let sender = self.senders.by_index(sender);
         sender.log_bytes += bytes;
         sender.logs.push_back(number);
         while self.loose_bytes > self.limit / 10 {
@@ -178,7 +178,7 @@ impl State {
             let number = self.next_number;
             self.order.insert(number, (id, false));
             self.bytes += Entry::COST;
-            let owner = self.senders.at(sender);
+            let owner = self.senders.by_index(sender);
             owner.traces.push_back(number);
             owner.bytes += Entry::COST;
             Box::new(Entry::new(number, sender))
@@ -192,12 +192,12 @@ impl State {
 
     fn charge(&mut self, sender: usize, bytes: usize) {
         self.bytes += bytes;
-        self.senders.at(sender).bytes += bytes;
+        self.senders.by_index(sender).bytes += bytes;
     }
 
     fn discharge(&mut self, sender: usize, bytes: usize) {
         self.bytes -= bytes;
-        self.senders.at(sender).bytes -= bytes;
+        self.senders.by_index(sender).bytes -= bytes;
     }
 
     pub fn trace(&self, id: TraceId) -> Option<Trace> {
@@ -332,7 +332,7 @@ impl State {
         };
         let bytes = cost::log(&log);
         let sender = self.resources.release(&log.resource, &mut self.senders);
-        self.senders.at(sender).log_bytes -= bytes;
+        self.senders.by_index(sender).log_bytes -= bytes;
         self.discharge(sender, bytes);
         self.loose_bytes -= bytes;
         self.stats.logs -= 1;

@@ -11,7 +11,7 @@ use super::*;
 use crate::backend_tls::BackendTls;
 use crate::payload::tests::example;
 use crate::queue::Accepted;
-use crate::settings::{Sites, Sources};
+use crate::settings::{LinkBases, Sources};
 use crate::spool::Spool;
 
 type Call = fn(&Notification<'_>) -> Attempt;
@@ -32,7 +32,7 @@ impl Case {
         let deliverer = Deliverer {
             queue: Arc::new(Queue::open(spool, vec!["test"], 10).unwrap()),
             collector: Arc::new(collector.unwrap()),
-            links: Links::new(Sites::default()),
+            links: Links::new(LinkBases::default()),
             give_up_after: Duration::from_secs(60),
         };
         Self { root, deliverer }
@@ -71,8 +71,8 @@ impl Case {
     async fn attempt(&self, call: Call) -> Work {
         let work = self.deliverer.queue.next("test").await;
         let (_running, stop) = watch::channel(false);
-        let lane = Lane::new(Target::call("test", call), stop);
-        self.deliverer.process(&lane, work).await;
+        let worker = Worker::new(Target::call("test", call), stop);
+        self.deliverer.process(&worker, work).await;
         work
     }
 
@@ -215,9 +215,13 @@ async fn evidence_does_not_wait_for_a_target_that_hangs_with_large_notifications
     case.accept("firing").await;
     let work = case.deliverer.queue.next("test").await;
     let (_running, stop) = watch::channel(false);
-    let lane = Lane::new(Target::call("test", |_| Attempt::Delivered), stop);
-    let _hanging = lane.room.acquire_many(BYTES_AT_ONCE as u32).await.unwrap();
-    let evidence = case.deliverer.evidence(&lane, work);
+    let worker = Worker::new(Target::call("test", |_| Attempt::Delivered), stop);
+    let _hanging = worker
+        .room
+        .acquire_many(BYTES_AT_ONCE as u32)
+        .await
+        .unwrap();
+    let evidence = case.deliverer.evidence(&worker, work);
     let evidence = tokio::time::timeout(Duration::from_secs(10), evidence).await;
     assert!(evidence.expect("it is not held up").is_some());
 }

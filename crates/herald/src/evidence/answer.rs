@@ -27,7 +27,7 @@ pub(super) struct Number(pub(super) Option<f64>);
 
 /// The first `N` of a list.
 #[derive(Debug)]
-pub(super) struct First<T, const N: usize> {
+pub(super) struct FirstItems<T, const N: usize> {
     pub(super) items: Vec<T>,
     /// There were more.
     pub(super) more: bool,
@@ -80,13 +80,13 @@ impl<'de> Deserialize<'de> for Number {
     }
 }
 
-impl<'de, T: Deserialize<'de>, const N: usize> Deserialize<'de> for First<T, N> {
+impl<'de, T: Deserialize<'de>, const N: usize> Deserialize<'de> for FirstItems<T, N> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(FirstOf(PhantomData))
+        deserializer.deserialize_any(FirstVisitor(PhantomData))
     }
 }
 
-impl<T, const N: usize> Default for First<T, N> {
+impl<T, const N: usize> Default for FirstItems<T, N> {
     fn default() -> Self {
         Self {
             items: Vec::new(),
@@ -95,10 +95,10 @@ impl<T, const N: usize> Default for First<T, N> {
     }
 }
 
-struct FirstOf<T, const N: usize>(PhantomData<T>);
+struct FirstVisitor<T, const N: usize>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>, const N: usize> Visitor<'de> for FirstOf<T, N> {
-    type Value = First<T, N>;
+impl<'de, T: Deserialize<'de>, const N: usize> Visitor<'de> for FirstVisitor<T, N> {
+    type Value = FirstItems<T, N>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list")
@@ -106,11 +106,11 @@ impl<'de, T: Deserialize<'de>, const N: usize> Visitor<'de> for FirstOf<T, N> {
 
     /// `null`.
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(First::default())
+        Ok(FirstItems::default())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut first = First::default();
+        let mut first = FirstItems::default();
         while first.items.len() < N {
             match list.next_element()? {
                 Some(item) => first.items.push(item),
@@ -222,14 +222,14 @@ mod tests {
     #[test]
     fn of_a_list_the_first_are_kept() {
         let read = |text: &str| {
-            let first: First<u32, 2> = parse(text.as_bytes()).unwrap();
+            let first: FirstItems<u32, 2> = parse(text.as_bytes()).unwrap();
             (first.items, first.more)
         };
         assert_eq!(read("[1,2]"), (vec![1, 2], false));
         assert_eq!(read("[1,2,[[3]]]"), (vec![1, 2], true));
         assert_eq!(read("null"), (vec![], false));
         assert_eq!(
-            parse::<First<u32, 2>>(b"[1").unwrap_err(),
+            parse::<FirstItems<u32, 2>>(b"[1").unwrap_err(),
             "its answer is not JSON"
         );
     }

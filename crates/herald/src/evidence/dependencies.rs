@@ -75,32 +75,32 @@ pub(crate) struct Dependencies {
     pub(crate) slowest: Option<Trail>,
 }
 
-struct Source {
+struct CallMetric {
     kind: Kind,
     metric: &'static str,
     /// After `service_name`.
     callee: &'static [&'static str],
 }
 
-const SOURCES: [Source; 3] = [
-    Source {
+const SOURCES: [CallMetric; 3] = [
+    CallMetric {
         kind: Kind::Http,
         metric: telemetry::names::http_client::HTTP_CLIENT_DURATION.name(),
         callee: &["peer_service"],
     },
-    Source {
+    CallMetric {
         kind: Kind::Database,
         metric: telemetry::names::db::DB_DURATION.name(),
         callee: &["db_system_name", "db_operation_name", "db_collection_name"],
     },
-    Source {
+    CallMetric {
         kind: Kind::Pool,
         metric: telemetry::names::db::DB_WAIT.name(),
         callee: &["db_client_connection_pool_name"],
     },
 ];
 
-impl Source {
+impl CallMetric {
     fn by(&self) -> String {
         format!("service_name, {}", self.callee.join(", "))
     }
@@ -143,14 +143,14 @@ impl Source {
 
 /// What Prometheus says about the calls of one source.
 #[derive(Debug, Default)]
-struct Answers {
+struct CallSamples {
     errors: Samples,
     errors_before: Samples,
     p95: Samples,
     p95_before: Samples,
 }
 
-impl Answers {
+impl CallSamples {
     fn len(&self) -> usize {
         self.errors.len() + self.errors_before.len() + self.p95.len() + self.p95_before.len()
     }
@@ -185,7 +185,7 @@ pub(super) async fn calls(prometheus: &Prometheus, window: Window) -> Part<Vec<E
     part
 }
 
-async fn ask(prometheus: &Prometheus, source: &Source, window: Window) -> Part<Answers> {
+async fn ask(prometheus: &Prometheus, source: &CallMetric, window: Window) -> Part<CallSamples> {
     let (errors, errors_before) = (source.errors(window.trouble_s), source.errors(BEFORE_S));
     let (p95, p95_before) = (source.p95(window.trouble_s, ""), source.p95_before());
     let (errors, errors_before, p95, p95_before) = futures_util::join!(
@@ -195,7 +195,7 @@ async fn ask(prometheus: &Prometheus, source: &Source, window: Window) -> Part<A
         prometheus.vector(&p95_before, window.before()),
     );
     let mut part = Part::default();
-    part.value = Answers {
+    part.value = CallSamples {
         errors: part.take(errors),
         errors_before: part.take(errors_before),
         p95: part.take(p95),
@@ -204,7 +204,7 @@ async fn ask(prometheus: &Prometheus, source: &Source, window: Window) -> Part<A
     part
 }
 
-fn edges(source: &Source, answers: Answers) -> Vec<Edge> {
+fn edges(source: &CallMetric, answers: CallSamples) -> Vec<Edge> {
     let mut edges: BTreeMap<(String, String), Edge> = BTreeMap::new();
     let mut each = |samples: Samples, set: fn(&mut Edge, f64)| {
         for (series, value) in samples {
@@ -364,10 +364,10 @@ pub(super) mod tests {
     #[test]
     fn values_that_cannot_be_are_not_printed() {
         let call = series(&[("service_name", "gateway"), ("peer_service", "data")]);
-        let answers = Answers {
+        let answers = CallSamples {
             errors: vec![(call.clone(), 1e9)],
             p95: vec![(call, 0.2)],
-            ..Answers::default()
+            ..CallSamples::default()
         };
         let [edge] = edges(&SOURCES[0], answers).try_into().unwrap();
         assert_eq!((edge.error_share, edge.p95_s), (1.0, Some(0.2)));

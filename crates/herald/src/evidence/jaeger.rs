@@ -7,7 +7,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
-use super::answer::{First, Plain, Text, excerpt, head, parse, plausible};
+use super::answer::{FirstItems, Plain, Text, excerpt, head, parse, plausible};
 use super::traces::{SEARCHED, Trace, trace_id};
 
 /// More spans of a trace are not read.
@@ -23,7 +23,7 @@ const REASONS: [&str; 3] = [
 #[derive(Deserialize)]
 struct Answer<'a> {
     #[serde(borrow)]
-    data: Option<First<OneTrace<'a>, SEARCHED>>,
+    data: Option<FirstItems<OneTrace<'a>, SEARCHED>>,
 }
 
 #[derive(Deserialize)]
@@ -31,7 +31,7 @@ struct OneTrace<'a> {
     #[serde(borrow, default, rename = "traceID")]
     id: Text<'a>,
     #[serde(borrow, default)]
-    spans: First<Span<'a>, SPANS>,
+    spans: FirstItems<Span<'a>, SPANS>,
     #[serde(borrow, default)]
     processes: Option<HashMap<Cow<'a, str>, Process<'a>>>,
 }
@@ -50,7 +50,7 @@ struct Span<'a> {
     #[serde(borrow, default)]
     operation_name: Text<'a>,
     #[serde(borrow, default)]
-    references: First<Reference<'a>, 1>,
+    references: FirstItems<Reference<'a>, 1>,
     /// In microseconds.
     #[serde(default)]
     duration: Microseconds,

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::answer::{First, Text, excerpt, head, parse};
+use super::answer::{FirstItems, Text, excerpt, head, parse};
 use super::backend::Backend;
 use super::store::Weigh;
 use super::traces::trace_id;
@@ -49,7 +49,7 @@ struct Answer<'a> {
 #[derive(Deserialize)]
 struct Data<'a> {
     #[serde(borrow)]
-    result: Option<First<Stream<'a>, READ>>,
+    result: Option<FirstItems<Stream<'a>, READ>>,
 }
 
 #[derive(Deserialize)]
@@ -57,7 +57,7 @@ struct Stream<'a> {
     #[serde(borrow, default)]
     stream: Labels<'a>,
     #[serde(borrow, default)]
-    values: First<First<Text<'a>, 2>, READ>,
+    values: FirstItems<FirstItems<Text<'a>, 2>, READ>,
 }
 
 #[derive(Deserialize, Default)]
@@ -116,7 +116,7 @@ fn first(streams: &[Stream<'_>]) -> Vec<Line> {
     first
 }
 
-fn time(value: &First<Text<'_>, 2>) -> Option<i64> {
+fn time(value: &FirstItems<Text<'_>, 2>) -> Option<i64> {
     value.items.first()?.0.parse().ok()
 }
 

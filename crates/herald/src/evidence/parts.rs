@@ -12,7 +12,7 @@ use super::dependencies::{self, Edge};
 use super::locks::{self, Lock};
 use super::logs::{self, Line};
 use super::prometheus::Prometheus;
-use super::releases::{self, Seen};
+use super::releases::{self, ReleaseHistory};
 use super::store::{Limits, Store, Weigh};
 use super::traces::{self, Trace};
 use super::{Evidence, JAEGER, LOKI, PROMETHEUS, Part, Window};
@@ -39,7 +39,7 @@ const CALLS: Limits = Limits {
 };
 
 type Shared<K, T> = Arc<Store<K, Part<T>>>;
-type OfService = (Option<String>, Window);
+type ServiceKey = (Option<String>, Window);
 
 /// The backends, and what is known or being asked of them.
 #[derive(Debug)]
@@ -49,9 +49,9 @@ pub(super) struct Parts {
     loki: Backend,
     calls: Shared<(DateTime<Utc>, i64), Vec<Edge>>,
     locks: Shared<Window, Vec<Lock>>,
-    releases: Shared<DateTime<Utc>, Option<Seen>>,
-    exemplars: Shared<OfService, Vec<Trace>>,
-    traces: Shared<OfService, Vec<Trace>>,
+    releases: Shared<DateTime<Utc>, Option<ReleaseHistory>>,
+    exemplars: Shared<ServiceKey, Vec<Trace>>,
+    traces: Shared<ServiceKey, Vec<Trace>>,
     lines: Shared<Window, Vec<Line>>,
 }
 
@@ -114,19 +114,23 @@ impl Parts {
         share(&self.locks, window, patience, ask).await
     }
 
-    async fn releases(&self, end: DateTime<Utc>, patience: Patience) -> Arc<Part<Option<Seen>>> {
+    async fn releases(
+        &self,
+        end: DateTime<Utc>,
+        patience: Patience,
+    ) -> Arc<Part<Option<ReleaseHistory>>> {
         let prometheus = self.prometheus.with(patience);
         let ask = async move || releases::collect(&prometheus, end).await;
         share(&self.releases, end, patience, ask).await
     }
 
-    async fn exemplars(&self, of: OfService, patience: Patience) -> Arc<Part<Vec<Trace>>> {
+    async fn exemplars(&self, of: ServiceKey, patience: Patience) -> Arc<Part<Vec<Trace>>> {
         let (prometheus, (service, window)) = (self.prometheus.with(patience), of.clone());
         let ask = async move || traces::exemplars(&prometheus, service.as_deref(), window).await;
         share(&self.exemplars, of, patience, ask).await
     }
 
-    async fn traces(&self, of: OfService, patience: Patience) -> Arc<Part<Vec<Trace>>> {
+    async fn traces(&self, of: ServiceKey, patience: Patience) -> Arc<Part<Vec<Trace>>> {
         let (jaeger, (service, window)) = (self.jaeger.with(patience), of.clone());
         let ask = async move || traces::search(&jaeger, service.as_deref(), window).await;
         share(&self.traces, of, patience, ask).await

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::answer::{First, Number, Text, parse};
+use super::answer::{FirstItems, Number, Text, parse};
 use super::backend::{Backend, Patience};
 
 /// More series of an answer are not read.
@@ -84,7 +84,7 @@ struct Answer<T> {
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "T: Deserialize<'de>"))]
 struct Data<T> {
-    result: Option<First<T, SERIES>>,
+    result: Option<FirstItems<T, SERIES>>,
 }
 
 #[derive(Deserialize)]
@@ -99,16 +99,16 @@ struct Range {
     #[serde(default)]
     metric: Series,
     #[serde(default)]
-    values: First<(f64, IgnoredAny), POINTS>,
+    values: FirstItems<(f64, IgnoredAny), POINTS>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct OfSeries {
+struct ExemplarSeries {
     #[serde(default)]
     series_labels: Series,
     #[serde(default)]
-    exemplars: First<OneExemplar, POINTS>,
+    exemplars: FirstItems<OneExemplar, POINTS>,
 }
 
 #[derive(Deserialize)]
@@ -184,7 +184,7 @@ impl Prometheus {
             ("end", seconds(end)),
         ];
         let read = |body: &[u8]| {
-            let answer: Answer<First<OfSeries, SERIES>> = parse(body)?;
+            let answer: Answer<FirstItems<ExemplarSeries, SERIES>> = parse(body)?;
             let list = answer.data.ok_or("its answer has no data")?;
             Ok(reduce(list.items.iter().flat_map(of_series).collect()))
         };
@@ -194,7 +194,7 @@ impl Prometheus {
     }
 }
 
-fn of_series(list: &OfSeries) -> impl Iterator<Item = Exemplar<'_>> {
+fn of_series(list: &ExemplarSeries) -> impl Iterator<Item = Exemplar<'_>> {
     list.exemplars.items.iter().filter_map(|exemplar| {
         Some(Exemplar {
             series: &list.series_labels,

@@ -68,13 +68,13 @@ pub(crate) struct Figures {
 
 /// The same before it is known when the trouble began: all alerts share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Seen {
+pub(super) struct ReleaseHistory {
     running: BTreeMap<String, Vec<String>>,
     running_left_out: usize,
     changes: Vec<(Release, Verdict)>,
 }
 
-impl Weigh for Option<Seen> {
+impl Weigh for Option<ReleaseHistory> {
     fn bytes(&self) -> usize {
         let running = self.iter().flat_map(|seen| &seen.running);
         running
@@ -85,14 +85,17 @@ impl Weigh for Option<Seen> {
 
 /// What runs and what has changed, by service.
 #[derive(Debug, Default)]
-struct Found {
+struct VersionChanges {
     running: BTreeMap<String, Vec<String>>,
     running_left_out: usize,
     changes: Vec<(String, Change)>,
 }
 
 /// Finds the changes and compares before and after.
-pub(super) async fn collect(prometheus: &Prometheus, end: DateTime<Utc>) -> Part<Option<Seen>> {
+pub(super) async fn collect(
+    prometheus: &Prometheus,
+    end: DateTime<Utc>,
+) -> Part<Option<ReleaseHistory>> {
     let start = end - Duration::hours(LOOKBACK_H);
     let query = format!(
         "count by (service_name, service_version) ({})",
@@ -109,7 +112,7 @@ pub(super) async fn collect(prometheus: &Prometheus, end: DateTime<Utc>) -> Part
         .iter()
         .map(|(service, change)| compare(prometheus, service, change, end));
     let compared = join_all(compared).await.into_iter();
-    part.value = Some(Seen {
+    part.value = Some(ReleaseHistory {
         changes: compared
             .filter_map(|change| part.take(change.map(Some)))
             .collect(),
@@ -119,7 +122,7 @@ pub(super) async fn collect(prometheus: &Prometheus, end: DateTime<Utc>) -> Part
     part
 }
 
-fn find(times: Times, end: DateTime<Utc>) -> Found {
+fn find(times: Times, end: DateTime<Utc>) -> VersionChanges {
     let mut services: BTreeMap<String, Vec<(String, Vec<f64>)>> = BTreeMap::new();
     for (series, times) in times {
         if let (Some(service), Some(version)) =
@@ -129,7 +132,7 @@ fn find(times: Times, end: DateTime<Utc>) -> Found {
             versions.push((version.to_owned(), times));
         }
     }
-    let mut found = Found::default();
+    let mut found = VersionChanges::default();
     for (service, versions) in services {
         found
             .changes
@@ -261,7 +264,7 @@ async fn figures(
     })
 }
 
-impl Seen {
+impl ReleaseHistory {
     /// For an alert that began at this time.
     pub(super) fn judged(&self, started: DateTime<Utc>) -> Releases {
         let changes = self.changes.iter().map(|(release, verdict)| {

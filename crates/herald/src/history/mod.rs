@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-pub(crate) use self::record::{Record, Silenced, Told, Verdict};
+pub(crate) use self::record::{Record, Silenced, TargetState, Verdict};
 use crate::folder::Folder;
 use crate::payload::Status;
 use crate::queue::Stored;
@@ -33,16 +33,16 @@ const MAX_UNREADABLE: usize = 100;
 
 /// An episode, in memory: what a delivery asks for.
 #[derive(Debug)]
-struct Known {
+struct EpisodeIndex {
     id: Uuid,
     last: Uuid,
     /// Digest of the group's key.
     group: u64,
     over: bool,
     size: usize,
-    told: Vec<(String, Told)>,
+    told: Vec<(String, TargetState)>,
     /// Of a target that has got nothing.
-    untold: Told,
+    untold: TargetState,
     /// By what it was held back last.
     silenced: Option<Silenced>,
 }
@@ -55,7 +55,7 @@ pub(crate) struct History {
     /// With a secret of this process: nobody can send two groups that it takes for one.
     hasher: RandomState,
     /// Locked while a file is changed.
-    known: Mutex<Vec<Known>>,
+    known: Mutex<Vec<EpisodeIndex>>,
     /// Nothing that was delivered since is missing. Earlier processes may have had no history, or another one.
     complete_since: Mutex<DateTime<Utc>>,
     /// Locked while a file is shown.
@@ -66,7 +66,7 @@ pub(crate) struct History {
 
 /// Why an episode is not changed.
 #[derive(Debug)]
-pub(crate) enum Unchanged {
+pub(crate) enum EditError {
     /// There is none.
     Unknown,
     /// It may not be.
@@ -102,7 +102,7 @@ impl History {
     }
 
     /// Herald has taken a notification.
-    pub(crate) fn took(&self, stored: &Stored) {
+    pub(crate) fn record_accepted(&self, stored: &Stored) {
         let Ok(key) = stored.key.parse::<Uuid>() else {
             return;
         };
@@ -141,18 +141,18 @@ impl History {
     }
 
     /// What a target was told of the episode that a notification belongs to; nothing, if none is known.
-    pub(crate) fn told(&self, target: &str, stored: &Stored) -> Told {
+    pub(crate) fn target_state(&self, target: &str, stored: &Stored) -> TargetState {
         let known = self.lock();
         let episode = self.episode(&known, stored).map(|at| &known[at]);
         let Some(episode) = episode else {
-            return Told::default();
+            return TargetState::default();
         };
         let told = episode.told.iter().find(|(name, _)| name == target);
         told.map_or(&episode.untold, |(_, told)| told).clone()
     }
 
     /// Whether a notification belongs to what a silence kept from a target from its beginning. Not when in doubt.
-    pub(crate) fn is_only_silenced(&self, told: &Told) -> bool {
+    pub(crate) fn is_only_silenced(&self, told: &TargetState) -> bool {
         told.is_only_silenced(*self.complete_since())
     }
 
@@ -193,16 +193,16 @@ impl History {
         &self,
         id: Uuid,
         edit: impl FnOnce(&mut Record) -> Result<(), String>,
-    ) -> Result<Record, Unchanged> {
+    ) -> Result<Record, EditError> {
         let mut known = self.lock();
         if !known.iter().any(|known| known.id == id) {
-            return Err(Unchanged::Unknown);
+            return Err(EditError::Unknown);
         }
-        let (mut record, _) = self.parse(id).map_err(Unchanged::Disk)?;
-        edit(&mut record).map_err(Unchanged::Refused)?;
+        let (mut record, _) = self.parse(id).map_err(EditError::Disk)?;
+        edit(&mut record).map_err(EditError::Refused)?;
         self.write(&mut known, &record)
             .inspect_err(|_| HistoryFile::Write.failed())
-            .map_err(Unchanged::Disk)?;
+            .map_err(EditError::Disk)?;
         report(&known);
         Ok(record)
     }
@@ -241,7 +241,7 @@ impl History {
 
     /// The episode that a notification belongs to. What cannot be read now may be read another time; what is none is out of the
     /// way after this.
-    fn before(&self, known: &mut Vec<Known>, stored: &Stored) -> io::Result<Option<Record>> {
+    fn before(&self, known: &mut Vec<EpisodeIndex>, stored: &Stored) -> io::Result<Option<Record>> {
         let Some(at) = self.episode(known, stored) else {
             return Ok(None);
         };
@@ -263,7 +263,7 @@ impl History {
     }
 
     /// Where the episode is that a notification belongs to, in the order of keys: what fires after an end is a new one.
-    fn episode(&self, known: &[Known], stored: &Stored) -> Option<usize> {
+    fn episode(&self, known: &[EpisodeIndex], stored: &Stored) -> Option<usize> {
         let key: Uuid = stored.key.parse().ok()?;
         let group = self.hasher.hash_one(&stored.payload.group_key);
         let at = known
@@ -274,23 +274,23 @@ impl History {
         (!fires_again).then_some(at)
     }
 
-    fn known(&self, record: &Record, size: usize) -> Known {
+    fn known(&self, record: &Record, size: usize) -> EpisodeIndex {
         let targets = record.delivered.keys();
-        Known {
+        EpisodeIndex {
             id: record.id,
             last: record.last,
             group: self.hasher.hash_one(&record.payload.group_key),
             over: record.resolved.is_some(),
             size,
             told: targets
-                .map(|target| (target.clone(), record.told(target)))
+                .map(|target| (target.clone(), record.target_state(target)))
                 .collect(),
-            untold: record.untold(),
+            untold: record.undelivered_state(),
             silenced: record.silenced.clone(),
         }
     }
 
-    fn write(&self, known: &mut Vec<Known>, record: &Record) -> io::Result<()> {
+    fn write(&self, known: &mut Vec<EpisodeIndex>, record: &Record) -> io::Result<()> {
         let content = serde_json::to_vec(record)?;
         self.alerts.store(record.id, &content)?;
         let entry = self.known(record, content.len());
@@ -327,9 +327,9 @@ impl History {
     }
 
     /// Forgets what is too much, but not what was written just now.
-    fn bound(&self, known: &mut Vec<Known>, newest: Option<Uuid>) {
+    fn bound(&self, known: &mut Vec<EpisodeIndex>, newest: Option<Uuid>) {
         while known.len() > MAX_RECORDS || bytes(known) > MAX_BYTES {
-            let others = |k: &Known| Some(k.id) != newest;
+            let others = |k: &EpisodeIndex| Some(k.id) != newest;
             let over = known.iter().position(|known| known.over && others(known));
             let Some(at) = over.or_else(|| known.iter().position(others)) else {
                 break;
@@ -338,8 +338,8 @@ impl History {
         }
     }
 
-    fn forget(&self, known: &mut Vec<Known>, at: usize) {
-        let Known { id, over, .. } = known.remove(at);
+    fn forget(&self, known: &mut Vec<EpisodeIndex>, at: usize) {
+        let EpisodeIndex { id, over, .. } = known.remove(at);
         stats::history_dropped();
         if !over {
             self.incomplete();
@@ -351,7 +351,11 @@ impl History {
     }
 
     /// Does it, or counts and logs why not. A panic, too, is nobody else's affair.
-    fn attempt(&self, what: HistoryFile, work: impl FnOnce(&mut Vec<Known>) -> io::Result<()>) {
+    fn attempt(
+        &self,
+        what: HistoryFile,
+        work: impl FnOnce(&mut Vec<EpisodeIndex>) -> io::Result<()>,
+    ) {
         let mut known = self.lock();
         let done = catch_unwind(AssertUnwindSafe(|| work(&mut known)));
         let done = done.unwrap_or_else(|_| Err(io::Error::other("it panicked")));
@@ -373,17 +377,17 @@ impl History {
         since.unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Known>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<EpisodeIndex>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn bytes(known: &[Known]) -> usize {
+fn bytes(known: &[EpisodeIndex]) -> usize {
     known.iter().map(|known| known.size).sum()
 }
 
 /// Wherever the list may have changed.
-fn report(known: &[Known]) {
+fn report(known: &[EpisodeIndex]) {
     let firing = known.iter().filter(|known| !known.over).count();
     stats::history(firing, known.len() - firing, bytes(known));
 }

@@ -97,7 +97,7 @@ pub(crate) struct Verdict {
 
 /// What decides whether a notification is told to a target.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Told {
+pub(crate) struct TargetState {
     delivered: Option<Alerts>,
     acknowledged: Option<Alerts>,
     silenced: bool,
@@ -123,7 +123,7 @@ impl Alerts {
     }
 }
 
-impl Told {
+impl TargetState {
     /// Whether the target has got anything of the episode.
     pub(crate) fn is_delivered(&self) -> bool {
         self.delivered.is_some()
@@ -228,16 +228,16 @@ impl Record {
         acknowledged.filter(|acknowledged| acknowledged.alerts.cover(&self.firing))
     }
 
-    pub(crate) fn told(&self, target: &str) -> Told {
-        Told {
+    pub(crate) fn target_state(&self, target: &str) -> TargetState {
+        TargetState {
             delivered: self.delivered.get(target).map(|told| told.alerts.clone()),
-            ..self.untold()
+            ..self.undelivered_state()
         }
     }
 
     /// Of a target that has got nothing.
-    pub(crate) fn untold(&self) -> Told {
-        Told {
+    pub(crate) fn undelivered_state(&self) -> TargetState {
+        TargetState {
             delivered: None,
             acknowledged: self.acknowledged.as_ref().map(|known| known.alerts.clone()),
             silenced: self.silenced.is_some(),

@@ -60,12 +60,14 @@ fn what_a_target_got_late_is_told_of_the_episode_it_belongs_to() {
         .zip(all)
         .map(|(n, status)| stored(n, status))
         .collect();
-    all.iter().for_each(|stored| case.history.took(stored));
+    all.iter()
+        .for_each(|stored| case.history.record_accepted(stored));
     assert_eq!(case.ids(), [key(3), key(1)]);
     // The target was away.
     for told in [false, true] {
         for (first, last) in [(0, 1), (2, 3)] {
-            let is_delivered = |n: usize| case.history.told("slack", &all[n]).is_delivered();
+            let is_delivered =
+                |n: usize| case.history.target_state("slack", &all[n]).is_delivered();
             assert_eq!((is_delivered(first), is_delivered(last)), (told, told));
             case.history.delivered("slack", &all[first], None);
         }
@@ -87,13 +89,13 @@ fn what_is_delivered_is_in_the_history_though_its_acceptance_was_not_written() {
     assert_eq!(evidence, Some(Some(json!({"traces": []}))));
     assert!(
         case.history
-            .told("slack", &stored(2, "resolved"))
+            .target_state("slack", &stored(2, "resolved"))
             .is_delivered()
     );
     assert!(
         !case
             .history
-            .told("webhook", &stored(2, "resolved"))
+            .target_state("webhook", &stored(2, "resolved"))
             .is_delivered()
     );
 }
@@ -101,9 +103,9 @@ fn what_is_delivered_is_in_the_history_though_its_acceptance_was_not_written() {
 #[test]
 fn a_file_that_was_damaged_meanwhile_is_set_aside_and_the_alert_begins_anew() {
     let case = Case::new();
-    case.history.took(&stored(1, "firing"));
+    case.history.record_accepted(&stored(1, "firing"));
     std::fs::write(case.history.alerts.path(key(1)), "{").unwrap();
-    case.history.took(&stored(2, "firing"));
+    case.history.record_accepted(&stored(2, "firing"));
     assert_eq!(case.ids(), [key(2)]);
     assert_eq!(case.history.unreadable.list().unwrap().keys, [key(1)]);
 }
@@ -112,7 +114,7 @@ fn a_file_that_was_damaged_meanwhile_is_set_aside_and_the_alert_begins_anew() {
 fn what_is_over_makes_room_for_the_queue_and_what_fires_stays() {
     let case = Case::new();
     for (number, status) in [(1, "firing"), (2, "resolved"), (3, "firing")] {
-        case.history.took(&stored(number, status));
+        case.history.record_accepted(&stored(number, status));
     }
     assert!(case.history.make_room(1));
     assert_eq!((case.ids(), case.files()), (vec![key(3)], 1));
@@ -131,7 +133,7 @@ fn a_large_notification_is_kept_small_and_still_told_apart() {
         payload["commonLabels"][format!("a{index}")] = "\u{1}".repeat(2000).into();
     }
     large.payload = Payload::read(payload.to_string().as_bytes()).unwrap();
-    case.history.took(&large);
+    case.history.record_accepted(&large);
     let size = case.history.alerts.read(key(1)).unwrap().len();
     assert!(size < 128 << 10, "{size}");
     let acknowledged = case.history.edit(key(1), |record| {
@@ -140,7 +142,7 @@ fn a_large_notification_is_kept_small_and_still_told_apart() {
     });
     assert!(acknowledged.is_ok());
     case.history.delivered("slack", &large, None);
-    let told = case.history.told("slack", &large);
+    let told = case.history.target_state("slack", &large);
     assert!(told.is_acknowledged(&large.payload));
     large.payload.truncated_alerts += 1;
     assert!(!told.is_acknowledged(&large.payload), "it has grown");
@@ -151,14 +153,14 @@ fn a_panic_while_it_is_written_is_nobody_elses() {
     let case = Case::new();
     case.history
         .change(&stored(1, "firing"), |_| panic!("it happens"));
-    case.history.took(&stored(1, "firing"));
+    case.history.record_accepted(&stored(1, "firing"));
     assert_eq!(case.ids(), [key(1)]);
     drop(case.root);
 }
 
 /// Whether a target hears nothing of the end of what these notifications began.
 fn drops_the_end(case: &Case) -> bool {
-    let told = case.history.told("slack", &stored(9, "resolved"));
+    let told = case.history.target_state("slack", &stored(9, "resolved"));
     case.history.is_only_silenced(&told)
 }
 
@@ -198,7 +200,7 @@ fn what_is_still_held_back_is_not_written_again() {
 #[test]
 fn the_end_of_what_was_silenced_from_its_beginning_is_not_told() {
     let case = Case::new();
-    case.history.took(&stored(1, "firing"));
+    case.history.record_accepted(&stored(1, "firing"));
     assert!(!drops_the_end(&case), "nothing held it back");
     case.history.silenced(&stored(2, "firing"), &silence());
     assert!(drops_the_end(&case));

@@ -11,7 +11,7 @@ use crate::evidence::Evidence;
 use crate::index::Work;
 use crate::payload::Status;
 use crate::spool::Spool;
-use crate::stats::{Ended, Storage};
+use crate::stats::{DeliveryOutcome, Storage};
 use crate::stored::Stored;
 
 /// What to do with a notification.
@@ -51,14 +51,15 @@ impl Queue {
             }
             Decision::Drop(why) => {
                 tracing::info!(key = stored.key, to = target, why, "not delivered");
-                self.end(target, work.key, Ended::Suppressed).await;
+                self.end(target, work.key, DeliveryOutcome::Suppressed)
+                    .await;
                 true
             }
         }
     }
 
     /// Remembers that a target has been told. On disk when this returns, so that it is known whatever happens next.
-    pub(crate) async fn told(
+    pub(crate) async fn record_delivery(
         self: &Arc<Self>,
         target: &'static str,
         stored: &Arc<Stored>,
@@ -80,7 +81,7 @@ impl Queue {
     }
 
     fn decide(&self, target: &'static str, stored: &Stored) -> Decision {
-        let (payload, told) = (&stored.payload, self.history.told(target, stored));
+        let (payload, told) = (&stored.payload, self.history.target_state(target, stored));
         if payload.status == Status::Resolved {
             return match self.history.is_only_silenced(&told) {
                 true => Decision::Drop("it is over, and was silenced from its beginning"),
@@ -138,7 +139,7 @@ impl Queue {
     async fn supersede(self: &Arc<Self>, target: &'static str, key: Uuid) {
         let before = self.index().supersede(target, key);
         for key in before {
-            self.end(target, key, Ended::Suppressed).await;
+            self.end(target, key, DeliveryOutcome::Suppressed).await;
         }
     }
 }

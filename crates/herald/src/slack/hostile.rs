@@ -9,7 +9,7 @@ use crate::links::Links;
 use crate::notification::Notification;
 use crate::payload::tests::{example, read};
 use crate::queue::Stored;
-use crate::settings::Sites;
+use crate::settings::LinkBases;
 
 /// Slack's own limit.
 const LONGEST: usize = 3000;
@@ -29,7 +29,7 @@ fn blocks_with(text: &str) -> Vec<Value> {
     };
     let mut evidence = Evidence::none(text);
     evidence.traces = vec![trace.clone(), trace];
-    let mut notification = Notification::new(&stored, &evidence, &Links::new(Sites::default()));
+    let mut notification = Notification::new(&stored, &evidence, &Links::new(LinkBases::default()));
     notification.title = text.to_owned();
     notification.summary = text.to_owned();
     let url = format!("https://a.example/{text}");

@@ -63,7 +63,7 @@ pub async fn open(
     user: Option<&Identity>,
     progress: Progress<'_>,
 ) -> Result<Cluster> {
-    let home = Directory::own(home, Some(0o755)).context(files::DATA_DIR)?;
+    let home = Directory::open_own(home, Some(0o755)).context(files::DATA_DIR)?;
     let lock = lock(home.path(), progress).await?;
     let private = home
         .child(installation.major.to_string(), Some(0o700))

@@ -96,7 +96,7 @@ pub async fn install(
     else {
         bail!("there is no archive for {os} on {architecture}");
     };
-    let held = Directory::own(cache, Some(0o755)).context(CACHE_DIR)?;
+    let held = Directory::open_own(cache, Some(0o755)).context(CACHE_DIR)?;
     let cache = &held.path().to_owned();
     let name = format!("{INSTALLED}{VERSION}-{platform}");
     let target = cache.join(&name);

@@ -37,7 +37,7 @@ pub async fn stop_orphans(
         .context(files::DATA_DIR)?;
     let data = &data;
     for (signal, patience) in WAYS {
-        let orphans = processes_in(data);
+        let orphans = processes_in(data)?;
         if orphans.is_empty() {
             break;
         }
@@ -53,9 +53,9 @@ pub async fn stop_orphans(
         for pid in told {
             kill(Pid::from_raw(pid), signal).ok();
         }
-        wait_until_gone(data, patience).await;
+        wait_until_gone(data, patience).await?;
     }
-    let left = processes_in(data);
+    let left = processes_in(data)?;
     if !left.is_empty() {
         bail!(
             "the processes {left:?} still use {} and cannot be stopped",
@@ -65,11 +65,12 @@ pub async fn stop_orphans(
     Ok(())
 }
 
-async fn wait_until_gone(data: &Directory, patience: Duration) {
+async fn wait_until_gone(data: &Directory, patience: Duration) -> Result<()> {
     let start = Instant::now();
-    while start.elapsed() < patience && !processes_in(data).is_empty() {
+    while start.elapsed() < patience && !processes_in(data)?.is_empty() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    Ok(())
 }
 
 fn postmaster_pid(data: &Path, owner: Owner) -> Option<i32> {
@@ -84,34 +85,44 @@ fn postmaster_pid(data: &Path, owner: Owner) -> Option<i32> {
 
 /// Postmaster and backends all have the data directory as their working directory. Seeing that takes the
 /// rights of the same user, or root's: the ones under which the server was started.
-fn processes_in(data: &Directory) -> Vec<i32> {
-    let all = working_directories().into_iter();
-    all.filter(|(_, directory)| data.is_at(directory))
-        .map(|(process, _)| process)
-        .collect()
+fn processes_in(data: &Directory) -> Result<Vec<i32>> {
+    let all = working_directories().context("cannot tell whether a crashed run left a server")?;
+    let here = all.into_iter().filter(|(_, place)| data.is_at(place));
+    Ok(here.map(|(process, _)| process).collect())
 }
 
 /// Each process that this user may look at, and a path to where it works.
 #[cfg(target_os = "linux")]
-fn working_directories() -> Vec<(i32, PathBuf)> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries
+fn working_directories() -> Result<Vec<(i32, PathBuf)>> {
+    let entries = std::fs::read_dir("/proc").context("/proc")?;
+    Ok(entries
+        .flatten()
         .filter_map(|entry| {
             let process = entry.file_name().to_str()?.parse().ok()?;
             Some((process, entry.path().join("cwd")))
         })
-        .collect()
+        .collect())
 }
 
 /// The same where there is no `/proc`; macOS comes with `lsof`.
 #[cfg(not(target_os = "linux"))]
-fn working_directories() -> Vec<(i32, PathBuf)> {
-    let listed = std::process::Command::new("lsof")
+fn working_directories() -> Result<Vec<(i32, PathBuf)>> {
+    told_by("lsof")
+}
+
+/// Not by its exit code: it also fails for processes of others, which nobody asked about. It always sees itself.
+#[cfg(any(test, not(target_os = "linux")))]
+fn told_by(lsof: &str) -> Result<Vec<(i32, PathBuf)>> {
+    let listed = std::process::Command::new(lsof)
         .args(["-w", "-n", "-P", "-d", "cwd", "-F", "pn"])
-        .output();
-    listed.map_or(Vec::new(), |listed| {
-        listed_by_lsof(&String::from_utf8_lossy(&listed.stdout))
-    })
+        .output()
+        .with_context(|| format!("cannot run `{lsof}`, which has to be on the PATH"))?;
+    let found = listed_by_lsof(&String::from_utf8_lossy(&listed.stdout));
+    if found.is_empty() {
+        let complained = String::from_utf8_lossy(&listed.stderr);
+        bail!("`{lsof}` lists no process: {complained}({})", listed.status);
+    }
+    Ok(found)
 }
 
 /// Lines `p<process>`, and after each `n<directory>`.
@@ -148,10 +159,21 @@ mod tests {
         assert_eq!(listed_by_lsof(text), expected);
     }
 
+    #[test]
+    fn an_lsof_that_fails_is_not_taken_for_no_process() {
+        for (lsof, expected) in [
+            ("/nowhere/lsof", "cannot run `/nowhere/lsof`"),
+            ("false", "`false` lists no process: (exit status: 1)"),
+        ] {
+            let said = format!("{:#}", told_by(lsof).unwrap_err());
+            assert!(said.starts_with(expected), "{said}");
+        }
+    }
+
     #[tokio::test]
     async fn what_works_where_a_link_leads_is_not_stopped() {
         let root = tempfile::tempdir().unwrap();
-        let private = Directory::own(root.path(), None).unwrap();
+        let private = Directory::open_own(root.path(), None).unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
         symlink(elsewhere.path(), root.path().join("data")).unwrap();
         let mut stranger = working_in(elsewhere.path());
@@ -167,7 +189,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_crashed_run_left_is_stopped_where_it_is_not_where_it_was() {
         let root = tempfile::tempdir().unwrap();
-        let private = Directory::own(root.path(), None).unwrap();
+        let private = Directory::open_own(root.path(), None).unwrap();
         let (old, data) = (root.path().join("old"), root.path().join("data"));
         let owner = Owner::of_this_process();
         stop_orphans(&private, "data", owner, &|_| {})

@@ -33,7 +33,7 @@ pub enum Message {
 }
 
 /// What a line means.
-enum Announced {
+enum LineMeaning {
     Message(Message),
     Stopped,
 }
@@ -93,8 +93,8 @@ pub fn start(output: PipeReader, log: &Path, append: bool) -> Result<Output> {
             log.write(&plain::one_line(&line)).ok();
             lines.push(line);
             match announced {
-                Some(Announced::Stopped) => has_stopped.send_replace(()),
-                Some(Announced::Message(said)) => drop(send.send(said)),
+                Some(LineMeaning::Stopped) => has_stopped.send_replace(()),
+                Some(LineMeaning::Message(said)) => drop(send.send(said)),
                 None => {}
             }
         }
@@ -117,7 +117,7 @@ fn next_line(reader: &mut BufReader<PipeReader>) -> Option<String> {
 }
 
 /// Announcements are JSON; the password of the private database stays out of the log file.
-fn understand(line: String) -> (String, Option<Announced>) {
+fn understand(line: String) -> (String, Option<LineMeaning>) {
     let Ok(value @ Value::Object(_)) = serde_json::from_str::<Value>(&line) else {
         return (line, None);
     };
@@ -129,16 +129,16 @@ fn understand(line: String) -> (String, Option<Announced>) {
         }
         return (
             logged.to_string(),
-            Some(Announced::Message(Message::Listening(value))),
+            Some(LineMeaning::Message(Message::Listening(value))),
         );
     }
     if message == "stopped" {
-        return (line, Some(Announced::Stopped));
+        return (line, Some(LineMeaning::Stopped));
     }
     let progress = value["progress"] == true;
     (
         line,
-        progress.then_some(Announced::Message(Message::Progress(message))),
+        progress.then_some(LineMeaning::Message(Message::Progress(message))),
     )
 }
 
@@ -272,7 +272,7 @@ mod tests {
         let (logged, said) = understand(line.to_owned());
         assert!(!logged.contains("secret"));
         assert!(
-            matches!(said, Some(Announced::Message(Message::Listening(value))) if value["database_url"] == "postgres://me:secret@h/d")
+            matches!(said, Some(LineMeaning::Message(Message::Listening(value))) if value["database_url"] == "postgres://me:secret@h/d")
         );
     }
 

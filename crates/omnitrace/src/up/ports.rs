@@ -10,7 +10,7 @@ use tokio::net::TcpSocket;
 use crate::cli::UpArgs;
 
 /// The ports that are asked for, with their flags; any free one is none of them.
-fn asked(args: &UpArgs) -> Vec<(&'static str, u16)> {
+fn requested_ports(args: &UpArgs) -> Vec<(&'static str, u16)> {
     let ports = &args.ports;
     let mut all = vec![
         ("--gateway-port", ports.gateway_port),
@@ -31,7 +31,7 @@ fn asked(args: &UpArgs) -> Vec<(&'static str, u16)> {
 /// Whether no two parts are to have the same port: the second could never listen there.
 pub fn check(args: &UpArgs) -> Result<()> {
     let mut flags = BTreeMap::new();
-    for (flag, port) in asked(args) {
+    for (flag, port) in requested_ports(args) {
         if let Some(other) = flags.insert(port, flag) {
             bail!(
                 "{other} and {flag} are both {port}: each needs a port of its own; 0 is any free one"
@@ -47,7 +47,10 @@ pub fn check_free(args: &UpArgs) -> Result<()> {
         return Ok(());
     }
     let taken = |(flag, port)| Some(format!("{flag}: {}", problem(port)?));
-    let taken: Vec<String> = asked(args).into_iter().filter_map(taken).collect();
+    let taken: Vec<String> = requested_ports(args)
+        .into_iter()
+        .filter_map(taken)
+        .collect();
     if taken.is_empty() {
         return Ok(());
     }

@@ -17,7 +17,7 @@ pub const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
 
 /// The probe went through.
 #[derive(Debug, Clone)]
-pub struct Visible {
+pub struct ProbeResult {
     /// Its trace.
     pub trace_id: String,
     /// Template of the route that was called, and how often.
@@ -26,7 +26,7 @@ pub struct Visible {
     pub sku: String,
 }
 
-impl Visible {
+impl ProbeResult {
     /// Template of the route that was called.
     pub fn route(&self) -> &'static str {
         self.counted.0
@@ -59,7 +59,7 @@ pub async fn run(
     client: &reqwest::Client,
     gateway: &str,
     console: Option<&str>,
-) -> Result<Visible> {
+) -> Result<ProbeResult> {
     let visible = send_within(client, gateway, ANSWER_PATIENCE).await?;
     let Some(console) = console else {
         return Ok(visible);
@@ -107,7 +107,7 @@ impl Signal {
         }
     }
 
-    async fn is_there(self, client: &reqwest::Client, console: &str, probe: &Visible) -> bool {
+    async fn is_there(self, client: &reqwest::Client, console: &str, probe: &ProbeResult) -> bool {
         let trace_id = &probe.trace_id;
         let path = match self {
             Self::Trace => format!("/api/console/traces/{trace_id}"),
@@ -157,7 +157,7 @@ pub async fn send_within(
     client: &reqwest::Client,
     gateway: &str,
     patience: Duration,
-) -> Result<Visible> {
+) -> Result<ProbeResult> {
     let mut last = None;
     let insist = async {
         loop {
@@ -177,7 +177,7 @@ pub async fn send_within(
 }
 
 /// Orders one item. When there is none left to order, which is nobody's fault, looks at one.
-async fn send(client: &reqwest::Client, gateway: &str) -> Result<Visible> {
+async fn send(client: &reqwest::Client, gateway: &str) -> Result<ProbeResult> {
     let trace_id = new_trace_id();
     let (_, sku) = look(client, gateway, &trace_id, false).await?;
     let response = client
@@ -188,7 +188,7 @@ async fn send(client: &reqwest::Client, gateway: &str) -> Result<Visible> {
         .await
         .context("the gateway does not answer the probe order")?;
     match response.status().as_u16() {
-        201 => Ok(Visible {
+        201 => Ok(ProbeResult {
             trace_id: trace_id_of(&response).unwrap_or(trace_id),
             counted: ("/api/orders", 1.0),
             sku,
@@ -196,7 +196,7 @@ async fn send(client: &reqwest::Client, gateway: &str) -> Result<Visible> {
         409 => {
             let trace_id = new_trace_id();
             let (seen, sku) = look(client, gateway, &trace_id, true).await?;
-            Ok(Visible {
+            Ok(ProbeResult {
                 trace_id: seen.unwrap_or(trace_id),
                 counted: ("/api/data", 2.0),
                 sku,

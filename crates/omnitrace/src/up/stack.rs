@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
 /// A child that has listened once, and how it is started again.
-pub struct Kept {
+pub struct SupervisedChild {
     /// Its role.
     pub name: &'static str,
     /// With the ports that it has got: others know them.
@@ -86,7 +86,10 @@ impl<'a> Stack<'a> {
     }
 
     /// Starts everything, sends the probe, and then keeps the load going; returns only when something fails.
-    pub async fn start_all(&self, kept: &mpsc::UnboundedSender<Kept>) -> Result<Infallible> {
+    pub async fn start_all(
+        &self,
+        kept: &mpsc::UnboundedSender<SupervisedChild>,
+    ) -> Result<Infallible> {
         let ports = &self.args.ports;
         self.state.borrow().write(&self.data_dir)?;
         let unused = inherited::unused(!self.args.no_console)?;
@@ -122,7 +125,10 @@ impl<'a> Stack<'a> {
     }
 
     /// `DATABASE_URL` of data.
-    async fn start_postgres(&self, kept: &mpsc::UnboundedSender<Kept>) -> Result<String> {
+    async fn start_postgres(
+        &self,
+        kept: &mpsc::UnboundedSender<SupervisedChild>,
+    ) -> Result<String> {
         if let Some(url) = environment::text("DATABASE_URL")? {
             let found = external::check(&url).await?;
             let details = format!(
@@ -167,7 +173,7 @@ impl<'a> Stack<'a> {
     async fn start_backend(
         &self,
         peers: &mut Peers,
-        kept: &mpsc::UnboundedSender<Kept>,
+        kept: &mpsc::UnboundedSender<SupervisedChild>,
     ) -> Result<()> {
         if self.args.no_console {
             peers.otlp = inherited::collector()?;
@@ -194,7 +200,7 @@ impl<'a> Stack<'a> {
         name: &'static str,
         choice: ports::Choice,
         launch: impl Fn(SocketAddr) -> Result<Launch>,
-        kept: &mpsc::UnboundedSender<Kept>,
+        kept: &mpsc::UnboundedSender<SupervisedChild>,
     ) -> Result<String> {
         let line = self.start(name, launch(choice.address)?, PATIENCE).await?;
         let address = address(&line, "http_addr")?;
@@ -210,7 +216,7 @@ impl<'a> Stack<'a> {
         port: u16,
         admin_port: u16,
         peers: &Peers,
-        kept: &mpsc::UnboundedSender<Kept>,
+        kept: &mpsc::UnboundedSender<SupervisedChild>,
     ) -> Result<String> {
         let http = ports::choose(name, port, self.args.strict_ports)?;
         let admin = ports::choose(name, admin_port, self.args.strict_ports)?;
@@ -238,7 +244,7 @@ impl<'a> Stack<'a> {
     ///
     /// # Errors
     /// It cannot be started, or did not listen and was killed.
-    pub async fn restart(&self, kept: &Kept) -> Result<()> {
+    pub async fn restart(&self, kept: &SupervisedChild) -> Result<()> {
         let (child, mut said) = Child::spawn(kept.name, kept.launch.clone(), &self.data_dir, true)?;
         let child = self.add(child)?;
         let listening = child.listening(&mut said, kept.patience, self.report).await;
@@ -269,12 +275,12 @@ impl<'a> Stack<'a> {
 
     fn keep(
         &self,
-        kept: &mpsc::UnboundedSender<Kept>,
+        kept: &mpsc::UnboundedSender<SupervisedChild>,
         name: &'static str,
         launch: Launch,
         patience: Duration,
     ) {
-        let child = Kept {
+        let child = SupervisedChild {
             name,
             launch,
             patience,
@@ -340,7 +346,7 @@ impl<'a> Stack<'a> {
         gateway: &str,
         console: Option<&str>,
         peers: &Peers,
-        visible: &probe::Visible,
+        visible: &probe::ProbeResult,
     ) {
         let seconds = self.report.seconds();
         let (what, at) = match (console, &peers.otlp) {

@@ -130,7 +130,7 @@ impl State {
         if !data_dir.is_dir() {
             bail!("no stack runs in {shown}: there is no such directory; {start}");
         }
-        let data_dir = owned::Directory::own(data_dir, None).context(files::DATA_DIR)?;
+        let data_dir = owned::Directory::open_own(data_dir, None).context(files::DATA_DIR)?;
         let data_dir = data_dir.path();
         if files::try_lock(&lock_path(data_dir))
             .context(files::DATA_DIR)?
@@ -180,13 +180,14 @@ fn started(pid: u32) -> Option<u64> {
     fields.nth(18)?.parse().ok()
 }
 
-/// Start time of a process, as `ps` writes it: a hash of that text.
+/// Start time of a process, as `ps` writes it: a hash of that text, which the caller's language and time zone must not change.
 #[cfg(not(target_os = "linux"))]
 fn started(pid: u32) -> Option<u64> {
     use std::hash::{DefaultHasher, Hash, Hasher};
 
     let listed = std::process::Command::new("ps")
         .env("LC_ALL", "C")
+        .env("TZ", "UTC")
         .args(["-o", "stat=", "-o", "lstart=", "-p", &pid.to_string()])
         .output()
         .ok()?;

@@ -8,7 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use service::Backoff;
 use tokio::sync::mpsc;
 
-use super::stack::{Kept, Stack};
+use super::stack::{Stack, SupervisedChild};
 
 /// So often a child is restarted that has not been steady since.
 const RESTARTS: u32 = 5;
@@ -32,7 +32,10 @@ pub async fn run(stack: &Stack<'_>) -> Error {
 }
 
 /// Keeps every child of `started` alive; resolves when one is given up, with its last lines.
-async fn keep_all(stack: &Stack<'_>, started: &mut mpsc::UnboundedReceiver<Kept>) -> Error {
+async fn keep_all(
+    stack: &Stack<'_>,
+    started: &mut mpsc::UnboundedReceiver<SupervisedChild>,
+) -> Error {
     let mut kept = FuturesUnordered::new();
     loop {
         tokio::select! {
@@ -42,7 +45,7 @@ async fn keep_all(stack: &Stack<'_>, started: &mut mpsc::UnboundedReceiver<Kept>
     }
 }
 
-async fn keep(stack: &Stack<'_>, kept: Kept) -> Error {
+async fn keep(stack: &Stack<'_>, kept: SupervisedChild) -> Error {
     let mut deaths = Deaths::default();
     let mut started = true;
     loop {

@@ -24,7 +24,7 @@ async fn a_reader_that_goes_away_ends_every_command_quietly() {
     let pages = Directory::new();
     let pages = pages.path().join("man");
     let pages = pages.to_str().expect("UTF-8");
-    let cases: [&[&str]; 16] = [
+    let cases: [&[&str]; 19] = [
         &["help"],
         &["up", "--help"],
         &["--version"],
@@ -40,6 +40,9 @@ async fn a_reader_that_goes_away_ends_every_command_quietly() {
         &["alerts"],
         &["doctor"],
         &["completions", "bash"],
+        &["alertmanager-config", "--secrets", "."],
+        &["licenses"],
+        &["licenses", "--json"],
         &["man", "--out", pages],
     ];
     for arguments in cases {
@@ -62,7 +65,11 @@ async fn a_reader_that_goes_away_ends_every_command_quietly() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_full_disk_is_an_error() {
-    for arguments in [["completions", "fish"].as_slice(), &["completions", "zsh"]] {
+    for arguments in [
+        ["completions", "fish"].as_slice(),
+        &["licenses"],
+        &["licenses", "--json"],
+    ] {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
         let output = output(omnitrace(arguments), full.expect("/dev/full")).await;
         let complained = String::from_utf8_lossy(&output.stderr);

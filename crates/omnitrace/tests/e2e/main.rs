@@ -42,6 +42,8 @@ mod hostile;
 mod hostile_backend;
 mod hostile_collector;
 mod inherited;
+mod licenses;
+mod links;
 mod load;
 mod locks;
 mod logql;

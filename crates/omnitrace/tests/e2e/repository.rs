@@ -222,7 +222,7 @@ fn files_stay_small() {
 }
 
 /// What `git` does not keep, or what names a registry by its nature.
-const PASSED_OVER: [&str; 9] = [
+pub(crate) const PASSED_OVER: [&str; 9] = [
     ".git",
     "target",
     "node_modules",
@@ -235,7 +235,7 @@ const PASSED_OVER: [&str; 9] = [
 ];
 
 /// Every text of the repository that `passed_over` does not name, and its path.
-fn texts(passed_over: &[&str]) -> Vec<(String, String)> {
+pub(crate) fn texts(passed_over: &[&str]) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut pending = vec![root()];
     while let Some(directory) = pending.pop() {

@@ -9,7 +9,7 @@ use crate::observe::Slots;
 
 /// The series of a metric, by their label values.
 #[derive(Debug)]
-pub(super) struct Met<I>(RwLock<Known<I>>);
+pub(super) struct SeriesMap<I>(RwLock<Known<I>>);
 
 type Known<I> = HashMap<Values, Arc<Series<I>>, BuildHasherDefault<DefaultHasher>>;
 type Values = Box<[Cow<'static, str>]>;
@@ -22,7 +22,7 @@ pub(super) struct Series<I> {
     pub(super) exemplars: Option<Arc<Slots>>,
 }
 
-impl<I> Met<I> {
+impl<I> SeriesMap<I> {
     pub(super) const fn new() -> Self {
         Self(RwLock::new(HashMap::with_hasher(BuildHasherDefault::new())))
     }

@@ -17,7 +17,7 @@ fn what_comes_while_the_last_batch_is_being_sent_is_sent_too() {
     let pipeline = Pipeline::start(settings, SPANS, move |batch: &mut Vec<u8>| {
         sent.send(batch.clone()).unwrap();
         let _ = gate.recv();
-        Sent::Accepted { rejected: 0 }
+        ExportOutcome::Accepted { rejected: 0 }
     })
     .unwrap();
     pipeline.push(1);

@@ -22,7 +22,7 @@ fn a_full_queue_drops_and_a_flush_sends_the_rest() {
         move |batch: &mut Vec<u8>| {
             sent.send(batch.clone()).unwrap();
             let _ = gate.recv();
-            Sent::Accepted { rejected: 0 }
+            ExportOutcome::Accepted { rejected: 0 }
         },
     )
     .unwrap();
@@ -46,9 +46,9 @@ fn a_full_queue_drops_and_a_flush_sends_the_rest() {
 #[test]
 fn a_failure_is_retried_and_a_refusal_is_not() {
     let mut answers = vec![
-        Sent::Refused { error_type: "http" },
-        Sent::Accepted { rejected: 1 },
-        Sent::Retry {
+        ExportOutcome::Refused { error_type: "http" },
+        ExportOutcome::Accepted { rejected: 1 },
+        ExportOutcome::Retry {
             after: Some(Duration::from_millis(1)),
             error_type: "connection",
         },
@@ -76,7 +76,7 @@ fn shutdown_with_a_dead_backend_keeps_its_deadline_and_counts() {
     let pipeline = Pipeline::start(
         settings(10, Duration::from_secs(3600)),
         SPANS,
-        |_: &mut Vec<u8>| Sent::Retry {
+        |_: &mut Vec<u8>| ExportOutcome::Retry {
             after: Some(Duration::from_secs(3600)),
             error_type: "connection",
         },
@@ -89,7 +89,10 @@ fn shutdown_with_a_dead_backend_keeps_its_deadline_and_counts() {
 }
 
 /// A pipeline whose backend gives these answers, last first, and the times at which it was asked.
-fn answering(timeout: Duration, mut answers: Vec<Sent>) -> (Pipeline<u8>, mpsc::Receiver<Instant>) {
+fn answering(
+    timeout: Duration,
+    mut answers: Vec<ExportOutcome>,
+) -> (Pipeline<u8>, mpsc::Receiver<Instant>) {
     let (asked, times) = mpsc::channel();
     let pipeline = Pipeline::start(settings(10, timeout), SPANS, move |_: &mut Vec<u8>| {
         asked.send(Instant::now()).unwrap();
@@ -98,8 +101,8 @@ fn answering(timeout: Duration, mut answers: Vec<Sent>) -> (Pipeline<u8>, mpsc::
     (pipeline.unwrap(), times)
 }
 
-fn busy(after: Duration) -> Sent {
-    Sent::Retry {
+fn busy(after: Duration) -> ExportOutcome {
+    ExportOutcome::Retry {
         after: Some(after),
         error_type: "http",
     }
@@ -113,7 +116,7 @@ fn pauses(times: mpsc::Receiver<Instant>) -> Vec<Duration> {
 
 #[test]
 fn a_backend_that_says_at_once_is_not_asked_in_a_loop() {
-    let accepted = Sent::Accepted { rejected: 0 };
+    let accepted = ExportOutcome::Accepted { rejected: 0 };
     let answers = vec![accepted, busy(Duration::ZERO), busy(Duration::ZERO)];
     let (pipeline, times) = answering(Duration::from_secs(60), answers);
     pipeline.push(1);
@@ -129,7 +132,7 @@ fn a_backend_that_says_at_once_is_not_asked_in_a_loop() {
 #[test]
 fn a_pause_is_kept_although_time_is_up_and_by_the_next_batch_too() {
     let asked = Duration::from_millis(600);
-    let accepted = || Sent::Accepted { rejected: 0 };
+    let accepted = || ExportOutcome::Accepted { rejected: 0 };
     let answers = vec![accepted(), busy(asked), busy(asked)];
     let (pipeline, times) = answering(Duration::from_millis(1), answers);
     for item in 0..4 {

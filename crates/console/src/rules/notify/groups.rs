@@ -106,7 +106,7 @@ impl Groups {
             self.unsaid.retain(|labels| known.contains(labels));
         }
         self.end_missed(&said, now_ms);
-        let pages: BTreeSet<About<'_>> = alerts.clone().flat_map(inhibiting).collect();
+        let pages: BTreeSet<InhibitionKey<'_>> = alerts.clone().flat_map(inhibiting).collect();
         let is_inhibited = |alert: &Alert| inhibited_by(alert).any(|page| pages.contains(&page));
         for alert in alerts.filter(|alert| alert.state != State::Pending) {
             let key = key(alert);
@@ -176,7 +176,7 @@ impl Groups {
     }
 
     /// Somebody has been told, or could not be: then it is tried again.
-    pub fn told(&mut self, notification: &Notification, is_told: bool, now_ms: i64) {
+    pub fn record_attempt(&mut self, notification: &Notification, is_told: bool, now_ms: i64) {
         let Some(group) = self.all.get_mut(&notification.key) else {
             return;
         };
@@ -261,10 +261,10 @@ pub(super) fn route(alert: &Alert) -> &'static Route {
 }
 
 /// One of the ways in which a page silences tickets, by its place, and in what both agree.
-type About<'a> = (usize, Vec<&'a str>);
+type InhibitionKey<'a> = (usize, Vec<&'a str>);
 
 /// What a page silences tickets about.
-fn inhibiting(alert: &Alert) -> impl Iterator<Item = About<'_>> {
+fn inhibiting(alert: &Alert) -> impl Iterator<Item = InhibitionKey<'_>> {
     let is_page = alert.labels.get("severity") == Severity::Page.as_str();
     let fires = is_page && alert.state == State::Firing;
     let all = INHIBITIONS.iter().enumerate().filter(move |_| fires);
@@ -272,7 +272,7 @@ fn inhibiting(alert: &Alert) -> impl Iterator<Item = About<'_>> {
 }
 
 /// What a page would have to be about to silence this.
-fn inhibited_by(alert: &Alert) -> impl Iterator<Item = About<'_>> {
+fn inhibited_by(alert: &Alert) -> impl Iterator<Item = InhibitionKey<'_>> {
     let is_ticket = alert.labels.get("severity") == Severity::Ticket.as_str();
     let slo = alert.labels.get("slo");
     let all = INHIBITIONS.iter().enumerate();
@@ -280,7 +280,7 @@ fn inhibited_by(alert: &Alert) -> impl Iterator<Item = About<'_>> {
     mine.filter_map(|(place, way)| about(alert, place, way))
 }
 
-fn about<'a>(alert: &'a Alert, place: usize, way: &Inhibition) -> Option<About<'a>> {
+fn about<'a>(alert: &'a Alert, place: usize, way: &Inhibition) -> Option<InhibitionKey<'a>> {
     let mut values: Vec<&str> = way
         .equal
         .iter()

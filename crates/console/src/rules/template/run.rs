@@ -3,7 +3,7 @@
 use promql::Labels;
 
 use super::numbers::shortest;
-use super::{Branch, Command, Found, Kind, Operand, Part, Pipeline, Query};
+use super::{Branch, Command, Kind, Operand, Part, Pipeline, Query, QuerySample};
 
 /// The longest text that one template gives.
 const MAX_TEXT: usize = 16 << 10;
@@ -19,8 +19,8 @@ pub(super) enum Value {
     Index(usize),
     Flag(bool),
     Labels(Labels),
-    Sample(Found),
-    Samples(Vec<Found>),
+    Sample(QuerySample),
+    Samples(Vec<QuerySample>),
 }
 
 impl Value {
@@ -61,7 +61,11 @@ impl Value {
 }
 
 /// The text of a template for an alert.
-pub(super) fn filled(parts: &[Part], alert: Found, query: Query<'_>) -> Result<String, String> {
+pub(super) fn filled(
+    parts: &[Part],
+    alert: QuerySample,
+    query: Query<'_>,
+) -> Result<String, String> {
     let variables = vec![
         ("labels", Value::Labels(alert.0.clone())),
         ("value", Value::Number(alert.1)),
@@ -127,7 +131,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn each(&mut self, branch: &'a Branch, all: Vec<Found>) -> Result<(), String> {
+    fn each(&mut self, branch: &'a Branch, all: Vec<QuerySample>) -> Result<(), String> {
         let known = self.variables.len();
         for (index, one) in all.into_iter().enumerate() {
             let dot = Value::Sample(one);

@@ -1,13 +1,13 @@
 use promql::Labels;
 
-use super::{Found, Template};
+use super::{QuerySample, Template};
 
 fn labels(pairs: &[(&str, &str)]) -> Labels {
     Labels::new(pairs.iter().copied())
 }
 
 /// One series for a selector that says `two` or `one`, none for any other.
-fn query(text: &str) -> Result<Vec<Found>, String> {
+fn query(text: &str) -> Result<Vec<QuerySample>, String> {
     let found = |version: &str, value| (labels(&[("version", version)]), value);
     match text {
         "two" => Ok(vec![found("1", 0.25), found("2", 75.0)]),

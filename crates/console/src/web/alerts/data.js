@@ -9,32 +9,32 @@ import { BUDGET } from '../queries.js';
 /** What herald knows of an alert from its beginning to its end. @typedef {Record<string, any>} Episode */
 
 /** @typedef {{labels: Record<string, string>, endedAt: string}} Ended */
-/** @typedef {{alerts: Alert[], ended: Ended[], objectives: Objective[], budget: Record<string, number>, told: Told}} Firing */
-/** @typedef {{isThere: boolean, error: string | null, episodes: Episode[]}} Told */
+/** @typedef {{alerts: Alert[], ended: Ended[], objectives: Objective[], budget: Record<string, number>, told: HeraldAlerts}} Firing */
+/** @typedef {{isThere: boolean, error: string | null, episodes: Episode[]}} HeraldAlerts */
 
 /** @param {string} service @param {string} route @param {string} slo */
 export const objectiveKey = (service, route, slo) => JSON.stringify([service, route, slo]);
 
 /** Pages first, and of each kind what began first. @returns {Promise<Firing>} */
 export async function readFiring() {
-  const [{ data }, left, told] = await Promise.all([get('/api/alerts'), instant(BUDGET.left), readTold('firing')]);
+  const [{ data }, left, told] = await Promise.all([get('/api/alerts'), instant(BUDGET.left), readEpisodes('firing')]);
   const rank = (/** @type {Alert} */ { labels }) => (labels.severity === 'page' ? 0 : 1);
   const alerts = data.alerts.sort((/** @type {Alert} */ a, /** @type {Alert} */ b) => rank(a) - rank(b) || a.activeAt.localeCompare(b.activeAt));
   const budget = Object.fromEntries(left.map(({ labels, value }) => [objectiveKey(labels.service_name, labels.http_route, labels.slo), value]));
   return { alerts, ended: data.ended, objectives: data.objectives, budget, told: { ...told, episodes: await Promise.all(told.episodes.map(whole)) } };
 }
 
-/** @param {'firing' | 'all'} state @returns {Promise<Told>} */
-export async function readTold(state) {
+/** @param {'firing' | 'all'} state @returns {Promise<HeraldAlerts>} */
+export async function readEpisodes(state) {
   try {
-    const list = await getIfThere(`/api/herald/alerts?state=${state}&limit=${MOST_TOLD}`);
+    const list = await getIfThere(`/api/herald/alerts?state=${state}&limit=${MAX_EPISODES}`);
     return { isThere: list !== null, error: null, episodes: list?.alerts || [] };
   } catch (error) {
     return { isThere: true, error: `Herald cannot be asked: ${reason(error)}`, episodes: [] };
   }
 }
 
-const MOST_TOLD = 100;
+const MAX_EPISODES = 100;
 
 /** The alerts of those that were read, until herald has been told more. @type {Map<string, {updated: string, alerts: Promise<Alert[]>}>} */
 const read = new Map();
@@ -43,7 +43,7 @@ const read = new Map();
 async function whole(summary) {
   let known = read.get(summary.id);
   if (!known || known.updated !== summary.updated) {
-    if (read.size > 2 * MOST_TOLD) read.clear();
+    if (read.size > 2 * MAX_EPISODES) read.clear();
     const alerts = get(`/api/herald/alerts/${summary.id}`).then((episode) => episode.alerts).catch(() => { read.delete(summary.id); return []; });
     known = { updated: summary.updated, alerts };
     read.set(summary.id, known);
@@ -56,7 +56,7 @@ const SAME = ['alertname', 'service', 'route', 'slo', 'severity'];
 /** @typedef {{labels: Record<string, string>}} Labelled @param {Labelled} one @param {Labelled} other */
 const isSame = (one, other) => SAME.every((label) => one.labels[label] === other.labels[label]);
 
-/** What herald has told about an alert. @param {Told} told @param {Alert} alert */
+/** What herald has told about an alert. @param {HeraldAlerts} told @param {Alert} alert */
 export function episodeOf(told, alert) {
   return told.episodes.find(({ alerts = [] }) => alerts.some((/** @type {Alert} */ one) => isSame(one, alert)));
 }

@@ -29,9 +29,9 @@ function remember(by) {
  * @param {(data: Record<string, string>) => Promise<void>} act
  */
 function form(testid, fields, button, act) {
-  const said = h('p', { class: 'form-error', role: 'alert', hidden: true });
+  const message = h('p', { class: 'form-error', role: 'alert', hidden: true });
   const submit = h('button', { type: 'submit' }, button);
-  const element = h('form', { class: 'inline', 'data-testid': testid }, fields, submit, said);
+  const element = h('form', { class: 'inline', 'data-testid': testid }, fields, submit, message);
   element.addEventListener('submit', async (event) => {
     event.preventDefault();
     const data = Object.fromEntries([...new FormData(element)].map(([name, value]) => [name, String(value).trim()]));
@@ -39,11 +39,11 @@ function form(testid, fields, button, act) {
     try {
       await act(data);
       if (data.by) remember(data.by);
-      said.hidden = true;
+      message.hidden = true;
       announce(`${button}: done`);
     } catch (error) {
-      said.textContent = `Not done: ${reason(error)}`;
-      said.hidden = false;
+      message.textContent = `Not done: ${reason(error)}`;
+      message.hidden = false;
     } finally {
       submit.disabled = false;
     }
@@ -92,15 +92,15 @@ export function silenceList(silences, done) {
 
 /** @param {string} id of a silence @param {() => void} done */
 function endButton(id, done) {
-  const said = h('span', { class: 'form-error', role: 'alert' });
+  const message = h('span', { class: 'form-error', role: 'alert' });
   const end = async () => {
     try {
       await send('DELETE', `/api/herald/silences/${encodeURIComponent(id)}`);
       announce('The silence has ended');
     } catch (error) {
-      said.textContent = ` Not ended: ${reason(error)}`;
+      message.textContent = ` Not ended: ${reason(error)}`;
     }
     done();
   };
-  return [h('button', { class: 'plain', type: 'button', 'data-key': `end ${id}`, onclick: end }, 'End it'), said];
+  return [h('button', { class: 'plain', type: 'button', 'data-key': `end ${id}`, onclick: end }, 'End it'), message];
 }

@@ -7,7 +7,7 @@ import { focusIn, giveFocus, h } from '../dom.js';
 import { clock, count, isoTime } from '../format.js';
 import { traceHref } from '../links.js';
 import { level } from '../trace/logs.js';
-import { said } from './query.js';
+import { lineText } from './query.js';
 
 /** @typedef {import('../api.js').Line} Line */
 
@@ -107,6 +107,6 @@ export class LogList {
       h('span', { class: 'severity' }, labels.severity_text || '–'),
       h('span', { class: 'service' }, swatch(labels.service_name), h('bdi', {}, labels.service_name)),
       href ? h('a', { class: 'plain', href, 'aria-label': 'Open its trace', 'data-testid': 'log-trace', 'data-key': `trace ${key}` }, 'trace') : h('span', {}),
-      h('button', { class: 'said', type: 'button', 'data-key': key, title: said(line).slice(0, 2000), onclick: () => this.open(line) }, said(line).slice(0, 500)));
+      h('button', { class: 'said', type: 'button', 'data-key': key, title: lineText(line).slice(0, 2000), onclick: () => this.open(line) }, lineText(line).slice(0, 500)));
   }
 }

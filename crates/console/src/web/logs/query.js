@@ -31,7 +31,7 @@ export function selected(state) {
 export const counted = (query, step) => `sum by (detected_level) (count_over_time(${query} [${step}s]))`;
 
 /** What a line says: its text, and the error that its sender attached to it. @param {import('../api.js').Line} line */
-export function said({ text, labels }) {
+export function lineText({ text, labels }) {
   const error = labels.error || labels.exception_message || labels.error_message;
   return error && !text.includes(error) ? `${text}: ${error}` : text;
 }

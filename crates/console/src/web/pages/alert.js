@@ -21,9 +21,9 @@ export function show({ root, match, signal }) {
   const head = h('div', {});
   const evidence = h('div', { class: 'evidence', 'data-testid': 'evidence' });
   const book = h('div', {});
-  const said = h('div', {});
+  const message = h('div', {});
   const forms = h('div', { class: 'forms' });
-  root.append(h('p', { class: 'crumb' }, h('a', { href: '/alerts' }, 'All alerts')), head, said, forms, h('div', { class: 'halves' }, evidence, book));
+  root.append(h('p', { class: 'crumb' }, h('a', { href: '/alerts' }, 'All alerts')), head, message, forms, h('div', { class: 'halves' }, evidence, book));
   title('Alert');
 
   /** @param {Episode} episode @param {import('../alerts/data.js').Firing} firing */
@@ -33,7 +33,7 @@ export function show({ root, match, signal }) {
     const end = endOf(firing, episode);
     replaceWhenChanged(head, [episode.title, episode.alerts, episode.delivered, end, episode.notifications], () => headParts(episode, end));
     putBudget(head, episode, firing);
-    replaceWhenChanged(said, [episode.acknowledged, episode.silenced, episode.verdict], () => saidParts(episode));
+    replaceWhenChanged(message, [episode.acknowledged, episode.silenced, episode.verdict], () => noteParts(episode));
     replaceWhenChanged(evidence, episode.evidence, () => (episode.evidence ? evidenceParts(episode.evidence) : h('p', { class: 'muted' }, 'The evidence is being gathered.')));
     replaceWhenChanged(book, names, () => part(names.length > 1 ? 'Runbooks' : 'Runbook', 'runbooks', names.map((name) => runbook(String(name)))));
     replaceWhenChanged(forms, id, () => formParts(id, episode, () => look()));
@@ -79,7 +79,7 @@ function putBudget(head, episode, firing) {
 }
 
 /** @param {Episode} episode */
-function saidParts({ acknowledged, silenced, verdict }) {
+function noteParts({ acknowledged, silenced, verdict }) {
   const at = (/** @type {string} */ text) => clock(micros(text), false);
   return [
     acknowledged && h('p', { class: 'notice', 'data-testid': 'acknowledged' }, 'Acknowledged by ', h('bdi', {}, acknowledged.by), ` at ${at(acknowledged.at)}. `, h('bdi', {}, acknowledged.note),

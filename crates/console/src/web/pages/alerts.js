@@ -2,7 +2,7 @@
 
 import { get, reason } from '../api.js';
 import { alertCard, leftWords, promised, severityBadge, times } from '../alerts/card.js';
-import { endOf, objectiveKey, readFiring, readTold } from '../alerts/data.js';
+import { endOf, objectiveKey, readEpisodes, readFiring } from '../alerts/data.js';
 import { silenceForm, silenceList } from '../alerts/forms.js';
 import { serviceLink } from '../colours.js';
 import { h, replaceWhenChanged } from '../dom.js';
@@ -13,7 +13,7 @@ import { title } from '../router.js';
 
 /** @typedef {import('../alerts/data.js').Firing} Firing */
 /** @typedef {import('../alerts/data.js').Objective} Objective */
-/** @typedef {import('../alerts/data.js').Told} Told */
+/** @typedef {import('../alerts/data.js').HeraldAlerts} HeraldAlerts */
 
 /** @param {import('../router.js').Context} context */
 export function show({ root, signal }) {
@@ -39,7 +39,7 @@ export function show({ root, signal }) {
 
   const look = live(['alerts'], async () => {
     try {
-      const [now, told] = await Promise.all([readFiring(), readTold('all')]);
+      const [now, told] = await Promise.all([readFiring(), readEpisodes('all')]);
       replaceWhenChanged(firing, now, () => (now.alerts.length > 0 ? now.alerts.map((alert) => alertCard(alert, now)) : h('p', { class: 'status good' }, 'No alert fires.')));
       replaceWhenChanged(objectives, [now.objectives, now.budget], () => objectiveTable(now));
       replaceWhenChanged(past, [told, now.alerts, now.ended], () => history(told, now));
@@ -64,7 +64,7 @@ function objectiveTable({ objectives, budget }) {
       h('td', {}, one.burns.flatMap(({ long, short }) => [long, short]).map(({ window, burn_rate: burn }) => `${window} ${times(burn)}`).join(', ')))))));
 }
 
-/** @param {Told} told @param {Firing} now */
+/** @param {HeraldAlerts} told @param {Firing} now */
 function history({ isThere, error, episodes }, now) {
   if (error) return h('p', { class: 'notice' }, error);
   if (!isThere) return h('p', { class: 'muted' }, 'No herald is set, so no history is kept.');

@@ -17,21 +17,21 @@ const DEFAULT_S = 300;
 /** @param {import('../router.js').Context} context */
 export function show({ root, signal }) {
   title('Faults');
-  const said = h('p', { class: 'form-error', role: 'alert', hidden: true });
+  const message = h('p', { class: 'form-error', role: 'alert', hidden: true });
   const failed = h('div', {});
   const boards = h('div', {});
   root.append(h('h1', {}, 'Faults'),
-    h('p', { class: 'muted' }, 'For exercises: switch a fault on, and find it by the other pages. No alert and no evidence asks what is on here. Each ends by itself.'), said, failed, boards);
+    h('p', { class: 'muted' }, 'For exercises: switch a fault on, and find it by the other pages. No alert and no evidence asks what is on here. Each ends by itself.'), message, failed, boards);
 
   /** @param {() => Promise<void>} act @param {string} words */
   async function change(act, words) {
     try {
       await act();
-      said.hidden = true;
+      message.hidden = true;
       announce(words);
     } catch (error) {
-      said.textContent = `Not done: ${reason(error)}`;
-      said.hidden = false;
+      message.textContent = `Not done: ${reason(error)}`;
+      message.hidden = false;
     }
     look();
   }

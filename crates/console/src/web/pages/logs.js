@@ -40,7 +40,7 @@ class LogsView {
     this.list = new LogList({ older: () => this.older(), open: (line) => this.choose(line), left: () => { if (this.waiting.length > 0) this.letIn(this.waiting); } });
     this.chart = new Chart({ title: 'Lines per 10 s, by level', testid: 'volume', format: count, signal });
     this.status = h('p', { role: 'status', 'data-testid': 'log-status' });
-    this.news = h('button', { class: 'news', type: 'button', hidden: true, 'data-testid': 'new-lines', onclick: () => { this.letIn(this.waiting); this.list.element.scrollTop = 0; this.told(0); } });
+    this.news = h('button', { class: 'news', type: 'button', hidden: true, 'data-testid': 'new-lines', onclick: () => { this.letIn(this.waiting); this.list.element.scrollTop = 0; this.showPending(0); } });
     this.refusal = h('p', { class: 'form-error', role: 'alert', hidden: true });
     this.chosen = h('div', { 'data-testid': 'chosen-line' });
     this.service = h('select', { name: 'service' });
@@ -123,7 +123,7 @@ class LogsView {
       this.refuse(null);
       const names = found.map(({ labels }) => labels.service_name);
       if (!names.every(isKnown)) this.loadServices();
-      if (this.list.held) { this.waiting = found; this.told(this.pending); } else this.letIn(found);
+      if (this.list.held) { this.waiting = found; this.showPending(this.pending); } else this.letIn(found);
       return true;
     } catch (error) {
       if (mine === this.generation) this.refuse(error);
@@ -135,7 +135,7 @@ class LogsView {
   letIn(found) {
     this.waiting = [];
     if (found.length === SINCE && this.list.fresh(found).length === SINCE) { this.list.clear(); this.ended = false; }
-    this.told(this.pending + this.list.add(found));
+    this.showPending(this.pending + this.list.add(found));
   }
 
   /** What was before, when the end of the list is in sight. */
@@ -152,7 +152,7 @@ class LogsView {
       // A whole page of one nanosecond leads no further. Lines that are known do: what has come since may hold them too.
       this.ended = found.length < OLDER || found[found.length - 1].ns === oldest.ns;
       this.list.add(found);
-      this.told(this.pending);
+      this.showPending(this.pending);
     } catch (error) {
       if (mine !== this.generation) return;
       this.loading = false;
@@ -161,7 +161,7 @@ class LogsView {
   }
 
   /** @param {number} above that came while somebody read further down */
-  told(above) {
+  showPending(above) {
     this.pending = this.list.element.scrollTop > 0 ? above : 0;
     const fresh = this.pending + this.list.fresh(this.waiting).length;
     this.news.hidden = fresh === 0;

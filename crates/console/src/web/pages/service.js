@@ -64,7 +64,7 @@ function unknown(service) {
 function showService(root, service, signal) {
   const minutes = h('select', { 'aria-label': 'Time', 'data-testid': 'range' }, RANGES.map((one) => h('option', { value: one }, one < 60 ? `Last ${one} min` : `Last ${one / 60} h`)));
   minutes.value = '15';
-  const said = h('div', {});
+  const message = h('div', {});
   const state = h('div', {});
   const charts = panels(service, signal);
   const [operations, calls, errors] = ['operations', 'calls', 'last-errors'].map((testid) => h('div', { 'data-testid': testid }));
@@ -76,15 +76,15 @@ function showService(root, service, signal) {
     h('div', { class: 'title-line' }, h('h1', { 'data-testid': 'service-name' }, swatch(service), ' ', h('bdi', {}, service)), minutes,
       h('a', { href: tracesHref({ service }) }, 'Its traces'), h('a', { href: tracesHref({ service, error: 'true' }) }, 'Its failed traces'),
       h('a', { href: logsHref({ service }), 'data-testid': 'service-logs' }, 'Its log lines')),
-    said, unmeasured, measured, section('Last errors', errors));
+    message, unmeasured, measured, section('Last errors', errors));
 
   const guarded = (/** @type {() => Promise<void>} */ look) => async () => {
     try {
       await look();
-      replaceWhenChanged(said, null, () => null);
+      replaceWhenChanged(message, null, () => null);
       return true;
     } catch (error) {
-      if (!signal.aborted) replaceWhenChanged(said, reason(error), () => h('p', { class: 'notice' }, `Not all can be shown: ${reason(error)}.`));
+      if (!signal.aborted) replaceWhenChanged(message, reason(error), () => h('p', { class: 'notice' }, `Not all can be shown: ${reason(error)}.`));
       return false;
     }
   };

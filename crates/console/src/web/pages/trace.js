@@ -22,7 +22,7 @@ const SETTLED_MS = 15000;
 export function show({ root, match, signal }) {
   const traceId = match[1].toLowerCase();
   if (!HEX.trace.test(traceId)) {
-    root.replaceChildren(apology('Not a trace id', 'A trace id is 32 hexadecimal digits; the address of this page holds something else.', traceId));
+    root.replaceChildren(problemSection('Not a trace id', 'A trace id is 32 hexadecimal digits; the address of this page holds something else.', traceId));
     return;
   }
   let looked = 0;
@@ -51,8 +51,8 @@ export function show({ root, match, signal }) {
     if (shown !== null) return;
     const status = error instanceof ServerError ? error.status : 0;
     replaceWhenChanged(root, reason(error), () => (status === 404
-      ? apology('This trace is not here', 'It may still be on its way, it may have made room for newer traces, or it was never sent to this console.', traceId, true)
-      : apology('The trace cannot be shown', `The console ${status ? `answered: ${reason(error)}` : reason(error)}.`, traceId, true)));
+      ? problemSection('This trace is not here', 'It may still be on its way, it may have made room for newer traces, or it was never sent to this console.', traceId, true)
+      : problemSection('The trace cannot be shown', `The console ${status ? `answered: ${reason(error)}` : reason(error)}.`, traceId, true)));
   }
 
   async function load() {
@@ -91,7 +91,7 @@ export function show({ root, match, signal }) {
 }
 
 /** @param {string} name @param {string} why @param {string} id @param {boolean} [waiting] */
-function apology(name, why, id, waiting = false) {
+function problemSection(name, why, id, waiting = false) {
   title(name);
   return h('div', { class: 'empty', 'data-testid': 'not-found' },
     h('h1', {}, name), h('p', {}, why), h('p', { class: 'mono muted' }, id.slice(0, 80)),

@@ -17,7 +17,7 @@ const MEANT = { error: 'error', fatal: 'error', warn: 'warn', info: 's0', ok: 'g
 const DOTS = 60;
 
 /** The indices of values without neighbours: no line is drawn for them. @param {uPlot} drawn @param {number} series */
-function lone(drawn, series) {
+function isolatedValues(drawn, series) {
   const column = drawn.data[series];
   return [...column.keys()].filter((index) => isNumber(column[index]) && !isNumber(column[index - 1]) && !isNumber(column[index + 1]));
 }
@@ -35,8 +35,8 @@ export class Chart {
     this.signal = signal;
     this.legend = h('ul', { class: 'legend-list' });
     this.plot = h('div', { class: 'plot' });
-    this.said = h('p', { class: 'error', hidden: true });
-    this.element = h('figure', { class: 'chart', 'data-testid': testid }, h('figcaption', {}, title), this.plot, this.legend, this.said);
+    this.message = h('p', { class: 'error', hidden: true });
+    this.element = h('figure', { class: 'chart', 'data-testid': testid }, h('figcaption', {}, title), this.plot, this.legend, this.message);
     /** @type {uPlot | null} */
     this.drawn = null;
     /** @type {Line[]} */
@@ -58,14 +58,14 @@ export class Chart {
 
   /** What is drawn stays. @param {string} why */
   fail(why) {
-    this.said.textContent = `Not up to date: ${why}.`;
-    this.said.hidden = false;
+    this.message.textContent = `Not up to date: ${why}.`;
+    this.message.hidden = false;
   }
 
   /** @param {Line[]} lines @param {Range} range @param {Exemplar[]} [dots] */
   put(lines, range, dots = []) {
     if (this.signal.aborted) return;
-    this.said.hidden = true;
+    this.message.hidden = true;
     const same = this.drawn && lines.map(({ label }) => label).join('\n') === this.lines.map(({ label }) => label).join('\n');
     const busy = this.plot.contains(document.activeElement) || this.plot.matches(':hover');
     if (same && busy) return;
@@ -89,7 +89,7 @@ export class Chart {
   draw() {
     this.drawn?.destroy();
     const axis = { stroke: css('muted'), grid: { stroke: css('grid-line'), width: 1 }, ticks: { show: false }, font: '11px system-ui, sans-serif' };
-    const series = this.lines.map(({ label }, index) => ({ stroke: css(colourOf(label, index)), width: 1.5, spanGaps: false, points: { show: false, size: 4, filter: lone } }));
+    const series = this.lines.map(({ label }, index) => ({ stroke: css(colourOf(label, index)), width: 1.5, spanGaps: false, points: { show: false, size: 4, filter: isolatedValues } }));
     const values = (/** @type {uPlot} */ _, /** @type {number[]} */ splits) => splits.map((value) => this.format(value));
     this.drawn = new uPlot({
       width: this.plot.clientWidth || 300,

@@ -5,7 +5,7 @@ import { serviceLink } from '../colours.js';
 import { h } from '../dom.js';
 import { age, clock, count, isoTime, percent, plural, rate, seconds, span } from '../format.js';
 import { traceLink, tracesHref } from '../links.js';
-import { said } from '../logs/query.js';
+import { lineText } from '../logs/query.js';
 import { by, keyOf, measured, share } from '../overview/graph.js';
 import { FAILING } from '../overview/topology.js';
 import { CALLS, OPERATIONS, SERVICE, STATEMENTS, filled, literal } from '../queries.js';
@@ -89,7 +89,7 @@ export const readErrors = (service) => lines(`{service_name=${literal(service)}}
 /** @param {import('../api.js').Line[]} found */
 export function errorLines(found) {
   if (found.length === 0) return h('p', { class: 'muted' }, 'It has written none that the console still has.');
-  return h('ol', { class: 'logs' }, found.map((line) => ({ ...line, words: said(line) })).map(({ us, words, labels }) => h('li', { class: 'log error', 'data-testid': 'error-line' },
+  return h('ol', { class: 'logs' }, found.map((line) => ({ ...line, words: lineText(line) })).map(({ us, words, labels }) => h('li', { class: 'log error', 'data-testid': 'error-line' },
     h('time', { class: 'at', datetime: isoTime(us), title: `${isoTime(us)}, ${age(us)}` }, clock(us, false)), h('span', { class: 'severity' }, labels.severity_text || 'error'),
     h('span', { class: 'body' }, traceLink(labels.trace_id, labels.span_id, h('bdi', {}, words))))));
 }

@@ -2,7 +2,7 @@
 
 import { h } from '../dom.js';
 import { duration, plural, roundDuration } from '../format.js';
-import { says, ticks } from './tree.js';
+import { rowContains, ticks } from './tree.js';
 
 /** @typedef {import('./waterfall.js').Waterfall} Waterfall */
 
@@ -32,7 +32,7 @@ function search(waterfall, before) {
   field.addEventListener('input', mark);
   field.addEventListener('keydown', (event) => {
     const wanted = field.value.trim().toLowerCase();
-    if (event.key === 'Enter' && wanted) waterfall.next((row) => says(row, wanted));
+    if (event.key === 'Enter' && wanted) waterfall.next((row) => rowContains(row, wanted));
   });
   return h('span', { class: 'span-search' }, field, found);
 }

@@ -85,7 +85,7 @@ export function timeHints(row, above) {
 }
 
 /** Whether a span says this anywhere: its names, its attributes, its log lines. @param {Row} row @param {string} text in lower case */
-export function says(row, text) {
+export function rowContains(row, text) {
   const pairs = [...(row.attributes || []), ...(row.events || []).flatMap((event) => [{ key: event.name, value: '' }, ...(event.attributes || [])])];
   const words = [row.service, row.name, row.kind, row.status_message, row.span_id, ...pairs.flatMap(({ key, value }) => [key, `${key}=${value}`, String(value)]),
     ...(row.logs || []).map((log) => log.body)];

@@ -9,7 +9,7 @@ import { Groups } from './groups.js';
 import { act } from './keys.js';
 import { rowElement } from './row.js';
 import { spanDetail } from './span.js';
-import { says, timeHints, treeOf } from './tree.js';
+import { rowContains, timeHints, treeOf } from './tree.js';
 
 /** Rows put into the page at once; a button adds the next. */
 const ROWS_AT_ONCE = 3000;
@@ -186,7 +186,7 @@ export class Waterfall {
   /** Marks the spans that say this. @param {string} text @returns how many do */
   mark(text) {
     const wanted = text.trim().toLowerCase();
-    const found = this.rows.map((row) => wanted !== '' && says(row, wanted));
+    const found = this.rows.map((row) => wanted !== '' && rowContains(row, wanted));
     this.elements.forEach((element, index) => {
       element.classList.toggle('found', found[index]);
       element.classList.toggle('passed', wanted !== '' && !found[index]);

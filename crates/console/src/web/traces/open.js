@@ -9,7 +9,7 @@ import { HEX } from '../links.js';
 const MOST_BYTES = 32 << 20;
 
 export function openFile() {
-  const said = h('span', { class: 'form-error', role: 'alert' });
+  const message = h('span', { class: 'form-error', role: 'alert' });
   const field = h('input', { type: 'file', class: 'sr', accept: '.json,application/json', 'data-testid': 'open-file' });
   field.addEventListener('change', async () => {
     const file = field.files?.[0];
@@ -22,11 +22,11 @@ export function openFile() {
       await sendText('POST', '/v1/traces', text);
       navigate(`/trace/${id}`);
     } catch (error) {
-      said.textContent = `${file.name} cannot be opened: ${reason(error)}`;
+      message.textContent = `${file.name} cannot be opened: ${reason(error)}`;
       field.value = '';
     }
   });
-  return h('span', { class: 'open-file' }, h('label', { class: 'plain-label' }, field, h('span', { class: 'plain' }, 'Open a file')), said);
+  return h('span', { class: 'open-file' }, h('label', { class: 'plain-label' }, field, h('span', { class: 'plain' }, 'Open a file')), message);
 }
 
 /** @param {any} request */

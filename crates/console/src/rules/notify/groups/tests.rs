@@ -32,7 +32,7 @@ fn due(
     groups.update(alerts.iter().copied(), now_ms);
     let due = groups.due(now_ms);
     let counted = due.iter().map(|one| {
-        groups.told(one, is_told, now_ms);
+        groups.record_attempt(one, is_told, now_ms);
         let resolved = one
             .alerts
             .iter()

@@ -15,14 +15,14 @@ pub(crate) const OPEN: &[&str] = &["/live", "/ready", "/metrics"];
 
 /// The names that a listener answers to, and where they are configured. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Doors {
+pub struct HostGuard {
     hosts: Arc<Hosts>,
     setting: &'static str,
     /// Paths that anybody may ask for, by any name.
     open: &'static [&'static str],
 }
 
-impl Doors {
+impl HostGuard {
     /// Answers these names; `setting` is where they come from.
     pub fn new(hosts: Hosts, setting: &'static str, open: &'static [&'static str]) -> Self {
         let hosts = Arc::new(hosts);
@@ -55,17 +55,17 @@ impl Doors {
     }
 }
 
-/// Middleware of a whole application: lets in whom `doors` knows, and everybody where there are none.
+/// Middleware of a whole application: lets in whom `host_guard` knows, and everybody where there are none.
 ///
 /// # Errors
 /// 400 or 403, or those of the handler.
 pub async fn enter<B: MessageBody>(
-    doors: Option<Doors>,
+    host_guard: Option<HostGuard>,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
-    if let Some(doors) = doors {
-        doors.check(&request)?;
+    if let Some(host_guard) = host_guard {
+        host_guard.check(&request)?;
     }
     next.call(request).await
 }

@@ -19,7 +19,7 @@ pub(crate) const OPTIONAL_NOTE: Length = Length(0, 1000);
 pub(crate) struct Length(usize, usize);
 
 /// A text on one line, without secrets; or an error of this field.
-pub(crate) fn said(
+pub(crate) fn person_text(
     field: &str,
     text: &str,
     Length(least, most): Length,
