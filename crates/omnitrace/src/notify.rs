@@ -74,7 +74,7 @@ pub fn receivers(args: &NotifyArgs) -> Result<Notify> {
 /// Herald's address.
 ///
 /// # Errors
-/// As [`of`].
+/// As [`receivers`].
 pub fn herald(args: &NotifyArgs) -> Result<Option<String>> {
     let is_base = |url: &Url| {
         let is_bare = url.query().is_none() && url.fragment().is_none();
@@ -87,7 +87,7 @@ pub fn herald(args: &NotifyArgs) -> Result<Option<String>> {
     })
 }
 
-/// Whom a console answers.
+/// The clients that the console answers.
 ///
 /// # Errors
 /// Names the variable, and does not show the token.
@@ -105,7 +105,7 @@ pub fn access(args: &NotifyArgs) -> Result<Access> {
 /// Whether the console of `omnitrace up` will find its variable in order.
 ///
 /// # Errors
-/// As [`of`].
+/// As [`receivers`].
 pub fn check_inherited() -> Result<()> {
     url(environment::text(WATCHDOG)?.as_deref(), WATCHDOG).map(drop)
 }
