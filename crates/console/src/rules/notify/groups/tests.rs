@@ -113,7 +113,7 @@ fn nothing_is_lost_while_the_receiver_is_away() {
     assert_eq!(
         at_ms,
         [5, 6, 8, 12, 20, 36, 68, 128, 188],
-        "once a minute in the end"
+        "once per minute in the end"
     );
     assert_eq!(due(&mut groups, &[&one], 250_000, true), [("page", 1, 0)]);
     let end = resolved(&one, 251_000);
