@@ -82,9 +82,7 @@ fn without_detours(path: &Path) -> Option<PathBuf> {
     for part in path.components() {
         match part {
             Component::ParentDir => {
-                if !plain.pop() {
-                    return None;
-                }
+                plain.pop().then_some(())?;
             }
             Component::Normal(name) => plain.push(name),
             _ => {}
