@@ -12,7 +12,7 @@ fail() {
 (($# >= 3)) || fail "usage: open-loop.sh <requests/s> <time, as 30s> <url on this machine> [options of oha]"
 rate="$1" time="$2" url="$3"
 shift 3
-[[ "$rate" =~ ^[1-9][0-9]*$ ]] || fail "$rate is no rate; give whole requests a second, as 200"
+[[ "$rate" =~ ^[1-9][0-9]*$ ]] || fail "$rate is no rate; give whole requests per second, as 200"
 [[ "$time" =~ ^[1-9][0-9]*[smh]$ ]] || fail "$time is no time; give it as 30s or 2m"
 # Nothing before or after the host that could make it another one.
 [[ "$url" =~ ^http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?(/[A-Za-z0-9/_.-]*)?$ ]] ||

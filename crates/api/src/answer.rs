@@ -7,12 +7,12 @@ use crate::CallError;
 use crate::error::dependency;
 use crate::problems::{DEPENDENCY_TIMEOUT, DEPENDENCY_UNAVAILABLE, recognise};
 
-/// What the caller is told: 504 when the dependency is slow, 503 when it is away or broken, and its own answer
-/// when it understood the request and refused it.
+/// The caller's response: 504 if the dependency is slow, 503 if it is unavailable or broken, and the dependency's own
+/// response if it understood the request and refused it.
 impl From<CallError> for ApiError {
     #[track_caller]
     fn from(error: CallError) -> Self {
-        // A dependency of our dependency: it knows better than we do what is wrong, and what became of the order.
+        // The error comes from a dependency of the dependency, which knows the problem and the state of the order better.
         if let CallError::Status {
             status: 503 | 504,
             problem: Some(problem),

@@ -1,4 +1,4 @@
-//! One call: deadline, retry, and telling failures apart.
+//! One call: its deadline, its retry, and the classification of its failures.
 
 use std::time::Duration;
 
@@ -88,7 +88,7 @@ impl Outgoing {
         self
     }
 
-    /// Adds a header; a value that cannot be one is left out, so check it before.
+    /// Adds a header. It skips an invalid value, so the caller checks it before.
     pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
         if let Ok(value) = value.parse() {
             self.headers.insert(name, value);
@@ -142,7 +142,7 @@ impl Peer {
     ) -> Result<Answer<T>, CallError> {
         let sent = self.prepare(request, deadline, resend).send().await;
         let response = sent.map_err(|error| self.failed(error))?;
-        // Held until the body is understood: an answer that cannot be used is a call that failed.
+        // Held until the body is parsed: a call with an unusable response counts as failed.
         let call = Call::of(&response);
         let (status, headers) = (response.status(), response.headers().clone());
         let body = Body::of(response, MAX_RESPONSE).whole().await;
@@ -184,7 +184,7 @@ impl Peer {
             )
             .headers(request.headers.clone())
             .with_extension(UrlTemplate(request.template))
-            // The client's own time-out is the most that any call gets; this one may have less left.
+            // The client's own time-out is the maximum for any call; this call may have less time left.
             .timeout(deadline.left());
         if let Some(resend) = resend {
             builder = builder.with_extension(resend);

@@ -1,4 +1,4 @@
-//! One function an endpoint.
+//! One function per endpoint.
 
 use serde::de::IgnoredAny;
 use telemetry::deadline::Deadline;
@@ -13,7 +13,7 @@ use crate::types::{
     QuoteQuery, QuotedItem,
 };
 
-/// The item that a probe orders, and nobody else: its orders are left out of whatever is counted or listed.
+/// The item that only the probe orders: counts and lists of orders leave it out.
 pub const PROBE_SKU: &str = "omnitrace-probe";
 
 /// Calls the gateway as a user does, each time once.
@@ -97,7 +97,7 @@ impl DataClient {
             .body)
     }
 
-    /// Places an order; only with a key may it be retried.
+    /// Places an order; it may be retried only if it has a key.
     pub async fn place_order(
         &self,
         order: &NewOrder,
@@ -172,7 +172,7 @@ impl DownstreamClient {
             .body)
     }
 
-    /// Asks for a payment; repeatable, since it is keyed by the order.
+    /// Requests a payment. It may be repeated, because the order is its key.
     pub async fn pay(
         &self,
         request: &PaymentRequest,
@@ -182,8 +182,8 @@ impl DownstreamClient {
         Ok(self.peer.call(request, deadline).await?.body)
     }
 
-    /// Delivers an event, the JSON of an [`OrderEvent`](crate::types::OrderEvent) of this version or another. Not retried here:
-    /// the relay comes back to it by itself.
+    /// Delivers an event: the JSON of an [`OrderEvent`](crate::types::OrderEvent) of this or another version. It does not
+    /// retry, because the relay does.
     pub async fn deliver(
         &self,
         event: String,

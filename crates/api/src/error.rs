@@ -8,44 +8,44 @@ use crate::problems::{DEPENDENCY_TIMEOUT, DEPENDENCY_UNAVAILABLE, recognise};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// Nobody listens there; the request was not sent.
+    /// No process listens there; the request was not sent.
     #[error("{peer} cannot be reached: {source}")]
     Unreachable {
-        /// Who was called.
+        /// The called service.
         peer: &'static str,
-        /// What happened, with its causes.
+        /// The failure with its causes.
         source: Cause,
     },
     /// The connection broke before the answer was complete; the request may have been carried out.
     #[error("the connection to {peer} broke: {source}")]
     Broken {
-        /// Who was called.
+        /// The called service.
         peer: &'static str,
-        /// What happened, with its causes.
+        /// The failure with its causes.
         source: Cause,
     },
     /// No complete answer in time; the request may have been carried out.
     #[error("{peer} did not answer in time")]
     TimedOut {
-        /// Who was called.
+        /// The called service.
         peer: &'static str,
     },
     /// An answer with an error status.
     #[error("{peer} answered {status}: {}", problem.as_ref().map_or("no problem document", |problem| &problem.detail))]
     Status {
-        /// Who was called.
+        /// The called service.
         peer: &'static str,
         /// HTTP status.
         status: u16,
         /// The problem document, if there was one.
         problem: Option<Box<Problem>>,
     },
-    /// A success whose body is not what it should be.
+    /// A success with an invalid body.
     #[error("{peer} sent a body that cannot be read: {problem}")]
     Malformed {
-        /// Who was called.
+        /// The called service.
         peer: &'static str,
-        /// What is wrong with it.
+        /// The problem of the body.
         problem: String,
     },
 }
@@ -70,8 +70,8 @@ impl std::fmt::Display for Cause {
 impl std::error::Error for Cause {}
 
 impl CallError {
-    /// True when another attempt may succeed where this one failed. Not when it is a dependency of the peer that
-    /// is away: the peer has tried again already, and retries at every level multiply.
+    /// True if another attempt may succeed. False if a dependency of the peer is unavailable: the peer has retried already,
+    /// and retries at every level multiply.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Broken { .. } => true,
@@ -86,8 +86,8 @@ impl CallError {
         }
     }
 
-    /// True when the called service understood the request and refuses this very one: others may do better. Of other statuses
-    /// below 500 a setting is the cause (a name or route that is not known, a door that is closed), or time (408, 429).
+    /// True if the called service understood the request and refuses it: another request may succeed. Other statuses below
+    /// 500 come from a setting (an unknown name or route, a closed listener) or from time (408, 429).
     pub fn is_refusal(&self) -> bool {
         matches!(
             self,
@@ -98,7 +98,7 @@ impl CallError {
         )
     }
 
-    /// Who was called.
+    /// The called service.
     #[cfg(feature = "server")]
     pub(crate) fn peer(&self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! What the services say to each other: routes, types, time-outs, and one client function an endpoint.
+//! The services' interfaces: routes, types, time-outs, and one client function per endpoint.
 
 #[cfg(feature = "server")]
 mod answer;

@@ -28,7 +28,7 @@ pub mod data {
 pub mod downstream {
     /// `GET`: the price of an item now.
     pub const QUOTE: &str = "/quotes/{sku}";
-    /// `POST`: ask for a payment, once for each order.
+    /// `POST`: request a payment, once per order.
     pub const PAYMENTS: &str = "/payments";
     /// `POST`: deliver an order event, at least once.
     pub const ORDER_EVENTS: &str = "/events/orders";

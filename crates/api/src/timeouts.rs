@@ -15,7 +15,7 @@ pub const GATEWAY_TO_DATA: Duration = Duration::from_millis(4000);
 pub const DATA_REQUEST: Duration = Duration::from_millis(3500);
 /// One SQL statement.
 pub const DATA_STATEMENT: Duration = Duration::from_millis(3000);
-/// Within it, the wait for a lock: shorter, so that a lock is named as one.
+/// The part of it for waiting for a lock: shorter, so that the error names the lock.
 pub const DATA_LOCK: Duration = Duration::from_millis(2100);
 /// A call from data to downstream, its retry included.
 pub const DATA_TO_DOWNSTREAM: Duration = Duration::from_millis(2000);

@@ -1,5 +1,5 @@
-//! Requests and responses. Requests reject unknown members, so that a typing error is not silently ignored;
-//! responses and events accept them, so that a newer service may say more.
+//! Requests and responses. Requests reject unknown members, so that a typing error is not ignored. Responses and events
+//! accept them, so that a newer service may add members.
 
 use std::fmt;
 
@@ -38,11 +38,11 @@ pub struct NewOrder {
     pub sku: String,
     /// How many, 1 to 100.
     pub quantity: u32,
-    /// Who to write to.
+    /// The customer's address.
     pub customer_email: Email,
 }
 
-/// Where an order stands.
+/// The state of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OrderStatus {
@@ -55,7 +55,7 @@ pub enum OrderStatus {
 }
 
 impl OrderStatus {
-    /// As in JSON and in the database.
+    /// As written in JSON and in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -80,7 +80,7 @@ pub struct Order {
     pub sku: String,
     /// How many.
     pub quantity: u32,
-    /// Where it stands.
+    /// Its state.
     pub status: OrderStatus,
     /// Price of one item when it was ordered.
     pub unit_price_cents: i64,
@@ -92,7 +92,7 @@ pub struct Order {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuoteQuery {
-    /// Which item; any when not given.
+    /// The item; any item if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sku: Option<String>,
 }
@@ -104,7 +104,7 @@ pub struct PageQuery {
     /// How many, 1 to 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
-    /// `next_cursor` of the page before; the newest orders when not given.
+    /// `next_cursor` of the previous page; the newest orders if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }
@@ -114,7 +114,7 @@ pub struct PageQuery {
 pub struct OrderPage {
     /// The orders.
     pub orders: Vec<Order>,
-    /// Where the next page starts; absent on the last.
+    /// The start of the next page; absent on the last one.
     pub next_cursor: Option<String>,
 }
 
@@ -175,12 +175,12 @@ pub enum PaymentStatus {
     Declined,
 }
 
-/// Something that happened to an order. It may have been stored by a newer version, which says more: that is accepted.
+/// An event of an order. A newer version may have stored it with additional members, which are accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderEvent {
     /// Id of the event, the same for every delivery of it.
     pub id: Uuid,
-    /// What happened.
+    /// The kind of the event.
     #[serde(rename = "type")]
     pub kind: OrderEventKind,
     /// The order as it is after the event.

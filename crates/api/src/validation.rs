@@ -87,7 +87,7 @@ fn all<const N: usize>(errors: [Option<FieldError>; N]) -> Result<(), ApiError> 
 /// True for a name that an item may have.
 pub fn is_sku(sku: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    // Nothing but dots would be a path segment with a meaning of its own.
+    // A name of dots only would be a path segment with a special meaning.
     (1..=MAX_SKU).contains(&sku.len())
         && sku.bytes().all(allowed)
         && sku.bytes().any(|byte| byte.is_ascii_alphanumeric())
@@ -102,7 +102,7 @@ fn sku_error(sku: &str) -> Option<FieldError> {
     })
 }
 
-/// A shape check only: whether the address exists is known when mail arrives.
+/// Checks only the form: only a delivered mail proves that the address exists.
 fn is_email(address: &str) -> bool {
     let Some((local, domain)) = address.rsplit_once('@') else {
         return false;

@@ -1,8 +1,8 @@
-//! Who only calls the services brings no server along.
+//! A crate that only calls the services does not link a server.
 
 use std::process::Command;
 
-/// What is linked into a client, or with `server` into a service.
+/// The crates that a client links, or, with `server`, a service.
 fn tree(features: &str) -> String {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["tree", "--offline", "--locked", "--package", "api"]);

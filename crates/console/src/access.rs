@@ -22,19 +22,20 @@ use crate::ingest::is_intake;
 /// The parameter of a page's address that brings the token.
 const PARAMETER: &str = "token";
 
-/// Who is answered.
+/// Which clients the console answers.
 #[derive(Debug, Clone, Default)]
 pub enum Access {
-    /// On a loopback address whoever reaches it; elsewhere whoever knows a token that is made at the start and printed.
+    /// On a loopback address every client; on any other address only clients with a token that the console creates and
+    /// prints at its start.
     #[default]
     ByAddress,
-    /// Whoever reaches it.
+    /// Every client.
     Anybody,
-    /// Whoever knows this token, wherever it listens.
+    /// Every client that sends this token, on any address.
     Token(Token),
 }
 
-/// A secret: shown only where it was made.
+/// A secret. Only the console's start prints it, and only if the console has created it.
 #[derive(Clone)]
 pub struct Token(String);
 
@@ -47,7 +48,7 @@ impl fmt::Debug for Token {
 impl FromStr for Token {
     type Err = &'static str;
 
-    /// Short ones can be guessed; of these characters none has a meaning in an address or a cookie.
+    /// A short token can be guessed. None of these characters has a meaning in a URL or a cookie.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
         match (16..=512).contains(&text.len()) && text.bytes().all(is_plain) {
@@ -58,7 +59,7 @@ impl FromStr for Token {
 }
 
 impl Token {
-    /// From the operating system's source of randomness.
+    /// Reads the operating system's source of randomness.
     fn random() -> Self {
         Self(Uuid::new_v4().simple().to_string())
     }
@@ -68,20 +69,20 @@ impl Token {
     }
 }
 
-/// Where it is asked for the token, if one is needed.
+/// Checks the token, if the console needs one.
 #[derive(Debug)]
 pub(crate) struct TokenCheck {
     token: Option<Token>,
     /// Cookies are shared by all ports of a host, so each console has a name of its own for its cookie.
     cookie: String,
-    /// Whoever reaches it may read, and nobody may change anything.
+    /// Every client may read; no client may change anything.
     pub changes_nothing: bool,
-    /// The page with a token that was made: it has to be printed.
+    /// The page's URL with the token that the console has created. The caller must print it.
     pub made: Option<String>,
 }
 
 impl TokenCheck {
-    /// That of a console which listens there.
+    /// The check for a console that listens on this address.
     pub fn of(access: &Access, listening: SocketAddr) -> Self {
         let is_open = listening.ip().to_canonical().is_loopback();
         let (token, made) = match access {
@@ -102,7 +103,7 @@ impl TokenCheck {
         }
     }
 
-    /// What a request is answered with that may not go on; `None` if it may.
+    /// The response to a request that may not proceed; `None` if it may.
     pub fn answer(&self, head: &RequestHead) -> Option<HttpResponse> {
         let token = self.token.as_ref()?;
         if is_open(head.uri.path()) || self.has_token(head, token) {
@@ -115,7 +116,8 @@ impl TokenCheck {
         }
     }
 
-    /// Keeps the token in a cookie, and leads to the page without it: an address is seen by others, and remembered.
+    /// Stores the token in a cookie and redirects to the page's URL without it, because others see a URL and browsers
+    /// remember it.
     fn store_in_cookie(&self, head: &RequestHead, token: &Token) -> HttpResponse {
         let cookie = format!(
             "{}={}; Path=/; HttpOnly; SameSite=Lax",
@@ -128,7 +130,7 @@ impl TokenCheck {
             .finish()
     }
 
-    /// As a bearer token, as the password of an address, or in the page's cookie.
+    /// The request may bring the token as a bearer token, as the password in a URL, or in the page's cookie.
     fn has_token(&self, head: &RequestHead, token: &Token) -> bool {
         let headers = head.headers();
         let shown = headers.get_all(AUTHORIZATION).filter_map(credentials);
@@ -146,7 +148,7 @@ impl TokenCheck {
     }
 }
 
-/// What senders, scrapers and probes ask for. Nothing is read there but counts.
+/// The paths that senders, scrapers and probes request. A reader gets nothing there but counts.
 pub(crate) fn is_open(path: &str) -> bool {
     is_intake(path) || matches!(path, "/ready" | "/live" | "/metrics")
 }
@@ -179,7 +181,7 @@ fn token_in_query(head: &RequestHead) -> Option<&str> {
     pairs(head).find_map(token_of)
 }
 
-/// The same page. A browser would take two slashes, or one of the other kind, for the beginning of another host.
+/// The URL of the same page. A browser would read two leading slashes or backslashes as the beginning of another host.
 fn without_token(head: &RequestHead) -> String {
     let path = head.uri.path().trim_start_matches(['/', '\\']);
     let rest: Vec<&str> = pairs(head)
@@ -191,7 +193,7 @@ fn without_token(head: &RequestHead) -> String {
     }
 }
 
-/// What a client shows: clients that take a user and password with an address send it so.
+/// The credentials of a header. Clients send the user and password of a URL as `Basic`.
 fn credentials(header: &HeaderValue) -> Option<Vec<u8>> {
     let (scheme, given) = header.to_str().ok()?.split_once(' ')?;
     match scheme.to_ascii_lowercase().as_str() {
@@ -333,7 +335,7 @@ mod tests {
         }
         assert_eq!(led("/?token=wrong-horse-battery"), None);
         assert_eq!(status("/?token=wrong-horse-battery", &[]), Some(401));
-        // Who shows the right one need not bring it, and an old bookmark locks nobody out.
+        // A client with the right token in a header needs no token in the URL, and an old bookmark does not lock it out.
         let shown = ("authorization", &*format!("Bearer {TOKEN}"));
         assert_eq!(status("/?token=wrong-horse-battery", &[shown]), None);
     }

@@ -27,20 +27,21 @@ use crate::connections::off_worker;
 use crate::params::BadParameter;
 use pace::Pace;
 
-/// Answers that begin at once; more wait, but not for long.
+/// How many answers may begin at the same time. More of them wait a short time.
 const BEGINNING: usize = 2;
 
-/// Longer ones at once; each has a thread. More are told to come again.
+/// How many long answers may run at the same time; each has a thread. The console rejects further ones and asks their
+/// clients to retry.
 const MAX_LONG: usize = 64;
 
-/// Evaluations of PromQL at once: each keeps room for what it computes. More wait.
+/// How many PromQL evaluations may run at the same time, because each reserves memory for its results. More of them wait.
 const EVALUATIONS: usize = 4;
 
 /// A reader that has not taken its answer after this time does not get the rest.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// An answer is written, charged and handed to its connection in pieces of this size: one block would leave gaps behind while
-/// it grows, and the connection would copy it whole.
+/// The console writes an answer, charges it to the budget and passes it to the connection in pieces of this size. One large
+/// block would fragment the heap while it grows, and the connection would copy all of it.
 const PIECE: usize = 16 << 10;
 
 /// An answer of this status, and when to come again if there was no room.
@@ -101,17 +102,17 @@ impl Refused {
 #[derive(Debug, Clone)]
 pub(crate) struct Answers {
     budget: Budget,
-    /// What they are charged to.
+    /// The purpose to which the answers are charged.
     of: Purpose,
     beginning: Arc<Semaphore>,
-    /// One at a time: there are other things to do.
+    /// One long answer runs at a time, because the processors have other work.
     long: Arc<Semaphore>,
     places: Arc<Semaphore>,
     evaluations: Arc<Semaphore>,
 }
 
 impl Answers {
-    /// None is under way yet.
+    /// No answer is in progress yet.
     pub fn new(budget: Budget) -> Self {
         Self {
             budget,
@@ -123,7 +124,8 @@ impl Answers {
         }
     }
 
-    /// Waits, no longer than this, until there is room for one more evaluation, which ends when what is returned is dropped.
+    /// Waits at most `patience` for room for one more evaluation. The evaluation ends when the caller drops the returned
+    /// permit.
     pub async fn evaluation(&self, patience: Duration) -> Option<OwnedSemaphorePermit> {
         let evaluation = self.evaluations.clone().acquire_owned();
         tokio::time::timeout(patience, evaluation).await.ok()?.ok()
@@ -145,8 +147,8 @@ impl Answers {
             .body(AnswerBody::new(page)))
     }
 
-    /// For rules: they take turns with other answers, but wait for no place and take the memory that is kept free for scrapes, so
-    /// that nobody can ask so much that alerts fail.
+    /// For rules. They take turns with other answers, but do not wait for a place, and use the memory that is reserved for
+    /// scrapes, so that no client can make alerts fail by its queries.
     pub fn for_rules(&self) -> Self {
         Self {
             of: Purpose::Page,
@@ -214,13 +216,13 @@ impl Page {
         }
     }
 
-    /// Takes room for so many more bytes that are gathered before anything is written; `false` if there is none.
+    /// Reserves memory for `bytes` more that stay until the answer is written; `false` if there is no memory.
     pub fn gather(&mut self, bytes: usize) -> bool {
         self.gathered += bytes;
         self.covers()
     }
 
-    /// The same, and lets others have their turn. Not to be called while a lock is held.
+    /// Does the same and gives other answers a turn. The caller must hold no lock.
     pub fn gathers(&mut self, bytes: usize) -> Result<(), Refused> {
         match self.gather(bytes) {
             true => self.pass(),
@@ -228,8 +230,7 @@ impl Page {
         }
     }
 
-    /// Takes room for so many bytes that are held until this is called again, and lets others have their turn. Not to be called while a
-    /// lock is held.
+    /// Reserves memory for `bytes` until the next call, and gives other answers a turn. The caller must hold no lock.
     pub fn holds(&mut self, bytes: usize) -> Result<(), Refused> {
         self.held = bytes;
         match self.covers() {
@@ -238,7 +239,7 @@ impl Page {
         }
     }
 
-    /// Lets others have their turn. Not to be called while a lock is held.
+    /// Gives other answers a turn. The caller must hold no lock.
     pub fn pass(&mut self) -> Result<(), Refused> {
         match self.pace.pass() {
             true => Ok(()),
@@ -256,7 +257,7 @@ impl Page {
         self.pace.waited
     }
 
-    /// There is none for this answer.
+    /// The error that this answer has no memory left.
     pub fn no_room(&self) -> Refused {
         let most = self.most;
         Refused {
@@ -277,7 +278,7 @@ impl Page {
         (self.pieces.len() + usize::from(self.last.capacity() > 0)) * PIECE
     }
 
-    /// Computed: only what is written is left.
+    /// The computation is over; only the written text remains charged.
     fn end(mut self) -> Self {
         self.pace.end();
         self.account.keep(self.written());
@@ -287,14 +288,14 @@ impl Page {
 
 /// The items of a list as they are written, with commas in between.
 pub(crate) struct Items<'a> {
-    /// Where they are written.
+    /// The page on which the items are written.
     pub page: &'a mut Page,
     /// How many were.
     pub count: usize,
 }
 
 impl<'a> Items<'a> {
-    /// None is written yet.
+    /// No item is written yet.
     pub fn on(page: &'a mut Page) -> Self {
         Self { page, count: 0 }
     }
@@ -343,7 +344,7 @@ impl Write for Page {
     }
 }
 
-/// What is left of an answer, and its account.
+/// The rest of an answer and its account.
 type RemainingBody = Arc<Mutex<Option<(VecDeque<Bytes>, Account)>>>;
 
 /// An answer on its way.

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 use serde_json::{Number, Value as Json};
 
-/// Those that many items have are shared; nothing in them is escaped in JSON.
+/// Items share the keys that many of them have. JSON escapes no character of a shared key.
 pub type Key = Cow<'static, str>;
 
 /// Attributes in the order they came.
@@ -24,7 +24,7 @@ pub(crate) enum StoredValue {
     Null,
     Bool(bool),
     Number(Number),
-    /// Where it begins among the texts, and where it ends: an item is no longer than a megabyte.
+    /// The start and the end of the text in the block of texts. 32 bits are enough: an item has at most one megabyte.
     Text(u32, u32),
     /// A list or an object.
     Nested(Box<Json>),
@@ -63,8 +63,8 @@ impl Attributes {
         self.entries.push((key.into(), held));
     }
 
-    /// All of them, in blocks of their size; what they were in can be used again. What is cut off a block would lie between others that
-    /// stay, and fit nothing.
+    /// Takes all attributes, in blocks of exactly their size, so that the caller can reuse the buffers. Shrinking a block
+    /// would leave a gap that fits nothing.
     pub fn take(&mut self) -> Self {
         let taken = Self {
             entries: self.entries.drain(..).collect(),
@@ -84,13 +84,14 @@ impl Attributes {
         self.entries.is_empty()
     }
 
-    /// All, in order.
+    /// All attributes, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Value<'_>)> + Clone {
         let entries = self.entries.iter();
         entries.map(|(key, held)| (&**key, self.value(held)))
     }
 
-    /// Those of this key. The texts of others are not looked at: a search goes through all that the console holds.
+    /// The values of this key. It does not look at the texts of other keys, because a search goes through all that the
+    /// console holds.
     pub fn values_of(&self, key: &str) -> impl Iterator<Item = Value<'_>> {
         let found = self.entries.iter().filter(move |(known, _)| known == key);
         found.map(|(_, held)| self.value(held))
@@ -116,7 +117,7 @@ impl Attributes {
 }
 
 impl<'a> Value<'a> {
-    /// If it is a text.
+    /// The text, if the value is one.
     pub fn as_str(self) -> Option<&'a str> {
         match self {
             Self::Text(text) => Some(text),
@@ -124,7 +125,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// As text: texts as they are, all else as JSON. None is empty.
+    /// The value as text: a text as it is, everything else as JSON, `Null` as the empty text.
     pub fn text(self) -> Cow<'a, str> {
         match self {
             Self::Text(text) => text.into(),

@@ -1,4 +1,5 @@
-//! The bytes of a body, in pages of their own: an allocator would keep what large blocks leave behind when they grow and go.
+//! The bytes of a body, in memory pages of their own. An allocator would keep the gaps that large blocks leave while they
+//! grow.
 
 use std::io;
 use std::ops::Deref;

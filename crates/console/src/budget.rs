@@ -8,27 +8,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Even the least budget takes a batch of spans.
 const LEAST_UNDER_WAY: u64 = 8 << 20;
 
-/// Kept free of bodies, so that there are answers while bodies come.
+/// Bodies cannot use this memory, so that the console can answer while bodies arrive.
 const FOR_ANSWERS: u64 = 4 << 20;
 
-/// What an answer takes beside the trace that it shows.
+/// The memory that an answer needs besides the trace that it shows.
 const BESIDE: u64 = 64 << 10;
 
-/// The largest trace: nobody can add anything while one is looked up.
+/// The largest trace. No client can add items while the console reads one.
 const MAX_TRACE: u64 = 64 << 20;
 
-/// One in so many bytes that requests may use is kept free of bodies and answers, so that a flood of uploads does not make every target
-/// look down.
+/// Bodies and answers leave one of this many bytes free for scraped pages, so that a flood of uploads does not make every
+/// target look down.
 const FOR_PAGES: u64 = 16;
 
-/// What a request is charged for.
+/// The purpose of a reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// What a sender sends, as it comes and inflated.
+    /// The body of a request, compressed and decompressed.
     Body,
-    /// What a reader reads.
+    /// The response to a reader.
     Answer,
-    /// What a target says when it is scraped.
+    /// The page that a target returns to a scrape.
     Page,
 }
 
@@ -49,7 +49,8 @@ struct Inner {
 }
 
 impl Budget {
-    /// Shares out `bytes`: five eighths for traces and logs, one for metrics, two (and 8 MiB) for requests under way.
+    /// Divides `bytes`: five eighths for traces and logs, one eighth for metrics, two eighths (and 8 MiB) for requests in
+    /// progress.
     pub fn new(bytes: u64) -> Self {
         let together = bytes / 4 + LEAST_UNDER_WAY;
         Self(Arc::new(Inner {
@@ -76,8 +77,8 @@ impl Budget {
         self.0.series / 16
     }
 
-    /// Bytes for one trace, and at most so many in an answer: of what answers may take, one half for what they are made from, and
-    /// one for what is written.
+    /// The maximum size of one trace. An answer may contain as much: one half of its memory is for its source, the other for
+    /// the written text.
     pub fn trace(&self) -> u64 {
         (self.limit(Purpose::Answer) / 2 - BESIDE).min(MAX_TRACE)
     }
@@ -106,7 +107,7 @@ impl Budget {
     }
 }
 
-/// What one request is charged; given back when it is dropped.
+/// The reservation of one request; dropping it frees the memory.
 #[derive(Debug)]
 pub(crate) struct Account {
     budget: Budget,
@@ -115,7 +116,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// Makes the account cover so many bytes in all; `false`, and no change, if there is no room.
+    /// Makes the account cover `bytes` in total. Returns `false` and changes nothing if the memory is not available.
     #[must_use]
     pub fn cover(&mut self, bytes: usize) -> bool {
         let more = (bytes as u64).saturating_sub(self.bytes);

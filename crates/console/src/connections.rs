@@ -1,4 +1,5 @@
-//! How many connections there are, and which of them makes room: the one that has waited longest for a request's head.
+//! Counts the connections and decides which of them closes for a new one: the one that has waited longest for a request's
+//! head.
 //!
 //! So nobody is kept out by those who send nothing, or half a head; and requests that are answered leave some connections to others.
 
@@ -9,13 +10,13 @@ use actix_web::error::BlockingError;
 use actix_web::web;
 use listen::Flow;
 
-/// What a connection may take: a head, decoded and as it came, and the buffers of the server.
+/// The memory of a connection: a head, raw and decoded, and the server's buffers.
 const OF_ONE: u64 = 128 << 10;
 
 /// Even the least budget has room for some.
 const LEAST: u64 = 32 << 20;
 
-/// A process may have 1,024 descriptors by default; scraping needs some too.
+/// A process may have 1,024 file descriptors by default; scraping needs some of them.
 const MOST: u64 = 768;
 
 /// A shared handle.
@@ -30,7 +31,7 @@ struct All {
 }
 
 impl Connections {
-    /// As many as a quarter of the budget and 32 MiB have room for.
+    /// As many connections as a quarter of the budget and 32 MiB have room for.
     pub fn new(budget_bytes: u64) -> Self {
         let most = ((budget_bytes / 4 + LEAST) / OF_ONE).min(MOST);
         Self(Arc::new(All {
@@ -45,7 +46,7 @@ impl Connections {
         self.0.most
     }
 
-    /// One more. Before there are too many, the one that has waited longest makes room.
+    /// Adds a connection. If there would be too many, the one that has waited longest closes.
     pub fn add(&self, flow: &Arc<Flow>) {
         let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|other| other.strong_count() > 0);
@@ -60,7 +61,7 @@ impl Connections {
         open.push(Arc::downgrade(flow));
     }
 
-    /// The right to be answered, until it is dropped; `None` if too many others are.
+    /// The permission to be answered, until it is dropped; `None` if too many others have one.
     pub fn answer(&self) -> Option<Answering> {
         let answering = Answering(self.clone());
         let others = self.0.answering.fetch_add(1, Ordering::Relaxed);
@@ -74,7 +75,7 @@ impl Connections {
 }
 
 tokio::task_local! {
-    /// That of the request whose handler runs.
+    /// The permission of the request whose handler runs.
     pub(crate) static ANSWERING: Option<Arc<Answering>>;
 }
 

@@ -1,4 +1,5 @@
-//! Web applications elsewhere whose SDK runs in the browser: which origins may send OTLP from there. Nothing may be read.
+//! Which origins may send OTLP from a browser: web applications on other servers use an SDK that runs there. These origins
+//! may not read anything.
 
 use std::str::FromStr;
 
@@ -75,7 +76,7 @@ impl Origins {
     }
 }
 
-/// What a browser asks first: may that page send this?
+/// The preflight request, by which a browser asks whether a page may send this request.
 pub(crate) fn is_preflight(head: &RequestHead) -> bool {
     head.method == Method::OPTIONS && head.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }

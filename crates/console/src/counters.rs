@@ -14,11 +14,11 @@ pub(crate) struct Counts {
     pub requests: BTreeMap<(String, String), u64>,
     /// Refused items by signal and reason.
     pub rejected: BTreeMap<(Signal, &'static str), u64>,
-    /// Scrapes whose page found no room.
+    /// Scrapes that the console skipped, because it had no memory for the page.
     pub skipped_scrapes: u64,
     /// By receiver.
     pub notifications: BTreeMap<String, Notifications>,
-    /// Alerts for whose group there was no room.
+    /// Alerts whose group found no memory.
     pub dropped_alerts: u64,
     /// Items that were taken.
     pub taken: AcceptedItems,
@@ -35,12 +35,12 @@ pub(crate) struct AcceptedItems {
     pub metrics: u64,
 }
 
-/// What became of notifications to a receiver.
+/// The outcomes of notifications to a receiver.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Notifications {
-    /// It took them.
+    /// The receiver accepted them.
     pub sent: u64,
-    /// It did not: they are sent again.
+    /// The receiver did not accept them; the console sends them again.
     pub failed: u64,
     is_failing: bool,
 }
@@ -71,7 +71,7 @@ impl Counters {
         taken.metrics += more.metrics;
     }
 
-    /// Items that were taken, and notifications about alerts that were: not those which only say that alerting is alive.
+    /// Accepted items, and accepted notifications about alerts, without those of the watchdog.
     pub fn changes(&self) -> (AcceptedItems, u64) {
         let counts = self.lock();
         let about_alerts = counts.notifications.iter();
@@ -82,7 +82,7 @@ impl Counters {
         )
     }
 
-    /// Counts a scrape whose page found no room.
+    /// Counts a scrape that the console skipped for lack of memory.
     pub fn skipped_scrape(&self) {
         self.lock().skipped_scrapes += 1;
     }
@@ -111,7 +111,7 @@ impl Counters {
         self.lock().dropped_alerts += count;
     }
 
-    /// Starts counting a request; dropping what is returned counts it, however it ends.
+    /// Starts to count a request; dropping the returned value counts it, whatever its outcome.
     pub fn request(&self, route: String) -> RequestCount {
         RequestCount {
             counters: self.clone(),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::model::{Kind, Span};
 use crate::tree::Tree;
 
-/// A stretch of the path; stretches follow each other without gap or overlap from start to end of the root.
+/// A section of the path. Sections follow each other without gap or overlap from the start to the end of the root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Section {
     /// Index of the span.
@@ -25,7 +25,7 @@ pub(crate) struct Section {
 struct Visit {
     span: usize,
     start_ns: u64,
-    /// The walk is here; goes down to `start_ns`.
+    /// The walk has arrived at this time; it goes back to `start_ns`.
     cursor_ns: u64,
     /// Children that are left, the last one finishing last.
     children: Vec<Section>,
@@ -47,7 +47,7 @@ pub(crate) fn critical_path(spans: &[Arc<Span>], tree: &Tree, root: usize) -> Ve
     )];
     while let Some(top) = stack.last_mut() {
         let next = top.children.pop();
-        // It was still running when something later on the path had started: nobody was waiting for it.
+        // This child was still running when a later section of the path had started, so its parent did not wait for it.
         if next.is_some_and(|child| child.end_ns > top.cursor_ns) {
             continue;
         }
@@ -78,7 +78,7 @@ fn visit(spans: &[Arc<Span>], tree: &Tree, cut: Section) -> Visit {
     let mut children: Vec<Section> = children
         .filter_map(|&child| cut_child(spans, child, cut))
         .collect();
-    // Of two that end together the longer one is the better answer to "what took so long".
+    // If two children end at the same time, the longer one better explains the duration.
     children.sort_by_key(|child| (child.end_ns, std::cmp::Reverse(child.start_ns)));
     Visit {
         span: cut.span,
@@ -88,9 +88,9 @@ fn visit(spans: &[Arc<Span>], tree: &Tree, cut: Section) -> Visit {
     }
 }
 
-/// The part of a child inside its parent; `None` if nothing is left. Clocks of two machines differ, so a child may
-/// seem to start too early or end too late. A message is another matter: who sends or handles one past the
-/// end of the parent was not waited for at all.
+/// The part of a child that lies inside its parent; `None` if there is none. The clocks of two machines differ, so a child
+/// may seem to start too early or end too late. A message is different: a producer or consumer that runs past the parent's
+/// end never made the parent wait.
 fn cut_child(spans: &[Arc<Span>], child: usize, parent: Section) -> Option<Section> {
     let span = &spans[child];
     if matches!(span.kind, Kind::Producer | Kind::Consumer) && span.end_ns() > parent.end_ns {

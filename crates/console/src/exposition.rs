@@ -27,7 +27,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// By the page's content type.
+    /// The format that the page's content type names.
     pub fn of(content_type: &str) -> Self {
         let media_type = content_type.split(';').next().unwrap_or_default().trim();
         if media_type.eq_ignore_ascii_case("application/openmetrics-text") {
@@ -38,7 +38,8 @@ impl Format {
     }
 }
 
-/// Hands out the samples of a page one by one, as they would take many times the room of the page; the error names the line.
+/// Passes the samples of a page to the caller one by one, because together they would need many times the memory of the
+/// page. The error names the line.
 pub(crate) fn parse(
     page: &str,
     format: Format,
@@ -70,8 +71,9 @@ pub(crate) fn parse(
     Ok(())
 }
 
-/// One line: `name{labels} value [timestamp] [# {labels} value [timestamp]]`. Names that are not of the old form are quoted and
-/// stand inside of the braces, as Prometheus 3 writes them. An exemplar that cannot be read costs only itself.
+/// One line: `name{labels} value [timestamp] [# {labels} value [timestamp]]`. Names outside of the classic character set are
+/// quoted and stand inside the braces, as Prometheus 3 writes them. The parser skips an exemplar that it cannot read and
+/// keeps the sample.
 fn sample(line: &str, format: Format) -> Result<Sample, &'static str> {
     let mut rest = Cursor(line.trim());
     let plain = match rest.0.starts_with('{') {
@@ -110,7 +112,7 @@ fn sample(line: &str, format: Format) -> Result<Sample, &'static str> {
     })
 }
 
-/// What is left of a line.
+/// The rest of a line.
 struct Cursor<'a>(&'a str);
 
 impl<'a> Cursor<'a> {
@@ -213,11 +215,11 @@ impl<'a> Cursor<'a> {
         let end = self.0.find([' ', '\t']).unwrap_or(self.0.len());
         let (number, rest) = self.0.split_at(end);
         self.0 = rest;
-        // Rust reads all spellings that Go writes: NaN, +Inf, -Inf, 1e9.
+        // Rust parses all spellings that Go writes: NaN, +Inf, -Inf, 1e9.
         number.parse().map(Some).map_err(|_| "expected a number")
     }
 
-    /// What stands behind `#`; nothing is left after it. `None` without a trace id or if it cannot be read.
+    /// The exemplar behind `#`, to the end of the line. `None` if it has no trace id or cannot be read.
     fn exemplar(&mut self) -> Option<Exemplar> {
         self.skip_blanks();
         if !self.take('#') {

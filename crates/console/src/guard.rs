@@ -26,7 +26,7 @@ use crate::server::takes_forms;
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// Whom the console answers.
+/// The rules that decide which requests the console answers.
 #[derive(Debug)]
 pub(crate) struct AccessRules {
     /// The address that it listens on.
@@ -35,7 +35,7 @@ pub(crate) struct AccessRules {
     pub hosts: Hosts,
     /// Pages elsewhere that may send OTLP.
     pub origins: Origins,
-    /// Where a token may be needed.
+    /// The check of the token.
     pub access: TokenCheck,
 }
 
@@ -102,7 +102,7 @@ pub(crate) async fn guard(
 /// Too many requests are being answered.
 struct Busy;
 
-/// The right to be answered. Those who ask whether it lives do not count.
+/// The permission to be answered. Liveness and readiness probes do not count.
 fn answering(request: &ServiceRequest) -> Result<Option<Arc<Answering>>, Busy> {
     let all = request.app_data::<web::Data<Connections>>();
     let all = all.filter(|_| !matches!(request.path(), "/ready" | "/live"));
@@ -156,7 +156,7 @@ fn add_headers(headers: &mut HeaderMap, is_api: bool) {
 }
 
 impl AccessRules {
-    /// What a request is answered with that may not go on; `None` if it may.
+    /// The response to a request that may not proceed; `None` if it may.
     fn answer(&self, head: &RequestHead) -> Option<HttpResponse> {
         self.refusal(head)
             .or_else(|| self.access.answer(head))
@@ -188,8 +188,8 @@ impl AccessRules {
         ))
     }
 
-    /// The answer to a request that is meant for somebody else ([`Hosts`]). Of addresses only those that lead here are
-    /// answered: loopback, and the one that the console was told to listen on (any, when it was told to listen on all).
+    /// The response to a request for another host ([`Hosts`]). Of IP addresses the console accepts only its own: loopback
+    /// and its listening address, or every address if it listens on all.
     fn refusal(&self, head: &RequestHead) -> Option<HttpResponse> {
         let refusal = match self.hosts.host(head) {
             Ok(Host::Address(address)) if !self.is_own(address) => Refusal::Host,

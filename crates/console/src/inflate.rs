@@ -1,4 +1,4 @@
-//! gzip with a bound: the size of what comes out is not known before it is out.
+//! Decompresses gzip within a limit. Only decompressing shows the size of the result.
 
 use std::io::{self, Read};
 
@@ -11,13 +11,13 @@ use crate::body::Body;
 pub(crate) enum InflateError {
     /// More than the limit would come out.
     TooLarge,
-    /// There is no room for what would come out.
+    /// The result does not fit into the available memory.
     NoRoom,
     /// Not gzip, damaged or cut off.
     Malformed(String),
 }
 
-/// What is inflated between two calls of `pause`.
+/// How many bytes it decompresses between two calls of `pause`.
 const STEP: usize = 256 << 10;
 
 /// Inflates all members of `compressed` if no more than `limit` bytes come out and `has_room` for them. Calls `pause` with the size so

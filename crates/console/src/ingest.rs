@@ -28,16 +28,17 @@ use crate::samples::Labels;
 use crate::series::SeriesStore;
 use crate::store::{MAX_TRACE_SPANS, Store};
 
-/// What is read and thrown away beyond the limit, so that a client that does not listen while it sends gets the answer.
+/// How many bytes beyond the limit the console reads and discards, so that a client that sends without reading still gets
+/// the response.
 const MAX_DRAINED: usize = 32 << 20;
 
-/// A body must come within this time: a slow one takes up room.
+/// A body must arrive within this time, because a slow one occupies memory.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The largest form of a query, and of what a page sends.
 const MAX_SMALL: usize = 64 << 10;
 
-/// What a body's account grows by.
+/// By how many bytes the account of a body grows.
 const STEP: usize = 16 << 10;
 
 /// A body that is larger waits with its like, so that small ones never wait for it.
@@ -57,7 +58,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Takes bodies of up to `max_body_bytes`, or of what the budget has room for if that is less.
+    /// Accepts bodies of up to `max_body_bytes`, or less if the budget has less memory.
     pub fn new(budget: Budget, max_body_bytes: u64) -> Self {
         let max_body = max_body_bytes.min(budget.limit(Purpose::Body));
         Self {
@@ -78,19 +79,20 @@ impl Gate {
     }
 }
 
-/// The right to use a processor. There is one for large bodies and one for small ones; whoever waits gets it in order.
+/// The right to use a processor. One right is for large bodies and one for small ones; those that wait get it in order.
 #[derive(Debug)]
 pub(crate) struct Turn {
     of: Arc<Semaphore>,
     runtime: Handle,
     permit: Option<OwnedSemaphorePermit>,
     since: Instant,
-    /// It goes on for so long before others have theirs.
+    /// How long a turn lasts before others have theirs.
     length: Duration,
 }
 
 impl Turn {
-    /// Waits for it. Not to be called on a worker thread, nor before there is a thread: others would wait for that, too.
+    /// Waits for the turn. The caller must already run on a blocking thread, never on a worker thread, because others would
+    /// have to wait for that thread too.
     pub fn wait(of: Arc<Semaphore>, length: Duration) -> Self {
         let mut turn = Self {
             of,
@@ -103,7 +105,7 @@ impl Turn {
         turn
     }
 
-    /// Lets others have their turn if this one has been long enough. Not to be called on a worker thread.
+    /// Ends this turn if it has lasted long enough, and waits for the next one. Not for a worker thread.
     fn pass(&mut self) {
         if self.since.elapsed() < self.length {
             return;
@@ -111,7 +113,7 @@ impl Turn {
         self.next();
     }
 
-    /// The same, for a body that turns out to be large.
+    /// Does the same for a body that turns out to be large.
     pub fn pass_among(&mut self, of: &Arc<Semaphore>) {
         if Arc::ptr_eq(&self.of, of) {
             return self.pass();
@@ -127,14 +129,14 @@ impl Turn {
     }
 }
 
-/// Where items go.
+/// The stores that receive the items.
 #[derive(Debug, Clone)]
 pub(crate) struct Sink {
     /// Spans and logs.
     pub store: Store,
     /// Samples.
     pub series: SeriesStore,
-    /// What metrics are.
+    /// The metadata of metrics.
     pub metadata: Metadata,
     /// Refusals.
     pub counters: Counters,
@@ -153,7 +155,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
             "/v1/logs",
             web::post().to(|r, p, s| export(Signal::Logs, r, p, s)),
         )
-        // Where Loki takes them.
+        // The path at which Loki accepts logs over OTLP.
         .route(
             "/otlp/v1/logs",
             web::post().to(|r, p, s| export(Signal::Logs, r, p, s)),
@@ -292,7 +294,7 @@ fn keep(batch: Batch, sink: &Sink) -> Rejected {
     rejected
 }
 
-/// Labels of a sender, as targets have them: `instance` and `service_name`.
+/// The labels of a sender, the same as those of a scraped target: `instance` and `service_name`.
 fn sender_labels(resource: &Resource) -> Labels {
     let instance = resource.attributes.get("service.instance.id");
     let mut labels = Labels::new();
@@ -308,8 +310,8 @@ pub(crate) fn is_intake(path: &str) -> bool {
     path.starts_with("/v1/") || path.starts_with("/otlp/")
 }
 
-/// Reads the form of a query, or what a page sends. It is charged as part of the answer: forms that wait for their turn must not keep out
-/// what senders send.
+/// Reads the form of a query, or the body that a page sends. It is charged as part of an answer, so that waiting forms do
+/// not block the bodies of senders.
 pub(crate) async fn read_small(payload: Payload, gate: &Gate) -> Result<(Body, Account), Failure> {
     let gate = Gate {
         max_body: MAX_SMALL,

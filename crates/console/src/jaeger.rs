@@ -23,7 +23,7 @@ use crate::params::{self, BadParameter, Params};
 use crate::search::{MAX_SPANS, SearchResult, search, write_each};
 use crate::store::Store;
 
-/// What Jaeger says when a trace is not there.
+/// Jaeger's text for a missing trace.
 const NOT_FOUND: &str = "trace not found";
 
 /// Adds the routes.
@@ -152,7 +152,7 @@ async fn traces(
     blocking(&answers, job).await
 }
 
-/// Those that are here; each one that is not adds an error, as in Jaeger.
+/// The traces that are in the store. Each missing trace adds an error, as in Jaeger.
 fn traces_by_id(mut page: Page, store: &Store, ids: &[TraceId]) -> Result<Page, Failure> {
     let mut asked = HashSet::new();
     let mut found: Vec<TraceId> = Vec::new();
@@ -188,7 +188,7 @@ async fn one_trace(
 ) -> HttpResponse {
     let job = move_query(request, move |params, mut page| {
         let id = params::trace_id("traceID", &id)?;
-        // Not used to filter: Grafana sends milliseconds here where Jaeger's API has microseconds.
+        // `start` is not used as a filter: Grafana sends milliseconds where Jaeger's API has microseconds.
         params.number("start")?;
         params.number("end")?;
         let found = store

@@ -58,7 +58,7 @@ fn routes(config: &mut ServiceConfig) {
     ingest::configure(config);
     // GET /api/services, /api/services/{service}/operations, /api/operations, /api/traces[/{id}], /api/dependencies: Jaeger.
     jaeger::configure(config);
-    // GET /api/console/traces[/{id}]: what the page shows.
+    // GET /api/console/traces[/{id}]: the traces that the page shows.
     view::configure(config);
     // GET /api/logs.
     logs_api::configure(config);
@@ -66,11 +66,12 @@ fn routes(config: &mut ServiceConfig) {
     loki::configure(config);
     // GET, POST /api/v1/query_range, …: Prometheus.
     prometheus::configure(config);
-    // GET /api/metrics, /api/targets: what was scraped or sent.
+    // GET /api/metrics, /api/targets: scraped and received metrics.
     metrics_api::configure(config);
     // GET /api/v1/rules, /api/v1/alerts, /api/v1/alertmanagers, /api/alerts: the rules, evaluated.
     rules::configure(config);
-    // GET /api/events, /api/runbooks/{alertname}, /api/traces/{id}/otlp, /api/differs; /api/herald/…, /api/faults/…: what the pages ask beside.
+    // GET /api/events, /api/runbooks/{alertname}, /api/traces/{id}/otlp, /api/differs; /api/herald/…, /api/faults/…: other
+    // data for the pages.
     pages_api::configure(config);
     // GET /api/stats, /metrics, /ready, /live: about the console itself.
     stats::configure(config);

@@ -1,4 +1,4 @@
-//! The console's own log: one JSON object per line on standard output, as all services write.
+//! The console's own log: one JSON object per line on standard output, like the log of every service.
 
 use std::io::Write;
 
@@ -30,6 +30,6 @@ fn line(level: &str, message: &str, fields: Value) {
         line.extend(fields);
     }
     let mut out = std::io::stdout().lock();
-    // The reader may be gone; the console goes on without it.
+    // The reader of the pipe may have ended; the console continues.
     let _ = writeln!(out, "{}", Value::Object(line)).and_then(|()| out.flush());
 }

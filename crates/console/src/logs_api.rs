@@ -58,7 +58,7 @@ fn filter(query: &str) -> Result<LogFilter, BadParameter> {
     })
 }
 
-/// The answer; a line is rendered only while it is written.
+/// The answer. It renders each line only while it writes it.
 #[derive(Serialize)]
 struct Lines {
     #[serde(serialize_with = "lines")]

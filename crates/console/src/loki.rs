@@ -17,7 +17,7 @@ use crate::store::Store;
 use answer::{Answer, Failure};
 use params::{RANGE_DEFAULT, SENDERS_DEFAULT};
 
-/// What a question is asked of.
+/// The data that a query reads.
 type Shared = (web::Data<Store>, web::Data<Sink>, web::Data<Answers>);
 
 /// A question and how to answer it.
@@ -117,7 +117,7 @@ fn found_streams(
     Ok(streams)
 }
 
-/// What `query` selects, if it is there.
+/// The selectors of `query`, if the parameter is present.
 fn selected(params: &Params, scan: &mut Scan) -> Result<Vec<Vec<Matcher>>, Failure> {
     selectors(params, "query", scan)
 }

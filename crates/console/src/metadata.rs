@@ -1,4 +1,4 @@
-//! What metrics are: type, unit and help text, as the pages of targets and senders say.
+//! The metadata of metrics: type, unit and help text, as targets and senders state them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,16 +8,17 @@ use serde::Serialize;
 
 use crate::store::cost;
 
-/// What nobody has said for so long is forgotten: targets are asked, and senders send, more often.
+/// Metadata that no target or sender has repeated for this long is dropped. Targets are scraped, and senders send, more
+/// often.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Between two looks for what is to be forgotten.
+/// The time between two searches for expired metadata.
 const TIDY: Duration = Duration::from_secs(60);
 
 /// How many targets, and how many senders, say otherwise about the same metric.
 const MAX_VARIANTS: usize = 8;
 
-/// What somebody says about a metric, as Prometheus writes it.
+/// The metadata of a metric, in Prometheus's terms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Described {
     /// `counter`, `gauge`, …
@@ -56,12 +57,12 @@ struct State {
     all: BTreeMap<String, Variants>,
     limit: usize,
     bytes: usize,
-    /// Of these what was sent, not scraped: half of the room at most.
+    /// The part of `bytes` that senders have sent: at most half of the limit.
     sent: usize,
     tidied: Instant,
 }
 
-/// What is said about one metric. What targets say goes first, and what is sent cannot take its place.
+/// The variants of one metric's metadata. Those of targets come first, and those of senders cannot replace them.
 #[derive(Debug, Default)]
 struct Variants {
     scraped: Vec<SeenMetadata>,
@@ -82,7 +83,7 @@ impl Variants {
         }
     }
 
-    /// Each once.
+    /// Each variant once.
     fn all(&self) -> impl Iterator<Item = &Described> {
         let known = |one: &Described| self.scraped.iter().any(|heard| heard.described == *one);
         let sent = self.sent.iter().map(|heard| &heard.described);
@@ -92,7 +93,7 @@ impl Variants {
 }
 
 impl Metadata {
-    /// Keeps within `limit_bytes`; what finds no room is left out.
+    /// Keeps within `limit_bytes`, and drops metadata that does not fit.
     pub fn new(limit_bytes: u64) -> Self {
         Self(Arc::new(Mutex::new(State {
             all: BTreeMap::new(),
@@ -103,7 +104,7 @@ impl Metadata {
         })))
     }
 
-    /// Takes over what a target's page says, or a sender.
+    /// Adds the metadata that a target's page or a sender states.
     pub fn add(&self, name: String, described: Described, is_sent: bool) {
         let mut state = self.lock();
         if state.tidied.elapsed() >= TIDY {
@@ -112,7 +113,7 @@ impl Metadata {
         state.add(name, described, is_sent);
     }
 
-    /// What is said about metrics: of one, or of the first ones by name, and the first of each.
+    /// The metadata of one metric, or of the first metrics by name and the first variant of each.
     pub fn read<E>(
         &self,
         one: Option<&str>,

@@ -1,4 +1,4 @@
-//! What the console measures of itself. It keeps the counts and writes the page: it has no other telemetry.
+//! The metrics of the console itself. It keeps the counts and writes the page; it has no other telemetry.
 
 use crate::otlp::Signal;
 
@@ -20,7 +20,7 @@ telemetry::label! {
     pub(crate) struct RuleGroup(String);
 }
 telemetry::label! {
-    /// Who is told about alerts: `page`, `ticket` or `watchdog`.
+    /// A receiver of alerts: `page`, `ticket` or `watchdog`.
     pub(crate) struct Receiver(String);
 }
 
@@ -35,7 +35,7 @@ telemetry::metrics! {
     pub(crate) STORE: Gauge = "console_store_bytes", unit "By";
     /// Bytes of bodies and answers under way.
     pub(crate) UNDER_WAY: Gauge = "console_under_way_bytes", unit "By";
-    /// Budget for what is held and what is under way.
+    /// Budget for stored data and requests in progress.
     pub(crate) STORE_LIMIT: Gauge = "console_store_limit_bytes", unit "By";
     /// Traces held.
     pub(crate) TRACES: Gauge = "console_traces", unit "{trace}";
@@ -60,7 +60,7 @@ telemetry::metrics! {
     /// Items of OTLP requests that were not taken.
     pub(crate) REJECTED: Counter { signal: Signal, reason: Reason }
         = "console_rejected_items_total", unit "{item}";
-    /// Scrapes whose page found no room. What was known of the target stays.
+    /// Scrapes that the console skipped, because it had no memory for the page. The earlier samples of the target stay.
     pub(crate) SKIPPED_SCRAPES: Counter = "console_skipped_scrapes_total", unit "{scrape}";
     /// HTTP requests by route and status.
     pub(crate) REQUESTS: Counter { path: Path, status: Status }
@@ -68,7 +68,7 @@ telemetry::metrics! {
     /// Evaluations of rules.
     pub(crate) RULE_EVALUATIONS: Counter { rule_group: RuleGroup }
         = "console_rule_evaluations_total", unit "{evaluation}";
-    /// Evaluations of rules that gave an error; `/api/v1/rules` has the last one of each.
+    /// Evaluations of rules that returned an error; `/api/v1/rules` has the last error of each rule.
     pub(crate) RULE_FAILURES: Counter { rule_group: RuleGroup }
         = "console_rule_evaluation_failures_total", unit "{evaluation}";
     /// Evaluations of groups of rules.
@@ -89,7 +89,7 @@ telemetry::metrics! {
     /// Notifications about alerts that their receiver has taken.
     pub(crate) NOTIFICATIONS_SENT: Counter { receiver: Receiver }
         = "console_notifications_sent_total", unit "{notification}";
-    /// Notifications about alerts that their receiver has not taken; they are sent again.
+    /// Notifications about alerts that their receiver has not accepted; the console sends them again.
     pub(crate) NOTIFICATIONS_FAILED: Counter { receiver: Receiver }
         = "console_notifications_failed_total", unit "{notification}";
     /// Alerts that nobody is told about, since there are too many groups of alerts.

@@ -12,7 +12,7 @@ use crate::samples::{Exemplar, milliseconds};
 use crate::scrape::{TargetState, Targets};
 use crate::series::{LatestSample, SeriesStore};
 
-/// The most labels in one question: each is looked for in each series.
+/// The maximum number of labels in one query, because each is looked up in each series.
 const MAX_LABELS: usize = 32;
 
 /// Adds the routes.
@@ -23,7 +23,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .route("/api/v1/targets", web::get().to(active_targets));
 }
 
-/// There are no targets that are left out.
+/// The list of dropped targets is always empty.
 async fn active_targets(
     request: HttpRequest,
     targets: web::Data<Targets>,
@@ -131,7 +131,7 @@ fn shown_exemplar(exemplar: Exemplar) -> Value {
     })
 }
 
-/// JSON has no NaN and no infinity: they become texts as Prometheus writes them.
+/// JSON has no NaN and no infinity. They become texts, as Prometheus writes them.
 fn number(value: f64) -> Value {
     match value {
         value if value.is_nan() => json!("NaN"),

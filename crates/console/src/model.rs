@@ -1,4 +1,4 @@
-//! What the console keeps: spans and log records, decoded and flattened.
+//! The data that the console stores: spans and log records, decoded and flattened.
 
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl std::fmt::Display for SpanId {
     }
 }
 
-/// Who sent it; shared by all items of one resource.
+/// The sender; all items of one resource share it.
 #[derive(Debug, PartialEq)]
 pub struct Resource {
     /// `service.name`, or `unknown_service`.
@@ -35,7 +35,7 @@ pub struct Resource {
 }
 
 impl Resource {
-    /// The same for the same content, with one state.
+    /// The same digest for the same content, given the same state.
     pub fn digest(&self, state: &RandomState) -> u64 {
         let mut hasher = state.build_hasher();
         self.service.hash(&mut hasher);
@@ -61,7 +61,7 @@ pub struct Scope {
 /// What a span does, as in the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Inside one service; also what is not said.
+    /// Inside one service; also an unspecified kind.
     Internal,
     /// Handles a request.
     Server,
@@ -89,9 +89,9 @@ impl Kind {
 /// Span status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
-    /// Nothing said.
+    /// Unset.
     Unset,
-    /// Said to be fine.
+    /// The sender has marked it as successful.
     Ok,
     /// Failed, with a message (possibly empty).
     Error(String),
@@ -130,7 +130,7 @@ pub struct Span {
     pub parent: Option<SpanId>,
     /// Sender.
     pub resource: Arc<Resource>,
-    /// What vendors added to its context.
+    /// The entries that vendors added to its context.
     pub trace_state: String,
     /// Instrumentation scope.
     pub scope: Arc<Scope>,
@@ -150,7 +150,7 @@ pub struct Span {
     pub events: Vec<Event>,
     /// Links.
     pub links: Vec<Link>,
-    /// What all of it takes in memory, estimated once: it is asked for again and again. 0: not yet.
+    /// The estimated size in memory, computed once because it is read often. 0: not computed yet.
     pub bytes: usize,
 }
 
@@ -170,11 +170,11 @@ pub struct LogRecord {
     pub resource: Arc<Resource>,
     /// Instrumentation scope.
     pub scope: Arc<Scope>,
-    /// When it was seen, in nanoseconds since the epoch; 0 when not said.
+    /// When the sender observed it, in nanoseconds since the epoch; 0 if unset.
     pub observed_ns: u64,
-    /// `TRACE` … `FATAL`, from the severity text or number; empty when not said.
+    /// `TRACE` … `FATAL`, from the severity text or number; empty if unset.
     pub severity: String,
-    /// The severity's number as it was sent; 0 when not said.
+    /// The severity's number as received; 0 if unset.
     pub severity_number: u8,
     /// The severity's text as it was sent.
     pub severity_text: String,

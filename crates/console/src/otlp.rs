@@ -79,7 +79,7 @@ const UNDECODABLE: &str = "undecodable";
 /// The longest explanation of a refusal.
 const MAX_WHY: usize = 300;
 
-/// An item that is not taken: the reason by which it is counted, and what is wrong in words.
+/// The reason why an item is rejected: the label of its count, and a description.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     reason: &'static str,
@@ -103,7 +103,7 @@ impl Refusal {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rejected {
     counts: BTreeMap<&'static str, u64>,
-    /// What is wrong with the first that needs words.
+    /// The first reason that needs a description.
     why: Option<String>,
 }
 
@@ -140,7 +140,7 @@ impl Rejected {
         self.why = self.why.take().or(other.why);
     }
 
-    /// All together.
+    /// The number of all rejected items.
     pub fn total(&self) -> u64 {
         self.counts.values().sum()
     }
@@ -150,7 +150,7 @@ impl Rejected {
         self.counts.iter().map(|(reason, count)| (*reason, *count))
     }
 
-    /// What is wrong with the first that needs words.
+    /// The first reason that needs a description.
     pub fn why(&self) -> Option<&str> {
         self.why.as_deref()
     }
@@ -159,23 +159,23 @@ impl Rejected {
 /// Samples of one sender.
 #[derive(Debug)]
 pub(crate) struct SenderSamples {
-    /// Who sent them.
+    /// The sender.
     pub resource: Arc<Resource>,
-    /// What it measured.
+    /// The samples.
     pub samples: Vec<Sample>,
 }
 
-/// What is decoded before it is handed on, in bytes as they came or as the store estimates them.
+/// How many bytes are decoded before they are passed on: as received, or as the store estimates them.
 const PART: usize = 1 << 20;
 
-/// The longest that the labels of a data point may be together, of which there are [`attribute::MAX_ATTRIBUTES`] at most: fewer would
-/// make one series of two. Each bucket of a histogram has all of them.
+/// The maximum length of the labels of a data point, all together; a point has at most [`attribute::MAX_ATTRIBUTES`].
+/// Cutting labels would merge two series into one. Each bucket of a histogram carries all of them.
 const MAX_LABELS: usize = 4 << 10;
 
-/// Of a description no more is looked at.
+/// The parser reads no more of a description than this.
 const MAX_HELP_READ: usize = 16 << 10;
 
-/// Why a point is refused whose labels are longer.
+/// The reason for a point whose labels are longer.
 const LABELS_TOO_LARGE: &str = "labels_too_large";
 
 /// A part of what a request brought.
@@ -187,23 +187,23 @@ pub(crate) struct Batch {
     pub logs: Vec<LogRecord>,
     /// Samples.
     pub metrics: Vec<SenderSamples>,
-    /// What metrics are.
+    /// The metadata of metrics.
     pub described: Vec<(String, Described)>,
-    /// What was not taken.
+    /// The rejected items.
     pub rejected: Rejected,
     bytes: usize,
 }
 
-/// What items have in common.
+/// The data that the items of a group share.
 struct Group {
     resource: Arc<Resource>,
     scope: Arc<Scope>,
-    /// What the scope adds to the labels of its metrics, and how many bytes that is.
+    /// The labels that the scope adds to its metrics, and their size in bytes.
     labels: Attributes,
     label_bytes: usize,
 }
 
-/// Where items come from, if resource and scope can be read.
+/// The origin of items, or the reason why resource or scope cannot be read.
 type Origin = Result<Group, Refusal>;
 
 fn origin(resource: &Result<Arc<Resource>, Refusal>, scope: Result<Arc<Scope>, Refusal>) -> Origin {
@@ -222,7 +222,7 @@ fn origin(resource: &Result<Arc<Resource>, Refusal>, scope: Result<Arc<Scope>, R
 /// Gathers items and hands them on part by part.
 pub(crate) struct Decoder<'a> {
     batch: Batch,
-    /// Of the metric whose first point is to come.
+    /// The help text of the metric whose first point comes next.
     help: Option<String>,
     keep: &'a mut dyn FnMut(Batch),
 }
@@ -271,7 +271,7 @@ impl Decoder<'_> {
         self.help = Some(cut_copy(&text, values::MAX_NAME));
     }
 
-    /// Takes a metric of one data point.
+    /// Adds a metric of one data point.
     fn metric(
         &mut self,
         size: usize,

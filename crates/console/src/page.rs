@@ -11,7 +11,7 @@ macro_rules! files {
     ($($path:literal),* $(,)?) => { &[$(($path, include_str!(concat!("web/", $path)))),*] };
 }
 
-/// All that a page loads; a test holds it to what lies in the directory.
+/// All files that a page loads. A test compares the list with the directory.
 const FILES: &[File] = files![
     "alerts/card.js",
     "alerts/data.js",
@@ -92,7 +92,7 @@ fn index_as(status: StatusCode) -> HttpResponse {
     file(status, "text/html; charset=utf-8", html)
 }
 
-/// The page for an address that is none, which says so and leads back; only for browsers.
+/// The error page for an unknown address, with a link back; only for browsers.
 pub(crate) fn nowhere(request: &HttpRequest) -> Option<HttpResponse> {
     let accepted = request.headers().get(ACCEPT)?.to_str().ok()?;
     accepted
@@ -107,7 +107,7 @@ fn content_type(path: &str) -> &'static str {
     }
 }
 
-/// Asked for anew each time: after an update the old script would meet the new API.
+/// Browsers must revalidate a file each time: after an update the old script would not fit the new API.
 fn file(status: StatusCode, content_type: &'static str, content: &'static str) -> HttpResponse {
     HttpResponse::build(status)
         .content_type(content_type)
@@ -121,7 +121,7 @@ mod tests {
 
     use super::*;
 
-    /// Of files below `directory`, those that a page loads.
+    /// The files below `directory` that a page loads.
     fn loaded(directory: &Path, root: &Path) -> Vec<String> {
         let entries = std::fs::read_dir(directory).expect("a directory");
         let paths = entries.map(|entry| entry.expect("an entry").path());

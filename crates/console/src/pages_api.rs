@@ -1,5 +1,5 @@
-//! What the pages ask beside the vendors' APIs: what is new, herald's alerts, faults, runbooks, a trace as a file, what
-//! differs, who calls whom.
+//! The pages' own APIs besides the vendors': events, herald's alerts, faults, runbooks, a trace as a file, differences
+//! between traces, calls between services.
 
 mod calls;
 mod differs;
@@ -26,7 +26,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
     calls::configure(config);
 }
 
-/// By which methods a path can be asked for that changes something; `None` of all others.
+/// The methods of a path that changes data; `None` for all other paths.
 pub(crate) fn allowed_methods(path: &str) -> Option<&'static str> {
     let parts: Vec<&str> = path.strip_prefix("/api/")?.split('/').collect();
     match parts[..] {

@@ -54,14 +54,14 @@ impl fmt::Display for BadParameter {
 /// The most selectors of one question.
 const MAX_SELECTORS: usize = 16;
 
-/// The most parameters of a request: each costs many times its text.
+/// The maximum number of parameters of a request, because each needs many times the memory of its text.
 const MAX_PARAMS: usize = 128;
 
 /// The decoded query string. An empty value counts as absent, as search forms send them.
 pub(crate) struct Params(Vec<(String, String)>);
 
 impl Params {
-    /// Those of a request. Those of a form come first, as Go's servers read them.
+    /// The parameters of a request. Those of a form come first, as in Go's servers.
     pub fn of(request: &HttpRequest, body: &[u8]) -> Result<Self, BadParameter> {
         let query = request.query_string();
         if body.is_empty() {
@@ -158,7 +158,7 @@ impl Params {
         self.text(name).map(parse).transpose()
     }
 
-    /// Two Go durations that must be in order, as nanoseconds; all durations when absent.
+    /// Two Go durations in ascending order, in nanoseconds; all durations if both are absent.
     pub fn duration_range(&self, min: &str, max: &str) -> Result<(u64, u64), BadParameter> {
         let range = (
             self.duration(min)?.unwrap_or(0),
@@ -182,7 +182,7 @@ impl Params {
         count.ok_or_else(|| BadParameter::new(name, format!("expected 1 to {max}")))
     }
 
-    /// The search of traces that is asked for, of `limit` traces if nothing is said; what `error` means is for who asks.
+    /// The search of traces that the parameters describe, of `limit` traces by default. The caller interprets `error`.
     pub fn search(&self, limit: usize) -> Result<Query, BadParameter> {
         Ok(Query {
             service: self.text("service").map(str::to_owned),
@@ -210,7 +210,7 @@ impl Params {
         Ok(terms)
     }
 
-    /// What spans must carry: `tags` is a JSON object, `tag` is `key:value`; both may be repeated.
+    /// The tags that a span must have: `tags` is a JSON object, `tag` is `key:value`; both may be repeated.
     pub fn tags(&self) -> Result<Vec<(String, String)>, BadParameter> {
         let mut tags = Vec::new();
         for object in self.all("tags") {
@@ -228,7 +228,7 @@ impl Params {
             let (key, value) = pair.ok_or_else(why)?;
             tags.push((key.to_owned(), value.to_owned()));
         }
-        // Each is looked for in each span.
+        // The search looks for each tag in each span.
         if tags.len() > MAX_TAGS {
             let why = format!("at most {MAX_TAGS} tags at once, got {}", tags.len());
             return Err(BadParameter::new("tag", why));

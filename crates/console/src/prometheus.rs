@@ -1,4 +1,5 @@
-//! The part of Prometheus's query API that herald, `omnitrace doctor`, the dashboards and Grafana use, over what was scraped and sent.
+//! The part of Prometheus's query API that herald, `omnitrace doctor`, the dashboards and Grafana use, over scraped and
+//! received metrics.
 
 mod answer;
 mod params;
@@ -22,25 +23,25 @@ pub(crate) use answer::Failure;
 pub(crate) use params::MAX_TIME;
 use reading::Reading;
 
-/// What a question is asked of.
+/// The data that a query reads.
 type Shared = (web::Data<Sink>, web::Data<Answers>);
 
-/// The version whose API this is: clients such as Grafana choose by it what they ask for.
+/// The version of Prometheus whose API this is. Clients such as Grafana choose their requests by it.
 const VERSION: &str = "3.5.0";
 
 /// A question and how to answer it.
 type Handler = fn(&Params, Reading) -> Answer;
 
-/// Parameters of what is asked, beside [`EVERYWHERE`].
+/// The parameters that a request may have besides [`EVERYWHERE`].
 type ParameterNames = &'static [&'static str];
 
-/// What every question may carry. There are no statistics.
+/// The parameters that every request may have. The console returns no statistics.
 const EVERYWHERE: [&str; 2] = ["timeout", "stats"];
 
-/// What narrows a list of series, labels or values.
+/// The parameters that narrow a list of series, labels or values.
 const NARROWED: ParameterNames = &["match[]", "start", "end", "limit"];
 
-/// What may be asked by a form, too.
+/// The requests that may also be sent as a form.
 const FORMS: [(&str, Handler, ParameterNames); 5] = [
     (
         "/api/v1/query",
@@ -96,7 +97,7 @@ async fn answered(
     outcome.await.unwrap_or_else(Failure::response)
 }
 
-/// Answers a question about something else than series, in the same form: nothing is evaluated for it.
+/// Answers a request about something other than series in the same format; nothing is evaluated.
 pub(crate) async fn told<T: Serialize>(
     request: &HttpRequest,
     answers: &Answers,
@@ -115,7 +116,7 @@ pub(crate) async fn told<T: Serialize>(
     outcome.await.unwrap_or_else(Failure::response)
 }
 
-/// What an expression gives for a rule, or why nothing.
+/// The result of an expression for a rule, or the reason why there is none.
 pub(crate) fn evaluated(
     expression: &Expression,
     series: &SeriesStore,
@@ -166,7 +167,7 @@ fn query_range(params: &Params, reading: Reading) -> Answer {
     answer::value(&found, steps.end_ms, limit, reading)
 }
 
-/// What `match[]` selects; nothing if it is not there.
+/// The selectors of `match[]`; none if the parameter is absent.
 fn selectors(params: &Params) -> Result<Vec<Vec<Matcher>>, Failure> {
     let texts = params.selectors("match[]")?;
     let parsed = texts.into_iter().map(promql::selector);
@@ -232,7 +233,7 @@ fn exemplars(params: &Params, reading: Reading) -> Answer {
     answer::exemplars(&found, reading)
 }
 
-/// What metrics are.
+/// The metadata of metrics.
 async fn metadata(request: HttpRequest, (sink, answers): Shared) -> HttpResponse {
     let tell = move |params: &Params, page: &mut Page| {
         let most = |name| Ok::<_, Failure>(params.number(name)?.map(|most| most as usize));

@@ -1,4 +1,4 @@
-//! Texts in double quotes, as Go writes them: LogQL has them, and the templates of rules.
+//! Texts in double quotes, as Go writes them. LogQL and the templates of rules use them.
 
 use std::str::Chars;
 
@@ -6,11 +6,11 @@ use std::str::Chars;
 pub(crate) enum Wrong {
     /// The second quote is missing in its line.
     Endless,
-    /// In words.
+    /// The reason, in words.
     Escape(String),
 }
 
-/// What stands between the first quote, which has been read, and the second one, without escapes; and what follows.
+/// The text between the first quote, which has been read, and the second one, without its escapes; and the text after it.
 pub(crate) fn text(sent: &str) -> Result<(String, &str), Wrong> {
     let mut is_escaped = false;
     for (position, c) in sent.char_indices() {

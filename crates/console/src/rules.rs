@@ -1,4 +1,5 @@
-//! Evaluates the rules that ship (`alerts/rules/demo.yml`), or those of a file, over what is scraped and sent, as Prometheus does.
+//! Evaluates the bundled rules (`alerts/rules/demo.yml`), or those of a file, over scraped and received metrics, as
+//! Prometheus does.
 
 mod alert;
 mod answer;
@@ -50,15 +51,15 @@ pub(crate) struct Rules {
     state: Option<StateFile>,
 }
 
-/// What became of them: a shared handle.
+/// The results of the evaluations: a shared handle.
 #[derive(Debug, Clone)]
 pub(crate) struct Reports(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Where the rules come from.
+    /// The path of the rules.
     file: String,
-    /// One for each group.
+    /// One report per group.
     reports: Mutex<Vec<Arc<GroupReport>>>,
     /// How often an evaluation gave other alerts than the one before.
     changes: AtomicU64,
@@ -73,7 +74,7 @@ pub fn check_rules(path: &Path) -> Result<()> {
 }
 
 impl Rules {
-    /// Reads the rules of a file; without one, those that ship.
+    /// Reads the rules of a file; without a file, the bundled ones.
     ///
     /// # Errors
     /// What is wrong with the file, by line, or by group and rule.
@@ -113,7 +114,7 @@ impl Rules {
         })
     }
 
-    /// With the alerts of before, if the file knows them, which keeps them from now on.
+    /// Restores the alerts from the file, if it has any, and saves them there from now on.
     pub fn keeping(mut self, path: Option<&Path>) -> Self {
         self.state = path.map(StateFile::open);
         if let Some(state) = &self.state {
@@ -137,12 +138,12 @@ impl Rules {
         (names, times.into_iter().max().unwrap_or_default())
     }
 
-    /// What will become of them.
+    /// The reports of the rules.
     pub fn reports(&self) -> Reports {
         self.reports.clone()
     }
 
-    /// Who tells about what they find.
+    /// The notifier for the alerts of these rules.
     pub fn notifier(
         &self,
         notify: Notify,
@@ -160,7 +161,8 @@ impl Rules {
         }
     }
 
-    /// Evaluates each group once per interval, for ever; one at a time, off the threads that answer. To be dropped (aborted) at the end.
+    /// Evaluates each group once per interval, forever; one at a time, and not on the threads that answer requests. The
+    /// caller drops (aborts) it at the end.
     pub async fn run(mut self, data: Data) {
         loop {
             let pause = until_next(&self.groups);
@@ -180,7 +182,7 @@ impl Rules {
         }
     }
 
-    /// Groups whose next time has come.
+    /// Evaluates the groups that are due.
     fn evaluate_due(&mut self, data: &Data, now_ms: impl Fn() -> i64) {
         self.follow_the_clock(data, now_ms());
         for (index, group) in self.groups.iter_mut().enumerate() {
@@ -199,8 +201,8 @@ impl Rules {
         }
     }
 
-    /// Once the clock has been set back, all of before is told by the new one: else nothing would be due, and no sample new enough,
-    /// until the clock is where it was.
+    /// After the clock has been set back, shifts all earlier times to the new clock. Otherwise no group would be due, and no
+    /// sample new enough, until the clock reaches the old time again.
     fn follow_the_clock(&mut self, data: &Data, now_ms: i64) {
         let by_ms = now_ms - std::mem::replace(&mut self.looked_ms, now_ms);
         if by_ms > -SET_BACK_MS {

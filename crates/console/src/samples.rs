@@ -1,4 +1,4 @@
-//! Samples: one number of one time series, whether scraped or sent.
+//! Samples: one number of one time series, scraped or received.
 
 use crate::model::{SpanId, TraceId};
 use crate::store::cost;
@@ -13,13 +13,13 @@ pub(crate) struct Exemplar {
     pub trace_id: TraceId,
     /// Its span, if it says.
     pub span_id: Option<SpanId>,
-    /// What it contributed.
+    /// The observed value.
     pub value: f64,
     /// Microseconds since the epoch, if it says.
     pub timestamp_us: Option<u64>,
 }
 
-/// Of microseconds.
+/// Converts microseconds.
 pub(crate) fn milliseconds(us: u64) -> i64 {
     i64::try_from(us / 1_000).unwrap_or(i64::MAX)
 }
@@ -57,8 +57,8 @@ pub(crate) fn labels_cost(labels: &Labels) -> usize {
     cost::block(labels.capacity() * size_of::<(String, String)>()) + texts
 }
 
-/// Makes a metric or label name of Prometheus's form: letters, digits and `_`, no digit in front. A colon is for what
-/// rules record.
+/// Makes a valid metric or label name of Prometheus: letters, digits and `_`, no digit first. Colons are reserved for
+/// recorded series.
 pub(crate) fn sanitized(name: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut clean = String::with_capacity(name.len() + 1);
@@ -69,7 +69,7 @@ pub(crate) fn sanitized(name: &str) -> String {
     clean
 }
 
-/// Microseconds since the epoch from seconds; `None` for what is no point in time.
+/// Converts seconds to microseconds since the epoch; `None` if the number is not a point in time.
 pub(crate) fn microseconds(seconds: f64) -> Option<u64> {
     let microseconds = seconds * 1e6;
     (microseconds >= 0.0 && microseconds < u64::MAX as f64).then_some(microseconds as u64)

@@ -25,13 +25,13 @@ use crate::series::SeriesStore;
 use crate::targets::{Target, TargetsFile};
 use report::{ScrapeResult, report};
 
-/// What is asked for; the services add exemplars to OpenMetrics only.
+/// The `Accept` header. The services add exemplars only to OpenMetrics.
 const ACCEPTED: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
 
 /// The largest page.
 const MAX_PAGE: usize = 8 << 20;
 
-/// What is parsed before it is handed on, by the estimate.
+/// How many bytes of samples are parsed before they are passed on, by estimate.
 const PART: usize = 1 << 20;
 
 /// A page takes no longer than the interval, but for a short one, nor than this.
@@ -43,16 +43,16 @@ const MIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the file of targets is looked at.
 const POLL: Duration = Duration::from_millis(500);
 
-/// What became of the last scrape of a target. One that found no room changes only `error`.
+/// The result of a target's last scrape. One that was skipped for lack of memory changes only `error`.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct TargetState {
     /// `host:port`.
     pub address: String,
-    /// Who it is.
+    /// The service's name.
     pub service_name: String,
-    /// What it is called without a `service_name`.
+    /// Its job, for a target without a `service_name`.
     pub job: String,
-    /// What is read.
+    /// The scraped URL.
     #[serde(skip)]
     pub url: String,
     /// Labels that every sample gets.
@@ -64,7 +64,7 @@ pub(crate) struct TargetState {
     pub last_scrape_us: Option<u64>,
     /// How long it took.
     pub duration_ms: Option<f64>,
-    /// Why it did not work, or what was left out.
+    /// Why the scrape failed, or what was left out.
     pub error: Option<String>,
     /// Series held.
     pub series: u64,
@@ -103,7 +103,7 @@ impl Targets {
         }
     }
 
-    /// Takes over a new list; targets that stay keep their state.
+    /// Takes over a new list; targets that remain keep their state.
     fn set_list(&self, list: &[Target]) {
         let mut states = self.lock();
         let mut before: HashMap<_, _> = states
@@ -142,26 +142,26 @@ const SOURCE: &str = "scrape ";
 /// And what became of the scrape is a source of its own, that stays when the target does not.
 const UP: &str = " up";
 
-/// A scrape that is late by no more than this has the time that was planned, as in Prometheus: regular times take next to no room.
+/// A scrape that is late by at most this much gets its planned time, as in Prometheus: regular times compress best.
 const LATE_US: u64 = 2_000;
 
-/// How often it is read what a target's metrics are: that seldom changes.
+/// How often the scraper reads the metadata of a target's metrics, which rarely changes.
 const DESCRIBED_EVERY: Duration = Duration::from_secs(60);
 
-/// What scraping works with.
+/// What the scraper needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Scraper {
     /// Between two scrapes of a target.
     pub interval: Duration,
-    /// Where samples go.
+    /// The store of samples.
     pub series: SeriesStore,
-    /// Where it goes what metrics are.
+    /// The store of metadata.
     pub metadata: Metadata,
-    /// Where states go.
+    /// The list of states.
     pub targets: Targets,
-    /// What pages are charged to.
+    /// The budget for pages.
     pub budget: Budget,
-    /// What counts those that found no room.
+    /// The counts of skipped scrapes.
     pub counters: Counters,
 }
 
@@ -169,11 +169,12 @@ pub(crate) struct Scraper {
 enum Failed {
     /// The target is down, in words.
     Down(String),
-    /// There is no room here for what it says.
+    /// The console has no memory for the page.
     NoRoom,
 }
 
-/// Scrapes for ever, if there is a file of targets, and forgets what was sent long ago. To be dropped (aborted) at the end; then all its tasks end too.
+/// Scrapes forever, if there is a file of targets, and drops old received data. The caller drops (aborts) it at the end;
+/// then all its tasks end too.
 pub(crate) async fn run(file: Option<&Path>, scraper: Scraper) {
     let (series, targets) = (&scraper.series, &scraper.targets);
     let client = match incoming::client()
@@ -287,8 +288,8 @@ impl Scraper {
             .map_err(Failed::Down)
     }
 
-    /// Keeps what a page says, if all of it can be read. That is known when it has been read once; what is more than a part by then is
-    /// read again, part by part.
+    /// Stores the samples of a page, if the whole page is valid. The first pass checks that. If the page has more than one
+    /// part, a second pass parses it again, part by part.
     fn keep(&self, page: &Page, target: &Target, now_us: u64) -> Result<ScrapeResult, String> {
         let text = std::str::from_utf8(&page.text)
             .map_err(|why| format!("the page is no UTF-8: {why}"))?;
@@ -332,7 +333,8 @@ impl Scraper {
         });
     }
 
-    /// What became of a scrape. One that found no room says nothing about the target; then `false`.
+    /// Records the result of a scrape. One that was skipped for lack of memory says nothing about the target; then it
+    /// returns `false`.
     fn take(
         &self,
         target: &Target,
@@ -360,7 +362,7 @@ impl Scraper {
             }
         };
         let report = report(state.up, took, samples);
-        // Who reads has to look again for a target that is down, too.
+        // Readers must update for a target that is down, too.
         metrics += report.len() as u64;
         self.series
             .replace(&format!("{source}{UP}"), &target.labels, report, now_us);

@@ -16,7 +16,8 @@ pub(crate) use terms::{Term, parse as parse_terms};
 /// is always returned whole.
 pub(crate) const MAX_SPANS: usize = 50_000;
 
-/// And so many bytes, by the store's estimate; as text they are about as many. Fewer if answers have no room for them.
+/// The maximum size of the found traces, by the store's estimate, which is about their size as text. Less if answers have
+/// less memory.
 const MAX_BYTES: usize = 16 << 20;
 
 /// Whose duration must be in the range.
@@ -33,9 +34,9 @@ pub(crate) enum DurationOf {
 pub(crate) struct Query {
     pub service: Option<String>,
     pub operation: Option<String>,
-    /// Key and value as text; all must be there.
+    /// Keys and values as text; a span must have all of them.
     pub tags: Vec<(String, String)>,
-    /// What the page's own search asks for beside them.
+    /// The terms of the page's own search.
     pub terms: Vec<Term>,
     /// Any span of the trace failed.
     pub failed: bool,
@@ -47,7 +48,7 @@ pub(crate) struct Query {
     pub limit: usize,
 }
 
-/// What was found.
+/// The result of a search.
 pub(crate) struct SearchResult {
     /// The one that happened last in front.
     pub traces: Vec<TraceId>,
@@ -59,7 +60,7 @@ pub(crate) struct SearchResult {
     pub max_bytes: usize,
 }
 
-/// Looks at one trace at a time until the limit is reached; the store is locked only for each fetch, and others have their turn in
+/// Reads one trace at a time until the limit is reached. It locks the store only for each read, and gives others a turn in
 /// between.
 pub(crate) fn search(
     store: &Store,
@@ -91,7 +92,7 @@ pub(crate) fn search(
             break;
         }
     }
-    // The store knows arrival; people mean the time at which it happened.
+    // The store orders traces by arrival; users expect the order of their start times.
     found.sort_by_key(|(start, _)| Reverse(*start));
     Ok(SearchResult {
         traces: found.into_iter().map(|(_, id)| id).collect(),
@@ -101,7 +102,7 @@ pub(crate) fn search(
     })
 }
 
-/// Fetches traces one at a time, so that no more than one is held beside what is written of them.
+/// Reads traces one at a time, so that it holds at most one besides the text that it writes.
 pub(crate) fn write_each(
     items: &mut Items<'_>,
     store: &Store,

@@ -27,10 +27,11 @@ pub(crate) use known::Known;
 pub(crate) use labels::LabelSet;
 use state::{PreparedSample, SampleOrigin, State};
 
-/// A series that was sent, not scraped, ends when it is not heard of for so long: Prometheus's look-back.
+/// A received (not scraped) series ends when no sample has arrived for this long: Prometheus's look-back.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Samples are kept for so long: the demo rules look back 288 minutes, and the last sample before that may be five minutes older.
+/// Samples are kept for this long: the demo rules look back 288 minutes, and the last sample before that may be five minutes
+/// older.
 pub(crate) const RETENTION: Duration = Duration::from_secs(300 * 60);
 
 /// Series that are looked at before others have the lock.
@@ -42,18 +43,18 @@ pub(crate) struct SeriesStore {
     state: Arc<Mutex<State>>,
 }
 
-/// What was not kept, or not for long.
+/// Samples that were not stored, or were dropped early.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lost {
-    /// There was no room for their series.
+    /// There was no memory for their series.
     pub no_room: u64,
-    /// They were no newer than what was known, too far in the future, or of a series that another source says.
+    /// They were no newer than the last sample, too far in the future, or of a series that belongs to another source.
     pub out_of_order: u64,
-    /// They made room for newer ones.
+    /// They were dropped for newer samples.
     pub evicted: u64,
 }
 
-/// What a series says now.
+/// The latest sample of a series.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct LatestSample {
     /// All labels, those of the source and the metric's name too.
@@ -82,8 +83,8 @@ impl SeriesStore {
         state.shares.longer = time.saturating_sub(RETENTION);
     }
 
-    /// All that a source says now: what it said before and does not say any more has ended. Returns how many series
-    /// it has, and what was lost.
+    /// Replaces all series of a source; those that are missing now have ended. Returns the number of its series, and the
+    /// losses.
     pub fn replace(
         &self,
         source: &str,
@@ -107,14 +108,14 @@ impl SeriesStore {
         self.add(source, None, own_labels, samples, now_us)
     }
 
-    /// What a source has not said since then has ended. Returns how many series it says.
+    /// Ends the series of a source that it has not sent since then. Returns the number of the remaining ones.
     pub fn end_unheard(&self, source: &str, since: Instant, now_us: u64) -> u64 {
         let stays = |series: &Series| series.heard >= since;
         self.retain(source, stays, scraped_end(now_us))
     }
 
-    /// Some of what a sender says. Returns how many data points were lost. What is not said for long ends with
-    /// [`Self::tidy`]: going through all series for each request would take long.
+    /// Adds some series of a sender. Returns how many data points were lost. [`Self::tidy`] ends series that the sender no
+    /// longer sends: going through all series per request would take too long.
     pub fn merge(
         &self,
         source: &str,
@@ -147,20 +148,21 @@ impl SeriesStore {
         self.lock().add(from, told)
     }
 
-    /// The source does not answer: what it said has ended.
+    /// The target does not answer: its series have ended.
     pub fn went_down(&self, source: &str, now_us: u64) {
         self.retain(source, |_| false, scraped_end(now_us));
     }
 
-    /// The clock has been set: as if all samples had come so much later. Else those of before would be in the future, and what comes
-    /// now would be too old.
+    /// The clock has been set: shifts all samples by this much. Otherwise the old ones would be in the future, and the new
+    /// ones too old.
     pub fn shift(&self, by_ms: i64) {
         let mut state = self.lock();
         let all = state.series.values_mut();
         all.for_each(|series| series.shift(by_ms));
     }
 
-    /// Ends series that were sent long ago, and the sources of `scraped` kind that are no targets any more; drops what is too old.
+    /// Ends series that were last received long ago, and those of scraped sources that are no longer targets; drops samples
+    /// that are too old.
     pub fn tidy(
         &self,
         is_target: impl Fn(&str) -> bool,
@@ -172,7 +174,7 @@ impl SeriesStore {
         for name in names {
             if !is_scraped(&name) {
                 let stays = |series: &Series| series.heard.elapsed() < PATIENCE;
-                // A sender's clock may be wrong: it ends so long after its own last sample.
+                // A sender's clock may be wrong, so the end is counted from the series' own last sample.
                 let end = |series: &Series| Some(series.last.0.saturating_add(patience));
                 self.retain(&name, stays, end);
             } else if !is_target(&name) {
@@ -184,7 +186,7 @@ impl SeriesStore {
         }
     }
 
-    /// Drops what was closed before then.
+    /// Drops the chunks that were closed before then.
     fn expire(&self, time: Instant) {
         while self.lock().expire(time) {}
     }
@@ -203,7 +205,8 @@ impl SeriesStore {
         stay as u64
     }
 
-    /// What series say now that pass all conditions, sorted. `room` is asked for the bytes of each; `None` if it has none.
+    /// The latest samples of the series that match all conditions, sorted. `room` reserves memory for each; `None` if it
+    /// fails.
     pub fn latest(
         &self,
         matchers: &[Matcher],
@@ -225,7 +228,8 @@ impl SeriesStore {
         Some(found)
     }
 
-    /// What is known of series that pass all conditions, in a span of time; a few at a time, since others wait for the lock.
+    /// The samples of series that match all conditions within a range of time. It reads a few series at a time, because
+    /// others wait for the lock.
     pub fn known(
         &self,
         matchers: &[Matcher],
@@ -243,7 +247,8 @@ impl SeriesStore {
         })
     }
 
-    /// Labels of series that pass all conditions, and no fewer samples than are needed of each in a span of time; nothing is copied.
+    /// The labels of series that match all conditions, and an upper bound of the samples that are needed within a range of
+    /// time; it copies no samples.
     pub fn sizes(
         &self,
         matchers: &[Matcher],
@@ -260,7 +265,7 @@ impl SeriesStore {
         })
     }
 
-    /// Requests behind series that pass all conditions; a few at a time.
+    /// The exemplars of series that match all conditions; a few series at a time.
     pub fn exemplars(
         &self,
         matchers: &[Matcher],
@@ -292,7 +297,7 @@ impl SeriesStore {
         })
     }
 
-    /// Series that may pass, in the order in which they came.
+    /// The series that may match, in order of creation.
     fn candidates(&self, matchers: &[Matcher]) -> Vec<Id> {
         if let Some(ids) = self.lock().index.named(matchers) {
             return ids;
@@ -319,7 +324,7 @@ impl SeriesStore {
         self.lock().shares.bytes() as u64
     }
 
-    /// What was lost, ever, in samples.
+    /// The number of all samples lost so far.
     pub fn lost(&self) -> Lost {
         self.lock().lost
     }
@@ -331,7 +336,7 @@ impl SeriesStore {
 
 #[cfg(test)]
 impl SeriesStore {
-    /// Adds a sample to each series, in the order in which they came: quicker than what a source says.
+    /// Adds a sample to each series, in order of creation; faster than adding a source's samples.
     pub fn next(&self, at_ms: i64, value: impl Fn(usize) -> f64) {
         let mut state = self.lock();
         let mut ids: Vec<Id> = state.series.keys().copied().collect();
@@ -342,7 +347,8 @@ impl SeriesStore {
     }
 }
 
-/// A series that is scraped ends when it is not on the page any more, as in Prometheus: but not if the page says the times of its samples.
+/// A scraped series ends when its page no longer contains it, as in Prometheus, unless the page states the times of its
+/// samples.
 fn scraped_end(now_us: u64) -> impl Fn(&Series) -> Option<i64> {
     move |series| (!series.is_timed).then(|| milliseconds(now_us))
 }
@@ -357,8 +363,8 @@ fn latest(series: &Series) -> LatestSample {
     }
 }
 
-/// Labels of the source and of the sample, sorted. An empty one is no label. The source's win; what the sample says otherwise
-/// is kept as `exported_…`, as Prometheus does.
+/// The labels of the source and of the sample, sorted, without empty ones. Labels of the source win; a different label of
+/// the sample is kept as `exported_…`, as in Prometheus.
 pub(crate) fn all_labels(own: &Labels, sample: Labels) -> Labels {
     let is_set = |(_, value): &(String, String)| !value.is_empty();
     let mut all: Labels = own.iter().filter(|label| is_set(label)).cloned().collect();

@@ -49,7 +49,7 @@ const HTTP: Http = Http {
     half_closed: true,
 };
 
-/// Threads of each worker for decoding and answers, however few processors there are: many wait for their turn.
+/// The threads of each worker for decoding and answers, whatever the number of processors, because many wait for their turn.
 const MAX_THREADS: usize = 512;
 
 /// How long requests may go on after the end is called for.
@@ -94,7 +94,7 @@ impl Console {
 pub fn run(settings: Settings) -> Result<()> {
     let parent_pipe = settings.parent_pipe;
     actix_web::rt::System::new().block_on(async move {
-        // Before `listening` is said: whoever reads that may send a signal at once.
+        // Before the log line `listening`, because its reader may send a signal at once.
         let mut signals = StopSignals::install(parent_pipe)?;
         let console = start(settings)?;
         let handle = console.handle.clone();
@@ -243,7 +243,7 @@ fn builder() -> ServerBuilder {
         .shutdown_timeout(DRAIN_SECONDS)
 }
 
-/// Whom it answers. A token that is made is printed here, and nowhere else.
+/// The access rules. The console prints a token that it has created here, and nowhere else.
 fn access_rules(settings: &Settings, address: SocketAddr) -> AccessRules {
     let access = TokenCheck::of(&settings.access, address);
     if let Some(url) = &access.made {
@@ -273,7 +273,7 @@ async fn nothing_here(request: HttpRequest) -> HttpResponse {
     response
 }
 
-/// By which methods a path can be asked for.
+/// The methods that a path allows.
 fn allowed_methods(path: &str) -> &'static str {
     match (ingest::is_intake(path), takes_forms(path)) {
         (true, _) => "POST",

@@ -1,4 +1,4 @@
-//! What the console needs to know to run. It reads no environment: the command line hands these over.
+//! The console's settings. It reads no environment: the command line passes them.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,29 +9,29 @@ use listen::Hosts;
 use crate::access::Access;
 use crate::cors::Origins;
 
-/// The least memory that makes sense: below it a quarter of the budget, the most that a trace may take, is no trace.
+/// The minimum memory. Below it a quarter of the budget, the maximum of a trace, could not hold a trace.
 const MIN_MEMORY: u64 = 8 << 20;
 
 /// Settings of [`crate::run()`].
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where it listens; port 0 takes any free port, which the log line `listening` tells.
+    /// The listening address. Port 0 chooses a free port, which the log line `listening` names.
     pub listen: SocketAddr,
     /// Budget for traces, logs, metrics and requests under way, in bytes.
     pub memory_bytes: u64,
     /// The largest body of a request, as sent and once inflated, in bytes. What the budget has no room for is refused too.
     pub max_body_bytes: u64,
-    /// What to scrape, in the format of Prometheus's `file_sd`; read again when it changes.
+    /// The targets, in the format of Prometheus's `file_sd`; read again when the file changes.
     pub targets_file: Option<PathBuf>,
-    /// Rules in Prometheus's format; without a file, those that ship.
+    /// Rules in Prometheus's format; without a file, the bundled ones.
     pub rules_file: Option<PathBuf>,
-    /// Where alerts are kept over a restart; nowhere without a file.
+    /// The file that keeps alerts over a restart, if any.
     pub state_file: Option<PathBuf>,
-    /// Who is told about alerts.
+    /// The receivers of alerts.
     pub notify: Notify,
-    /// Where herald is, whose alerts and silences the pages show and change.
+    /// The URL of the herald whose alerts and silences the pages show and change.
     pub herald_url: Option<String>,
-    /// Who is answered.
+    /// Which clients the console answers.
     pub access: Access,
     /// Time between two scrapes of a target.
     pub scrape_interval: Duration,
@@ -39,11 +39,11 @@ pub struct Settings {
     pub allowed_hosts: Hosts,
     /// Pages elsewhere that may send OTLP.
     pub allowed_origins: Origins,
-    /// Standard input is a pipe held by the parent: shut down at its end.
+    /// Standard input is a pipe from the parent: shut down at its end.
     pub parent_pipe: bool,
 }
 
-/// Who is told about alerts, by Alertmanager's webhook.
+/// The receivers of alerts, in the format of Alertmanager's webhook.
 #[derive(Debug, Clone, Default)]
 pub struct Notify {
     /// URL that pages and tickets are posted to.

@@ -21,27 +21,27 @@ use crate::rules::{GroupReport, Reports};
 use crate::series::SeriesStore;
 use crate::store::{Stats, Store};
 
-/// What the numbers come from.
+/// The sources of the numbers.
 #[derive(Debug, Clone)]
 pub(crate) struct Sources {
     /// Traces and logs.
     pub store: Store,
     /// Metrics.
     pub series: SeriesStore,
-    /// What metrics are.
+    /// The metadata of metrics.
     pub metadata: Metadata,
     /// Requests and refusals.
     pub counters: Counters,
-    /// What became of the rules.
+    /// The results of the rules.
     pub reports: Reports,
-    /// What requests use.
+    /// The memory of requests.
     pub budget: Budget,
     /// The whole budget.
     pub limit_bytes: u64,
 }
 
 impl Sources {
-    /// All that is held.
+    /// The size of all stored data.
     fn bytes(&self, stats: &Stats) -> u64 {
         stats.bytes + self.series.bytes() + self.metadata.bytes()
     }
@@ -56,7 +56,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .route("/live", web::get().to(fine));
 }
 
-/// It has no dependencies: once it listens it is ready.
+/// The console has no dependencies: it is ready once it listens.
 async fn fine() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "ok"}))
 }

@@ -32,14 +32,15 @@ pub const MAX_TRACE_SPANS: usize = 10_000;
 /// The most answers of [`Store::linked_from`].
 pub const MAX_LINKED_FROM: usize = 1_000;
 
-/// Ids that are looked up at a time: meanwhile nobody can add anything.
+/// How many ids are looked up at a time; no client can add items meanwhile.
 const IDS: usize = 4_096;
 
 /// A shared handle; clones see the same data.
 #[derive(Debug, Clone)]
 pub struct Store {
     state: Arc<RwLock<State>>,
-    /// Held by who adds, so that of two writers only one waits for the lock: it is given to waiting writers first.
+    /// Locked by a writer before the store, so that of two writers only one waits for the store's lock, which prefers
+    /// waiting writers.
     adding: Arc<Mutex<()>>,
 }
 
@@ -60,16 +61,16 @@ pub struct Trace {
     pub arrived: Instant,
 }
 
-/// Which log records are wanted; `None` stands for any.
+/// Conditions for log records; `None` matches all.
 #[derive(Debug, Clone, Default)]
 pub struct LogFilter {
-    /// Of this trace.
+    /// The trace.
     pub trace_id: Option<TraceId>,
-    /// Of this service.
+    /// The service.
     pub service: Option<String>,
-    /// At least this severe, as a rank of [`severity_rank`].
+    /// The least severity, as a rank of [`severity_rank`].
     pub min_severity: Option<u8>,
-    /// At most so many, the newest.
+    /// The maximum number; the newest count.
     pub limit: usize,
 }
 
@@ -111,7 +112,7 @@ impl Store {
         Self::with_traces_of(limit_bytes, u64::MAX)
     }
 
-    /// The same, whose traces keep within `trace_bytes` each, and a quarter of it.
+    /// Does the same, and limits each trace to `trace_bytes` and a quarter of the budget.
     pub fn with_traces_of(limit_bytes: u64, trace_bytes: u64) -> Self {
         let bytes = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
         let trace_limit = trace_bytes.min(limit_bytes / 4);
@@ -133,8 +134,8 @@ impl Store {
         refused.count() as u64
     }
 
-    /// Adds log records: to their trace, also when its spans are yet to come, else to the ring. Answers how many found no
-    /// room in their trace.
+    /// Adds log records: to their trace, also before its spans arrive, else to the ring. Returns how many did not fit into
+    /// their trace.
     pub fn add_logs(&self, logs: Vec<LogRecord>) -> u64 {
         let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.write();
@@ -149,13 +150,13 @@ impl Store {
         self.read().trace(id)
     }
 
-    /// How many spans a trace has; `None` if it is not here.
+    /// The number of spans of a trace; `None` if the trace is not stored.
     pub fn span_count(&self, id: TraceId) -> Option<usize> {
         self.read().span_count(id)
     }
 
-    /// All traces with spans, the one that began to arrive last first. The store is locked for a part of them at a time: some may be
-    /// gone when asked for.
+    /// All traces with spans, in descending order of their first arrival. It locks the store for a part of them at a time,
+    /// so a trace may have been evicted before the caller reads it.
     pub fn traces_newest_first(&self) -> impl Iterator<Item = TraceId> {
         let mut before = Some(u64::MAX);
         let batches = std::iter::from_fn(move || {
@@ -211,13 +212,13 @@ impl Store {
         }
     }
 
-    /// Spans elsewhere whose links point into this trace, sorted by their ids; at most [`MAX_LINKED_FROM`].
+    /// Spans of other traces whose links point into this trace, sorted by their ids; at most [`MAX_LINKED_FROM`].
     pub fn linked_from(&self, id: TraceId) -> Vec<(TraceId, SpanId)> {
         self.read().linked_from(id)
     }
 
-    /// The newest log records that pass the filter, newest first. The store is locked for a part of them at a time; in between
-    /// `holds` is told what those take that may be among them, and may end it.
+    /// The newest log records that match the filter, newest first. It locks the store for a part of them at a time. In
+    /// between, `holds` gets the size of the candidates, and may end the search.
     pub fn logs<E>(
         &self,
         filter: &LogFilter,
@@ -236,8 +237,8 @@ impl Store {
         Ok(newest.newest_first())
     }
 
-    /// All log records in batches, in the order in which they or their traces came. The store is locked while a batch is made; what comes
-    /// or goes meanwhile may be in it or not.
+    /// All log records in batches, in the order in which they or their traces arrived. It locks the store per batch; records
+    /// that arrive or are evicted meanwhile may be missing.
     pub fn log_batches(&self) -> impl Iterator<Item = Vec<Arc<LogRecord>>> {
         let mut at = Some((0, 0));
         std::iter::from_fn(move || {
@@ -252,7 +253,7 @@ impl Store {
         self.read().stats()
     }
 
-    // A panic while the lock was held is a bug, but no reason to stop showing what is there.
+    // A panic under the lock is a bug, but the console continues to show its data.
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,5 +1,5 @@
-//! What a span can be searched by: its attributes, its sender's, its scope's, its events', its links', and the tags that
-//! Jaeger makes of status, kind and scope.
+//! The tags by which a span can be found: its own attributes, those of its sender, scope, events and links, and the tags
+//! that Jaeger derives from status, kind and scope.
 
 use crate::model::{Attributes, Span, Status, Value};
 

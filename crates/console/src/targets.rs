@@ -1,4 +1,4 @@
-//! What to scrape, from a file in the format of Prometheus's `file_sd`.
+//! The targets to scrape, from a file in the format of Prometheus's `file_sd`.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -7,13 +7,14 @@ use serde::Deserialize;
 
 use crate::samples::{Labels, sanitized};
 
-/// The largest file; a thousand targets are a tenth of it.
+/// The maximum size of the file; a thousand targets need a tenth of it.
 const MAX_FILE: u64 = 1 << 20;
 
 /// The most targets.
 const MAX_TARGETS: usize = 1_000;
 
-/// The job of targets that name none: `deploy/prometheus/prometheus.yml` calls what a file names so, and rules ask for it.
+/// The job of targets that name none: `deploy/prometheus/prometheus.yml` uses this name for the targets of its file, and
+/// rules select it.
 const JOB: &str = "services";
 
 /// One target.
@@ -21,7 +22,7 @@ const JOB: &str = "services";
 pub(crate) struct Target {
     /// `host:port`.
     pub address: String,
-    /// What is read: `http://host:port/metrics`, or as `__scheme__` and `__metrics_path__` say.
+    /// The scraped URL: `http://host:port/metrics`, or as `__scheme__` and `__metrics_path__` say.
     pub url: String,
     /// `service_name`, else empty.
     pub service_name: String,
@@ -107,12 +108,12 @@ fn target(
 #[derive(Debug)]
 pub(crate) struct TargetsFile {
     path: PathBuf,
-    /// Time of change and size of what was read last.
+    /// The modification time and size of the last read.
     seen: Option<Option<(SystemTime, u64)>>,
 }
 
 impl TargetsFile {
-    /// Nothing is read yet.
+    /// The file has not been read yet.
     pub fn new(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
@@ -120,7 +121,7 @@ impl TargetsFile {
         }
     }
 
-    /// What it says if that may have changed since the last call; an error is reported once per change.
+    /// The targets, if the file may have changed since the last call. An error is reported once per change.
     pub fn poll(&mut self) -> Option<Result<Vec<Target>, String>> {
         let metadata = std::fs::metadata(&self.path);
         let now = metadata

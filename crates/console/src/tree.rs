@@ -1,12 +1,12 @@
-//! The spans of one trace as a forest, whatever the sender claims: parents that never came, spans that are
-//! their own ancestors, one id used twice, chains of any depth. Nothing here recurses.
+//! The spans of one trace as a forest, whatever the sender claims: missing parents, spans that are their own ancestors, one
+//! id used twice, chains of any depth. Nothing here recurses.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::model::{Span, SpanId};
 
-/// Who is whose child. Spans are named by their index in the slice that the tree was built from.
+/// Parents and children. A span's name here is its index in the slice that the tree was built from.
 #[derive(Debug)]
 pub(crate) struct Tree {
     /// Children of each span, by start time.
@@ -15,7 +15,7 @@ pub(crate) struct Tree {
     pub roots: Vec<usize>,
     /// Parents that spans name but that are not here.
     pub missing_parents: BTreeSet<SpanId>,
-    /// Whether spans were each other's ancestors; all members of such a cycle are roots.
+    /// Whether spans are each other's ancestors; all members of such a cycle become roots.
     pub has_cycle: bool,
 }
 
@@ -48,7 +48,7 @@ impl Tree {
         }
     }
 
-    /// The root that stands for the trace: the earliest one without a parent, else the earliest one.
+    /// The root that stands for the trace: the earliest span without a parent, else the earliest one.
     pub fn main_root(&self, spans: &[Arc<Span>]) -> Option<usize> {
         let true_root = self
             .roots
@@ -57,8 +57,8 @@ impl Tree {
         true_root.or_else(|| self.roots.first()).copied()
     }
 
-    /// Whether nothing seems to be missing: one root, all parents here. A caller outside (a browser, a probe)
-    /// may own the root and never export it, so one missing parent is fine where there is no root at all.
+    /// Whether no span seems to be missing: one root, and all parents present. A caller outside (a browser, a probe) may own
+    /// the root and never export it, so one missing parent is fine if the trace has no root.
     pub fn is_complete(&self, spans: &[Arc<Span>]) -> bool {
         let true_roots = self
             .roots

@@ -1,4 +1,4 @@
-//! What the web page reads: the list of traces and one trace as the rows of a waterfall.
+//! The data of the web page: the list of traces, and one trace as the rows of a waterfall.
 
 mod list;
 #[cfg(test)]

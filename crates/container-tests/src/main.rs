@@ -14,7 +14,7 @@ use testcontainers::{ContainerAsync, GenericImage, ImageExt, TestcontainersError
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Every test has a database and a pool of its own; nothing is kept after a crash.
+/// Every test has its own database and pool; no data is needed after a crash.
 const SERVER_SETTINGS: [&str; 4] = [
     "max_connections=300",
     "fsync=off",
@@ -45,7 +45,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(image: &str) -> anyhow::Result<()> {
-    // Before the container exists: from then on, a signal must not end us without removing it.
+    // Before the container exists: from then on a signal must remove it first.
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
@@ -116,7 +116,7 @@ async fn announce(container: &ContainerAsync<GenericImage>, image: &str) -> anyh
     writeln!(std::io::stdout(), "{line}").context("nobody reads our stdout")
 }
 
-/// Name and tag; a port in the registry's name is no tag.
+/// The name and the tag; a port in the registry's name is not a tag.
 fn split(image: &str) -> (&str, &str) {
     match image.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => (name, tag),
@@ -124,7 +124,7 @@ fn split(image: &str) -> (&str, &str) {
     }
 }
 
-/// In a thread, since a read of stdin can neither be polled nor cancelled; it ends with the process.
+/// In a thread, because a read of stdin can neither be polled nor cancelled; it ends with the process.
 async fn stdin_closed() {
     let (closed, wait) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {

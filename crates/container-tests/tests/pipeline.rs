@@ -37,7 +37,7 @@ const ORDER: [(&str, &str); 15] = [
 fn image(variable: &str, default: &str) -> GenericImage {
     let image = std::env::var(variable).unwrap_or_else(|_| default.to_owned());
     let (name, tag) = image.rsplit_once(':').expect("an image with a tag");
-    // Their images hold no shell and log little: the tests wait for the health check.
+    // The images have no shell and log little, so the tests wait for the health check.
     GenericImage::new(name, tag).with_wait_for(WaitFor::Nothing)
 }
 
@@ -146,7 +146,7 @@ async fn one_order_in_the_whole_tree_out() {
         found,
         ORDER.map(|(service, name)| (service.to_owned(), name.to_owned()))
     );
-    // One tree: every parent but that of the root is there.
+    // The trace is one tree: every parent except the root's exists.
     let orphans = spans.iter().filter(|span| {
         let parent = &span["references"][0]["spanID"];
         !spans.iter().any(|other| other["spanID"] == *parent)

@@ -1,4 +1,4 @@
-//! Who may bring alerts: whoever knows the secret, and has a certificate where herald asks for one.
+//! Which clients may send alerts: those with the secret, and with a certificate if herald requires one.
 
 use std::fmt;
 use std::rc::Rc;
@@ -16,27 +16,27 @@ use crate::connections::Connections;
 use crate::server::ALERTS;
 use crate::stats::ReceiveOutcome;
 
-/// What a client must show. Cheap to clone.
+/// The credentials that a client must send. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Access {
-    /// Any of them will do; with none, anybody may come.
+    /// The accepted secrets. Without one, every client may send alerts.
     pub(crate) secrets: Arc<[Secret]>,
     /// A certificate, too.
     pub(crate) certificate: bool,
 }
 
-/// A shared secret: never shown.
+/// A shared secret. No output contains it.
 pub(crate) struct Secret(String);
 
 impl Secret {
-    /// Short ones can be guessed, and only these characters can stand in a header. `None`: not allowed.
+    /// Short secrets can be guessed, and a header may contain only these characters. `None`: not allowed.
     pub(crate) fn new(text: &str) -> Option<Self> {
         let allowed =
             (16..=512).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
         allowed.then(|| Self(text.to_owned()))
     }
 
-    /// For the header of a request.
+    /// The secret, for the header of a request.
     pub(crate) fn reveal(&self) -> String {
         self.0.clone()
     }
@@ -89,7 +89,7 @@ impl Access {
             return false;
         };
         let (scheme, given) = header.as_bytes().split_at(header.len().min(7));
-        // All are compared, so that the time tells nothing of which one it was, either.
+        // Compares all of them, so that the time does not reveal which one matched.
         let known = self.secrets.iter().fold(Choice::from(0), |known, secret| {
             known | secret.0.as_bytes().ct_eq(given)
         });

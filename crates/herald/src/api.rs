@@ -1,4 +1,4 @@
-//! What people and pages ask of alerts, and say of them: history, acknowledgement, verdict, silences.
+//! The API for people and pages: history, acknowledgements, verdicts and silences of alerts.
 
 use std::io;
 
@@ -24,7 +24,7 @@ const BODY_LIMIT: usize = 64 << 10;
 
 const MAX_LISTED: usize = 100;
 
-/// Questions whose answer is read from files at a time. More would hold places that whoever brings an alert needs.
+/// How many requests read files at the same time. More would take threads that incoming alerts need.
 const AT_ONCE: usize = 4;
 
 static READING: Semaphore = Semaphore::const_new(AT_ONCE);
@@ -249,7 +249,7 @@ async fn beside<T: Send + 'static>(
     web::block(work).await.map_err(ApiError::internal)
 }
 
-/// The same, unless many do it already.
+/// Does the same, unless too many requests do it already.
 async fn read<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
     let busy = |_| {
         ApiError::new(
@@ -259,7 +259,7 @@ async fn read<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> R
     };
     let one = READING.try_acquire().map_err(busy)?;
     beside(move || {
-        // To the end, also when nobody waits for the answer.
+        // Finishes, even if the client no longer waits for the answer.
         let _one = one;
         work()
     })

@@ -1,4 +1,4 @@
-//! HTTPS to backends: whom to trust, and which certificate to show. Read once, before the first question.
+//! HTTPS to backends: the trusted certificates, and herald's own. Read once, before the first request.
 
 use std::path::{Path, PathBuf};
 
@@ -15,9 +15,9 @@ const KEY: &str = "BACKEND_CLIENT_KEY";
 /// PEM files for backends with an `https://` address.
 #[derive(Debug, Default, Clone)]
 pub struct BackendTls {
-    /// `BACKEND_CERTIFICATE`: the certificates to trust, instead of the system's.
+    /// `BACKEND_CERTIFICATE`: the trusted certificates, instead of the system's.
     pub trusted: Option<PathBuf>,
-    /// `BACKEND_CLIENT_CERTIFICATE`: shown to backends that ask for one.
+    /// `BACKEND_CLIENT_CERTIFICATE`: herald's certificate for backends that require one.
     pub client_certificate: Option<PathBuf>,
     /// `BACKEND_CLIENT_KEY`: its key.
     pub client_key: Option<PathBuf>,

@@ -12,8 +12,8 @@ const BACKOFF: Backoff = Backoff {
 /// A target may ask for more patience than that, but not for any amount.
 const MOST_ASKED: Duration = Duration::from_secs(600);
 
-/// Doubles from half a second to a minute; `luck` (0 to 1) takes away up to half, so that many do not come at once.
-/// What the target asks for (`Retry-After`) is the least.
+/// Doubles from half a second to a minute. `luck` (0 to 1) subtracts up to half, so that many retries do not coincide. The
+/// target's `Retry-After` is the minimum.
 pub(crate) fn pause(attempts: u32, luck: f64, asked: Option<Duration>) -> Duration {
     let own = BACKOFF.spread(attempts, luck);
     own.max(asked.unwrap_or_default().min(MOST_ASKED))

@@ -1,4 +1,5 @@
-//! What is read of a notification stays small whatever was sent: the rest is dropped while it is read, not after.
+//! Parses a notification within bounds: it drops the surplus while it reads, so that the result stays small whatever was
+//! sent.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -103,7 +104,7 @@ impl<'de> Visitor<'de> for AlertsVisitor {
     }
 }
 
-/// Whether a label, or that there is none, is what was sent: nothing was cut off, and it is none of those that were dropped.
+/// Whether a label, or its absence, is as the sender wrote it: herald has neither cut nor dropped it.
 pub(crate) fn is_as_sent(labels: &Labels, name: &str) -> bool {
     let needed = |name: &str| NEEDED.contains(&name);
     let others = labels.keys().filter(|name| !needed(name)).count();
@@ -135,7 +136,7 @@ impl<'de> Visitor<'de> for LabelsVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut all: A) -> Result<Labels, A::Error> {
         let (mut needed, mut others) = (Labels::new(), Labels::new());
         while let Some((name, value)) = all.next_entry::<String, String>()? {
-            // Redacted before it is cut: half a secret is not recognised.
+            // Redacts before it cuts, because half a secret is not recognised.
             let value = cut(&redact_value(&name, &value));
             let name = cut(&redact(&name));
             let labels = if NEEDED.contains(&name.as_str()) {
@@ -153,7 +154,7 @@ impl<'de> Visitor<'de> for LabelsVisitor {
     }
 }
 
-/// For what tells groups apart: what is redacted in it may be what differs.
+/// For the keys that distinguish groups. They are not redacted, because two groups may differ only in a secret.
 pub(crate) fn identity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     String::deserialize(deserializer).map(|text| cut(&text))
 }

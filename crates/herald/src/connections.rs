@@ -1,4 +1,5 @@
-//! Connections to the webhook, and who gives way when there are too many of them, or too much is under way in them.
+//! Connections to the webhook. It also decides which of them closes when there are too many, or when their bodies are too
+//! large together.
 //!
 //! A connection costs its client nothing, and a head or a body may be sent byte by byte. So that nobody holds a place by
 //! being slow: when there is no room, whoever holds most (by address) loses the connection that has been late for longest.
@@ -27,25 +28,25 @@ const MOST: usize = 64;
 /// Bytes of all bodies together; a body is 4 MiB at most.
 const MOST_BYTES: usize = 6 << 20;
 
-/// Longer than a head, a body or the next request may take.
+/// The maximum time for a head, a body or the pause before the next request.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Whoever has brought nothing for so long is late: also a slow link has brought something by then.
+/// A client that has sent nothing for this long is late: even a slow link has delivered something by then.
 const PAUSE: Duration = Duration::from_millis(80);
 
-/// What a byte gains: 640 bytes per second are quick enough.
+/// The time that each byte gains: 640 bytes per second are fast enough.
 const PER_BYTE: Duration = Duration::from_micros(1_563);
 
-/// The most that bytes gain: whoever has brought many at once may not rest for long.
+/// The maximum time that bytes gain, so that a client that has sent many at once must still continue.
 const MOST_GAIN: Duration = Duration::from_millis(80);
 
-/// Late is who is not done by then, however quick.
+/// A request that is not complete by then is late, however fast it arrives.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Pause while everything that takes room is being answered, which is soon done.
 const SOON: Duration = Duration::from_millis(5);
 
-/// All connections, by the client's address. Of one thread.
+/// All connections of one thread, by the client's address.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     open: RefCell<HashMap<SocketAddr, Rc<Connection>>>,
@@ -58,13 +59,13 @@ pub(crate) struct Connections {
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    /// Since when the client has kept us waiting; `None` while it waits for us.
+    /// Since when herald has been waiting for the client; `None` while the client waits for herald.
     waiting_since: Cell<Option<Instant>>,
-    /// It is late from then on, as its bytes come in.
+    /// The connection is late from then on. Incoming bytes move this time.
     due: Cell<Instant>,
     /// Has shown that it may bring alerts.
     admitted: Cell<bool>,
-    /// Of the body that is under way.
+    /// The size of the body in progress.
     bytes: Cell<usize>,
     /// The client has shown a certificate.
     certified: Cell<bool>,
@@ -98,18 +99,18 @@ impl Connection {
         self.certified.get()
     }
 
-    /// It is the client's turn.
+    /// Herald waits for the client now.
     fn wait(&self) {
         self.waiting_since.set(Some(Instant::now()));
         self.due.set(Instant::now() + PAUSE);
     }
 
-    /// It is our turn.
+    /// The client waits for herald now.
     fn answer(&self) {
         self.waiting_since.set(None);
     }
 
-    /// Remembers that the client may bring alerts: it gives way last.
+    /// Marks the client as authorised: its connection is closed last.
     pub(crate) fn admit(&self) {
         self.admitted.set(true);
     }
@@ -124,7 +125,7 @@ impl Connection {
         }
     }
 
-    /// Since when it is late; `None` while it is not.
+    /// Since when it is late; `None` if it is not.
     fn late_since(&self) -> Option<Instant> {
         let late = self.due.get().min(self.waiting_since.get()? + GRACE);
         (late <= Instant::now()).then_some(late)
@@ -137,7 +138,7 @@ impl Connection {
     }
 }
 
-/// Takes the connection off the list when it ends, however it ends.
+/// Removes the connection from the list when it ends, for whatever reason.
 pub(crate) struct Place {
     connections: Rc<Connections>,
     peer: SocketAddr,
@@ -185,7 +186,7 @@ impl Connections {
         self.open.borrow().get(&request.peer_addr()?).cloned()
     }
 
-    /// Middleware of the whole application: tells whose turn it is.
+    /// Middleware of the whole application: records whether herald or the client has to act.
     pub(crate) async fn serve<B: MessageBody>(
         self: Rc<Self>,
         request: ServiceRequest,
@@ -233,7 +234,7 @@ impl Connections {
                 chunk
             }
         });
-        // All of it is here.
+        // The body is complete.
         let done = futures_util::stream::poll_fn(move |_| {
             end.answer();
             std::task::Poll::Ready(None)
@@ -253,7 +254,8 @@ impl Connections {
         }
     }
 
-    /// Of the address that holds most, closes what has been late for longest; false when nothing is. Who may bring alerts gives way last.
+    /// Closes the connection that has been late for longest, of the address with the highest total; false if none is late.
+    /// Authorised clients are closed last.
     fn give_way(&self, weight: impl Fn(&Connection) -> usize) -> bool {
         let victim = {
             let open = self.open.borrow();
@@ -290,12 +292,12 @@ impl Connections {
         }
     }
 
-    /// Closes what has kept us waiting for too long.
+    /// Closes connections that have kept herald waiting for too long.
     pub(crate) fn lose_patience(&self) {
         self.close_if(|_, since| since.elapsed() > PATIENCE);
     }
 
-    /// Closes what brings nothing now; true when that was all.
+    /// Closes connections without a request in progress; true if none is left.
     pub(crate) fn close_idle(&self) -> bool {
         self.close_if(|connection, _| connection.bytes.get() == 0);
         self.open.borrow().is_empty()

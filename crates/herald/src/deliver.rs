@@ -16,24 +16,25 @@ use crate::queue::{Queue, Stored};
 use crate::target::{Attempt, Target};
 use crate::{backoff, stats};
 
-/// Deliveries to one target at a time: a slow target must not make each notification wait for all before it.
+/// How many deliveries to one target run at the same time, so that with a slow target a notification does not wait for all
+/// earlier ones.
 const AT_ONCE: usize = 4;
 
-/// Notifications that wait for their evidence or for one of these deliveries. More would wait for each other: a backend gets 24
-/// questions at a time, and each of them asks one or two.
+/// How many notifications wait for their evidence or for a delivery. More would wait for each other: a backend gets 24
+/// requests at a time, and each notification makes one or two.
 const TAKEN_UP: usize = 32;
 
-/// Bytes of files that these deliveries may read together; a larger file is read alone. Usual ones never wait for it, and
-/// who asks for evidence not for a target that hangs.
+/// How many bytes of files these deliveries may read together; a larger file is read alone. Files of usual size never wait
+/// for this, and gathering evidence does not wait for a target that hangs.
 const BYTES_AT_ONCE: usize = 2 << 20;
 
-/// What takes the place of evidence that may have made a delivery panic.
+/// Replaces evidence that may have caused a panic.
 const LEFT_OUT: &str = "left out: with it the delivery failed, see herald's log";
 
 /// How long deliveries under way may take at the end.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// What every delivery needs.
+/// The data that every delivery needs.
 pub(crate) struct Deliverer {
     pub(crate) queue: Arc<Queue>,
     pub(crate) collector: Arc<Collector>,
@@ -41,7 +42,8 @@ pub(crate) struct Deliverer {
     pub(crate) give_up_after: Duration,
 }
 
-/// What was taken up. When even what settles it panics, it is given back: its group would wait for the next start.
+/// A notification in flight. If even recording its outcome panics, it returns to the queue; otherwise its group would wait
+/// for the next start.
 struct InFlight<'a> {
     queue: &'a Queue,
     target: &'static str,
@@ -61,8 +63,8 @@ impl Drop for InFlight<'_> {
 struct Worker {
     target: Target,
     stop: watch::Receiver<bool>,
-    /// For one at a time, which is all the room it needs: what it is about is read, and forgotten while its evidence is
-    /// gathered.
+    /// One notification at a time may read its file for the evidence. It discards the content while the evidence is
+    /// gathered, so this needs the memory of one file.
     asking: Semaphore,
     slots: Semaphore,
     room: Semaphore,
@@ -79,7 +81,7 @@ impl Worker {
         }
     }
 
-    /// For the content of a file that is read alone, whoever reads it.
+    /// Memory for a file that is read alone, by whichever task.
     async fn room_alone(&self, work: Work) -> Option<SemaphorePermit<'_>> {
         match work.size > BYTES_AT_ONCE {
             true => self.room(work).await,
@@ -87,7 +89,7 @@ impl Worker {
         }
     }
 
-    /// For the content of a file.
+    /// Memory for the content of a file.
     async fn room(&self, work: Work) -> Option<SemaphorePermit<'_>> {
         let size = work.size.min(BYTES_AT_ONCE) as u32;
         self.room.acquire_many(size).await.ok()
@@ -95,8 +97,8 @@ impl Worker {
 }
 
 impl Deliverer {
-    /// Delivers to one target until `stop` says so. What is not delivered by then stays on disk; only what its target has
-    /// begun to get is waited for.
+    /// Delivers to one target until `stop`. Undelivered notifications stay on disk; the end waits only for requests that the
+    /// target has begun to receive.
     pub(crate) async fn run(self: Arc<Self>, target: Target, mut stop: watch::Receiver<bool>) {
         let worker = Arc::new(Worker::new(target, stop.clone()));
         let mut running = JoinSet::new();
@@ -114,8 +116,8 @@ impl Deliverer {
         tokio::time::timeout(DRAIN, end).await.ok();
     }
 
-    /// What panics is repeated without the evidence, which may have been the cause; what panics then too would do so for
-    /// ever, and hold its group up.
+    /// Repeats a delivery that panics without its evidence, which may have been the cause. If that panics too, it would do
+    /// so forever and block its group, so it is set aside.
     async fn process(&self, worker: &Worker, work: Work) {
         let (key, to) = (work.key, worker.target.name);
         let _taken_up = InFlight {
@@ -136,7 +138,7 @@ impl Deliverer {
         self.queue.failed(to, key).await;
     }
 
-    /// At the end of the process what has not begun is left.
+    /// At the end of the process, deliveries that have not begun stay in the queue.
     async fn attempt(&self, worker: &Worker, work: Work, with_evidence: bool) {
         let mut stop = worker.stop.clone();
         let begun = tokio::select! {
@@ -162,7 +164,8 @@ impl Deliverer {
         }
     }
 
-    /// Waits for evidence, and only then for a slot: otherwise slow backends would make one notification wait for the other.
+    /// Waits for evidence first and for a slot second; otherwise slow backends would make the notifications wait for each
+    /// other.
     async fn begin<'a>(
         &self,
         worker: &'a Worker,
@@ -181,7 +184,7 @@ impl Deliverer {
     /// `None` when there is nothing to deliver.
     async fn evidence(&self, worker: &Worker, work: Work) -> Option<Arc<Evidence>> {
         let asked = {
-            // In this order: nobody waits for room while others wait for it.
+            // In this order, so that no task waits for memory while it blocks others.
             let _place = (worker.room_alone(work).await, worker.asking.acquire().await);
             let stored = Arc::new(self.load(worker, work).await?);
             if self

@@ -1,5 +1,5 @@
-//! A directory of files that are named by keys ([`crate::key`]): each is complete or absent. Everything else in it is somebody
-//! else's: it is neither opened nor followed nor removed.
+//! A directory of files that are named by keys ([`crate::key`]): each is complete or absent. Other files in it do not belong
+//! to herald, which neither opens, follows nor removes them.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{DirEntry, File, OpenOptions};
@@ -13,10 +13,10 @@ use uuid::Uuid;
 /// Far more than any notification takes ([`crate::intake::BODY_LIMIT`]).
 const MAX_FILE: u64 = 16 << 20;
 
-/// What is in a directory.
+/// The content of a directory.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
-    /// Of our files, oldest first.
+    /// The keys of herald's files, oldest first.
     pub(crate) keys: Vec<Uuid>,
     /// Names of everything else.
     pub(crate) foreign: Vec<OsString>,
@@ -31,8 +31,8 @@ impl Folder {
         Self(path)
     }
 
-    /// On disk for good when this returns, file and name, in the place of what has it. When it fails, there is no file that was
-    /// not there before: it would keep the room that the next one needs. What was there stays, as it was or as it is now.
+    /// Writes file and name to the disk before it returns, and replaces an existing file. If it fails, it leaves no new
+    /// file, which would occupy the space of the next one; an existing file stays, in its old or new form.
     pub(crate) fn store(&self, key: Uuid, content: &[u8]) -> io::Result<()> {
         let path = self.path(key);
         let staged = path.with_extension("new");
@@ -82,7 +82,7 @@ impl Folder {
         }
     }
 
-    /// Moves a file into another directory; not for good before both are flushed.
+    /// Moves a file into another directory; the move is durable once both directories are flushed.
     pub(crate) fn hand_over(&self, key: Uuid, to: &Self) -> io::Result<()> {
         std::fs::rename(self.path(key), to.path(key))
     }
@@ -95,12 +95,12 @@ impl Folder {
         Ok(())
     }
 
-    /// Removes what was written only in part.
+    /// Removes partly written files.
     pub(crate) fn clean(&self) -> io::Result<()> {
         for entry in std::fs::read_dir(&self.0)? {
             let entry = entry?;
             if key(&entry, "new").is_some() {
-                // What stays is neither read nor in the way.
+                // A remaining file is neither read nor an obstacle.
                 std::fs::remove_file(entry.path()).ok();
             }
         }
@@ -113,7 +113,7 @@ impl Folder {
             let entry = entry?;
             match key(&entry, "json") {
                 Some(key) => listing.keys.push(key),
-                // It is written at this moment.
+                // Another thread is writing it now.
                 None if key(&entry, "new").is_some() => {}
                 None => listing.foreign.push(entry.file_name()),
             }
@@ -154,7 +154,7 @@ fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// The key of a regular file whose name is one, as herald writes it.
+/// The key of a regular file whose name is a key in herald's spelling.
 fn key(entry: &DirEntry, extension: &str) -> Option<Uuid> {
     let name = entry.file_name();
     let path = Path::new(&name);

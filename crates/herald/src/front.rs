@@ -1,5 +1,5 @@
-//! Accepts connections, with TLS if it is set, and serves an application on them, on a thread of its own: a question to a
-//! backend that takes long delays nobody who brings an alert.
+//! Accepts connections, with TLS if configured, and serves an application on them in a thread of its own, so that a slow
+//! request to a backend does not delay incoming alerts.
 
 use std::io;
 use std::net::SocketAddr;
@@ -32,12 +32,12 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How long requests under way may take at the end.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// The kernel would keep megabytes of what a client does not read, which count as memory of the container; and each answer
-/// among them would be made before anybody else has a turn. Less than other listeners have (`listen::serve`): no answer needs
-/// a quick reader, and the container is small.
+/// The kernel would buffer megabytes that a client does not read. They count as the container's memory, and the server would
+/// produce each of these answers before others have a turn. The limit is lower than that of other listeners
+/// (`listen::serve`): no answer needs a fast reader, and the container is small.
 const UNREAD: usize = 64 << 10;
 
-/// Pause when no connection can be accepted: there are no file descriptors left, for example.
+/// Pause when no connection can be accepted, for example because there are no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The running front.
@@ -138,7 +138,7 @@ async fn serve<H>(
                 let connection = place.connection.clone();
                 let task = spawn(one(handler.clone(), tls.clone(), socket, place));
                 connection.served_by(task.abort_handle());
-                // What it has sent already is read before the next one may ask for its place.
+                // Reads what the client has sent already before another connection may replace it.
                 tokio::task::yield_now().await;
             }
         }

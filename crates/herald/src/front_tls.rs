@@ -1,4 +1,4 @@
-//! HTTPS for Alertmanager: which certificate herald shows, and whose certificates it asks for. Read once, at the start.
+//! HTTPS for Alertmanager: herald's certificate, and the authorities for client certificates. Read once, at the start.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,11 +19,11 @@ const CLIENT_CA: &str = "HERALD_TLS_CLIENT_CA";
 /// PEM files of the listener; with none it speaks HTTP.
 #[derive(Debug, Default, Clone)]
 pub struct FrontTls {
-    /// `HERALD_TLS_CERTIFICATE`: herald's certificate, with those that lead to its authority.
+    /// `HERALD_TLS_CERTIFICATE`: herald's certificate, with the chain to its authority.
     pub certificate: Option<PathBuf>,
     /// `HERALD_TLS_KEY`: its key.
     pub key: Option<PathBuf>,
-    /// `HERALD_TLS_CLIENT_CA`: who brings alerts must show a certificate that one of these has signed.
+    /// `HERALD_TLS_CLIENT_CA`: a client that sends alerts must have a certificate that one of these authorities has signed.
     pub client_ca: Option<PathBuf>,
 }
 
@@ -33,7 +33,7 @@ impl FrontTls {
         self.client_ca.is_some()
     }
 
-    /// What to serve HTTPS with; `None` for HTTP.
+    /// The configuration for HTTPS; `None` for HTTP.
     pub(crate) fn config(&self) -> Result<Option<Arc<ServerConfig>>, SettingError> {
         let (certificate, key) = match (&self.certificate, &self.key) {
             (Some(certificate), Some(key)) => (certificate, key),
@@ -59,7 +59,7 @@ impl FrontTls {
     }
 }
 
-/// Whoever shows none is let in as far as `/live`, `/ready` and `/metrics`.
+/// A client without a certificate may request only `/live`, `/ready` and `/metrics`.
 fn verifier(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, SettingError> {
     let problem = |error: String| wrong(CLIENT_CA, format!("{}: {error}", path.display()));
     let mut roots = RootCertStore::empty();

@@ -1,4 +1,4 @@
-//! What waits, in memory: for each notification its order, its time and two digests. What it says is on disk.
+//! The waiting notifications, in memory: the order, the time and two digests of each. Their content is on disk.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -10,16 +10,16 @@ use uuid::Uuid;
 
 use crate::payload::Payload;
 
-/// Of a notification's group and of all that it says. Two that differ may have the same, once in very long: who must be
-/// certain compares the files.
+/// Digests of a notification's group and of its content. Two different ones may very rarely have the same digest; code that
+/// must be certain compares the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Digest {
     pub(crate) group: u64,
     pub(crate) content: u64,
 }
 
-/// Attempts to read a file of which nothing is known, a minute of them at most, during which all wait that came after it,
-/// but for other such files: half a second, doubling, to 32 seconds.
+/// The number of attempts to read an unreadable file during which all later notifications wait, except other unreadable
+/// ones. They take about a minute: half a second, doubling, to 32 seconds.
 const HELD_UP: u32 = 8;
 
 /// One notification for one target.
@@ -30,31 +30,31 @@ pub(crate) struct Entry {
     pub(crate) digest: Option<Digest>,
     /// Or when a silence last let go of it.
     pub(crate) accepted: DateTime<Utc>,
-    /// Of its file, in bytes.
+    /// The size of its file, in bytes.
     pub(crate) size: usize,
     attempts: u32,
     due: Instant,
     in_flight: bool,
-    /// A silence holds it back: neither due nor in the way of what came after it.
+    /// A silence holds it back: it is not due, and does not block later notifications.
     held: bool,
-    /// A silence has held it back: what comes after it takes its place.
+    /// A silence has held it back: later notifications of its group replace it.
     was_held: bool,
 }
 
-/// What a delivery takes up.
+/// The data of a notification in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Work {
-    /// What to deliver.
+    /// The key of the notification.
     pub(crate) key: Uuid,
-    /// Of its file, in bytes.
+    /// The size of its file, in bytes.
     pub(crate) size: usize,
     /// How often it was tried before.
     pub(crate) attempts: u32,
-    /// Since when it might be delivered.
+    /// Since when it could have been delivered.
     pub(crate) since: DateTime<Utc>,
 }
 
-/// All that waits, oldest first.
+/// All waiting notifications, oldest first.
 #[derive(Debug)]
 pub(crate) struct Index {
     hasher: RandomState,
@@ -86,7 +86,7 @@ impl Entry {
         }
     }
 
-    /// Of a file that could not be read: it may be as large as any, and of any group.
+    /// For a file that could not be read: it may have any size and group.
     pub(crate) fn unread(key: Uuid, accepted: DateTime<Utc>) -> Self {
         Self {
             key,
@@ -105,7 +105,7 @@ impl Entry {
 impl Index {
     pub(crate) fn new(targets: &[&'static str]) -> Self {
         Self {
-            // With a secret of this process: nobody can send two groups that it takes for one.
+            // Uses a secret of this process, so that no client can send two groups with the same digest.
             hasher: RandomState::new(),
             targets: targets.iter().map(|name| (*name, Vec::new())).collect(),
             releases: 0,
@@ -124,7 +124,7 @@ impl Index {
         self.entries_mut(target).push(entry);
     }
 
-    /// The last of a group that waits for a target: its key and what it says.
+    /// The last waiting notification of a group for a target: its key and its digest.
     pub(crate) fn newest(&self, target: &str, group: u64) -> Option<(Uuid, Digest)> {
         let mut newest_first = self.entries(target).iter().rev();
         newest_first.find_map(|entry| {
@@ -140,13 +140,13 @@ impl Index {
             .max()
     }
 
-    /// The first that is due, and from now on in flight; of each group the oldest only, so that "resolved" never overtakes
-    /// "firing". Without one: when the next is due.
+    /// Takes the first notification that is due; it is in flight from now on. Of each group only the oldest is eligible, so
+    /// that "resolved" never overtakes "firing". If none is due, it returns when the next will be.
     pub(crate) fn take(&mut self, target: &str, now: Instant) -> Result<Work, Option<Instant>> {
         let opened = self.opened;
         let entries = self.entries(target).iter();
         let in_flight = entries.filter(|entry| entry.in_flight);
-        // Also what came before it: a silence may have let go of it meanwhile.
+        // Includes earlier notifications: a silence may have released them meanwhile.
         let mut groups: HashSet<u64> = in_flight
             .filter_map(|entry| Some(entry.digest?.group))
             .collect();
@@ -163,32 +163,32 @@ impl Index {
                         key: entry.key,
                         size: entry.size,
                         attempts: entry.attempts,
-                        // What cannot be read may have been held back until this process began.
+                        // An unreadable notification may have been held back until this process started.
                         since: known.map_or(opened.max(entry.accepted), |_| entry.accepted),
                     });
                 }
                 soonest = Some(soonest.map_or(entry.due, |soonest| soonest.min(entry.due)));
             }
-            // What comes after it may be of its group.
+            // Later notifications may belong to the same group.
             held_up |= known.is_none() && entry.attempts < HELD_UP;
         }
         Err(soonest)
     }
 
-    /// What a file says that could not be read before, and its size; `false` if that was known.
+    /// Sets the digest and size of a file that could not be read before; `false` if they were known.
     pub(crate) fn learn(&mut self, target: &str, key: Uuid, digest: Digest, size: usize) -> bool {
         let unknown = self.unknown(target, key);
         let learned = unknown.map(|entry| (entry.digest, entry.size) = (Some(digest), size));
         learned.is_some()
     }
 
-    /// One whose file could not be read before.
+    /// The entry whose file could not be read before.
     pub(crate) fn unknown(&mut self, target: &str, key: Uuid) -> Option<&mut Entry> {
         let mut entries = self.entries_mut(target).iter_mut();
         entries.find(|entry| entry.key == key && entry.digest.is_none())
     }
 
-    /// No longer in flight; to be tried again after `pause`.
+    /// Ends the flight; the next attempt follows after `pause`.
     pub(crate) fn postpone(&mut self, target: &str, key: Uuid, pause: Duration) {
         let mut entries = self.entries_mut(target).iter_mut();
         if let Some(entry) = entries.find(|entry| entry.key == key) {
@@ -218,7 +218,7 @@ impl Index {
         true
     }
 
-    /// Silences have changed: what is held is looked at again.
+    /// Silences have changed, so held notifications are checked again.
     pub(crate) fn release(&mut self) {
         self.releases += 1;
         let entries = self.targets.iter_mut().flat_map(|(_, entries)| entries);
@@ -228,7 +228,7 @@ impl Index {
         }
     }
 
-    /// Forgets what was held back of its group and came before it: that is out of date.
+    /// Removes earlier notifications of its group that were held back, because they are out of date.
     pub(crate) fn supersede(&mut self, target: &str, key: Uuid) -> Vec<Uuid> {
         let entries = self.entries_mut(target);
         let this = entries.iter().find(|entry| entry.key == key);
@@ -246,12 +246,12 @@ impl Index {
         self.entries_mut(target).retain(|entry| entry.key != key);
     }
 
-    /// What waits for the target.
+    /// The number of waiting notifications for the target.
     pub(crate) fn len(&self, target: &str) -> usize {
         self.entries(target).len() - self.held(target)
     }
 
-    /// What waits for the end of a silence.
+    /// The number of notifications that wait for the end of a silence.
     pub(crate) fn held(&self, target: &str) -> usize {
         let entries = self.entries(target).iter();
         entries.filter(|entry| entry.held).count()
@@ -284,7 +284,7 @@ mod tests {
     const TARGET: &str = "slack";
     const UNREAD: Uuid = Uuid::from_u128(2);
 
-    /// One before that of which nothing is known, and two after it.
+    /// An unreadable notification, one before it, and two after it.
     fn index() -> Index {
         let mut index = Index::new(&[TARGET]);
         for (key, group) in [(1, Some('a')), (2, None), (3, Some('b')), (4, Some('c'))] {
@@ -305,7 +305,7 @@ mod tests {
         Digest { group, content: 0 }
     }
 
-    /// All that may be taken up now.
+    /// All notifications that may be taken now.
     fn taken(index: &mut Index) -> Vec<u128> {
         let next = || Some(index.take(TARGET, Instant::now()).ok()?.key.as_u128());
         std::iter::from_fn(next).collect()
@@ -391,7 +391,7 @@ mod tests {
             [2],
             "it is held, and the next one is not"
         );
-        // It is let go of while the next one is in flight: that is the order.
+        // The silence releases it while the next one is in flight; the order must stay.
         index.release();
         assert_eq!(taken(&mut index), [] as [u128; 0]);
         assert_eq!(index.supersede(TARGET, second), [first]);

@@ -1,4 +1,4 @@
-//! `POST /alerts`: what Alertmanager sends. 200 only once it is on disk.
+//! `POST /alerts`: Alertmanager's notifications. The answer is 200 only after a notification is on disk.
 
 use actix_web::http::header::ContentType;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
@@ -12,7 +12,7 @@ use crate::stats::ReceiveOutcome;
 /// Largest body that is read. Alertmanager gives up after a 4xx, so this is far beyond any real group.
 pub(crate) const BODY_LIMIT: usize = 4 << 20;
 
-/// Takes a notification.
+/// Accepts a notification.
 pub(crate) async fn alerts(
     request: HttpRequest,
     body: Result<web::Bytes, actix_web::Error>,
@@ -24,7 +24,7 @@ pub(crate) async fn alerts(
     match queue.accept(body).await {
         Ok(Accepted::New(stored)) => {
             ReceiveOutcome::Accepted.count();
-            // What is held back takes no evidence from others.
+            // A silenced notification must not take evidence from others.
             if queue.silences.covering(&stored.payload).is_none() {
                 collector.begin(&stored.payload, stored.accepted);
             }
@@ -50,7 +50,7 @@ pub(crate) fn read(
     request: &HttpRequest,
     body: Result<web::Bytes, actix_web::Error>,
 ) -> Result<web::Bytes, ApiError> {
-    // Also what keeps a web page in somebody's browser from sending one: it may not set this type unasked.
+    // The type also protects against web pages: without a preflight request a browser may not send it.
     let json = ContentType::json();
     let mime = request.mime_type().ok().flatten();
     if mime.is_none_or(|mime| mime.essence_str() != json.essence_str()) {

@@ -5,12 +5,12 @@ use uuid::{Builder, Uuid, Variant};
 
 use crate::payload::is_date;
 
-/// What else is no key, for the log.
+/// The description of an invalid key, for the log.
 pub(crate) const ALLOWED: &str =
     "allowed: a regular file named <UUID of version 7, in lower case, before the year 10000>.json";
 
-/// When a key was given; `None` for what herald gives to no notification, and for the last ones there are: all that
-/// comes has to come after them.
+/// When a key was created; `None` for keys that herald never creates, and for the last possible keys, because later
+/// notifications need keys after them.
 pub(crate) fn given(key: Uuid) -> Option<DateTime<Utc>> {
     if key.get_version_num() != 7 || key.get_variant() != Variant::RFC4122 {
         return None;

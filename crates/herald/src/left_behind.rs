@@ -1,4 +1,4 @@
-//! What an earlier process left in the directories, or somebody else did.
+//! Files that an earlier process, or a person, left in the directories.
 
 use std::io;
 
@@ -44,7 +44,7 @@ pub(crate) fn index(spool: &Spool, target: &'static str, index: &mut Index) -> i
     Ok(())
 }
 
-/// It was accepted, and the disk or its permissions may let it be read later.
+/// The file was accepted, and may become readable: the disk or its permissions may change.
 fn unread(target: &'static str, key: Uuid, error: &io::Error) -> Entry {
     Storage::Read.failed();
     let file = format!("queue/{target}/{key}.json");

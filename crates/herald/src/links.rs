@@ -6,10 +6,10 @@ use url::Url;
 
 use crate::settings::LinkBases;
 
-/// Before and after what a link is about, in milliseconds.
+/// The time before and after the subject of a link, in milliseconds.
 const MINUTE: i64 = 60_000;
 
-/// Builds links; without a site there are none to it.
+/// Builds links. There is no link to a site that is not configured.
 #[derive(Debug, Clone)]
 pub(crate) struct Links {
     sites: LinkBases,
@@ -20,7 +20,7 @@ impl Links {
         Self { sites }
     }
 
-    /// A trace: in Jaeger, else in Grafana.
+    /// A link to a trace: in Jaeger, else in Grafana.
     pub(crate) fn trace(
         &self,
         trace_id: &str,
@@ -81,14 +81,14 @@ fn below(site: &Url, path: &str) -> Url {
     url
 }
 
-/// A link that an alert brought along, if it is one: `javascript:` and the like are not.
+/// A link from an alert, if it is valid: `javascript:` and the like are not.
 pub(crate) fn safe(text: &str) -> Option<String> {
     let url = Url::parse(text).ok()?;
     let is_site = matches!(url.scheme(), "http" | "https") && url.has_host();
     is_site.then(|| without_login(url).into())
 }
 
-/// Who follows a link logs in as who they are.
+/// Removes the login, because people log in as themselves.
 pub(crate) fn without_login(mut url: Url) -> Url {
     // Fails only where there can be none.
     let _ = (url.set_username(""), url.set_password(None));

@@ -1,4 +1,4 @@
-//! Which alerts a silence is about: Alertmanager's matchers.
+//! The matchers of a silence, as in Alertmanager.
 
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use crate::bounded;
 use crate::payload::{Labels, Payload};
 
-/// Of a name or a value, in characters.
+/// The maximum length of a name or a value, in characters.
 const MAX_TEXT: usize = 1000;
 
-/// What a compiled expression may take, in bytes, and again while it is matched.
+/// The maximum memory of a compiled expression, and the same again for matching, in bytes.
 const MAX_REGEX: usize = 64 << 10;
 
-/// No label has these values: what takes one of them, or none at all, takes anything.
+/// No label has these values. An expression that matches one of them, or nothing at all, matches anything.
 const ANYTHING: [&str; 3] = ["", "unlikely7value", "/~ unlikely é"];
 
 /// A matcher as it is written.
@@ -69,7 +69,7 @@ impl From<Matcher> for Text {
 
 /// The whole value has to match, as in Alertmanager.
 fn compiled(pattern: &str) -> Result<Regex, String> {
-    // By itself first: `a)|(b` is none.
+    // Compiles the pattern alone first: `a)|(b` is invalid.
     let build = |pattern: &str| {
         RegexBuilder::new(pattern)
             .size_limit(MAX_REGEX)
@@ -93,7 +93,7 @@ impl Matcher {
         same == self.text.is_equal
     }
 
-    /// In doubt it does not.
+    /// Returns `false` in doubt.
     fn takes_label_of(&self, labels: &Labels) -> bool {
         let value = labels.get(&self.text.name).map_or("", String::as_str);
         bounded::is_as_sent(labels, &self.text.name) && self.takes(value)
@@ -126,7 +126,7 @@ fn take(matchers: &[Matcher], labels: &Labels) -> bool {
         .all(|matcher| matcher.takes_label_of(labels))
 }
 
-/// By what all alerts of the group share.
+/// Matches the labels that all alerts of the group share.
 fn take_group(matchers: &[Matcher], payload: &Payload) -> bool {
     let shared = |matcher: &Matcher| payload.common_labels.contains_key(&matcher.text.name);
     matchers.iter().all(shared) && take(matchers, &payload.common_labels)

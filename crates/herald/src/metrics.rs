@@ -1,15 +1,15 @@
-//! What herald measures besides its telemetry.
+//! Herald's metrics besides those of its telemetry.
 
 telemetry::label! {
-    /// What became of a request to take an alert.
+    /// The outcome of a request that brings an alert.
     pub(crate) enum ReceiveOutcome {
         /// On disk.
         Accepted = "accepted",
-        /// The same is pending already.
+        /// The same notification is pending already.
         Duplicate = "duplicate",
-        /// Whoever brought it may not.
+        /// The client is not authorised.
         Unauthorized = "unauthorized",
-        /// It could not be understood.
+        /// The request is malformed.
         Refused = "refused",
         /// The queue is full, or the disk does not take it.
         Unavailable = "unavailable",
@@ -23,33 +23,33 @@ telemetry::label! {
         Delivered = "delivered",
         /// Given up.
         Failed = "failed",
-        /// Not told: silenced until it was out of date, or a repeat of what somebody has acknowledged.
+        /// Not delivered: silenced until it was out of date, or a repeat of an acknowledged alert.
         Suppressed = "suppressed",
     }
 }
 
 telemetry::label! {
-    /// What was done with the files of the queue.
+    /// An operation on the files of the queue.
     pub(crate) enum Storage {
         /// A notification that came in, or a test of the disk.
         Write = "write",
-        /// One that is to be delivered.
+        /// A notification that is about to be delivered.
         Read = "read",
-        /// One that has arrived.
+        /// A delivered notification.
         Remove = "remove",
-        /// One that is given up.
+        /// A notification that is given up.
         SetAside = "set_aside",
     }
 }
 
 telemetry::label! {
-    /// What was done with the files of the history and of silences.
+    /// An operation on the files of the history and of silences.
     pub(crate) enum HistoryFile {
         /// A change.
         Write = "write",
-        /// What was there at the start, or is changed.
+        /// A record that existed at the start, or that is changed.
         Read = "read",
-        /// What is too old.
+        /// A record that is too old.
         Remove = "remove",
     }
 }
@@ -57,19 +57,19 @@ telemetry::label! {
 telemetry::label! {
     /// Whether a group of alerts fires.
     pub(crate) enum Episode {
-        /// It does.
+        /// The group fires.
         Firing = "firing",
-        /// It is over.
+        /// The group has resolved.
         Resolved = "resolved",
     }
 }
 
 telemetry::label! {
-    /// What became of a question to a backend.
+    /// The outcome of a request to a backend.
     pub(crate) enum Question {
-        /// It was answered.
+        /// The backend answered.
         Answered = "answered",
-        /// With an error, or with what cannot be read.
+        /// The answer was an error, or unreadable.
         Failed = "failed",
         /// Not in time.
         Unanswered = "unanswered",
@@ -79,12 +79,12 @@ telemetry::label! {
 }
 
 telemetry::label! {
-    /// Where notifications go: `slack`, `webhook`, `log`.
+    /// A target of notifications: `slack`, `webhook`, `log`.
     pub(crate) struct Target(&'static str);
 }
 
 telemetry::label! {
-    /// Where evidence comes from: `prometheus`, `loki`, `jaeger`.
+    /// A source of evidence: `prometheus`, `loki`, `jaeger`.
     pub(crate) struct Backend(&'static str);
 }
 
@@ -115,13 +115,14 @@ telemetry::metrics! {
     /// Operations on the files of the queue that failed (write, read, remove or set_aside).
     pub(crate) HERALD_STORAGE_ERRORS: Counter { operation: Storage }
         = "herald_storage_errors_total", unit "{operation}";
-    /// Room on the disk that herald keeps its notifications on, for whoever may write there.
+    /// Space on the disk of herald's notifications that an ordinary user may use.
     pub(crate) HERALD_STORAGE_AVAILABLE: Gauge = "herald_storage_available_bytes", unit "By";
     /// Size of that disk.
     pub(crate) HERALD_STORAGE_SIZE: Gauge = "herald_storage_size_bytes", unit "By";
     /// Files and directories that herald found beside its notifications when it started, and left alone.
     pub(crate) HERALD_FOREIGN: Gauge { target: Target } = "herald_foreign_files", unit "{file}";
-    /// Questions to the backends: answered, failed, unanswered, or not_asked since others came first or it is silent.
+    /// Requests to the backends: answered, failed, unanswered, or not_asked because others came first or the backend is
+    /// silent.
     pub(crate) HERALD_EVIDENCE_QUESTIONS: Counter { backend: Backend, outcome: Question }
         = "herald_evidence_questions_total", unit "{question}";
     /// Attempts at a delivery without any evidence, since herald gathers for so many alerts at once only.

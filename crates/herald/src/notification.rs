@@ -1,4 +1,4 @@
-//! What is sent: to a webhook as it stands here, to Slack as text made from it.
+//! The message to a target: a webhook gets it as defined here, Slack as text made from it.
 
 use std::borrow::Cow;
 
@@ -20,7 +20,7 @@ const VERSION: &str = "1";
 #[derive(Debug, Serialize)]
 pub(crate) struct Notification<'a> {
     pub(crate) version: &'static str,
-    /// The same at every attempt: what arrives twice has it twice.
+    /// The same key at every attempt, so that a receiver recognises a repeat.
     pub(crate) key: &'a str,
     pub(crate) status: Status,
     /// For a person, one line.
@@ -55,7 +55,7 @@ pub(crate) struct OneAlert<'a> {
     pub(crate) source: Option<String>,
 }
 
-/// Where to go on.
+/// The links of a notification.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct LinkList {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,7 +66,7 @@ pub(crate) struct LinkList {
     pub(crate) logs: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) alertmanager: Option<String>,
-    /// One for each trace of the evidence, in its order.
+    /// One link per trace of the evidence, in the same order.
     pub(crate) traces: Vec<String>,
 }
 
@@ -84,7 +84,7 @@ impl<'a> Notification<'a> {
             severity: label("severity"),
             service: payload.service().unwrap_or_default(),
             team: label("team"),
-            // As it is it tells groups apart; labels are a part of it.
+            // The unredacted key distinguishes groups, but it contains labels.
             group_key: redact(&payload.group_key),
             receiver: &payload.receiver,
             started: payload.started(),

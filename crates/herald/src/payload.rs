@@ -10,20 +10,20 @@ use crate::bounded::{self, Alerts};
 /// The only version there is.
 const VERSION: &str = "4";
 
-/// More alerts are left out, in bytes as they are stored with what they share: a few of the largest groups must fit into
-/// little memory.
+/// The maximum size of the alerts, in bytes as stored with the data that they share; further alerts are left out. A few of
+/// the largest groups must fit into little memory.
 const MAX_SIZE_OF_ALERTS: usize = 256 << 10;
 
-/// What is said of a date that no Alertmanager can send.
+/// The error for a date that Alertmanager cannot send.
 const DATES: &str = "allowed: the years 0 to 9999";
 
 /// Whether an alert, or any of a group, still fires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Status {
-    /// It fires.
+    /// The alert fires.
     Firing,
-    /// It is over.
+    /// The alert has resolved.
     Resolved,
 }
 
@@ -31,9 +31,9 @@ pub(crate) enum Status {
 #[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Payload {
-    /// Of the format.
+    /// The version of the format.
     pub(crate) version: String,
-    /// What identifies the group.
+    /// The identity of the group.
     #[serde(deserialize_with = "bounded::identity")]
     pub(crate) group_key: String,
     /// How many alerts were left out, by Alertmanager or here.
@@ -43,14 +43,14 @@ pub(crate) struct Payload {
     pub(crate) status: Status,
     #[serde(default, deserialize_with = "bounded::text")]
     pub(crate) receiver: String,
-    /// What all alerts of the group share.
+    /// The labels that all alerts of the group share.
     #[serde(default, deserialize_with = "bounded::labels")]
     pub(crate) common_labels: Labels,
     #[serde(default, deserialize_with = "bounded::labels")]
     pub(crate) common_annotations: Labels,
     #[serde(default, rename = "externalURL", deserialize_with = "bounded::text")]
     pub(crate) external_url: String,
-    /// At least one.
+    /// At least one alert.
     pub(crate) alerts: Alerts,
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct Alert {
 }
 
 impl Payload {
-    /// Reads a request's body. What cannot be understood is refused; what is only too much is cut.
+    /// Reads a request's body. It refuses a malformed one, and shortens one that is only too large.
     pub(crate) fn read(body: &[u8]) -> Result<Self, ApiError> {
         let mut payload: Self = service::parse_json(body)?;
         let errors = payload.errors();
@@ -85,8 +85,7 @@ impl Payload {
         Ok(payload)
     }
 
-    /// The same for one from a file, which names these dates beside it: nothing may come from there that would have been refused
-    /// at the door.
+    /// Validates a notification from a file, whose dates have these names: a file must not bring what a request could not.
     pub(crate) fn reread(&mut self, names: &str, dates: [DateTime<Utc>; 2]) -> Result<(), String> {
         if let Some(error) = self.errors().first() {
             return Err(format!("payload.{}: {}", error.field, error.message));
@@ -98,7 +97,7 @@ impl Payload {
         Ok(())
     }
 
-    /// What Alertmanager would not send, and what could not be delivered.
+    /// The errors that Alertmanager would not make, and that would prevent a delivery.
     fn errors(&self) -> Vec<FieldError> {
         let mut errors = Vec::new();
         if self.version != VERSION {
@@ -118,12 +117,12 @@ impl Payload {
         errors
     }
 
-    /// What was left out is counted; the alerts that remain take so much room at most, but one always remains.
+    /// Cuts the alerts to the maximum size and counts those that are left out; at least one remains.
     fn bound(&mut self) {
         self.bound_to(MAX_SIZE_OF_ALERTS);
     }
 
-    /// The same in so many bytes. What even one alert exceeds loses what is not needed to name it.
+    /// Cuts the alerts to `most` bytes. If one alert exceeds that, it loses the fields that its name does not need.
     pub(crate) fn shrink(&mut self, most: usize) {
         self.bound_to(most);
         if size(self) > 2 * most {
@@ -153,7 +152,7 @@ impl Payload {
         alerts.filter(|alert| alert.status == Status::Firing)
     }
 
-    /// Of the first alert that fires, else of the first.
+    /// The first alert that fires, else the first one.
     pub(crate) fn lead(&self) -> &Alert {
         self.firing().next().unwrap_or_else(|| &self.alerts[0])
     }
@@ -167,7 +166,7 @@ impl Payload {
         Some(value.as_str()).filter(|value| !value.is_empty())
     }
 
-    /// The same for an annotation.
+    /// The annotation that all alerts share.
     pub(crate) fn annotation(&self, name: &str) -> Option<&str> {
         let value = self
             .common_annotations
@@ -199,7 +198,7 @@ impl Payload {
     }
 }
 
-/// Bytes on disk: a control character takes six.
+/// The size on disk: a control character takes six bytes.
 fn size(part: &impl Serialize) -> usize {
     serde_json::to_vec(part).map_or(0, |json| json.len())
 }
@@ -215,7 +214,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// What Alertmanager sends.
+    /// An example of Alertmanager's body.
     pub(crate) fn example() -> Value {
         json!({
             "version": "4", "groupKey": "{}:{alertname=\"AvailabilityBurnRate\"}", "truncatedAlerts": 0,
@@ -327,7 +326,7 @@ pub(crate) mod tests {
         assert_eq!((bounded.alerts.len(), bounded.truncated_alerts), (1, 9));
         assert!(serde_json::to_vec(&bounded).unwrap().len() <= MAX_SIZE_OF_ALERTS);
 
-        // What they share is a part of it.
+        // The shared data count towards the size.
         payload["alerts"] = vec![example()["alerts"][0].clone(); 10].into();
         for index in 0..60 {
             payload["commonLabels"][format!("a{index}")] = "\u{1}".repeat(800).into();

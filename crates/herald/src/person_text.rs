@@ -1,4 +1,4 @@
-//! What people say of an alert: short, and fit to be shown.
+//! Texts that people write about an alert: short and printable.
 
 use service::FieldError;
 use telemetry::redact::redact;
@@ -8,17 +8,17 @@ use crate::text::one_line;
 /// Characters of a person's name, and whether it may be empty.
 pub(crate) const NAME: Length = Length(1, 100);
 
-/// Of a comment.
+/// The length of a comment.
 pub(crate) const NOTE: Length = Length(1, 1000);
 
-/// Of a note that may be left out.
+/// The length of an optional note.
 pub(crate) const OPTIONAL_NOTE: Length = Length(0, 1000);
 
 /// Least and most characters.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Length(usize, usize);
 
-/// A text on one line, without secrets; or an error of this field.
+/// The text on one line, without secrets; or an error for this field.
 pub(crate) fn person_text(
     field: &str,
     text: &str,

@@ -1,4 +1,5 @@
-//! What waits for delivery: on disk for good ([`crate::spool`]), in memory for order and time ([`crate::index`]).
+//! The notifications that wait for delivery: durable on disk ([`crate::spool`]), with order and times in memory
+//! ([`crate::index`]).
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,26 +36,26 @@ const PROBE_SIZE: usize = 64 << 10;
 /// The answer to a notification that came in.
 #[derive(Debug)]
 pub(crate) enum Accepted {
-    /// It is on disk for each target that had not got it.
+    /// It is on disk for each target that did not have it.
     New(Box<Stored>),
-    /// For each target the same is the last that waits of its group, under this key: Alertmanager did not hear our answer.
+    /// The group's last waiting notification, with this key, is the same for each target: a retry of Alertmanager's.
     Pending(String),
 }
 
 /// Why a notification is not taken.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// It is none.
+    /// The body is not a notification.
     Malformed(ApiError),
-    /// As many wait for a target as may; in words.
+    /// The queue of a target is full; the reason in words.
     Full(String),
-    /// What waits leaves no key for it; in words.
+    /// There is no key after those of the waiting notifications; the reason in words.
     NoKey(String),
     /// The disk does not take it.
     Disk(io::Error),
 }
 
-/// What the disk refused last, until it takes as much again.
+/// The last write that the disk refused, until it accepts as much again.
 #[derive(Debug)]
 struct Refused {
     size: usize,
@@ -69,25 +70,26 @@ struct Plan {
     lacking: Vec<&'static str>,
 }
 
-/// All that waits.
+/// All waiting notifications.
 #[derive(Debug)]
 pub(crate) struct Queue {
     spool: Arc<Spool>,
-    /// What became of alerts, and what people say of them.
+    /// The history of alerts, and the comments of people.
     pub(crate) history: History,
     pub(crate) silences: Silences,
     pub(crate) reach: Reachability,
     targets: Vec<&'static str>,
     limit: usize,
     index: Mutex<Index>,
-    /// One at a time: nothing comes between the look for a duplicate and the file, and one body is parsed at a time.
+    /// One at a time: nothing happens between the search for a duplicate and the write, and only one body is parsed at a
+    /// time.
     accepting: Arc<tokio::sync::Mutex<()>>,
     refused: Mutex<Option<Refused>>,
     changed: Notify,
 }
 
 impl Queue {
-    /// With everything that an earlier process left. What is no notification is named in the log and stops nothing.
+    /// Loads what an earlier process left. It logs the names of invalid files and continues.
     pub(crate) fn open(spool: Spool, targets: Vec<&'static str>, limit: usize) -> Result<Self> {
         let (mut index, spool) = (Index::new(&targets), Arc::new(spool));
         for target in &targets {
@@ -112,12 +114,12 @@ impl Queue {
         Ok(queue)
     }
 
-    /// Takes the body of a request: on disk for every target when this returns.
+    /// Accepts the body of a request: it is on disk for every target when this returns.
     pub(crate) async fn accept(self: &Arc<Self>, body: Bytes) -> Result<Accepted, Refusal> {
         let one = self.accepting.clone().lock_owned().await;
         let (queue, span) = (self.clone(), tracing::Span::current());
         let accept = move || {
-            // To the end, also when the request is given up.
+            // Finishes, even if the client gives up.
             let _one = one;
             let payload = span.in_scope(|| Payload::read(&body));
             queue.take_in(payload.map_err(Refusal::Malformed)?)
@@ -131,7 +133,7 @@ impl Queue {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
-            // From here on a change is not missed.
+            // From here on every change is noticed.
             changed.as_mut().enable();
             let taken = self.index().take(target, Instant::now());
             match taken {
@@ -145,8 +147,8 @@ impl Queue {
         }
     }
 
-    /// What [`Self::next`] gave, from disk. `None` when there is nothing to deliver now: that is settled here. What cannot be
-    /// read is tried again for so long after it could be delivered.
+    /// Reads the notification that [`Self::next`] returned. `None` if it is not to be delivered now; then its state is
+    /// settled here. An unreadable file is retried for `patience`, counted from when it could have been delivered.
     pub(crate) async fn load(
         self: &Arc<Self>,
         target: &'static str,
@@ -165,7 +167,7 @@ impl Queue {
         let file = format!("queue/{target}/{key}.json");
         let (attempts, unread) = (work.attempts + 1, matches!(problem, Unusable::Unread(_)));
         let later = unread && work.age() <= patience;
-        // What is tried for a day has a dozen lines, not one each minute.
+        // A retry of one day logs a dozen lines, not one per minute.
         if !later || attempts.is_power_of_two() {
             tracing::error!(file, %problem, attempts, tried_again = later, "a notification cannot be read from the queue");
         }
@@ -182,12 +184,12 @@ impl Queue {
         None
     }
 
-    /// It has arrived.
+    /// The target has received it.
     pub(crate) async fn delivered(self: &Arc<Self>, target: &'static str, key: Uuid) {
         self.end(target, key, DeliveryOutcome::Delivered).await;
     }
 
-    /// It is not to be sent again, since it was delivered or nobody is to be told.
+    /// Removes it, because it was delivered or must not be.
     async fn end(self: &Arc<Self>, target: &'static str, key: Uuid, outcome: DeliveryOutcome) {
         let removed = self.on_disk(move |spool| spool.remove(target, key)).await;
         if let Err(error) = removed {
@@ -198,7 +200,7 @@ impl Queue {
         stats::ended(target, outcome);
     }
 
-    /// It is given up.
+    /// Gives it up.
     pub(crate) async fn failed(self: &Arc<Self>, target: &'static str, key: Uuid) {
         let aside = self.on_disk(move |spool| spool.set_aside(target, key));
         if let Err(error) = aside.await {
@@ -209,14 +211,14 @@ impl Queue {
         stats::ended(target, DeliveryOutcome::Failed);
     }
 
-    /// To be tried again after `pause`.
+    /// Retries it after `pause`.
     pub(crate) fn postpone(&self, target: &'static str, key: Uuid, pause: Duration) {
         self.index().postpone(target, key, pause);
         stats::retried(target);
         self.changed.notify_waiters();
     }
 
-    /// Why nothing can be accepted; empty when it can.
+    /// Why nothing can be accepted; empty if something can.
     pub(crate) fn reasons(&self) -> Vec<String> {
         let full = self.targets.iter().filter_map(|target| self.full(target));
         let refused = self.refused();
@@ -255,7 +257,7 @@ impl Queue {
         }
     }
 
-    /// Beside the runtime: a disk may be slow.
+    /// Runs outside of the async runtime, because a disk may be slow.
     async fn on_disk<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Spool) -> T + Send + 'static,
@@ -265,7 +267,8 @@ impl Queue {
         done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 
-    /// Whose it is, if its file could not be read at the start: nobody else waits for it then.
+    /// Records the group of a notification whose file could not be read at the start, so that other groups no longer wait
+    /// for it.
     fn learn(&self, target: &'static str, key: Uuid, payload: &Payload, size: usize) {
         let mut index = self.index();
         if index.unknown(target, key).is_none() {
@@ -325,9 +328,8 @@ impl Queue {
         })
     }
 
-    /// Each target is judged by the last that waits for it of this group: a crash may have come between two targets, and
-    /// what waits for one may have reached the other, with more after it. What another target has got keeps its key, if
-    /// that is after all that waits here.
+    /// Decides per target by its last waiting notification of this group: after a crash some targets may have more of them
+    /// than others. It reuses the key that another target has, if all keys that wait here are before it.
     fn plan(&self, payload: &Payload) -> Result<Plan, Refusal> {
         let digest = self.index().digest(payload);
         let (mut held, mut before, mut lacking) = (None, None, Vec::new());
@@ -366,7 +368,7 @@ impl Queue {
         Stored::load(&self.spool, target, key).is_ok_and(|(stored, _)| stored.payload == *payload)
     }
 
-    /// All or nothing: what only some targets got would be sent to them once more when Alertmanager tries again.
+    /// Writes for all targets or none: otherwise Alertmanager's retry would send a second copy to those that have it.
     fn write(&self, targets: &[&'static str], key: Uuid, content: &[u8]) -> io::Result<()> {
         for (index, target) in targets.iter().enumerate() {
             if let Err(error) = self.spool.store(target, key, content) {
@@ -421,7 +423,7 @@ impl Queue {
         }
     }
 
-    /// Somebody may have moved some back.
+    /// A person may have moved some files back.
     fn count_failed(&self) {
         for target in &self.targets {
             stats::failed_kept(target, self.spool.failed(target));

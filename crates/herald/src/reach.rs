@@ -1,4 +1,4 @@
-//! Which targets take nothing: where none does, nobody would hear of it but by the silence of the watchdog.
+//! Which targets are unreachable. If all are, only a stopped watchdog can report it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,19 +8,20 @@ use tokio::time::Instant;
 
 use crate::target::Attempt;
 
-/// Of each target since when it takes nothing of what it is sent, if so.
+/// Per target, since when it has accepted nothing, if so.
 #[derive(Debug)]
 pub(crate) struct Reachability(Mutex<BTreeMap<&'static str, Option<Instant>>>);
 
 impl Reachability {
-    /// Nothing is known against any of them.
+    /// All targets are reachable.
     pub(crate) fn of(targets: &[&'static str]) -> Self {
         Self(Mutex::new(
             targets.iter().map(|name| (*name, None)).collect(),
         ))
     }
 
-    /// The end of an attempt: what is refused for good has not arrived, either. A target that asks for a pause has that first.
+    /// Records an attempt. A permanent refusal counts as not delivered, too. If a target asks for a pause, it gets that
+    /// pause first.
     pub(crate) fn ended(&self, target: &'static str, attempt: &Attempt) {
         let mut targets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = targets.get(target).copied().flatten();

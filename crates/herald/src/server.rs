@@ -49,7 +49,7 @@ pub fn run(settings: Settings) -> Result<()> {
         name: "herald".to_owned(),
         version: settings.build.to_owned(),
     };
-    // Before the runtime exists: the exporter's blocking HTTP client may neither be made nor dropped inside one.
+    // Before the runtime exists, because the exporter's blocking HTTP client may neither be created nor dropped inside one.
     let telemetry =
         telemetry::init(info, &settings.telemetry, &[METRICS]).context("telemetry cannot start")?;
     telemetry::log_panics();
@@ -133,7 +133,7 @@ fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     Ok((listener, real))
 }
 
-/// What requests need.
+/// The data that requests need.
 struct AppData {
     queue: web::Data<Queue>,
     collector: web::Data<Collector>,
@@ -177,8 +177,8 @@ fn app(
         .route("/live", web::get().to(live))
         .route("/ready", web::get().to(ready));
     for resource in api::resources() {
-        // Not measured by route and status: that would make each answer to a scrape seven times as large, and many may be
-        // under way.
+        // Not measured by route and status: that would make each response to a scrape seven times as large, and many may be
+        // in progress.
         app = app.service(guarded(resource).wrap(http_server::tracing_logger()));
     }
     app.default_service(web::to(nowhere))
@@ -188,7 +188,7 @@ fn app(
         }))
 }
 
-/// Whoever comes: by a name that is ours, admitted, and charged for what is sent.
+/// Checks every client: by host name, credentials, and the size of its requests.
 fn guard(
     resource: Resource,
     connections: &Rc<Connections>,

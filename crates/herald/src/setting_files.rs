@@ -1,4 +1,4 @@
-//! Files that settings name: secrets, and certificates and keys in PEM. An error names the variable and the file.
+//! Files that settings name: secrets, and certificates and keys in PEM. Errors name the variable and the file.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use service::settings::{SettingError, wrong};
 
-/// The largest file: a bundle of all authorities has a fifth of it.
+/// The maximum size of a file: a bundle of all authorities has a fifth of it.
 const MOST: u64 = 1 << 20;
 
 /// The bytes of a file.
@@ -19,7 +19,7 @@ pub(crate) fn read(variable: &str, path: &Path) -> Result<Vec<u8>, SettingError>
         .map_err(|error| wrong(variable, format!("cannot read {}: {error}", path.display())))
 }
 
-/// A device may have no end, and a pipe nobody at its other end: neither may hold up the start.
+/// Reads only regular files: a device may be endless, and a pipe may have no writer. Neither may block the start.
 fn regular(path: &Path) -> io::Result<Vec<u8>> {
     let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
     let file = File::options()
@@ -52,13 +52,13 @@ pub(crate) fn certificates(
     Ok(found)
 }
 
-/// Of a file that should hold one.
+/// The error for a file without a private key.
 pub(crate) fn no_private_key(variable: &str, path: &Path) -> SettingError {
     let problem = format!("{} holds no private key; give a PEM file", path.display());
     wrong(variable, problem)
 }
 
-/// Of a certificate and its key only one is set.
+/// The error if only the certificate or only its key is set.
 pub(crate) fn half(missing: &str, set: &str) -> SettingError {
     wrong(
         missing,

@@ -1,4 +1,4 @@
-//! What herald is told. It reads no environment: the command line hands these over.
+//! Herald's settings. It reads no environment: the command line passes them.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::front_tls::FrontTls;
 use crate::links::without_login;
 use crate::setting_files::read;
 
-/// Settings as they are written; an empty text is none.
+/// The settings as texts; an empty text counts as unset.
 #[derive(Debug, Default, Clone)]
 pub struct RawSettings {
     /// `PROMETHEUS_URL`.
@@ -26,23 +26,23 @@ pub struct RawSettings {
     pub loki_url: Option<String>,
     /// `GRAFANA_URL`, for links only.
     pub grafana_url: Option<String>,
-    /// `JAEGER_PUBLIC_URL`: where a person's browser finds Jaeger.
+    /// `JAEGER_PUBLIC_URL`: Jaeger's address for a person's browser.
     pub jaeger_public_url: Option<String>,
     /// `HERALD_SLACK_WEBHOOK_URL`.
     pub slack_url: Option<String>,
-    /// `HERALD_SLACK_WEBHOOK_URL_FILE`: a file with it.
+    /// `HERALD_SLACK_WEBHOOK_URL_FILE`: a file with that URL.
     pub slack_url_file: Option<PathBuf>,
     /// `HERALD_WEBHOOK_URL`.
     pub webhook_url: Option<String>,
     /// `HERALD_WEBHOOK_URL_FILE`.
     pub webhook_url_file: Option<PathBuf>,
-    /// `HERALD_WATCHDOG_URL`: who raises the alarm when the alert that always fires stops.
+    /// `HERALD_WATCHDOG_URL`: the receiver that raises the alarm when the alert that always fires stops.
     pub watchdog_url: Option<String>,
     /// `HERALD_WATCHDOG_URL_FILE`.
     pub watchdog_url_file: Option<PathBuf>,
-    /// `HERALD_SECRET`: what Alertmanager sends as `Authorization: Bearer …`; several are separated by spaces.
+    /// `HERALD_SECRET`: the token that Alertmanager sends as `Authorization: Bearer …`; separate several with spaces.
     pub secret: Option<String>,
-    /// `HERALD_SECRET_FILE`: a file with it; several are on lines of their own.
+    /// `HERALD_SECRET_FILE`: a file with it; several stand on lines of their own.
     pub secret_file: Option<PathBuf>,
 }
 
@@ -51,13 +51,13 @@ pub struct RawSettings {
 pub struct Settings {
     /// Its `service.version`, unless `OTEL_RESOURCE_ATTRIBUTES` says otherwise.
     pub build: &'static str,
-    /// Where it listens; port 0 takes any free port, which the log line `listening` tells.
+    /// The listening address. Port 0 chooses a free port, which the log line `listening` names.
     pub listen: SocketAddr,
-    /// `HERALD_ALLOWED_HOSTS`: names that the webhook answers to, beside addresses and `localhost`.
+    /// `HERALD_ALLOWED_HOSTS`: names that the webhook answers to, besides addresses and `localhost`.
     pub allowed_hosts: listen::Hosts,
     /// Certificates of the listener.
     pub tls: FrontTls,
-    /// Where notifications are kept until they are delivered.
+    /// The directory that keeps notifications until they are delivered.
     pub state_dir: PathBuf,
     /// Backends, links and targets.
     pub raw: RawSettings,
@@ -65,19 +65,20 @@ pub struct Settings {
     pub backend_tls: BackendTls,
     /// How long the collection of evidence may hold a notification up.
     pub evidence_timeout: Duration,
-    /// Most notifications that wait for one target; more are refused, and Alertmanager tries them again.
+    /// The maximum number of notifications that wait for one target. Herald refuses further ones, and Alertmanager retries
+    /// them.
     pub queue_limit: usize,
     /// A notification that could not be delivered for so long is set aside.
     pub give_up_after: Duration,
-    /// For how long no target may take anything, before the alert that always fires is not passed on.
+    /// After all targets have accepted nothing for this long, the alert that always fires is not passed on.
     pub silent_after: Duration,
-    /// Standard input is a pipe held by the parent: shut down at its end.
+    /// Standard input is a pipe from the parent: shut down at its end.
     pub parent_pipe: bool,
     /// Everything `OTEL_*`.
     pub telemetry: telemetry::Settings,
 }
 
-/// Where evidence comes from.
+/// The backends of evidence.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Sources {
     pub(crate) prometheus: Option<Url>,
@@ -85,19 +86,19 @@ pub(crate) struct Sources {
     pub(crate) loki: Option<Url>,
 }
 
-/// Where links lead to.
+/// The base URLs of links.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct LinkBases {
     pub(crate) grafana: Option<Url>,
     pub(crate) jaeger: Option<Url>,
 }
 
-/// A URL with a token in it: never shown.
+/// A URL that contains a token. No output contains it.
 #[derive(Clone)]
 pub(crate) struct SecretUrl(Url);
 
 impl SecretUrl {
-    /// For the request itself.
+    /// The URL, for the request itself.
     pub(crate) fn reveal(&self) -> Url {
         self.0.clone()
     }
@@ -109,12 +110,12 @@ impl fmt::Debug for SecretUrl {
     }
 }
 
-/// Where notifications go.
+/// The targets of notifications.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Targets {
     pub(crate) slack: Option<SecretUrl>,
     pub(crate) webhook: Option<SecretUrl>,
-    /// Of the alert that always fires, which no other target gets.
+    /// The receiver of the alert that always fires; no other target gets that alert.
     pub(crate) watchdog: Option<SecretUrl>,
 }
 
@@ -165,7 +166,7 @@ impl RawSettings {
 }
 
 impl RawSettings {
-    /// What Alertmanager may send. A file or a text that holds none is an error: the door would stand open.
+    /// The secrets that Alertmanager may send. A setting without a secret is an error, because it would admit every client.
     pub(crate) fn secrets(&self) -> Result<Arc<[Secret]>, SettingError> {
         let from_file = contents("HERALD_SECRET_FILE", self.secret_file.as_ref())?;
         let allowed = "allowed: 16 to 512 letters, digits and signs, without spaces; several are separated by spaces or lines";
@@ -195,7 +196,7 @@ impl RawSettings {
     }
 }
 
-/// What who asks herald shows: the first of the secrets, from the same variable or file.
+/// The secret that a client of herald sends: the first one, from the same variable or file.
 ///
 /// # Errors
 /// When herald could not use them either.
@@ -244,7 +245,7 @@ fn secret(
     let from_file = contents(&format!("{variable}_FILE"), file)?;
     let text = given(value).or_else(|| given(from_file.as_deref()));
     let Some(text) = text else { return Ok(None) };
-    // The value holds a token: it is not repeated.
+    // The value contains a token, so the error does not repeat it.
     let url = Url::parse(text).ok();
     let http = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
     url.filter(http)

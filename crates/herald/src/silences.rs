@@ -1,4 +1,4 @@
-//! Silences: for whom nothing is to be told for a while. On disk for good before they hold anything back.
+//! Silences: they hold notifications back for a time. A silence is durable on disk before it has an effect.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,13 +21,13 @@ pub(crate) const MAX_SILENCES: usize = 100;
 
 const MAX_MATCHERS: usize = 8;
 
-/// Of the files' format. What has another one is not read.
+/// The version of the files' format. Files of other versions are not read.
 const SCHEMA: u32 = 1;
 
-/// From now to the end of a silence, in days.
+/// The maximum time from now to the end of a silence, in days.
 const MAX_DAYS: i64 = 30;
 
-/// What somebody asks for.
+/// A request for a silence.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct NewSilence {
@@ -38,7 +38,7 @@ pub(crate) struct NewSilence {
     comment: String,
 }
 
-/// As it is kept and shown.
+/// A silence, as stored and shown.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SilenceView {
@@ -50,7 +50,7 @@ pub(crate) struct SilenceView {
     pub(crate) comment: String,
 }
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Debug, Serialize, Deserialize)]
 struct SilenceFile {
     schema: u32,
@@ -61,7 +61,7 @@ struct SilenceFile {
 #[derive(Debug, Clone)]
 struct Silence {
     shown: SilenceView,
-    /// A look found that it has ended: it holds nothing back any more, also when its file is still there.
+    /// It has ended, so it no longer holds anything back, even if its file still exists.
     over: bool,
 }
 
@@ -69,34 +69,34 @@ struct Silence {
 #[derive(Debug)]
 pub(crate) enum AddError {
     Invalid(Vec<FieldError>),
-    /// There are as many as may be.
+    /// The maximum number of silences exists.
     TooMany,
     Disk(io::Error),
 }
 
-/// What the last look found.
+/// The result of the last check.
 #[derive(Debug, Default)]
 struct LastCheck {
-    /// Those that were active.
+    /// The active silences.
     active: Vec<Uuid>,
     /// Whether somebody ended one after it. No look may have seen it active.
     expired: bool,
 }
 
-/// All that have not ended.
+/// All silences that have not ended.
 #[derive(Debug)]
 pub(crate) struct Silences {
     folder: Folder,
-    /// Never locked while the disk is waited for: whoever brings an alert asks.
+    /// Never locked during disk operations, because every incoming alert reads it.
     all: Mutex<Vec<Silence>>,
     /// Locked while a file is changed.
     writing: Mutex<LastCheck>,
-    /// What the folder leads through.
+    /// Keeps the directory open.
     _spool: Arc<Spool>,
 }
 
 impl Silences {
-    /// With what an earlier process left. What cannot be read holds nothing back.
+    /// Loads what an earlier process left. An unreadable silence has no effect.
     pub(crate) fn open(spool: Arc<Spool>) -> Self {
         let folder = spool.folder("history", "silences");
         let unreadable = spool.folder("history", "unreadable");
@@ -140,7 +140,7 @@ impl Silences {
         Ok(kept.silence)
     }
 
-    /// Ends one; `false` if there is none.
+    /// Ends a silence; `false` if it does not exist.
     pub(crate) fn expire(&self, id: Uuid) -> io::Result<bool> {
         let mut look = self.writing();
         if !self.all().iter().any(|silence| silence.shown.id == id) {
@@ -153,7 +153,7 @@ impl Silences {
         Ok(true)
     }
 
-    /// Those that have not ended.
+    /// The silences that have not ended.
     pub(crate) fn list(&self) -> Vec<SilenceView> {
         let now = Utc::now();
         let all = self.all();
@@ -161,7 +161,7 @@ impl Silences {
         left.map(|silence| silence.shown.clone()).collect()
     }
 
-    /// By what a notification is to be held back now: of the silences that hold it, the one that ends last.
+    /// The silence that holds a notification back now: of several, the one that ends last.
     pub(crate) fn covering(&self, payload: &Payload) -> Option<Silenced> {
         let now = Utc::now();
         let all = self.all();
@@ -171,7 +171,7 @@ impl Silences {
         if active.is_empty() || !matcher::cover(&matchers, payload) {
             return None;
         }
-        // Not all of them may be needed; one that is not concerned is not named.
+        // Not all of them may be needed; the result names only one that matches.
         let concerned = active
             .iter()
             .filter(|silence| matcher::concern(&silence.shown.matchers, payload));
@@ -184,7 +184,8 @@ impl Silences {
         })
     }
 
-    /// Whether others are active than at the last look, or one ended after it, however short it was. Forgets what has ended.
+    /// Whether other silences are active than at the last check, or one has ended since, however short it was. Removes those
+    /// that have ended.
     pub(crate) fn changed(&self) -> bool {
         let (now, mut look) = (Utc::now(), self.writing());
         let mut ended = std::mem::take(&mut look.expired);
@@ -201,7 +202,7 @@ impl Silences {
         changed || ended
     }
 
-    /// Those whose file cannot be removed another time.
+    /// Retries the files that could not be removed before.
     fn forget_over(&self) {
         let all = self.all();
         let over = all.iter().filter(|silence| silence.over);
@@ -308,7 +309,7 @@ mod tests {
         Silences::open(Arc::new(Spool::open(root, &["slack"]).unwrap()))
     }
 
-    /// One that holds the example back.
+    /// Adds a silence that matches the example.
     fn add(silences: &Silences) -> Uuid {
         let asked = json!({
             "matchers": [{"name": "service", "value": "gateway"}],
@@ -363,7 +364,7 @@ mod tests {
         std::fs::create_dir(&path).unwrap();
         silences.all()[0].shown.ends_at = Utc::now();
         assert!(silences.changed());
-        // As if the clock went back.
+        // Simulates a clock that went back.
         silences.all()[0].shown.ends_at = Utc::now() + TimeDelta::hours(1);
         assert!(!silences.changed());
         let example = read(&example()).unwrap();

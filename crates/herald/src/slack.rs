@@ -1,4 +1,4 @@
-//! A notification as Slack's blocks. Whatever others wrote is neutral: it can neither format, link, mention nor show an emoji.
+//! A notification as Slack's blocks. Foreign texts are neutralised: they cannot format, link, mention or show an emoji.
 //!
 //! What needs no formatting is a `plain_text`. The rest is `mrkdwn` with `verbatim`, so that Slack turns no address and no name
 //! into a link by itself, and has its marks replaced or broken.
@@ -13,7 +13,7 @@ use crate::notification::Notification;
 use crate::payload::Status;
 use crate::text::{one_line, percent, seconds, shortened};
 
-/// Slack refuses longer texts in a block (3,000 characters); escapes count, and so do both halves of a surrogate pair.
+/// Slack refuses longer texts in a block (3,000 characters). Escapes count, and so do both halves of a surrogate pair.
 const BLOCK_LIMIT: usize = 2900;
 
 /// Slack refuses longer headers.
@@ -59,7 +59,7 @@ pub(crate) fn message(notification: &Notification<'_>) -> Value {
     );
     let context = plain_text(&context, BLOCK_LIMIT);
     blocks.push(json!({"type": "context", "elements": [context]}));
-    // For notifications of the client; the blocks are what is shown.
+    // Slack's clients use it for their notifications; the message shows the blocks.
     let text = escaped(&notification.title);
     json!({
         "text": text, "mrkdwn": false, "parse": "none", "link_names": false,
@@ -79,13 +79,13 @@ fn escaped(text: &str) -> String {
         .replace('>', "&gt;")
 }
 
-/// For `plain_text`, which knows no escapes but must not be taken for more by any client.
+/// For `plain_text`, which has no escapes; no client may interpret the text as anything else.
 fn plain(text: &str) -> String {
     unmarked(text).replace('<', "‹").replace('>', "›")
 }
 
-/// Emphasis marks become look-alikes that format nothing; what begins a mention, a channel, an emoji or an address does so no
-/// more, by a space without width (others' are gone).
+/// Replaces emphasis marks with look-alikes that format nothing. It breaks the start of mentions, channels, emojis and
+/// addresses with a zero-width space, and removes other zero-width characters.
 fn unmarked(text: &str) -> String {
     const BREAK: char = '\u{200b}';
     let chars: Vec<char> = one_line(text).chars().collect();
@@ -109,7 +109,8 @@ fn unmarked(text: &str) -> String {
     out
 }
 
-/// `fire:`, `//evil.example`, behind a colon. Of the names of digits only one is an emoji; the others are times such as `10:30:45`.
+/// Recognises `fire:` and `//evil.example` behind a colon. Only one emoji has a name of digits; other digits are times such
+/// as `10:30:45`.
 fn begins_emoji_or_address(rest: &[char]) -> bool {
     let in_name = |c: &&char| c.is_alphanumeric() || matches!(c, '_' | '-' | '+' | '\'');
     let name: String = rest.iter().take_while(in_name).collect();
@@ -118,7 +119,7 @@ fn begins_emoji_or_address(rest: &[char]) -> bool {
     rest.starts_with(&['/', '/']) || (closed && !is_number)
 }
 
-/// At most `limit` characters as Slack counts them; what is cut is marked.
+/// At most `limit` characters, as Slack counts them, with a mark at the cut.
 fn within(text: &str, limit: usize) -> String {
     if text.encode_utf16().count() <= limit {
         return text.to_owned();

@@ -1,4 +1,4 @@
-//! Notifications on disk: one file each and target, complete or absent.
+//! Notifications on disk: one file per notification and target, complete or absent.
 //!
 //! ```text
 //! <state>/queue/<target>/<key>.json    accepted, not delivered yet
@@ -18,19 +18,19 @@ use uuid::Uuid;
 use crate::folder::{Folder, Listing, careful, sync};
 use crate::stats::Storage;
 
-/// More are not kept; the oldest go.
+/// How many given-up notifications are kept; the oldest are removed.
 const MAX_FAILED: usize = 1000;
 
-/// Of each directory that is made.
+/// The mode of each new directory.
 const MODE: u32 = 0o700;
 
-/// What is kept of alerts and silences ([`crate::history`], [`crate::silences`]), and what could not be read of it.
+/// The directories of alerts and silences ([`crate::history`], [`crate::silences`]), and of their unreadable files.
 const HISTORY: [&str; 3] = ["alerts", "silences", "unreadable"];
 
 /// The directory and its lock.
 #[derive(Debug)]
 pub(crate) struct Spool {
-    /// Leads into the directory that is held, whatever is done with those above it.
+    /// Leads into the open directory, whatever happens to the directories above it.
     root: PathBuf,
     _held: Directory,
     /// Held for as long as the process lives, however it ends.
@@ -38,14 +38,14 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
-    /// Of its disk, what is left for it and all that there is, in bytes.
+    /// The free and the total space of its disk, in bytes.
     pub(crate) fn room(&self) -> std::io::Result<(u64, u64)> {
         let disk = rustix::fs::statvfs(&self.root)?;
         Ok((disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize))
     }
 
-    /// Creates what is missing, but nothing where it is not used; the error names the directory. Two processes on one directory
-    /// would deliver all twice.
+    /// Creates the missing directories, and nothing if the directory is unusable; the error names the directory. Two
+    /// processes on one directory would deliver everything twice, so it is locked.
     pub(crate) fn open(root: &Path, targets: &[&str]) -> Result<Self> {
         let shown = root.display();
         let hint = "choose another directory with --state-dir";
@@ -85,7 +85,7 @@ impl Spool {
         self.folder("queue", target).read(key)
     }
 
-    /// Delivered, for good when this returns: it would be sent again, perhaps behind what came after it. It may be gone
+    /// Removes a delivered notification, durably: otherwise it would be sent again, perhaps after later ones. It may be gone
     /// already.
     pub(crate) fn remove(&self, target: &str, key: Uuid) -> io::Result<()> {
         self.folder("queue", target).remove(key)
@@ -102,9 +102,9 @@ impl Spool {
         Ok(())
     }
 
-    /// What was set aside stays there, the newest only.
+    /// Keeps only the newest files that were set aside.
     fn keep_aside(&self, target: &str) -> io::Result<()> {
-        // The new place first: in between it may be in both, but not in none.
+        // The new place first: after a crash the file may be in both directories, but not in none.
         self.folder("failed", target).sync()?;
         self.folder("queue", target).sync()?;
         self.folder("failed", target).keep_newest(MAX_FAILED)
@@ -116,17 +116,17 @@ impl Spool {
             .map_or(0, |listing| listing.keys.len())
     }
 
-    /// Removes what was written only in part: it was never accepted.
+    /// Removes partly written files: they were never accepted.
     pub(crate) fn clean(&self, target: &str) -> io::Result<()> {
         self.folder("queue", target).clean()
     }
 
-    /// What is in `queue` or `failed`.
+    /// The content of `queue` or `failed`.
     pub(crate) fn list(&self, kind: &str, target: &str) -> io::Result<Listing> {
         self.folder(kind, target).list()
     }
 
-    /// One of the directories, for as long as this lives.
+    /// One of the directories, for the lifetime of this spool.
     pub(crate) fn folder(&self, kind: &str, target: &str) -> Folder {
         Folder::new(self.root.join(kind).join(target))
     }
@@ -140,7 +140,7 @@ fn directories<'a>(targets: &'a [&'a str]) -> [(&'static str, &'a [&'a str]); 3]
     ]
 }
 
-/// Each directory is looked at before anything is made in it.
+/// Checks each directory before it creates anything in it.
 fn hold(root: &Path, targets: &[&str]) -> Result<Directory> {
     let held = trusted(Directory::make(root, MODE)?)?;
     for (kind, names) in directories(targets) {
@@ -152,7 +152,7 @@ fn hold(root: &Path, targets: &[&str]) -> Result<Directory> {
     Ok(held)
 }
 
-/// For root it has to be root's own: who could write to it could lead root's hand elsewhere.
+/// If herald runs as root, the directory must belong to root: another user who can write to it could redirect root's writes.
 fn trusted(directory: Directory) -> Result<Directory> {
     match Owner::of_this_process() {
         root @ Owner { uid: 0, .. } => directory.check(root),
@@ -160,8 +160,8 @@ fn trusted(directory: Directory) -> Result<Directory> {
     }
 }
 
-/// The directories have to be there after a power cut as well; with those above that were made for them. Of others' we may
-/// not be allowed to open all.
+/// The directories must survive a power failure, with those above that were created for them. Herald may not be allowed to
+/// open all directories of other users.
 fn keep_names(root: &Path, targets: &[&str]) -> io::Result<()> {
     for (kind, names) in directories(targets) {
         for name in names {
@@ -184,20 +184,20 @@ pub(crate) mod tests {
     use super::*;
 
     thread_local! {
-        /// Directories whose names were brought to the disk.
+        /// Directories whose names were flushed to the disk.
         static SYNCED: RefCell<Vec<PathBuf>> = RefCell::default();
         /// Whether the disk refuses to.
         static REFUSED: Cell<bool> = const { Cell::new(false) };
-        /// What happens meanwhile.
+        /// The action during the next disk operation.
         static MEANWHILE: RefCell<Option<Box<dyn Fn()>>> = RefCell::default();
     }
 
-    /// From now on, on this thread, the disk is full: it refuses until something of the history is removed.
+    /// From now on, the disk is full on this thread, until a file of the history is removed.
     pub(crate) fn refuse() {
         REFUSED.set(true);
     }
 
-    /// From now on, on this thread, this happens while the disk is waited for.
+    /// From now on, this happens on this thread during disk operations.
     pub(crate) fn meanwhile(work: impl Fn() + 'static) {
         MEANWHILE.set(Some(Box::new(work)));
     }
@@ -221,7 +221,7 @@ pub(crate) mod tests {
     #[test]
     fn every_name_that_comes_or_goes_is_brought_to_the_disk() {
         let directory = tempfile::tempdir().unwrap();
-        // As they are noted: without links, which a temporary directory may lie behind.
+        // Without links, as they are recorded: a temporary directory may lie behind a link.
         let root = directory.path().canonicalize().unwrap();
         let synced = || SYNCED.take();
         let new = root.join("above/state");
@@ -288,7 +288,7 @@ pub(crate) mod tests {
         let root = tempfile::tempdir().unwrap();
         let spool = Spool::open(root.path(), &["slack"]).unwrap();
         let path = spool.folder("queue", "slack").path(key(1));
-        // The last step but one, the rename, fails: what it would replace is a directory.
+        // The rename, the last step but one, fails because a directory has the target's name.
         std::fs::create_dir(&path).unwrap();
         spool.store("slack", key(1), b"1").unwrap_err();
         assert!(!path.with_extension("new").exists() && path.is_dir());

@@ -22,7 +22,7 @@ impl ReceiveOutcome {
 pub(crate) struct UnderWay;
 
 impl UnderWay {
-    /// From now on.
+    /// Starts the measurement.
     pub(crate) fn begin() -> Self {
         HERALD_EVIDENCE_IN_PROGRESS.increment(1.0);
         Self
@@ -98,13 +98,13 @@ pub(crate) fn retried(target: &'static str) {
     HERALD_RETRIES.with(Target(target)).increment(1);
 }
 
-/// What waits, and for how many seconds the oldest has.
+/// The number of waiting notifications, and the age of the oldest in seconds.
 pub(crate) fn queue(target: &'static str, size: usize, oldest: f64) {
     HERALD_QUEUE.with(Target(target)).set(size as f64);
     HERALD_QUEUE_AGE.with(Target(target)).set(oldest);
 }
 
-/// What is kept aside.
+/// The number of notifications that were set aside.
 pub(crate) fn failed_kept(target: &'static str, count: usize) {
     HERALD_FAILED.with(Target(target)).set(count as f64);
 }
@@ -126,7 +126,7 @@ pub(crate) fn evidence_refused() {
     HERALD_EVIDENCE_REFUSED.increment(1);
 }
 
-/// What is in the directories of a target without being a notification.
+/// The number of files in a target's directories that are not notifications.
 pub(crate) fn foreign(target: &'static str, count: usize) {
     HERALD_FOREIGN.with(Target(target)).set(count as f64);
 }
@@ -142,7 +142,7 @@ pub(crate) fn panicked(target: &'static str) {
     HERALD_PANICS.with(Target(target)).increment(1);
 }
 
-/// What silences hold back.
+/// The number of notifications that silences hold back.
 pub(crate) fn silenced(target: &'static str, count: usize) {
     HERALD_SILENCED.with(Target(target)).set(count as f64);
 }
@@ -152,14 +152,14 @@ pub(crate) fn silences(count: usize) {
     HERALD_SILENCES.set(count as f64);
 }
 
-/// What the history holds.
+/// The size of the history.
 pub(crate) fn history(firing: usize, resolved: usize, bytes: usize) {
     HERALD_HISTORY.with(Episode::Firing).set(firing as f64);
     HERALD_HISTORY.with(Episode::Resolved).set(resolved as f64);
     HERALD_HISTORY_SIZE.set(bytes as f64);
 }
 
-/// What the history has forgotten.
+/// The history has removed an episode.
 pub(crate) fn history_dropped() {
     HERALD_HISTORY_DROPPED.increment(1);
 }

@@ -10,10 +10,11 @@ use crate::payload::Payload;
 use crate::spool::Spool;
 use crate::text::one_line;
 
-/// What a file of the queue holds.
+/// The content of a file of the queue.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Stored {
-    /// Idempotency key: the same at every attempt, after a restart too. It is the file's name, whatever the file says.
+    /// The idempotency key: the same at every attempt, also after a restart. It is the file's name, whatever the file
+    /// contains.
     #[serde(skip_deserializing)]
     pub(crate) key: String,
     /// When it was accepted.
@@ -21,18 +22,18 @@ pub(crate) struct Stored {
     /// When the silence ends, or ended, that held it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) held_until: Option<DateTime<Utc>>,
-    /// What Alertmanager sent.
+    /// Alertmanager's notification.
     pub(crate) payload: Payload,
 }
 
 /// Why a file is no notification.
 #[derive(Debug)]
 pub(crate) enum Unusable {
-    /// Somebody removed it.
+    /// The file no longer exists.
     Gone,
-    /// The disk or its permissions refuse it; another time they may not.
+    /// The disk or its permissions refuse it; that may change.
     Unread(io::Error),
-    /// It will never be one.
+    /// The file is not a notification, and never will be.
     Wrong(String),
 }
 
@@ -41,14 +42,14 @@ impl fmt::Display for Unusable {
         match self {
             Self::Gone => f.write_str("it is gone"),
             Self::Unread(error) => error.fmt(f),
-            // It may quote what is in the file.
+            // The error may quote the file's content.
             Self::Wrong(why) => f.write_str(&one_line(why)),
         }
     }
 }
 
 impl Stored {
-    /// Reads a file; with its size in bytes.
+    /// Reads a file; returns its size in bytes, too.
     pub(crate) fn load(spool: &Spool, target: &str, key: Uuid) -> Result<(Self, usize), Unusable> {
         let content = spool
             .read(target, key)
@@ -61,7 +62,7 @@ impl Stored {
         Ok((stored, content.len()))
     }
 
-    /// Since when it might be delivered: so long ago it is given up.
+    /// Since when it could have been delivered; the time until herald gives it up starts here.
     pub(crate) fn since(&self) -> DateTime<Utc> {
         self.held_until.unwrap_or(self.accepted).max(self.accepted)
     }

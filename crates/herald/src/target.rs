@@ -1,4 +1,4 @@
-//! Where notifications go.
+//! The targets of notifications.
 
 use std::time::Duration;
 
@@ -20,9 +20,9 @@ const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// How an attempt ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Attempt {
-    /// It has arrived.
+    /// The target has received it.
     Delivered,
-    /// Not now, perhaps later; with the least time the target asks for.
+    /// Not now, but perhaps later; with the minimum pause that the target asks for.
     Later(String, Option<Duration>),
     /// Never: another attempt would be refused too.
     Refused(String),
@@ -45,17 +45,17 @@ enum Protocol {
     Call(fn(&Notification<'_>) -> Attempt),
 }
 
-/// For addresses that hold a token.
+/// For URLs that contain a token.
 pub(crate) fn client(timeout: Duration) -> reqwest::Result<Client> {
     incoming::client()
         .timeout(timeout)
-        // Where a token leads is where it was meant to lead.
+        // A redirect could send the token to another server.
         .redirect(Policy::none())
         .user_agent(concat!("omnitrace-herald/", env!("CARGO_PKG_VERSION")))
         .build()
 }
 
-/// The targets that are set; the log when none is.
+/// The configured targets; the log if there is none.
 pub(crate) fn all(targets: &Targets) -> reqwest::Result<Vec<Target>> {
     let client = client(TIMEOUT)?;
     let mut all = Vec::new();
@@ -80,7 +80,7 @@ pub(crate) fn all(targets: &Targets) -> reqwest::Result<Vec<Target>> {
 }
 
 impl Target {
-    /// In the place of a webhook.
+    /// A function in the place of a webhook.
     #[cfg(test)]
     pub(crate) fn call(name: &'static str, call: fn(&Notification<'_>) -> Attempt) -> Self {
         let way = Protocol::Call(call);
@@ -134,7 +134,7 @@ fn judge(status: StatusCode, asked: Option<Duration>) -> Attempt {
     let answered = format!("it answered {status}");
     match status.as_u16() {
         200..=299 => Attempt::Delivered,
-        // Too slow, too early, too many: the same request may be welcome later.
+        // Timeouts, rate limits and server errors: the same request may succeed later.
         408 | 425 | 429 | 500..=599 => Attempt::Later(answered, asked),
         300..=399 => Attempt::Refused(format!(
             "{answered}: redirects are not followed, set its final URL"
@@ -150,9 +150,9 @@ mod tests {
 
     use super::*;
 
-    /// One attempt to deliver to a target that answers with these lines.
+    /// One attempt to deliver to a target whose response consists of these lines.
     async fn answered(lines: &str) -> Attempt {
-        // As the executable does; another test may have.
+        // Another test may have installed it already; the executable does the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -2,7 +2,7 @@
 
 use telemetry::redact::{plain, redact};
 
-/// At most `limit` characters; what is cut is marked.
+/// At most `limit` characters, with a mark at the cut.
 pub(crate) fn shortened(text: &str, limit: usize) -> String {
     match text.char_indices().nth(limit) {
         None => text.to_owned(),
@@ -14,12 +14,12 @@ pub(crate) fn shortened(text: &str, limit: usize) -> String {
     }
 }
 
-/// One line without control characters, secrets and excess, for quotes from logs and traces.
+/// One line without control characters and secrets, cut to the limit, for quotes from logs and traces.
 pub(crate) fn quoted(text: &str, limit: usize) -> String {
     shortened(&one_line(&redact(text)), limit)
 }
 
-/// One line in which everything can be seen.
+/// One line of printable characters only.
 pub(crate) fn one_line(text: &str) -> String {
     plain::one_line(text).into_owned()
 }

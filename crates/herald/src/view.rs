@@ -46,7 +46,7 @@ pub(crate) fn summary(record: &Record) -> Value {
     })
 }
 
-/// All that is known.
+/// All fields.
 pub(crate) fn whole(record: &Record) -> Value {
     let payload = &record.payload;
     let alerts: Vec<OneAlert<'_>> = payload.alerts.iter().map(OneAlert::new).collect();

@@ -1,6 +1,6 @@
-//! `POST /watchdog`: the alert that always fires, passed on at once to a receiver that raises the alarm when it stops. What is kept, retried
-//! and enriched would prove nothing: a beat says that herald could take an alert now, and
-//! that some target takes what it is sent.
+//! `POST /watchdog`: passes the alert that always fires on at once, to a receiver that raises the alarm when it stops.
+//! Storing, retrying or enriching it would prove nothing: a beat means that herald could accept an alert now, and that some
+//! target accepts notifications.
 
 use std::time::Duration;
 
@@ -22,12 +22,12 @@ pub(crate) const BODY_LIMIT: usize = 64 << 10;
 /// How long the receiver may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where the beat goes, if anywhere.
+/// The receiver of the beat, if there is one.
 #[derive(Debug, Clone)]
 pub(crate) struct Watchdog {
     client: Client,
     url: Option<SecretUrl>,
-    /// For how long no target may take anything.
+    /// For how long no target may accept anything.
     patience: Duration,
 }
 
@@ -59,7 +59,8 @@ impl Watchdog {
     }
 }
 
-/// Passes it on, unless herald could take no alert, or nobody would hear of one. Alertmanager counts what is refused here, and tries again.
+/// Passes the beat on, unless herald could accept no alert, or no target would receive one. Alertmanager counts the refusal
+/// and retries.
 pub(crate) async fn watchdog(
     request: HttpRequest,
     body: Result<web::Bytes, actix_web::Error>,

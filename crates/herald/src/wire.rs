@@ -1,4 +1,4 @@
-//! What lies between a socket and TLS, or HTTP: it tells the server's bookkeeping what comes.
+//! A layer between a socket and TLS, or HTTP: it reports incoming bytes to the server's bookkeeping.
 
 use std::io;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use crate::connections::Connection;
 pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire for T {}
 
-/// A socket whose client is watched.
+/// A socket whose client is monitored.
 pub(crate) struct Watched {
     socket: TcpStream,
     connection: Rc<Connection>,

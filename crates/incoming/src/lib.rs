@@ -1,4 +1,4 @@
-//! Asking others by HTTP: over connections that are alive, and reading an answer up to a limit, since whoever answers may send
+//! HTTP requests to other processes: over fresh connections, and with a limit for the response, because a peer may send
 //! without end.
 
 use std::sync::LazyLock;
@@ -7,11 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::{Client, ClientBuilder, Response};
 
-/// How long a connection without a request may be used again. Servers close one after 5 s (actix, Node, also the console and
-/// herald) or later, and what is sent just then is lost, or answered with 408. The pool looks at twice this time at the latest.
+/// How long an idle connection may be used again. Servers close one after 5 s (actix, Node, also the console and herald) or
+/// later; a request just then is lost, or answered with 408. The pool checks after twice this time at the latest.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// Whether a client can be built at all: none can where the system has no certificates of authorities, as in a small container.
+/// Whether a client can be built with the system's authorities. A system without any, such as a small container, does not
+/// allow it.
 static HAS_AUTHORITIES: LazyLock<bool> = LazyLock::new(|| Client::builder().build().is_ok());
 
 /// A client that uses no connection again that its server may just be closing. Where the system trusts nobody, it asks by plain HTTP, and
@@ -27,10 +28,10 @@ pub fn client() -> ClientBuilder {
 /// Why an answer was not read to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum Unread {
-    /// It is larger than the limit.
+    /// The response is larger than the limit.
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),
-    /// It broke off, or its time is over.
+    /// The connection broke, or the time is over.
     #[error(transparent)]
     Broken(#[from] reqwest::Error),
 }
@@ -44,7 +45,7 @@ pub struct Body {
 }
 
 impl Body {
-    /// Of at most `most` bytes.
+    /// A response of at most `most` bytes.
     pub fn of(response: Response, most: usize) -> Self {
         let come = 0;
         Self {
@@ -54,7 +55,7 @@ impl Body {
         }
     }
 
-    /// Its bytes, as far as is known: what its head says, or more if more has come.
+    /// Its size in bytes as far as known: that of its head, or more if more has arrived.
     pub fn size(&self) -> usize {
         let declared = self.response.content_length().unwrap_or(0);
         usize::try_from(declared)
@@ -74,7 +75,7 @@ impl Body {
         Ok(part)
     }
 
-    /// All of it.
+    /// The whole body.
     ///
     /// # Errors
     /// As [`part`](Self::part).

@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A connection that is to make room has waited for at least so long. A head comes with the first packet after the handshake,
-/// so this is time enough; and each new client may have to wait as long: at 238 places, 10,000 per second still come in.
+/// A connection that must close for another one has waited at least this long. A head arrives with the first packet after
+/// the handshake, so this is enough time. Each new client may wait as long; with 238 places, 10,000 clients per second still
+/// get in.
 const GRACE: Duration = Duration::from_millis(20);
 
-/// Shared by a connection, its requests, and whoever counts connections.
+/// Shared by a connection, its requests, and the counter of connections.
 #[derive(Debug)]
 pub struct Flow(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// Since when no request is answered: a head is awaited, or the rest of a body. `None` while one is.
+    /// Since when no request has been answered: the connection waits for a head or for the rest of a body. `None` while one
+    /// is answered.
     waiting_since: Option<Instant>,
     is_too_large: bool,
     /// When it makes room, unless a head is there by then.
@@ -36,7 +38,7 @@ impl Default for Flow {
 }
 
 impl Flow {
-    /// Since when the next head is awaited; `None` while a request is answered, and when it is to make room already.
+    /// Since when the connection waits for the next head; `None` while a request is answered, and if it must close already.
     pub fn waiting_since(&self) -> Option<Instant> {
         let state = self.state();
         state.waiting_since.filter(|_| state.ends_at.is_none())
@@ -58,7 +60,7 @@ impl Flow {
         state.is_too_large = is_too_large;
     }
 
-    /// The server has the whole answer; the next head may come.
+    /// The server has the whole response; the next head may come.
     fn end(&self) {
         self.change(|state| state.waiting_since = Some(Instant::now()));
     }
@@ -68,7 +70,7 @@ impl Flow {
         self.answered_at().is_none()
     }
 
-    /// When the last answer ended, or the connection began; `None` while a request is answered.
+    /// When the last response ended, or the connection began; `None` while a request is answered.
     pub(crate) fn answered_at(&self) -> Option<Instant> {
         self.state().waiting_since
     }

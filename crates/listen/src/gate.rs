@@ -1,5 +1,5 @@
-//! What lies between a connection and the HTTP server: a request's head is gathered here and handed on whole, and only when
-//! the answer to the one before is written.
+//! A gate between a connection and the HTTP server. It collects a request's head and passes it on as a whole, and only after
+//! the previous response has been written.
 //!
 //! Left to itself the server keeps 128 KiB of an unfinished head for each connection, parses it again for each packet, and decodes
 //! whatever requests came behind one that is not answered yet: 128 KiB of them take 20 MiB. What it answers without a body it
@@ -25,24 +25,25 @@ pub(crate) const MAX_HEAD: usize = 32 << 10;
 /// The longest line that tells the size of a chunk.
 const MAX_CHUNK_LINE: usize = 1 << 10;
 
-/// What is read at once, and handed on before other connections have their turn.
+/// How much is read at once, and passed on before other connections have a turn.
 const PIECE: usize = 16 << 10;
 
-/// A body may go on for so long when its answer has ended: the server reads what nobody wants, so that the client gets the answer.
+/// A body may continue for this long after its response: the server reads data that it does not need, so that the client
+/// gets the response.
 const REST: Duration = Duration::from_secs(10);
 
-/// Handed on in place of a head that is too large; see [`crate::in_turn`].
+/// Replaces a head that is too large; see [`crate::in_turn`].
 const STAND_IN: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
 
-/// What comes next.
+/// The expected part.
 #[derive(Debug, PartialEq, Eq)]
 enum Stage {
     Head,
-    /// Of a body in chunks: the size of one.
+    /// The size of a chunk, in a chunked body.
     Chunk,
     /// The lines behind the last chunk.
     Trailer,
-    /// Nothing that is read.
+    /// Nothing more is read.
     Over,
 }
 
@@ -51,7 +52,7 @@ enum Stage {
 pub struct Gate<T> {
     io: T,
     flow: Arc<Flow>,
-    /// Of what the server wrote last, something waits for the client to read.
+    /// The client has not yet read everything that the server wrote last.
     is_unread: bool,
     /// Fires when the connection has to make room, or its client has taken too long.
     end: Option<Pin<Box<Sleep>>>,
@@ -61,10 +62,10 @@ pub struct Gate<T> {
     is_first: bool,
     /// When the head that has begun has to be there.
     head_due: Option<Instant>,
-    /// What came and is not handed on yet, and how much of it cannot end a head.
+    /// The received bytes that have not been passed on, and how many of them cannot end a head.
     came: BytesMut,
     searched: usize,
-    /// So many of the next bytes are handed on as they come.
+    /// How many of the next bytes are passed on as they arrive.
     open: u64,
     /// Handed on in this turn.
     given: usize,
@@ -89,12 +90,12 @@ impl<T> Gate<T> {
         }
     }
 
-    /// What its requests know of it: the data of the connection have to hold this.
+    /// The flow for its requests: the connection's data must hold it.
     pub fn flow(&self) -> &Arc<Flow> {
         &self.flow
     }
 
-    /// What lies behind it.
+    /// The connection behind it.
     pub fn io(&self) -> &T {
         &self.io
     }
@@ -138,7 +139,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Gate<T> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads some more; `false` at the end.
+    /// Reads more bytes; `false` at the end.
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut room = [0; 4 << 10];
         let mut part = ReadBuf::new(&mut room);
@@ -147,7 +148,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Gate<T> {
         Poll::Ready(Ok(!part.filled().is_empty()))
     }
 
-    /// Finds out what may be handed on next; `false` if more has to come first.
+    /// Decides what may be passed on next; `false` if more bytes are needed.
     fn proceed(&mut self) -> bool {
         match self.stage {
             Stage::Head => self.head(),
@@ -208,7 +209,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Gate<T> {
                 self.open = size.saturating_add(end as u64 + 2);
             }
             Ok(httparse::Status::Partial) if line.len() < MAX_CHUNK_LINE => return false,
-            // The server says what is wrong with it.
+            // The server reports the error.
             Ok(httparse::Status::Partial) | Err(_) => self.give_up(),
         }
         true
@@ -236,7 +237,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Gate<T> {
         self.stage = Stage::Over;
     }
 
-    /// When what is awaited has to be there.
+    /// The deadline for the expected part.
     fn due(&self) -> Option<Instant> {
         match self.stage {
             Stage::Head if self.open == 0 => self.head_due,
@@ -246,7 +247,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Gate<T> {
         }
     }
 
-    /// Reads nothing now; ends when the connection has to make room, or what is awaited is late.
+    /// Reads nothing now; ends when the connection must close, or the expected part is late.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let ends = self.flow.ends_at().into_iter().chain(self.due());
         let Some(ends_at) = ends.min() else {
@@ -274,7 +275,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<T> {
             }
             let is_held_up = this.is_unread || this.flow.is_answered();
             match this.stage {
-                // Whoever hangs up is only noticed by reading.
+                // Only reading reveals that the client has disconnected.
                 Stage::Head if is_held_up && !this.came.is_empty() => return this.wait(cx),
                 Stage::Head if is_held_up => {}
                 // An end would end the request.

@@ -3,7 +3,7 @@
 /// The most headers that the server takes.
 const MAX_HEADERS: usize = 96;
 
-/// What a head says of what follows it.
+/// What follows a head, according to its headers.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Follows {
     Head,
@@ -27,7 +27,7 @@ pub(crate) fn end_of_head(bytes: &[u8], searched: usize) -> Option<usize> {
     None
 }
 
-/// What a head says; `None` for empty lines in front of one. What is no head is handed on, for the server to refuse.
+/// What follows the head; `None` for empty lines before it. Text that is not a head is passed on, and the server refuses it.
 pub(crate) fn follows(head: &[u8]) -> Option<Follows> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
@@ -57,7 +57,7 @@ pub(crate) fn follows(head: &[u8]) -> Option<Follows> {
     let is_websocket =
         values("upgrade").any(|value| value.to_ascii_lowercase().starts_with(b"websocket"));
     Some(match request.method.unwrap_or_default() {
-        // Nobody reads what follows these.
+        // The server reads nothing after these.
         "CONNECT" => Follows::Nothing,
         "GET" | "HEAD" if has_body => Follows::Nothing,
         _ if is_websocket => Follows::Nothing,
@@ -67,7 +67,7 @@ pub(crate) fn follows(head: &[u8]) -> Option<Follows> {
     })
 }
 
-/// The length of a body, 0 if none is given; `None` for what the server refuses.
+/// The length of a body, 0 if absent; `None` for a value that the server refuses.
 fn length<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<u64> {
     let Some(value) = values.next() else {
         return Some(0);

@@ -12,7 +12,7 @@ use actix_web::dev::RequestHead;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HOST, HeaderName, ORIGIN};
 
-/// What a `Host` header names.
+/// The host that a `Host` header names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
     /// An IP address.
@@ -40,7 +40,7 @@ impl Host {
     }
 }
 
-/// Reads `name`, `name:port`, `1.2.3.4:port`, `[::1]:port`; a user (`user@name`) is no part of it.
+/// Reads `name`, `name:port`, `1.2.3.4:port`, `[::1]:port`; a user (`user@name`) is not allowed in it.
 fn authority(text: &str) -> Option<Authority> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -90,14 +90,14 @@ impl FromStr for Hosts {
 pub enum Refusal {
     /// No `Host` header, more than one, or one that names nothing.
     Unreadable,
-    /// It is meant for somebody else.
+    /// The request is for another host.
     Host,
     /// A web page of somebody else sent it.
     Origin,
 }
 
 impl Refusal {
-    /// What it is answered with.
+    /// The status of the response.
     pub fn status(self) -> StatusCode {
         match self {
             Self::Unreadable => StatusCode::BAD_REQUEST,
@@ -129,7 +129,7 @@ impl Hosts {
         self.0.contains(host)
     }
 
-    /// The host that a request is meant for: an address, `localhost`, or a configured name.
+    /// The host of a request: an address, `localhost`, or a configured name.
     ///
     /// # Errors
     /// It names another, or none.
@@ -137,7 +137,8 @@ impl Hosts {
         self.target(head).map(|(host, _)| host)
     }
 
-    /// As [`Hosts::host`]; and a web page that sent it must come from this very listener, or from a configured name.
+    /// Checks the host as [`Hosts::host`] does. If a web page sent the request, the page must come from this listener, or
+    /// from a configured name.
     ///
     /// # Errors
     /// It is meant for somebody else, or comes from somebody else's page.
@@ -157,7 +158,7 @@ impl Hosts {
 
     fn target(&self, head: &RequestHead) -> Result<Authority, Refusal> {
         let named = only(head, HOST).and_then(authority);
-        // In the absolute form of a request the target counts, not the header (RFC 9112, 3.2.2).
+        // In the absolute form of a request, the target counts and not the header (RFC 9112, 3.2.2).
         let target = match (named, head.uri.authority()) {
             (Some(_), Some(target)) => authority(target.as_str()),
             (named, _) => named,

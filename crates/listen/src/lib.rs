@@ -1,5 +1,5 @@
-//! What every listener has in common, in services, herald and console: how long its queue is, how much it reads ahead, whom it
-//! answers, `HEAD`, and when its process stops.
+//! The common part of all listeners, in services, herald and console: the length of the queue, the read-ahead limit, the
+//! accepted hosts, `HEAD`, and the end of the process.
 
 mod flow;
 mod gate;

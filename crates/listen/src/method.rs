@@ -6,8 +6,8 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::middleware::Next;
 
-/// Middleware of a whole application: `HEAD` is answered as `GET` is (RFC 9110, 9.3.2). That no body is sent is the
-/// connection's business, which has read the method before.
+/// Middleware of a whole application: answers `HEAD` like `GET` (RFC 9110, 9.3.2). The connection leaves out the body,
+/// because it has read the method before.
 ///
 /// # Errors
 /// As those of the handler.

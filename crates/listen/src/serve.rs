@@ -1,4 +1,4 @@
-//! A server of which every connection has a gate.
+//! A server with a gate in front of every connection.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -16,11 +16,11 @@ use tokio::net::TcpStream;
 use crate::gate::Gate;
 use crate::turns::in_turn;
 
-/// A connection ends when its client has taken nothing of what is sent for so long, and with it the answer that waits.
+/// A connection ends, with its pending response, when its client has read nothing for this long.
 #[cfg(target_os = "linux")]
 const READER_GONE_MS: u32 = 10_000;
 
-/// What the kernel keeps of an answer that is not read: left to itself, megabytes for each connection. A reader at 100 ms still gets
+/// How much of an unread response the kernel buffers; its default is megabytes per connection. A reader at 100 ms still gets
 /// 2.5 MB per second.
 const UNREAD: usize = 256 << 10;
 
@@ -29,7 +29,7 @@ const UNREAD: usize = 256 << 10;
 pub struct Http {
     /// How long an idle connection is kept.
     pub keep_alive: KeepAlive,
-    /// How long a head may take: of the first one of a connection all of it, of later ones what follows the first byte.
+    /// The maximum time for a head: for the first one of a connection from its start, for later ones from the first byte.
     pub head_timeout: Duration,
     /// How long a connection that ends waits for its client to take the last bytes.
     pub last_words: Duration,
@@ -37,13 +37,14 @@ pub struct Http {
     pub half_closed: bool,
 }
 
-/// Tells an application where it is reached: the port of requests that do not say whom they are for.
+/// Tells an application its own address, for requests that do not name a host.
 pub fn reached_at(address: SocketAddr, with_tls: bool) -> AppConfig {
-    // Nothing else makes one outside of actix-web; its default says 127.0.0.1:8080.
+    // Only this function can create one outside of actix-web; the default says 127.0.0.1:8080.
     AppConfig::__priv_test_new(with_tls, address.to_string(), address)
 }
 
-/// As `HttpServer` of actix-web does it, but for what the server reads: that comes through a [`Gate`]. `connected` is told of each.
+/// Works like actix-web's `HttpServer`, except that the server reads through a [`Gate`]. `connected` is called per
+/// connection.
 ///
 /// # Errors
 /// When the listener cannot be used.
@@ -61,8 +62,8 @@ where
     S::InitError: std::fmt::Debug,
     B: MessageBody + 'static,
 {
-    // Accepted connections inherit it. Without `TCP_NODELAY` the end of a long answer waits for the reader to confirm what came before,
-    // which it puts off for 40 ms.
+    // Accepted connections inherit it. Without `TCP_NODELAY` the end of a long response waits until the reader acknowledges
+    // the previous packet, which it delays by 40 ms.
     #[cfg(target_os = "linux")]
     rustix::net::sockopt::set_tcp_user_timeout(&listener, READER_GONE_MS)?;
     rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;

@@ -1,4 +1,4 @@
-//! When to stop: a signal, or the end of the parent.
+//! The reasons to stop: a signal, or the end of the parent.
 
 use std::io::Read;
 
@@ -14,8 +14,8 @@ pub struct StopSignals {
 }
 
 impl StopSignals {
-    /// Listens from now on; with `parent_pipe` also for the end of standard input. What comes while no runtime runs is known when
-    /// the next one does.
+    /// Listens from now on; with `parent_pipe` also for the end of standard input. A signal that arrives while no runtime
+    /// runs is seen by the next one.
     ///
     /// # Errors
     /// When a handler cannot be installed.
@@ -38,8 +38,8 @@ impl StopSignals {
         }
     }
 
-    /// Waits for the signal that asks for haste, after the reason to stop. A stop that reaches the whole process group, as systemd's
-    /// does, ends the parent, too: its end and the first signal, in whatever order, are one reason and no haste.
+    /// Waits for the signal that asks for haste, after the reason to stop. A stop of the whole process group, as systemd's,
+    /// ends the parent, too: the parent's end and the first signal, in any order, are one reason and do not ask for haste.
     pub async fn hurry(&mut self) -> &'static str {
         if std::mem::take(&mut self.parent_is_gone) {
             self.signals.next().await;
@@ -86,7 +86,7 @@ async fn parent_gone(parent: &mut Option<watch::Receiver<bool>>) {
     }
 }
 
-/// A thread, since reading standard input can neither be polled nor cancelled; it ends with the process.
+/// In a thread, because reading standard input can neither be polled nor cancelled; it ends with the process.
 fn watch_parent() -> anyhow::Result<watch::Receiver<bool>> {
     let (sender, receiver) = watch::channel(false);
     std::thread::Builder::new()
@@ -127,7 +127,7 @@ mod tests {
         assert!(sent.unwrap().success());
     }
 
-    /// One test, since each signal comes to all that listen in this process.
+    /// One test, because each signal reaches all listeners in this process.
     #[test]
     fn a_signal_between_two_runtimes_is_known_and_the_end_of_the_parent_asks_for_no_haste() {
         let (parent, receiver) = watch::channel(false);

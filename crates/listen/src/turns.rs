@@ -38,7 +38,7 @@ impl<B: MessageBody> MessageBody for TurnBody<B> {
     }
 }
 
-/// The application behind a [`crate::Gate`]: tells it when an answer ends, and answers for heads that are too large.
+/// The application behind a [`crate::Gate`]: tells it when a response ends, and answers heads that are too large.
 pub fn in_turn<A, S, B>(
     app: A,
 ) -> impl ServiceFactory<

@@ -48,7 +48,7 @@ pub struct AlertmanagerConfigArgs {
     output: Option<PathBuf>,
 }
 
-/// Where `omnitrace herald` is, and what it is shown.
+/// Herald's address and credentials.
 #[derive(Debug, Args)]
 struct HeraldArgs {
     /// Base URL of `omnitrace herald`
@@ -162,7 +162,7 @@ impl Secrets {
         })
     }
 
-    /// The text of a secret; an empty file counts as none.
+    /// The text of a secret; an empty file counts as unset.
     fn text(&self, name: &str) -> Result<Option<String>> {
         let path = self.directory.join(name);
         match std::fs::read_to_string(&path) {
@@ -172,7 +172,7 @@ impl Secrets {
         }
     }
 
-    /// Where Alertmanager finds a secret, if there is one.
+    /// The path of a secret for Alertmanager, if the secret is set.
     fn file(&self, name: &str) -> Result<Option<String>> {
         let mounted = self.mounted.join(name);
         let mounted = mounted
@@ -183,7 +183,7 @@ impl Secrets {
         Ok(self.text(name)?.map(|_| mounted))
     }
 
-    /// The same for one that holds a URL.
+    /// The same for a secret that contains a URL.
     fn url_file(&self, name: &str) -> Result<Option<String>> {
         if let Some(text) = self.text(name)?
             && base_url(&text).is_err()
@@ -196,7 +196,7 @@ impl Secrets {
         self.file(name)
     }
 
-    /// What e-mail needs beside the smart host.
+    /// A value that e-mail needs besides the smart host.
     fn required(&self, name: &str) -> Result<String> {
         self.text(name)?.with_context(|| {
             format!(
@@ -206,7 +206,7 @@ impl Secrets {
         })
     }
 
-    /// The same, of a form that Alertmanager takes.
+    /// The same for a value that Alertmanager must accept.
     fn copied(&self, name: &str, allowed: &str, is_good: fn(&str) -> bool) -> Result<String> {
         let text = self.required(name)?;
         if !is_plain(&text) || !is_good(&text) {
@@ -273,7 +273,7 @@ fn render(secrets: &Secrets, herald: Option<[Value; 2]>) -> Result<Value> {
     }))
 }
 
-/// What goes where, and when.
+/// The routes of alerts and their times.
 fn route() -> Value {
     let mut route = timed(&TICKET, None);
     let watchdog = format!("alertname=\"{WATCHDOG}\"");
@@ -315,7 +315,7 @@ fn inhibition(of: Inhibition) -> Value {
     json!({"source_matchers": with("page"), "target_matchers": tickets, "equal": equal})
 }
 
-/// Which environment, and what the first alert says: service, route and what is wrong with it.
+/// The environment, and the service, route and problem of the first alert.
 const TITLE: &str = "{{ with .CommonLabels.deployment_environment_name }}[{{ . }}] {{ end }}{{ .Status | toUpper }} {{ .CommonLabels.severity }}: {{ with index .Alerts 0 }}{{ .Annotations.summary }}{{ end }}{{ if gt (len .Alerts) 1 }} ({{ len .Alerts }} alerts){{ end }}";
 const TEXT: &str = "{{ range .Alerts }}{{ .Annotations.summary }}\n{{ .Annotations.description }}\ndashboard: {{ .Annotations.dashboard_url }}\nrunbook: {{ .Annotations.runbook_url }}\n{{ with .Annotations.release }}release: {{ . }}\n{{ end }}\n{{ end }}";
 
@@ -381,7 +381,7 @@ fn email(secrets: &Secrets) -> Result<Option<Value>> {
 
 const ADDRESSES: &str = "e-mail addresses";
 
-/// What YAML can hold: Alertmanager's reader refuses control characters even when they are quoted.
+/// Text that YAML can hold: Alertmanager's parser refuses control characters even if they are quoted.
 fn is_plain(text: &str) -> bool {
     let refused = |c: char| c.is_control() || matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}');
     !text.contains(refused)
@@ -397,7 +397,8 @@ fn is_host_and_port(text: &str) -> bool {
     !bare.is_empty() && bare.chars().all(plain) && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
-/// One or several with commas between them. They are templates to Alertmanager, which these are not meant to be.
+/// One address, or several with commas between them. Alertmanager treats addresses as templates, so template syntax is
+/// refused.
 fn is_address(text: &str) -> bool {
     text.split(',').all(|one| one.contains('@')) && !text.contains("{{")
 }

@@ -5,10 +5,11 @@ use incoming::{Body, Unread};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::Value;
 
-/// An answer larger than this is not what was asked for.
+/// A larger response cannot be the requested one.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
-/// Sends a request, with JSON if there is a body: status and text of the answer. `silent` says who does not answer, and where.
+/// Sends a request, with JSON if there is a body. Returns status and text. `silent` names the service and its address for
+/// the error.
 pub async fn ask(
     mut request: RequestBuilder,
     body: Option<Value>,

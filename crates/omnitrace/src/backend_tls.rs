@@ -1,4 +1,4 @@
-//! Flags of the commands that ask backends: certificates for `https://` addresses.
+//! Options of the commands that use backends: certificates for `https://` addresses.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ pub struct BackendTlsArgs {
 }
 
 impl BackendTlsArgs {
-    /// The files; an empty variable is none.
+    /// The files; an empty variable counts as unset.
     pub fn files(self) -> herald::BackendTls {
         let file = |text: Option<String>| text.filter(|text| !text.is_empty()).map(PathBuf::from);
         herald::BackendTls {

@@ -55,7 +55,7 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// What to do.
+    /// The command to run.
     pub fn chosen(self) -> Command {
         self.command.unwrap_or(Command::Up(Box::new(self.up)))
     }

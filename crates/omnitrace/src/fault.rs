@@ -178,7 +178,7 @@ pub struct Service {
     pub admin_url: String,
 }
 
-/// The services that are meant: at least one, or an error that lists those that exist.
+/// The selected services: at least one, or an error that lists the existing ones.
 pub fn services(wanted: Option<&str>, target: &Target) -> Result<Vec<Service>> {
     if let Some(admin_url) = &target.admin {
         return Ok(vec![Service {
@@ -238,7 +238,7 @@ impl Service {
     }
 }
 
-/// Part of a path: names are lower case letters, digits and underscores, so nothing needs escaping.
+/// A part of a path. Names have only lower-case letters, digits and underscores, so none needs escaping.
 fn segment(fault: &str) -> Result<&str> {
     let plain = !fault.is_empty()
         && fault
@@ -267,7 +267,7 @@ fn print_fault(fault: &Value) {
         text(&fault["description"])
     ));
     for parameter in fault["parameters"].as_array().into_iter().flatten() {
-        // Annotations such as `{connection}` are for machines, and 1 is the unit of what has none.
+        // Annotations such as `{connection}` are for machines, and 1 is the unit of a number without one.
         let unit =
             Some(text(&parameter["unit"])).filter(|unit| *unit != "1" && !unit.starts_with('{'));
         say(&format!(

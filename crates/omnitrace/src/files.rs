@@ -28,7 +28,7 @@ pub fn write_private_for(path: &Path, content: &[u8], owner: Owner) -> Result<()
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Far more than any of them has: `owner` may be a user who wants to fill this process's memory.
+/// Far more than any of these files has: `owner` may be a user who wants to fill this process's memory.
 const MOST_BYTES: u64 = 1 << 20;
 
 /// Reads a file of `owner`.
@@ -42,7 +42,7 @@ pub fn read_of(path: &Path, owner: Owner) -> Result<String> {
     Ok(text)
 }
 
-/// The same for one of this user's.
+/// The same for a file of this user's.
 pub fn read(path: &Path) -> Result<String> {
     read_of(path, Owner::of_this_process())
 }
@@ -53,7 +53,7 @@ pub fn own_directory(path: &Path, mode: u32) -> Result<PathBuf> {
     Ok(directory.path().to_owned())
 }
 
-/// For root, whose Postgres runs as another user: it has to pass through.
+/// The mode for root, whose Postgres runs as another user and must enter the directory.
 pub fn data_directory_mode() -> u32 {
     match nix::unistd::Uid::effective().is_root() {
         true => 0o711,

@@ -1,4 +1,4 @@
-//! `omnitrace health`: is every part ready?
+//! `omnitrace health`: checks whether every part is ready.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -70,7 +70,7 @@ struct Check {
     url: String,
     ready: bool,
     restarts: u32,
-    /// What is wrong; empty when nothing is.
+    /// The problem; empty if there is none.
     detail: String,
 }
 
@@ -91,7 +91,7 @@ fn line(check: &Check) -> String {
     line.trim_end().to_owned()
 }
 
-/// What is asked.
+/// A part to check.
 struct Target {
     name: String,
     /// A 200 from here means "ready".
@@ -174,7 +174,7 @@ async fn check(client: &reqwest::Client, url: &str) -> (bool, String) {
     }
 }
 
-/// The dependencies that do not answer: a service is ready without them, and what it answers are errors.
+/// The dependencies that do not answer. A service is ready without them, but answers with errors.
 fn lacking(answer: &Value) -> String {
     let dependencies = answer["dependencies"].as_array().into_iter().flatten();
     let down = dependencies.filter(|dependency| dependency["up"] == false);

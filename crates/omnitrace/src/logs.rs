@@ -1,4 +1,5 @@
-//! `omnitrace logs`: the last lines of each part of a stack, also of one that has ended; `--follow` goes on with what comes.
+//! `omnitrace logs`: the last lines of each part of a stack, including parts that have ended; `--follow` continues with new
+//! lines.
 
 use std::fs::File;
 use std::io::Read;
@@ -18,7 +19,7 @@ use crate::up::capture;
 
 const POLL: Duration = Duration::from_millis(200);
 
-/// Most that is read at once; a file of `up` has 8 MiB and a line.
+/// The maximum read at once; a file of `up` has at most 8 MiB and one line.
 const AT_ONCE: u64 = 9 << 20;
 
 /// Left out of the readable form, since they are long and seldom asked for.
@@ -86,7 +87,7 @@ fn shown(line: &str, as_written: bool, name: Option<&String>) -> String {
     }
 }
 
-/// Adds the files that are asked for and not known yet: parts may start while the stack is followed.
+/// Adds the requested files that are new: parts may start while the stack is followed.
 fn add_new(logs: &mut Vec<Log>, args: &LogsArgs) -> Result<()> {
     for name in names(args)? {
         let is_asked = args.parts.is_empty() || args.parts.contains(&name);
@@ -134,7 +135,7 @@ struct Log {
     name: String,
     path: PathBuf,
     file: Option<File>,
-    /// The beginning of a line whose end has not come yet.
+    /// The start of a line whose end has not been written yet.
     begun: Vec<u8>,
 }
 
@@ -148,10 +149,10 @@ impl Log {
         }
     }
 
-    /// What has been written since the last look.
+    /// The lines since the last call.
     fn lines(&mut self) -> Result<Vec<String>> {
         let mut bytes = std::mem::take(&mut self.begun);
-        // Nothing more comes into a file that has been replaced: it is read to its end first.
+        // No process writes to a file that has been replaced, so it is read to its end first.
         let is_replaced = self.is_replaced();
         self.read(&mut bytes)?;
         if is_replaced {

@@ -39,7 +39,7 @@ mod values;
 
 use std::process::ExitCode;
 
-/// Which build this is: version and git revision, or the tag of its image.
+/// The build: version and git revision, or the tag of its image.
 const BUILD: &str = env!("OMNITRACE_BUILD");
 
 fn main() -> ExitCode {

@@ -1,4 +1,5 @@
-//! `omnitrace new`: a service of one's own that is scraped, alerted, drawn and found without a further edit.
+//! `omnitrace new`: creates a service that is scraped, has alerts and dashboards, and appears in the console, without a
+//! further edit.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -109,7 +110,7 @@ fn next(name: &str) -> String {
     )
 }
 
-/// Nothing that exists is touched, and nothing incomplete stays.
+/// Changes no existing file, and leaves no incomplete directory.
 fn write(parent: &Directory, name: &str, manifest: &str, main: &str) -> Result<()> {
     let made = match parent.create(name, 0o777) {
         Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {
@@ -126,14 +127,14 @@ fn write(parent: &Directory, name: &str, manifest: &str, main: &str) -> Result<(
         made.create("src", 0o777)?
             .write_new("main.rs", main.as_bytes())
     };
-    // Of what has the name by now, only an empty directory.
+    // Removes the directory only if it is empty, because another process may have replaced it.
     let undo = || made.clear().and_then(|()| parent.remove_empty(name));
     write()
         .inspect_err(|_| drop(undo()))
         .with_context(|| format!("cannot write into {name}"))
 }
 
-/// Where the crate is.
+/// The path of the checkout.
 fn checkout(given: Option<&Path>) -> Result<PathBuf> {
     let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let asked = given.unwrap_or(&built_from);
@@ -169,8 +170,8 @@ fn git(url: &str) -> Result<String, String> {
     }
 }
 
-/// What a package cannot be called: Rust's keywords, its standard crates, directories of Cargo, devices of Windows, and what the
-/// new service depends on. `omnitrace up` has services of some names, too.
+/// Names that a package cannot have: Rust's keywords and standard crates, directories of Cargo, devices of Windows, the
+/// dependencies of the new service, and the services of `omnitrace up`.
 const RESERVED: &str = "\
     abstract as async await become box break const continue crate do dyn else enum extern false final fn for gen if impl in \
     let loop macro match mod move mut override priv pub ref return self static struct super trait true try type typeof unsafe \

@@ -87,7 +87,7 @@ pub fn herald(args: &NotifyArgs) -> Result<Option<String>> {
     })
 }
 
-/// Whom a console answers.
+/// The clients that the console answers.
 ///
 /// # Errors
 /// Names the variable, and does not show the token.

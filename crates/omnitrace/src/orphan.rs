@@ -1,4 +1,4 @@
-//! Nothing outlives its parent: how a child that watches no pipe learns that the parent is gone.
+//! No child outlives its parent: a child without a pipe gets a signal when the parent ends.
 
 #[cfg(target_os = "linux")]
 use std::os::unix::process::CommandExt;
@@ -21,7 +21,7 @@ pub fn die_with_parent(command: &mut Command, signal: Signal) {
         let parent = nix::unistd::getpid();
         let set = move || {
             nix::sys::prctl::set_pdeathsig(signal)?;
-            // The parent may have ended before prctl: then no signal would ever come.
+            // The parent may have ended before prctl; then no signal would ever arrive.
             if nix::unistd::getppid() == parent {
                 Ok(())
             } else {

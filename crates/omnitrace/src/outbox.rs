@@ -13,7 +13,7 @@ use crate::runtime::block_on;
 use crate::terminal::{quoted, say, say_json};
 use crate::up::state::State;
 
-/// What `omnitrace help outbox` says.
+/// The text of `omnitrace help outbox`.
 pub const HELP: &str = "\
 An order event that downstream refuses five times is set aside in the outbox. It is counted (outbox_dead_letter_events), it \
 does not delay other events, and it stays until you deliver it again with `retry`.

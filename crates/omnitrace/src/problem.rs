@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::terminal::quoted;
 
-/// What is wrong with which field, and what is allowed.
+/// The fields with their problems and allowed values.
 pub fn in_words(document: &Value) -> String {
     let parts = [text(&document["title"]), text(&document["detail"])];
     let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();

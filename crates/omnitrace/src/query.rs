@@ -1,4 +1,4 @@
-//! `omnitrace query`: what PromQL or LogQL finds now, a line per series or log line.
+//! `omnitrace query`: the present result of PromQL or LogQL, one line per series or log line.
 
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use crate::terminal::{quoted, say};
 use crate::up::state::State;
 use crate::values::base_url;
 
-/// What `omnitrace help query` says.
+/// The text of `omnitrace help query`.
 pub const HELP: &str = "\
 Run a query: PromQL at the present time, or with --logs LogQL over the last hour (the newest 100 lines). It prints one line per series or log line.
 
@@ -53,7 +53,7 @@ pub struct QueryArgs {
     tls: BackendTlsArgs,
 }
 
-/// Asks each query in turn; an error names the one that is refused.
+/// Runs the queries in turn; an error names the refused one.
 pub fn run(mut args: QueryArgs) -> Result<ExitCode> {
     let queries = match std::mem::take(&mut args.queries) {
         none if none.is_empty() => of_stdin()?,

@@ -24,7 +24,7 @@ Examples:
   omnitrace reset                                       the stack of .omnitrace: orders, logs, alerts
   omnitrace reset --all --yes                           … and the PostgreSQL that was downloaded; asks nothing";
 
-/// What `up` and `postgres` write in a data directory. The lock is the last: it is held until all else is gone.
+/// The files that `up` and `postgres` write in a data directory. The lock is last: it is held until all others are gone.
 const IN_DATA_DIR: [&str; 8] = [
     "postgres",
     "logs",
@@ -50,7 +50,7 @@ pub struct ResetArgs {
     yes: bool,
 }
 
-/// Says what is there, and removes it if that is wanted.
+/// Prints the files, and removes them if the user confirms.
 pub fn run(args: &ResetArgs) -> Result<ExitCode> {
     let user = Identity::for_server()?;
     let mut written = OwnFiles::default();
@@ -86,7 +86,7 @@ fn confirmed() -> Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-/// What this program has written, and the locks that keep others from using it meanwhile.
+/// The files that this program has written, and the locks that keep other processes from using them meanwhile.
 #[derive(Default)]
 struct OwnFiles {
     paths: Vec<PathBuf>,
@@ -98,7 +98,7 @@ impl OwnFiles {
     fn add_stack(&mut self, data_dir: &Path, user: Option<&Identity>) -> Result<()> {
         let server = cluster::home(data_dir, user, &|_| {})?;
         let [stack_lock, server_lock] = [lock_path(data_dir), cluster::lock_path(&server)];
-        // Where no command has left a lock, files of these names are another's.
+        // Without a lock of this program, files with these names belong to another program.
         if !is_file(&stack_lock) && !is_file(&server_lock) {
             return Ok(());
         }

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use crate::terminal::say;
 use crate::up::state::{Part, State};
 
-/// A service drains for 10 s and flushes for 5 s; Postgres looks through its files.
+/// A service drains for 10 s and flushes for 5 s; Postgres checks its files.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
 
@@ -33,7 +33,7 @@ pub struct RestartArgs {
     data_dir: PathBuf,
 }
 
-/// Restarts one part; the others go on.
+/// Restarts one part; the others continue.
 pub fn run(args: &RestartArgs) -> Result<ExitCode> {
     let before = requested_part(&State::running(&args.data_dir)?, args)?;
     kill(Pid::from_raw(before.pid.cast_signed()), Signal::SIGTERM)
@@ -66,7 +66,7 @@ fn requested_part(state: &State, args: &RestartArgs) -> Result<Part> {
             "{name} has just ended by itself and is being started again: look with `omnitrace health`"
         );
     }
-    // It would not start with these: what runs goes on.
+    // The console would not start with these rules, so the running one continues.
     if let (Some(rules), "console") = (&state.rules, name.as_str()) {
         console::check_rules(rules)?;
     }

@@ -1,4 +1,4 @@
-//! From the command line to the code that does it.
+//! Calls the code of each command.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -54,15 +54,15 @@ pub fn run(command: Role) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// glibc's setting for how many heaps the threads of a process share. With a heap for each, what one thread frees no other can
-/// use: full of traces that come and go, the console would take almost twice its budget.
+/// glibc's setting for the number of heaps per process. With one heap per thread, memory that one thread frees is lost to
+/// the others: full of changing traces, the console would need almost twice its budget.
 const ONE_HEAP: (&str, &str) = ("MALLOC_ARENA_MAX", "1");
 
 /// glibc's setting for the size from which memory goes back to the system at once. It would rise with the first large body
 /// that herald frees, and what later ones leave would stay.
 const GIVEN_BACK: (&str, &str) = ("MALLOC_MMAP_THRESHOLD_", "131072");
 
-/// Goes on as a process with a setting of the allocator, which can only be given at the start.
+/// Replaces this process by one with a setting of the allocator, which is read only at the start.
 fn with_allocator((name, value): (&str, &str)) -> Result<()> {
     if environment::text(name)?.is_some() {
         return Ok(());

@@ -43,7 +43,7 @@ pub fn run(args: SqlArgs) -> Result<ExitCode> {
             .connect()
             .await
             .with_context(|| format!("{named_by}: cannot use the server at {host}"))?;
-        // An operator's own words, run as the role that the URL names: nobody else's text is in it.
+        // The operator's own statement, run with the role of the URL; it contains no text of others.
         let rows = sqlx::raw_sql(AssertSqlSafe(args.statement));
         let rows = rows.fetch_all(&mut connection).await?;
         show(&rows)?;
@@ -51,7 +51,7 @@ pub fn run(args: SqlArgs) -> Result<ExitCode> {
     })
 }
 
-/// What names the database, and its URL.
+/// The variable or option that names the database, and its URL.
 fn database(args: &SqlArgs) -> Result<(&'static str, String)> {
     if let Some(url) = environment::text(DATABASE_URL)? {
         return Ok((DATABASE_URL, url));

@@ -9,7 +9,7 @@ use redact::{plain, redact};
 use serde_json::Value;
 use service::error::chain;
 
-/// Reads the command line. An address may hold a password: the help shows no variable's value, and an error no secret.
+/// Reads the command line. A URL may contain a password, so the help shows no variable's value, and an error no secret.
 pub fn parse<C: CommandFactory + FromArgMatches>() -> C {
     let mut command = without_values(C::command());
     let matches = command.try_get_matches_from_mut(std::env::args_os());
@@ -18,7 +18,7 @@ pub fn parse<C: CommandFactory + FromArgMatches>() -> C {
         .unwrap_or_else(|error| without_secrets(error.format(&mut command)).exit())
 }
 
-/// The same command, whose help shows no variable's value.
+/// The same command without variables' values in its help.
 pub fn without_values(command: clap::Command) -> clap::Command {
     command
         .mut_args(|arg| arg.hide_env_values(true))
@@ -39,17 +39,17 @@ fn without_secrets(mut error: Error) -> Error {
     error
 }
 
-/// A text from elsewhere on one line, without secrets: a password in an address, for example.
+/// A foreign text on one line, without secrets such as a password in a URL.
 pub fn quoted(text: &str) -> String {
     plain::one_line(&redact(text)).into_owned()
 }
 
-/// Prints a line. Not `println!`: a reader that goes away (`| head`) is no reason to panic.
+/// Prints a line. Unlike `println!` it does not panic when the reader ends (`| head`).
 pub fn say(line: &str) {
     try_say(line);
 }
 
-/// The same; false when the reader has gone.
+/// The same; false if the reader has ended.
 pub fn try_say(line: &str) -> bool {
     print(&plain::one_line(line))
 }
@@ -64,8 +64,8 @@ pub fn say_json(value: &Value) {
     print(&plain::json(&value.to_string()));
 }
 
-/// The error that ends a command. It may quote what a child has said last, line by line; what a backend has said was quoted
-/// where it came in. Not redacted as a whole: `HERALD_SECRET: …` says what is wrong with a setting.
+/// Prints the error that ends a command. It may quote the last lines of a child; responses of a backend are quoted where
+/// they are read. It is not redacted as a whole, because `HERALD_SECRET: …` names the faulty setting.
 pub fn complain(error: &anyhow::Error) {
     eprintln!(
         "{}",
@@ -112,7 +112,7 @@ pub fn write_raw(bytes: &[u8]) -> bool {
     }
 }
 
-/// An error if a text was lost: a full disk must not look like a short answer.
+/// An error if output was lost: a full disk must not look like a short result.
 pub fn all_written() -> anyhow::Result<()> {
     match LOST.get() {
         Some(why) => Err(anyhow::anyhow!("cannot write to stdout: {why}")),

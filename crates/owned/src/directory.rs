@@ -26,7 +26,8 @@ const ENTER: OFlag = OFlag::O_DIRECTORY.union(CAREFULLY);
 /// More in one path are a circle, as they are for the kernel.
 const MOST_LINKS: usize = 40;
 
-/// Of a tree that is removed; each one takes a descriptor and some of the stack, and who made the tree may be another user.
+/// The maximum depth of a tree to remove. Each level needs a descriptor and some stack, and another user may have made the
+/// tree.
 const MOST_LEVELS: usize = 100;
 
 /// A directory, held open. Whoever owns the directories above it cannot put another one in its place.
@@ -42,12 +43,12 @@ impl Directory {
         walk(path, None)
     }
 
-    /// The same; what is missing is made, all with `mode` whatever the umask.
+    /// The same; it creates missing directories, all with `mode` whatever the umask.
     pub fn make(path: &Path, mode: u32) -> Result<Self> {
         walk(path, Some(mode))
     }
 
-    /// One that belongs to this process's user, and that nobody else can write to. It is no link itself.
+    /// Opens a directory that belongs to this process's user, that no other user can write to, and that is not a link.
     pub fn open_own(path: &Path, make: Option<u32>) -> Result<Self> {
         let path = absolute(path)?;
         let directory = match (path.parent(), path.file_name()) {
@@ -57,13 +58,13 @@ impl Directory {
         directory.check(Owner::of_this_process())
     }
 
-    /// Where it was when it was opened; without links.
+    /// The path at the time of opening, without links.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A path for those who take nothing else. It leads into this directory wherever that is by now, but only this process can use it,
-    /// and only as long as the directory is held.
+    /// A path for functions that accept only paths. It leads into this directory even after a rename, but only this process
+    /// can use it, and only while the directory is open.
     pub fn bridge(&self) -> PathBuf {
         #[cfg(target_os = "linux")]
         {
@@ -74,7 +75,7 @@ impl Directory {
         self.path.clone()
     }
 
-    /// A directory in this one, no link; made with that mode if it is missing.
+    /// A directory in this one, not a link; created with that mode if it is missing.
     pub fn child(&self, name: impl AsRef<OsStr>, make: Option<u32>) -> Result<Self> {
         let name = name.as_ref();
         let made = match (self.enter(name), make) {
@@ -94,7 +95,7 @@ impl Directory {
         let name = name.as_ref();
         mkdirat(self, name, permissions(mode))?;
         let made = self.enter(name)?;
-        // Whoever owns this one can have put another in its place.
+        // The owner of this directory can have replaced the new one.
         match made.is_ours()? && names_in(made.as_fd())?.is_empty() {
             true => Ok(made),
             false => Err(Errno::EEXIST.into()),
@@ -128,7 +129,7 @@ impl Directory {
         Ok(self)
     }
 
-    /// Gives it to another user.
+    /// Changes its owner.
     pub fn give_to(&self, owner: Owner) -> io::Result<()> {
         fchown(reopen(&self.descriptor)?, Some(owner.uid), Some(owner.gid))
     }
@@ -145,7 +146,7 @@ impl Directory {
         fstatat(self, name.as_ref(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
     }
 
-    /// Moves a name to another directory, in the place of what has it there.
+    /// Moves a name to another directory, and replaces the target.
     pub fn rename(
         &self,
         from: impl AsRef<OsStr>,
@@ -166,7 +167,7 @@ impl Directory {
         Ok(unlinkat(self, name.as_ref(), UnlinkatFlags::RemoveDir)?)
     }
 
-    /// Removes a directory that may be absent with all that is in it; a link is removed, not what it leads to.
+    /// Removes a directory with its content, if it exists; of a link, it removes only the link.
     pub fn remove_tree(&self, name: impl AsRef<OsStr>) -> Result<()> {
         let name = name.as_ref();
         let shown = self.path.join(name);
@@ -205,7 +206,7 @@ impl Directory {
         }
     }
 
-    /// Of a directory that was made a moment ago. One that was put in its place keeps its own, or is as empty.
+    /// Sets the mode of a new directory. A directory that has replaced it keeps its mode, unless it is as empty.
     fn set_mode(&self, mode: u32) -> io::Result<()> {
         if !self.is_ours()? {
             return Ok(());
@@ -226,7 +227,7 @@ impl Directory {
         Ok(about(self)?.uid() == Owner::of_this_process().uid)
     }
 
-    /// Where a link leads, if root or this process's user made it.
+    /// The target of a link, if root or this process's user made the link.
     fn link(&self, name: &OsStr) -> Result<PathBuf> {
         let path = self.path.join(name);
         let (found, target) = look(self, name).map_err(|why| refused("open", &path, why))?;
@@ -283,7 +284,7 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("no usable path: \"{}\"", path.display()))
 }
 
-/// What is there, and where it leads if it is a link: both of the same file.
+/// The metadata of a name, and the target if it is a link: both of the same file.
 #[cfg(target_os = "linux")]
 fn look(directory: &Directory, name: &OsStr) -> io::Result<(Metadata, Option<PathBuf>)> {
     let opened = openat(directory, name, OFlag::O_PATH | CAREFULLY, Mode::empty())?;
@@ -295,7 +296,7 @@ fn look(directory: &Directory, name: &OsStr) -> io::Result<(Metadata, Option<Pat
     Ok((found, target))
 }
 
-/// Links cannot be opened here: another user can exchange one between the two questions.
+/// Links cannot be opened on this system, so another user can replace one between the two calls.
 #[cfg(not(target_os = "linux"))]
 fn look(directory: &Directory, name: &OsStr) -> io::Result<(Metadata, Option<PathBuf>)> {
     let path = directory.path.join(name);
@@ -319,7 +320,7 @@ fn names_in(directory: BorrowedFd<'_>) -> nix::Result<Vec<CString>> {
 
 fn remove_tree(directory: BorrowedFd<'_>, name: &CStr, levels: usize) -> nix::Result<()> {
     match unlinkat(directory, name, UnlinkatFlags::NoRemoveDir) {
-        // That it is a directory: as Linux, and as POSIX says it.
+        // The name is a directory: Linux and POSIX have different errors for it.
         Err(Errno::EISDIR | Errno::EPERM) => {}
         removed => return missing_is_fine(removed),
     }

@@ -1,4 +1,4 @@
-//! Files: a name in a directory that is held open.
+//! Files: a name in an open directory.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, Permissions};
@@ -21,14 +21,14 @@ pub struct Place {
 }
 
 impl Place {
-    /// In a directory of `owner`'s, which nobody else can write to.
+    /// In a directory of `owner`, which no other user can write to.
     pub fn of(path: &Path, owner: Owner) -> Result<Self> {
         let Self { directory, name } = Self::anywhere(path)?;
         let directory = directory.check(owner)?;
         Ok(Self { directory, name })
     }
 
-    /// In any directory: whoever owns it can take the file away, but not lead elsewhere.
+    /// In any directory. Its owner can remove the file, but not redirect the write.
     fn anywhere(path: &Path) -> Result<Self> {
         let path = absolute(path)?;
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
@@ -38,7 +38,7 @@ impl Place {
         Ok(Self { directory, name })
     }
 
-    /// Writes the file anew: complete or not at all, since it is written beside and then renamed.
+    /// Replaces the file as a whole: it writes a new file beside it and renames that.
     pub fn replace(&self, content: &[u8], mode: u32, owner: Option<Owner>) -> io::Result<()> {
         let staged = self.beside(&format!(".{}.new", std::process::id()));
         self.directory.remove(&staged)?;
@@ -56,7 +56,7 @@ impl Place {
         write().inspect_err(|_| drop(self.directory.remove(&staged)))
     }
 
-    /// Gives the file a name with this ending, in the place of what has it.
+    /// Renames the file to its name with this ending, and replaces the target.
     pub fn set_aside(&self, ending: &str) -> io::Result<()> {
         let aside = self.beside(ending);
         self.directory.rename(&self.name, &self.directory, aside)
@@ -117,7 +117,7 @@ pub fn remove_empty(path: &Path) -> Result<()> {
     Ok(place.directory.remove_empty(&place.name)?)
 }
 
-/// Opens a file of `owner`'s in a directory of the same; nothing is cut before it was looked at.
+/// Opens a file of `owner` in a directory of the same owner; it truncates nothing before the check.
 pub fn open(path: &Path, flags: OFlag, owner: Owner) -> Result<File> {
     let file = Place::of(path, owner)?.open(flags)?;
     let found = file.metadata()?;
@@ -127,8 +127,8 @@ pub fn open(path: &Path, flags: OFlag, owner: Owner) -> Result<File> {
     Ok(file)
 }
 
-/// Writes what somebody asked for, where they asked for it: any directory will do, but no link of another user is followed, and no
-/// file is changed that is a link or has a second name. A file that is there keeps its owner and its mode.
+/// Writes a file at the path that the user named. Any directory is allowed, but it follows no link of another user, and
+/// changes no file that is a link or has a second name. An existing file keeps its owner and mode.
 pub fn write_output(path: &Path, content: &[u8]) -> Result<()> {
     let shown = || format!("cannot write {}", path.display());
     let standard = ["/dev/stdout", "/dev/stderr", "/dev/null", "/dev/fd"];
@@ -162,7 +162,8 @@ fn put(place: &Place, existing: Option<File>, content: &[u8]) -> io::Result<()> 
     };
     let found = file.metadata()?;
     match place.replace(content, found.mode() & 0o777, Some(Owner::of(&found))) {
-        // Only the content can be changed: the directory or the owner is another user's, or the file is mounted alone.
+        // Only the content can be replaced: the directory or the file belongs to another user, or the file is a mount of its
+        // own.
         Err(why) if IN_PLACE.contains(&why.kind()) => {
             file.set_len(0)?;
             file.write_all(content)?;

@@ -8,13 +8,13 @@ use std::path::Path;
 use anyhow::anyhow;
 use nix::unistd::{Uid, User};
 
-/// Whoever calls names its own option for it.
+/// The caller names its own option instead.
 const ELSEWHERE: &str = "choose another directory";
 
-/// What Linux shows for owners that have no id in this user namespace, and NFS for a root that it does not trust.
+/// The owner that Linux reports for ids without a mapping in this user namespace, and NFS for a root that it does not trust.
 const UNKNOWN: u32 = 65_534;
 
-/// Why the kernel refused the `attempt`: what is there says more than the error's number.
+/// Why the kernel refused the `attempt`: the existing file explains more than the error number.
 pub fn refused(attempt: &str, path: &Path, why: io::Error) -> anyhow::Error {
     let wrong_kind = matches!(
         why.kind(),
@@ -29,7 +29,7 @@ pub fn refused(attempt: &str, path: &Path, why: io::Error) -> anyhow::Error {
     }
 }
 
-/// Of something that is not what it should be.
+/// The error for a file of the wrong type.
 pub fn refusal(path: &Path, found: &Metadata) -> String {
     let kind = found.file_type();
     let what = match () {
@@ -46,7 +46,7 @@ pub fn refusal(path: &Path, found: &Metadata) -> String {
     )
 }
 
-/// Of a link on the way.
+/// The error for a link on the path.
 pub fn strange_link(path: &Path, owner: u32) -> String {
     let us = Uid::effective().as_raw();
     format!(
@@ -61,7 +61,7 @@ pub fn strange_link(path: &Path, owner: u32) -> String {
     )
 }
 
-/// Of a file with hard links.
+/// The error for a file with hard links.
 pub fn many_names(path: &Path, found: &Metadata) -> String {
     format!(
         "{} has {} names (hard links), so that writing to it would change another file, too; its owner is {}. Remove it, or {ELSEWHERE}",
@@ -71,7 +71,7 @@ pub fn many_names(path: &Path, found: &Metadata) -> String {
     )
 }
 
-/// Of another user's.
+/// The error for a file of another user.
 pub fn not_ours(path: &Path, owner: u32, wanted: u32) -> String {
     let shown = path.display();
     let (is, should) = (user(owner), user(wanted));
@@ -87,7 +87,7 @@ pub fn not_ours(path: &Path, owner: u32, wanted: u32) -> String {
     format!("{shown} belongs to {is}, not to {should}: not used. {way_out}")
 }
 
-/// Of a directory that is not private.
+/// The error for a directory that others can write to.
 pub fn open_to_others(path: &Path, mode: u32) -> String {
     format!(
         "{} can be written by others (mode {:o}): make it private (`chmod go-w`), or {ELSEWHERE}",

@@ -1,4 +1,5 @@
-//! Whose links are followed, what is made, replaced and removed; and all of it while another user exchanges directories.
+//! Which links are followed, and which files are created, replaced and removed, also while another user exchanges
+//! directories.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
@@ -51,10 +52,11 @@ fn made_directories_have_the_mode_whatever_the_umask_and_existing_ones_keep_thei
     assert!(said.starts_with("cannot make or open /"), "{said}");
 }
 
-/// Where [`under_a_umask_that_takes_all`] works.
+/// The directory for [`under_a_umask_that_takes_all`].
 const MAKE_IN: &str = "OWNED_TEST_MAKE_IN";
 
-/// In a process of its own, since a umask is the whole process's, and that of an ordinary user, since root can read everything.
+/// In a process of its own, because a umask belongs to the whole process; as an ordinary user, because root can read
+/// everything.
 #[test]
 fn a_umask_that_takes_the_owners_rights_is_no_obstacle() {
     let (_kept, root) = root();
@@ -98,7 +100,7 @@ fn what_is_made_anew_takes_nothings_place() {
     let again = directory.create("new", 0o700).unwrap_err();
     assert_eq!(again.kind(), ErrorKind::AlreadyExists);
 
-    // What has its name by now is not what was made.
+    // The name no longer belongs to the created file.
     std::fs::rename(root.join("new"), root.join("moved")).unwrap();
     std::fs::create_dir(root.join("new")).unwrap();
     std::fs::write(root.join("new/foreign"), "").unwrap();
@@ -178,7 +180,7 @@ fn a_second_name_is_in_the_way_of_writing_only() {
         let error = owned::open(&path, flags, owner).unwrap_err();
         assert!(error.to_string().contains("2 names"), "{error}");
     }
-    // What is renamed does not change the other one.
+    // Replacing a renamed file does not change the other one.
     let place = Place::of(&path, owner).unwrap();
     place.replace(b"new", 0o600, None).unwrap();
     assert_eq!(std::fs::read(root.join("backup")).unwrap(), b"kept");
@@ -245,7 +247,7 @@ fn where_only_the_content_can_be_changed_it_is() {
     assert_eq!(std::fs::read_dir(&root).unwrap().count(), 1);
 }
 
-/// In a thread that has the file rights of another user only.
+/// Runs in a thread with the file permissions of another user.
 fn as_stranger(work: impl FnOnce() + Send) {
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -255,7 +257,7 @@ fn as_stranger(work: impl FnOnce() + Send) {
     });
 }
 
-/// What root does below a directory, each step with the path anew.
+/// Root's operations below a directory; each step resolves the path anew.
 const STEPS: [fn(&Path, Owner) -> anyhow::Result<()>; 11] = [
     |way, _| owned::write_output(&way.join("out"), b"overwritten"),
     |way, _| Directory::make(&way.join("made/deep"), 0o755).map(drop),

@@ -6,13 +6,13 @@ use api::{CallError, GatewayClient};
 use telemetry::deadline::Deadline;
 
 telemetry::label! {
-    /// One request that users send; `alerts/slo.toml` says who is told when it fails.
+    /// One request of users; `alerts/slo.toml` says which team gets the alert when it fails.
     pub(crate) enum Check {
         /// `GET /health`.
         Health = "gateway_health",
         /// `GET /api/data`: gateway, data, Postgres and downstream.
         Data = "gateway_data",
-        /// `POST /api/orders`: an order that is paid for and settled, and whose event is delivered.
+        /// `POST /api/orders`: an order that is paid and settled, and whose event is delivered.
         Order = "gateway_order",
     }
 }
@@ -20,7 +20,7 @@ telemetry::label! {
 /// Why a check failed.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Failure {
-    /// Of the answer, if there was one.
+    /// The status of the response, if there was one.
     pub(crate) status: u16,
     pub(crate) problem: String,
 }
@@ -37,7 +37,7 @@ impl From<CallError> for Failure {
 }
 
 impl Check {
-    /// Asks once; the status of the answer.
+    /// Sends the request once; returns the status.
     pub(crate) async fn ask(
         self,
         gateway: &GatewayClient,

@@ -1,10 +1,10 @@
-//! What the routes do.
+//! The handlers of the routes.
 
 use actix_web::{HttpResponse, web};
 
 use crate::rounds::Findings;
 
-/// `GET /probes`: what the last round has found.
+/// `GET /probes`: the results of the last round.
 pub(crate) async fn findings(findings: web::Data<Findings>) -> HttpResponse {
     HttpResponse::Ok().json(findings.last())
 }

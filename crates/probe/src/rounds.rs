@@ -18,12 +18,12 @@ use tracing::field::Empty;
 use crate::checks::{Check, Failure};
 use crate::metrics::{PROBE_DURATION, PROBE_STATUS, PROBE_SUCCESS};
 
-/// What one check has found.
+/// The result of one check.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Finding {
     probe: &'static str,
     success: bool,
-    /// Of the answer; 0 is none.
+    /// The status of the response; 0 if there was none.
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,

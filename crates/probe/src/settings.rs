@@ -8,11 +8,11 @@ use service::{Defaults, Env, SettingError};
 /// Everything that the probe reads from the environment.
 #[derive(Debug)]
 pub struct Settings {
-    /// What every service has.
+    /// The settings of every service.
     pub service: service::Settings,
     /// `GATEWAY_URL`.
     pub gateway_url: String,
-    /// `OMNITRACE_PROBE_INTERVAL_MS`: from one round to the next.
+    /// `OMNITRACE_PROBE_INTERVAL_MS`: the time from one round to the next.
     pub interval: Duration,
 }
 

@@ -3,7 +3,7 @@ use std::error::Error;
 
 use serde::{Deserialize, Serialize};
 
-/// What every `type` of a problem document starts with; the slug of a [`ProblemType`] follows.
+/// The start of every `type` of a problem document; the slug of a [`ProblemType`] follows.
 pub const TYPE_PREFIX: &str = "urn:problem-type:omnitrace:";
 
 /// Media type of a problem document.
@@ -34,7 +34,7 @@ impl ProblemType {
 /// The body is not JSON, or a part of the request cannot be read at all.
 pub const BAD_REQUEST: ProblemType =
     ProblemType::new("bad-request", 400, "The request cannot be read");
-/// The caller has not shown who it is.
+/// The client has not sent valid credentials.
 pub const UNAUTHORIZED: ProblemType = ProblemType::new("unauthorized", 401, "Not authorized");
 /// No such route or resource.
 pub const NOT_FOUND: ProblemType = ProblemType::new("not-found", 404, "Not found");
@@ -60,7 +60,7 @@ pub const UNAVAILABLE: ProblemType =
 /// The answer was not ready within the time-out.
 pub const TIMEOUT: ProblemType = ProblemType::new("timeout", 504, "Timed out");
 
-/// The types above, for those who read a problem document back into a [`ProblemType`].
+/// The types above, for code that converts a problem document back into a [`ProblemType`].
 pub const COMMON: [ProblemType; 11] = [
     BAD_REQUEST,
     UNAUTHORIZED,
@@ -80,7 +80,7 @@ pub const COMMON: [ProblemType; 11] = [
 pub struct FieldError {
     /// Name of the member, parameter or header.
     pub field: String,
-    /// What is wrong and what is allowed. Never repeats the value: it may be personal.
+    /// The problem and the allowed values. It never repeats the value, which may be personal.
     pub message: String,
 }
 
@@ -104,7 +104,7 @@ pub struct Problem {
     pub title: String,
     /// HTTP status, repeated.
     pub status: u16,
-    /// What happened this time, for a person.
+    /// The details of this occurrence, for a person.
     #[serde(default)]
     pub detail: String,
     /// Trace id of the failed request, 32 hex digits.
@@ -116,7 +116,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// One of no type of ours: its title is the status's.
+    /// A problem without a type of this project: its title is that of the status.
     pub fn untyped(status: u16, title: &str, detail: &str) -> Self {
         Self {
             kind: "about:blank".to_owned(),
@@ -139,7 +139,7 @@ impl Problem {
     }
 }
 
-/// An error and what caused it in one line, outermost first; each text once, since many errors repeat their cause.
+/// An error and its causes on one line, outermost first; each text once, because many errors repeat their cause.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

@@ -176,7 +176,7 @@ fn how_many(number: f64) -> Result<usize, Error> {
         _ if number <= i64::MIN as f64 => Err(Error::Evaluation(format!(
             "Scalar value {number} underflows int64"
         ))),
-        // Casts saturate: what is below zero is zero.
+        // Casts saturate: a negative number becomes zero.
         _ => Ok(number as usize),
     }
 }

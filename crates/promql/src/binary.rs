@@ -21,7 +21,7 @@ pub(crate) struct Binary {
 
 #[derive(Clone, Copy, Debug)]
 enum Operator {
-    /// Gives a value of its own; the name no longer says what it is.
+    /// The result is a new value, so the metric's name no longer describes it.
     Arithmetic(fn(f64, f64) -> f64),
     /// Keeps or drops samples, or gives 0 and 1 with `bool`.
     Comparison(fn(&f64, &f64) -> bool),
@@ -140,7 +140,7 @@ impl Binary {
         }
     }
 
-    /// The value of two samples; nothing if a comparison drops them. `kept` is what a comparison keeps.
+    /// The value of two samples; `None` if a comparison drops them. A comparison keeps the value `kept`.
     fn value(&self, left: f64, right: f64, kept: f64) -> Option<f64> {
         match self.operator {
             Operator::Comparison(holds) if !self.bool => holds(&left, &right).then_some(kept),
@@ -252,7 +252,7 @@ impl Binary {
 }
 
 impl Matching {
-    /// What two samples must have the same to match.
+    /// The labels that two samples must share to match.
     fn key(&self, labels: &Labels) -> Labels {
         labels.only(|name| {
             let listed = self.labels.iter().any(|known| known == name);

@@ -7,7 +7,7 @@ use crate::pass::{Element, Pass, same_labels};
 use crate::plan::Node;
 use crate::{Error, Labels, Sample};
 
-/// Vectors of one step after the other, as series. The pass is the one until whose end they are held.
+/// Collects the vectors of successive steps as series. They count as held until the end of the pass.
 pub(crate) struct Collected<'p, 'a> {
     pass: &'p Pass<'a>,
     known: HashMap<Labels, usize>,

@@ -1,4 +1,4 @@
-//! From the parser's tree to what is evaluated. Whatever is not covered is found here, before any series is read.
+//! Compiles the parser's tree into a plan. It rejects unsupported constructs before any series is read.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,11 +16,11 @@ use crate::{Detail, Error, Labels, aggregate, binary};
 
 /// Expressions inside expressions.
 const MAX_DEPTH: usize = 100;
-/// Prometheus's longest duration: what 64 bits of nanoseconds hold.
+/// Prometheus's longest duration: 64 bits of nanoseconds.
 const MAX_MS: u128 = i64::MAX as u128 / 1_000_000;
 
 pub(crate) struct Compiler {
-    /// Regular expressions in the text: they share the room.
+    /// The number of regular expressions in the text; they share the memory.
     pub regexes: usize,
     pub leaves: usize,
     pub depth: usize,
@@ -133,7 +133,7 @@ impl Compiler {
         }
     }
 
-    /// Functions of dates may come without an argument: then they are about the time of the evaluation.
+    /// Date functions without an argument use the time of the evaluation.
     fn each(&mut self, function: fn(f64) -> f64, arguments: &[&Expr]) -> Result<Node, Error> {
         let of = match arguments {
             [] => Node::Call(functions::time_as_vector, Vec::new()),
@@ -221,7 +221,7 @@ pub(crate) fn matchers(
     name.map(Ok).into_iter().chain(others).collect()
 }
 
-/// What a series would have if the selector found one: its equalities, each name once.
+/// The labels that a series of the selector would have: its equality matchers, each name once.
 fn labels_of(expr: &Expr) -> Result<Labels, Error> {
     let selector = match expr {
         Expr::VectorSelector(selector) => selector,

@@ -4,7 +4,7 @@ pub enum Error {
     /// The text is not PromQL; Prometheus's API calls it `bad_data`.
     #[error("not PromQL: {0}")]
     Syntax(String),
-    /// PromQL that this crate does not evaluate: the construct's name. Nothing is guessed.
+    /// PromQL that this crate does not evaluate: the name of the construct. It does not guess.
     #[error("not covered: {0}")]
     NotCovered(String),
     /// The data cannot be combined as asked, for instance many-to-many matching; Prometheus's API calls it `execution`.

@@ -4,7 +4,7 @@ use crate::numbers::{natural, order};
 use crate::pass::{Element, StepValue};
 use crate::{Error, Labels, Sample, dates, histogram, over_time};
 
-/// What a function of a range vector is given of one series: at least one sample.
+/// The input of a range-vector function for one series: at least one sample.
 pub(crate) struct Window<'a> {
     pub samples: &'a [Sample],
     /// How many there are, with those that an outline leaves out.
@@ -17,9 +17,9 @@ pub(crate) struct Window<'a> {
     pub at_ms: i64,
 }
 
-/// With the other arguments, all of them numbers. Nothing if there are too few samples.
+/// A function of a window and of numbers. `None` if there are too few samples.
 pub(crate) type WindowFunction = fn(&Window, &[f64]) -> Option<f64>;
-/// With all arguments and the time of the evaluation.
+/// A function of all arguments and the time of the evaluation.
 pub(crate) type General = fn(Vec<StepValue>, i64) -> Result<StepValue, Error>;
 
 #[derive(Clone, Copy)]
@@ -164,7 +164,7 @@ pub(crate) fn time_as_vector(_: Vec<StepValue>, at_ms: i64) -> Result<StepValue,
     Ok(single(at_ms as f64 / 1000.0))
 }
 
-/// A number among the arguments; NaN if it is not there.
+/// A number among the arguments; NaN if it is absent.
 pub(crate) fn number(given: &[StepValue], index: usize) -> f64 {
     given.get(index).map_or(f64::NAN, StepValue::number)
 }
@@ -201,7 +201,7 @@ fn clamp(given: &[StepValue], least: f64, most: f64) -> StepValue {
     })
 }
 
-/// To the nearest multiple; halves go up.
+/// Rounds to the nearest multiple; halves go up.
 fn round(given: Vec<StepValue>, _: i64) -> Result<StepValue, Error> {
     let nearest = if given.len() > 1 {
         number(&given, 1)
@@ -231,7 +231,7 @@ fn sorted(given: Vec<StepValue>, order: fn(&Element, &Element) -> std::cmp::Orde
     StepValue::Vector(elements)
 }
 
-/// By the labels that the other arguments name, one after the other; by all of them where these are the same.
+/// Sorts by the labels that the other arguments name, one after the other; if these are equal, by all labels.
 fn by_labels(mut given: Vec<StepValue>, descending: bool) -> StepValue {
     let names = given.split_off(1.min(given.len()));
     let names: Vec<&str> = names.iter().filter_map(StepValue::text).collect();

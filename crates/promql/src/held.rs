@@ -1,17 +1,17 @@
-//! What one query holds, and how much it may.
+//! The memory that one query holds, and its limit.
 
 use std::cell::Cell;
 
 use crate::{Error, Limits, Sample, Source, Steps};
 
-/// Bytes of a sample: in these the labels that are made are counted, too.
+/// The size of a sample, which is also the unit for new labels.
 pub(crate) const SAMPLE: usize = size_of::<Sample>();
 
-/// What is the same for all passes of one query.
+/// The data that all passes of one query share.
 pub(crate) struct Query<'a> {
     pub source: &'a dyn Source,
     pub limits: &'a Limits<'a>,
-    /// What `@ start()` and `@ end()` mean.
+    /// The range of `@ start()` and `@ end()`.
     pub whole: Steps,
     /// Samples held.
     pub held: Cell<usize>,

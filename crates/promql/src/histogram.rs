@@ -5,7 +5,7 @@ use crate::functions::{number, vector};
 use crate::pass::{Element, StepValue, grouped};
 
 const BOUND: &str = "le";
-/// Relative differences below this are what rounding leaves; Prometheus's number.
+/// Rounding causes relative differences below this number; it is Prometheus's.
 const SMALL: f64 = 1e-12;
 
 /// Observations up to and with a bound.
@@ -47,7 +47,7 @@ fn of_histograms(elements: &[Element], function: impl Fn(Vec<Bucket>) -> f64) ->
     StepValue::Vector(histograms.into_iter().map(valued).collect())
 }
 
-/// Sorted by bound, equal bounds added up; nothing if observations above the highest bound were not counted.
+/// Sorted by bound, with equal bounds added up; `None` if there is no bucket `+Inf`.
 fn complete(mut buckets: Vec<Bucket>) -> Option<Vec<Bucket>> {
     buckets.sort_by(|left, right| left.bound.total_cmp(&right.bound));
     buckets.dedup_by(|next, first| {
@@ -81,7 +81,7 @@ fn almost_equal(left: f64, right: f64) -> bool {
     }
 }
 
-/// Inside a bucket, observations count as evenly spread; below the first bound they begin at zero.
+/// Interpolates inside a bucket as if its observations were spread evenly; the first bucket starts at zero.
 fn bucket_quantile(q: f64, buckets: Vec<Bucket>) -> f64 {
     match q {
         _ if q.is_nan() => return f64::NAN,
@@ -125,7 +125,7 @@ fn bucket_fraction(lower: f64, upper: f64, buckets: Vec<Bucket>) -> f64 {
     }
 }
 
-/// Observations up to a value, interpolated as for the quantile; nothing is in a part of a bucket without an end.
+/// The number of observations up to a value, interpolated as for the quantile; a bucket without an end adds none.
 fn observed_below(value: f64, buckets: &[Bucket], all: f64) -> f64 {
     let starts_at_zero = buckets.first().is_some_and(|first| first.bound > 0.0);
     let mut below = Bucket {

@@ -4,17 +4,18 @@ use std::sync::Arc;
 /// The label that holds the name of the metric.
 pub const NAME: &str = "__name__";
 
-/// What a value that was calculated no longer is.
+/// The labels that a calculated value loses.
 pub(crate) const METADATA: [&str; 3] = [NAME, "__type__", "__unit__"];
 
 type Pair = (Arc<str>, Arc<str>);
 
-/// Labels of a series with the metric's name among them, sorted by name. No value is empty: PromQL does not tell an empty one from a missing one.
+/// The labels of a series, including the metric's name, sorted by name. No value is empty: PromQL does not distinguish an
+/// empty label from a missing one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Labels(Arc<[Pair]>);
 
 impl Labels {
-    /// Sorts; of two pairs with the same name the last one counts, and empty values are left out.
+    /// Sorts them. Of two pairs with the same name the last one counts; empty values are dropped.
     pub fn new<N: Into<Arc<str>>, V: Into<Arc<str>>>(
         pairs: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
@@ -32,7 +33,7 @@ impl Labels {
         Self(pairs.into())
     }
 
-    /// The value of a label; empty if there is none.
+    /// The value of a label; empty if it is absent.
     pub fn get(&self, name: &str) -> &str {
         let found = self.0.binary_search_by(|(known, _)| (**known).cmp(name));
         found.map_or("", |index| &self.0[index].1)
@@ -57,20 +58,20 @@ impl Labels {
         Self(kept.collect())
     }
 
-    /// The same with one label set; an empty value removes it.
+    /// A copy with one label set; an empty value removes it.
     pub fn with(&self, name: &str, value: &str) -> Self {
         let pairs = self.0.iter().cloned().chain([(name.into(), value.into())]);
         Self::sorted(pairs.collect())
     }
 
-    /// The same without what describes the metric: its name, and type and unit if the source gives those.
+    /// A copy without the labels that describe the metric: its name, and its type and unit if the source supplies them.
     pub(crate) fn without_name(&self) -> Self {
         self.only(|name| !METADATA.contains(&name))
     }
 }
 
 impl fmt::Display for Labels {
-    /// As Prometheus writes a series: `up{job="gateway"}`.
+    /// In Prometheus's notation: `up{job="gateway"}`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.get(NAME))?;
         let mut others = self.iter().filter(|(name, _)| *name != NAME).peekable();

@@ -1,7 +1,7 @@
-/// What one evaluation may take.
+/// The limits of one evaluation.
 #[derive(Clone, Copy)]
 pub struct Limits<'a> {
-    /// Samples held at once: those read and those of the result. The labels that an expression makes count, too: 16 bytes as one sample.
+    /// Samples held at the same time: those read and those of the result. New labels count, too: 16 bytes as one sample.
     pub max_samples: usize,
     /// Series of one selector, and of the result of each part of the expression.
     pub max_series: usize,
@@ -11,7 +11,8 @@ pub struct Limits<'a> {
     pub look_back_ms: i64,
     /// Step of `x[1h:]`: Prometheus takes its evaluation interval, by default a minute.
     pub subquery_step_ms: i64,
-    /// Asked often during the evaluation, for each part of the expression and each label that it makes, which ends with [`crate::Error::Stopped`] once this says true.
+    /// Called often during the evaluation, for each part of the expression and each new label. When it returns true, the
+    /// evaluation ends with [`crate::Error::Stopped`].
     pub stop: &'a dyn Fn() -> bool,
 }
 

@@ -9,7 +9,7 @@ pub(crate) struct Line {
     pub samples: Vec<Sample>,
     /// How many more there are, if it is an outline.
     pub left_out: usize,
-    /// Where the window before began and ended: the next one is a little further on.
+    /// The start and end of the previous window: the next one is a little further on.
     window: Cell<(usize, usize)>,
 }
 

@@ -10,16 +10,16 @@ const REGEX_SIZE: usize = 4 << 20;
 pub struct Matcher {
     /// The label; `__name__` for the metric.
     pub name: String,
-    /// What its value must be; a missing label has the empty value.
+    /// The test of its value; a missing label has the empty value.
     pub test: Test,
     /// `!=` and `!~`.
     pub negated: bool,
 }
 
-/// What a label's value is compared with.
+/// A test of a label's value.
 #[derive(Clone, Debug)]
 pub enum Test {
-    /// The same text.
+    /// Equality.
     Text(String),
     /// The whole value matches the regular expression.
     Regex(Regex),
@@ -50,10 +50,10 @@ impl Matcher {
     }
 }
 
-/// A regular expression for the whole of a value; `sharers` of them divide the room for compiled ones.
+/// A regular expression that must match a whole value; `sharers` of them divide the memory for compiled ones.
 pub(crate) fn anchored(text: &str, sharers: usize) -> Result<Regex, Error> {
     let ascii = ascii_classes(text);
-    // By itself first: `)(` would fit into the brackets around it.
+    // Compiles the pattern alone first: `)(` would fit into the parentheses around it.
     compiled(&ascii, text, sharers)?;
     compiled(&format!("^(?s:{ascii})$"), text, sharers)
 }

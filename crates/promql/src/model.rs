@@ -1,6 +1,6 @@
 use crate::Labels;
 
-/// The value that says "from here on the series is gone": a NaN with bits of its own, as in Prometheus.
+/// The stale marker, "the series ends here": a NaN with its own bit pattern, as in Prometheus.
 pub const STALE_NAN: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
 
 /// Whether a value is the stale marker; every other NaN is a value.
@@ -26,15 +26,15 @@ pub struct Series {
     pub samples: Vec<Sample>,
 }
 
-/// What a query gives.
+/// The result of a query.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// A number, for instance of `scalar(…)`; only of an instant query.
     Scalar(f64),
     /// A text; only of an instant query.
     String(String),
-    /// One sample per series at the time asked for; in the order of `sort` and `topk`, where these decide it.
+    /// One sample per series at the requested time, in the order of `sort` and `topk` if the query uses them.
     Vector(Vec<(Labels, Sample)>),
-    /// What a range query always gives, and an instant query of `x[5m]`. Sorted by labels.
+    /// The result of every range query, and of an instant query of `x[5m]`. Sorted by labels.
     Matrix(Vec<Series>),
 }

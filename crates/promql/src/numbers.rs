@@ -36,7 +36,7 @@ pub(crate) fn sum(values: impl Iterator<Item = f64>) -> f64 {
     sum.total()
 }
 
-/// The mean of the sum; step by step from where the sum would be infinite.
+/// The mean of the sum; it continues incrementally once the sum would be infinite.
 pub(crate) fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let mut sum = Sum::default();
     let mut mean: Option<Sum> = None;
@@ -72,7 +72,7 @@ pub(crate) fn variance(values: impl Iterator<Item = f64>) -> f64 {
     squares.total() / count
 }
 
-/// The φ-quantile of values in any order; between two of them it is interpolated. NaN counts as the smallest.
+/// The φ-quantile of values in any order, interpolated between two values. NaN counts as the smallest.
 pub(crate) fn quantile(q: f64, mut values: Vec<f64>) -> f64 {
     match q {
         _ if values.is_empty() || q.is_nan() => return f64::NAN,
@@ -106,7 +106,7 @@ pub(crate) fn order(left: f64, right: f64, descending: bool) -> std::cmp::Orderi
     }
 }
 
-/// Texts in order, numbers in them by their size: `pod-9` is before `pod-10`.
+/// The natural order of texts, which compares numbers by value: `pod-9` is before `pod-10`.
 pub(crate) fn natural(left: &str, right: &str) -> std::cmp::Ordering {
     let (mut left, mut right) = (left, right);
     while !left.is_empty() && !right.is_empty() {
@@ -130,7 +130,7 @@ fn chunk(text: &str) -> (&str, &str) {
     text.split_at(end.unwrap_or(text.len()))
 }
 
-/// A number as Prometheus writes it into labels: `NaN`, `+Inf`, and never an exponent.
+/// A number in Prometheus's notation for labels: `NaN`, `+Inf`, and never an exponent.
 pub(crate) fn plain(value: f64) -> String {
     match value {
         f64::INFINITY => "+Inf".to_owned(),
@@ -139,7 +139,8 @@ pub(crate) fn plain(value: f64) -> String {
     }
 }
 
-/// A number as Prometheus's API writes it: `NaN`, `+Inf`, `1e+21`, and otherwise the shortest digits that mean the same.
+/// A number in the notation of Prometheus's API: `NaN`, `+Inf`, `1e+21`, and otherwise the shortest digits that stand for
+/// the same number.
 pub fn format_value(value: f64) -> String {
     let size = value.abs();
     if !size.is_finite() || size == 0.0 || (1e-6..1e21).contains(&size) {

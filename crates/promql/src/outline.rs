@@ -1,7 +1,7 @@
 use crate::{Sample, is_stale};
 
-/// The samples by which a series begins, ends and falls: enough for `rate`, `increase`, `min_over_time` and their like, and few if it
-/// is a counter. A sample between neighbours of which neither is a fall is only counted. Stale markers are left out.
+/// The samples at which a series begins, ends and falls. They are enough for `rate`, `increase`, `min_over_time` and similar
+/// functions, and few for a counter. A sample that is part of no fall is only counted. Stale markers are dropped.
 #[derive(Clone, Debug, Default)]
 pub struct Outline {
     kept: Vec<Sample>,
@@ -17,8 +17,7 @@ impl Outline {
         }
     }
 
-    /// Adds the next samples of which none is less than the one before, a NaN or a stale marker: the first, the last, and how many
-    /// there are.
+    /// Adds a run of samples without falls, NaN and stale markers: the first, the last, and their number.
     pub fn push_run(&mut self, first: Sample, last: Sample, count: usize) {
         self.keep(first);
         if count > 1 {
@@ -37,7 +36,7 @@ impl Outline {
         self.kept.push(next);
     }
 
-    /// What is kept, and how many others there were.
+    /// The kept samples, and the number of the others.
     pub fn into_parts(self) -> (Vec<Sample>, usize) {
         let left_out = self.count - self.kept.len();
         (self.kept, left_out)

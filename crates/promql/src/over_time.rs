@@ -70,8 +70,8 @@ pub(crate) fn delta(window: &Window, _: &[f64]) -> Option<f64> {
     extrapolated(window, false, 1.0)
 }
 
-/// What a series grew by between its first and its last sample, as if it had gone on like that to the ends of the window, unless
-/// it seems to begin or end inside. A counter that falls was started again from zero.
+/// The increase of a series between its first and last sample, extrapolated to the ends of the window, unless the series
+/// seems to begin or end inside it. A counter that falls has restarted from zero.
 fn extrapolated(window: &Window, is_counter: bool, per: f64) -> Option<f64> {
     let [first, .., last] = window.samples else {
         return None;
@@ -83,7 +83,7 @@ fn extrapolated(window: &Window, is_counter: bool, per: f64) -> Option<f64> {
     }
     let sampled = seconds(first.at_ms, last.at_ms);
     let between = sampled / (window.count - 1) as f64;
-    // Further from the end than the usual distance and a tenth: it goes on for half of the distance.
+    // If the end is further away than 1.1 times the usual distance, it extrapolates by half of that distance.
     let towards = |end: f64| {
         if end >= between * 1.1 {
             between / 2.0
@@ -131,7 +131,7 @@ fn last_two<'a>(window: &Window<'a>) -> Option<(&'a Sample, &'a Sample)> {
 }
 
 pub(crate) fn deriv(window: &Window, _: &[f64]) -> Option<f64> {
-    // Times near zero: those since 1970 are too large to be squared exactly.
+    // Uses times near zero: those since 1970 are too large to be squared exactly.
     line(window.samples, window.samples.first()?.at_ms).map(|(slope, _)| slope)
 }
 

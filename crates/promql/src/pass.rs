@@ -16,8 +16,8 @@ use crate::{Detail, Error, Labels, Matcher, Select, Steps, is_stale};
 pub(crate) struct Element {
     pub labels: Labels,
     pub value: f64,
-    /// The name goes at the end of the query, so that `on`, `by` and `label_replace` can still use it. Prometheus calls that
-    /// delayed name removal; its tests expect it.
+    /// The name is removed at the end of the query, so that `on`, `by` and `label_replace` can still use it. Prometheus
+    /// calls that delayed name removal; its tests expect it.
     pub drop_name: bool,
 }
 
@@ -88,7 +88,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Takes room for samples until the pass ends.
+    /// Reserves memory for samples until the pass ends.
     pub fn hold(&self, samples: usize) -> Result<(), Error> {
         let most = self.query.limits.max_samples;
         if samples > self.query.room() {
@@ -99,7 +99,8 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// Takes room for the labels of a series until the pass ends, if they may be made. Others the source holds anyway.
+    /// Reserves memory for the labels of a series until the pass ends, if the expression may have made them. The source
+    /// holds the others anyway.
     pub fn hold_labels(&self, labels: &Labels) -> Result<(), Error> {
         if !self.query.makes.get() {
             return Ok(());
@@ -110,7 +111,7 @@ impl<'a> Pass<'a> {
             .map_err(|_| self.query.labels_too_large())
     }
 
-    /// Takes room for a label that is about to be made, until the step ends.
+    /// Reserves memory for a new label, until the step ends.
     pub fn make(&self, name: &str, value: &str) -> Result<(), Error> {
         let query = self.query;
         query.goes_on()?;
@@ -123,7 +124,7 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// Runs a step: the labels that it makes are gone after it, but for those that are held.
+    /// Runs a step. It frees the step's new labels at the end, except those that are held.
     pub fn step(&self, run: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
         let before = self.query.made.get();
         run()?;
@@ -239,7 +240,7 @@ impl<'a> Pass<'a> {
         Ok(lines.iter().filter_map(value).collect())
     }
 
-    /// What a range vector is made of, for all steps of the pass.
+    /// The lines of a range vector, for all steps of the pass.
     pub fn lines(&self, windows: &Windows, detail: Detail) -> Result<Rc<Vec<Line>>, Error> {
         self.leaf(windows.id, || match &windows.of {
             WindowSource::Selector(matchers) => {
@@ -273,7 +274,7 @@ impl<'a> Pass<'a> {
         self.steps.start_ms == self.steps.last_ms()
     }
 
-    /// Where the first and the last step look.
+    /// The times that the first and the last step read.
     fn ends(&self, shift: &Shift) -> (i64, i64) {
         let end = |at_ms| shift.apply(at_ms, &self.query.whole);
         (end(self.steps.start_ms), end(self.steps.last_ms()))
@@ -342,7 +343,7 @@ fn map_values(out: StepValue, function: fn(f64) -> f64) -> StepValue {
     }
 }
 
-/// Lists of what has the same labels, in the order in which labels come up.
+/// Groups of items with the same labels, in the order in which the labels first appear.
 pub(crate) fn grouped<T>(items: impl Iterator<Item = (Labels, T)>) -> Vec<(Labels, Vec<T>)> {
     let mut known = HashMap::new();
     let mut groups: Vec<(Labels, Vec<T>)> = Vec::new();

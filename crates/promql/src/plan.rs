@@ -1,4 +1,4 @@
-//! What is evaluated: the parser's tree with every name looked up and every regular expression compiled.
+//! The plan of an evaluation: the parser's tree with every name resolved and every regular expression compiled.
 
 use crate::aggregate::Aggregate;
 use crate::binary::Binary;
@@ -10,10 +10,10 @@ use crate::{Detail, Matcher};
 #[derive(Clone, Debug)]
 pub(crate) enum Node {
     Number(f64),
-    /// Only by itself: texts among arguments are part of what they are given to.
+    /// A text as the whole expression. A text argument is part of its function's node.
     Text(String),
     Selector(Selector),
-    /// `x[5m]` by itself; as an argument it is part of [`Node::OverWindow`].
+    /// `x[5m]` as the whole expression; as an argument it is part of [`Node::OverWindow`].
     Windows(Windows),
     OverWindow(Box<OverWindow>),
     /// A function of every sample's value.
@@ -29,7 +29,7 @@ pub(crate) enum Node {
 /// A vector selector.
 #[derive(Clone, Debug)]
 pub(crate) struct Selector {
-    /// Different for every leaf of an expression: what it read is kept by it.
+    /// A number per leaf of an expression; the samples it read are stored under it.
     pub id: usize,
     pub matchers: Vec<Matcher>,
     pub shift: Shift,
@@ -63,14 +63,14 @@ pub(crate) struct Windows {
 #[derive(Clone, Debug)]
 pub(crate) enum WindowSource {
     Selector(Vec<Matcher>),
-    /// With the step, if there is one.
+    /// With the step, if the text has one.
     Subquery(Box<Node>, Option<i64>),
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct OverWindow {
     pub function: WindowFunction,
-    /// What is enough of each window.
+    /// The detail that each window needs.
     pub detail: Detail,
     pub windows: Windows,
     pub numbers: Vec<Node>,

@@ -1,4 +1,4 @@
-//! What the crate is asked: parse, instant, range.
+//! The operations of the crate: parse, instant, range.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::pass::{Element, Pass, StepValue, same_labels};
 use crate::plan::{Node, Windows};
 use crate::{Detail, Error, Labels, Limits, Matcher, Sample, Series, Source, Steps, Value, text};
 
-/// An expression that can be evaluated: everything in it is covered.
+/// An expression that can be evaluated: it has only supported constructs.
 #[derive(Clone, Debug)]
 pub struct Expression {
     pub(crate) root: Node,

@@ -2,12 +2,12 @@ use crate::plan::{Node, Shift, WindowSource, Windows};
 use crate::query::Expression;
 use crate::{Detail, Matcher, Steps};
 
-/// What one selector of an expression reads.
+/// The samples that one selector of an expression reads.
 #[derive(Clone, Copy, Debug)]
 pub struct Reads<'a> {
     /// Which series.
     pub matchers: &'a [Matcher],
-    /// No sample at this time or before it is read; in milliseconds since 1970.
+    /// It reads only samples after this time, in milliseconds since 1970.
     pub after_ms: i64,
     /// No sample after this time is read.
     pub until_ms: i64,
@@ -16,7 +16,7 @@ pub struct Reads<'a> {
 }
 
 impl Expression {
-    /// Every selector of the expression, if it is evaluated at these times: for instance to make room for what it reads.
+    /// Every selector of the expression for an evaluation at these times, for example to reserve memory.
     pub fn reads(&self, whole: Steps, look_back_ms: i64) -> Vec<Reads<'_>> {
         let mut reader = Reader {
             whole,
@@ -79,7 +79,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Where something looks that is evaluated in a span of time.
+    /// The times that an expression reads when it is evaluated over a range of time.
     fn further(&self, (first_ms, last_ms): Span, shift: &Shift, back_ms: i64) -> Span {
         let at = |at_ms| shift.apply(at_ms, &self.whole);
         (at(first_ms).saturating_sub(back_ms), at(last_ms))

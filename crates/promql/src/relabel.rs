@@ -8,7 +8,7 @@ use crate::matcher::anchored;
 use crate::pass::{Element, Pass, same_labels};
 use crate::{Error, Labels, NAME};
 
-/// Bytes of a label's value that is made here: values can be made of values again and again.
+/// The maximum size of a new label value, because values can be built from values repeatedly.
 const MAX_VALUE: usize = 4 << 10;
 
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ enum Rule {
     },
 }
 
-/// The texts are the arguments after the first; the expression has so many regular expressions.
+/// The texts are the arguments after the first; `regexes` is the number of regular expressions in the whole expression.
 pub(crate) fn compile(function: &str, texts: &[&str], regexes: usize) -> Result<Relabel, Error> {
     let (to, rule) = match (function, texts) {
         ("label_replace", [to, by, from, regex]) => {

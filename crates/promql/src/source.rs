@@ -1,7 +1,7 @@
 use crate::outline::Outline;
 use crate::{Error, Labels, Matcher, Sample};
 
-/// What is wanted of a [`Source`].
+/// A request to a [`Source`].
 #[derive(Clone, Copy, Debug)]
 pub struct Select<'a> {
     /// A series is wanted if all of them match.
@@ -21,7 +21,7 @@ pub struct Select<'a> {
 /// Which samples of a series are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// All of them, with stale markers among them.
+    /// All samples, including stale markers.
     All,
     /// An [`Outline`].
     Outline,
@@ -30,7 +30,7 @@ pub enum Detail {
 }
 
 impl Detail {
-    /// What is enough for one time is not enough for several: then all samples are wanted.
+    /// The detail is enough for one time only; several times need all samples.
     pub(crate) fn if_one(self, is_one: bool) -> Self {
         match is_one {
             true => self,
@@ -39,7 +39,7 @@ impl Detail {
     }
 }
 
-/// What a [`Source`] gives of a series.
+/// The answer of a [`Source`] for one series.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Selected {
     /// Name and labels.
@@ -51,7 +51,7 @@ pub struct Selected {
 }
 
 impl Selected {
-    /// Takes what is wanted of all samples.
+    /// Selects the requested samples of all samples.
     pub fn of(labels: Labels, all: impl IntoIterator<Item = Sample>, detail: Detail) -> Self {
         let all = all.into_iter();
         let (samples, left_out) = match detail {
@@ -67,7 +67,7 @@ impl Selected {
     }
 }
 
-/// Where an evaluation reads its series.
+/// The source of the series for an evaluation.
 pub trait Source {
     /// Series with at least one sample in the time asked for, each label set once.
     fn select(&self, wanted: &Select<'_>) -> Result<Vec<Selected>, Error>;

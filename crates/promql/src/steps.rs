@@ -13,7 +13,7 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// One time.
+    /// One time only.
     pub(crate) fn only(at_ms: i64) -> Self {
         Self {
             start_ms: at_ms,
@@ -40,7 +40,7 @@ impl Steps {
         }
     }
 
-    /// All of them. Bounded only if [`Self::count`] was asked before.
+    /// All times. They are bounded only if the caller has checked [`Self::count`].
     pub(crate) fn times(self) -> impl Iterator<Item = i64> {
         let next = move |at: &i64| at.checked_add(self.step_ms);
         std::iter::successors(Some(self.start_ms), next).take_while(move |at| *at <= self.end_ms)
@@ -69,7 +69,7 @@ impl Steps {
 }
 
 impl Shift {
-    /// Where to look when the time of the evaluation is `at_ms` and the whole query is about `query`.
+    /// The time to read when the evaluation is at `at_ms` and the whole query covers `query`.
     pub fn apply(&self, at_ms: i64, query: &Steps) -> i64 {
         let from = match self.at {
             None => at_ms,

@@ -1,4 +1,4 @@
-//! What is asked of a text before the parser sees it: the parser bounds neither its tree nor its regular expressions.
+//! Checks a text before the parser reads it, because the parser bounds neither its tree nor its regular expressions.
 
 use lrpar::{Lexeme, Lexer, NonStreamingLexer};
 use promql_parser::parser::token::{
@@ -14,7 +14,7 @@ use crate::matcher;
 
 /// Bytes of an expression.
 const MAX_BYTES: usize = 32 << 10;
-/// Names, numbers, strings and signs; a tree is at most this deep when it is dropped.
+/// Names, numbers, strings and operators; the tree is at most this deep when it is dropped.
 const MAX_TOKENS: usize = 2_000;
 /// Brackets inside brackets.
 const MAX_BRACKETS: usize = 100;
@@ -23,19 +23,19 @@ const CALCULATED: &str = "a calculated duration";
 /// Seconds with which the parser would panic, with room.
 const MAX_SECONDS: f64 = 1e10;
 
-/// What the text holds.
+/// The counts of the text.
 #[derive(Default)]
 struct Scan<'a> {
     tokens: usize,
     brackets: usize,
     deepest: usize,
     regexes: Vec<&'a str>,
-    /// Those and the ones of `label_replace`.
+    /// Regular expressions in matchers and in `label_replace`.
     patterns: usize,
     in_range: bool,
     /// A duration that is none.
     impossible: Option<&'a str>,
-    /// What the parser does not read, and would refuse without naming it.
+    /// A construct that the parser would refuse without naming it.
     refused: Option<&'static str>,
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn parsed(text: &str) -> Result<(Expr, usize), Error> {
     for lexeme in lexer.iter().flatten() {
         let token = (lexeme.tok_id(), lexer.span_str(lexeme.span()));
         scan.add(before, token);
-        // `offset -5m`: the sign is part of the number.
+        // `offset -5m`: the minus is part of the number.
         if !(before.0 == T_OFFSET && matches!(token.0, T_ADD | T_SUB)) {
             before = token;
         }

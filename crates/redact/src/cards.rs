@@ -1,5 +1,5 @@
-//! Payment card numbers. The collector's rule is a pattern alone (`rules::collector_cards`); here the check digit is
-//! computed, so that an id of the same length is spared nine times out of ten.
+//! Payment card numbers. The collector has only a pattern (`rules::collector_cards`); this code computes the check digit,
+//! which spares nine of ten ids of the same length.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -36,8 +36,8 @@ pub(crate) fn redact(text: &mut Cow<'_, str>) {
     }
 }
 
-/// An id is no card: digits that touch a letter, another digit, a hyphenated group (a UUID), or the point of a decimal
-/// number are spared.
+/// Whether the digits can be a card. Digits next to a letter, another digit, a hyphenated group (a UUID), or a decimal point
+/// are an id.
 fn stands_alone(text: &str, start: usize, end: usize) -> bool {
     let touches = |neighbour: Option<u8>, beyond: Option<u8>| match neighbour {
         Some(byte) if byte.is_ascii_alphanumeric() || byte == b'_' => true,

@@ -17,10 +17,10 @@ use regex::{Captures, Regex, RegexSet};
 
 use rules::Rule;
 
-/// What stands where a secret was.
+/// Replaces a secret.
 pub const MARK: &str = "[redacted]";
 
-/// How often percent-encoding is undone in the search for secrets: a proxy may have encoded what was encoded.
+/// How many layers of percent-encoding the search undoes: a proxy may have encoded a text again.
 const LAYERS: usize = 3;
 
 /// Returns `text` with every secret replaced by [`MARK`]; borrows when there is none. Where a secret hid behind
@@ -88,7 +88,7 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
 struct Engine {
     /// The hints of all `rules`.
     constants: AhoCorasick,
-    /// The patterns of `rules` in one automaton: one pass tells which of them have something to do.
+    /// The patterns of `rules` in one automaton: one pass finds out which rules match.
     words: RegexSet,
     rules: Vec<Compiled>,
     email: Compiled,
@@ -113,7 +113,7 @@ impl From<&Rule> for Compiled {
 }
 
 impl Compiled {
-    /// Replaces what the rule finds and does not keep. What stays the same stays borrowed: callers go by that.
+    /// Replaces the matches that the rule does not keep. An unchanged text stays borrowed, which callers rely on.
     fn apply(&self, text: &mut Cow<'_, str>) {
         let (mut clean, mut copied) = (String::new(), 0);
         let mut replacement = String::new();
@@ -153,18 +153,18 @@ fn constants<'a>(texts: impl IntoIterator<Item = &'a &'static str>) -> AhoCorasi
         .expect("a few constants")
 }
 
-/// Whether one of the constants may be there: they are found faster than a pattern. To a pattern `ſ` is an s as well, and
-/// the sign of the kelvin a k.
+/// Whether one of the constants may occur: searching for them is faster than a pattern. A case-insensitive pattern also
+/// treats `ſ` as s, and the kelvin sign as k.
 fn may_hold(constants: &AhoCorasick, text: &str) -> bool {
     constants.is_match(text) || !text.is_ascii()
 }
 
-/// Go's word boundary knows ASCII only; so does ours, and is the faster for it.
+/// Go's word boundary knows only ASCII. Restricting Rust's makes it equal, and faster.
 fn ascii(pattern: &str) -> String {
     pattern.replace(r"\b", r"(?-u:\b)")
 }
 
-/// What a cheap pass over the bytes finds, so that ordinary text costs no pattern.
+/// The result of a fast pass over the bytes, so that ordinary text needs no pattern.
 struct Hints {
     at: bool,
     words: bool,
@@ -215,7 +215,7 @@ static KINDS: [u8; 256] = {
 
 impl Hints {
     fn of(text: &str) -> Self {
-        // No branch depends on a byte here: texts are short, and each is looked at.
+        // No branch depends on a byte here: the texts are short, and all are scanned.
         let (mut seen, mut digits) = (0, 0);
         for byte in text.bytes() {
             let kind = KINDS[usize::from(byte)];

@@ -1,6 +1,7 @@
 //! Percent-encoding, behind which a secret may hide.
 
-/// Undoes percent-encoding; `None` when there is none. Control characters stay out: they were encoded for a reason.
+/// Undoes percent-encoding; `None` if there is none. It does not decode control characters, because they were encoded for a
+/// reason.
 pub(crate) fn decoded(text: &str) -> Option<String> {
     let hex = |at: usize| {
         let digits = text.get(at + 1..at + 3)?;

@@ -17,7 +17,7 @@ pub fn is_hidden(c: char) -> bool {
             | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// One line: what would end or control it is a space, what cannot be seen is gone.
+/// One line: it replaces line ends and controls with spaces, and removes invisible characters.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     if !text.contains(is_hidden) {
         return Cow::Borrowed(text);
@@ -30,7 +30,7 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     Cow::Owned(seen.collect())
 }
 
-/// The same for a text of several lines, which stay.
+/// The same for a text of several lines; line ends stay.
 pub fn lines(text: &str) -> String {
     let lines: Vec<Cow<'_, str>> = text.split('\n').map(one_line).collect();
     lines.join("\n")
@@ -38,9 +38,9 @@ pub fn lines(text: &str) -> String {
 
 /// A JSON text that means the same, and does nothing to the terminal it is shown on.
 pub fn json(text: &str) -> Cow<'_, str> {
-    // Those below U+0020 are escaped in any JSON; outside a string they are white space.
+    // JSON escapes those below U+0020; outside a string they are white space.
     let is_raw = |c: char| c >= ' ' && is_hidden(c);
-    // Most texts are ASCII, of which DEL alone is raw: a look at bytes is much cheaper than one at characters.
+    // Most texts are ASCII, where only DEL is hidden: a scan of bytes is much faster than one of characters.
     let plain = text.bytes().fold(true, |plain, byte| plain & (byte < 0x7f));
     if plain || !text.contains(is_raw) {
         return Cow::Borrowed(text);

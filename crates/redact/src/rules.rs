@@ -6,14 +6,14 @@
 /// One rule.
 #[derive(Debug, Clone)]
 pub struct Rule {
-    /// What is found.
+    /// The pattern of the secret.
     pub find: String,
-    /// What it becomes, with `${1}` for the first group.
+    /// The replacement, with `${1}` for the first group.
     pub with: &'static str,
-    /// What is found and yet no secret. Of its two groups the first alone must be no match for `find`.
+    /// The pattern of matches that are not secrets. Of its two groups, the first alone must not match `find`.
     pub keep: Option<String>,
-    /// In lower case: one of these is in every text that the rule finds something in. Go's engine is slow, and a search
-    /// for a constant is not.
+    /// Constants in lower case; every text that the rule matches contains one of them. Go's regex engine is slow, but a
+    /// search for a constant is not.
     pub hints: &'static [&'static str],
 }
 
@@ -39,14 +39,14 @@ impl Rule {
     }
 }
 
-/// Ends of keys, whatever stands before: `accessToken`, `db_password`, `x-api-key`.
+/// Ends of keys, with any text before them: `accessToken`, `db_password`, `x-api-key`.
 const LONG: &str = "pass(?:words?|wd|phrase|code)|pwd|secret|token|credentials?|signature|cookie2?|authorization|\
     (?:api|access|account|auth|encryption|private|secret|signing)[_-]?key|sess(?:ion)?[_-]?id|auth(?:orization)?[_-]?code|code[_-]?verifier";
 
-/// Keys too short to be looked for inside words: they stand alone, or behind `_`, `-` or `.`.
+/// Keys that are too short to be searched for inside words: they stand alone, or after `_`, `-` or `.`.
 const SHORT: &str = "pass|sid|sig|session|otp|pin|cvv|cvc|jwt";
 
-/// One of these is in each of them.
+/// Every key contains one of these.
 pub(crate) const IN_KEYS: &[&str] = &[
     "auth",
     "cookie",
@@ -70,14 +70,14 @@ pub(crate) const IN_KEYS: &[&str] = &[
 /// The same in `camelCase`.
 const CAMEL: &str = "(?-i:[a-z0-9](?:Pass|Sid|Sig|Session|Otp|Pin|Cvv|Cvc|Jwt))";
 
-/// What may follow in the key: `secretKey`, `password_confirmation`, `password2`.
+/// Texts that may follow in the key: `secretKey`, `password_confirmation`, `password2`.
 const SUFFIX: &str = "(?:[_-]?(?:key|hash|value|confirm(?:ation)?)|[0-9])?";
 
 /// Between key and value: `:`, `=`, `=>`, percent-encoded too.
 const SEPARATOR: &str = r"(?:=>|:=|={1,3}|:{1,2}|%3[ad])";
 
-/// What stands where a secret would, and is none: placeholders of statements and templates, marks of those who redacted
-/// before…
+/// Texts in the place of a secret that are not secrets: placeholders of statements and templates, marks of earlier
+/// redactions…
 const PLACEHOLDER: &str = r"(?:[a-z_]+\()?\$[0-9]{1,3}(?:::[a-z_]+)?|\?|%s|%\([a-z_]+\)s|:(?:[0-9]{1,3}|[a-z_]*(?:password|token|secret))|@p[0-9]+|\$?\{[a-z0-9_.]*\}|<[a-z0-9_ .-]+>|\*+|\[redacted\]|\[filtered\]|[0-9]{1,2}";
 
 /// … and the words of messages about secrets.
@@ -89,10 +89,10 @@ const PROSE: &str = "absent|active|allowed|already|and|are|bad|blank|cannot|chan
 /// Ends a word.
 const END: &str = r#"[.:!?]?(?:[ \t\r\n&;,"'\\}\])<]|$)"#;
 
-/// What a scheme asks for, instead of a credential: `Bearer realm="…"`.
+/// The parameter of an authentication scheme, not a credential: `Bearer realm="…"`.
 const PARAMETER: &str = r#"[a-z_]+=["A-Za-z0-9]"#;
 
-/// Letters beyond ASCII; spaces, dashes and quotation marks are none.
+/// Letters beyond ASCII, without spaces, dashes and quotation marks.
 const LETTERS: &str =
     r"\x{a1}-\x{1fff}\x{2070}-\x{2fff}\x{3040}-\x{d7ff}\x{f900}-\x{fdff}\x{20000}-\x{2ffff}";
 
@@ -127,12 +127,12 @@ fn harmless_value() -> String {
 /// Rules about words, all but the e-mail addresses and the cards.
 pub fn words() -> Vec<Rule> {
     let mut rules = by_form();
-    // After the schemes: `authorization=Bearer x` must lose x, not only the word after the sign.
+    // After the schemes: `authorization=Bearer x` must lose x, not only the word after the `=`.
     rules.extend(by_key());
     rules
 }
 
-/// What tells by its form what it is.
+/// Rules for secrets that their form reveals.
 fn by_form() -> Vec<Rule> {
     vec![
         rule(
@@ -179,7 +179,7 @@ fn by_form() -> Vec<Rule> {
         .but(format!(
             r"\b((?i:basic|negotiate|ntlm))([ \t]+(?:[A-Za-z]?[a-z]+(?:[/._+\-][a-z]+)*|[A-Z]+){END}|[ \t]+{PARAMETER})"
         )),
-        // Tokens that tell what they are: JSON web tokens, AWS, Google, GitHub, GitLab, Slack, Stripe, Google.
+        // Tokens with a known form: JSON web tokens, AWS, Google, GitHub, GitLab, Slack, Stripe, Google.
         rule(
             r"\beyJ[A-Za-z0-9_-]{5,}\.(?:eyJ[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)?|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*){1,3})",
             "[redacted]",
@@ -190,7 +190,8 @@ fn by_form() -> Vec<Rule> {
             "[redacted]",
         )
         .hinted(&["aiza", "akia", "asia", "ghp_", "gho_", "ghr_", "ghs_", "ghu_", "github_pat_", "glpat-", "gocspx-", "iqojb3jpz2lu", "ogzxivyxdz", "xapp-", "xox", "ya29.", "live", "test", "proj"]),
-        // Addresses that are a secret as a whole: who knows a webhook's may write to its channel. JSON may escape the strokes.
+        // URLs that are secret as a whole: with a webhook's URL, anyone may write to its channel. JSON may escape the
+        // slashes.
         rule(
             r#"(?i)((?:hooks\.slack(?:-gov)?\.com(?:\\?/|%2f)(?:services|workflows|triggers)|discord(?:app)?\.com(?:\\?/|%2f)api(?:\\?/|%2f)webhooks|webhook\.office\.com(?:\\?/|%2f)webhookb2)(?:\\?/|%2f))(?:\\/|[^ \t\r\n"'<>()\[\]{}|,;\\])+"#,
             "${1}[redacted]",
@@ -199,11 +200,11 @@ fn by_form() -> Vec<Rule> {
     ]
 }
 
-/// What a key tells.
+/// Rules for secrets that their key reveals.
 fn by_key() -> Vec<Rule> {
     let (key, value) = (key(), value());
     vec![
-        // Headers whose value has spaces in it, to the end of the line.
+        // Headers whose value contains spaces, to the end of the line.
         rule(
             r#"(?i)\b(authorization:[ \t]*|cookie2?:[ \t]*)[^ \t\r\n"'\\\[{](?:[^\r\n"'=]|=(?:"[^"\r\n]*"?)?)*"#,
             "${1}[redacted]",
@@ -221,7 +222,7 @@ fn by_key() -> Vec<Rule> {
             "${1}[redacted]${2}",
         )
         .hinted(IN_KEYS),
-        // Without a sign in between: statements about users, flags of commands.
+        // Without a sign between key and value: statements about users, options of commands.
         rule(
             r"(?i)\b((?:password|identified by)[ \t]+)'(?:[^'\\]|\\.)*'?",
             "${1}[redacted]",
@@ -249,7 +250,7 @@ fn by_key() -> Vec<Rule> {
     ]
 }
 
-/// Ends of names that no mail is sent to: of machines in a private network…
+/// Ends of host names without mail: of machines in a private network…
 const PRIVATE: &str = "internal|lan|local|localdomain|localhost|svc";
 
 /// … and of files (`logo@2x.png`, `render@app.js`).
@@ -290,8 +291,8 @@ pub fn collector_cards() -> Rule {
     rule(format!(r"\b(?:{run}|{groups})\b"), "[redacted]")
 }
 
-/// Keys of attributes whose value is a secret, whatever it looks like. `session.id` is none: OpenTelemetry's name for an
-/// id that groups what one visitor did, made for telemetry.
+/// Keys of attributes whose value is always a secret. `session.id` is not one of them: it is OpenTelemetry's name for an id
+/// that groups one visitor's actions, made for telemetry.
 pub fn secret_key() -> String {
     format!(r"(?i)(?:(?:{LONG}){SUFFIX}|(?:^|[._\-])(?:{SHORT})[0-9]?|{CAMEL})$")
 }

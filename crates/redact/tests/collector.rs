@@ -8,18 +8,19 @@ use std::path::Path;
 
 use redact::rules::{self, Rule};
 
-/// What stands where a secret was, in the collector.
+/// Replaces a secret in the collector.
 const MARK: &str = "****";
 
-/// Parts key and value of what a rule keeps, so that its pattern no longer matches: Go's engine cannot look ahead.
-/// It is an escape of expressions and of the language's own strings.
+/// Separates key and value of a match that a rule keeps, so that the pattern no longer matches: Go's engine has no
+/// look-ahead. It is an escape both in expressions and in the language's strings.
 const APART: &str = r"\x1a";
 
 /// Not `String(attributes)`, which fails for a map with a number in it that JSON has not.
 const ALL_TEXT: &str =
     r#"set(cache["all"], ToLowerCase(ToKeyValueString(attributes, ":", " ", false)))"#;
 
-/// What runs over the attributes of any context, in order. Most of it only where all attributes together hold a hint.
+/// The statements for the attributes of any context, in order. Most of them run only if the attributes together contain a
+/// hint.
 fn statements() -> Vec<String> {
     let mut statements = vec![ALL_TEXT.to_owned()];
     let (mut last_kept, mut asked) = (None, Vec::new());
@@ -42,7 +43,7 @@ fn statements() -> Vec<String> {
         let with = with.replace(redact::MARK, MARK);
         statements.push(replace(&find, &with) + &condition);
     }
-    // A text like this is no list; see below.
+    // A text in this form is not a list; see below.
     statements.push(replace(r"^([\[{])", &format!("{APART}${{1}}")));
     statements
 }
@@ -67,7 +68,7 @@ fn all() -> Vec<Rule> {
     all
 }
 
-/// Asks for hints that several rules share once, before the first of them, and not for each rule again: most of a clean span's cost.
+/// Tests hints that several rules share only once, before the first of these rules, which saves most of a clean span's cost.
 fn hinted(hints: &[&str], asked: &mut Vec<String>, statements: &mut Vec<String>) -> String {
     if hints.is_empty() {
         return String::new();
@@ -87,7 +88,7 @@ fn condition(hints: &[&str]) -> String {
     let is_there =
         |hint: &&str| format!(r#"IsMatch(cache["all"], {})"#, quoted(&regex::escape(hint)));
     let any: Vec<String> = hints.iter().map(is_there).collect();
-    // Without the text nobody knows; then everything runs.
+    // Without the text the hints are unknown, so everything runs.
     format!(r#" where cache["all"] == nil or {}"#, any.join(" or "))
 }
 
@@ -104,7 +105,8 @@ fn quoted(pattern: &str) -> String {
 
 const END: &str = "# End of what crates/redact writes.";
 
-/// What stands between the comment that begins so and the end: the items, as YAML; the collector reads `$$` as `$`.
+/// Replaces the lines between the comment that begins with `begin` and the end by the items, as YAML; the collector reads
+/// `$$` as `$`.
 fn filled(text: &str, begin: &str, items: &[String]) -> String {
     let (before, rest) = text.split_once(begin).expect(begin);
     let (comment, rest) = rest.split_once('\n').expect("the comment's end");
@@ -126,7 +128,7 @@ fn the_collector_runs_the_same_rules() {
     let text = std::fs::read_to_string(&path).expect("collector.yaml");
     let wanted = filled(&text, "# Secrets in texts:", &statements());
     let wanted = filled(&wanted, "# Secrets in lists:", &[list()]);
-    // Go's engine tries each place of a key in turn unless it begins at its start: a third of the time.
+    // Go's engine tries every position of a key unless the pattern begins at its start, which takes a third of the time.
     let key = format!("^(?s:.*){}", rules::secret_key());
     let wanted = filled(&wanted, "# Keys that tell:", &[key]);
     let wanted = filled(&wanted, "# Parts again:", &[rejoin()]);

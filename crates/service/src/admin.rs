@@ -23,15 +23,15 @@ use crate::routes::{self, Route, Routes};
 use crate::serving::Connections;
 use crate::settings::FAULTS;
 
-/// Who asks for a fault where there are none.
+/// The answer to a request for faults when they are switched off.
 const FAULTS_OFF: ProblemType =
     ProblemType::new("faults-off", 403, "Faults are off here (OMNITRACE_FAULTS)");
 
 /// How long an operator's request may take to arrive, and to be answered.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One request per connection: a scraper that sends its next one just as an idle connection is closed, because the process is
-/// replaced, would get no answer. In the queue of new connections it waits for one.
+/// One request per connection. A scraper that sends its next request just as an idle connection closes, because the process
+/// is replaced, would get no response. A new connection waits in the queue instead.
 const HTTP: Http = Http {
     keep_alive: KeepAlive::Disabled,
     head_timeout: Duration::from_secs(5),
@@ -39,7 +39,7 @@ const HTTP: Http = Http {
     half_closed: true,
 };
 
-/// What the private listener shows. The faults follow once the service is built.
+/// The routes of the private listener. The faults follow once the service is built.
 pub(crate) struct Admin {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) dependencies: Dependencies,

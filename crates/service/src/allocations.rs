@@ -1,4 +1,5 @@
-//! Counts what the process allocates, for `just overhead-allocations`. In no ordinary build: counting takes time.
+//! Counts the process's allocations, for `just overhead-allocations`. No ordinary build contains it, because counting takes
+//! time.
 
 #![allow(
     unsafe_code,
@@ -24,7 +25,7 @@ fn count(bytes: usize) {
     BYTES.fetch_add(bytes as u64, Ordering::Relaxed);
 }
 
-// SAFETY: every call goes to the system's allocator as it came.
+// SAFETY: every call is passed to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
@@ -36,7 +37,7 @@ unsafe impl GlobalAlloc for Counting {
         unsafe { System.alloc_zeroed(layout) }
     }
 
-    /// Growing counts as one, by what is new.
+    /// A reallocation that grows counts as one allocation, with the additional bytes.
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size.saturating_sub(layout.size()));
         unsafe { System.realloc(memory, layout, size) }
@@ -47,7 +48,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Since the start of the process.
+/// The total since the start of the process.
 pub(crate) async fn total() -> impl Responder {
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     HttpResponse::Ok().json(json!({"allocations": read(&ALLOCATIONS), "bytes": read(&BYTES)}))

@@ -4,9 +4,9 @@ use std::time::Duration;
 /// Pauses that double with each failure.
 #[derive(Debug, Clone, Copy)]
 pub struct Backoff {
-    /// After the first failure.
+    /// The pause after the first failure.
     pub first: Duration,
-    /// After many.
+    /// The pause after many failures.
     pub longest: Duration,
 }
 
@@ -18,7 +18,7 @@ impl Backoff {
         doubled.min(self.longest)
     }
 
-    /// The same, of which `luck` (0 to 1) takes away up to half, so that many do not come back at once.
+    /// The same pause, minus up to half of it by `luck` (0 to 1), so that many clients do not retry at the same time.
     pub fn spread(self, failures: u32, luck: f64) -> Duration {
         self.after(failures)
             .mul_f64(1.0 - luck.clamp(0.0, 1.0) / 2.0)

@@ -51,13 +51,13 @@ impl Blueprint {
         self
     }
 
-    /// Something that the service needs: `/ready` says beside readiness whether it answers.
+    /// Something that the service needs. `/ready` reports separately from readiness whether it answers.
     pub fn dependency(mut self, dependency: Dependency) -> Self {
         self.dependencies.push(dependency);
         self
     }
 
-    /// The service's own faults; the generic ones are always there.
+    /// The service's own faults; the generic ones always exist.
     pub fn faults(mut self, faults: Switchboard) -> Self {
         self.faults = faults;
         self
@@ -73,13 +73,13 @@ impl Blueprint {
         self
     }
 
-    /// Lets the service leave its sockets to another process.
+    /// Lets the service hand its sockets to another process.
     pub fn hands_over(mut self, handover: Handover) -> Self {
         self.handover = Some(handover);
         self
     }
 
-    /// Lets handlers reach the socket of their connection ([`crate::connection::Socket`]).
+    /// Gives handlers access to the socket of their connection ([`crate::connection::Socket`]).
     pub fn keep_sockets(mut self) -> Self {
         self.keep_sockets = true;
         self

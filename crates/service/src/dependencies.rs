@@ -1,4 +1,4 @@
-//! Whether what the service needs answers. That is no part of readiness: see docs/adr/0012.
+//! Whether the service's dependencies answer. This is not part of readiness: see docs/adr/0012.
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,7 @@ pub struct Dependency {
 }
 
 impl Dependency {
-    /// `probe` asks for a sign of life; its error says what is wrong.
+    /// `probe` requests a sign of life; its error names the problem.
     pub fn new<F, Fut>(name: &'static str, probe: F) -> Self
     where
         F: Fn() -> Fut + 'static,
@@ -51,7 +51,7 @@ impl Dependency {
     }
 }
 
-/// What was found out about one.
+/// The last result for one dependency.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Health {
     name: &'static str,
@@ -60,12 +60,12 @@ pub(crate) struct Health {
     problem: Option<String>,
 }
 
-/// What was found out last. Who asks for it does not wait.
+/// The last results. Reading them does not wait.
 #[derive(Clone, Default)]
 pub(crate) struct Dependencies(Arc<Mutex<Vec<Health>>>);
 
 impl Dependencies {
-    /// As it was a moment ago.
+    /// The last results.
     pub(crate) fn health(&self) -> Vec<Health> {
         self.0
             .lock()

@@ -27,7 +27,7 @@ struct Inner {
     errors: Vec<FieldError>,
     allow: Option<String>,
     source: Option<Source>,
-    /// Where the error was made: the log line is written elsewhere, and would point there.
+    /// The place where the error was created: the log line is written elsewhere, and would name that place.
     location: &'static Location<'static>,
     /// Taken when the error is made, inside the span; the response may be built outside it.
     trace_id: Option<String>,
@@ -79,13 +79,13 @@ impl ApiError {
         error
     }
 
-    /// Replaces the detail, by someone who knows more about what happened.
+    /// Replaces the detail, for a caller that knows more about the failure.
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.0.detail = detail.into();
         self
     }
 
-    /// What happened this time.
+    /// The detail of this occurrence.
     pub fn detail(&self) -> &str {
         &self.0.detail
     }
@@ -111,13 +111,13 @@ impl ApiError {
         StatusCode::from_u16(self.0.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// Writes the one log line of this failure: an error for 5xx, information for the caller's own mistakes.
+    /// Writes the only log line of this failure: an error for 5xx, information for mistakes of the client.
     pub(crate) fn log(&self) {
         let inner = &self.0;
         let status = inner.kind.status;
         if status < 500 {
-            // The names only: messages may come from another service. And of those only plausible ones: an unknown
-            // member's name is whatever the caller sent.
+            // Only the names, because messages may come from another service; and only plausible names, because an unknown
+            // member's name is the client's text.
             let fields: Vec<&str> = inner
                 .errors
                 .iter()
@@ -185,7 +185,8 @@ impl ResponseError for ApiError {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
         }
         if matches!(inner.kind.status, 408 | 429) {
-            // The rest of the body may still come: it is no next request. Nor is there one of who asks too much.
+            // After 408 the rest of the body may still arrive, and must not be read as the next request. After 429 the
+            // client may send no further one either.
             response.force_close();
         }
         if let Some(allow) = &inner.allow {

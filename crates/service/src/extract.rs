@@ -1,4 +1,4 @@
-//! What handlers take from a request: typed, bounded, and with errors that name the member at fault.
+//! The parts of a request for handlers: typed, bounded, and with errors that name the faulty member.
 
 use actix_web::dev::Payload;
 use actix_web::error::{PathError, PayloadError};
@@ -65,7 +65,7 @@ fn is_json(request: &HttpRequest) -> bool {
     mime.is_some_and(|mime| mime.essence_str() == header::ContentType::json().0.essence_str())
 }
 
-/// Reads a JSON object: first whether it is JSON at all, so that a wrong shape is not reported of half a document.
+/// Parses a JSON object. It first checks that the text is JSON, so that half a document is not reported as a wrong shape.
 ///
 /// # Errors
 /// 400 when it is not JSON, 422 when it has the wrong shape.
@@ -122,7 +122,7 @@ fn wrong_shape<E: std::fmt::Display>(error: &PathToError<E>) -> ApiError {
     ApiError::invalid(vec![FieldError::new(field, complaint(&message))])
 }
 
-/// The member that serde names itself: "missing field `sku`", "unknown field `size`, expected …".
+/// The member that serde names: "missing field `sku`", "unknown field `size`, expected …".
 fn named(message: &str) -> Option<&str> {
     let starts = ["missing field `", "unknown field `", "duplicate field `"];
     let rest = starts
@@ -131,7 +131,7 @@ fn named(message: &str) -> Option<&str> {
     rest.split_once('`').map(|(name, _)| name)
 }
 
-/// What is wrong, without the value: it may be personal. serde repeats it in "invalid type: string \"…\", expected u32".
+/// The problem without the value, which may be personal. serde repeats it in "invalid type: string \"…\", expected u32".
 fn complaint(message: &str) -> String {
     let message = message.split(" at line ").next().unwrap_or_default();
     let kind = |start: &str| message.starts_with(start);
@@ -143,7 +143,7 @@ fn complaint(message: &str) -> String {
         ),
         _ if kind("missing field") => "missing".to_owned(),
         _ if kind("duplicate field") => "given twice".to_owned(),
-        // Of a parameter: "invalid digit found in string" and the like.
+        // For a parameter: "invalid digit found in string" and the like.
         _ => message.to_owned(),
     }
 }

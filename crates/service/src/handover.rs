@@ -14,8 +14,8 @@ pub struct Handover {
 }
 
 impl Handover {
-    /// Requests under way are finished, `last` is called when nobody can ask the service for anything any more, telemetry is
-    /// flushed; then [`crate::run()`] returns the sockets.
+    /// Requests in progress finish; then `last` is called, after no client can reach the service any more; then telemetry is
+    /// flushed, and [`crate::run()`] returns the sockets.
     pub fn request(&self, last: impl FnOnce() + Send + 'static) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(last));
         self.asked.notify_one();

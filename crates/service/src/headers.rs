@@ -5,7 +5,7 @@ use actix_web::HttpRequest;
 use crate::error::ApiError;
 use crate::problem::FieldError;
 
-/// The value of a header that may be given once; 422 when it is repeated or not text.
+/// The value of a header that a request may contain once; 422 if it is repeated or not text.
 pub fn single<'a>(request: &'a HttpRequest, name: &str) -> Result<Option<&'a str>, ApiError> {
     let mut values = request.headers().get_all(name);
     let Some(value) = values.next() else {

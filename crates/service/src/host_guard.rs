@@ -10,7 +10,7 @@ use listen::{Hosts, Refusal};
 use crate::error::ApiError;
 use crate::problem;
 
-/// What scrapers and probes ask the private listener for, by whatever name they have for us. It changes nothing.
+/// The paths that scrapers and probes request on the private listener, under any host name. They change nothing.
 pub(crate) const OPEN: &[&str] = &["/live", "/ready", "/metrics"];
 
 /// The names that a listener answers to, and where they are configured. Cheap to clone.
@@ -23,7 +23,7 @@ pub struct HostGuard {
 }
 
 impl HostGuard {
-    /// Answers these names; `setting` is where they come from.
+    /// Accepts these names; `setting` is the variable that sets them.
     pub fn new(hosts: Hosts, setting: &'static str, open: &'static [&'static str]) -> Self {
         let hosts = Arc::new(hosts);
         Self {
@@ -33,7 +33,7 @@ impl HostGuard {
         }
     }
 
-    /// None when no name is configured: of a public listener, which then answers to any.
+    /// `None` if no name is configured: a public listener then accepts any name.
     pub(crate) fn if_named(self) -> Option<Self> {
         (!self.hosts.is_empty()).then_some(self)
     }

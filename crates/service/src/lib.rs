@@ -1,4 +1,4 @@
-//! How any OmniTrace service runs.
+//! The framework in which every OmniTrace service runs.
 //!
 //! A service gives [`run()`] its [`Settings`], the metrics that it declares and an async function that builds a [`Blueprint`]: route table,
 //! shared state, dependencies, faults and background tasks. Everything else is the same for all of them

@@ -29,7 +29,7 @@ impl Sockets {
         }
     }
 
-    /// The same sockets once more: they stay open when the servers close theirs.
+    /// Duplicates of the sockets: they stay open when the servers close theirs.
     pub(crate) fn keep(&self) -> anyhow::Result<Self> {
         let keep = |socket: &TcpListener| socket.try_clone().context("cannot keep a socket");
         Ok(Self {
@@ -38,14 +38,14 @@ impl Sockets {
         })
     }
 
-    /// Where they listen: public, private.
+    /// The listening addresses: public, private.
     pub(crate) fn addresses(&self) -> anyhow::Result<(SocketAddr, SocketAddr)> {
         let address =
             |socket: &TcpListener| socket.local_addr().context("the address of a bound socket");
         Ok((address(&self.http)?, address(&self.admin)?))
     }
 
-    /// Lets the processes that this one starts have them; returns the variable that tells a service so.
+    /// Passes the sockets to the processes that this one starts; returns the variable that tells a service about them.
     ///
     /// # Errors
     /// When the system refuses.
@@ -73,7 +73,8 @@ fn bind(variable: &str, addr: SocketAddr) -> anyhow::Result<TcpListener> {
     reason = "a descriptor that came through exec has no other way in; nothing else in this process knows its number"
 )]
 fn adopt(descriptor: i32) -> anyhow::Result<TcpListener> {
-    // SAFETY: whoever started us opened it for us, and this runs once, before anything else could open or close it.
+    // SAFETY: the parent opened the descriptor for this process, and this runs once, before any other code could open or
+    // close it.
     let owned = unsafe { OwnedFd::from_raw_fd(descriptor) };
     fcntl_setfd(&owned, FdFlags::CLOEXEC)
         .with_context(|| format!("{LISTENERS}: {descriptor} is not open"))?;

@@ -1,4 +1,4 @@
-//! What every service measures besides its telemetry.
+//! The metrics of every service besides those of its telemetry.
 
 telemetry::label! {
     /// A fault by its name.

@@ -61,7 +61,7 @@ async fn log_failure(
         Ok(response) => response.response().error(),
         Err(error) => Some(error),
     };
-    // Of any other error the cause is logged by the layer that counts it.
+    // For any other error, the layer that counts it logs the cause.
     if let Some(error) = error.and_then(|error| error.as_error::<ApiError>()) {
         error.log();
     }
@@ -100,7 +100,7 @@ mod tests {
         ]
     }
 
-    /// What a client gets, however the response came about.
+    /// The response that a client gets, whichever layer made it.
     async fn answer(request: TestRequest) -> (u16, Vec<u8>) {
         let app = init_service(application(routes(), &[], Duration::from_millis(20), None)).await;
         match try_call_service(&app, request.to_request()).await {

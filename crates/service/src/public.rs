@@ -13,8 +13,8 @@ use crate::serving::Connections;
 use crate::settings::Settings;
 use crate::{connection, middleware};
 
-/// An idle connection is kept for long: clients should close theirs earlier, so as not to send into a closed one. A client
-/// that hangs up cancels its request, instead of being served for nothing.
+/// An idle connection stays open for long: clients should close theirs earlier, so that they do not send into a closed one.
+/// A client that disconnects cancels its request.
 const HTTP: Http = Http {
     keep_alive: KeepAlive::Timeout(Duration::from_secs(75)),
     head_timeout: Duration::from_secs(5),
@@ -61,7 +61,7 @@ impl Public {
         let server = Server::build()
             .workers(settings.workers)
             .max_concurrent_connections(MAX_CONNECTIONS)
-            // Signals are ours; the drain deadline is enforced in `run`, this is only not to cut it short.
+            // This program handles signals itself. `run` enforces the drain deadline; this value only must not be shorter.
             .disable_signals()
             .shutdown_timeout(settings.drain_timeout.as_secs() + 1);
         listen::serve(server, HTTP, listener, connected, app)

@@ -1,4 +1,5 @@
-//! Whether this instance can take requests, and why not. The state of its dependencies is separate: see docs/adr/0012.
+//! Whether this instance can accept requests, and the reasons if not. The state of its dependencies is separate: see
+//! docs/adr/0012.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,13 +27,13 @@ impl Readiness {
         })
     }
 
-    /// The service is built: what it needs to begin with was there.
+    /// The service is built: everything that it needs at the start was available.
     pub(crate) fn started(&self) {
         self.starting.store(false, Ordering::Release);
         self.record();
     }
 
-    /// No new work: the service is going away.
+    /// The service is about to end and accepts no new work.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Release);
         self.record();
@@ -44,7 +45,7 @@ impl Readiness {
         self.record();
     }
 
-    /// Why the service is not ready; empty when it is.
+    /// The reasons why the service is not ready; empty if it is.
     pub(crate) fn reasons(&self) -> Vec<&'static str> {
         [
             (&self.starting, "starting"),

@@ -9,10 +9,10 @@ use crate::error::ApiError;
 use crate::extract::BODY_LIMIT;
 use crate::{deadline, problem, upload};
 
-/// Routes in the order in which they match.
+/// Routes in the order of matching.
 pub type Routes = Vec<Route>;
 
-/// One route: method, pattern, handler, and the statuses that it may answer.
+/// One route: method, pattern, handler, and its possible statuses.
 pub struct Route {
     method: Method,
     pattern: &'static str,
@@ -104,8 +104,8 @@ pub(crate) fn declare(routes: &Routes) {
     }
 }
 
-/// One resource for each pattern, with its methods; another method gets 405. A request has `limit` to send its body, and as
-/// long again to be answered.
+/// One resource per pattern, with its methods; other methods get 405. A request has `limit` to send its body, and the same
+/// time again for its response.
 pub(crate) fn resources(routes: Routes, limit: Duration) -> Vec<actix_web::Resource> {
     let mut patterns: Vec<(&'static str, Vec<Route>)> = Vec::new();
     for route in routes {

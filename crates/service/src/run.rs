@@ -28,7 +28,7 @@ use crate::shutdown::Shutdown;
 /// How long the last batch of telemetry may take to leave.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The same, while clients wait for the next process.
+/// The same during a handover, while clients wait for the next process.
 const HANDOVER_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long the private listener's last answers may take before a handover.
@@ -48,7 +48,7 @@ pub fn run<B>(
 where
     B: AsyncFnOnce() -> anyhow::Result<Blueprint>,
 {
-    // Before the runtime exists: the exporter's blocking HTTP client may neither be made nor dropped inside one.
+    // Before the runtime exists, because the exporter's blocking HTTP client may neither be created nor dropped inside one.
     let metrics = [METRICS, metrics];
     let telemetry = telemetry::init(settings.info.clone(), &settings.telemetry, &metrics)
         .context("telemetry cannot start")?;
@@ -77,7 +77,7 @@ where
 
 /// Why a service has ended.
 enum End {
-    /// Somebody wants it to.
+    /// A signal or the parent has asked for it.
     Asked(&'static str),
     /// Another process has its sockets from now on.
     HandedOver(Handover, Sockets),
@@ -123,18 +123,18 @@ where
     .context("admin listener")?;
     let private_serving = Serving::of(&private, connections);
     let mut private = Some(private);
-    // After another process: whoever asks waits for a moment, rather than being told of a start that is none.
+    // After a handover, clients wait for a moment instead of getting "starting".
     if settings.inherited.is_none() {
         private.take().map(actix_web::rt::spawn);
     }
 
-    // Building may wait for a database: a signal ends the wait.
+    // Building may wait for a database; a signal ends the wait.
     let blueprint = tokio::select! {
         built = build() => built?,
         reason = signals.next() => return Ok(End::Asked(reason)),
     };
     let handover = blueprint.handover.clone();
-    // Before anybody is told that it is ready, so that the first answer knows too.
+    // Before the service reports that it is ready, so that the first answer includes the dependencies.
     admin.dependencies.ask(&blueprint.dependencies).await;
     readiness.started();
     let service = Running::start(settings, &admin, blueprint, sockets.http)?;
@@ -156,7 +156,7 @@ where
     result
 }
 
-/// What a fault holds (connections of a pool, for example) can only be given back while the runtime is there.
+/// A fault can release its resources (connections of a pool, for example) only while the runtime exists.
 async fn undo_faults(admin: &Admin) {
     if let Some(board) = admin.faults.get() {
         board.clear_all();
@@ -223,7 +223,7 @@ impl Running {
             end = handed_over(handover) => Ok(end),
         };
         let handed_over = matches!(result, Ok(End::HandedOver(..)));
-        // After a handover there is always somebody who takes the next request.
+        // After a handover another process accepts the next request.
         if !handed_over {
             self.readiness.drain();
         }
@@ -236,7 +236,7 @@ impl Running {
             () = drain(&self.http, self.background, handed_over, limit) => result,
             reason = signals.hurry() => {
                 tracing::warn!("second signal: requests under way are dropped");
-                // Who wants the end does not want another process.
+                // A stop signal must not start another process.
                 result.map(|_| End::Asked(reason))
             }
         };
@@ -245,7 +245,8 @@ impl Running {
     }
 }
 
-/// When it is asked for. Dropped, the kept sockets are closed: a service that ends refuses connections while it drains.
+/// Waits for a handover request. Without one, dropping this closes the kept sockets: a service that ends refuses connections
+/// while it drains.
 async fn handed_over(handover: Option<(Handover, Sockets)>) -> End {
     match handover {
         Some((handover, kept)) => {

@@ -8,20 +8,20 @@ use actix_web::dev::{Extensions, Server, ServerHandle};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-/// For connections that were accepted but have not reached a worker: those a server drops when it stops.
+/// The time for connections that were accepted but have not reached a worker: a server drops these when it stops.
 const SETTLE: Duration = Duration::from_millis(150);
 
-/// Between two looks whether the last connection is closed; actix itself looks once a second.
+/// The time between two checks whether the last connection has closed; actix itself checks once per second.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// How long a worker may take to drop its connections; only one that is stuck in a handler takes any time.
+/// How long a worker may take to drop its connections; only one that is stuck in a handler takes time.
 const CUT: Duration = Duration::from_secs(1);
 
 /// How many connections a server has.
 #[derive(Clone, Default)]
 pub(crate) struct Connections(Arc<AtomicUsize>);
 
-/// Kept with a connection for as long as it is open.
+/// Stored with a connection as long as it is open.
 struct Open(Connections);
 
 impl Drop for Open {
@@ -52,7 +52,7 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// Takes hold of a server; whoever has it must spawn it.
+    /// Takes a handle of a server; the caller must spawn the server.
     pub(crate) fn of(server: &Server, connections: Connections) -> Self {
         Self {
             handle: server.handle(),
@@ -65,8 +65,8 @@ impl Serving {
         self.handle.stop(graceful).await;
     }
 
-    /// Ends every connection that is left, and with it the spans of its request: the workers are threads of their own, and
-    /// would go on answering while telemetry is shut down, in traces whose last span nobody sends.
+    /// Ends every remaining connection, and with it the spans of its request. The workers are threads of their own: they
+    /// would continue to answer while telemetry shuts down, and the last spans of these traces would never be sent.
     pub(crate) async fn cut(&self, server: &JoinHandle<std::io::Result<()>>) {
         // A server that is dropped tells its workers to drop their connections.
         server.abort();
@@ -78,15 +78,15 @@ impl Serving {
         }
     }
 
-    /// Leaves new connections to whoever has the socket too, and those that were accepted time to arrive.
+    /// Leaves new connections to the other process with the socket, and waits until accepted ones have arrived.
     pub(crate) async fn pause(&self) {
         self.handle.pause().await;
         sleep(SETTLE).await;
     }
 
-    /// After a pause: lets requests finish and closes each connection. True when all were closed within `limit`.
+    /// After a pause: lets requests finish and closes each connection. True if all closed within `limit`.
     pub(crate) async fn close(&self, limit: Duration) -> bool {
-        // The command is sent by the call; its future only reports the end, late.
+        // The call itself sends the command; its future only reports the end, late.
         drop(self.handle.stop(true));
         timeout(limit, self.connections.wait_until_none())
             .await

@@ -14,7 +14,7 @@ use telemetry::ServiceInfo;
 pub use telemetry::SettingError;
 use url::Url;
 
-/// Reads one variable; the error says that its value is not text.
+/// Reads one variable; the error means that its value is not text.
 type Lookup = Box<dyn Fn(&str) -> Result<Option<String>, String>>;
 
 /// Typed access to environment variables.
@@ -160,7 +160,7 @@ impl Env {
         }
     }
 
-    /// Something that is there unless it is switched off: `on` or `off`.
+    /// A feature that is on unless it is switched off: `on` or `off`.
     pub fn unless_off(&self, name: &str) -> Result<bool, SettingError> {
         match self.text(name)?.as_deref() {
             None | Some("on") => Ok(true),
@@ -216,7 +216,7 @@ impl Env {
     }
 }
 
-/// What paths are appended to: an http(s) URL, perhaps below a path, without query and fragment.
+/// A base for paths: an http(s) URL, perhaps with a path, without query and fragment.
 pub fn base_url(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let is_base = url.query().is_none() && url.fragment().is_none();
@@ -240,7 +240,7 @@ pub(crate) const FAULTS: &str = "OMNITRACE_FAULTS";
 /// Resource attribute of the release.
 const VERSION: &str = "service.version";
 
-/// What distinguishes one service's common settings from another's.
+/// The differences between the common settings of two services.
 #[derive(Debug, Clone, Copy)]
 pub struct Defaults {
     /// Role, and `service.name` unless `OTEL_SERVICE_NAME` says otherwise.
@@ -251,30 +251,30 @@ pub struct Defaults {
     pub http_port: u16,
     /// Port of the private listener.
     pub admin_port: u16,
-    /// The API is for everybody: it answers to any name unless some are set.
+    /// The API is public: it accepts any host name unless some are configured.
     pub public: bool,
 }
 
 /// The settings that every service has.
 #[derive(Debug)]
 pub struct Settings {
-    /// Who we are.
+    /// The identity of the service.
     pub info: ServiceInfo,
-    /// `OMNITRACE_HTTP_ADDR`: where the service's API listens.
+    /// `OMNITRACE_HTTP_ADDR`: the listening address of the service's API.
     pub http_addr: SocketAddr,
-    /// `OMNITRACE_ADMIN_ADDR`: where health, metrics and faults are served.
+    /// `OMNITRACE_ADMIN_ADDR`: the listening address for health, metrics and faults.
     pub admin_addr: SocketAddr,
-    /// `OMNITRACE_HTTP_ALLOWED_HOSTS`: names that the API answers to, beside addresses and `localhost`.
+    /// `OMNITRACE_HTTP_ALLOWED_HOSTS`: host names that the API accepts, besides addresses and `localhost`.
     pub http_host_guard: Option<HostGuard>,
-    /// `OMNITRACE_ADMIN_ALLOWED_HOSTS`: the same of the private listener.
+    /// `OMNITRACE_ADMIN_ALLOWED_HOSTS`: the same for the private listener.
     pub admin_host_guard: HostGuard,
-    /// `OMNITRACE_FAULTS` \[on\]: whether `/faults` does anything.
+    /// `OMNITRACE_FAULTS` \[on\]: whether `/faults` has an effect.
     pub faults: bool,
     /// `OMNITRACE_WORKERS` \[2\]: threads that serve the API.
     pub workers: usize,
-    /// `OMNITRACE_DRAIN_TIMEOUT_MS` \[10000\]: how long requests under way may take after SIGTERM.
+    /// `OMNITRACE_DRAIN_TIMEOUT_MS` \[10000\]: how long requests in progress may take after SIGTERM.
     pub drain_timeout: Duration,
-    /// `OMNITRACE_PARENT_PIPE`: standard input is a pipe that the parent holds; its end means "stop".
+    /// `OMNITRACE_PARENT_PIPE`: standard input is a pipe from the parent; its end means "stop".
     pub parent_pipe: bool,
     /// Listening sockets of the process that has started this one.
     pub(crate) inherited: Option<[i32; 2]>,

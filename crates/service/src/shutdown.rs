@@ -7,7 +7,7 @@ use tokio::sync::watch;
 #[derive(Clone)]
 pub struct Shutdown {
     receiver: watch::Receiver<bool>,
-    // A receiver whose sender is gone would report the end of the service.
+    // If the sender were dropped, receivers would report the end of the service.
     sender: Arc<watch::Sender<bool>>,
 }
 

@@ -1,4 +1,5 @@
-//! The body of a request: it arrives before the request's own time counts, so that a slow client is no slow service.
+//! Receives the body of a request before the request's own time starts, so that a slow client does not look like a slow
+//! service.
 use std::time::Duration;
 
 use actix_web::body::BoxBody;
@@ -14,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use crate::error::ApiError;
 use crate::problem;
 
-/// Longer than it takes to write the answer.
+/// Longer than writing the response takes.
 const HOLD: Duration = Duration::from_secs(1);
 
 /// Middleware of a route: waits for the whole body, at most `limit` bytes and at most `time`; after that it is the client's

@@ -11,10 +11,10 @@ use crate::ingest::Turn;
 /// An answer that takes longer than this goes on in turns with its like, so that others never wait for it.
 const SHORT: Duration = Duration::from_micros(250);
 
-/// How long a long one goes on at a time: all of them that may be under way have had a turn within a tenth of a second.
+/// How long a long answer runs per turn: all long answers together have had a turn within a tenth of a second.
 const TURN: Duration = Duration::from_millis(1);
 
-/// How fast an answer may go: at once while it is short, then in turns with others.
+/// Controls the speed of an answer: a short one runs at once, a long one takes turns with others.
 #[derive(Debug)]
 pub(super) struct Pace {
     turn: Option<Turn>,
@@ -46,7 +46,8 @@ impl Pace {
         self.place.is_some()
     }
 
-    /// Lets others have their turn if need be; `false` if this is a long one and there are too many.
+    /// Gives other answers a turn if this one has used up its own; `false` if this is a long answer and too many of them
+    /// run.
     pub fn pass(&mut self) -> bool {
         if self.place.is_none() && self.begun.elapsed() > SHORT {
             self.place = self.places.clone().try_acquire_owned().ok();
@@ -62,7 +63,7 @@ impl Pace {
         true
     }
 
-    /// Computed: what is left is to be read.
+    /// The computation is over; the client only has to read the rest.
     pub fn end(&mut self) {
         (self.turn, self.place) = (None, None);
     }

@@ -1,9 +1,9 @@
-//! What the APIs of several vendors write alike.
+//! JSON values that the APIs of several vendors write alike.
 
 use chrono::{DateTime, SecondsFormat};
 use serde::{Serialize, Serializer};
 
-/// A list whose items are made only while they are written.
+/// A list that creates each item only while it writes it.
 pub(crate) struct LazyList<I>(pub I);
 
 impl<I: Iterator<Item: Serialize> + Clone> Serialize for LazyList<I> {
@@ -24,7 +24,7 @@ impl Serialize for Seconds {
     }
 }
 
-/// What Prometheus says of what has not happened: the year 1.
+/// The date that Prometheus writes for an event that has not happened: the year 1.
 const NEVER_MS: i64 = -62_135_596_800_000;
 
 /// Milliseconds since the epoch, written as a date, if it has happened.

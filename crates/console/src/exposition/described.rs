@@ -23,8 +23,8 @@ const KINDS: [&str; 7] = [
     "stateset",
 ];
 
-/// Hands out metrics with what is said about them. A line that cannot be read is left out. Lines about one metric stand together, as
-/// both formats ask for.
+/// Passes each metric and its metadata to the caller. It skips a line that it cannot read. Both formats require that the
+/// lines about one metric stand together.
 pub(crate) fn described(page: &str, format: Format, each: &mut dyn FnMut(String, Described)) {
     let mut current: Option<(String, Described)> = None;
     for (word, name, text) in page.lines().filter_map(comment).take(MAX_LINES) {
@@ -60,7 +60,7 @@ fn comment(line: &str) -> Option<(&str, String, &str)> {
     Some((word, name, rest.0))
 }
 
-/// By the name that its series have: OpenMetrics leaves out what a type adds to it.
+/// Uses the name of the series: OpenMetrics writes the metadata without the suffix that a type adds to the name.
 fn hand_out(
     found: Option<(String, Described)>,
     format: Format,

@@ -20,7 +20,7 @@ pub(super) struct DependencyLink {
 }
 
 /// Edges between different services, from spans that started in `window` (nanoseconds, both ends included). A span counts
-/// once for each service that it comes from: by its parent, or, for messages, by its links.
+/// once per service that called it: by its parent, or, for messages, by its links.
 pub(super) fn links(
     store: &Store,
     window: (u64, u64),
@@ -61,10 +61,10 @@ pub(super) fn links(
     Ok(links.collect())
 }
 
-/// What an edge takes beside its names.
+/// The size of an edge besides its names.
 const EDGE_BYTES: usize = 160;
 
-/// Who sent each span.
+/// The sender of each span.
 type Senders = HashMap<SpanId, Arc<Resource>>;
 
 fn senders(trace: &Trace) -> Senders {

@@ -11,8 +11,8 @@ const MAX_LIMIT: usize = 1500;
 /// Jaeger's default for `/api/dependencies`.
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// The search that `/api/traces` asks for. Without `start`, `lookback` counts back from `end` or now; without both,
-/// everything in the store is searched, which is younger than Jaeger's default of two days anyway.
+/// The search that the parameters of `/api/traces` describe. Without `start`, `lookback` counts back from `end` or from now.
+/// Without both, the search covers the whole store, which is younger than Jaeger's default of two days.
 pub(super) fn search_query(params: &Params, now: DateTime<Utc>) -> Result<Query, BadParameter> {
     let service = params
         .text("service")
@@ -71,7 +71,7 @@ pub(super) fn dependency_window(
     let now = u64::try_from(now.timestamp_millis()).unwrap_or(0);
     let end = params.number("endTs")?.unwrap_or(now);
     let start = end.saturating_sub(params.number("lookback")?.unwrap_or(DAY_MS));
-    // The whole last millisecond counts: a client that asks for "now" has cut its clock.
+    // Includes the whole last millisecond, because a client that asks for "now" has truncated its clock.
     Ok((
         start.saturating_mul(1_000_000),
         end.saturating_add(1).saturating_mul(1_000_000),

@@ -30,7 +30,7 @@ impl JaegerTrace {
     }
 }
 
-/// A span; attributes are rendered only while being written, so that a big answer costs little beside its text.
+/// A span. It renders its attributes only while it is written, so that a large answer needs little memory besides its text.
 struct JaegerSpan {
     span: Arc<Span>,
     process: Arc<str>,
@@ -168,7 +168,7 @@ impl Serialize for JaegerSpan {
         let span = SpanJson {
             trace_id: span.trace_id.to_string(),
             span_id: span.span_id.to_string(),
-            // Sampled: nothing else is ever exported.
+            // Sampled: senders export only sampled spans.
             flags: 1,
             operation_name: &span.name,
             references: references(span),
@@ -183,7 +183,7 @@ impl Serialize for JaegerSpan {
     }
 }
 
-/// The parent first: viewers take the first `CHILD_OF`.
+/// The parent comes first: viewers use the first `CHILD_OF`.
 fn references(span: &Span) -> Vec<Reference> {
     let parent = span.parent.map(|parent| Reference {
         ref_type: "CHILD_OF",
@@ -198,7 +198,7 @@ fn references(span: &Span) -> Vec<Reference> {
     parent.into_iter().chain(links).collect()
 }
 
-/// Attributes, then the derived tags whose key no attribute has taken.
+/// Attributes, then the derived tags, except those whose key an attribute has already.
 fn span_tags(span: &Span) -> Vec<Tag<'_>> {
     let mut tags = attribute_tags(&span.attributes);
     for (key, value) in tags::derived(span) {
@@ -238,7 +238,7 @@ fn tag<'a>(key: &'a str, value: Value<'a>) -> Tag<'a> {
                 "int64",
                 (integer.unsigned_abs() > MAX_SAFE_INTEGER).then(|| number.to_string()),
             ),
-            // Past int64; the protocol has no such integers.
+            // Beyond int64, which the protocol does not have.
             None => ("string", Some(number.to_string())),
         },
         other => ("string", Some(other.text().into_owned())),

@@ -18,9 +18,9 @@ pub(crate) enum Query {
 /// `{…} | …`.
 #[derive(Debug)]
 pub(crate) struct LogQuery {
-    /// Which streams; never empty.
+    /// The selector of streams; never empty.
     pub selector: Vec<Matcher>,
-    /// What each of their lines goes through.
+    /// The stages that each line passes through.
     pub stages: Vec<Stage>,
 }
 
@@ -29,15 +29,15 @@ pub(crate) struct LogQuery {
 pub(crate) struct Metric {
     /// Which lines.
     pub logs: LogQuery,
-    /// What is made of them.
+    /// The function of the lines.
     pub function: Function,
     /// Nanoseconds that each number looks back.
     pub range_ns: u64,
-    /// The labels by which numbers are added up; `None` leaves each set of labels alone.
+    /// The labels by which the numbers are summed; `None` keeps each set of labels separate.
     pub sum_by: Option<Vec<String>>,
 }
 
-/// What is made of the lines.
+/// A function of lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Function {
     /// The number itself.
@@ -53,9 +53,9 @@ pub(crate) enum Function {
 /// `label="…"` in a selector.
 #[derive(Debug)]
 pub(crate) struct Matcher {
-    /// The label; one that is missing is empty.
+    /// The label; a missing one is empty.
     pub label: String,
-    /// What its value must be.
+    /// The test of its value.
     pub test: TextTest,
 }
 
@@ -64,21 +64,21 @@ pub(crate) struct Matcher {
 pub(crate) struct TextTest {
     /// Whether it must not be so.
     pub negated: bool,
-    /// What is looked for.
+    /// The pattern.
     pub pattern: Pattern,
 }
 
-/// What a text is compared with.
+/// The pattern that a text is compared with.
 #[derive(Debug)]
 pub(crate) enum Pattern {
     /// This text.
     Text(String),
-    /// This regular expression; anchored already where it has to be.
+    /// This regular expression, anchored where LogQL requires it.
     Regex(Regex),
 }
 
 impl TextTest {
-    /// For the value of a label.
+    /// Whether the whole value of a label matches.
     pub fn is(&self, value: &str) -> bool {
         let found = match &self.pattern {
             Pattern::Text(text) => text == value,
@@ -87,7 +87,7 @@ impl TextTest {
         found != self.negated
     }
 
-    /// For a line, which need only hold it.
+    /// Whether a line contains a match.
     pub fn is_in(&self, line: &str) -> bool {
         let found = match &self.pattern {
             Pattern::Text(text) => line.contains(text.as_str()),
@@ -110,23 +110,24 @@ pub(crate) enum Stage {
     Drop(Vec<String>),
 }
 
-/// What the labels of a line must be.
+/// A condition on the labels of a line.
 #[derive(Debug)]
 pub(crate) enum Condition {
     /// A label's text.
     Text(Matcher),
     /// A label's number.
     Number(NumberTest),
-    /// Several, from left to right, as Loki's documentation orders them: `and` binds no stronger than `or`.
+    /// Several conditions, evaluated from left to right, as Loki's documentation says: `and` does not bind more strongly
+    /// than `or`.
     Chain(Box<Condition>, Vec<(LogicalOperator, Condition)>),
 }
 
 /// How two conditions are joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogicalOperator {
-    /// Both.
+    /// Both conditions hold.
     And,
-    /// At least one.
+    /// At least one condition holds.
     Or,
 }
 
@@ -137,7 +138,7 @@ pub(crate) struct NumberTest {
     pub label: String,
     /// How it compares.
     pub comparison: Comparison,
-    /// With what; nanoseconds if it is a duration.
+    /// The right side; nanoseconds if it is a duration.
     pub value: f64,
     /// Whether the label holds a duration (`1.5s`), not a number.
     pub is_duration: bool,
@@ -161,7 +162,7 @@ pub(crate) enum Comparison {
 }
 
 impl Comparison {
-    /// Whether `left` compares so with `right`; what is not a number does so with nothing.
+    /// Whether the comparison of `left` with `right` holds. No comparison with NaN does.
     pub fn holds(self, left: f64, right: f64) -> bool {
         let order = left.partial_cmp(&right);
         match self {

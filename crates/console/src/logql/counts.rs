@@ -1,4 +1,4 @@
-//! `count_over_time`, `rate` and the same of bytes: how many lines there were in the time before each step.
+//! `count_over_time`, `rate` and the same for bytes: the number of lines in the range before each step.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ use crate::store::Store;
 const MAX_STEPS: u64 = 11_000;
 const MAX_SERIES: usize = 500;
 
-/// What a point takes in an answer.
+/// The size of a point in an answer.
 const POINT_BYTES: usize = 40;
 
-/// Points in time for which numbers are wanted, in nanoseconds; never none.
+/// The times of the results, in nanoseconds; at least one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Steps {
     start: u64,
@@ -55,7 +55,7 @@ impl Steps {
             .saturating_add(self.step.saturating_mul(self.count - 1))
     }
 
-    /// The steps whose `range` holds `time`: those from `time` on to just before `time + range`. `None` if there is none.
+    /// The steps whose `range` contains `time`: from `time` to just before `time + range`. `None` if there is none.
     fn that_see(self, time: u64, range: u64) -> Option<(usize, usize)> {
         let first = time.saturating_sub(self.start).div_ceil(self.step);
         let last_ns = time.saturating_add(range - 1).checked_sub(self.start)?;
@@ -69,7 +69,7 @@ impl Steps {
 pub(crate) struct Series {
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Nanoseconds since the epoch and the number; where there were no lines there is no point.
+    /// Nanoseconds since the epoch, and the number. A step without lines has no point.
     pub points: Vec<(u64, f64)>,
 }
 

@@ -40,7 +40,7 @@ fn is_reserved(word: &str) -> bool {
         .any(|reserved| reserved.eq_ignore_ascii_case(word))
 }
 
-/// Where a text is in its expression.
+/// The position in the text of an expression.
 pub(super) struct Parser<'a> {
     text: &'a str,
     tokens: Vec<(usize, Token)>,
@@ -50,11 +50,11 @@ pub(super) struct Parser<'a> {
     pub(super) room: Room<'a>,
 }
 
-/// Is told what the next part takes in memory, and may refuse it.
+/// Gets the memory size of the next part, and may refuse it.
 pub(crate) type Room<'a> = &'a mut dyn FnMut(usize) -> Result<(), Refusal>;
 
 impl<'a> Parser<'a> {
-    /// At the beginning of a text.
+    /// Starts at the beginning of a text.
     pub fn new(text: &'a str, room: Room<'a>) -> Result<Self, Refusal> {
         if text.len() > MAX_TEXT {
             let why = format!("the expression is longer than {MAX_TEXT} bytes");
@@ -75,12 +75,12 @@ impl<'a> Parser<'a> {
         &self.tokens[self.at].1
     }
 
-    /// Goes past the next token; [`Token::End`] stays.
+    /// Skips the next token; [`Token::End`] stays.
     pub fn advance(&mut self) {
         self.at = (self.at + 1).min(self.tokens.len() - 1);
     }
 
-    /// Goes past this sign, if it is next.
+    /// Skips the next token if it is this operator.
     pub fn accept(&mut self, sign: &str) -> bool {
         let found = matches!(self.peek(), Token::Operator(found) if *found == sign);
         if found {
@@ -89,7 +89,7 @@ impl<'a> Parser<'a> {
         found
     }
 
-    /// Goes past this sign, which must be next.
+    /// Skips the next token, which must be this operator.
     pub fn expect(&mut self, sign: &str) -> Result<(), Refusal> {
         match self.accept(sign) {
             true => Ok(()),
@@ -133,7 +133,7 @@ impl<'a> Parser<'a> {
         Refusal::at_byte(Kind::Syntax, self.text, at, message.to_owned())
     }
 
-    /// LogQL, but nothing that is answered here; `back` tokens before the next one.
+    /// The error for LogQL that the console does not support; `back` tokens before the next one.
     pub fn unsupported(&self, back: usize, what: impl Into<String>) -> Refusal {
         let at = self.tokens[self.at.saturating_sub(back)].0;
         Refusal::at_byte(Kind::Unsupported, self.text, at, what.into())
@@ -149,7 +149,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// Reads what is in brackets.
+    /// Reads an expression in parentheses.
     pub fn nested<T>(
         &mut self,
         inner: impl FnOnce(&mut Self) -> Result<T, Refusal>,
@@ -166,7 +166,7 @@ impl<'a> Parser<'a> {
         Ok(found)
     }
 
-    /// Nothing may follow.
+    /// No token may follow.
     pub fn end(&self) -> Result<(), Refusal> {
         match self.peek() {
             Token::End => Ok(()),
@@ -174,7 +174,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// One of these signs.
+    /// Reads one of these operators.
     pub fn expect_any(&mut self, signs: &[&'static str]) -> Result<&'static str, Refusal> {
         match *self.peek() {
             Token::Operator(sign) if signs.contains(&sign) => {

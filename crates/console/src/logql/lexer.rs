@@ -42,13 +42,13 @@ fn short(text: &str) -> &str {
     &text[..text.floor_char_boundary(40)]
 }
 
-/// Longer ones in front of those that they begin with.
+/// An operator stands before those that it begins with.
 const OPERATORS_LONGEST_FIRST: [&str; 26] = [
     "|=", "|~", "|>", "!=", "!~", "!>", "=~", "==", ">=", "<=", "{", "}", "(", ")", "[", "]", ",",
     "|", "=", ">", "<", "+", "-", "*", "/", "%",
 ];
 
-/// All tokens with the byte at which each begins; the last one is [`Token::End`].
+/// All tokens, each with the byte at which it begins; the last one is [`Token::End`].
 pub(super) fn tokens(text: &str) -> Result<Vec<(usize, Token)>, Refusal> {
     let mut lexer = Lexer { text, at: 0 };
     let mut tokens = Vec::new();
@@ -181,7 +181,7 @@ impl<'a> Lexer<'a> {
     }
 }
 
-/// Digits are taken too: a word does not begin with one, see [`Lexer::next`].
+/// Accepts digits too: a word does not begin with one, see [`Lexer::next`].
 fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_' || c == ':'
 }

@@ -1,4 +1,4 @@
-//! Tokens become an expression: selectors and what is computed from them; `stages` reads pipelines.
+//! Turns tokens into an expression: selectors and the functions of them; `stages` reads pipelines.
 
 use regex::{Regex, RegexBuilder};
 
@@ -7,8 +7,8 @@ use super::cursor::{Parser, Room};
 use super::lexer::Token;
 use super::refusal::Refusal;
 
-/// What a regular expression may take when compiled, and once more while it searches, in bytes. Most need little, and no more is
-/// charged for them.
+/// The maximum memory of a compiled regular expression, and the same again for its searches, in bytes. Most expressions need
+/// little, and are charged for no more.
 const REGEX_SIZES: [usize; 2] = [64 << 10, 256 << 10];
 
 /// Functions of the language that are not answered.
@@ -191,7 +191,7 @@ impl Parser<'_> {
         })
     }
 
-    /// A selector and its pipeline; the range, if one may be there, stands before or behind the pipeline.
+    /// A selector and its pipeline. The range, where one is allowed, stands before or after the pipeline.
     fn logs(&mut self, mut range: Option<&mut Option<u64>>) -> Result<LogQuery, Refusal> {
         let selector = self.selector()?;
         self.range(&mut range)?;
@@ -231,7 +231,7 @@ impl Parser<'_> {
             matchers.push(self.matcher()?);
         }
         self.expect("}")?;
-        // Loki's rule: else the whole store would be looked through by mistake.
+        // Loki has this rule too. Otherwise a query could search the whole store by mistake.
         if matchers.iter().all(|matcher| matcher.test.is("")) {
             return Err(self.unsupported(
                 1,
@@ -250,7 +250,7 @@ impl Parser<'_> {
         Ok(Matcher { label, test })
     }
 
-    /// What a label's value must be. Regular expressions stand for the whole of it, line breaks included.
+    /// The test of a label's value. A regular expression must match the whole value, including its line breaks.
     pub fn label_test(&mut self, sign: &str, text: String) -> Result<TextTest, Refusal> {
         let pattern = match sign.ends_with('~') {
             true => Pattern::Regex(self.regex(&text, &format!("^(?s:{text})$"))?),
@@ -262,9 +262,9 @@ impl Parser<'_> {
         })
     }
 
-    /// Compiles a regular expression; what it is named by in a complaint is `written`.
+    /// Compiles a regular expression; error messages quote `written`.
     pub fn regex(&mut self, written: &str, full: &str) -> Result<Regex, Refusal> {
-        // By itself first: `)(` would fit into the brackets around it.
+        // First compiles the text alone, because `)(` would fit into the parentheses around it.
         let regex = self
             .compiled(written)
             .and_then(|regex| match written == full {

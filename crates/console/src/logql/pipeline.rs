@@ -1,4 +1,4 @@
-//! One line goes through the stages of a pipeline.
+//! Passes one line through the stages of a pipeline.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use crate::model::LogRecord;
 use crate::samples::sanitized;
 use slo::duration;
 
-/// Says what went wrong with a line; such a line stays.
+/// The label that holds the error of a line. A line with an error stays in the result.
 pub(super) const ERROR: &str = "__error__";
 const ERROR_DETAILS: &str = "__error_details__";
 
@@ -91,8 +91,8 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// A line without the label does not pass; one whose label cannot be read does, with an error. One that has an error already, be it
-    /// its sender's, passes too: only filters of text can leave it out.
+    /// A line without the label does not pass. A line whose label cannot be read passes, with an error. A line that has an
+    /// error already (its sender's, for example) passes too: only text filters can drop it.
     fn compares(&mut self, test: &NumberTest) -> bool {
         if self.label(ERROR).is_some() {
             return true;
@@ -128,7 +128,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// What is nested is joined with underscores; lists are left out; a name that the line has already is marked.
+    /// Joins nested names with underscores, skips lists, and marks a name that the line already has.
     fn add_json(&mut self, name: String, value: &Value, own: &BTreeMap<String, String>) {
         let text = match value {
             Value::Object(map) => {

@@ -23,7 +23,7 @@ const SERVICE_NAME: &str = "service_name";
 
 type Field = fn(&LogRecord) -> Cow<'_, str>;
 
-/// Structured metadata that comes from a record's own fields; empty if the sender said nothing.
+/// Structured metadata from a record's own fields; empty if the sender has not set them.
 const FIELDS: [(&str, Field); 9] = [
     ("detected_level", detected_level),
     ("flags", |log| number(log.flags.into())),
@@ -82,7 +82,7 @@ fn is_shown_otherwise(key: &str) -> bool {
     key == "service.name" || key == SEVERITY_TEXT
 }
 
-/// The value of a label; of two attributes with one name that of the record counts.
+/// The value of a label. If two attributes become one name, the record's own one counts.
 pub(super) fn label<'a>(log: &'a LogRecord, name: &str) -> Option<Cow<'a, str>> {
     let index = index_label(&log.resource, name);
     if !index.is_empty() {
@@ -123,7 +123,7 @@ fn find<'a>(
     None
 }
 
-/// By a type of its own: the iterator would hold itself.
+/// Has a type of its own, because otherwise the iterator would contain itself.
 fn find_nested<'a>(map: &'a Map<String, Json>, name: &str) -> Option<Cow<'a, str>> {
     let mut entries = map.iter().map(|(key, value)| (key.as_str(), value.into()));
     find(&mut entries as &mut dyn Iterator<Item = _>, name)
@@ -173,7 +173,7 @@ fn label_name(key: &str) -> String {
     label_chars(key).collect()
 }
 
-/// A label's name: letters, digits and underscores, no digit in front.
+/// The characters of a label name: letters, digits and underscores, and no digit first.
 fn label_chars(key: &str) -> impl Iterator<Item = char> {
     let prefix = match key.starts_with(|c: char| c.is_ascii_digit()) {
         true => "key_",

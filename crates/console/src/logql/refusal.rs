@@ -2,16 +2,16 @@
 
 use std::fmt;
 
-/// What is wrong with it.
+/// The kind of the error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// It is no LogQL.
+    /// The text is not LogQL.
     Syntax,
-    /// It is LogQL, but has a part that the console does not answer, or that means nothing.
+    /// The text is LogQL, but the console does not support a part of it, or a part has no meaning.
     Unsupported,
-    /// It would cost too much.
+    /// The query would be too expensive.
     TooMuch,
-    /// There is no memory for it now.
+    /// There is not enough memory now.
     NoRoom,
 }
 
@@ -25,7 +25,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// At byte `at` of `text`.
+    /// The error at byte `at` of `text`.
     pub(super) fn at_byte(kind: Kind, text: &str, at: usize, message: String) -> Self {
         let before = &text[..text.floor_char_boundary(at)];
         let line_start = before.rfind('\n').map_or(0, |end| end + 1);

@@ -17,10 +17,10 @@ use crate::store::{Store, cost};
 /// The longest that one query may take, without what it waits for others.
 const MAX_TIME: Duration = Duration::from_secs(10);
 
-/// What the labels, lines and points of one answer may take, in bytes.
+/// The maximum size of the labels, lines and points of one answer, in bytes.
 const MAX_ANSWER: usize = 16 << 20;
 
-/// One look, with its limits and its numbers.
+/// One scan of the store, with its limits and counts.
 #[derive(Debug)]
 pub(crate) struct Scan {
     started: Instant,
@@ -47,7 +47,7 @@ impl Default for Scan {
 }
 
 impl Scan {
-    /// One whose memory is charged to the page on which the answer will be written, and which goes on in turns with other answers.
+    /// Charges the scan's memory to the page on which the answer will be written, and takes turns with other answers.
     pub fn on(page: Page) -> Self {
         Self {
             page: Some(page),
@@ -55,7 +55,7 @@ impl Scan {
         }
     }
 
-    /// The page; to be taken once, at the end.
+    /// Takes the page, once, at the end.
     pub fn page(&mut self) -> Page {
         self.page
             .take()
@@ -101,7 +101,7 @@ impl Scan {
         Err(Refusal::new(Kind::TooMuch, why))
     }
 
-    /// Takes room in the answer.
+    /// Reserves room in the answer.
     pub fn takes(&mut self, bytes: usize) -> Result<(), Refusal> {
         match self.room.checked_sub(bytes) {
             Some(room) => {
@@ -117,17 +117,17 @@ impl Scan {
         }
     }
 
-    /// Takes memory for a map of labels.
+    /// Reserves memory for a map of labels.
     pub fn gathers_labels(&mut self, labels: &BTreeMap<String, String>) -> Result<(), Refusal> {
         self.gathers(MAP_BYTES + size_of(labels))
     }
 
-    /// Takes memory until the answer is written.
+    /// Reserves memory until the answer is written.
     pub fn gathers(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.charge(|page| page.gathers(bytes))
     }
 
-    /// Takes memory for what may be left out again.
+    /// Reserves memory for a record that the answer may not contain.
     pub fn holds(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.charge(|page| page.holds(bytes))
     }
@@ -141,10 +141,11 @@ impl Scan {
     }
 }
 
-/// What a map of labels takes beside their texts.
+/// The size of a map of labels besides their texts.
 const MAP_BYTES: usize = 640;
 
-/// Who sent lines in a span of time; of them those whose streams pass one of the selectors, all if there is none.
+/// The senders of lines within a range of time whose streams match one of the selectors; all senders if there is no
+/// selector.
 pub(crate) fn senders(
     scan: &mut Scan,
     store: &Store,

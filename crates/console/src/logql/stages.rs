@@ -21,7 +21,7 @@ const OTHER_STAGES: [&str; 9] = [
 ];
 
 impl Parser<'_> {
-    /// All stages up to something that is none.
+    /// All stages, up to the first token that starts none.
     pub fn stages(&mut self) -> Result<Vec<Stage>, Refusal> {
         let mut stages = Vec::new();
         while let Some(stage) = self.stage()? {

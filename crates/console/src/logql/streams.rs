@@ -11,7 +11,7 @@ use super::scan::Scan;
 use crate::model::LogRecord;
 use crate::store::{Store, cost};
 
-/// What a line takes in an answer beside its text, and a label beside its name and value.
+/// The size of a line in an answer besides its text, and of a label besides its name and value.
 const LINE_BYTES: usize = 32;
 const LABEL_BYTES: usize = 8;
 
@@ -29,11 +29,11 @@ pub(crate) enum Direction {
 pub(crate) struct Stream {
     /// Labels of the stream, structured metadata and what was parsed.
     pub labels: BTreeMap<String, String>,
-    /// In the order that was asked for.
+    /// In the requested order.
     pub lines: Vec<(u64, String)>,
 }
 
-/// At most `limit` lines that pass.
+/// At most `limit` lines that pass the pipeline.
 pub(crate) fn streams(
     store: &Store,
     scan: &mut Scan,
@@ -54,7 +54,7 @@ pub(crate) fn streams(
     first.cut();
     let mut held = first.bytes;
     for record in first.sorted() {
-        // What is copied is held no longer.
+        // The answer has a copy, so the scan no longer holds the record.
         held -= cost::log(&record);
         scan.holds(held)?;
         let Some(line) = Line::through(query, &record) else {
@@ -76,19 +76,20 @@ pub(crate) fn streams(
         .collect())
 }
 
-/// What labels take in an answer.
+/// The size of labels in an answer.
 pub(super) fn size_of(labels: &BTreeMap<String, String>) -> usize {
     let texts = labels.iter().map(|(name, value)| name.len() + value.len());
     texts.map(|bytes| bytes + LABEL_BYTES).sum()
 }
 
-/// Keeps the first records in an order; of those at one time the ones that came first (or last, going backward).
+/// Keeps the first records in an order. Of records with the same time it keeps those that arrived first (or last, going
+/// backward).
 struct First {
     limit: usize,
     direction: Direction,
     came: i128,
     records: Vec<((i128, i128), Arc<LogRecord>)>,
-    /// Of all records.
+    /// The size of all records.
     bytes: usize,
 }
 

@@ -97,7 +97,7 @@ fn what_costs_too_much_is_refused() {
     }
 }
 
-/// Pieces in any order neither panic nor take for ever, and what is refused is told why.
+/// Pieces of LogQL in any order cause neither a panic nor an endless loop, and every refusal gives its reason.
 #[test]
 fn no_text_breaks_the_parser() {
     const PIECES: [&str; 40] = [

@@ -16,7 +16,7 @@ use crate::params::BadParameter;
 /// A written answer, or why there is none.
 pub(super) type Answer = Result<Page, Failure>;
 
-/// Why there is no answer; plain text, as Loki sends it.
+/// The reason why there is no answer, in plain text, as Loki sends it.
 #[derive(Debug)]
 pub(super) struct Failure {
     status: StatusCode,
@@ -32,7 +32,7 @@ impl Failure {
         }
     }
 
-    /// As it is sent.
+    /// The HTTP response.
     pub fn response(self) -> HttpResponse {
         of_status(self.status)
             .content_type("text/plain; charset=utf-8")

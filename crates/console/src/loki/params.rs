@@ -12,7 +12,7 @@ use slo::duration;
 /// How far queries look back when no `start` is given, in nanoseconds.
 pub(super) const RANGE_DEFAULT: u64 = 3_600 * SECOND;
 
-/// The same for labels and series.
+/// The default for labels and series.
 pub(super) const SENDERS_DEFAULT: u64 = 6 * 3_600 * SECOND;
 
 const SECOND: u64 = 1_000_000_000;
@@ -54,14 +54,14 @@ fn point(text: &str) -> Option<u64> {
     u64::try_from(time.timestamp_nanos_opt()?).ok()
 }
 
-/// Of seconds, to the microsecond, which is what a float of today still holds.
+/// From seconds, to the microsecond, which is the precision of a float for present dates.
 fn nanoseconds(seconds: f64) -> Option<u64> {
     let microseconds = (seconds * 1e6).round();
     let fits = microseconds >= 0.0 && microseconds < u64::MAX as f64;
     fits.then_some(microseconds as u64)?.checked_mul(1_000)
 }
 
-/// `start` to `end`; `since` is how far `start` lies before the end.
+/// `start` to `end`; `since` is the time between `start` and the end.
 pub(super) fn range(params: &Params, default: u64) -> Result<Range<u64>, BadParameter> {
     let now = now_ns();
     let end = time(params, "end")?.unwrap_or(now);

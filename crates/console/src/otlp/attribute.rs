@@ -27,7 +27,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Those of the next item follow, whatever became of the one before.
+    /// Prepares for the attributes of the next item, whatever the result of the previous one.
     pub fn begin(&mut self) {
         self.kept.all(0);
     }
@@ -49,13 +49,13 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// All of the item.
+    /// All attributes of the item.
     pub fn all(&mut self, dropped_by_sender: u32) -> Attributes {
         self.kept.all(dropped_by_sender)
     }
 }
 
-/// What is kept of an item's attributes.
+/// The attributes of an item, within their limits.
 #[derive(Default)]
 struct AttributeList {
     list: Attributes,
@@ -75,7 +75,8 @@ impl AttributeList {
         self.list.push(key, value);
     }
 
-    /// All of them. What is too much is counted in an attribute of its own, along with what the sender says to have dropped itself.
+    /// All attributes. An attribute of its own counts those that exceed the limits, together with those that the sender has
+    /// dropped itself.
     fn all(&mut self, dropped_by_sender: u32) -> Attributes {
         let dropped = std::mem::take(&mut self.too_many) + u64::from(dropped_by_sender);
         if dropped > 0 {
@@ -189,7 +190,7 @@ mod tests {
             }
         }
         assert_eq!(any(&[]), Ok(Json::Null));
-        // Of two the last one counts, as the decoder of the protocol has it.
+        // If there are two, the last one counts, as in the protocol's decoder.
         assert_eq!(any(&[0x10, 1, 0x18, 5]), Ok(Json::from(5)));
     }
 

@@ -1,11 +1,11 @@
-//! Goes through the items of a list in JSON one at a time, each as text until its turn comes.
+//! Visits the items of a JSON list one at a time. Each stays text until its turn.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// What is done with an item; an error ends it all.
+/// The action per item; an error ends the list.
 pub(super) type Action<'f, 'a> = &'f mut dyn FnMut(&'a str) -> Result<(), String>;
 
 /// Calls `action` for each item of the lists that the object `text` has under one of `names`. `null` is no list and no error.

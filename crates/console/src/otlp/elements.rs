@@ -35,7 +35,7 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    /// What a field of the message holds, by the field numbers of opentelemetry-proto.
+    /// The content of a field of the message, by the field numbers of opentelemetry-proto.
     const fn field(self, number: u32) -> Option<Self> {
         Some(match (self, number) {
             (Self::Span, 9)
@@ -94,7 +94,7 @@ pub(super) fn fit(shape: Shape, message: &[u8]) -> bool {
     true
 }
 
-/// The same for JSON: braces, brackets and commas outside of texts.
+/// Does the same for JSON: counts braces, brackets and commas outside of strings.
 pub(super) fn fit_json(text: &str) -> bool {
     if text.len() <= MAX_ELEMENTS {
         return true;
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn texts_of_protobuf_are_not_taken_for_messages() {
-        // A value's field 1 is a text, its field 5 a list; both of empty messages, if one takes them for that.
+        // Field 1 of a value is a text, field 5 a list. Both hold empty messages if a decoder mistakes their type.
         let many = [0x0a, 0].repeat(MAX_ELEMENTS + 1);
         let inside = |key: u8| {
             let mut message = vec![key];

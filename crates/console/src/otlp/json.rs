@@ -17,18 +17,18 @@ use super::lax::{self, Double, Enum, Id, Integer, List, Names, Text};
 use super::values::scope;
 use super::{Decoder, Origin, Refusal, Signal, UNDECODABLE, elements, origin, resource};
 
-/// The largest item as text; JSON takes two to three times the room of protobuf.
+/// The maximum text size of an item. JSON needs two to three times the size of protobuf.
 const MAX_ITEM: usize = 2 << 20;
 
 /// Shorter than any item that says something.
 const MIN_ITEM: usize = 12;
 
-/// What the lists of the three outer levels are called.
+/// The names of the lists at the three outer levels.
 const GROUPS: &[&str] = &["resourceSpans", "resourceLogs", "groups"];
 const SCOPES: &[&str] = &["scopeSpans", "scopeLogs", "groups"];
 const ITEMS: &[&str] = &["spans", "logRecords", "items"];
 
-/// What a group says about its items. JSON objects have no order: it may stand behind them.
+/// The resource or scope of a group. A JSON object has no order, so it may stand after the items.
 #[derive(Deserialize)]
 struct GroupHeader<'a> {
     #[serde(borrow)]
@@ -163,7 +163,7 @@ impl Names for logs::SeverityNumber {
     }
 }
 
-/// Whether the outer levels are whole; what is wrong inside an item concerns that item only.
+/// Whether the outer levels are intact. An error inside an item concerns only that item.
 pub(super) fn check(body: &[u8]) -> Result<(), String> {
     let text = std::str::from_utf8(body).map_err(|why| format!("the body is no JSON: {why}"))?;
     walk(text, "body", GROUPS, &mut |group| {
@@ -232,7 +232,7 @@ fn sender<'a, T: Deserialize<'a>>(
     text.map(|text| small(text.get(), what)).transpose()
 }
 
-/// Goes through the lists of an object.
+/// Visits the lists of an object.
 fn walk<'a>(
     text: &'a str,
     what: &str,
@@ -250,7 +250,7 @@ fn small<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<T, Refusal
     parse(text, what)
 }
 
-/// Reads an object; serde itself would take a list of its fields too.
+/// Reads an object. Serde alone would also accept a list of its fields.
 fn parse<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<T, Refusal> {
     let not_read = |why: &dyn std::fmt::Display| {
         let why = format!("the JSON of a {what} cannot be read: {why}");
@@ -297,7 +297,7 @@ impl From<AnyValue> for common::AnyValue {
         let value = value.or_else(|| json.double_value.map(|value| Any::DoubleValue(value.0)));
         let value = value.or_else(|| json.array_value.map(array));
         let value = value.or_else(|| json.kvlist_value.map(object));
-        // What is no base64 is shown as it is.
+        // Shows a text that is not base64 as it is.
         let bytes =
             |text: String| lax::bytes(&text).map_or(Any::StringValue(text), Any::BytesValue);
         let value = value.or_else(|| json.bytes_value.map(bytes));

@@ -1,5 +1,5 @@
-//! Keys of attributes that came before. Senders use the same few hundred: what redaction says of one is remembered, and all items share
-//! its text.
+//! A cache of attribute keys. Senders use the same few hundred keys, so the cache remembers how each is redacted, and all
+//! items share its text.
 //!
 //! The table forgets nothing, so it is small. A key that finds its places taken, that is long, that holds a secret or that JSON would escape
 //! is looked at each time anew.
@@ -16,7 +16,7 @@ use crate::attributes::Key;
 
 const PLACES: usize = 1 << 10;
 
-/// Where a key may be, from its own place on.
+/// The number of places in which a key may be, from its own place on.
 const NEIGHBOURS: usize = 8;
 
 /// The longest that is remembered, in bytes.

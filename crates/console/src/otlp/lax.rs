@@ -1,5 +1,5 @@
-//! Values of proto3's JSON mapping, which may be written in more than one way: 64-bit integers as strings or numbers,
-//! enums as numbers or names, `null` for what is not said.
+//! Values of proto3's JSON mapping, which allows more than one notation: 64-bit integers as strings or numbers, enums as
+//! numbers or names, `null` for unset values.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -81,7 +81,7 @@ where
     }
 }
 
-/// The integer of `15`, `15.0` or `1.5e1`; exact, so no floats.
+/// The integer that `15`, `15.0` or `1.5e1` stands for; exact, so it avoids floats.
 fn whole(text: &str) -> Option<i128> {
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),

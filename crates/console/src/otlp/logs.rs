@@ -10,13 +10,14 @@ use crate::clock::now_ns;
 use crate::model::{self, Attributes, LogRecord, Resource, Scope};
 use crate::store::severity_rank;
 
-/// Where the event's name is kept, as the semantic conventions call it.
+/// The attribute with the event's name, as the semantic conventions name it.
 const EVENT_NAME: &str = "event.name";
 
-/// Where the sender's own word is kept when the severity is taken from its number.
+/// The attribute with the sender's own severity text, if the severity comes from its number.
 pub(crate) const SEVERITY_TEXT: &str = "log.severity_text";
 
-/// Converts one record, whose attributes come apart from it. A record is taken even if its ids are damaged: the line itself is still worth having.
+/// Converts one record; its attributes are passed separately. It accepts a record with damaged ids, because its text is
+/// still useful.
 pub(super) fn convert(
     resource: &Arc<Resource>,
     scope: &Arc<Scope>,
@@ -54,13 +55,13 @@ pub(super) fn convert(
     }
 }
 
-/// When it happened, else when it was seen, else now: a line of 1970 would be sorted away.
+/// The time of the event, else the time of its observation, else now: a line of 1970 would be sorted last.
 fn time(happened: u64, observed: u64) -> u64 {
     let known = [happened, observed].into_iter().find(|time| *time > 0);
     known.unwrap_or_else(now_ns)
 }
 
-/// One of the six standard words, and the sender's own one if that says something else.
+/// One of the six standard severities, and the sender's own text if that differs.
 fn severity(number: i32, text: String) -> (String, Option<String>) {
     if severity_rank(&text) > 0 {
         return (text.to_ascii_uppercase(), None);

@@ -1,4 +1,4 @@
-//! Metrics of foreign senders become samples as Prometheus would have scraped them.
+//! Converts metrics of foreign senders to samples, as Prometheus would have scraped them.
 //!
 //! Names and labels are made as the OpenTelemetry specification "Prometheus and OpenMetrics Compatibility" says.
 //! Delta temporality is refused: adding deltas up needs every one of them, and a retry would count twice. Exponential histograms
@@ -40,7 +40,7 @@ pub(super) fn convert(
         Data::Sum(sum) if sum.is_monotonic => Form::Counter,
         _ => Form::Other,
     };
-    // They fit, but may hold a secret.
+    // They fit, but may contain a secret.
     let (name, unit) = (cut(metric.name, MAX_NAME), cut(metric.unit, MAX_NAME));
     let name = metric_name(&name, &unit, form);
     let refused = match &data {
@@ -76,7 +76,7 @@ pub(super) fn convert(
     Some((name, described))
 }
 
-/// As Prometheus calls it.
+/// The type in Prometheus's terms.
 fn kind(data: &Data) -> &'static str {
     match data {
         Data::Sum(sum) if sum.is_monotonic => "counter",
@@ -86,12 +86,12 @@ fn kind(data: &Data) -> &'static str {
     }
 }
 
-/// Stands for a name or unit that is too long to be given to every point: so each of them is refused and counted.
+/// Replaces a name or unit that is too long to be copied to each point, so that each point is rejected and counted.
 pub(super) fn too_long_name() -> String {
     "n".repeat(MAX_NAME + 1)
 }
 
-/// Unspecified is taken for cumulative: the mapping to JSON leaves zero out, and senders that mean delta say so.
+/// Treats an unspecified temporality as cumulative: the JSON mapping omits zero, and senders that mean delta state it.
 fn is_cumulative(temporality: i32) -> bool {
     temporality != i32::from(proto::AggregationTemporality::Delta)
 }

@@ -2,7 +2,7 @@
 
 use crate::samples::sanitized;
 
-/// Units that Prometheus spells out; others stay as they are.
+/// Units that Prometheus writes out; others stay unchanged.
 const UNITS: [(&str, &str); 26] = [
     ("s", "seconds"),
     ("ms", "milliseconds"),
@@ -43,10 +43,10 @@ const PER: [(&str, &str); 7] = [
     ("y", "year"),
 ];
 
-/// What a metric is, as far as its name tells.
+/// The form of a metric, as far as its name depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// A monotonic sum: `_total`.
+    /// A monotonic sum: its name ends in `_total`.
     Counter,
     /// A gauge: without a unit it is a ratio.
     Gauge,
@@ -73,7 +73,7 @@ pub(super) fn metric_name(name: &str, unit: &str, form: Form) -> String {
     name
 }
 
-/// What a unit adds to a name: `By/s` is `bytes` and `per_second`.
+/// The words that a unit adds to a name: `By/s` adds `bytes` and `per_second`.
 fn words(unit: &str, form: Form) -> Vec<String> {
     let unit = without_annotations(unit);
     if unit == "1" && form == Form::Gauge {
@@ -91,7 +91,7 @@ fn words(unit: &str, form: Form) -> Vec<String> {
     words.into_iter().filter(|word| !word.is_empty()).collect()
 }
 
-/// `{request}` says what is counted, and is no unit.
+/// `{request}` names the counted thing and is not a unit.
 fn without_annotations(unit: &str) -> String {
     let mut inside = false;
     let outside = unit.chars().filter(|c| {

@@ -15,10 +15,10 @@ use crate::samples::{Exemplar, Labels, Sample, sanitized};
 /// Set on a point that only says that there is no value now.
 const NO_RECORDED_VALUE: u32 = 1;
 
-/// The most buckets of a histogram and quantiles of a summary; none in the field has a tenth of it.
+/// The maximum number of buckets of a histogram and of quantiles of a summary. Real ones have less than a tenth of it.
 const MAX_BUCKETS: usize = 512;
 
-/// Where samples and refusals go.
+/// The lists that receive samples and refusals.
 pub(super) struct PointSink<'a> {
     /// Labels of the scope, by their attributes' names.
     pub scope: &'a Attributes,
@@ -27,8 +27,8 @@ pub(super) struct PointSink<'a> {
 }
 
 impl PointSink<'_> {
-    /// The labels of a point: its attributes and the scope. An empty one is no label. The values of attributes that become one
-    /// name are joined in the order of the attributes' names.
+    /// The labels of a point: its attributes and those of the scope. It skips empty values. If several attributes become one
+    /// label name, it joins their values in the order of the attributes' names.
     fn labels(&self, sent: Vec<KeyValue>) -> Labels {
         let own = attributes(sent, 0);
         let mut sent: Vec<(&str, Value<'_>)> = own.iter().chain(self.scope.iter()).collect();
@@ -40,7 +40,7 @@ impl PointSink<'_> {
                 labels.push((sanitized(key), text.into_owned()));
             }
         }
-        // Those of one name come together, in the order they have.
+        // Labels of one name become neighbours and keep their order.
         labels.sort_by(|(left, _), (right, _)| left.cmp(right));
         labels.dedup_by(|(name, text), (known, joined)| {
             let is_same = name == known;
@@ -65,7 +65,7 @@ impl PointSink<'_> {
     }
 }
 
-/// What samples of one point have in common.
+/// The data that the samples of one point share.
 #[derive(Clone, Copy, Default)]
 struct Point {
     timestamp_us: Option<u64>,
@@ -137,7 +137,7 @@ pub(super) fn histograms(
         let labels = out.labels(point.attributes);
         let common = point_at(point.time_unix_nano);
         let exemplars: Vec<Exemplar> = point.exemplars.iter().filter_map(exemplar).collect();
-        // All in one: a histogram without buckets has that which holds everything.
+        // A histogram without buckets has only the bucket that holds everything.
         let everything = [point.count];
         let counts = match counts.is_empty() {
             true => &everything[..],
@@ -168,7 +168,7 @@ pub(super) fn histograms(
     }
 }
 
-/// Points of summaries: one sample a quantile, `_sum`, `_count`.
+/// Points of summaries: one sample per quantile, `_sum`, `_count`.
 pub(super) fn summaries(name: &str, points: Vec<proto::SummaryDataPoint>, out: &mut PointSink<'_>) {
     for point in points {
         if point.flags & NO_RECORDED_VALUE != 0 {
@@ -213,7 +213,7 @@ fn with(labels: &Labels, name: &str, value: String) -> Labels {
     labels
 }
 
-/// What a scope adds to the labels of its metrics.
+/// The labels that a scope adds to its metrics.
 pub(super) fn scope_labels(scope: &Scope) -> Attributes {
     let own = [("name", &scope.name), ("version", &scope.version)];
     let own = own.map(|(key, value)| (key, Value::Text(value)));

@@ -1,5 +1,5 @@
-//! OTLP as protobuf: the three outer levels (request, resource, scope) are walked by hand, so that only one item is
-//! decoded at a time, and of a metric one data point.
+//! OTLP as protobuf. A hand-written parser walks the three outer levels (request, resource, scope), so that only one item is
+//! decoded at a time; of a metric, one data point.
 
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
@@ -26,11 +26,11 @@ const MAX_SENDER: usize = 256 << 10;
 /// The longest that name and unit of a metric may be together, since every point gets them.
 const MAX_HEAD: usize = 8 << 10;
 
-/// Why an item is refused that is larger, or whose sender is larger, or that would become too many structs.
+/// The reason for an item that is too large, whose sender is too large, or that would become too many structs.
 pub(super) const TOO_LARGE: &str = "item_too_large";
 
-/// Field numbers: the first level holds groups by resource (1), those hold the resource (1) and groups by scope (2), those
-/// the scope (1) and items (2); it is the same for all three signals.
+/// Field numbers. The first level holds groups by resource (1); those hold the resource (1) and groups by scope (2); those
+/// hold the scope (1) and items (2). All three signals use the same numbers.
 const GROUPS: u32 = 1;
 const SENDER: u32 = 1;
 const ITEMS: u32 = 2;
@@ -49,7 +49,7 @@ const POINTS: u32 = 1;
 /// Field of a metric that one point of it needs.
 const DESCRIPTION: u32 = 2;
 
-/// Whether the outer levels are whole; what is wrong inside an item concerns that item only.
+/// Whether the outer levels are intact. An error inside an item concerns only that item.
 pub(super) fn check(body: &[u8]) -> Result<(), String> {
     for group in fields(body, GROUPS) {
         let group = group?;
@@ -120,7 +120,7 @@ fn points(metric: &[u8], each: &mut dyn FnMut(&[u8])) -> Result<(), Refusal> {
                 false => is_too_long = true,
             }
         } else if DATA.contains(&next.number) {
-            // Of several the last one counts, as with any field of protobuf.
+            // If there are several, the last one counts, as with any protobuf field.
             data = next.content.map(|content| (next.number, content));
         }
     }
@@ -222,7 +222,7 @@ fn message_without<'a, M: Message + Default>(
     while !rest.is_empty() {
         let before = piece.len() - rest.len();
         let field = Field::next(&mut rest).map_err(undecodable(what))?;
-        // One that is of a wrong type is left to the decoder, which refuses it.
+        // Leaves a field of the wrong type to the decoder, which rejects it.
         let Some(content) = field.content else {
             continue;
         };
@@ -239,8 +239,8 @@ fn undecodable(what: &str) -> impl Fn(String) -> Refusal {
     move |why| Refusal::new(UNDECODABLE, format!("a {what} cannot be decoded: {why}"))
 }
 
-/// The resource or scope of a group, `None` if there is none. Of several the last one counts, as with any field of protobuf
-/// (merging them is left out: no encoder writes two).
+/// The resource or scope of a group, `None` if there is none. If there are several, the last one counts, as with any
+/// protobuf field (the parser does not merge them, because no encoder writes two).
 fn sender<M: Message + Default>(
     shape: Shape,
     group: &[u8],
@@ -255,7 +255,7 @@ fn sender<M: Message + Default>(
     message(shape, found, what).map(Some)
 }
 
-/// The contents of all fields with this number; others are skipped. Ends after the first error.
+/// The contents of all fields with this number. It skips other fields and ends after the first error.
 fn fields(mut bytes: &[u8], number: u32) -> impl Iterator<Item = Result<&[u8], String>> {
     std::iter::from_fn(move || {
         while !bytes.is_empty() {
@@ -291,12 +291,12 @@ pub(super) fn contents(mut bytes: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
     })
 }
 
-/// One field, whatever it is.
+/// One field of any number and type.
 pub(super) struct Field<'a> {
     pub number: u32,
-    /// All of it, with its key.
+    /// The whole field, with its key.
     whole: &'a [u8],
-    /// What it holds, if it is length-delimited.
+    /// The content, if it is length-delimited.
     pub content: Option<&'a [u8]>,
 }
 

@@ -61,7 +61,7 @@ impl Failure {
     }
 }
 
-/// All is well, or some items were not taken.
+/// The response if all items were accepted, or some were rejected.
 pub(crate) fn accepted(signal: Signal, encoding: Encoding, rejected: &Rejected) -> HttpResponse {
     let reasons: Vec<String> = rejected
         .reasons()

@@ -28,7 +28,7 @@ pub(super) struct SentSpan {
     pub ids: Result<Ids, &'static str>,
     pub name: String,
     pub attributes: Attributes,
-    /// What else there is.
+    /// The other fields.
     pub rest: proto::Span,
 }
 
@@ -48,14 +48,14 @@ impl From<proto::Span> for SentSpan {
 pub(super) fn ids([trace, own, parent]: [&[u8]; 3]) -> Result<Ids, &'static str> {
     let trace = trace_id(trace).ok_or("invalid_trace_id")?;
     let own = span_id(own).ok_or("invalid_span_id")?;
-    // Zeros stand for "none" with some senders; anything else that is no id is damage.
+    // Some senders write zeros for "none". Any other invalid id is an error.
     match span_id(parent) {
         None if !parent.is_empty() && parent != [0; 8] => Err("invalid_parent_span_id"),
         parent => Ok((trace, own, parent)),
     }
 }
 
-/// Converts one span; the error is the reason to reject it.
+/// Converts one span; the error is the reason for its rejection.
 pub(super) fn convert(
     resource: &Arc<Resource>,
     scope: &Arc<Scope>,
@@ -95,7 +95,7 @@ pub(super) fn convert(
     Ok(span)
 }
 
-/// A length cannot be negative here; by how much it was is an attribute, which the pages tell and a saved trace keeps.
+/// A length cannot be negative here. An attribute keeps the difference; pages show it, and a saved trace contains it.
 fn note_negative(attributes: &mut Attributes, start_ns: u64, end_ns: u64) {
     if end_ns < start_ns {
         let early = (start_ns - end_ns).into();
@@ -124,7 +124,7 @@ fn events(sent: Vec<proto::span::Event>, dropped: u32) -> (Vec<Event>, u64) {
     (events, dropped)
 }
 
-/// Links that point nowhere are of no use; they are dropped with the surplus.
+/// Drops links that point nowhere, together with the surplus.
 fn links(sent: Vec<proto::span::Link>, dropped: u32) -> (Vec<Link>, u64) {
     let count = sent.len();
     let links: Vec<Link> = sent

@@ -16,7 +16,7 @@ use crate::model::{Kind, Status};
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN: &str = "00f067aa0ba902b7";
 
-/// All parts of a request as one.
+/// All parts of a request as one batch.
 fn whole(signal: Signal, encoding: Encoding, body: &[u8]) -> Result<Batch, String> {
     check(encoding, body)?;
     let mut whole = Batch::default();

@@ -17,7 +17,7 @@ use crate::model::{self, Resource, Scope, SpanId, TraceId};
 /// The longest text of a value, in bytes.
 pub(super) const MAX_TEXT: usize = 16 << 10;
 
-/// The longest name of a span, key of an attribute and the like, in bytes.
+/// The maximum length of a span's name, an attribute's key and similar texts, in bytes.
 pub(super) const MAX_NAME: usize = 1 << 10;
 
 /// How deep lists and objects nest.
@@ -32,7 +32,8 @@ const TOO_DEEP: &str = "… (nested too deep)";
 /// How far beyond a cut is looked for the rest of a secret.
 const LOOK_BEYOND: usize = 8 << 10;
 
-/// Redacts a text, whose sender may not have done so, and then cuts it to `limit` bytes at a character, with a mark.
+/// Redacts a text, because its sender may not have done so, then cuts it to `limit` bytes at a character boundary and marks
+/// the cut.
 pub(super) fn cut(mut text: String, limit: usize) -> String {
     let known = text.floor_char_boundary(limit + LOOK_BEYOND);
     let is_longer = known < text.len();
@@ -49,17 +50,17 @@ pub(super) fn cut(mut text: String, limit: usize) -> String {
     text
 }
 
-/// The text, redacted and cut; of a long one no more is copied than is looked at.
+/// The redacted and cut text. Of a long text it copies only the part that it examines.
 pub(super) fn clean(text: &str, limit: usize) -> Cow<'_, str> {
     if text.len() <= limit && matches!(redact(text), Cow::Borrowed(_)) {
         return text.into();
     }
-    // A character more: it shows that the text is longer.
+    // One more character shows that the text is longer.
     let end = text.floor_char_boundary(limit + LOOK_BEYOND + 4);
     cut(text[..end].to_owned(), limit).into()
 }
 
-/// The same, as a copy.
+/// Does the same, and returns a copy.
 pub(crate) fn cut_copy(text: &str, limit: usize) -> String {
     clean(text, limit).into_owned()
 }
@@ -76,7 +77,7 @@ pub(super) fn value(value: Option<AnyValue>) -> Value {
     nested(value, 0, &mut room)
 }
 
-/// `room` is what is left of `MAX_TEXT` for all texts and entries of one value together.
+/// `room` is the rest of `MAX_TEXT` for all texts and entries of one value together.
 fn nested(value: Option<AnyValue>, depth: usize, room: &mut usize) -> Value {
     match value.and_then(|value| value.value) {
         None => Value::Null,
@@ -155,13 +156,13 @@ pub(super) fn scope(sent: Option<InstrumentationScope>) -> Arc<Scope> {
     })
 }
 
-/// A trace id: 16 bytes, not all zero.
+/// A trace id: 16 bytes, at least one of them not zero.
 pub(super) fn trace_id(bytes: &[u8]) -> Option<TraceId> {
     let id = u128::from_be_bytes(bytes.try_into().ok()?);
     (id != 0).then_some(TraceId(id))
 }
 
-/// A span id: 8 bytes, not all zero.
+/// A span id: 8 bytes, at least one of them not zero.
 pub(super) fn span_id(bytes: &[u8]) -> Option<SpanId> {
     let id = u64::from_be_bytes(bytes.try_into().ok()?);
     (id != 0).then_some(SpanId(id))

@@ -1,5 +1,5 @@
-//! `GET /api/calls`: which service calls which, how often and how well, made of the spans of the last minutes. For the map of
-//! services that send traces and no metrics.
+//! `GET /api/calls`: the calls between services, with counts, errors and durations, from the spans of the last minutes. The
+//! service map uses it for services that send traces and no metrics.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
@@ -14,25 +14,25 @@ use crate::clock::now_ns;
 use crate::model::{Kind, Span, SpanId, Status};
 use crate::store::{Store, Trace};
 
-/// Who has sent something in this time is on the map.
+/// The map shows a service that has sent a span within this time.
 const KNOWN: Duration = Duration::from_secs(600);
 
-/// What is counted and measured has ended in this time.
+/// The counts cover spans that ended within this time.
 const MEASURED: Duration = Duration::from_secs(60);
 
-/// A sender's clock may be ahead by so much; what ends later still is counted by nobody.
+/// A sender's clock may be ahead by this much; spans that end later are not counted.
 const AHEAD: Duration = Duration::from_secs(5);
 
-/// Spans that are looked at, of the newest traces: open pages ask every few seconds.
+/// The maximum number of spans per request, from the newest traces, because open pages request this every few seconds.
 const SPANS: usize = 20_000;
 
-/// Calls, and services, that are listed: names cost a sender nothing.
+/// The maximum number of listed calls, and of listed services: a sender can invent names at no cost.
 const MOST: usize = 200;
 
 /// A longer name is a mistake or an attack.
 const NAME_BYTES: usize = 256;
 
-/// What a name that is kept takes beside its text, and what a measured span takes.
+/// The size of a name's entry besides its text, and of a measured span.
 const ENTRY_BYTES: usize = 200;
 const SPAN_BYTES: usize = 16;
 
@@ -112,7 +112,7 @@ struct SpanStats {
 }
 
 impl SpanStats {
-    /// If it ended in that time.
+    /// Adds the span if it ended within that time.
     fn add(&mut self, span: &Span, ended: &RangeInclusive<u64>) {
         if ended.contains(&span.end_ns()) {
             self.errors += usize::from(matches!(span.status, Status::Error(_)));
@@ -140,7 +140,7 @@ struct StatsBy<K> {
 }
 
 impl<K: Ord> StatsBy<K> {
-    /// Where the spans about this are counted, whose longest name has so many bytes; `None` when there is no room for it.
+    /// The counts for this key, whose longest name has `longest` bytes; `None` if there is no memory for it.
     fn stats_for(
         &mut self,
         key: K,
@@ -159,7 +159,7 @@ impl<K: Ord> StatsBy<K> {
     }
 }
 
-/// Who calls, who is called, and whether that is a database.
+/// The caller, the callee, and whether the callee is a database.
 type Edge = (String, String, bool);
 
 #[derive(Default)]
@@ -236,7 +236,7 @@ fn edges<'a>(span: &'a Span, caller: Option<&'a Span>) -> impl Iterator<Item = (
     call.into_iter().chain(statement)
 }
 
-/// The database system that a statement went to; by the older name, too.
+/// The database system of a statement; older conventions use another attribute.
 fn database(span: &Span) -> Option<&str> {
     let system = |key| span.attributes.get(key).and_then(Value::as_str);
     (span.kind == Kind::Client)

@@ -1,4 +1,4 @@
-//! `GET /api/differs`: what sets some traces apart from others that match the same search.
+//! `GET /api/differs`: the attributes by which some traces differ from others that match the same search.
 
 mod features;
 mod share;
@@ -17,7 +17,7 @@ use features::{Counts, Difference, Features};
 /// Traces that are compared, the newest.
 const DEFAULT_LIMIT: usize = 500;
 
-/// Spans that are looked at before others have their turn: each may have many attributes.
+/// How many spans the comparison reads before other answers have a turn, because each may have many attributes.
 const SPANS: usize = 64;
 
 /// Adds the route.
@@ -44,20 +44,21 @@ async fn differs(
 /// Which of the traces are set apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Selection {
-    /// Those that took longer than nine of ten.
+    /// Traces that took longer than nine of ten others.
     Slow,
-    /// Those that took so long, both ends included, in nanoseconds, and those only in which a span failed.
+    /// Traces whose duration is in this range, both ends included, in nanoseconds; and, if set, only those with a failed
+    /// span.
     Of {
         duration_ns: (u64, u64),
         failed: bool,
     },
 }
 
-/// The search, and what is selected of its traces.
+/// The search, and the selection among its traces.
 fn asked(query: &str) -> Result<(Query, Selection), BadParameter> {
     let params = Params::parse(query)?.only(&[&SEARCH[..], &["selection"]].concat())?;
     let mut query = params.search(DEFAULT_LIMIT)?;
-    // What is searched for is what the selected traces are compared with, too.
+    // The selected traces are compared with all traces that match the search without its duration range.
     let duration_ns = std::mem::replace(&mut query.duration_ns, (0, u64::MAX));
     let failed = params.text("error") == Some("true");
     let is_narrow = failed || duration_ns != (0, u64::MAX);
@@ -85,10 +86,10 @@ struct Comparison {
     /// Traces that are set apart, and the others.
     selected: u32,
     rest: u32,
-    /// Whether there may be more traces that match, or more that they have: too much to compare all of it.
+    /// Whether more traces may match, or their data was too large to compare all of it.
     truncated: bool,
     differs: Vec<Difference>,
-    /// Keys of which not all values were compared: there are too many.
+    /// Keys of which only some values were compared, because there are too many.
     keys_left_out: usize,
 }
 
@@ -107,7 +108,7 @@ fn compared(
 ) -> Result<Comparison, Refused> {
     let found = search(store, query, page)?;
     let mut looked = Vec::new();
-    // What has gone meanwhile is neither.
+    // A trace that has been evicted meanwhile belongs to neither side.
     for id in found.traces {
         page.pass()?;
         looked.extend(store.trace(id).map(|trace| {

@@ -1,4 +1,4 @@
-//! `GET /api/events`: tells pages by server-sent events that something has come, so that they ask for it.
+//! `GET /api/events`: server-sent events tell pages that data has changed, so that they request it.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,25 +18,26 @@ use crate::answer::problem;
 use crate::counters::{AcceptedItems, Counters};
 use crate::rules::Reports;
 
-/// The most readers: each is a connection that stays.
+/// The maximum number of readers, because each keeps a connection open.
 const MAX_READERS: usize = 32;
 
-/// A reader hears of what is new so often at most.
+/// The shortest time between two events for a reader.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// A reader that has heard nothing for so long is told so: who has gone is only noticed by writing, and a page only by an event that
-/// the stream still lives.
+/// The server sends a heartbeat after this long without an event. Only a write reveals that a reader has gone, and only an
+/// event tells a page that the stream still works.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 const HEARTBEAT_EVENT: &str = "event: heartbeat\ndata: {}\n\n";
 
-/// A reader is let go after so long, and a browser comes again by itself: so none stays that does not read, since little fills no buffer.
+/// The server closes a stream after this time, and browsers reconnect. So no reader stays that does not read: the few bytes
+/// of a stream would never fill a buffer.
 const LIFE: Duration = Duration::from_secs(300);
 
-/// What a browser waits before it comes again, in milliseconds.
+/// How long a browser waits before it reconnects, in milliseconds.
 const RETRY_MS: u32 = 1_000;
 
-/// Where readers hear from. A shared handle.
+/// The source of the events. A shared handle.
 #[derive(Debug, Clone)]
 pub(crate) struct Events {
     counters: Counters,
@@ -48,7 +49,7 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Nobody reads yet. Readers are let go when the server is asked to stop.
+    /// There is no reader yet. When the server is asked to stop, all streams end.
     pub fn new(counters: Counters, reports: Reports, stopping: GracefulShutdownSignal) -> Self {
         Self {
             counters,
@@ -59,7 +60,7 @@ impl Events {
         }
     }
 
-    /// Herald has been told something of an alert: other pages show it, too.
+    /// A user has changed an alert in herald through the console, so other pages must update.
     pub fn herald_changed(&self) {
         self.herald_changed.fetch_add(1, Ordering::Relaxed);
     }
@@ -71,7 +72,7 @@ impl Events {
     }
 }
 
-/// What has been taken in so far, and how often alerts have changed or herald has been told of one: numbers that only grow.
+/// The number of accepted items so far, and of changes of alerts, in the console or in herald. Both only grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct ChangeCounts {
     taken: AcceptedItems,
@@ -94,7 +95,7 @@ async fn events(events: web::Data<Events>) -> impl Responder {
         .streaming(stream::unfold(reader, Reader::part))
 }
 
-/// Who hears of what is new.
+/// A reader of events.
 struct Reader {
     events: Events,
     ticks: Interval,

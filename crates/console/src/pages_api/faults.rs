@@ -1,4 +1,4 @@
-//! `/api/faults`: the switchboards of the services that are scraped on this machine.
+//! `/api/faults`: the switchboards of the scraped services on this machine.
 
 use std::net::IpAddr;
 
@@ -33,13 +33,13 @@ struct Service {
     url: String,
 }
 
-/// What a service says of its faults, or why it says nothing.
+/// The faults of a service, or the reason why they are unknown.
 #[derive(Serialize)]
 struct Board {
     service: String,
     faults: Option<Box<RawValue>>,
     error: Option<String>,
-    /// What it said is charged until it is written.
+    /// The service's answer stays charged until it is written.
     #[serde(skip)]
     _told: Option<RemoteAnswer>,
 }
@@ -57,7 +57,7 @@ async fn list(others: web::Data<RemoteServices>, answers: web::Data<Answers>) ->
     off_thread(&answers, |_| Ok(Boards { services })).await
 }
 
-/// Nothing of what has no switchboard.
+/// `None` for a service without a switchboard.
 async fn board(others: &RemoteServices, service: Service) -> Option<Board> {
     let request = others.client.get(format!("{}/faults", service.url));
     let told = others.ask(request, &service.name).await;
@@ -118,13 +118,13 @@ async fn changed(
     others.pass(put, payload, sink, &service.name).await
 }
 
-/// Nothing in it has to be escaped in a path.
+/// No character of it needs escaping in a path.
 fn is_name(fault: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     (1..=64).contains(&fault.len()) && fault.bytes().all(is_plain)
 }
 
-/// Services that are scraped over loopback, each name once: faults are for admin listeners, and those are nowhere else.
+/// The services that are scraped over loopback, each name once. Faults belong to admin listeners, which listen only there.
 fn services(others: &RemoteServices) -> Vec<Service> {
     let mut services: Vec<Service> = Vec::new();
     for target in others.targets.snapshot().targets {

@@ -1,4 +1,4 @@
-//! `/api/herald/…`: herald's alerts and silences, asked with the console's own secret, so that a page needs none.
+//! `/api/herald/…`: herald's alerts and silences. The console adds its own secret, so that a page needs none.
 
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{self, Payload};
@@ -71,7 +71,7 @@ async fn asked(
         _ => others.ask(passed, HERALD).await?,
     };
     match told.status {
-        // Nothing that who asks could show.
+        // The page's user has no credentials that would help.
         StatusCode::UNAUTHORIZED => Err(no(
             StatusCode::BAD_GATEWAY,
             "herald refuses the console's secret: OMNITRACE_NOTIFY_SECRET has to be what HERALD_SECRET is",
@@ -80,7 +80,7 @@ async fn asked(
     }
 }
 
-/// Herald's path, made from the route: of what was asked only an id and the query are in it.
+/// Herald's path, built from the route. Only the id and the query come from the request.
 fn path(request: &HttpRequest) -> Option<String> {
     let route = request.match_pattern()?;
     let mut path = route.replacen("/api/herald/", "/api/", 1);

@@ -1,4 +1,4 @@
-//! Asks herald and services on behalf of a page: in bounded time and memory, and nothing but JSON comes back.
+//! Requests herald and services on behalf of a page, in bounded time and memory. Only JSON is passed on.
 
 use std::time::Duration;
 
@@ -24,14 +24,14 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 /// The largest answer: herald's list of 100 alerts is a fraction of it.
 const MAX_ANSWER: usize = 2 << 20;
 
-/// Whom the console asks.
+/// The client for herald and services.
 #[derive(Clone)]
 pub(crate) struct RemoteServices {
     pub client: reqwest::Client,
     budget: Budget,
-    /// Where herald is, without a slash at its end.
+    /// Herald's URL, without a slash at its end.
     pub herald_url: Option<String>,
-    /// What herald asks for.
+    /// The secret that herald requires.
     pub secret: Option<String>,
     /// The services are among them.
     pub targets: Targets,
@@ -56,7 +56,7 @@ impl RemoteServices {
         })
     }
 
-    /// What `who` answers to the JSON that a page has sent, which is accounted for until then.
+    /// Sends the page's JSON to `who` and returns the answer. The JSON stays charged until then.
     ///
     /// # Errors
     /// As [`ask`](Self::ask), and when the page's body cannot be read.
@@ -75,7 +75,7 @@ impl RemoteServices {
         self.ask(request, who).await
     }
 
-    /// What `who` answers.
+    /// The answer of `who`.
     ///
     /// # Errors
     /// 504 and 502 when there is no answer, or none that a page could read; 503 when there is no room for it.
@@ -120,7 +120,7 @@ fn bad(status: StatusCode, detail: String) -> Refused {
     Refused { status, detail }
 }
 
-/// What somebody has answered.
+/// The answer of another process.
 #[derive(Debug)]
 pub(crate) struct RemoteAnswer {
     pub status: StatusCode,
@@ -144,7 +144,7 @@ impl RemoteAnswer {
         })
     }
 
-    /// What is wrong, in the words of who refused.
+    /// The error text of the process that refused.
     pub fn refusal(&self) -> String {
         let problem = self
             .json

@@ -1,4 +1,4 @@
-//! `GET /api/runbooks/{alertname}`: the runbook of an alert as a part of a page.
+//! `GET /api/runbooks/{alertname}`: the runbook of an alert, as a part of a page.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -28,7 +28,7 @@ fn text(alert: &str) -> Option<&'static str> {
     at.ok().map(|at| RUNBOOKS[at].1)
 }
 
-/// HTML that only shows: no markup of the text's own, no style, no link but to the web and to other runbooks.
+/// HTML for display only: no markup from the text itself, no style, and links only to the web and to other runbooks.
 fn rendered(text: &str) -> String {
     let mut is_dead = false;
     let shown = Parser::new_ext(text, Options::ENABLE_TABLES).filter_map(|event| match event {
@@ -60,7 +60,7 @@ fn rendered(text: &str) -> String {
     page
 }
 
-/// Where a link leads; `None` if there is no such page here.
+/// The target of a link; `None` if the console has no such page.
 fn target(link: &str) -> Option<String> {
     if link.starts_with("https://") || link.starts_with("http://") {
         return Some(link.to_owned());

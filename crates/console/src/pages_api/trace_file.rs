@@ -1,4 +1,4 @@
-//! `GET /api/traces/{id}/otlp`: a whole trace as OTLP JSON, which any console takes at `/v1/traces`.
+//! `GET /api/traces/{id}/otlp`: a whole trace as OTLP JSON, which any console accepts at `/v1/traces`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +15,8 @@ use crate::params;
 use crate::store::Store;
 use crate::view::{blocking, not_here};
 
-/// How many of something are missing, and the field of the protocol; spans have all of them, others the first.
+/// Attributes that count dropped items, and the fields of the protocol for them. Spans have all of them, other items only
+/// the first.
 const DROPPED: [(&str, &str); 3] = [
     (DROPPED_ATTRIBUTES, "droppedAttributesCount"),
     (DROPPED_EVENTS, "droppedEventsCount"),
@@ -32,7 +33,7 @@ async fn file(
     id: web::Path<String>,
     answers: web::Data<Answers>,
 ) -> HttpResponse {
-    // Nothing but its digits is in a good answer.
+    // A valid id consists of hex digits only.
     let name = format!("attachment; filename=\"trace-{id}.json\"");
     let mut answer = blocking(&answers, move |mut page| {
         let id = params::trace_id("trace_id", &id)?;
@@ -47,7 +48,7 @@ async fn file(
     answer
 }
 
-/// What senders send. A span is rendered only while it is written.
+/// A request in the format of a sender. It renders each span only while it writes it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Export<'a> {
@@ -71,7 +72,7 @@ struct ScopeSpans<'a> {
 }
 
 impl<'a> Export<'a> {
-    /// In the order in which they came, as far as they have sender and library in common.
+    /// In order of arrival, grouped as far as neighbours have the same sender and library.
     fn of(spans: &'a [Arc<Span>]) -> Self {
         let mut resource_spans: Vec<ResourceSpans<'a>> = Vec::new();
         let mut known = HashMap::new();
@@ -156,7 +157,7 @@ fn status(status: &Status) -> Json {
     }
 }
 
-/// With its attributes. How many of something are missing stands among them here, and in `counted` fields of the protocol there.
+/// Adds the attributes. Here the counts of dropped items are attributes; the protocol has the fields `counted` for them.
 fn described(mut own: Json, attributes: &Attributes, counted: &[(&str, &str)]) -> Json {
     let mut sent = Vec::with_capacity(attributes.len());
     for (key, value) in attributes.iter() {
@@ -171,7 +172,7 @@ fn described(mut own: Json, attributes: &Attributes, counted: &[(&str, &str)]) -
     own
 }
 
-/// What a field of the protocol can hold.
+/// The value, if the protocol's field can hold it.
 fn count(value: &Value<'_>) -> Option<u32> {
     match value {
         Value::Number(number) => u32::try_from(number.as_u64()?).ok(),

@@ -41,7 +41,7 @@ impl Failure {
         Self::new(StatusCode::BAD_REQUEST, "bad_data", why.to_string())
     }
 
-    /// It can be read, but not be answered.
+    /// The expression is valid, but cannot be evaluated.
     pub fn evaluated(why: Error) -> Self {
         match why {
             why @ (Error::Syntax(_) | Error::NotCovered(_)) => Self::unread(why),
@@ -61,7 +61,7 @@ impl Failure {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "execution", why)
     }
 
-    /// It took too long.
+    /// The evaluation took too long.
     pub fn late(max_time: Duration) -> Self {
         let why = format!("the query took longer than {max_time:?}: ask for less");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", why)
@@ -79,7 +79,7 @@ impl Failure {
         self.message
     }
 
-    /// As it is sent.
+    /// The HTTP response.
     pub fn response(self) -> HttpResponse {
         let body = json!({"status": "error", "errorType": self.kind, "error": self.message});
         of_status(self.status).json(body)
@@ -189,7 +189,7 @@ struct MatrixSeries<'a, V: Serialize> {
     values: V,
 }
 
-/// What an expression gives, of several series at most so many.
+/// The result of an expression, with at most `limit` series.
 pub(super) fn value(value: &Value, at_ms: i64, limit: usize, reading: Reading) -> Answer {
     match value {
         Value::Scalar(number) => {

@@ -9,13 +9,13 @@ use promql::Steps;
 use crate::params::{BadParameter, Params};
 use slo::duration;
 
-/// The longest that one question may take, without what it waits for others; and a rule, with all that its templates ask.
+/// The maximum time of a query, without the time that it waits for others; and of a rule, with all queries of its templates.
 pub(crate) const MAX_TIME: Duration = Duration::from_secs(10);
 
 /// The most points of a series, as in Prometheus.
 pub(super) const MAX_POINTS: usize = 11_000;
 
-/// Milliseconds in both directions from the epoch, a hundred thousand years: whatever is added to a time, it fits.
+/// Milliseconds in both directions from the epoch, a hundred thousand years. Sums of such times never overflow.
 const MAX_MS: f64 = 3.2e15;
 
 /// Milliseconds since the epoch.
@@ -71,7 +71,7 @@ fn shown(text: &str) -> String {
     format!("{:?}{more}", &text[..end])
 }
 
-/// `start` to `end`; all of time where they are not given.
+/// `start` to `end`; all of time if they are absent.
 pub(super) fn range(params: &Params) -> Result<RangeInclusive<i64>, BadParameter> {
     let start = time(params, "start")?.unwrap_or(i64::MIN);
     let end = time(params, "end")?.unwrap_or(i64::MAX);
@@ -107,7 +107,7 @@ pub(super) fn steps(params: &Params) -> Result<Steps, BadParameter> {
     })
 }
 
-/// The most results; no limit by default and for 0.
+/// The maximum number of results; absent or 0 means no limit.
 pub(super) fn limit(params: &Params) -> Result<usize, BadParameter> {
     let limit = params.number("limit")?.filter(|limit| *limit > 0);
     Ok(limit.map_or(usize::MAX, |limit| {

@@ -23,10 +23,10 @@ const MAX_SAMPLES: usize = 2_000_000;
 /// The most series of one selector.
 const MAX_SERIES: usize = 20_000;
 
-/// One in so many bytes that answers may take is for what one question computes.
+/// The results of one query may use one of this many bytes of the memory for answers.
 const SHARE: usize = 8;
 
-/// One question. Its memory is charged to the page on which the answer will be written, and it goes on in turns with other answers.
+/// One query. It charges its memory to the page on which the answer will be written, and takes turns with other answers.
 pub(super) struct Reading {
     store: SeriesStore,
     page: RefCell<Page>,
@@ -86,7 +86,8 @@ impl Reading {
         })
     }
 
-    /// Takes memory for what an expression reads, and holds some for what it computes. Returns how many samples both may have.
+    /// Reserves memory for the samples that an expression reads, and for its results. Returns the maximum number of samples
+    /// of both.
     fn reserve(
         &self,
         expression: &Expression,
@@ -136,7 +137,7 @@ impl Reading {
         evaluate(&limits).map_err(stopped)
     }
 
-    /// Lets others have their turn, and ends when the time is over.
+    /// Gives other answers a turn, and fails when the query's time is over.
     fn goes_on(&self) -> Result<(), Failure> {
         let mut page = self.page.borrow_mut();
         page.pass()?;
@@ -146,7 +147,7 @@ impl Reading {
         }
     }
 
-    /// Takes memory until the answer is written.
+    /// Reserves memory until the answer is written.
     pub fn gathers(&self, bytes: usize) -> Result<(), Failure> {
         Ok(self.page.borrow_mut().gathers(bytes)?)
     }
@@ -217,7 +218,7 @@ impl Reading {
             }
             left -= samples.len();
             if !samples.is_empty() {
-                // For its labels in the answer, too.
+                // The answer contains its labels, too.
                 self.gathers(2 * labels_cost(&known.labels))?;
                 let labels = Labels::new(known.labels.iter());
                 found.push(Selected {
@@ -232,7 +233,7 @@ impl Reading {
     }
 }
 
-/// Those that are wanted, of all no more than so many, and how many others there are.
+/// The requested samples, at most `most` of them, and the number of the others.
 fn samples(known: &Known, detail: Detail, most: usize) -> (Vec<Sample>, usize) {
     match detail {
         Detail::Outline => known.outline().into_parts(),

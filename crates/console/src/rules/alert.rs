@@ -1,4 +1,4 @@
-//! What becomes of an alert: pending, firing, resolved, as in Prometheus.
+//! The states of an alert: pending, firing, resolved, as in Prometheus.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use promql::Labels;
 use serde::{Deserialize, Serialize};
 
-/// What is resolved is remembered for so long, so that whoever is told about alerts is told about its end too.
+/// A resolved alert is remembered for this long, so that its receivers also get its end.
 const REMEMBERED_MS: i64 = 15 * 60_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,14 +38,14 @@ pub(super) struct Alert {
     pub annotations: Annotations,
     pub value: f64,
     pub state: State,
-    /// Since when its condition holds.
+    /// Since when its condition has held.
     pub active_ms: i64,
-    /// Since when it fires, or when it began to.
+    /// Since when it fires, or when it began to fire.
     pub fired_ms: Option<i64>,
-    /// Since when it has not, though it still fires.
+    /// Since when its condition no longer holds, although it still fires.
     pub keep_firing_since_ms: Option<i64>,
     pub resolved_ms: Option<i64>,
-    /// Of before a restart: it is not over until then, unless its rule says it again.
+    /// For an alert from before a restart: it does not resolve until then, unless its rule says so again.
     pub stays_until_ms: Option<i64>,
 }
 
@@ -65,7 +65,7 @@ impl Alert {
         }
     }
 
-    /// As if all of it had happened so much later.
+    /// Shifts all times by this much.
     pub fn shift(&mut self, by_ms: i64) {
         self.active_ms += by_ms;
         let others = [
@@ -89,7 +89,7 @@ impl Alert {
 pub(super) struct Alerts(pub BTreeMap<Labels, Alert>);
 
 impl Alerts {
-    /// Takes over what an evaluation found.
+    /// Takes over the result of an evaluation.
     pub fn update(
         &mut self,
         found: BTreeMap<Labels, Alert>,
@@ -118,7 +118,7 @@ impl Alerts {
     }
 }
 
-/// Its condition does not hold: whether it is remembered.
+/// The condition does not hold. Returns whether the alert is still remembered.
 fn stays(alert: &mut Alert, at_ms: i64, keep_firing_for_ms: i64) -> bool {
     if alert.is_active()
         && alert

@@ -19,7 +19,7 @@ use crate::prometheus;
 use crate::series::SeriesStore;
 use crate::settings::Notify;
 
-/// What narrows the list of rules.
+/// The parameters that narrow the list of rules.
 const KNOWN: [&str; 5] = [
     "type",
     "rule_name[]",
@@ -63,7 +63,7 @@ async fn alerts(
     prometheus::told(&request, &answers, &[], told).await
 }
 
-/// Where alerts are posted. Path, query and user of a URL may be secrets: only the rest is told.
+/// The receivers of alerts. Path, query and user of a URL may be secrets, so the list has only the rest.
 async fn receivers(
     request: HttpRequest,
     notify: web::Data<Notify>,
@@ -207,7 +207,7 @@ fn active(report: &RuleReport) -> impl Iterator<Item = Value> {
     active.map(alert)
 }
 
-/// When an alert has ended: the receiver of notifications hears of it minutes later.
+/// The end of an alert. The receiver of notifications hears of it minutes later.
 fn end(alert: &Alert) -> Option<Value> {
     let labels: BTreeMap<_, _> = alert.labels.iter().collect();
     Some(json!({"labels": labels, "endedAt": time(alert.resolved_ms?)}))

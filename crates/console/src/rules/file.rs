@@ -17,10 +17,10 @@ pub(super) const SHIPPED: (&str, &str) = (
 /// The largest file.
 pub(super) const MAX_FILE: u64 = 4 << 20;
 
-/// The most rules: each is evaluated once per interval.
+/// The maximum number of rules, because each is evaluated once per interval.
 const MAX_RULES: usize = 2_000;
 
-/// Of a group that says none, as Prometheus's `evaluation_interval` is by default.
+/// The interval of a group without one, which is the default of Prometheus's `evaluation_interval`.
 const INTERVAL_MS: i64 = 60_000;
 
 /// Rules that are evaluated together, one after the other.
@@ -34,17 +34,17 @@ pub(super) struct Group {
 /// One rule.
 #[derive(Debug)]
 pub(super) struct Rule {
-    /// Of the metric or the alert.
+    /// The name of the metric or the alert.
     pub name: String,
     pub query: String,
     pub expression: Expression,
-    /// What is done with the result.
+    /// The use of the result.
     pub kind: Kind,
 }
 
 #[derive(Debug)]
 pub(super) enum Kind {
-    /// It is kept as a metric, with more labels.
+    /// Stored as a metric, with additional labels.
     Record(BTreeMap<String, String>),
     Alert(Alerting),
 }
@@ -52,9 +52,9 @@ pub(super) enum Kind {
 /// Each series of the result is an alert.
 #[derive(Debug)]
 pub(super) struct Alerting {
-    /// It is pending for so long.
+    /// The alert is pending for this long.
     pub for_ms: i64,
-    /// It fires for so long after the result has gone.
+    /// The alert fires for this long after its condition has ended.
     pub keep_firing_for_ms: i64,
     pub labels: Vec<(String, Template)>,
     pub annotations: Vec<(String, Template)>,

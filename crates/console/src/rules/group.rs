@@ -17,13 +17,13 @@ use crate::prometheus::{self, MAX_TIME};
 use crate::samples::Sample;
 use crate::series::{Lost, SeriesStore};
 
-/// The most alerts of a rule: each has texts.
+/// The maximum number of alerts per rule, because each has texts.
 const MAX_ALERTS: usize = 500;
 
 /// A rule that has not been evaluated for so many intervals says nothing any more about whether rules are.
 const LATE: i64 = 4;
 
-/// What rules read, and where they record.
+/// The data that rules read, and the store for recorded series.
 #[derive(Debug, Clone)]
 pub(crate) struct Data {
     pub answers: Answers,
@@ -49,7 +49,7 @@ impl Data {
         }
     }
 
-    /// The same for what a template asks.
+    /// Does the same for a query of a template.
     pub(super) fn query(&self, text: &str, time: Time) -> Result<Vec<QuerySample>, String> {
         let expression = promql::parse(text).map_err(|why| why.to_string())?;
         self.ask(&expression, time)
@@ -64,7 +64,7 @@ pub(super) struct Time {
 }
 
 impl Time {
-    /// From now on.
+    /// Starts now.
     pub fn new(at_ms: i64) -> Self {
         let until = Instant::now() + MAX_TIME;
         Self { at_ms, until }
@@ -89,20 +89,20 @@ pub(super) struct Running {
     is_late: bool,
 }
 
-/// What has been counted of a group.
+/// The counts of a group.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counts {
-    /// Of rules.
+    /// Evaluations of rules.
     pub evaluations: u64,
-    /// Of rules, that gave an error.
+    /// Evaluations of rules that failed.
     pub failures: u64,
-    /// Of the group.
+    /// Evaluations of the group.
     pub iterations: u64,
-    /// Of the group, that should have been.
+    /// Evaluations of the group that were due and did not happen.
     pub missed: u64,
 }
 
-/// What became of a rule when it was last evaluated.
+/// The result of a rule's last evaluation.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RuleReport {
     pub at_ms: Option<i64>,
@@ -111,7 +111,7 @@ pub(super) struct RuleReport {
     pub alerts: Vec<Alert>,
 }
 
-/// The same of a group.
+/// The result of a group's last evaluation.
 #[derive(Debug, Clone)]
 pub(crate) struct GroupReport {
     pub(super) group: Arc<Group>,
@@ -194,7 +194,7 @@ impl Running {
         }
     }
 
-    /// Counts an iteration, and those before it that have been missed; says when that begins and ends.
+    /// Counts an evaluation and the missed ones before it. Logs when misses begin and end.
     fn begins(&mut self, missed: u64) {
         self.counts.iterations += 1;
         self.counts.missed += missed;
@@ -209,7 +209,7 @@ impl Running {
         }
     }
 
-    /// The clock has been set: as if all had been so much later.
+    /// The clock has been set: shifts all times by this much.
     pub fn shift(&mut self, by_ms: i64) {
         let all = self.alerts.iter_mut();
         all.flat_map(|alerts| alerts.0.values_mut())
@@ -221,14 +221,14 @@ impl Running {
         self.group.rules.iter().zip(&self.alerts)
     }
 
-    /// Alerts of the rule that is so called and asks so, after so many others of which that is true.
+    /// The alerts of the rule with this name and expression, after `after` others with the same.
     pub fn of_rule(&mut self, name: &str, query: &str, after: usize) -> Option<&mut Alerts> {
         let is_it = |(rule, _): &(&Rule, _)| rule.name == name && rule.query == query;
         let all = self.group.rules.iter().zip(&mut self.alerts);
         all.filter(is_it).nth(after).map(|(_, alerts)| alerts)
     }
 
-    /// Those of all rules.
+    /// The alerts of all rules.
     pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
         self.alerts.iter().flat_map(|alerts| alerts.0.values())
     }
@@ -241,7 +241,7 @@ impl Running {
         self.report()
     }
 
-    /// What is known before the first evaluation.
+    /// The report before the first evaluation.
     pub fn report(&self) -> GroupReport {
         GroupReport {
             group: self.group.clone(),
@@ -343,7 +343,7 @@ fn active(
         let filled = |(name, template): &(String, Template)| {
             (name.clone(), template.filled(&of, value, &query))
         };
-        // An alert matters more than its texts: when its rule has taken long, they say so.
+        // An alert matters more than its texts. If its rule has taken too long, the texts say so.
         let in_time = |one: &(String, Template)| match time.left() {
             Ok(_) => filled(one),
             Err(why) => (one.0.clone(), Template::failed(&why)),

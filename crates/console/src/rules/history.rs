@@ -6,13 +6,13 @@ use crate::budget::Budget;
 use crate::samples::Sample;
 use crate::series::SeriesStore;
 
-/// What `omnitrace up` gives the console by default.
+/// The default memory of the console in `omnitrace up`.
 const MEMORY: u64 = 256 << 20;
 
 /// Time between two scrapes, as `up` has it.
 const SCRAPE_MS: i64 = 1_000;
 
-/// What a service says: three of them have about as many series as `up`.
+/// The metrics page of a service: three such services have about as many series as `up`.
 fn page(service: &str) -> Vec<Sample> {
     let mut page = Vec::new();
     for route in 0..15 {
@@ -61,7 +61,7 @@ fn sample(name: &str, labels: Vec<(String, String)>) -> Sample {
     }
 }
 
-/// Evaluates all groups after five hours in which so many routes of each service are asked once a second.
+/// Evaluates all groups after five hours of one request per second to each of `asked` routes per service.
 async fn after_hours(asked: usize) {
     let budget = Budget::new(MEMORY);
     let series = SeriesStore::new(budget.series());

@@ -28,28 +28,29 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Receivers that are told at once.
 const AT_ONCE: usize = 8;
 
-/// At the end receivers have so long to say that they have taken what is under way: else they would be told again after the next start.
+/// At the end, receivers have this long to accept the notifications in flight. Otherwise they would get them again after the
+/// next start.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// While many are told, what has been told is kept so often.
+/// The shortest time between two saves of the notified alerts while many are sent.
 const KEEP: Duration = Duration::from_secs(1);
 
 /// Tells about what the rules find.
 #[derive(Debug)]
 pub(crate) struct Notifier {
     pub(super) reports: Reports,
-    /// What keeps over a restart what has been told.
+    /// Keeps the notified alerts over a restart.
     pub(super) state: Option<StateFile>,
     pub notify: Notify,
     pub counters: Counters,
-    /// Where the console is.
+    /// The console's URL.
     pub external_url: String,
     /// Closes when the end is asked for.
     pub ending: watch::Receiver<()>,
 }
 
 impl Notifier {
-    /// Tells until the end is asked for, and then keeps what has been told.
+    /// Sends notifications until the end is requested, then saves the notified alerts.
     pub async fn run(self) {
         let receivers = [&PAGE, &TICKET, &DEADMAN].map(|route| (route, self.url(route)));
         let heard = receivers.iter().filter(|(_, url)| url.is_some());
@@ -97,11 +98,11 @@ impl Notifier {
     }
 
     async fn end(&self) {
-        // Nothing is ever sent: it only closes.
+        // No value is ever sent: the channel only closes.
         self.ending.clone().changed().await.ok();
     }
 
-    /// Who is told; nobody without a URL.
+    /// The receiver's URL, if one is set.
     fn url(&self, route: &Route) -> Option<&String> {
         match route == &DEADMAN {
             true => self.notify.watchdog_url.as_ref(),
@@ -175,12 +176,12 @@ impl Notifier {
         taken.is_ok()
     }
 
-    /// Keeps what has been told, where it holds nobody up.
+    /// Saves the notified alerts on a thread that blocks no one else.
     async fn keep(&self, groups: &Groups) {
         if let Some(state) = self.state.clone() {
             let told = groups.remembered();
             let kept = tokio::task::spawn_blocking(move || state.save_notified(told));
-            // A failure to write is said; a panic has been.
+            // A failed write has been logged, and so has a panic.
             kept.await.ok();
         }
     }
@@ -196,7 +197,7 @@ async fn post(
     if let Some(secret) = secret {
         request = request.bearer_auth(secret);
     }
-    // Without the URL: it may hold a secret.
+    // Logs no URL, because it may contain a secret.
     let answer = request
         .send()
         .await

@@ -14,19 +14,19 @@ use crate::series::SeriesStore;
 /// The profile whose windows the page shows, as far as the rules record them.
 pub(super) const PROFILE: &str = "demo";
 
-/// The definitions of the repository, if they can be used; a test of `slo` says that they can.
+/// The repository's definitions, if they are valid; a test of `slo` proves that they are.
 static DEFINITION: LazyLock<Option<(Definition, Profile)>> = LazyLock::new(|| {
     let definition = Definition::embedded().ok()?;
     let profile = definition.profile(PROFILE).ok()?.clone();
     Some((definition, profile))
 });
 
-/// A route of a service, and what is promised for it.
+/// A service, a route and the name of its objective.
 type Key = [String; 3];
 
 const LABELS: [&str; 3] = ["service_name", "http_route", "slo"];
 
-/// In order of service, route and indicator; with how much of which window the page shows.
+/// All objectives, in order of service, route and indicator, with the windows that the page shows.
 pub(super) fn all(
     series: &SeriesStore,
     firing: &[&Alert],
@@ -65,7 +65,7 @@ pub(super) fn all(
     Ok(shown.collect())
 }
 
-/// What a rule records of each route.
+/// The series that a rule records per route.
 fn recorded(
     series: &SeriesStore,
     name: &str,

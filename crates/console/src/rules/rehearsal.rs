@@ -10,7 +10,7 @@ use crate::budget::Budget;
 use crate::samples::Sample;
 use crate::series::SeriesStore;
 
-/// Memory of all: no sample makes room for another one.
+/// Enough memory for all samples, so that none is evicted.
 const MEMORY: u64 = 4 << 30;
 
 /// The rules of a text, over samples that are given to it.
@@ -27,7 +27,7 @@ pub type Pairs = Vec<(String, String)>;
 pub type LabelledValue = (Pairs, f64);
 
 impl Rehearsal {
-    /// With the rules of a text; without one, those that ship.
+    /// Loads the rules of a text; without a text, the bundled ones.
     ///
     /// # Errors
     /// What is wrong with them.
@@ -61,7 +61,7 @@ impl Rehearsal {
         series.scraped(source, &Vec::new(), vec![sample], now_us);
     }
 
-    /// The source says no more: its series end.
+    /// The source has gone: its series end.
     pub fn end(&self, source: &str, at_ms: i64) {
         self.data
             .series
@@ -85,7 +85,7 @@ impl Rehearsal {
         Ok(())
     }
 
-    /// Alerts that fire since the last evaluation: labels and annotations.
+    /// The alerts that have been firing since the last evaluation: labels and annotations.
     pub fn firing(&self) -> Vec<(Pairs, Pairs)> {
         let alerts = self.rules.groups.iter().flat_map(Running::alerts);
         let firing = alerts.filter(|alert| alert.state == State::Firing);

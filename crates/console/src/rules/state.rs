@@ -19,10 +19,11 @@ use super::alert::{Alert, State};
 use super::group::Running;
 use crate::log;
 
-/// After this long without evaluations nothing is known any more, as in Prometheus (`--rules.alert.for-outage-tolerance`).
+/// After this long without evaluations the state is discarded, as in Prometheus (`--rules.alert.for-outage-tolerance`).
 const MAX_OUTAGE_MS: i64 = 3_600_000;
 
-/// What was told longer ago is forgotten at the start, as Alertmanager's notification log (`--data.retention`).
+/// Notifications older than this are discarded at the start, like those of Alertmanager's notification log
+/// (`--data.retention`).
 const TOLD_KEPT_MS: i64 = 120 * 3_600_000;
 
 /// The shortest windows of the rules that ship are full again by then.
@@ -34,10 +35,10 @@ const MAX_AGE_MS: i64 = 60_000;
 /// The largest file.
 const MAX_FILE: u64 = 16 << 20;
 
-/// What is written.
+/// The content of the file.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct File {
-    /// Of the last evaluation.
+    /// The time of the last evaluation.
     at_ms: i64,
     alerts: Vec<RuleAlert>,
     #[serde(default)]
@@ -50,7 +51,7 @@ struct RuleAlert {
     group: String,
     alert: String,
     query: String,
-    /// So many rules of the group before it are called so and ask so, too.
+    /// How many rules of the group before it have the same name and expression.
     #[serde(default)]
     after: usize,
     #[serde(flatten)]
@@ -69,7 +70,7 @@ struct NotifiedAlert {
 struct Saved {
     labels: BTreeMap<String, String>,
     annotations: Vec<(String, String)>,
-    /// None: no number.
+    /// `None` if it is not a number.
     value: Option<f64>,
     state: State,
     active_ms: i64,
@@ -78,7 +79,7 @@ struct Saved {
     resolved_ms: Option<i64>,
 }
 
-/// The file, and what was written into it: a shared handle, of the rules and of who tells about them.
+/// The file and its last content: a shared handle, of the rules and of the notifier.
 #[derive(Debug, Clone)]
 pub(super) struct StateFile(Arc<Mutex<Inner>>);
 
@@ -87,13 +88,13 @@ struct Inner {
     path: PathBuf,
     file: File,
     written_ms: i64,
-    /// Of the alerts, without their values.
+    /// A digest of the alerts, without their values.
     written: u64,
     is_failing: bool,
 }
 
 impl StateFile {
-    /// With what a run before has kept. A file that cannot be read is said, and left out.
+    /// Reads the file of an earlier run. A file that cannot be read is logged and ignored.
     pub fn open(path: &Path) -> Self {
         let file = read(path).unwrap_or_else(|why| {
             let fields = json!({"file": path, "error": format!("{why:#}")});
@@ -109,7 +110,7 @@ impl StateFile {
         })))
     }
 
-    /// Gives the groups the alerts of before.
+    /// Restores the alerts of an earlier run.
     pub fn restore(&self, groups: &mut [Running], now_ms: i64) {
         let file = &self.lock().file;
         if now_ms - file.at_ms <= MAX_OUTAGE_MS {
@@ -117,7 +118,7 @@ impl StateFile {
         }
     }
 
-    /// What receivers were told before, and when.
+    /// The alerts that receivers were notified of, and when.
     pub fn notified(&self, now_ms: i64) -> Vec<(i64, Alert)> {
         let inner = self.lock();
         let told = inner.file.told.iter();
@@ -126,7 +127,7 @@ impl StateFile {
             .collect()
     }
 
-    /// Writes what has changed.
+    /// Writes the alerts if they have changed.
     pub fn keep(&self, groups: &[Running], at_ms: i64) {
         let now = changes(groups);
         let mut inner = self.lock();
@@ -267,8 +268,8 @@ fn changes(groups: &[Running]) -> u64 {
     hasher.finish()
 }
 
-/// An alert of a rule that has changed is left out. Time in which nobody looked does not count as pending. If less than none has
-/// passed, the clock has been set back.
+/// Skips an alert whose rule has changed. Time without evaluations does not count as pending. A negative time means that the
+/// clock has been set back.
 fn restore(file: &File, groups: &mut [Running], now_ms: i64) {
     let outage_ms = now_ms - file.at_ms;
     for one in &file.alerts {

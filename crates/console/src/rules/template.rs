@@ -13,7 +13,7 @@ use promql::Labels;
 
 use functions::Function;
 
-/// A label, an annotation: text with actions in it.
+/// A label or an annotation: text with template actions.
 #[derive(Debug, Clone)]
 pub(crate) struct Template {
     text: String,
@@ -40,7 +40,7 @@ enum Kind {
     Range,
 }
 
-/// Of the variables for index and element.
+/// The names of the variables for index and element.
 type Names = (String, String);
 
 #[derive(Debug, Clone)]
@@ -67,7 +67,7 @@ enum Command {
 enum Operand {
     Text(String),
     Number(f64),
-    /// A variable (none: the dot) and fields of it.
+    /// A variable (`None`: the dot) and its fields.
     Path(Option<String>, Vec<String>),
     Group(Pipeline),
 }
@@ -84,7 +84,7 @@ impl Template {
         })
     }
 
-    /// As it is written.
+    /// The source text.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -95,7 +95,7 @@ impl Template {
             .unwrap_or_else(|why| Self::failed(&why))
     }
 
-    /// What stands in the place of a text that cannot be filled in.
+    /// The text that replaces a template that fails.
     pub fn failed(why: &str) -> String {
         format!("<error expanding template: {why}>")
     }

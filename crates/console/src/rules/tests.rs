@@ -14,7 +14,7 @@ fn data() -> Data {
     Data { answers, series }
 }
 
-/// The load is high, and the rules are evaluated. Returns what was lost.
+/// The load is high, and the rules are evaluated. Returns the lost samples.
 fn look(rules: &mut Rules, data: &Data, at_ms: i64) -> Lost {
     let load = Sample {
         name: "load".to_owned(),
@@ -30,7 +30,7 @@ fn look(rules: &mut Rules, data: &Data, at_ms: i64) -> Lost {
     lost
 }
 
-/// One look takes turns with answers: not on a thread of the runtime.
+/// An evaluation takes turns with answers, so it must not run on a thread of the runtime.
 async fn apart<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> T {
     let done = tokio::task::spawn_blocking(job).await;
     done.expect("no panic")

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::samples::Sample;
 
-/// What was made of a page.
+/// The counts of a scraped page.
 #[derive(Debug, Default)]
 pub(super) struct ScrapeResult {
     /// How many samples it has.
@@ -13,12 +13,12 @@ pub(super) struct ScrapeResult {
     pub series: u64,
     /// Series that found no room.
     pub no_room: u64,
-    /// Samples that are not newer than what was known.
+    /// Samples that are not newer than the known ones.
     pub out_of_order: u64,
 }
 
 impl ScrapeResult {
-    /// What is wrong with it.
+    /// What is wrong with the page.
     pub fn complaint(&self) -> Option<String> {
         match (self.no_room, self.out_of_order) {
             (0, 0) => None,
@@ -28,7 +28,7 @@ impl ScrapeResult {
     }
 }
 
-/// What Prometheus says about a scrape: whether it worked, how long it took, and how many samples the page had.
+/// Prometheus's series about a scrape: whether it worked, how long it took, and how many samples the page had.
 pub(super) fn report(up: bool, took: Duration, samples: u64) -> Vec<Sample> {
     let sample = |(name, value): (&str, f64)| Sample {
         name: name.to_owned(),

@@ -22,11 +22,11 @@ enum Test {
     Compared(Comparison, f64),
 }
 
-/// What a value is compared with.
+/// The text or pattern that a value is compared with.
 #[derive(Debug, Clone)]
 enum TextPattern {
     Exactly(String),
-    /// A glob: what stands before the first star, between stars, and behind the last.
+    /// A glob: the texts before the first star, between stars, and after the last.
     Like {
         start: String,
         middle: Vec<String>,
@@ -43,7 +43,7 @@ enum Operator {
     Compares(Comparison),
 }
 
-/// Longer ones come first, since they begin as others.
+/// An operator stands before those that it contains at its start.
 const OPERATORS: [(&str, Operator); 6] = [
     ("!=", Operator::IsNot),
     (">=", Operator::Compares(|number, bound| number >= bound)),
@@ -92,7 +92,8 @@ fn term(text: &str) -> Result<(Term, &str), String> {
     Ok((Term { key, test }, rest))
 }
 
-/// A text in quotes, with `\"` and `\\` in it, or all until a space, a quote or `ends`; whether it was quoted; and what comes after it.
+/// A quoted text, with `\"` and `\\` in it, or all characters up to a space, a quote or `ends`; whether it was quoted; and
+/// the rest.
 fn word(text: &str, ends: impl Fn(char) -> bool) -> Result<(String, bool, &str), String> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(|c: char| c.is_whitespace() || c == '"' || ends(c));
@@ -111,7 +112,7 @@ fn word(text: &str, ends: impl Fn(char) -> bool) -> Result<(String, bool, &str),
     Err("expected a closing quote".to_owned())
 }
 
-/// What is compared with: nanoseconds of a `duration`, as the pages write one, else a number.
+/// The right side of a comparison: nanoseconds for `duration`, which is written as the pages write it, else a number.
 fn number(key: &str, value: &str) -> Result<f64, String> {
     if key == DURATION {
         let compact: String = value.split_whitespace().collect();
@@ -123,13 +124,13 @@ fn number(key: &str, value: &str) -> Result<f64, String> {
 }
 
 impl TextPattern {
-    /// In quotes a star is a star.
+    /// A quoted star is not a wildcard.
     fn of(value: String, is_quoted: bool) -> Self {
         let Some((start, rest)) = value.split_once('*').filter(|_| !is_quoted) else {
             return Self::Exactly(value);
         };
         let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));
-        // Stars beside each other are as one: thousands of them would have to be looked for in each value.
+        // Adjacent stars count as one; otherwise each value would be searched for thousands of them.
         let middle = middle.split('*').filter(|part| !part.is_empty());
         Self::Like {
             start: start.to_owned(),
@@ -151,8 +152,8 @@ impl TextPattern {
     }
 }
 
-/// The parts stand in the text one behind the other. Each is taken where it is found first, which never has to be taken back: the time is
-/// linear in the text.
+/// The parts stand in the text in this order. Taking the first occurrence of each is always right, so the search never goes
+/// back and its time is linear in the text.
 fn has_in_order(text: &str, parts: &[String]) -> bool {
     let mut rest = text;
     parts.iter().all(|part| {
@@ -186,7 +187,7 @@ impl Term {
         }
     }
 
-    /// Whether any value that the span has of the key fits; its service and its operation are values too.
+    /// Whether any value of the key fits; the span's service and operation are values too.
     fn any(&self, span: &Span, mut fits: impl FnMut(Value<'_>) -> bool) -> bool {
         let own = match self.key.as_str() {
             "service" => Some(&span.resource.service),
@@ -254,7 +255,7 @@ mod tests {
             "http.route=*items",
             "http.route=/items/{id}*{id}",
             "http.route!=*id*",
-            // What a span does not have is no other value.
+            // A missing key does not count as a different value.
             "absent!=x",
             "absent>=0",
             "code>503",

@@ -4,12 +4,12 @@
 #[derive(Debug, Default)]
 pub(super) struct Bits {
     pub bytes: Vec<u8>,
-    /// Of the last byte.
+    /// Free bits of the last byte.
     free: u32,
 }
 
 impl Bits {
-    /// With room for so many bytes before it grows.
+    /// Has room for this many bytes before it grows.
     pub fn with_capacity(bytes: usize) -> Self {
         Self {
             bytes: Vec::with_capacity(bytes),
@@ -34,7 +34,7 @@ impl Bits {
         }
     }
 
-    /// Forgets what was written.
+    /// Deletes all bits.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.free = 0;
@@ -72,14 +72,14 @@ impl<'a> Reader<'a> {
         number.unwrap_or_default()
     }
 
-    /// How many ones come before the next zero, at most `most`; the zero is read, too.
+    /// The number of ones before the next zero, at most `most`; it reads the zero, too.
     pub fn ones(&mut self, most: u32) -> u32 {
         let ones = self.ahead().leading_ones().min(most);
         self.at += (ones + u32::from(ones < most)) as usize;
         ones
     }
 
-    /// Reads pairs of zeros, as many as are seen at once; returns how many.
+    /// Reads as many pairs of zeros as it sees at once; returns their number.
     pub fn pairs_of_zeros(&mut self) -> usize {
         if self.at / 8 >= self.bytes.len() {
             return usize::MAX;
@@ -89,7 +89,7 @@ impl<'a> Reader<'a> {
         pairs
     }
 
-    /// What comes next; at least [`SEEN`] bits of it, from the highest on.
+    /// The next bits; at least [`SEEN`] of them, from the highest on.
     fn ahead(&self) -> u64 {
         let rest = self.bytes.get(self.at / 8..).unwrap_or_default();
         let mut next = [0; 8];

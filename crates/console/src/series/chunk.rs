@@ -6,13 +6,14 @@ use std::sync::Arc;
 use super::bits::{Bits, Reader};
 use crate::store::cost;
 
-/// A chunk is closed with so many samples: one that does not change takes a few bytes, but its place in the lists takes more.
+/// A chunk is closed at this number of samples. A constant series needs a few bytes per chunk, but the chunk's place in the
+/// lists needs more.
 const MAX_SAMPLES: usize = 720;
 
 /// And when the next sample might not fit into so many bytes.
 const MAX_BYTES: usize = 512;
 
-/// The most that a sample takes: a step of 64 bits, and a value whose bits all differ.
+/// The maximum size of a sample: a step of 64 bits, and a value that differs in all bits.
 const MAX_BITS: usize = 4 + 64 + 2 + 5 + 6 + 64;
 
 /// Steps that change by less than half of 2 to the power of so many bits, in the order of their prefixes: `10`, `110`, `1110`. `0` is no change, `1111` any.
@@ -21,29 +22,29 @@ const STEP_BITS: [u32; 3] = [14, 17, 20];
 /// Milliseconds since the epoch, and the value as its bits: NaN has many forms, and one of them means that the series has ended.
 pub(super) type Point = (i64, u64);
 
-/// What the next sample is told apart from.
+/// The state that the next sample is encoded against.
 #[derive(Debug, Clone, Copy, Default)]
 struct Last {
     at: i64,
     step: i64,
     value: u64,
-    /// Where the bits that differ begin and how many they are.
+    /// The position and number of the bits that differ.
     leading: u32,
     size: u32,
 }
 
-/// What is known of samples without reading them.
+/// Facts about samples that need no decoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Summary {
     pub first: Point,
     pub last: Point,
     pub count: usize,
-    /// None is less than the one before, a NaN or a stale marker.
+    /// No sample is less than the one before, a NaN or a stale marker.
     pub rises: bool,
 }
 
 impl Summary {
-    /// Of one sample.
+    /// The summary of one sample.
     pub fn of(point: Point) -> Self {
         Self {
             first: point,
@@ -53,14 +54,14 @@ impl Summary {
         }
     }
 
-    /// Adds what comes after it.
+    /// Adds the following samples.
     pub fn add(&mut self, next: &Self) {
         self.rises = self.rises_into(next);
         self.last = next.last;
         self.count += next.count;
     }
 
-    /// As if all had been so much later.
+    /// Shifts all times by this much.
     fn shift(&mut self, by_ms: i64) {
         self.first.0 = self.first.0.saturating_add(by_ms);
         self.last.0 = self.last.0.saturating_add(by_ms);
@@ -85,7 +86,7 @@ fn rises(old: u64, new: u64) -> bool {
 /// A chunk that takes samples.
 #[derive(Debug)]
 pub(super) struct Head {
-    /// All but the first.
+    /// All samples but the first.
     bits: Bits,
     summary: Option<Summary>,
     last: Last,
@@ -103,7 +104,7 @@ impl Head {
         }
     }
 
-    /// Nothing if it is empty.
+    /// `None` if it is empty.
     pub fn summary(&self) -> Option<&Summary> {
         self.summary.as_ref()
     }
@@ -114,7 +115,7 @@ impl Head {
         count >= MAX_SAMPLES || self.bits.room(MAX_BYTES) < MAX_BITS
     }
 
-    /// Adds a sample; it must not be full.
+    /// Adds a sample; the chunk must not be full.
     pub fn push(&mut self, point: Point) {
         let new = Summary::of(point);
         match &mut self.summary {
@@ -173,9 +174,9 @@ impl Head {
         self.bits.push(differs >> shift, last.size);
     }
 
-    /// What it holds, as a chunk that changes no more; nothing if it is empty.
+    /// Its samples as an immutable chunk; `None` if it is empty.
     pub fn closed(&self) -> Option<Chunk> {
-        // Behind the end zeros are read: they mean that nothing has changed.
+        // Beyond the end a reader sees zeros, which mean that nothing has changed.
         let zeros = self.bits.bytes.iter().rev().take_while(|byte| **byte == 0);
         let bytes = &self.bits.bytes[..self.bits.bytes.len() - zeros.count()];
         self.summary.map(|summary| Chunk {
@@ -184,7 +185,7 @@ impl Head {
         })
     }
 
-    /// As if all samples had come so much later: only the first one's time is written as it is.
+    /// Shifts all samples by this much: only the time of the first one is absolute.
     pub fn shift(&mut self, by_ms: i64) {
         if let Some(summary) = &mut self.summary {
             summary.shift(by_ms);
@@ -202,7 +203,7 @@ impl Head {
 /// A chunk that changes no more.
 #[derive(Debug, Clone)]
 pub(super) struct Chunk {
-    /// All but the first.
+    /// All samples but the first.
     bytes: Arc<[u8]>,
     pub summary: Summary,
 }
@@ -216,7 +217,7 @@ impl Chunk {
             + cost::slot(size_of::<super::shares::Closed>())
     }
 
-    /// As if all samples had come so much later.
+    /// Shifts all samples by this much.
     pub fn shift(&mut self, by_ms: i64) {
         self.summary.shift(by_ms);
     }

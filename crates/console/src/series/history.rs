@@ -20,11 +20,11 @@ const EXEMPLARS: usize = 10;
 #[derive(Debug)]
 pub(super) struct Series {
     pub labels: LabelSet,
-    /// Whose share it takes: that of the first source that said it.
+    /// The share that it is charged to: that of its first source.
     pub share: Share,
     /// A target says it, or said it last.
     pub is_scraped: bool,
-    /// Where its samples come from; no other source adds to it while it is live.
+    /// The source of its samples; no other source adds to it while it is live.
     pub source: u64,
     /// When its source last said it.
     pub heard: Instant,
@@ -38,19 +38,19 @@ pub(super) struct Series {
     pub closed: VecDeque<Chunk>,
 }
 
-/// What became of a sample.
+/// The result of adding a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Push {
-    /// It is kept, or was known.
+    /// It is stored, or was known already.
     Kept,
-    /// It is no newer than the last one, and another one.
+    /// It is no newer than the last sample, and differs from it.
     OutOfOrder,
-    /// It is kept once the chunk is closed.
+    /// It fits once the chunk is closed.
     Full,
 }
 
 impl Series {
-    /// Nothing is in it yet.
+    /// It has no samples yet.
     pub fn new(labels: LabelSet, share: Share, source: u64, heard: Instant) -> Self {
         Self {
             labels,
@@ -115,7 +115,7 @@ impl Series {
         self.exemplars.push_back(exemplar);
     }
 
-    /// As if all that is known of it had come so much later.
+    /// Shifts all samples by this much.
     pub fn shift(&mut self, by_ms: i64) {
         self.last.0 = self.last.0.saturating_add(by_ms);
         self.head.shift(by_ms);
@@ -127,7 +127,7 @@ impl Series {
         }
     }
 
-    /// What the open chunk holds; nothing if it is empty.
+    /// The samples of the open chunk; `None` if it is empty.
     pub fn head(&self) -> Option<Chunk> {
         self.head.closed()
     }
@@ -137,7 +137,7 @@ impl Series {
         self.head.clear();
     }
 
-    /// Takes away the oldest chunk.
+    /// Removes the oldest chunk.
     pub fn drop_oldest(&mut self) -> Option<Chunk> {
         let oldest = self.closed.pop_front();
         if self.closed.capacity() > 2 * self.closed.len() + 8 {
@@ -146,12 +146,12 @@ impl Series {
         oldest
     }
 
-    /// Nothing is left of it, and nothing will come.
+    /// It has no samples, and no source adds any.
     pub fn is_over(&self) -> bool {
         !self.is_live && self.closed.is_empty() && self.head.summary().is_none()
     }
 
-    /// What has samples in a span of time, as far as first and last ones tell, oldest first.
+    /// The chunks with samples within a range of time, by their first and last times, oldest first.
     fn held(&self, time_ms: &RangeInclusive<i64>) -> impl Iterator<Item = Part<ChunkRef<'_>>> {
         let begins = |summary: &Summary| summary.first.0 <= *time_ms.end();
         let is_before = |summary: &Summary| summary.last.0 < *time_ms.start();
@@ -166,7 +166,7 @@ impl Series {
         closed.chain(head.map(|summary| Part::new(*summary, ChunkRef::Open(&self.head))))
     }
 
-    /// The same, as far as it is needed.
+    /// The same, reduced to what `detail` needs.
     pub fn parts(&self, time_ms: &RangeInclusive<i64>, detail: Detail) -> Vec<Part<ChunkRef<'_>>> {
         match detail {
             Detail::All => self.held(time_ms).collect(),
@@ -179,7 +179,7 @@ impl Series {
     }
 }
 
-/// What rises and is in a span of time as a whole is put together and not read.
+/// Merges the chunks that rise and lie completely within the range into one summary, without decoding them.
 fn outline<'a>(
     held: impl Iterator<Item = Part<ChunkRef<'a>>>,
     time_ms: &RangeInclusive<i64>,
@@ -206,7 +206,7 @@ fn outline<'a>(
 #[derive(Debug)]
 pub(super) struct Part<T> {
     pub summary: Summary,
-    /// Where they are, unless the summary is enough.
+    /// The chunk, unless the summary is enough.
     pub of: Option<T>,
 }
 
@@ -255,7 +255,7 @@ impl ChunkRef<'_> {
 }
 
 impl Part<ChunkRef<'_>> {
-    /// With a chunk that stays as it is, whatever becomes of the series. The open one is copied.
+    /// Copies the chunk, so that it stays unchanged whatever happens to the series.
     pub fn owned(self) -> Part<Chunk> {
         let chunk = |held| match held {
             ChunkRef::Closed(chunk) => Some(chunk.clone()),

@@ -12,7 +12,7 @@ use crate::store::cost;
 /// A series, never the same number twice.
 pub(super) type Id = u64;
 
-/// Values of a label that are looked at before others have the lock: a regular expression may be costly.
+/// How many values of a label are tested before others get the lock, because a regular expression may be expensive.
 const VALUES: usize = 64;
 
 /// By label and value, see [`pair`].
@@ -21,23 +21,23 @@ pub(super) struct Index(BTreeMap<Box<[u8]>, Entry>);
 
 #[derive(Debug)]
 struct Entry {
-    /// In ascending order. Those of series that are gone stay until they are more than the others: to take each out of a long list
-    /// would take long.
+    /// In ascending order. Removed series stay until they are more than the others, because removing each from a long list
+    /// would take too long.
     ids: Vec<Id>,
     /// How many of them are not gone.
     known: usize,
-    /// Which share it is charged to: that of the first series that carried it.
+    /// The share that it is charged to: that of the first series with this label.
     share: Share,
 }
 
 impl Index {
-    /// What a new series costs here.
+    /// The cost of a new series in the index.
     pub fn cost(&self, labels: &LabelSet) -> usize {
         let new = labels.pairs().filter(|pair| !self.0.contains_key(*pair));
         labels.pairs().count() * cost::slot(size_of::<Id>()) + new.map(entry_cost).sum::<usize>()
     }
 
-    /// Adds a series whose number is the highest; returns what it costs.
+    /// Adds a series with the highest number so far; returns its cost.
     pub fn add(&mut self, id: Id, labels: &LabelSet, share: Share) {
         for pair in labels.pairs() {
             let new = || Entry {
@@ -54,7 +54,7 @@ impl Index {
         }
     }
 
-    /// A series is not known any more; tells what it gives back to which share.
+    /// Removes a series, and reports what it gives back to which share.
     pub fn remove(
         &mut self,
         labels: &LabelSet,
@@ -80,8 +80,8 @@ impl Index {
         freed
     }
 
-    /// The fewest series that one of these conditions leaves which name a value, in ascending order; some may be gone. `None` if
-    /// none does.
+    /// The shortest list of series among the conditions that name a value, in ascending order; some may have been removed.
+    /// `None` if no condition names a value.
     pub fn named(&self, matchers: &[Matcher]) -> Option<Vec<Id>> {
         let named = matchers.iter().filter_map(|matcher| self.exactly(matcher));
         named.min_by_key(|ids| ids.len()).map(<[Id]>::to_vec)
@@ -99,7 +99,8 @@ impl Index {
         Some(entry.map_or(&[], |entry| entry.ids.as_slice()))
     }
 
-    /// Adds the series that carry one of the next values of a label, if it passes; some may be gone. Returns the value to go on after; `None` at the end.
+    /// Adds the series of one of the label's next values, if the value matches; some may have been removed. Returns the
+    /// value to continue after; `None` at the end.
     pub fn passing(
         &self,
         matcher: &Matcher,

@@ -1,4 +1,4 @@
-//! What questions read of a series.
+//! The samples that queries read of a series.
 
 use std::ops::RangeInclusive;
 
@@ -8,7 +8,7 @@ use super::chunk::{Chunk, Point};
 use super::history::Part;
 use super::labels::LabelSet;
 
-/// What is known of a series in a span of time.
+/// The samples of a series within a range of time.
 #[derive(Debug)]
 pub(crate) struct Known {
     /// All labels.
@@ -27,7 +27,7 @@ impl Known {
             .sum()
     }
 
-    /// All or the last of them, oldest first.
+    /// All samples or the last one, oldest first.
     pub fn samples(&self) -> impl Iterator<Item = promql::Sample> {
         let points = self.parts.iter().flat_map(|part| {
             let run = part.of.is_none().then_some(part.summary.last);
@@ -36,7 +36,7 @@ impl Known {
         self.in_time(points)
     }
 
-    /// What `rate` and its like need of them.
+    /// The outline that `rate` and similar functions need.
     pub fn outline(&self) -> Outline {
         let mut outline = Outline::default();
         for Part { summary, of } in &self.parts {

@@ -14,7 +14,7 @@ const BETWEEN: u8 = 0xff;
 pub(crate) struct LabelSet(Arc<[u8]>);
 
 impl LabelSet {
-    /// Of labels that are [`packed`].
+    /// From [`packed`] labels.
     pub fn new(packed: &[u8]) -> Self {
         Self(packed.into())
     }
@@ -30,7 +30,7 @@ impl LabelSet {
         self.pairs().map(split)
     }
 
-    /// The value of a label; empty if it is not there.
+    /// The value of a label; empty if it is absent.
     pub fn get(&self, name: &str) -> &str {
         let mut values = self.pairs().filter_map(|pair| {
             let rest = pair.strip_prefix(name.as_bytes())?;
@@ -72,19 +72,19 @@ pub(super) fn packed(labels: &Labels) -> Vec<u8> {
     bytes
 }
 
-/// A name and a value as a key whose order is that of the name, then of the value.
+/// A name and a value as a key that sorts by name, then by value.
 pub(super) fn pair(name: &str, value: &str) -> Vec<u8> {
     [name.as_bytes(), &[BETWEEN], value.as_bytes()].concat()
 }
 
-/// What [`pair`] was made of.
+/// The name and value of a [`pair`].
 pub(super) fn split(pair: &[u8]) -> (&str, &str) {
     let end = pair.iter().position(|byte| *byte == BETWEEN);
     let (name, value) = pair.split_at(end.unwrap_or(pair.len()));
     (text(name), text(value.get(1..).unwrap_or_default()))
 }
 
-/// All of it was text before.
+/// Every byte comes from valid text.
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
 }

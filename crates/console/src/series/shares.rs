@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use super::index::Id;
 
-/// The share of the budget that all senders together may take, and one of them, so that scraped targets and other senders find
-/// room: three quarters, and half.
+/// The share of the budget for all senders together, three quarters, and half for a single one, so that scraped targets and
+/// other senders find room.
 const SENT_SHARE: (usize, usize) = (3, 4);
 const SENDER_SHARE: usize = 2;
 
 /// Senders that are told apart, as those of traces are. Those that come when there are so many share what one may take.
 const SENDERS: usize = 32;
 
-/// Which share: that of all targets, or that of a sender.
+/// The index of a share: that of all targets, or that of a sender.
 pub(super) type Share = usize;
 
 /// The share of all targets together.
@@ -22,8 +22,8 @@ pub(super) const TARGETS: Share = 0;
 /// The share of senders that come when there are many.
 const OTHERS: Share = 1;
 
-/// The share of recorded series that rules look back at for longer than samples are kept otherwise: one in so many bytes. What is
-/// in it makes no room for others.
+/// The share of recorded series that rules read for longer than other samples are kept: one in this many bytes. Its content
+/// is never dropped for others.
 pub(super) const LASTING: Share = SENDERS + 2;
 const LASTING_SHARE: usize = 8;
 
@@ -35,7 +35,7 @@ pub(super) type Closed = (Instant, Id);
 pub(super) struct Shares {
     limit: usize,
     list: Vec<Taken>,
-    /// For so much longer than others chunks of [`LASTING`] are kept.
+    /// How much longer chunks of [`LASTING`] are kept.
     pub longer: Duration,
 }
 
@@ -44,7 +44,7 @@ struct Taken {
     /// Empty if nobody has it.
     sender: String,
     bytes: usize,
-    /// Of these what closed chunks take, which can go.
+    /// The part of `bytes` in closed chunks, which can be dropped.
     closed_bytes: usize,
     /// Closed chunks, the first that was closed in front. In this order each series has its own.
     closed: VecDeque<Closed>,
@@ -101,7 +101,8 @@ impl Shares {
         taken.closed.push_back((Instant::now(), id));
     }
 
-    /// The series whose oldest chunk is to go: the first that this share closed. Its bytes are to be given to [`Self::remove_closed`].
+    /// The series whose oldest chunk must go: the first that this share closed. The caller passes its bytes to
+    /// [`Self::remove_closed`].
     pub fn first_closed(&mut self, share: Share) -> Option<Id> {
         let closed = &mut self.list[share].closed;
         let first = closed.pop_front();
@@ -158,7 +159,7 @@ impl Shares {
         room
     }
 
-    /// Of these the share that closed its oldest chunk first; [`LASTING`] only if it is asked for alone.
+    /// The share among these that closed its oldest chunk first; [`LASTING`] only if it is the only one asked for.
     fn oldest(&self, shares: std::ops::Range<Share>) -> Option<Share> {
         let first = |share: Share| Some((self.list[share].closed.front()?.0, share));
         let gives = |share: &Share| *share != LASTING || shares.len() == 1;
@@ -170,10 +171,10 @@ impl Shares {
 /// Whether there is room.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Room {
-    /// There is.
+    /// There is enough memory.
     Enough,
-    /// There may be once this share has given up its oldest chunk.
+    /// There may be enough once this share has dropped its oldest chunk.
     After(Share),
-    /// There is none, whatever goes.
+    /// There is not enough memory, whatever is dropped.
     None,
 }

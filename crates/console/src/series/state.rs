@@ -1,4 +1,4 @@
-//! All series with their sources, and the eviction when there is no room.
+//! All series with their sources, and the eviction when memory is short.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
@@ -14,7 +14,8 @@ use super::{BATCH, Lost, all_labels};
 use crate::samples::{Exemplar, Labels, Sample, milliseconds};
 use crate::store::cost;
 
-/// A sample may be so far in the future, as in Prometheus: a sender's clock may be wrong, but its series must not stop for years.
+/// A sample may be this far in the future, as in Prometheus: a sender's clock may be wrong, but its series must not stop for
+/// years.
 const AHEAD_MS: i64 = 600_000;
 
 #[derive(Debug)]
@@ -43,7 +44,7 @@ struct Source {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SampleOrigin<'a> {
     pub source: &'a str,
-    /// Whose share it takes, if it sends itself and is not scraped.
+    /// The sender whose share is charged; `None` for a scraped target.
     pub sender: Option<&'a str>,
     pub now_ms: i64,
     /// When it is heard here.
@@ -54,7 +55,7 @@ pub(super) struct SampleOrigin<'a> {
 pub(super) struct PreparedSample {
     /// All labels, packed.
     labels: Vec<u8>,
-    /// If the source says it.
+    /// The sample's time, if the source states it.
     at_ms: Option<i64>,
     value: u64,
     exemplar: Option<Exemplar>,
@@ -120,7 +121,7 @@ impl State {
         lost
     }
 
-    /// Takes the source out, to be put back.
+    /// Takes the source out; the caller puts it back.
     fn source(&mut self, from: SampleOrigin<'_>) -> Source {
         if let Some(known) = self.sources.remove(from.source) {
             return known;
@@ -201,8 +202,9 @@ impl State {
         Ok(id)
     }
 
-    /// The source says the series. One that another source says is not mixed with it: two senders' numbers would make no sense. One
-    /// that ended is anybody's; but a sender does not take what a target said, which may only be down.
+    /// The source sends the series. A series of another live source is not mixed with it, because two senders' numbers would
+    /// make no sense. An ended series is free for every source; but a sender cannot take one from a target, which may only
+    /// be down.
     fn hear(
         &mut self,
         from: SampleOrigin<'_>,
@@ -260,7 +262,7 @@ impl State {
         }
     }
 
-    /// Whether there is room for so much; the oldest chunks go for it.
+    /// Whether there is enough memory; drops the oldest chunks for it.
     fn makes_room(&mut self, share: Share, cost: usize) -> bool {
         loop {
             match self.shares.room(share, cost) {
@@ -271,7 +273,7 @@ impl State {
         }
     }
 
-    /// Drops some of what was closed before then. Returns whether more is left.
+    /// Drops some chunks that were closed before then. Returns whether more are left.
     pub fn expire(&mut self, time: Instant) -> bool {
         for _ in 0..BATCH {
             match self.shares.any_closed_before(time) {

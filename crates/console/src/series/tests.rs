@@ -53,7 +53,7 @@ fn matchers(conditions: &[&str]) -> Vec<Matcher> {
     conditions.iter().map(matcher).collect()
 }
 
-/// What series say now, when there is room for all of it.
+/// The latest samples, with memory for all of them.
 fn now(store: &SeriesStore, conditions: &[&str]) -> Vec<LatestSample> {
     let found = store.latest(&matchers(conditions), &mut |_| true);
     found.expect("room")
@@ -80,7 +80,7 @@ fn own_of(instance: &str) -> Labels {
     labels(&[("instance", instance)])
 }
 
-/// So many series of one name.
+/// A number of series with one name.
 fn flood(name: &str, count: usize) -> Vec<Sample> {
     let one = |i: usize| sample(name, &[("x", &i.to_string())], 1.0);
     (0..count).map(one).collect()

@@ -57,7 +57,7 @@ fn value(value: &Value) -> usize {
 
 fn attributes(attributes: &Attributes) -> usize {
     let entries = attributes.entries.iter().map(|(key, held)| {
-        // What is shared is no item's own.
+        // A shared key is not charged to the item.
         let key = match key {
             Cow::Borrowed(_) => 0,
             Cow::Owned(key) => text(key),

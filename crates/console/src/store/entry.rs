@@ -1,4 +1,4 @@
-//! One trace, as it is kept.
+//! One trace in the store.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,22 +12,22 @@ use crate::model::{LogRecord, Span, SpanId, TraceId};
 pub(super) struct Entry {
     /// When it came, among traces and log records without a trace.
     pub number: u64,
-    /// Who sent its first item, and so is charged for it.
+    /// The sender of its first item, which is charged for it.
     pub sender: usize,
     pub spans: Vec<Arc<Span>>,
-    /// Where the span of an id, kind and service is. Ids may be shared by the two sides of a call. Sorted: few need no hash, and one
-    /// node.
+    /// The index of the span with an id, kind and service. The two sides of a call may share an id. It is sorted: a few
+    /// entries need no hash table, and one node.
     pub index: BTreeMap<(SpanId, u64), usize>,
     pub logs: Vec<Arc<LogRecord>>,
     pub bytes: usize,
-    /// What it may take in an answer.
+    /// The maximum size of its answer.
     pub shown: usize,
     pub dropped_spans: u64,
     pub arrived: Instant,
 }
 
 impl Entry {
-    /// What an empty one costs: itself, its slots in table, order and sender, and the least size of its lists.
+    /// The cost of an empty trace: itself, its slots in table, order and sender, and the minimum size of its lists.
     pub const COST: usize = cost::block(size_of::<Entry>())
         + cost::slot(size_of::<(TraceId, Box<Entry>)>())
         + cost::slot(size_of::<(u64, TraceId, bool)>())
@@ -50,8 +50,8 @@ impl Entry {
         }
     }
 
-    /// What it may take in an answer with one more span, or with this one in the place of an earlier one. Answers name each sender
-    /// once; here one counts anew when the span before is another's.
+    /// The maximum size of its answer with one more span, or with this span in the place of an earlier one. An answer names
+    /// each sender once; this counts it again when the previous span has another sender.
     pub fn shown_with(&self, span: &Span, place: Option<usize>) -> usize {
         let before = place.map(|at| &self.spans[at]);
         let neighbour = before.or(self.spans.last());

@@ -15,7 +15,7 @@ pub(super) struct Newest {
     limit: usize,
     seen: usize,
     kept: Vec<(Rank, Arc<LogRecord>)>,
-    /// Of those that are kept.
+    /// The size of the kept records.
     pub bytes: usize,
 }
 
@@ -48,7 +48,7 @@ impl Newest {
         }
     }
 
-    /// Newest first; those of one time in the reverse order of coming.
+    /// Newest first; records with the same time in the reverse order of arrival.
     pub fn newest_first(mut self) -> Vec<Arc<LogRecord>> {
         self.cut();
         self.kept.sort_unstable_by_key(|(rank, _)| Reverse(*rank));

@@ -6,10 +6,10 @@ use std::ops::Bound;
 use super::cost;
 use crate::model::{Kind, Span};
 
-/// Bytes of names that are looked up at a time: meanwhile nobody can add anything.
+/// How many bytes of names are read at a time; no client can add items meanwhile.
 const BATCH: usize = 64 << 10;
 
-/// By their words.
+/// In the alphabetical order of their names.
 const KINDS: [Kind; 5] = [
     Kind::Client,
     Kind::Consumer,
@@ -123,12 +123,12 @@ pub(super) fn just_after(name: &str) -> String {
     format!("{name}\0")
 }
 
-/// What a name costs.
+/// The cost of a name.
 fn of_name(name: &str) -> usize {
     cost::block(name.len()) + cost::slot(size_of::<(String, Counts)>())
 }
 
-/// What a service costs beside its names: the first of them makes room for eleven.
+/// The cost of a service besides its names: its first name allocates eleven slots.
 fn of_service(service: &str) -> usize {
     cost::block(service.len())
         + cost::slot(size_of::<(String, Names)>())

@@ -1,5 +1,5 @@
-//! One copy of each resource: every request brings its senders' resources anew, and they are large. What uses a copy is
-//! counted, so that it goes with the last item that refers to it.
+//! One copy of each resource: every request repeats its senders' resources, and they are large. Users of a copy are counted,
+//! so that it is freed with the last item that refers to it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -18,10 +18,10 @@ struct UsedResource {
     place: Place,
 }
 
-/// What is known of an item's resource.
+/// Facts about an item's resource.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
-    /// Who is charged for it.
+    /// The sender that is charged for it.
     pub sender: usize,
     /// A hash of the service's name that nobody outside can foresee.
     pub service: u64,
@@ -54,7 +54,7 @@ impl Resources {
         (held.resource.clone(), held.place)
     }
 
-    /// One user less. Answers the sender's place.
+    /// Removes one user. Returns the sender's index.
     pub fn release(&mut self, resource: &Arc<Resource>, senders: &mut Senders) -> usize {
         let address = address(resource);
         let held = self.by_address.get_mut(&address);
@@ -106,7 +106,7 @@ impl Resources {
         self.bytes += bytes;
         senders.by_index(sender).bytes += bytes;
         let address = address(resource);
-        // Of two with one hash the first is found by it; the other is just not shared.
+        // If two resources have one hash, the lookup finds the first; the other is just not shared.
         self.by_content.entry(hash).or_insert(address);
         let held = UsedResource {
             resource: resource.clone(),

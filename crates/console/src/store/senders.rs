@@ -2,17 +2,17 @@
 
 use std::collections::{HashMap, VecDeque};
 
-/// Senders that are told apart. Those that come when all places are taken share one more: names cost nothing, and a flood of
-/// names must not make everybody's share small.
+/// The maximum number of senders that are counted separately. Further senders share one more entry: names cost nothing, and
+/// a flood of names must not make every sender's share small.
 const PLACES: usize = 32;
 
-/// One sender: what its oldest trace and log record are, and how much it holds.
+/// One sender: its oldest trace and log record, and its size.
 #[derive(Debug, Default)]
 pub(super) struct Sender {
     name: String,
     /// Bytes of its traces, its log records without a trace and its resources.
     pub bytes: usize,
-    /// Of these the bytes of log records without a trace.
+    /// The part of `bytes` in log records without a trace.
     pub log_bytes: usize,
     /// Its traces by their number, the oldest in front.
     pub traces: VecDeque<u64>,
@@ -44,7 +44,7 @@ impl Default for Senders {
 }
 
 impl Senders {
-    /// The place of a sender; it keeps it for as long as it holds anything.
+    /// The index of a sender, which keeps it for as long as it stores anything.
     pub fn place(&mut self, name: &str) -> usize {
         if let Some(place) = self.by_name.get(name) {
             return *place;
@@ -63,14 +63,14 @@ impl Senders {
         &mut self.places[place]
     }
 
-    /// Who holds most, of those that have a trace or a log record to drop.
+    /// The largest sender with a trace or a log record to drop.
     pub fn largest(&mut self) -> Option<&mut Sender> {
         let has_items = |sender: &&mut Sender| !sender.traces.is_empty() || !sender.logs.is_empty();
         let senders = self.places.iter_mut().filter(has_items);
         senders.max_by_key(|sender| sender.bytes)
     }
 
-    /// Who holds most log records without a trace.
+    /// The sender with the most log records without a trace.
     pub fn most_logs(&mut self) -> Option<&mut Sender> {
         let senders = self.places.iter_mut();
         let senders = senders.filter(|sender| !sender.logs.is_empty());

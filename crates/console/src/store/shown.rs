@@ -1,5 +1,5 @@
-//! What an item takes at most in an answer: in Jaeger's JSON and on the page. A trace holds no more than one answer has
-//! room for, or nobody could ever read it.
+//! The maximum size of an item in an answer: in Jaeger's JSON and on the page. A trace may not exceed one answer, because no
+//! client could read it.
 
 use std::borrow::Cow;
 
@@ -8,13 +8,12 @@ use serde_json::Value as Json;
 use crate::attributes::{Key, StoredValue};
 use crate::model::{Attributes, LogRecord, Resource, Span, Status, Value};
 
-/// The fields of a span that are always there, with its part of the critical path; and a tag or a reference that Jaeger makes of a
-/// field.
+/// The fixed fields of a span, with its part of the critical path; and a tag or a reference that Jaeger makes of a field.
 const SPAN: usize = 480;
 const TAG: usize = 72;
 const REFERENCE: usize = 112;
 
-/// The same of other items.
+/// The same for other items.
 const EVENT: usize = 112;
 const LINK: usize = 176;
 const LOG: usize = 240;
@@ -61,7 +60,7 @@ pub(super) fn resource(resource: &Resource) -> usize {
 fn attributes(attributes: &Attributes) -> usize {
     let pairs = attributes.entries.iter().map(|(key, held)| {
         let value = match held {
-            // All texts at once, below.
+            // All texts are counted together, below.
             StoredValue::Text(..) => 0,
             StoredValue::Nested(nested) => value((&**nested).into()),
             StoredValue::Null | StoredValue::Bool(_) | StoredValue::Number(_) => VALUE,

@@ -12,17 +12,17 @@ use super::shown;
 use super::{LogFilter, MAX_LINKED_FROM, MAX_TRACE_SPANS, Stats, Trace, severity_rank};
 use crate::model::{LogRecord, Span, SpanId, TraceId};
 
-/// Traces and log records that one look goes through at most: meanwhile nobody can add anything.
+/// The maximum number of traces and log records per read; no client can add items meanwhile.
 const LOOK: usize = 4_096;
 
-/// Where a look at the logs goes on: the number of a trace or a log record, and how many of that trace's records were seen.
+/// The position of a read of the logs: the number of a trace or a log record, and how many records of that trace were read.
 pub(super) type LogCursor = (u64, usize);
 
 /// All traces and logs.
 #[derive(Debug)]
 pub(super) struct State {
     limit: usize,
-    /// What one trace may take of it.
+    /// The limit of one trace.
     trace_limit: usize,
     bytes: usize,
     traces: HashMap<TraceId, Box<Entry>>,
@@ -113,7 +113,7 @@ impl State {
         true
     }
 
-    /// Whether the record found room in its trace; without one there always is some.
+    /// Whether the record fits into its trace; a record without a trace always fits.
     pub fn add_log(&mut self, mut log: LogRecord) -> bool {
         let (resource, Place { sender, .. }) =
             self.resources.take(&log.resource, &mut self.senders);
@@ -215,7 +215,7 @@ impl State {
         })
     }
 
-    /// How many spans a trace has; `None` if it has none.
+    /// The number of spans of a trace; `None` if it has none.
     pub fn span_count(&self, id: TraceId) -> Option<usize> {
         let spans = self.traces.get(&id)?.spans.len();
         (spans > 0).then_some(spans)
@@ -244,7 +244,8 @@ impl State {
         entry.map(|entry| entry.logs.clone()).unwrap_or_default()
     }
 
-    /// Some of the log records from `at` on, in the order in which they or their traces came, and where to go on.
+    /// Some of the log records from `at` on, in the order in which they or their traces arrived, and the position to
+    /// continue at.
     pub fn some_logs(&self, at: LogCursor) -> (Vec<Arc<LogRecord>>, Option<LogCursor>) {
         let (mut logs, mut next) = (Vec::new(), at);
         let mut traces = self.order.range(at.0..).peekable();
@@ -288,7 +289,7 @@ impl State {
         self.bytes + self.resources.bytes + self.operations.bytes
     }
 
-    /// Drops the oldest trace or log record of whoever holds most, until the budget is kept.
+    /// Drops the oldest trace or log record of the largest sender, until the budget is kept.
     fn evict(&mut self) {
         while self.total() > self.limit && (self.take_garbage_apart() || self.drop_oldest()) {}
     }
@@ -339,7 +340,7 @@ impl State {
         self.stats.evicted_logs += 1;
     }
 
-    /// Takes one item out of a dropped trace; `false` if there is none.
+    /// Frees one item of a dropped trace; `false` if there is none.
     fn take_garbage_apart(&mut self) -> bool {
         let Some(entry) = self.garbage.last_mut() else {
             return false;
@@ -357,7 +358,7 @@ impl State {
         true
     }
 
-    /// Takes a span out of the indexes, and off the account of its trace's sender.
+    /// Removes a span from the indexes, and from the account of its trace's sender.
     fn forget_span(&mut self, span: &Span, owner: usize) {
         self.discharge(owner, span.bytes);
         self.operations.remove(span);
@@ -368,7 +369,7 @@ impl State {
     }
 }
 
-/// What a span adds to the index of links; those inside its trace are no news.
+/// The entries that a span adds to the index of links. Links inside its trace are not indexed.
 fn backlinks(span: &Span) -> impl Iterator<Item = Backlink> {
     let elsewhere = span.links.iter();
     let elsewhere = elsewhere.filter(|link| link.trace_id != span.trace_id);

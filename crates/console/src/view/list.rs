@@ -32,7 +32,7 @@ struct Service<'a> {
     spans: usize,
 }
 
-/// The search that the parameters ask for. `error=true` wants traces in which any span failed, `error=false` all.
+/// The search that the parameters describe. `error=true` selects traces with a failed span, `error=false` all traces.
 pub(super) fn query(params: Params) -> Result<Query, BadParameter> {
     let params = params.only(&SEARCH)?;
     let failed = match params.text("error") {
@@ -51,8 +51,8 @@ pub(super) fn query(params: Params) -> Result<Query, BadParameter> {
     })
 }
 
-/// Searches and summarises. `searched` is how many traces were looked at; `truncated`, whether there may be more because the
-/// answer became too big (not because of `limit`).
+/// Searches and summarises. `searched` is the number of examined traces. `truncated` says whether more may match, because
+/// the answer became too large (not because of `limit`).
 pub(super) fn list(mut page: Page, store: &Store, query: &Query) -> Result<Page, Refused> {
     let found = search(store, query, &mut page)?;
     page.text("{\"traces\":[")?;

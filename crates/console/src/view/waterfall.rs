@@ -18,7 +18,7 @@ use crate::tree::Tree;
 #[derive(Serialize)]
 pub(super) struct Waterfall<'a> {
     trace_id: String,
-    /// See [`Tree::is_complete`]; also false when spans were dropped here.
+    /// See [`Tree::is_complete`]; also false if the store dropped spans.
     complete: bool,
     missing_parents: Vec<String>,
     start_us: u64,
@@ -29,7 +29,7 @@ pub(super) struct Waterfall<'a> {
     error_count: usize,
     dropped_spans: u64,
     linked_from: Vec<LinkedFrom>,
-    /// Attributes of senders; rows name their place.
+    /// The attributes of senders; rows refer to them by index.
     resources: Vec<Resource<'a>>,
     /// Parents before children, children by start.
     rows: Rows<'a>,
@@ -127,8 +127,8 @@ pub(crate) fn pairs<S: Serializer>(
     serializer.collect_seq(attributes.iter().map(|(key, value)| Pair { key, value }))
 }
 
-/// Lays the trace out; the store says what its links point to and what points here. `more` is told what that takes beside the trace,
-/// and may end it.
+/// Lays the trace out. The store supplies the targets of its links and the spans that link to it. `more` gets the size of
+/// both besides the trace, and may end it.
 pub(super) fn waterfall<'a, E>(
     store: &Store,
     trace: &'a Trace,
@@ -167,7 +167,7 @@ pub(super) fn waterfall<'a, E>(
     })
 }
 
-/// All rows. Each is made only while it is written: with links and log lines they are larger than the spans.
+/// All rows. Each is created only while it is written: with links and log lines, rows are larger than their spans.
 struct Rows<'a> {
     tree: Tree,
     layout: RefCell<Layout<'a>>,
@@ -184,12 +184,12 @@ impl Serialize for Rows<'_> {
     }
 }
 
-/// What rows are made of, by span.
+/// The data of the rows, by span.
 struct Layout<'a> {
     trace: &'a Trace,
     start_ns: u64,
     senders: Vec<&'a Sender>,
-    /// Where in `senders` a span's is.
+    /// The index of a span's sender in `senders`.
     places: HashMap<*const Sender, usize>,
     critical: HashMap<usize, Vec<Section>>,
     logs: HashMap<SpanId, Vec<&'a LogRecord>>,
@@ -239,7 +239,7 @@ impl<'a> Layout<'a> {
         (layout, stray)
     }
 
-    /// To be called once for each span.
+    /// The caller calls it once per span.
     fn row(&mut self, index: usize, depth: usize, has_children: bool) -> Row<'a> {
         let span: &'a Span = &self.trace.spans[index];
         let (status, status_message) = match &span.status {
@@ -265,7 +265,7 @@ impl<'a> Layout<'a> {
             scope: &span.scope.name,
             events: self.events(span),
             links: self.links(span),
-            // Of spans that share an id, the first one shows the lines.
+            // If spans share an id, the first one shows the lines.
             logs: Lines {
                 records: self.logs.remove(&span.span_id).unwrap_or_default(),
                 start_ns: self.start_ns,
@@ -361,7 +361,7 @@ fn linked_from<E>(
     Ok(linked)
 }
 
-/// What a span that points here takes beside its names, with the ids as text.
+/// The size of a span that links here besides its names, with the ids as text.
 const LINKED_FROM: usize = 224;
 
 fn microseconds(nanoseconds: u64) -> f64 {

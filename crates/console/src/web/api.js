@@ -1,4 +1,4 @@
-// What the pages ask the server.
+// The pages' requests to the server.
 
 import { visible } from './dom.js';
 
@@ -13,10 +13,10 @@ export class ServerError extends Error {
 const TIMEOUT_MS = 10000;
 const NO_TOKEN = 'this console asks for a token: open the address with “?token=…” that it printed when it started';
 
-/** Of the page that is shown. */
+/** Ends when the present page is left. */
 let shown = new AbortController().signal;
 
-/** What is asked from now on ends when this page is left. @param {AbortSignal} signal */
+/** Requests from now on end when this page is left. @param {AbortSignal} signal */
 export function askFor(signal) { shown = signal; }
 
 /**
@@ -61,7 +61,7 @@ export async function get(path, signal = shown) {
   }
 }
 
-/** `null` instead of what is not there. @template T @param {Promise<T>} asked @returns {Promise<T | null>} */
+/** `null` if the server answers 404. @template T @param {Promise<T>} asked @returns {Promise<T | null>} */
 async function ifThere(asked) {
   try {
     return await asked;

@@ -1,5 +1,5 @@
 // Elements from data. Every name and value that is shown came from somewhere else, so it becomes text and nothing here
-// parses HTML; what would move, hide or reorder the text around it is shown as a mark (`visible`).
+// parses HTML; it shows characters that would move, hide or reorder the text around them as a mark (`visible`).
 
 /** @typedef {Node | string | number | false | null | undefined} Leaf */
 /** @typedef {Leaf | readonly any[]} Child a list holds the same again */
@@ -77,12 +77,12 @@ function nodes(children) {
   return [children instanceof Node ? children : visible(children)];
 }
 
-/** What each parent shows. @type {WeakMap<Element, string>} */
+/** The present content per parent. @type {WeakMap<Element, string>} */
 const shown = new WeakMap();
 
 /**
- * Replaces the children only when what they show has changed, so that looking again moves nothing. What has the focus and
- * what is unfolded stays so: it is known again by its `data-key`, a link also by where it leads.
+ * Replaces the children only if their content has changed, so that an update moves nothing. The focused element and
+ * open details stay so: they are recognised by their `data-key`, a link also by its target.
  * @param {Element} parent
  * @param {unknown} data
  * @param {() => Child} make
@@ -106,7 +106,7 @@ export function replaceWhenChanged(parent, data, make) {
 /** @param {Element} parent @param {string} key */
 const withKey = (parent, key) => [...parent.querySelectorAll('[data-key], [href]')].filter((element) => keyOf(element) === key);
 
-/** What has the focus in there. @param {Element} parent @returns {Place | null} */
+/** The focused element in it. @param {Element} parent @returns {Place | null} */
 export function focusIn(parent) {
   const { activeElement } = document;
   const key = parent.contains(activeElement) ? keyOf(activeElement) : null;
@@ -123,7 +123,7 @@ export function giveFocus(parent, place) {
 /** @param {Element | null} element */
 const keyOf = (element) => element?.getAttribute('data-key') ?? element?.getAttribute('href') ?? null;
 
-/** Tells it to who does not see the page. @param {string} text */
+/** Announces a text to users who do not see the page. @param {string} text */
 export const announce = (text) => { byId('announcer').textContent = visible(text); };
 
 /** @param {string} text */

@@ -1,4 +1,4 @@
-// The header: what is scraped, what is held, how many alerts fire, and whether the console can be reached.
+// The header: the scraped targets, the stored data, the number of firing alerts, and whether the console answers.
 
 import { ServerError, get, reason } from './api.js';
 import { byId, h, replaceWhenChanged } from './dom.js';

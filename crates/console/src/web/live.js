@@ -1,4 +1,4 @@
-// Tells pages when to look again: the server's events say what has changed. While no events come, as behind a proxy that holds
+// Tells pages when to update: the server's events name the changed data. While no events come, as behind a proxy that holds
 // them back, everything counts as changed every two seconds. A page that nobody sees has no stream: browsers give all pages of
 // a console six connections, and each stream takes one.
 
@@ -9,9 +9,9 @@ import { age } from './format.js';
 const WITHOUT_STREAM_MS = 2000;
 /** After the server has refused. */
 const TRY_AGAIN_MS = 15000;
-/** The server says something every ten seconds, if only that nothing is new. */
+/** The server sends something every ten seconds, at least a heartbeat. */
 const SILENT_MS = 25000;
-/** Not all that pages show is counted by the events, such as evidence that herald gathers. */
+/** Events do not cover all data of the pages, such as the evidence that herald gathers. */
 const OLDEST_MS = 10000;
 const AFTER_FAILURE_MS = 3000;
 
@@ -22,7 +22,7 @@ const listeners = new Set();
 let counters = {};
 /** @type {EventSource | null} */
 let stream = null;
-/** When the stream was asked for, and when it has said something. */
+/** When the stream was requested, and when it sent something last. */
 let asked = -Infinity;
 let heard = -Infinity;
 
@@ -66,7 +66,7 @@ function shownOrHidden() {
   wake(() => true);
 }
 
-/** Ages go on while what is shown stays as it is. @param {Element} root @param {AbortSignal} signal */
+/** Ages continue while the rest of the page stays unchanged. @param {Element} root @param {AbortSignal} signal */
 export function liveAges(root, signal) {
   const show = () => {
     for (const element of root.querySelectorAll('[data-age]')) element.textContent = age(Number(element.getAttribute('data-age')));

@@ -1,5 +1,5 @@
 // Every PromQL expression of the pages; `console_queries` (e2e) asks the console each of them. `$service` stands for the name
-// of a service as a PromQL string, `$window` for the time that rates are taken over. Who probes is left out of who calls whom.
+// of a service as a PromQL string, `$window` for the time that rates are taken over. Calls leave out the probe's requests.
 
 export const OVERVIEW = {
   /** How much each service is asked, and how it answers. */
@@ -21,7 +21,7 @@ export const OVERVIEW = {
   statementP95: `histogram_quantile(0.95, sum by (le, service_name, db_system_name) (rate(db_client_operation_duration_seconds_bucket[$window])))`,
 };
 
-/** Asked for over the last ten minutes: what was not there at first is a change. */
+/** Read over the last ten minutes: a series that was not there at the start is a change. */
 export const CHANGES = {
   versions: `group by (service_name, service_version) (build_info)`,
   starts: `max by (service_name, instance) (process_start_time_seconds)`,

@@ -1,4 +1,4 @@
-// What the search form says, and what the server is asked for it.
+// The content of the search form, and the request that it makes.
 
 import { HEX } from './links.js';
 
@@ -14,7 +14,7 @@ export class BadField extends Error {
   }
 }
 
-/** What the server says of the field that it refuses. @param {unknown} error */
+/** The server's message about the field that it refuses. @param {unknown} error */
 export function refusal(error) {
   const [, why] = /^parameter 'where': (.*)$/s.exec(error instanceof Error ? error.message : '') || [];
   return why ? new BadField('tags', `Tags: ${why}`) : error;
@@ -76,10 +76,10 @@ export const ORDERS = {
   spans: (a, b) => b.span_count - a.span_count,
 };
 
-/** How far back, in minutes; the server lists the newest first, so what is cut off here is older than all that it left out. */
+/** How far back, in minutes; the server lists the newest first, so traces that are cut off here are older than those that it left out. */
 export const RANGES = ['1', '5', '15', '60'];
 
-/** Of what the server found, what the page shows. @param {Summary[]} traces @param {URLSearchParams} state */
+/** The traces that the page shows, of those that the server found. @param {Summary[]} traces @param {URLSearchParams} state */
 export function arranged(traces, state) {
   const minutes = Number(RANGES.find((range) => range === state.get('last')) || Infinity);
   const since = (Date.now() - minutes * 60e3) * 1e3;

@@ -23,7 +23,7 @@ struct Case {
 
 impl Case {
     fn new() -> Self {
-        // As the executable does; another test may have.
+        // Another test may have installed it already; the executable does the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let root = tempfile::tempdir().unwrap();
         let spool = Spool::open(root.path(), &["test"]).unwrap();
@@ -38,7 +38,7 @@ impl Case {
         Self { root, deliverer }
     }
 
-    /// As the next process finds it.
+    /// Opens the directory as the next process would.
     fn again(&mut self) {
         let nothing = tempfile::tempdir().unwrap();
         let queue = |root| {
@@ -83,7 +83,7 @@ impl Case {
     }
 }
 
-/// A log that panics, so often, at a line with these words: what may go wrong anywhere but in the delivery itself.
+/// A log that panics a number of times at a line with these words. It simulates a failure outside of the delivery itself.
 struct Panicking {
     words: &'static str,
     times: AtomicUsize,
@@ -144,7 +144,7 @@ async fn what_panics_beside_the_delivery_is_repeated_then_set_aside_and_holds_it
             let next = case.accept("resolved").await;
             let file = case.root.path().join(format!("queue/test/{first}.json"));
             if when == "loaded" {
-                // A link is not followed; another time a file may be there.
+                // Herald does not follow a link; the file may be there another time.
                 std::fs::rename(&file, case.root.path().join("away")).unwrap();
                 std::os::unix::fs::symlink("away", &file).unwrap();
             }

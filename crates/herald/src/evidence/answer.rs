@@ -1,4 +1,4 @@
-//! Reads answers without keeping more of them than is needed: borrowed texts, bounded lists, plausible numbers.
+//! Parses answers and keeps no more than needed: borrowed texts, bounded lists, plausible numbers.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,13 +8,13 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 
 use crate::text::quoted;
 
-/// No measurement is larger: seconds, requests, shares.
+/// The largest plausible measurement: seconds, requests, shares.
 const LARGEST: f64 = 1e9;
 
-/// So much of a text is read, in bytes.
+/// How many bytes of a text are read.
 const READ: usize = 4096;
 
-/// A secret that the end of the reading cut in two is not known as one: so many characters before it are not shown.
+/// A secret that the end of the reading cuts in two is not recognised, so this many characters before the end are not shown.
 const UNSURE: usize = 256;
 
 /// A text as it stands in the answer.
@@ -29,7 +29,7 @@ pub(super) struct Number(pub(super) Option<f64>);
 #[derive(Debug)]
 pub(super) struct FirstItems<T, const N: usize> {
     pub(super) items: Vec<T>,
-    /// There were more.
+    /// The list had more items.
     pub(super) more: bool,
 }
 
@@ -51,7 +51,7 @@ pub(super) fn excerpt(text: &str, limit: usize) -> String {
     kept + "…"
 }
 
-/// What is read of a text.
+/// The part of a text that is read.
 pub(super) fn head(text: &str) -> &str {
     &text[..text.floor_char_boundary(READ)]
 }

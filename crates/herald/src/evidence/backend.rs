@@ -1,4 +1,5 @@
-//! Asks a backend over HTTP: few questions at once, in a bounded time, with bounded answers and errors fit to be shown.
+//! HTTP requests to a backend: few at the same time, in a bounded time, with bounded answers, and with errors that may be
+//! shown.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,13 +22,13 @@ const ANSWER_LIMIT: usize = 2 << 20;
 /// Answers of a backend that are larger than this are read one after the other, so that all fit into the memory.
 const SMALL: usize = 32 << 10;
 
-/// So many answers are worked on at a time: each takes a processor, and several times its size in memory.
+/// How many answers are parsed at the same time; each needs a processor, and several times its size in memory.
 static WORK: Semaphore = Semaphore::const_new(1);
 
-/// So many small ones, which wait for no large one.
+/// How many small answers are parsed at the same time; they do not wait for large ones.
 static SMALL_WORK: Semaphore = Semaphore::const_new(4);
 
-/// Questions to one backend at a time; a hanging one holds up nobody else's.
+/// How many requests one backend gets at the same time. A backend that hangs does not delay requests to others.
 const AT_ONCE: usize = 24;
 
 /// Connections to one backend that are kept without a question.
@@ -39,26 +40,26 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// A backend may be blamed when it had this part of the patience.
 const ENOUGH: u32 = 4;
 
-/// Nobody is to blame: herald itself has more to ask than it may.
+/// No backend is at fault: herald itself has more requests than allowed.
 pub(super) const CROWDED: &str = "not asked in time: too many other questions came first";
 
 /// Left for putting the answers together, at least.
 const RESERVE: Duration = Duration::from_millis(300);
 
-/// Nobody is to blame: it has answered.
+/// No backend is at fault: it has answered.
 pub(super) const UNREAD: &str = "its answer could not be read in time: too many others came first";
 
-/// Until when an answer is waited for.
+/// How long a caller waits for an answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
     pub(super) until: Instant,
     /// Its usual length, for the reader.
     pub(super) limit: Duration,
-    /// For the way from who asks to who waits.
+    /// The time that an answer needs from one task to the other.
     pub(super) grace: Duration,
 }
 
-/// One backend, and the patience of who asks.
+/// One backend, and how long its caller waits.
 #[derive(Debug, Clone)]
 pub(crate) struct Backend {
     shared: Arc<Shared>,
@@ -70,16 +71,16 @@ struct Shared {
     name: &'static str,
     client: Client,
     base: Option<Url>,
-    /// What to set when it is not.
+    /// The variable to set if it is missing.
     variable: &'static str,
     turns: Semaphore,
-    /// For one large answer.
+    /// Memory for one large answer.
     room: Arc<Semaphore>,
     answered: AtomicU64,
     silence: Silence,
 }
 
-/// Where a backend is.
+/// The address of a backend.
 #[derive(Debug)]
 pub(super) struct Place<'a> {
     pub(super) name: &'static str,
@@ -99,13 +100,13 @@ pub(crate) fn client() -> ClientBuilder {
         .no_proxy()
         .redirect(Policy::none())
         .connect_timeout(CONNECT)
-        // Each keeps a buffer that has grown with its answers.
+        // Each idle connection keeps a buffer that has grown with its answers.
         .pool_max_idle_per_host(IDLE)
         .user_agent(concat!("omnitrace-herald/", env!("CARGO_PKG_VERSION")))
 }
 
 impl Patience {
-    /// Of so much time that is left, from now on; a part of it is for putting the answers together.
+    /// From the remaining time; it reserves a part for combining the answers.
     pub(super) fn of(left: Duration, usual: Duration) -> Self {
         let reserve = RESERVE.max(usual / 10);
         Self {
@@ -122,7 +123,7 @@ impl Patience {
 }
 
 impl Backend {
-    /// A backend; without an address every question is answered with what to set.
+    /// A backend. Without an address, every request fails with the name of the variable to set.
     pub(super) fn new(client: Client, place: &Place<'_>, patience: Patience) -> Self {
         let shared = Shared {
             name: place.name,
@@ -140,7 +141,7 @@ impl Backend {
         }
     }
 
-    /// The same backend for somebody who waits until another time.
+    /// The same backend for a caller with another deadline.
     pub(super) fn with(&self, patience: Patience) -> Self {
         Self {
             shared: self.shared.clone(),
@@ -148,7 +149,7 @@ impl Backend {
         }
     }
 
-    /// GET; `read` makes something small of the answer.
+    /// Sends a `GET`; `read` reduces the answer.
     pub(super) async fn ask<T: Send + 'static>(
         &self,
         path: &str,
@@ -187,7 +188,7 @@ impl Backend {
             return Ok(turn);
         }
         self.count(Question::NotAsked);
-        // Those before have waited for an answer all the time, or they were many.
+        // The earlier requests have waited for an answer all the time, or there were too many of them.
         Err(self.came_late(self.answered() == before))
     }
 
@@ -199,7 +200,8 @@ impl Backend {
         }
     }
 
-    /// Whom to blame: one that had little time need not be silent, nor is one that has answered others.
+    /// The backend that is at fault. A backend that had little time may not be silent, and one that has answered other
+    /// requests is not.
     fn unanswered(&self, (asked, before): (Instant, u64)) -> String {
         self.count(Question::Unanswered);
         if asked.elapsed() < self.patience.limit / ENOUGH {
@@ -211,7 +213,7 @@ impl Backend {
         self.patience.silent()
     }
 
-    /// What takes a processor, beside the runtime. It is bounded by the size of what was read, about so many bytes.
+    /// Runs CPU-intensive work outside of the async runtime. `bytes` is about the size of its input, which bounds it.
     pub(super) async fn work<T: Send + 'static>(
         &self,
         bytes: usize,

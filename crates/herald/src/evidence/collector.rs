@@ -20,26 +20,26 @@ use crate::payload::{Payload, Status};
 use crate::settings::Sources;
 use crate::stats;
 
-/// Evidence that is kept: in memory, since it can be gathered again.
+/// The limits of stored evidence, which is in memory because it can be gathered again.
 const LIMITS: Limits = Limits {
     under_way: 128,
     entries: 1024,
     bytes: 3 << 20,
 };
 
-/// What was accepted longer ago is tried again, not late: it may wait for evidence once more.
+/// A notification accepted longer ago is a retry, and not late: it may wait for evidence again.
 const RECENT: Duration = Duration::from_secs(60);
 
-/// What was gathered has made room for others'.
+/// Newer evidence has replaced this one.
 const LATE: &str = "not asked again: nothing is kept, and too little time was left";
 
-/// Threads that may look names up or read answers; more of them are waiting than working.
+/// Threads that may resolve names or parse answers; more of them wait than work.
 const THREADS: usize = 64;
 
-/// So many of what was accepted are remembered at most.
+/// How many accepted notifications are remembered.
 const REMEMBERED: usize = 4096;
 
-/// How long ago something was accepted, whatever the clock says that dated it: it may be set.
+/// The age of accepted notifications, independent of changes of the wall clock.
 #[derive(Debug, Default)]
 struct Recent(Mutex<VecDeque<(DateTime<Utc>, Instant)>>);
 
@@ -53,7 +53,7 @@ impl Recent {
         list.push_back((accepted, Instant::now()));
     }
 
-    /// How long ago; `None` if that was before this process or longer ago than recent.
+    /// The age; `None` if it was accepted before this process started, or is no longer remembered.
     fn age(&self, accepted: DateTime<Utc>) -> Option<Duration> {
         let list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, at) = list.iter().rfind(|(name, _)| *name == accepted)?;
@@ -73,7 +73,7 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    /// Each backend has nearly all of `patience`: they are asked at the same time.
+    /// Each backend gets nearly all of `patience`, because the requests run at the same time.
     pub(crate) fn new(
         sources: &Sources,
         tls: &BackendTls,
@@ -113,9 +113,9 @@ impl Collector {
         }
     }
 
-    /// What was gathered, at the latest when the patience has passed since it was accepted; since somebody asked, if it
-    /// was found on disk, or is tried again after more than a minute and nothing is left of its evidence. It is asked for
-    /// before this returns; nothing of the payload is kept while it is waited for.
+    /// Gathers the evidence and returns it before the patience ends, counted from the acceptance. For a notification that
+    /// was found on disk, or that is retried after more than a minute without stored evidence, it counts from this call. The
+    /// requests start before this returns, and nothing of the payload stays in memory while they run.
     pub(crate) fn evidence(
         &self,
         payload: &Payload,
@@ -133,7 +133,7 @@ impl Collector {
         }
     }
 
-    /// What is to come, and until when; or what is known at once.
+    /// The future evidence and its deadline, or the present evidence.
     fn promised(
         &self,
         payload: &Payload,
@@ -166,7 +166,7 @@ impl Collector {
         left < self.patience / 2
     }
 
-    /// What is gathered already, or is now. `None` if too much is under way, or too little time is left to ask.
+    /// The evidence that is gathered already, or a new gathering. `None` if too many run, or too little time is left.
     fn gather(
         &self,
         payload: &Payload,
@@ -200,7 +200,7 @@ fn without(reason: &str) -> Arc<Evidence> {
 }
 
 impl Drop for Collector {
-    /// What is still asked or computed holds nobody up.
+    /// Requests and computations that still run block nothing.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();

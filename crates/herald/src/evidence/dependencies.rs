@@ -1,4 +1,4 @@
-//! Which dependency fails or is slow: the calls of every service, followed downwards from the one that the alert is about.
+//! Which dependency fails or is slow: follows the calls of every service from the alert's service downwards.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -14,13 +14,14 @@ use super::{Part, Window};
 /// A dependency that fails less often is not to blame.
 const FAILING: f64 = 0.01;
 
-/// Nor one that fails so much less often than its caller: a failure above may come of several calls, not of noise.
+/// Ignores a callee that fails much less often than its caller: a failure above may come from several calls, but not from
+/// noise.
 const MATTERS: f64 = 0.1;
 
 /// A dependency that takes a smaller part of its caller's time does not explain it.
 const EXPLAINS: f64 = 0.5;
 
-/// So many calls of each caller are kept, of those that fail most and of those that take longest.
+/// How many calls are kept per caller: of those that fail most, and of those that take longest.
 const PER_CALLER: usize = 8;
 
 /// More than the worst calls Prometheus need not list.
@@ -32,10 +33,10 @@ const BEFORE_S: i64 = 300;
 /// How much memory a sample takes, about.
 const SAMPLE: usize = 256;
 
-/// Answers about all calls are large: so many windows are asked about at a time.
+/// Answers about all calls are large, so this many windows are requested at the same time.
 static AT_ONCE: Semaphore = Semaphore::const_new(1);
 
-/// What a dependency is.
+/// The kind of a dependency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
@@ -56,18 +57,18 @@ pub(crate) struct Edge {
     pub(crate) callee: String,
     /// Share of calls that fail since the trouble began.
     pub(crate) error_share: f64,
-    /// The same in the five minutes before.
+    /// The share of errors in the five minutes before.
     pub(crate) error_share_before: f64,
     /// 95th percentile, in seconds.
     pub(crate) p95_s: Option<f64>,
-    /// The same an hour before the alert, else two minutes before.
+    /// The percentile one hour before the alert, else two minutes before.
     pub(crate) p95_before_s: Option<f64>,
 }
 
-/// Both trails.
+/// The two trails.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Dependencies {
-    /// Towards what fails most; none when nothing fails.
+    /// The trail to the call with the most failures; none if no call fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) failing: Option<Trail>,
     /// Towards what takes the time.
@@ -78,7 +79,7 @@ pub(crate) struct Dependencies {
 struct CallMetric {
     kind: Kind,
     metric: &'static str,
-    /// After `service_name`.
+    /// The labels that name the callee, after `service_name`.
     callee: &'static [&'static str],
 }
 
@@ -114,7 +115,7 @@ impl CallMetric {
 
     fn p95(&self, window: i64, offset: &str) -> String {
         let (metric, by) = (self.metric, self.by());
-        // The comparison drops what is no number: a series without observations.
+        // The comparison drops NaN: a series without observations.
         format!(
             "topk({WORST}, histogram_quantile(0.95, sum by (le, {by}) (rate({metric}_bucket[{window}s]{offset}))) >= 0)"
         )
@@ -141,7 +142,7 @@ impl CallMetric {
     }
 }
 
-/// What Prometheus says about the calls of one source.
+/// Prometheus's answers about the calls of one metric.
 #[derive(Debug, Default)]
 struct CallSamples {
     errors: Samples,
@@ -247,7 +248,7 @@ impl Edge {
     }
 }
 
-/// Of each caller the calls that fail most and those that take longest: no trail leads along the others.
+/// The calls of each caller that fail most or take longest: no trail contains others.
 fn matter(edges: Vec<Edge>) -> Vec<Edge> {
     let failing = most(&edges, |edge| {
         Some(edge.error_share).filter(|share| *share >= FAILING)

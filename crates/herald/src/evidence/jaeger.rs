@@ -13,7 +13,7 @@ use super::traces::{SEARCHED, Trace, trace_id};
 /// More spans of a trace are not read.
 const SPANS: usize = 20_000;
 
-/// Where a span says what went wrong, the best first.
+/// The attributes with the reason of an error, the best first.
 const REASONS: [&str; 3] = [
     "otel.status_description",
     "error.type",
@@ -51,7 +51,7 @@ struct Span<'a> {
     operation_name: Text<'a>,
     #[serde(borrow, default)]
     references: FirstItems<Reference<'a>, 1>,
-    /// In microseconds.
+    /// The duration in microseconds.
     #[serde(default)]
     duration: Microseconds,
     #[serde(borrow, default, rename = "processID")]
@@ -66,11 +66,11 @@ struct Reference<'a> {
     span: Text<'a>,
 }
 
-/// A duration in seconds; 0 if it is none.
+/// A duration in seconds; 0 if the value is invalid.
 #[derive(Debug, Default, Clone, Copy)]
 struct Microseconds(f64);
 
-/// Of the tags those that say what went wrong.
+/// The tags that give the reason of an error.
 #[derive(Debug, Default)]
 struct Tags {
     error: bool,
@@ -108,7 +108,7 @@ fn summary(trace: &OneTrace<'_>) -> Option<Trace> {
     let is_root = |span: &&Span<'_>| span.parent().is_none_or(|parent| !known.contains(parent));
     let root = spans.iter().find(is_root)?;
     let failed = || spans.iter().filter(|span| span.tags.error);
-    // The deepest: none of the spans with an error is its child.
+    // The deepest failed span: none of its children has failed.
     let parents: HashSet<&str> = failed().filter_map(Span::parent).collect();
     let deepest = failed().find(|span| !parents.contains(&*span.id.0));
     Some(Trace {

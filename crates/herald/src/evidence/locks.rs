@@ -1,4 +1,4 @@
-//! Who waited for whom in a database: a lock looks like slow statements, and like a pool without connections.
+//! Which session waits for which in a database. Waiting for a lock looks like slow statements, and like an exhausted pool.
 
 use serde::Serialize;
 use telemetry::names::db::DB_LOCK_WAITS;
@@ -8,14 +8,14 @@ use super::prometheus::{Prometheus, Series};
 use super::store::Weigh;
 use super::{Part, Window};
 
-/// So many are shown.
+/// How many are shown.
 const SHOWN: usize = 5;
 
 /// Statements of one kind that waited for one application.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Lock {
     pub(crate) service: String,
-    /// `INSERT orders`; empty for work in the background.
+    /// `INSERT orders`; empty for background work.
     pub(crate) statement: String,
     /// The application that held the lock, as it calls itself.
     pub(crate) holder: String,

@@ -9,16 +9,17 @@ use super::store::Weigh;
 use super::traces::trace_id;
 use super::{Part, Window};
 
-/// So many are shown.
+/// How many lines are shown.
 const SHOWN: usize = 5;
 
-/// So many lines are asked for; an answer with more is not read any further.
+/// How many lines are requested. An answer with more is not read further.
 const READ: usize = 200;
 
-/// So long is a text, in characters.
+/// The maximum length of a text, in characters.
 const TEXT: usize = 300;
 
-/// Errors of every service: the one that the alert is about is often not the one that fails. Our own are about deliveries.
+/// Errors of every service, because the alert's service is often not the one at fault. Herald's own errors are about
+/// deliveries.
 const QUERY: &str = r#"{service_name=~".+", service_name!="herald"} | severity_text="ERROR""#;
 
 /// One line.
@@ -64,7 +65,7 @@ struct Stream<'a> {
 struct Labels<'a> {
     #[serde(borrow, default)]
     service_name: Text<'a>,
-    /// Structured metadata of our own records; others have the error in the message.
+    /// Structured metadata of records of this project; other records have the error in the message.
     #[serde(borrow, default)]
     error: Text<'a>,
     #[serde(borrow, default)]
@@ -123,7 +124,7 @@ fn time(value: &FirstItems<Text<'_>, 2>) -> Option<i64> {
 fn line(labels: &Labels<'_>, nanos: i64, message: &str) -> Line {
     let text = match &*labels.error.0 {
         "" => excerpt(message, TEXT),
-        // Redacted as one: the message may say what the error is.
+        // Redacts both together, because the message may contain the error.
         error => excerpt(&format!("{}: {}", head(message), head(error)), TEXT),
     };
     let id = Some(&*labels.trace_id.0).filter(|id| id.len() == 32);

@@ -37,7 +37,7 @@ const PROMETHEUS: &str = "prometheus";
 const JAEGER: &str = "jaeger";
 const LOKI: &str = "loki";
 
-/// All of them, for the metric of what is missing.
+/// All backends, for the metric of missing evidence.
 pub(crate) const BACKENDS: [&str; 3] = [PROMETHEUS, JAEGER, LOKI];
 
 /// Evidence that could not be had.
@@ -59,7 +59,7 @@ pub(crate) struct Evidence {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) releases: Option<Releases>,
     pub(crate) missing: Vec<Missing>,
-    /// What was there and would have made the notification too large.
+    /// Evidence that would have made the notification too large.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) left_out: Vec<String>,
     /// Its size as JSON.
@@ -67,7 +67,7 @@ pub(crate) struct Evidence {
     bytes: usize,
 }
 
-/// What was found for a part of the evidence, and why it is not all.
+/// The result of one part of the evidence, and the reason if it is incomplete.
 #[derive(Debug, Clone, Default)]
 struct Part<T> {
     value: T,
@@ -75,7 +75,7 @@ struct Part<T> {
 }
 
 impl<T> Part<T> {
-    /// An answer; of several that are lacking the first says why.
+    /// Takes an answer. If several are missing, the first one gives the reason.
     fn take<U: Default>(&mut self, answer: Result<U, String>) -> U {
         answer.unwrap_or_else(|reason| {
             self.lacks.get_or_insert(reason);
@@ -112,7 +112,7 @@ impl Evidence {
         }
     }
 
-    /// Takes over a part, and what it lacks.
+    /// Takes over a part, and the reason if it is incomplete.
     fn take<'a, T>(&mut self, backend: &'static str, part: &'a Part<T>) -> &'a T {
         if let Some(reason) = &part.lacks {
             self.lack(backend, reason.clone());

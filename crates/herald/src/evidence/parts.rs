@@ -1,4 +1,4 @@
-//! The parts of evidence: each is asked for once for all alerts that want the same.
+//! The parts of evidence. Each is requested once for all alerts that need the same.
 
 use std::future::Future;
 use std::hash::Hash;
@@ -17,7 +17,7 @@ use super::store::{Limits, Store, Weigh};
 use super::traces::{self, Trace};
 use super::{Evidence, JAEGER, LOKI, PROMETHEUS, Part, Window};
 
-/// What an alert's evidence is about; alerts of the same share all of it.
+/// The subject of an alert's evidence; alerts with the same subject share all of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Subject {
     pub(super) service: Option<String>,
@@ -25,14 +25,14 @@ pub(super) struct Subject {
     pub(super) window: Window,
 }
 
-/// Of each part; what is kept is of use for seconds only.
+/// The limits of each part; stored parts are useful for seconds only.
 const LIMITS: Limits = Limits {
     under_way: 128,
     entries: 128,
     bytes: 256 << 10,
 };
 
-/// All calls of all services.
+/// The limits for all calls of all services.
 const CALLS: Limits = Limits {
     bytes: 1 << 20,
     ..LIMITS
@@ -41,7 +41,7 @@ const CALLS: Limits = Limits {
 type Shared<K, T> = Arc<Store<K, Part<T>>>;
 type ServiceKey = (Option<String>, Window);
 
-/// The backends, and what is known or being asked of them.
+/// The backends, and the parts that are stored or being requested.
 #[derive(Debug)]
 pub(super) struct Parts {
     prometheus: Prometheus,
@@ -143,7 +143,7 @@ impl Parts {
     }
 }
 
-/// What others have asked for, or what `ask` finds.
+/// The stored part, or the result of `ask`.
 async fn share<K, T, F>(
     store: &Shared<K, T>,
     key: K,
@@ -164,7 +164,7 @@ where
     };
     match store.get(key, patience.until, &Handle::current(), ask) {
         Some(part) => {
-            // Who asks gives up at the same time; what it has by then counts.
+            // The requests end at the same time; the part has what they have returned by then.
             let part = part.get(patience.until + patience.grace).await;
             part.unwrap_or_else(|| without(UNREAD))
         }

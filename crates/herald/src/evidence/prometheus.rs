@@ -16,7 +16,7 @@ const SERIES: usize = 20_000;
 /// More points of a series, or exemplars of one, are not read.
 const POINTS: usize = 5_000;
 
-/// All labels that anybody asks for.
+/// All labels that any part of the evidence reads.
 const LABELS: [&str; 13] = [
     "service_name",
     "service_version",
@@ -38,7 +38,7 @@ const LABELS: [&str; 13] = [
 pub(crate) struct Series(Vec<(&'static str, Box<str>)>);
 
 impl Series {
-    /// A label's value; empty is none, as Prometheus has it.
+    /// A label's value; `None` if it is empty, as in Prometheus.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         debug_assert!(LABELS.contains(&name), "{name} is not read");
         let label = self.0.iter().find(|(known, _)| *known == name);
@@ -47,7 +47,7 @@ impl Series {
             .filter(|value| !value.is_empty())
     }
 
-    /// The same, empty if there is none.
+    /// The value; empty if the label is missing.
     pub(crate) fn label(&self, name: &str) -> &str {
         self.get(name).unwrap_or_default()
     }
@@ -120,14 +120,14 @@ struct OneExemplar {
 }
 
 impl Prometheus {
-    /// The same for somebody who waits until another time.
+    /// The same backend for a caller with another deadline.
     pub(super) fn with(&self, patience: Patience) -> Self {
         Self {
             backend: self.backend.with(patience),
         }
     }
 
-    /// An instant query; values that are no numbers are left out.
+    /// An instant query; it drops values that are not numbers.
     pub(crate) async fn vector(&self, query: &str, time: DateTime<Utc>) -> Result<Samples, String> {
         let parameters = [("query", query.to_owned()), ("time", seconds(time))];
         let read = |body: &[u8]| {
@@ -139,7 +139,7 @@ impl Prometheus {
         self.backend.ask("/api/v1/query", &parameters, read).await
     }
 
-    /// A range query; `reduce` makes something small of the times at which series had a value.
+    /// A range query; `reduce` condenses the times at which series had a value.
     pub(crate) async fn times<T: Send + 'static>(
         &self,
         query: &str,
@@ -171,7 +171,7 @@ impl Prometheus {
             .await
     }
 
-    /// The exemplars of all series that a query selects; `reduce` makes something small of them.
+    /// The exemplars of all series that a query selects; `reduce` condenses them.
     pub(crate) async fn exemplars<T: Send + 'static>(
         &self,
         query: &str,
@@ -204,7 +204,7 @@ fn of_series(list: &ExemplarSeries) -> impl Iterator<Item = Exemplar<'_>> {
     })
 }
 
-/// A text as PromQL and LogQL write it: both take Go's escapes, of which JSON's are a part.
+/// A text as a literal of PromQL and LogQL. Both accept Go's escapes, which include those of JSON.
 pub(crate) fn literal(text: &str) -> String {
     Value::from(text).to_string()
 }

@@ -1,4 +1,4 @@
-//! Releases: which version runs, which ran before, and how the two compare.
+//! Releases: the running version, the one before, and a comparison of the two.
 
 use std::collections::BTreeMap;
 
@@ -16,20 +16,20 @@ use super::store::Weigh;
 /// How far back a release is looked for.
 const LOOKBACK_H: i64 = 6;
 
-/// Resolution of that look, in seconds; also how exactly the time of a release is known.
+/// The resolution of that query, in seconds, and the precision of a release's time.
 pub(super) const STEP_S: u32 = 15;
 
 /// Releases that are compared, the latest first.
 const COMPARED: usize = 3;
 
-/// Services whose running versions are listed; of each so many versions.
+/// How many services are listed with their running versions, and how many versions per service.
 const LISTED: usize = 100;
 const VERSIONS: usize = 5;
 
-/// Times that a release can have, in seconds since 1970: until the year 2200.
+/// The valid times of a release, in seconds since 1970: until the year 2200.
 const CLOCK: std::ops::Range<f64> = 0.0..7_258_118_400.0;
 
-/// What is known about releases.
+/// The known facts about releases.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Releases {
     /// Versions that run now, by service.
@@ -37,7 +37,7 @@ pub(crate) struct Releases {
     /// More services that run, not listed.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) running_left_out: usize,
-    /// Services whose version has changed lately.
+    /// Services whose version has changed recently.
     pub(crate) changes: Vec<Release>,
 }
 
@@ -66,7 +66,7 @@ pub(crate) struct Figures {
     pub(crate) p95_s: Option<f64>,
 }
 
-/// The same before it is known when the trouble began: all alerts share it.
+/// The facts that do not depend on the start of an alert, so that all alerts share them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ReleaseHistory {
     running: BTreeMap<String, Vec<String>>,
@@ -83,7 +83,7 @@ impl Weigh for Option<ReleaseHistory> {
     }
 }
 
-/// What runs and what has changed, by service.
+/// The running versions and the changes, by service.
 #[derive(Debug, Default)]
 struct VersionChanges {
     running: BTreeMap<String, Vec<String>>,
@@ -163,13 +163,13 @@ struct Change {
     at: DateTime<Utc>,
 }
 
-/// It was seen at the end: within the time after which Prometheus itself takes a series for gone.
+/// Whether it ran at the end: within the time after which Prometheus treats a series as gone.
 fn runs(times: &[f64], end: DateTime<Utc>) -> bool {
     let edge = end.timestamp() as f64 - 2.0 * f64::from(STEP_S);
     times.last().is_some_and(|last| *last >= edge)
 }
 
-/// Of the versions that run, the one that came last, and the other one that was seen last before it came.
+/// The running version that appeared last, and the other version that ran last before it appeared.
 fn change(versions: &[(String, Vec<f64>)], end: DateTime<Utc>) -> Option<Change> {
     let newest = versions
         .iter()
@@ -191,7 +191,7 @@ fn change(versions: &[(String, Vec<f64>)], end: DateTime<Utc>) -> Option<Change>
     })
 }
 
-/// When a version appeared for the last time: it may have run, gone and come back.
+/// When a version appeared for the last time: it may have stopped and started again.
 fn latest_start(times: &[f64]) -> Option<f64> {
     let gap = 4.0 * f64::from(STEP_S);
     let mut start = *times.first()?;
@@ -265,7 +265,7 @@ async fn figures(
 }
 
 impl ReleaseHistory {
-    /// For an alert that began at this time.
+    /// The facts for an alert that began at this time.
     pub(super) fn judged(&self, started: DateTime<Utc>) -> Releases {
         let changes = self.changes.iter().map(|(release, verdict)| {
             let (roll_back, reason) = verdict.judge(release.at, started);
@@ -288,8 +288,7 @@ fn is_zero(number: &usize) -> bool {
 }
 
 impl Releases {
-    /// A release is not to blame for what its own dependency does: an unchanged service below it that fails or is slow.
-    /// A statement is the release's own.
+    /// A release is not at fault if its unchanged dependency fails or is slow. Its SQL statements are its own.
     pub(crate) fn qualify(&mut self, dependencies: &Dependencies) {
         let changed: Vec<String> = self
             .changes

@@ -1,4 +1,4 @@
-//! Whether to roll back: what the recording rules say, and what they cannot know.
+//! Whether to roll back: the result of the recording rules, and the facts that they do not have.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -14,18 +14,18 @@ use crate::text::percent;
 pub(crate) enum RollBack {
     /// The new version is worse.
     Advised,
-    /// It is not.
+    /// A rollback is not advised.
     NotAdvised,
     /// The figures do not tell, or something else is at fault too.
     Unclear,
 }
 
-/// What the recording rules say about a release (`slo::release`).
+/// The result of the recording rules for a release (`slo::release`).
 #[derive(Debug, Clone, Default)]
 pub(super) struct Verdict {
-    /// It can be compared with the one before.
+    /// Both releases have enough requests for a comparison.
     judged: bool,
-    /// So much more of its requests fail.
+    /// By how much the share of failed requests is larger.
     pub(super) errors: Option<f64>,
     /// Its p95 is so many times as long.
     latency: Option<f64>,
@@ -58,7 +58,7 @@ pub(super) async fn verdict(
 }
 
 impl Verdict {
-    /// The rules' verdict, with what they cannot know: when the trouble began.
+    /// Combines the rules' result with the start of the alert, which the rules do not know.
     pub(super) fn judge(&self, at: DateTime<Utc>, started: DateTime<Utc>) -> (RollBack, String) {
         let worse = match (self.errors, self.latency) {
             (Some(more), _) => {

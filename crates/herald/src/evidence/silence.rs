@@ -1,11 +1,11 @@
-//! Whether a backend is silent: what waits for it again and again would make one notification after the other late.
+//! Whether a backend is silent. Waiting for a silent backend each time would delay one notification after the other.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// After so many gatherings without an answer nobody is asked …
+/// After this many gatherings without an answer, no request is sent …
 const NOTICED: u32 = 2;
 
 /// … for so long.
@@ -33,7 +33,7 @@ impl Silence {
         state.last = Some((Instant::now(), until));
     }
 
-    /// One was.
+    /// A gathering has ended.
     pub(super) fn ended(&self) {
         *self.state() = State::default();
     }

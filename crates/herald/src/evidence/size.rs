@@ -6,10 +6,10 @@ use super::store::Weigh;
 /// Largest evidence of a notification, as JSON.
 const LARGEST: usize = 64 << 10;
 
-/// Takes one of something away; `false` if there is no more that may go.
+/// Removes one item; `false` if no more may go.
 type Cut = fn(&mut Evidence) -> bool;
 
-/// What goes, the least important first; of what is in order of importance one stays.
+/// What is removed first is the least important. Lists in order of importance keep one item.
 const CUTS: [(&str, Cut); 5] = [
     ("services in `releases.running`", |evidence| {
         let releases = evidence.releases.as_mut();
@@ -36,7 +36,7 @@ fn shorten<T>(list: &mut Vec<T>) -> bool {
 }
 
 impl Evidence {
-    /// Cuts it to what a notification may hold, and says what is gone.
+    /// Cuts the evidence to the size of a notification, and names what was removed.
     pub(super) fn fit(mut self) -> Self {
         self.bytes = self.size();
         for (what, cut) in CUTS {
@@ -60,7 +60,7 @@ impl Evidence {
 
 impl Weigh for Evidence {
     fn bytes(&self) -> usize {
-        // In memory it is a little more.
+        // It needs a little more in memory.
         size_of::<Self>() + self.bytes * 2
     }
 }

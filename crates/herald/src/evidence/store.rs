@@ -1,4 +1,4 @@
-//! What is gathered once for all who ask the same, and kept for as long as there is room.
+//! Values that are gathered once for all callers, and stored as long as there is memory.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -28,14 +28,14 @@ impl<T: Weigh> Weigh for Part<T> {
     }
 }
 
-/// What a store holds at most.
+/// The limits of a store.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     /// Under way.
     pub(super) under_way: usize,
     /// Under way and done.
     pub(super) entries: usize,
-    /// Of what is done.
+    /// The size of finished values.
     pub(super) bytes: usize,
 }
 
@@ -55,13 +55,13 @@ struct Entry<V> {
 /// A value that is there, or will be.
 #[derive(Debug)]
 pub(super) struct Promise<V> {
-    /// Who gathers it gives up at this time.
+    /// The gathering ends at this time.
     pub(super) until: Instant,
     value: watch::Receiver<Option<Arc<V>>>,
 }
 
 impl<V> Promise<V> {
-    /// The value; `None` if it is not there in time or its task ended in a panic.
+    /// The value; `None` if it is not ready in time, or its task panicked.
     pub(super) async fn get(mut self, until: Instant) -> Option<Arc<V>> {
         let value = timeout_at(until, self.value.wait_for(Option::is_some)).await;
         value.ok()?.ok()?.clone()
@@ -98,8 +98,8 @@ where
         })
     }
 
-    /// What was begun before or is there already; else the task that `gather` makes, started on `runtime`. `None` if
-    /// nothing more may be under way.
+    /// The value that is stored or being gathered; else it starts the future of `gather` on `runtime`. `None` if too many
+    /// are in progress.
     pub(super) fn get<F: Future<Output = V> + Send + 'static>(
         self: &Arc<Self>,
         key: K,
@@ -136,7 +136,7 @@ where
         Some(value)
     }
 
-    /// What was begun before or is there already.
+    /// The value that is stored or being gathered.
     pub(super) fn known(&self, key: &K) -> Option<Promise<V>> {
         known(&mut self.entries(), key)
     }
@@ -155,7 +155,7 @@ fn known<K: Eq + Hash, V>(entries: &mut HashMap<K, Entry<V>>, key: &K) -> Option
 }
 
 impl Limits {
-    /// Forgets what was asked for the longest time ago, until so many more have room. What is under way stays.
+    /// Drops the values that were requested longest ago until there is room for `more`. Values in progress stay.
     fn make_room<K: Eq + Hash + Clone, V: Weigh>(
         self,
         entries: &mut HashMap<K, Entry<V>>,

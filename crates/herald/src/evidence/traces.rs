@@ -1,4 +1,4 @@
-//! The worst traces: named by exemplars, and found by Jaeger.
+//! The worst traces, from exemplars and from Jaeger's search.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -12,16 +12,16 @@ use super::prometheus::{Exemplar, Prometheus, literal};
 use super::store::Weigh;
 use super::{Part, Window, jaeger};
 
-/// So many are shown.
+/// How many are shown.
 const SHOWN: usize = 5;
 
-/// So many does Jaeger look for, of each kind; so many are taken from exemplars.
+/// How many traces of each kind Jaeger searches for, and how many come from exemplars.
 pub(super) const SEARCHED: usize = 10;
 
-/// So long spans are on their way: services send them in batches (every 5 s by default), and so does a collector.
+/// How long spans may take to arrive: services send them in batches (every 5 s by default), and so does a collector.
 const SETTLES_S: i64 = 10;
 
-/// What Jaeger takes for slow.
+/// The duration from which Jaeger's search treats a trace as slow.
 const SLOW: &str = "250ms";
 
 /// One trace.
@@ -35,7 +35,7 @@ pub(crate) struct Trace {
     /// `downstream GET /quotes/{sku}: 503`, the deepest span with an error.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) failed_at: String,
-    /// Jaeger has it; of the others only a metric's exemplar tells.
+    /// Jaeger has the trace; of other traces only an exemplar is known.
     pub(crate) in_jaeger: bool,
 }
 
@@ -45,7 +45,7 @@ impl Weigh for Trace {
     }
 }
 
-/// What the exemplars name.
+/// The traces that exemplars name.
 pub(super) async fn exemplars(
     prometheus: &Prometheus,
     service: Option<&str>,
@@ -61,7 +61,7 @@ pub(super) async fn exemplars(
     part
 }
 
-/// Those that may be among the worst traces.
+/// The candidates for the worst traces.
 fn worst_exemplars(mut exemplars: Vec<Exemplar<'_>>) -> Vec<Trace> {
     let failed = |exemplar: &Exemplar<'_>| exemplar.series.label("outcome") == "error";
     exemplars.sort_by(|a, b| failed(b).cmp(&failed(a)).then(b.value.total_cmp(&a.value)));
@@ -91,7 +91,7 @@ fn from_exemplar(exemplar: &Exemplar<'_>) -> Option<Trace> {
     })
 }
 
-/// What Jaeger finds: traces with errors, and slow ones.
+/// The traces that Jaeger finds: those with errors, and slow ones.
 pub(super) async fn search(
     jaeger: &Backend,
     service: Option<&str>,
@@ -111,7 +111,7 @@ pub(super) async fn search(
     part
 }
 
-/// The newest traces that are whole; where there is none yet, those that are only coming in.
+/// The newest complete traces; if there is none yet, the incomplete ones.
 async fn newest(
     jaeger: &Backend,
     service: &str,
@@ -135,14 +135,14 @@ async fn newest(
     }
 }
 
-/// 32 hexadecimal digits; Jaeger leaves leading zeros out.
+/// 32 hexadecimal digits; Jaeger omits leading zeros.
 pub(super) fn trace_id(text: &str) -> Option<String> {
     let digits =
         (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     digits.then(|| format!("{text:0>32}"))
 }
 
-/// Each once, what failed before what is slow, what can be opened before what only an exemplar names, the longest first.
+/// Each trace once: failed before slow ones, those in Jaeger before those known only from an exemplar, the longest first.
 pub(crate) fn worst(from_exemplars: Vec<Trace>, from_jaeger: Vec<Trace>) -> Vec<Trace> {
     let mut each: BTreeMap<String, Trace> = BTreeMap::new();
     for trace in from_exemplars.into_iter().chain(from_jaeger) {

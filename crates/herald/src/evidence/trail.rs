@@ -10,10 +10,10 @@ use super::dependencies::Edge;
 /// Deeper calls are not followed.
 const DEEPEST: usize = 100;
 
-/// Of a longer trail the deepest hops are kept: they lead to what is at fault.
+/// How many hops are kept. Of a longer trail these are the deepest, because they lead to the cause.
 const KEPT: usize = 16;
 
-/// Where the trouble leads: each hop is a call, the last one is the deepest that shows it.
+/// The path to the cause: each hop is a call, and the last one is the deepest with the symptom.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Trail {
     /// From the caller on top to the dependency at fault.
@@ -73,8 +73,8 @@ fn quoted(edge: &Edge) -> Edge {
     }
 }
 
-/// Goes from caller to callee, each time along the call with the highest score, and through each service once; `score`
-/// also gets the hop above. Every call is looked at once.
+/// Follows from caller to callee the call with the highest score, through each service once; `score` also gets the previous
+/// hop. It examines each call once.
 pub(super) fn follow(
     edges: &[Edge],
     from: Option<&str>,
@@ -110,7 +110,7 @@ pub(super) fn follow(
     Trail::of(&hops)
 }
 
-/// The call with the highest score; one that leads back only if no other does.
+/// The call with the highest score; a call back to an earlier service only if there is no other.
 fn best<'a>(
     edges: impl Iterator<Item = &'a Edge>,
     seen: &HashSet<&str>,

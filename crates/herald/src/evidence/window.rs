@@ -6,22 +6,22 @@ use serde::Serialize;
 /// Trouble begins before its alert does.
 const LEAD_S: i64 = 120;
 
-/// Of an alert that has fired for long, the last hour.
+/// For an alert that has fired for long: the last hour.
 const LONGEST_S: i64 = 3600;
 
 /// Alerts that begin in the same minute and are accepted within so many seconds are asked about once.
 const TOGETHER_S: i64 = 5;
 
-/// A rule needs so long to notice: rates are taken from so long before the alert on.
+/// The time that a rule needs to notice: rates start this long before the alert.
 const ONSET_S: i64 = 30;
 
-/// Over which times rates are taken: few, so that alerts share them; the first holds enough scrapes for a rate.
+/// The ranges for rates: few, so that alerts share them. The first contains enough scrapes for a rate.
 const RATES_S: [i64; 8] = [60, 120, 180, 300, 600, 900, 1800, LONGEST_S];
 
-/// What clocks may say, in seconds since 1970: from a day after its start to the year 2200.
+/// Valid times of a clock, in seconds since 1970: from the second day to the year 2200.
 const CLOCK: (i64, i64) = (86_400, 7_258_118_400);
 
-/// The time that evidence is about; the same for all alerts that share it.
+/// The time range of the evidence; the same for all alerts that share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub(crate) struct Window {
     pub(crate) start: DateTime<Utc>,
@@ -32,8 +32,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// For an alert that began at one time and was accepted at another. Takes any dates: a clock that differs from ours
-    /// must not turn the window around.
+    /// For the start and the acceptance of an alert. It accepts any dates: a wrong clock must not invert the window.
     pub(crate) fn of(started: DateTime<Utc>, accepted: DateTime<Utc>) -> Self {
         let accepted = accepted.timestamp().clamp(CLOCK.0, CLOCK.1);
         let end = accepted - accepted % TOGETHER_S + TOGETHER_S;

@@ -1,4 +1,5 @@
-//! What became of alerts: one file per episode, the newest thousand. It observes; whatever happens to it, alerts are delivered.
+//! The history of alerts: one file per episode, the newest thousand. It only observes: alerts are delivered even if the
+//! history fails.
 //!
 //! All of it reads and writes files: to be called beside the runtime.
 
@@ -28,10 +29,10 @@ const MAX_RECORDS: usize = 1000;
 /// … and so are more bytes of files.
 const MAX_BYTES: usize = 64 << 20;
 
-/// What could not be read is kept to be looked at; of more the oldest go.
+/// Unreadable files are kept for inspection; beyond this number the oldest are removed.
 const MAX_UNREADABLE: usize = 100;
 
-/// An episode, in memory: what a delivery asks for.
+/// The in-memory data of an episode, which deliveries need.
 #[derive(Debug)]
 struct EpisodeIndex {
     id: Uuid,
@@ -41,9 +42,9 @@ struct EpisodeIndex {
     over: bool,
     size: usize,
     told: Vec<(String, TargetState)>,
-    /// Of a target that has got nothing.
+    /// The state of a target that has received nothing.
     untold: TargetState,
-    /// By what it was held back last.
+    /// The silence that held it back last.
     silenced: Option<Silenced>,
 }
 
@@ -52,31 +53,31 @@ struct EpisodeIndex {
 pub(crate) struct History {
     alerts: Folder,
     unreadable: Folder,
-    /// With a secret of this process: nobody can send two groups that it takes for one.
+    /// Uses a secret of this process, so that no client can send two groups with the same digest.
     hasher: RandomState,
     /// Locked while a file is changed.
     known: Mutex<Vec<EpisodeIndex>>,
-    /// Nothing that was delivered since is missing. Earlier processes may have had no history, or another one.
+    /// Everything delivered since then is in the history. Earlier processes may have had no history, or another one.
     complete_since: Mutex<DateTime<Utc>>,
     /// Locked while a file is shown.
     reading: Mutex<()>,
-    /// What the folders lead through.
+    /// Keeps the directories open.
     _spool: Arc<Spool>,
 }
 
 /// Why an episode is not changed.
 #[derive(Debug)]
 pub(crate) enum EditError {
-    /// There is none.
+    /// The episode does not exist.
     Unknown,
-    /// It may not be.
+    /// The change is not allowed.
     Refused(String),
     /// The disk does not take it, or does not give it.
     Disk(io::Error),
 }
 
 impl History {
-    /// With everything that an earlier process left. What cannot be read is set aside, named in the log, and stops nothing.
+    /// Loads what an earlier process left. It sets unreadable files aside, logs their names, and continues.
     pub(crate) fn open(spool: Arc<Spool>) -> Self {
         let history = Self {
             alerts: spool.folder("history", "alerts"),
@@ -116,7 +117,7 @@ impl History {
         }
     }
 
-    /// A notification is held back. It is at every look: what is known is not written again.
+    /// A silence holds a notification back. Repeated calls with the same silence write nothing.
     pub(crate) fn silenced(&self, stored: &Stored, silence: &Silenced) {
         if self.knows_silenced(stored, silence) {
             return;
@@ -140,7 +141,7 @@ impl History {
         });
     }
 
-    /// What a target was told of the episode that a notification belongs to; nothing, if none is known.
+    /// What a target has received of the notification's episode; empty if the episode is unknown.
     pub(crate) fn target_state(&self, target: &str, stored: &Stored) -> TargetState {
         let known = self.lock();
         let episode = self.episode(&known, stored).map(|at| &known[at]);
@@ -156,8 +157,8 @@ impl History {
         told.is_only_silenced(*self.complete_since())
     }
 
-    /// Of those that are over, or fire, or all: the newest, as `view` shows them, and how many more there are. One file of all
-    /// that are asked for at the same time is in memory.
+    /// The newest episodes that are over, or fire, or all, as `view` shows them, and how many more there are. At most one
+    /// file is in memory for all such requests together.
     pub(crate) fn list<T>(
         &self,
         over: Option<bool>,
@@ -171,12 +172,12 @@ impl History {
             chosen.map(|known| known.id).collect()
         };
         let listed = chosen.iter().take(limit);
-        // It may have changed or gone meanwhile.
+        // An episode may have changed or gone meanwhile.
         let shown = listed.filter_map(|id| self.show(*id, &view)).collect();
         (shown, chosen.len().saturating_sub(limit))
     }
 
-    /// One of them, if it is known.
+    /// One episode, if it exists.
     pub(crate) fn get<T>(&self, id: Uuid, view: impl Fn(&Record) -> T) -> Option<T> {
         let known = self.lock().iter().any(|known| known.id == id);
         known.then(|| self.show(id, view))?
@@ -207,8 +208,8 @@ impl History {
         Ok(record)
     }
 
-    /// Forgets episodes that are over, the oldest first, until their files took so many bytes: the queue needs the room.
-    /// Whether there were any.
+    /// Removes episodes that are over, the oldest first, until their files add up to `bytes`, because the queue needs the
+    /// space. Returns whether there were any.
     pub(crate) fn make_room(&self, bytes: usize) -> bool {
         let mut freed = 0;
         self.attempt(HistoryFile::Remove, |known| {
@@ -239,8 +240,8 @@ impl History {
         });
     }
 
-    /// The episode that a notification belongs to. What cannot be read now may be read another time; what is none is out of the
-    /// way after this.
+    /// The notification's episode. A file that cannot be read now may be readable later; a file that is invalid is set
+    /// aside.
     fn before(&self, known: &mut Vec<EpisodeIndex>, stored: &Stored) -> io::Result<Option<Record>> {
         let Some(at) = self.episode(known, stored) else {
             return Ok(None);
@@ -262,7 +263,8 @@ impl History {
         }
     }
 
-    /// Where the episode is that a notification belongs to, in the order of keys: what fires after an end is a new one.
+    /// The position of the notification's episode, in the order of keys: a group that fires after an end starts a new
+    /// episode.
     fn episode(&self, known: &[EpisodeIndex], stored: &Stored) -> Option<usize> {
         let key: Uuid = stored.key.parse().ok()?;
         let group = self.hasher.hash_one(&stored.payload.group_key);
@@ -301,7 +303,7 @@ impl History {
         Ok(())
     }
 
-    /// What is no record is `InvalidData`.
+    /// An invalid record is `InvalidData`.
     fn parse(&self, id: Uuid) -> io::Result<(Record, usize)> {
         let content = self.alerts.read(id)?;
         let wrong = |why| io::Error::new(io::ErrorKind::InvalidData, why);
@@ -311,7 +313,7 @@ impl History {
     fn set_aside(&self, id: Uuid, why: &io::Error) {
         HistoryFile::Read.failed();
         self.incomplete();
-        // It may quote what is in the file.
+        // The error may quote the file's content.
         let why = crate::text::one_line(&why.to_string());
         let file = format!("history/alerts/{id}.json");
         tracing::error!(
@@ -326,7 +328,7 @@ impl History {
         }
     }
 
-    /// Forgets what is too much, but not what was written just now.
+    /// Removes the surplus, but not the record that was just written.
     fn bound(&self, known: &mut Vec<EpisodeIndex>, newest: Option<Uuid>) {
         while known.len() > MAX_RECORDS || bytes(known) > MAX_BYTES {
             let others = |k: &EpisodeIndex| Some(k.id) != newest;
@@ -367,7 +369,7 @@ impl History {
         report(&known);
     }
 
-    /// What was delivered up to now may be missing.
+    /// Deliveries up to now may be missing.
     fn incomplete(&self) {
         *self.complete_since() = Utc::now();
     }

@@ -1,4 +1,4 @@
-//! What is remembered of an episode: a group of alerts from the notification that it fires to the one that it is over.
+//! The record of an episode: a group of alerts, from its first firing notification to its resolved one.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,10 +11,10 @@ use uuid::Uuid;
 use crate::payload::{self, Payload, Status};
 use crate::queue::Stored;
 
-/// Of the file's format. What has another one is not read.
+/// The version of the file's format. Files of other versions are not read.
 const SCHEMA: u32 = 1;
 
-/// What is kept of a notification, in bytes: a thousand of them must fit on a small disk, and a few dozen into answers.
+/// The maximum size of a stored notification, in bytes: a thousand must fit on a small disk, and a few dozen into an answer.
 const MAX_PAYLOAD: usize = 64 << 10;
 
 /// An episode, as it is kept on disk.
@@ -38,7 +38,7 @@ pub(crate) struct Record {
     pub(crate) resolved: Option<DateTime<Utc>>,
     /// How many there were.
     pub(crate) notifications: u64,
-    /// The last one; cut, if it is large.
+    /// The last notification; shortened if it is large.
     pub(crate) payload: Payload,
     /// All alerts that fire in it.
     pub(crate) firing: Alerts,
@@ -46,16 +46,16 @@ pub(crate) struct Record {
     pub(crate) silenced: Option<Silenced>,
     pub(crate) acknowledged: Option<Acknowledged>,
     pub(crate) verdict: Option<Verdict>,
-    /// As it was delivered last.
+    /// As in the last delivery.
     pub(crate) evidence: Option<Value>,
 }
 
-/// Which alerts: the group has grown when there is one more.
+/// A set of alerts. With one more alert, the group has grown.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Alerts {
-    /// Digests of labels and start. Another build of herald may find others: then a repeat is told once more.
+    /// Digests of labels and start. Another build of herald may compute others; then a repeat is delivered once more.
     digests: Vec<u64>,
-    /// Those that Alertmanager or herald left out.
+    /// The number of alerts that Alertmanager or herald left out.
     left_out: u64,
 }
 
@@ -64,11 +64,11 @@ pub(crate) struct Alerts {
 pub(crate) struct Delivered {
     pub(crate) first: DateTime<Utc>,
     pub(crate) last: DateTime<Utc>,
-    /// What fired in the last one that it got.
+    /// The firing alerts of the last notification that the target received.
     alerts: Alerts,
 }
 
-/// It was held back.
+/// A silence held it back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Silenced {
     /// The silence.
@@ -78,7 +78,7 @@ pub(crate) struct Silenced {
     pub(crate) until: DateTime<Utc>,
 }
 
-/// Somebody knows, so that nobody needs to be told again.
+/// A person has acknowledged the alerts, so repeats are not delivered.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Acknowledged {
     pub(crate) by: String,
@@ -95,7 +95,7 @@ pub(crate) struct Verdict {
     pub(crate) at: DateTime<Utc>,
 }
 
-/// What decides whether a notification is told to a target.
+/// The facts that decide whether a notification is delivered to a target.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TargetState {
     delivered: Option<Alerts>,
@@ -129,13 +129,14 @@ impl TargetState {
         self.delivered.is_some()
     }
 
-    /// Whether it was held back and certainly never got: nothing of the history is missing since its alerts began.
+    /// Whether a silence held it back and the target certainly received nothing: the history is complete since its alerts
+    /// began.
     pub(crate) fn is_only_silenced(&self, complete_since: DateTime<Utc>) -> bool {
         let whole = self.began.is_some_and(|began| began > complete_since);
         self.silenced && self.delivered.is_none() && whole
     }
 
-    /// Whether all that fires is known to who acknowledged it, and was told.
+    /// Whether the person who acknowledged knew all firing alerts, and the target has received them.
     pub(crate) fn is_acknowledged(&self, payload: &Payload) -> bool {
         let alerts = Alerts::of(payload);
         let covered = |known: &Option<Alerts>| known.as_ref().is_some_and(|k| k.cover(&alerts));
@@ -222,7 +223,7 @@ impl Record {
         });
     }
 
-    /// Who has acknowledged all that fires now.
+    /// The acknowledgement of all alerts that fire now.
     pub(crate) fn acknowledged_by(&self) -> Option<&Acknowledged> {
         let acknowledged = self.acknowledged.as_ref();
         acknowledged.filter(|acknowledged| acknowledged.alerts.cover(&self.firing))
@@ -235,7 +236,7 @@ impl Record {
         }
     }
 
-    /// Of a target that has got nothing.
+    /// The state of a target that has received nothing.
     pub(crate) fn undelivered_state(&self) -> TargetState {
         TargetState {
             delivered: None,

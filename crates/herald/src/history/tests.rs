@@ -34,7 +34,7 @@ impl Case {
         Self { root, history }
     }
 
-    /// As the next process finds it.
+    /// Opens the directory as the next process would.
     fn again(self) -> Self {
         let Self { root, history } = self;
         drop(history);

@@ -34,7 +34,7 @@ async fn pending(queue: &Arc<Queue>, group: &str, status: &str) -> Uuid {
     }
 }
 
-/// What waits for a target, in the order of its delivery.
+/// The waiting notifications of a target, in the order of delivery.
 async fn all(queue: &Arc<Queue>, target: &'static str) -> Vec<(Uuid, Value)> {
     let mut all = Vec::new();
     while queue.len(target) > 0 {
@@ -128,7 +128,7 @@ async fn a_key_that_is_before_what_waits_is_not_used_again() {
     let firing = accepted(&queue, "a", "firing").await;
     let resolved = accepted(&queue, "a", "resolved").await;
     drop(queue);
-    // Killed before "resolved" was on disk for the webhook; then the group fires again.
+    // The process was killed before "resolved" was on disk for the webhook; then the group fires again.
     std::fs::remove_file(file(root.path(), "webhook", resolved)).unwrap();
     let queue = open(root.path(), 10);
     let again = accepted(&queue, "a", "firing").await;
@@ -145,7 +145,7 @@ async fn what_only_looks_the_same_is_no_duplicate() {
     let root = tempfile::tempdir().unwrap();
     let queue = open(root.path(), 10);
     let key = accepted(&queue, "a", "firing").await;
-    // As if another content had the same digest.
+    // Simulates different content with the same digest.
     for target in TARGETS {
         let path = file(root.path(), target, key);
         let other = std::fs::read_to_string(&path)
@@ -162,7 +162,7 @@ async fn a_clock_that_went_back_does_not_change_the_order() {
     let queue = open(root.path(), 10);
     let key = accepted(&queue, "a", "firing").await;
     drop(queue);
-    // In the year 9737, the last of its millisecond.
+    // In the year 9737, the last key of its millisecond.
     let future: Uuid = "dec0de00-0000-7fff-bfff-ffffffffffff".parse().unwrap();
     for target in TARGETS {
         std::fs::rename(
@@ -306,7 +306,7 @@ async fn a_file_that_cannot_be_read_is_given_up_as_late_as_what_does_not_arrive(
     let key = accepted(&queue, "a", "firing").await;
     let path = file(root.path(), "slack", key);
     std::fs::rename(&path, root.path().join("away")).unwrap();
-    // A link is not followed; another time a file may be there.
+    // Herald does not follow a link; the file may be there another time.
     std::os::unix::fs::symlink("away", &path).unwrap();
     for (patience, waits) in [(DAY, 1), (Duration::ZERO, 0)] {
         let work = queue.next("slack").await;

@@ -1,4 +1,4 @@
-//! Whether a target is told at all: silences and acknowledgements. What is in doubt is told.
+//! Whether a target gets a notification at all: silences and acknowledgements. In doubt it does.
 
 use std::sync::Arc;
 
@@ -14,17 +14,18 @@ use crate::spool::Spool;
 use crate::stats::{DeliveryOutcome, Storage};
 use crate::stored::Stored;
 
-/// What to do with a notification.
+/// The decision about a notification.
 enum Decision {
     Tell,
     /// A silence holds it back, until then or somebody ends it.
     Hold(DateTime<Utc>),
-    /// Never; in words why.
+    /// Never; the reason in words.
     Drop(&'static str),
 }
 
 impl Queue {
-    /// Whether a target is not told now; that is settled here. What it was not told before of this group is out of date.
+    /// Whether a target does not get the notification now; then its state is settled here. Earlier notifications of this
+    /// group that were held back are out of date.
     pub(crate) async fn withholds(
         self: &Arc<Self>,
         target: &'static str,
@@ -103,7 +104,7 @@ impl Queue {
         }
     }
 
-    /// On disk: a restart must not count the time that it was held back to that after which it is given up.
+    /// Records on disk how long it was held back, so that after a restart this time does not count towards giving it up.
     async fn keep_held(
         self: &Arc<Self>,
         target: &'static str,

@@ -1,4 +1,5 @@
-//! Hostile texts of every length, wherever others may write: Slack refuses a message whose blocks it cannot read.
+//! Hostile texts of every length, in every field that others write: Slack refuses a message with a block that it cannot
+//! parse.
 
 use serde_json::Value;
 

@@ -18,7 +18,7 @@ const GET: &str = "GET / HTTP/1.1\r\n\r\n";
 /// The beginning of a body that is announced as larger.
 const UNFINISHED: &str = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n100000\r\nabc";
 
-/// A gate of which the server has read a request, and its client.
+/// A gate whose server has read a request, and its client.
 async fn asked(request: &str) -> (Gate<DuplexStream>, DuplexStream) {
     let (mut client, io) = duplex(64 << 10);
     let mut gate = Gate::new(io, HEAD_TIMEOUT);
@@ -29,7 +29,7 @@ async fn asked(request: &str) -> (Gate<DuplexStream>, DuplexStream) {
     (gate, client)
 }
 
-/// The same, when it has been answered.
+/// The same, after the response.
 async fn answered(request: &str) -> (Gate<DuplexStream>, DuplexStream) {
     let (gate, client) = asked(request).await;
     answer(&gate);
@@ -40,7 +40,7 @@ fn answer(gate: &Gate<DuplexStream>) {
     drop(Turn(Some(gate.flow().clone())));
 }
 
-/// After which time the gate ends, while the client does something.
+/// The time after which the gate ends, while the client does something.
 async fn end(gate: &mut Gate<DuplexStream>, client: impl Future<Output = ()>) -> Duration {
     let start = Instant::now();
     let reading = async {

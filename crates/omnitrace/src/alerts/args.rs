@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::backend_tls::BackendTlsArgs;
 use crate::values::{base_url, duration};
 
-/// What `omnitrace help alerts` says.
+/// The text of `omnitrace help alerts`.
 pub const HELP: &str = "\
 Show the alerts that herald has received, acknowledge them, silence them for a while, and say whether they \
 were right. Without an action it shows the list.
@@ -36,7 +36,7 @@ pub struct AlertsArgs {
     pub herald: HeraldArgs,
 }
 
-/// Where herald is, and how it is asked.
+/// Herald's address and credentials.
 #[derive(Debug, Args)]
 pub struct HeraldArgs {
     /// Herald [default: that of the stack in --data-dir, else http://127.0.0.1:9095]
@@ -145,7 +145,7 @@ pub enum State {
 }
 
 impl State {
-    /// As herald writes it.
+    /// The name in herald's API.
     pub fn name(self) -> &'static str {
         match self {
             Self::Firing => "firing",
@@ -155,7 +155,7 @@ impl State {
     }
 }
 
-/// In Alertmanager's shape.
+/// Converts it to Alertmanager's format.
 fn matcher(text: &str) -> Result<Value, String> {
     let allowed = "allowed: name=value, name!=value, name=~regex or name!~regex, for example alertname=ServiceDown";
     let at = text.find(['=', '!']).filter(|at| *at > 0).ok_or(allowed)?;

@@ -21,7 +21,7 @@ pub struct Herald {
 }
 
 impl Herald {
-    /// Reads files; asks nothing yet.
+    /// Reads the files; sends no request yet.
     pub fn new(args: &HeraldArgs) -> Result<Self> {
         let client = incoming::client().no_proxy().timeout(TIMEOUT);
         Ok(Self {
@@ -31,7 +31,7 @@ impl Herald {
         })
     }
 
-    /// One request; null for an answer without a body. An error says what herald has against it.
+    /// Sends one request; null for a response without a body. The error is herald's own text.
     pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
         let mut request = self.client.request(method, format!("{}{path}", self.url));
         if let Some(secret) = &self.secret {

@@ -29,7 +29,7 @@ pub fn run(args: AlertsArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What to print; nothing, when JSON was.
+/// The lines to print; none if JSON was printed.
 async fn act(herald: &Herald, action: Action, json: bool) -> Result<Vec<String>> {
     let (method, path, body) = request(&action)?;
     let answer = herald.call(method, &path, body).await?;

@@ -60,7 +60,7 @@ fn verdict(alert: &Value) -> Option<String> {
     Some(if right { "true alarm" } else { "false alarm" }.to_owned())
 }
 
-/// All that is known of one.
+/// All fields of one alert.
 pub fn whole(answer: &Value) -> Vec<String> {
     let mut lines = vec![alert(answer)];
     let mut add = |name: &str, value: String| {
@@ -169,7 +169,7 @@ fn labels(labels: &Value) -> String {
     each.join(" ")
 }
 
-/// `2026-11-25 02:00:05 UTC`; empty for what is no time.
+/// `2026-11-25 02:00:05 UTC`; empty if the value is not a time.
 fn time(value: &Value) -> String {
     let time = chrono::DateTime::parse_from_rfc3339(text(value));
     time.map_or_else(

@@ -121,7 +121,7 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// Those that can be given.
+    /// The backends that an option can name.
     pub const ALL: [Self; 6] = [
         Self::Prometheus,
         Self::Jaeger,
@@ -131,7 +131,7 @@ impl Backend {
         Self::Grafana,
     ];
 
-    /// As people write it.
+    /// The name in options and output.
     pub fn name(self) -> &'static str {
         match self {
             Self::Prometheus => "Prometheus",
@@ -159,7 +159,7 @@ impl Backend {
 }
 
 impl DoctorArgs {
-    /// Where a backend is, if it was said.
+    /// The URL of a backend, if one was given.
     fn url(&self, backend: Backend) -> Option<&String> {
         match backend {
             Backend::Prometheus => self.prometheus_url.as_ref(),
@@ -177,7 +177,7 @@ impl DoctorArgs {
         self.require_all || self.require.contains(&backend)
     }
 
-    /// Where everything is: as said, or, if nothing was said, in the stack that runs in `data_dir`.
+    /// The URLs that were given, or, if none was given, those of the stack that runs in `data_dir`.
     pub fn places(&self) -> Result<Places> {
         let given = |backend| Some((backend, self.url(backend)?.clone()));
         let backends: Vec<(Backend, String)> = Backend::ALL.into_iter().filter_map(given).collect();
@@ -215,10 +215,10 @@ impl DoctorArgs {
 
 const DEFAULT_GATEWAY: &str = "http://127.0.0.1:8080";
 
-/// What the console stands in for.
+/// The backends that the console replaces.
 const CONSOLE: [Backend; 3] = [Backend::Prometheus, Backend::Jaeger, Backend::Loki];
 
-/// Where the doctor looks.
+/// The addresses that the doctor checks.
 #[derive(Debug, Clone)]
 pub struct Places {
     /// The public API.
@@ -232,7 +232,7 @@ pub struct Places {
 }
 
 impl Places {
-    /// Where a backend is, if it is anywhere.
+    /// The URL of a backend, if it has one.
     pub fn url(&self, backend: Backend) -> Option<&str> {
         let mut backends = self.backends.iter();
         let (_, url) = backends.find(|(known, _)| *known == backend)?;

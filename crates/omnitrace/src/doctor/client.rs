@@ -1,4 +1,4 @@
-//! Asking a backend: JSON of bounded size, and errors in words.
+//! Requests to a backend: JSON of bounded size, and errors in words.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use serde_json::Value;
 
 use crate::answer;
 
-/// Of an answer that makes no sense, this much is shown.
+/// How much of an invalid response is shown.
 const SHOWN: usize = 120;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An HTTP client that says who it is: tail sampling keeps the probe's trace by its user agent.
+/// An HTTP client with its own user agent: tail sampling keeps the probe's trace because of it.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
 }
 
 impl Client {
-    /// One for all backends.
+    /// One client for all backends.
     pub fn new(tls: &BackendTls) -> Result<Self> {
         let http = incoming::client()
             .no_proxy()
@@ -36,12 +36,12 @@ impl Client {
         &self.http
     }
 
-    /// GET with query parameters; the answer must be a success.
+    /// Sends a GET with query parameters; the response must be a success.
     pub async fn text(&self, url: &str, query: &[(&str, &str)]) -> Result<String> {
         self.send(self.http.get(with_query(url, query)?)).await
     }
 
-    /// The same for JSON.
+    /// The same, parsed as JSON.
     pub async fn json(&self, url: &str, query: &[(&str, &str)]) -> Result<Value> {
         parse(&self.text(url, query).await?)
     }
@@ -94,7 +94,7 @@ fn in_words(error: reqwest::Error) -> anyhow::Error {
     }
 }
 
-/// Nobody listens. Other failures of connecting, of TLS for example, have a reason of their own.
+/// No process listens there. Other failures to connect, of TLS for example, have a reason of their own.
 fn is_refused(error: &reqwest::Error) -> bool {
     let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| {
         error.source()
@@ -103,7 +103,7 @@ fn is_refused(error: &reqwest::Error) -> bool {
     causes.any(|cause| cause.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
-/// The beginning of what came, printable and without secrets.
+/// The start of the response, printable and without secrets.
 fn excerpt(text: &str) -> String {
     let plain = |c: char| if c.is_control() { ' ' } else { c };
     let clean = redact::redact(text);

@@ -1,4 +1,4 @@
-//! `omnitrace doctor`: does every signal arrive, and does each lead to the next?
+//! `omnitrace doctor`: checks that every signal arrives, and that each leads to the next.
 
 pub mod args;
 pub mod client;
@@ -61,7 +61,7 @@ async fn follow(client: Client, args: &DoctorArgs, places: &Places) -> Result<Re
     Ok(report)
 }
 
-/// Backends without a URL; without any nothing would be followed, which is a failure.
+/// Backends without a URL. If all are missing there is nothing to check, which is a failure.
 fn missing(args: &DoctorArgs, places: &Places) -> impl Iterator<Item = Row> {
     let is_told = |backend: &Backend| !places.is_console || args.requires(*backend);
     let gone = Backend::ALL
@@ -119,8 +119,8 @@ async fn order(
     placed.ok()
 }
 
-/// How often each route had been counted. An answer is no condition here, and a silent Prometheus takes no more than a quarter of
-/// the time from the order: the paths that follow will say what is wrong.
+/// The earlier count of each route. A missing answer is no failure here, and a silent Prometheus takes at most a quarter of
+/// the order's time: the later paths report the reason.
 async fn counted_before(
     client: &Client,
     places: &Places,

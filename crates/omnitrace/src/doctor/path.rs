@@ -10,7 +10,7 @@ use super::client::Client;
 use super::paths::{self, Probe};
 use super::report::{Row, State};
 
-/// From one signal to the next.
+/// A path from one signal to the next.
 #[derive(Debug, Clone, Copy)]
 pub enum Path {
     Collector,
@@ -27,7 +27,7 @@ pub enum Path {
 }
 
 impl Path {
-    /// All of them.
+    /// All paths.
     pub const ALL: [Self; 11] = [
         Self::Collector,
         Self::Trace,
@@ -80,7 +80,7 @@ impl Path {
         }
     }
 
-    /// In the stack of `omnitrace up`: the page to look at, and whose log.
+    /// For a stack of `omnitrace up`: the page to open, and the part whose log to read.
     fn in_running_stack(self) -> (&'static str, &'static str) {
         match self {
             Self::Trace => ("/api/services", "gateway"),
@@ -100,20 +100,20 @@ impl Path {
     }
 }
 
-/// What following a path takes.
+/// The data that checking a path needs.
 pub struct Visit {
     /// Asks.
     pub client: Client,
-    /// Where everything is.
+    /// The addresses.
     pub places: Places,
     /// Grafana's login.
     pub args: DoctorArgs,
-    /// What was sent.
+    /// The order that was sent.
     pub probe: Probe,
 }
 
 impl Visit {
-    /// Tries until it leads somewhere, or time is up; the last failure counts.
+    /// Retries until the path leads to its end or the time is up; the last failure counts.
     pub async fn follow(self: Arc<Self>, path: Path, deadline: Instant) -> Row {
         let start = Instant::now();
         let mut last = None;
@@ -134,7 +134,7 @@ impl Visit {
         }
     }
 
-    /// What to look at: a page that there is.
+    /// The page to open; it exists in this stack.
     fn hint(&self, path: Path) -> String {
         let (_, needs, hint) = path.describe();
         let url = needs.first().and_then(|backend| self.places.url(*backend));
@@ -147,7 +147,7 @@ impl Visit {
         format!("{url}{page}, and {}", log.display())
     }
 
-    /// Looks until it leads somewhere; keeps why it did not.
+    /// Checks until the path leads to its end; `last` has the reason of the last failure.
     async fn until_found(&self, path: Path, last: &mut Option<String>) -> String {
         loop {
             match self.attempt(path).await {

@@ -10,7 +10,7 @@ use telemetry::names::http_server::HTTP_SERVER_DURATION;
 use super::client::Client;
 use crate::up::probe::SERVICES;
 
-/// What was sent: its trace, and the route that was called.
+/// The order that was sent: its trace, and the route that was called.
 #[derive(Debug, Clone)]
 pub struct Probe {
     /// 32 hex digits.
@@ -82,7 +82,7 @@ pub async fn logs(client: &Client, loki: &str, trace_id: &str) -> Result<String>
     ))
 }
 
-/// How often the gateway has answered a route, as Prometheus knows it; 0 when it knows nothing.
+/// How many responses of a route Prometheus has counted for the gateway; 0 if it has no data.
 pub async fn count(client: &Client, prometheus: &str, route: &str) -> Result<f64> {
     let query = format!(
         "sum({}_count{{service_name=\"gateway\",http_route=\"{route}\"}})",
@@ -149,7 +149,7 @@ pub async fn exemplar(
     bail!("Jaeger has none of the traces that the newest exemplars name")
 }
 
-/// What the collector counts from spans.
+/// The metrics that the collector derives from spans.
 pub async fn span_metrics(client: &Client, prometheus: &str) -> Result<String> {
     let calls = instant(
         client,

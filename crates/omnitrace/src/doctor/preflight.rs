@@ -1,4 +1,4 @@
-//! `omnitrace doctor --preflight`: can the stack be started on this machine?
+//! `omnitrace doctor --preflight`: checks whether the stack can start on this machine.
 
 use std::path::Path;
 use std::process::ExitCode;

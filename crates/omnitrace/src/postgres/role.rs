@@ -16,12 +16,12 @@ use super::{Installation, Options, external};
 use crate::runtime::block_on;
 use crate::{environment, files};
 
-/// What the role is started with.
+/// The role's options.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Directory for the server's files.
     pub data_dir: PathBuf,
-    /// Where the server listens; 0 is any free port.
+    /// The server's port; 0 is any free one.
     pub port: u16,
     /// For tests: no fsync, and the files are removed at the end.
     pub ephemeral: bool,
@@ -32,8 +32,8 @@ pub struct Settings {
 /// Resolves when this process should end.
 type Stop = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Runs until a signal asks it to stop, or the end of the parent. Call on the main thread: the server is told to
-/// stop when the thread that started it ends.
+/// Runs until a signal, or the end of the parent, stops it. Call it on the main thread: the kernel stops the server when the
+/// thread that started it ends.
 pub fn run(settings: &Settings) -> Result<()> {
     block_on(serve(settings))
 }
@@ -202,7 +202,7 @@ impl Output {
         } else {
             text.to_owned()
         };
-        // Not `println!`: it panics when nobody reads our stdout any more.
+        // Not `println!`, which panics when the reader of stdout has ended.
         writeln!(std::io::stdout(), "{line}").ok();
     }
 }

@@ -36,8 +36,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the server on `port`, or on any free one (0); [`Server::wait_until_ready`] says whether it got it.
-    /// `ephemeral` trades safety after a crash for speed.
+    /// Starts the server on `port`, or on any free one (0); [`Server::wait_until_ready`] reports whether it listens.
+    /// `ephemeral` gives up safety after a crash for speed.
     pub fn spawn(
         installation: &Installation,
         cluster: &Cluster,
@@ -55,7 +55,7 @@ impl Server {
             &cluster.data,
             Signal::SIGINT,
         );
-        // A process group of its own: a Ctrl-C on the terminal is for the supervisor, which stops the server in order.
+        // In a process group of its own: a Ctrl-C on the terminal is for the supervisor, which stops the server in order.
         command
             .arg("-D")
             .arg(&cluster.data)
@@ -102,7 +102,7 @@ impl Server {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 bail!("it ended with {status}");
             }
-            // Its own maintenance database exists from the start; ours is created in it.
+            // The server's maintenance database always exists; the project's own is created from it.
             match options.clone().database("postgres").connect().await {
                 Ok(connection) => return ensure_database(connection).await,
                 Err(error) if start.elapsed() > START_DEADLINE => {
@@ -118,7 +118,7 @@ impl Server {
         Ok(self.process.wait().await?)
     }
 
-    /// What it said last on stderr.
+    /// The last lines of its stderr.
     pub fn last_lines(&self) -> String {
         self.last_lines
             .lock()
@@ -126,7 +126,7 @@ impl Server {
             .unwrap_or_default()
     }
 
-    /// Stops it: connections are cut and the state is written; by force when that takes too long.
+    /// Stops the server: closes connections and writes the state; kills it if that takes too long.
     pub async fn stop(&mut self) {
         for (signal, patience) in STOP_DEADLINES {
             let Some(pid) = self.process.id() else { return };
@@ -156,8 +156,8 @@ async fn ensure_database(mut connection: PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// Whether the server can count its statements. The library is part of PostgreSQL, but not every package has it; where
-/// it is depends on the packager.
+/// Whether the server can count its statements. The library is part of PostgreSQL, but not of every package, and its
+/// location depends on the packager.
 fn has_statement_statistics(installation: &Installation) -> bool {
     ["../lib", "../lib/postgresql"].iter().any(|directory| {
         let directory = installation.bin.join(directory);
@@ -173,7 +173,8 @@ fn has_statement_statistics(installation: &Installation) -> bool {
 /// Small, private, quiet; as safe as Postgres is by default unless `ephemeral`.
 fn settings(ephemeral: bool) -> Vec<(&'static str, &'static str)> {
     let mut settings = vec![
-        // Loopback and password only: a socket's path may be too long (107 bytes) and its directory not ours.
+        // Loopback and password only: a socket's path may be too long (107 bytes), and its directory may belong to another
+        // user.
         ("listen_addresses", "127.0.0.1"),
         ("unix_socket_directories", ""),
         ("shared_buffers", "32MB"),
@@ -186,7 +187,7 @@ fn settings(ephemeral: bool) -> Vec<(&'static str, &'static str)> {
         ("log_timezone", "UTC"),
         ("log_destination", "stderr"),
         ("logging_collector", "off"),
-        // Neither DETAIL lines nor statements: both can hold what a customer typed.
+        // Neither DETAIL lines nor statements, because both can contain customers' input.
         ("log_error_verbosity", "terse"),
         ("log_min_error_statement", "panic"),
     ];
@@ -211,7 +212,7 @@ fn relay(stderr: std::fs::File) -> Arc<Mutex<Vec<String>>> {
     std::thread::spawn(move || {
         for line in BufReader::new(stderr).lines() {
             let Ok(line) = line else { break };
-            // Not `eprintln!`: it panics when nobody reads our stderr any more.
+            // Not `eprintln!`, which panics when the reader of stderr has ended.
             use std::io::Write;
             writeln!(std::io::stderr(), "{}", redact::plain::one_line(&line)).ok();
             let Ok(mut lines) = lines.lock() else { break };

@@ -10,12 +10,12 @@ use super::identity::Identity;
 /// The oldest version that the PostgreSQL project still maintained when this was written (Ubuntu 22.04 has it).
 const OLDEST: u32 = 14;
 
-/// A directory with one sub-directory a version: `<base>/<prefix><version>/bin`.
+/// A directory with one sub-directory per version: `<base>/<prefix><version>/bin`.
 #[derive(Debug, Clone)]
 pub struct Root {
     /// For example `/usr/lib/postgresql`.
     pub base: PathBuf,
-    /// What stands before the version: empty, or `pgsql-`.
+    /// The text before the version: empty, or `pgsql-`.
     pub prefix: &'static str,
 }
 
@@ -35,8 +35,8 @@ pub fn default_roots() -> Vec<Root> {
         .into()
 }
 
-/// The first usable installation: on `path`, then in `roots`, newest version first.
-/// The error says what was looked at and why it was passed over.
+/// The first usable installation: on `path`, then in `roots`, newest version first. The error lists the candidates and why
+/// each was rejected.
 pub fn find(
     path: &OsStr,
     roots: &[Root],

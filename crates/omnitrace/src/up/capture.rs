@@ -1,4 +1,4 @@
-//! A child's output: kept in a bounded log file, its last lines in memory, its announcements passed on.
+//! A child's output: a bounded log file, the last lines in memory, and the announcements for `up`.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::files;
 
-/// One file of a role's log; the one before it is kept as `<role>.log.1`.
+/// The size of one log file; the previous one is kept as `<role>.log.1`.
 const FILE_BYTES: u64 = 8 << 20;
 /// Longer lines are cut.
 const LINE_BYTES: u64 = 64 << 10;
@@ -32,7 +32,7 @@ pub enum Message {
     Progress(String),
 }
 
-/// What a line means.
+/// The meaning of a line.
 enum LineMeaning {
     Message(Message),
     Stopped,
@@ -64,17 +64,17 @@ impl LastLines {
     }
 }
 
-/// What is known of a child's output.
+/// The output of a child.
 pub struct Output {
     /// Its last lines.
     pub last_lines: LastLines,
-    /// What it announces.
+    /// The child's announcements.
     pub said: mpsc::UnboundedReceiver<Message>,
-    /// Changes when it has answered its last request; what is left is to send its telemetry.
+    /// Changes when the child has answered its last request; it only has to send its telemetry then.
     pub stopped: watch::Receiver<()>,
 }
 
-/// Reads `output` to its end in a thread of its own, so that a child never waits for whoever reads *our* output.
+/// Reads `output` to its end in a thread of its own, so that a child never waits for the reader of this process's output.
 pub fn start(output: PipeReader, log: &Path, append: bool) -> Result<Output> {
     let mut log = if append {
         Rotating::append(log)?
@@ -89,7 +89,7 @@ pub fn start(output: PipeReader, log: &Path, append: bool) -> Result<Output> {
         let mut reader = BufReader::new(output);
         while let Some(line) = next_line(&mut reader) {
             let (line, announced) = understand(line);
-            // A full disk must not stop the stack; the last lines are still there.
+            // A full disk must not stop the stack; the last lines are still in memory.
             log.write(&plain::one_line(&line)).ok();
             lines.push(line);
             match announced {
@@ -116,7 +116,7 @@ fn next_line(reader: &mut BufReader<PipeReader>) -> Option<String> {
     (read > 0).then(|| String::from_utf8_lossy(&line).trim_end().to_owned())
 }
 
-/// Announcements are JSON; the password of the private database stays out of the log file.
+/// Announcements are JSON. The log file does not get the password of the private database.
 fn understand(line: String) -> (String, Option<LineMeaning>) {
     let Ok(value @ Value::Object(_)) = serde_json::from_str::<Value>(&line) else {
         return (line, None);
@@ -142,7 +142,8 @@ fn understand(line: String) -> (String, Option<LineMeaning>) {
     )
 }
 
-/// `ERROR the service failed  error=…` instead of the JSON it came as, without the fields `noise`; the time first, if it is no noise.
+/// `ERROR the service failed  error=…` instead of the JSON line, without the fields `noise`; the time first, unless it is
+/// one of them.
 pub fn readable(line: &str, noise: &[&str]) -> String {
     let Ok(Value::Object(mut fields)) = serde_json::from_str::<Value>(line) else {
         return line.to_owned();
@@ -199,7 +200,7 @@ impl Rotating {
         })
     }
 
-    /// Goes on where a child that has died left off: what it said last is why it died.
+    /// Continues the log of the previous child, whose last lines say why it ended.
     fn append(path: &Path) -> Result<Self> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND;
         let file = own_file(path, flags)?;

@@ -1,4 +1,4 @@
-//! One child of `up`: started with a pipe to us, watched, stopped.
+//! One child of `up`: started with a pipe to this process, monitored, and stopped.
 
 use std::cell::Cell;
 use std::ffi::OsString;
@@ -36,20 +36,20 @@ pub struct Child {
     pub name: &'static str,
     /// Its process id.
     pub pid: u32,
-    /// Where its output goes.
+    /// The file for its output.
     pub log: PathBuf,
     listens_since: OnceLock<Instant>,
     last_lines: LastLines,
     exit: watch::Receiver<Option<ExitStatus>>,
     stopped: watch::Receiver<()>,
     asked_to_stop: Cell<Option<Instant>>,
-    /// Closed by the kernel when this process ends, however it ends: that is how the child learns of it.
+    /// The kernel closes this when the process ends, for whatever reason; so the child notices.
     _parent_pipe: ChildStdin,
 }
 
 impl Child {
-    /// Starts this executable with another role; what it announces comes through the channel. A `restarted` child goes
-    /// on with the log of the one before.
+    /// Starts this executable with another role; the channel delivers its announcements. A `restarted` child continues the
+    /// log of the previous one.
     pub fn spawn(
         name: &'static str,
         launch: Launch,
@@ -101,7 +101,7 @@ impl Child {
         Ok((child, output.said))
     }
 
-    /// Waits for the `listening` line and passes on what the child says before it; an error when it ends instead.
+    /// Waits for the `listening` line and passes on earlier announcements; an error if the child ends instead.
     pub async fn listening(
         &self,
         said: &mut mpsc::UnboundedReceiver<Message>,
@@ -130,7 +130,7 @@ impl Child {
         }
     }
 
-    /// How it ended; `None` while it runs.
+    /// How the child ended; `None` while it runs.
     pub fn status(&self) -> Option<ExitStatus> {
         *self.exit.borrow()
     }
@@ -148,7 +148,7 @@ impl Child {
             .map_or(Duration::ZERO, Instant::elapsed)
     }
 
-    /// Somebody else has ended it in good order, after it listened.
+    /// Another process has stopped it in good order, after it listened.
     pub fn was_stopped(&self) -> bool {
         self.listens_since.get().is_some() && self.status().is_some_and(|status| status.success())
     }
@@ -177,19 +177,19 @@ impl Child {
         )
     }
 
-    /// SIGTERM; waits until the service has answered its last request, or has ended, but no longer than `patience`.
+    /// Sends SIGTERM, and waits until the service has answered its last request, or has ended, but at most for `patience`.
     pub async fn drain(&self, patience: Duration) {
         if self.status().is_some() {
             return;
         }
         let mut stopped = self.stopped.clone();
-        // What it said before, when another release took its place, does not count.
+        // An earlier announcement, when another release took its place, does not count.
         stopped.mark_unchanged();
         self.ask_to_stop();
         tokio::time::timeout(patience, stopped.changed()).await.ok();
     }
 
-    /// Since when it has been asked.
+    /// The time at which it was asked to stop.
     fn ask_to_stop(&self) -> Instant {
         // A second signal would tell it to hurry.
         self.asked_to_stop.get().unwrap_or_else(|| {

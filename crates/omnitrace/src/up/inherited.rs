@@ -1,4 +1,4 @@
-//! The caller's own variables about telemetry: which of them the parts get.
+//! The caller's own telemetry variables, and which of them the parts get.
 //!
 //! With the console, whatever would keep telemetry from it is not used, and `up` says so at once: otherwise it would wait
 //! for a trace that never comes. Without it everything is used as it is.
@@ -16,7 +16,7 @@ const WAY_OUT: [&str; 4] = [
     "OTEL_BLRP_",
     "OTEL_SDK_DISABLED",
 ];
-/// The same; the end of the name says so.
+/// Also by the end of the name.
 const EXPORTER: &str = "_EXPORTER";
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 const PROPAGATORS: &str = "OTEL_PROPAGATORS";
@@ -29,7 +29,7 @@ pub struct Unused {
     why: &'static str,
 }
 
-/// What the services do not get of this process's environment.
+/// The variables that the services do not get from this process.
 ///
 /// # Errors
 /// Names a variable that would be used and cannot be.
@@ -97,7 +97,7 @@ fn is_way_out(name: &str) -> bool {
     WAY_OUT.iter().any(|prefix| name.starts_with(prefix)) || name.ends_with(EXPORTER)
 }
 
-/// Where telemetry goes without a console; `None` when each signal is off or has an address of its own.
+/// The destination of telemetry without a console; `None` if each signal is off or has an address of its own.
 ///
 /// # Errors
 /// Says what to set.

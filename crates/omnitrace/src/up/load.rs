@@ -1,4 +1,4 @@
-//! `--load`: a gentle trickle, so that pages are not empty.
+//! `--load`: a low rate of requests, so that the pages have data.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -11,14 +11,14 @@ use tokio::time::MissedTickBehavior;
 
 use crate::answer;
 
-/// More than this many requests under way are not started but skipped: a slow stack is not pushed over.
+/// Beyond this number of requests in progress, new ones are skipped, so that the load does not overwhelm a slow stack.
 const MOST_IN_FLIGHT: usize = 64;
 /// Every third request is an order, the others read.
 const ORDER_EVERY: u64 = 3;
 const REMEMBERED_SKUS: usize = 50;
 
-/// Sends `rate` requests/s for ever, open loop: a slow answer does not slow the next request. Failures are
-/// what the stack's telemetry is there to show, so they are not reported here.
+/// Sends `rate` requests/s forever, open loop: a slow response does not delay the next request. The stack's telemetry shows
+/// failures, so this reports none.
 pub async fn run<E>(client: &reqwest::Client, gateway: &str, rate: u32) -> Result<Infallible, E> {
     if rate == 0 {
         return std::future::pending().await;

@@ -39,7 +39,7 @@ use state::State;
 /// Runs the stack until a signal asks it to stop, or the failure of a part.
 pub fn run(args: &UpArgs) -> Result<ExitCode> {
     let report = Report::new(args.json);
-    // One thread is enough for a few children and the trickle of `--load`.
+    // One thread is enough for a few children and the load of `--load`.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -71,7 +71,7 @@ async fn supervise(args: &UpArgs, report: &Report) -> Result<()> {
             }
         }
         End::Failed(error) => {
-            // Its first words; all of it is said at the end.
+            // The start of the error; the end of `up` prints all of it.
             let text = error.to_string();
             report.stopping(text.split([';', '\n']).next().unwrap_or_default());
             Err(error)
@@ -88,7 +88,7 @@ async fn supervise(args: &UpArgs, report: &Report) -> Result<()> {
     result
 }
 
-/// What can be known to be wrong before anything is started.
+/// Checks everything that can be checked before the start.
 fn check(args: &UpArgs) -> Result<()> {
     ports::check(args)?;
     if args.no_console {
@@ -105,7 +105,7 @@ enum End {
     Failed(anyhow::Error),
 }
 
-/// Takes the lock of the data directory, or says who has it.
+/// Takes the lock of the data directory; the error names its holder.
 async fn claim(data_dir: &Path) -> Result<Flock<File>> {
     /// `health` and `fault` hold the lock for a moment to see whether somebody else does.
     const OTHERS_LOOKING: Duration = Duration::from_millis(500);
@@ -140,7 +140,7 @@ async fn claim(data_dir: &Path) -> Result<Flock<File>> {
     )
 }
 
-/// Who runs in `data_dir`, as far as it is known and is not us.
+/// The other stack that runs in `data_dir`, as far as its files tell.
 fn running_stack(data_dir: &Path) -> serde_json::Value {
     let pid = data_dir
         .canonicalize()

@@ -9,7 +9,7 @@ use tokio::net::TcpSocket;
 
 use crate::cli::UpArgs;
 
-/// The ports that are asked for, with their flags; any free one is none of them.
+/// The requested ports with their flags, without "any free one".
 fn requested_ports(args: &UpArgs) -> Vec<(&'static str, u16)> {
     let ports = &args.ports;
     let mut all = vec![
@@ -28,7 +28,7 @@ fn requested_ports(args: &UpArgs) -> Vec<(&'static str, u16)> {
     all
 }
 
-/// Whether no two parts are to have the same port: the second could never listen there.
+/// Refuses the same port for two parts: the second could never listen.
 pub fn check(args: &UpArgs) -> Result<()> {
     let mut flags = BTreeMap::new();
     for (flag, port) in requested_ports(args) {
@@ -41,7 +41,7 @@ pub fn check(args: &UpArgs) -> Result<()> {
     Ok(())
 }
 
-/// With `--strict-ports`: names every port that is taken, before anything is started.
+/// With `--strict-ports`: names every busy port before anything starts.
 pub fn check_free(args: &UpArgs) -> Result<()> {
     if !args.strict_ports {
         return Ok(());
@@ -73,9 +73,9 @@ fn problem(port: u16) -> Option<String> {
 /// The outcome of asking for a preferred port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
-    /// What the child is told to listen on; port 0 when the preferred one is busy.
+    /// The listening address for the child; port 0 if the preferred port is busy.
     pub address: SocketAddr,
-    /// Why it is not the preferred one: `8080 is in use by nginx (pid 123)`.
+    /// The reason for another port: `8080 is in use by nginx (pid 123)`.
     pub moved: Option<String>,
 }
 
@@ -98,8 +98,8 @@ pub fn choose(part: &str, preferred: u16, strict: bool) -> Result<Choice> {
     })
 }
 
-/// Settles on a port before its part listens there, for those who have to know it first. As long as the socket lives nobody
-/// else is given that port; it does not listen itself, so that the part may, since the standard library sets `SO_REUSEADDR`.
+/// Chooses a port before its part listens, for others that must know it first. While the socket exists, nobody else gets the
+/// port. The socket does not listen itself, so the part can, because the standard library sets `SO_REUSEADDR`.
 pub fn reserve(choice: Choice) -> Result<(Choice, TcpSocket)> {
     let taken = || {
         let socket = TcpSocket::new_v4()?;
@@ -113,7 +113,7 @@ pub fn reserve(choice: Choice) -> Result<(Choice, TcpSocket)> {
     Ok((Choice { address, moved }, socket))
 }
 
-/// `nginx (pid 123)`: the process that listens on a port, when we may see it.
+/// `nginx (pid 123)`: the process that listens on a port, if this user may see it.
 fn holder(port: u16) -> Option<String> {
     let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()

@@ -12,7 +12,7 @@ use crate::terminal::quoted;
 const PATIENCE: Duration = Duration::from_secs(60);
 const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
-/// Those that call each other, and send their telemetry to the console.
+/// The services that call each other and send their telemetry to the console.
 pub const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
 
 /// The probe went through.
@@ -143,7 +143,7 @@ fn trace_is_complete(answer: &Value) -> bool {
             .all(|service| rows.iter().any(|row| row["service"] == *service))
 }
 
-/// The gateway has just started: all its requests are ours.
+/// The gateway has just started, so it has counted only requests of this process.
 fn counted(answer: &Value, (route, times): (&str, f64)) -> bool {
     let samples = answer.as_array().map_or([].as_slice(), Vec::as_slice);
     samples.iter().any(|sample| {
@@ -152,7 +152,7 @@ fn counted(answer: &Value, (route, times): (&str, f64)) -> bool {
     })
 }
 
-/// A machine that is busy with something else can make the first answers late: a time-out is not yet a failure.
+/// On a busy machine the first responses may be late, so a time-out is not yet a failure.
 pub async fn send_within(
     client: &reqwest::Client,
     gateway: &str,
@@ -209,7 +209,7 @@ async fn send(client: &reqwest::Client, gateway: &str) -> Result<ProbeResult> {
     }
 }
 
-/// `GET /api/data`: the trace id that the gateway gave it, and an item.
+/// Sends `GET /api/data`. Returns its trace id, from the gateway, and an item.
 async fn look(
     client: &reqwest::Client,
     gateway: &str,
@@ -246,7 +246,7 @@ fn traceparent(trace_id: &str, sampled: bool) -> String {
     )
 }
 
-/// Not always the one we sent: a gateway may be set not to trust its callers.
+/// The gateway's trace id may differ from the sent one, because a gateway may be set not to trust its callers.
 fn trace_id_of(response: &reqwest::Response) -> Option<String> {
     let timing = response.headers().get("server-timing")?.to_str().ok()?;
     let traceparent = timing.split("traceparent;desc=\"").nth(1)?;

@@ -26,13 +26,13 @@ pub struct ScrapeArgs {
     pub no_scrape: Vec<String>,
 }
 
-/// One page of metrics.
+/// One metrics page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Scraped {
     /// `service.name`.
     pub name: String,
-    /// Of the page.
+    /// The URL of the page.
     pub url: Url,
 }
 
@@ -51,7 +51,7 @@ impl From<Scraped> for String {
 }
 
 impl Scraped {
-    /// As `file_sd` has it.
+    /// In the format of `file_sd`.
     pub fn target(&self) -> Value {
         let port = self.url.port_or_known_default().unwrap_or(80);
         let address = format!("{}:{port}", self.url.host_str().unwrap_or_default());
@@ -96,7 +96,7 @@ fn named(text: &str) -> Result<Scraped, String> {
     })
 }
 
-/// The services to scrape: remembered ones and given ones. A given name or address replaces a remembered one.
+/// The services to scrape: remembered and given ones. A given name or address replaces a remembered one.
 pub fn remember(args: &ScrapeArgs, data_dir: &Path) -> Result<Vec<Scraped>> {
     let path = data_dir.join("scrape.json");
     let mut all: Vec<Scraped> = match path.symlink_metadata() {

@@ -21,7 +21,7 @@ use crate::cli::UpArgs;
 use crate::postgres::external;
 use crate::{environment, files};
 
-/// A cold download over a slow line takes minutes; it says how far it is.
+/// A first download over a slow line takes minutes; it reports its progress.
 const POSTGRES_PATIENCE: Duration = Duration::from_secs(600);
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -32,7 +32,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(20);
 pub struct SupervisedChild {
     /// Its role.
     pub name: &'static str,
-    /// With the ports that it has got: others know them.
+    /// With its actual ports, because other parts know them.
     pub launch: Launch,
     /// How long it may take until it listens.
     pub patience: Duration,
@@ -40,7 +40,7 @@ pub struct SupervisedChild {
 
 /// Everything that runs. It changes while its children are watched, all in one thread.
 pub struct Stack<'a> {
-    /// What was asked for.
+    /// The options of `up`.
     pub args: &'a UpArgs,
     /// Says what happens.
     pub report: &'a Report,
@@ -80,12 +80,12 @@ impl<'a> Stack<'a> {
         })
     }
 
-    /// Where it keeps its files, as the kernel names it.
+    /// The directory of its files, as the kernel names it.
     pub fn data_dir(&self) -> &Path {
         &self.data_dir
     }
 
-    /// Starts everything, sends the probe, and then keeps the load going; returns only when something fails.
+    /// Starts everything, sends the probe and keeps the load running; returns only after a failure.
     pub async fn start_all(
         &self,
         kept: &mpsc::UnboundedSender<SupervisedChild>,
@@ -169,7 +169,7 @@ impl<'a> Stack<'a> {
         Ok(url)
     }
 
-    /// The console and herald, and where telemetry goes: to the console, else as the variables say.
+    /// The console and herald, and the destination of telemetry: the console, else as the variables say.
     async fn start_backend(
         &self,
         peers: &mut Peers,
@@ -181,7 +181,7 @@ impl<'a> Stack<'a> {
         }
         let (asked, strict) = (&self.args.ports, self.args.strict_ports);
         let herald = ports::choose("herald", asked.herald_port, strict)?;
-        // The two call each other: of one the address is known before it listens.
+        // The two call each other, so the address of one must be known before it listens.
         let (herald, _reserved) = ports::reserve(herald)?;
         let choice = ports::choose("console", asked.console_port, strict)?;
         let (data_dir, args) = (&self.data_dir, self.args);
@@ -194,7 +194,7 @@ impl<'a> Stack<'a> {
         Ok(())
     }
 
-    /// A part with one address; gives its URL.
+    /// Starts a part with one address; returns its URL.
     async fn start_part(
         &self,
         name: &'static str,
@@ -260,8 +260,8 @@ impl<'a> Stack<'a> {
         Ok(())
     }
 
-    /// In the place of the one before, which has ended. Known to the next run even if this one is killed before the
-    /// child listens.
+    /// Replaces the previous child, which has ended. The next run knows this one even if `up` is killed before the child
+    /// listens.
     fn add(&self, child: Child) -> Result<Rc<Child>> {
         let child = Rc::new(child);
         let mut children = self.children.borrow_mut();
@@ -364,12 +364,12 @@ impl<'a> Stack<'a> {
         self.report.ready(&text, fields);
     }
 
-    /// Stops the children, the last one first: whoever needs another stops before it. What services have left to send when they
-    /// have answered their last request they send side by side, while the console still takes it; when it is dead, they wait
-    /// for it at the same time and not one after the other.
+    /// Stops the children, the last one first, so that each stops before those that it needs. After their last request,
+    /// services send their remaining telemetry in parallel while the console still runs; if it is dead, they wait for it in
+    /// parallel, too.
     pub async fn stop(&self) {
         let children = self.last_first();
-        // The probe first: it would ask a gateway that is going.
+        // The probe first, because it would send requests to a stopping gateway.
         let is_service =
             |child: &&Rc<Child>| child.name == "probe" || probe::SERVICES.contains(&child.name);
         for service in children.iter().filter(is_service) {
@@ -380,7 +380,7 @@ impl<'a> Stack<'a> {
         }
     }
 
-    /// Ends everything at once. Postgres gets a moment: its supervisor stops the server, and nothing else would.
+    /// Kills everything at once. Postgres gets a moment, because only its supervisor can stop the server.
     pub async fn kill(&self) {
         for child in self.last_first() {
             if child.name == "postgres" {
@@ -400,7 +400,7 @@ impl<'a> Stack<'a> {
         self.state.borrow().ready
     }
 
-    /// What other commands would take for a running stack.
+    /// Removes the file by which other commands recognise a running stack.
     pub fn forget(&self) {
         for path in [
             super::state::path(&self.data_dir),
@@ -411,7 +411,7 @@ impl<'a> Stack<'a> {
     }
 }
 
-/// Nobody else need know it; a caller who gives it may send such requests, too.
+/// A secret token: a caller who knows it can mark requests as the probe's.
 fn probe_token() -> Result<String> {
     let given = environment::text("OMNITRACE_PROBE_TOKEN")?;
     Ok(given.unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string()))

@@ -38,7 +38,7 @@ pub struct Part {
     pub name: String,
     /// Process id.
     pub pid: u32,
-    /// When the process started, as a number that means nothing else: tells it from a later process with the same id.
+    /// The start time of the process, as an opaque number: it distinguishes a later process with the same id.
     pub started: Option<u64>,
     /// How often it was started again after it had ended by itself.
     #[serde(default)]
@@ -67,7 +67,7 @@ impl State {
         self.parts.iter().find(|part| part.name == name)
     }
 
-    /// The process `pid` is the part `name` from now on; where it listens stays.
+    /// The process `pid` is the part `name` from now on; the addresses stay.
     pub fn begin(&mut self, name: &str, pid: u32) {
         let started = started(pid);
         match self.parts.iter_mut().find(|part| part.name == name) {
@@ -102,7 +102,7 @@ impl State {
         )
     }
 
-    /// What the console is to scrape, in Prometheus's `file_sd` format.
+    /// The console's targets, in Prometheus's `file_sd` format.
     fn targets(&self) -> Vec<Value> {
         let herald = self.url("herald").map(herald_target);
         self.services()
@@ -123,7 +123,7 @@ impl State {
         serde_json::from_str(&files::read(&path(data_dir)).ok()?).ok()
     }
 
-    /// The stack that runs in `data_dir` now; the error says what to do when none does.
+    /// The stack that runs in `data_dir` now; the error says what to do if there is none.
     pub fn running(data_dir: &Path) -> Result<Self> {
         let shown = data_dir.display();
         let start = "start one with `omnitrace up`, or name its directory with --data-dir";
@@ -138,7 +138,7 @@ impl State {
         {
             bail!("no stack runs in {shown}; {start}");
         }
-        // What an `up` has left that was killed is not about the one that runs now.
+        // A file that a killed `up` has left does not describe the running one.
         let holder = files::read(&lock_path(data_dir)).unwrap_or_default();
         let is_its_own = |state: &Self| holder.trim() == state.pid.to_string();
         Self::read(data_dir).filter(is_its_own).with_context(|| {
@@ -147,7 +147,7 @@ impl State {
     }
 }
 
-/// Named as in `deploy/prometheus/prometheus.yml`: it is no service, and no objective is about it.
+/// Has the name of `deploy/prometheus/prometheus.yml`: herald is not a service, and no objective covers it.
 fn herald_target(url: &str) -> Value {
     json!({"targets": [url.trim_start_matches("http://")], "labels": {"job": "herald"}})
 }
@@ -157,7 +157,7 @@ pub fn lock_path(data_dir: &Path) -> PathBuf {
     data_dir.join("up.lock")
 }
 
-/// What the console scrapes, in Prometheus's `file_sd` format.
+/// The file of the console's targets, in Prometheus's `file_sd` format.
 pub fn targets_path(data_dir: &Path) -> PathBuf {
     data_dir.join("targets.json")
 }

@@ -1,4 +1,4 @@
-//! Restarts a child that ends by itself, after a pause; gives up on one that keeps dying.
+//! Restarts a child that ends by itself, after a pause; gives up after repeated failures.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::stack::{Stack, SupervisedChild};
 
-/// So often a child is restarted that has not been steady since.
+/// The maximum number of restarts of a child that was not steady in between.
 const RESTARTS: u32 = 5;
 
 /// Before each restart.
@@ -22,7 +22,7 @@ const PAUSES: Backoff = Backoff {
 /// A child that has listened for so long does not keep dying.
 const STEADY: Duration = Duration::from_secs(60);
 
-/// Starts everything, and keeps the load going and the children alive; returns only when something fails.
+/// Starts everything, and keeps the load running and the children alive; returns only after a failure.
 pub async fn run(stack: &Stack<'_>) -> Error {
     let (started, mut children) = mpsc::unbounded_channel();
     tokio::select! {
@@ -55,10 +55,10 @@ async fn keep(stack: &Stack<'_>, kept: SupervisedChild) -> Error {
             return child.obituary().await;
         }
         let lived = match started {
-            // `omnitrace restart` asked it, or a person: it does not keep dying.
+            // `omnitrace restart` or a person has stopped it, so this is not a failure.
             true if child.was_stopped() => STEADY,
             true => child.age(),
-            // One that could not be started has not lived.
+            // A child that could not be started has no lifetime.
             false => Duration::ZERO,
         };
         let Some(pause) = deaths.next_pause(lived) else {
@@ -86,7 +86,7 @@ async fn keep(stack: &Stack<'_>, kept: SupervisedChild) -> Error {
 struct Deaths(u32);
 
 impl Deaths {
-    /// How long to wait after a life of `lived`; `None` when it is no use any more.
+    /// The pause after a child has lived for `lived`; `None` if it is given up.
     fn next_pause(&mut self, lived: Duration) -> Option<Duration> {
         if lived >= STEADY {
             self.0 = 0;

@@ -15,7 +15,7 @@ use crate::environment;
 /// Addresses of the parts that a service talks to, as far as they are started.
 #[derive(Debug, Default)]
 pub struct Peers {
-    /// Where OTLP goes: the console, or somebody else's collector; `None` when the variables say it all.
+    /// The destination of OTLP: the console, or another collector; `None` if the variables set everything.
     pub otlp: Option<String>,
     /// The caller's variables that the services do not get.
     pub unused: Vec<Unused>,
@@ -27,7 +27,7 @@ pub struct Peers {
     pub data: String,
     /// URL of the gateway.
     pub gateway: String,
-    /// What marks the probe's requests.
+    /// The token that marks the probe's requests.
     pub probe_token: String,
 }
 
@@ -90,7 +90,7 @@ pub fn service(
     if name == "gateway" {
         set.push(("DATA_URL", peers.data.clone()));
     } else {
-        // It is about strangers: among themselves the services trust each other.
+        // The variable concerns external callers: the services trust each other.
         launch.removed.push("OMNITRACE_TRUST_CALLERS".to_owned());
     }
     Ok(launch)
@@ -129,7 +129,7 @@ pub fn console(listen: SocketAddr, data_dir: &Path, herald: SocketAddr, args: &U
     launch
         .arguments
         .extend(["--herald-url".into(), herald.into()]);
-    // It listens on loopback only.
+    // Herald listens on loopback only.
     let not_for_it = [
         "DATABASE_URL",
         "OMNITRACE_NOTIFY_SECRET",
@@ -139,7 +139,8 @@ pub fn console(listen: SocketAddr, data_dir: &Path, herald: SocketAddr, args: &U
     launch
 }
 
-/// What of herald's door the caller's variables say: here the console alone brings alerts, over loopback and in the clear.
+/// The caller's variables about herald's listener, which `up` ignores: here only the console sends alerts, over loopback and
+/// without TLS.
 const DOOR: [&str; 5] = [
     "HERALD_SECRET",
     "HERALD_SECRET_FILE",

@@ -42,7 +42,7 @@ func TestABrokenDashboardIsRefused(t *testing.T) {
 		{`"version": 1`, `"version": "1"`, `slo.json.version: json: cannot unmarshal`},
 		{`"frameIndex": 0, `, ``, `slo.json: panel "Objectives".options.frameIndex: required field is missing`},
 		{`"showHeader"`, `"showHeaders"`, `slo.json: panel "Objectives".options.Options: unexpected field 'showHeaders'`},
-		{`"min": 0`, `"min": "0"`, `slo.json: panel "Bad requests a second".fieldConfig: json: cannot unmarshal`},
+		{`"min": 0`, `"min": "0"`, `slo.json: panel "Bad requests per second".fieldConfig: json: cannot unmarshal`},
 	} {
 		wrong := refused("slo.json", []byte(strings.ReplaceAll(string(text), broken.from, broken.to)))
 		if !strings.Contains(wrong.Error(), broken.told) {

@@ -161,7 +161,7 @@ async fn what_is_scraped_is_remembered_until_it_is_forgotten() {
     let mut up = start(stopped(up).await, &["--no-scrape", "gone"]).await;
     let console = up.ready().await["console_url"].as_str().unwrap().to_owned();
     scraped(&console, "shop").await;
-    // The last is herald, which is no service. The console looks at the list once a second.
+    // The last is herald, which is no service. The console looks at the list once per second.
     let expected = ["downstream", "data", "gateway", "probe", "shop", ""];
     eventually(&format!("{expected:?} are scraped"), async || {
         let targets = get(&format!("{console}/api/targets")).await;

@@ -17,7 +17,7 @@ const QUIET: Duration = Duration::from_secs(180);
 /// group interval (1 min).
 const PATIENCE: Duration = Duration::from_secs(420);
 
-/// Requests a second: enough for the rules' minimum of bad events, few enough for two cores.
+/// Requests per second: enough for the rules' minimum of bad events, few enough for two cores.
 const RATE: u64 = 6;
 
 /// The stack with everything between a fault and a person.

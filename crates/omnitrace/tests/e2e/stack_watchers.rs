@@ -124,7 +124,7 @@ const PARTS: [(&str, &str, Signal); 6] = [
 /// docs/SLO.md: in the demo profile half a minute until it counts, as long for others of its kind, and two looks at it.
 const TOLD_WITHIN: Duration = Duration::from_secs(90);
 
-/// The alert that always fires is sent once a minute.
+/// The alert that always fires is sent once per minute.
 const BEAT: Duration = Duration::from_secs(60);
 
 /// Waits until a notification has named each of these, from the moment of its trouble on.
@@ -222,7 +222,7 @@ async fn nothing_fires(native: &NativeStack, since: Instant) {
     assert!(after < KEPT, "{after:?}");
 }
 
-/// A switch that waits for two minutes bears one beat that is late, if they come once a minute.
+/// A switch that waits for two minutes bears one beat that is late, if they come once per minute.
 async fn beats_once_a_minute(way: &Capture) {
     way.take();
     arrived(way, 1).await;

@@ -47,7 +47,7 @@ impl<T: Parameters> Fault<T> {
             .map(|armed| armed.parameters)
     }
 
-    /// How long it will last; `None` when it is off.
+    /// The remaining time; `None` if the fault is off.
     pub fn time_left(&self) -> Option<Duration> {
         let armed = *self.state.borrow();
         let left = armed?.expires.saturating_duration_since(Instant::now());
@@ -118,7 +118,7 @@ pub(super) trait Switch: Send + Sync {
     fn is_on(&self) -> bool;
 }
 
-/// What was set.
+/// The requested setting.
 #[derive(Debug, Clone)]
 pub(super) struct Setting {
     /// Every parameter, defaults filled in.

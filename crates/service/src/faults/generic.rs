@@ -9,7 +9,7 @@ use super::burn::Burn;
 use super::{Fault, Parameter, Parameters, Spec, Switchboard};
 use crate::readiness::Readiness;
 
-/// The service whose metric moves, where that is the one that has the fault.
+/// Stands for the faulty service itself, if its own metric shows the fault.
 const SELF: &str = "self";
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -76,7 +76,7 @@ impl Parameters for LogStorm {
     };
 }
 
-/// The generic faults, whose effects run beside the requests.
+/// The generic faults, whose effects run besides the requests.
 pub(crate) struct Generic {
     cpu_burn: Arc<Fault<CpuBurn>>,
     memory_leak: Arc<Fault<MemoryLeak>>,
@@ -101,7 +101,7 @@ impl Generic {
         (faults, board)
     }
 
-    /// Starts what makes them effective; ends with the runtime.
+    /// Starts the tasks that cause the effects; they end with the runtime.
     pub(crate) fn start(self, readiness: Arc<Readiness>) {
         actix_web::rt::spawn(self.cpu_burn.drive(async |fault| {
             let _burn = Burn::start(fault.threads);
@@ -149,7 +149,7 @@ async fn flap(readiness: &Readiness, fault: ReadinessFlap) {
 }
 
 async fn storm(fault: LogStorm) {
-    // A timer is not finer than a millisecond: log several lines a tick above that.
+    // A timer is not finer than a millisecond, so at higher rates each tick logs several lines.
     let per_tick = fault.lines_per_s.div_ceil(100);
     let mut ticks = interval(Duration::from_secs(1) * per_tick / fault.lines_per_s);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);

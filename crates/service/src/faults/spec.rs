@@ -11,7 +11,7 @@ use crate::problem::FieldError;
 /// The member that says when a fault ends by itself.
 const EXPIRY: &str = "expires_in_s";
 
-/// Default expiry: long enough for an alert to fire, short enough to be forgotten safely.
+/// The default expiry: long enough for an alert to fire, and short enough if somebody forgets the fault.
 const DEFAULT_EXPIRY_S: f64 = 300.0;
 
 /// Allowed expiries, in seconds.
@@ -28,14 +28,14 @@ pub trait Parameters: DeserializeOwned + Copy + Send + Sync + 'static {
 pub struct Spec {
     /// Name in `/faults/{name}` and in `fault_active{fault=…}`.
     pub name: &'static str,
-    /// What it does.
+    /// The effect.
     pub description: &'static str,
-    /// The service whose metric moves.
+    /// The service whose metric shows the fault.
     pub signal_service: &'static str,
     /// The metric that must move while the fault is on, as a Prometheus selector. A counter (`_total`, `_count`)
     /// rises, a gauge differs from its resting value, and of a histogram (no suffix) the mean rises.
     pub signal: &'static str,
-    /// What can be set.
+    /// The parameters of the fault.
     pub parameters: &'static [Parameter],
 }
 
@@ -66,7 +66,7 @@ pub struct Parameter {
     pub default: f64,
 }
 
-/// By hand, so that a whole number is shown as one.
+/// Hand-written, so that a whole number is shown as one.
 impl Serialize for Parameter {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_struct("Parameter", 6)?;

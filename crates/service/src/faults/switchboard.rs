@@ -95,7 +95,7 @@ impl Switchboard {
         let mut setting = entry.setting.lock().unwrap_or_else(PoisonError::into_inner);
         *setting = Some(entry.switch.clone().set(request)?);
         drop(setting);
-        // At debug level: what is broken on purpose is for scoring, not evidence for a diagnosis.
+        // At debug level: the log must not tell an investigator which fault is injected.
         tracing::debug!(fault = entry.spec.name, "fault set");
         Ok(entry.status())
     }

@@ -1,5 +1,5 @@
-//! What foreign senders did not redact. Which texts are secrets is tested in the crate `redact`; here, that every text
-//! of every signal goes through it.
+//! Redaction of the data of foreign senders. The crate `redact` tests which texts are secrets; these tests check that every
+//! text of every signal passes through it.
 
 use super::*;
 use crate::exposition::{self, Format};

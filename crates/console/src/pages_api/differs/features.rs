@@ -1,4 +1,4 @@
-//! What traces have in common or not: operations, attributes of their spans, and of those who sent them, versions above all.
+//! The features that traces have or lack: operations, attributes of their spans and of their senders, above all versions.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -9,25 +9,25 @@ use serde::Serialize;
 use super::share::{share, surely_more};
 use crate::model::{Span, Value};
 
-/// Values of a key beyond so many are not counted: ids and times tell nothing.
+/// Values of a key beyond this number are not counted: ids and times explain nothing.
 const MAX_VALUES: u32 = 200;
 
 /// Longer values are not counted.
 const MAX_VALUE: usize = 200;
 
-/// All features that are counted.
+/// The maximum number of counted features.
 const MAX_FEATURES: usize = 20_000;
 
-/// What is answered at most.
+/// The maximum number of differences in an answer.
 const MAX_DIFFERENCES: usize = 50;
 
-/// What is more frequent by less is no trace to follow.
+/// A smaller difference in frequency is not worth following.
 const LEAST: f64 = 0.05;
 
-/// What one takes beside its texts.
+/// The size of a feature besides its texts.
 const OF_ONE: usize = 160;
 
-/// Of how many traces it is true.
+/// The number of traces that have the feature.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counts {
     pub selected: u32,
@@ -81,11 +81,11 @@ pub(super) struct Difference {
     selected_share: f64,
     rest: u32,
     rest_share: f64,
-    /// By how much the first share is larger at least, in 95 of 100 cases.
+    /// The least difference between the two shares, with 95 % confidence.
     surely_more: f64,
 }
 
-/// All of them, found by digests of what they say.
+/// All features, keyed by digests of their content.
 #[derive(Debug, Default)]
 pub(super) struct Features {
     state: RandomState,
@@ -98,7 +98,7 @@ pub(super) struct Features {
 }
 
 impl Features {
-    /// What is added next is of another trace.
+    /// The following features belong to another trace.
     pub fn next_trace(&mut self) {
         self.traces += 1;
     }
@@ -133,7 +133,7 @@ impl Features {
     }
 
     fn put(&mut self, of: (Kind, &str, &str), value: Value<'_>, is_selected: bool) -> usize {
-        // What is nested is long, and seldom twice the same.
+        // A nested value is long, and rarely occurs twice.
         if matches!(value, Value::Nested(_)) {
             return 0;
         }
@@ -172,13 +172,14 @@ impl Features {
         bytes
     }
 
-    /// Keys of which some values were not counted.
+    /// The number of keys of which some values were not counted.
     pub fn keys_left_out(&self) -> usize {
         let counts = self.values.values();
         counts.filter(|values| **values > MAX_VALUES).count()
     }
 
-    /// Those that are surely more frequent, and by not too little, among the selected traces, the surest first.
+    /// The features that are significantly and not just slightly more frequent among the selected traces, the most
+    /// significant first.
     pub fn ranked(self, of: Counts) -> Vec<Difference> {
         let all = self.all.into_values().map(|feature| feature.difference(of));
         let mut differing: Vec<Difference> = all.filter(|one| one.surely_more >= LEAST).collect();

@@ -1,9 +1,9 @@
 //! How surely something is more frequent among some than among others.
 
-/// The 97.5 % quantile of the normal distribution: intervals hold in 95 of 100 cases.
+/// The 97.5 % quantile of the normal distribution, for intervals with 95 % confidence.
 const Z: f64 = 1.959_964;
 
-/// Wilson's score interval of a share (E. B. Wilson, 1927): it is right for few, for none and for all.
+/// Wilson's score interval of a proportion (E. B. Wilson, 1927). It also holds for small counts and for shares of 0 and 1.
 fn wilson(count: u32, of: u32) -> (f64, f64) {
     let (share, of) = (share(count, of), f64::from(of));
     let z2 = Z * Z / of;
@@ -13,7 +13,7 @@ fn wilson(count: u32, of: u32) -> (f64, f64) {
     (low.max(0.0), high.min(1.0))
 }
 
-/// A share; none of none is none.
+/// A share; 0 of 0 is 0.
 pub(super) fn share(count: u32, of: u32) -> f64 {
     match of {
         0 => 0.0,
@@ -21,7 +21,7 @@ pub(super) fn share(count: u32, of: u32) -> f64 {
     }
 }
 
-/// By how much the first share is larger at least: the lower end of the interval of their difference (R. G. Newcombe's method 10, 1998).
+/// The lower bound of the difference between two shares (R. G. Newcombe's method 10, 1998).
 pub(super) fn surely_more((count, of): (u32, u32), (others, of_others): (u32, u32)) -> f64 {
     if of == 0 || of_others == 0 {
         return 0.0;

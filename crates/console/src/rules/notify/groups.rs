@@ -11,14 +11,15 @@ use slo::routing::{self, ENVIRONMENT, INHIBITIONS, Inhibition, Route};
 
 use super::super::alert::{Alert, State};
 
-/// The most groups that are remembered; each of the rules that ship makes one per service.
+/// The maximum number of groups; each bundled rule makes one per service.
 const MAX_GROUPS: usize = 2_000;
 
-/// After this long without a receiver it is asked no more often than once in so many milliseconds.
+/// The longest pause between two attempts to reach a receiver.
 const MAX_PAUSE_MS: i64 = 60_000;
 const FIRST_PAUSE_MS: i64 = 1_000;
 
-/// What was told before a restart is over when no rule has said it for so long, as in Alertmanager (`resolve_timeout`).
+/// A notified alert from before a restart resolves when no rule has reported it for this long, as in Alertmanager
+/// (`resolve_timeout`).
 const UNSAID_MS: i64 = 5 * 60_000;
 
 /// A route, and the labels that its alerts agree in.
@@ -28,12 +29,12 @@ pub(super) type Key = (&'static Route, Labels);
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     all: BTreeMap<Key, Group>,
-    /// Alerts for whose group there is no room now.
+    /// Alerts whose group found no memory.
     pub lost: u64,
-    /// What was told before a restart and no rule has said since, and how long that may be so.
+    /// Notified alerts from before a restart that no rule has reported since, and until when they may stay.
     unsaid: BTreeSet<Labels>,
     unsaid_until_ms: i64,
-    /// Of the last update.
+    /// The time of the last update.
     updated_ms: i64,
 }
 
@@ -42,7 +43,7 @@ struct Group {
     /// Firing ones, and resolved ones that nobody has been told about.
     alerts: BTreeMap<Labels, Alert>,
     due_ms: i64,
-    /// Of those that were told last: they fire.
+    /// The alerts that the last notification named as firing.
     told: BTreeSet<Labels>,
     told_ms: Option<i64>,
     failures: u32,
@@ -63,7 +64,7 @@ impl Notification {
 }
 
 impl Groups {
-    /// With what was told before a restart, and when: it fires until the rules say otherwise.
+    /// Starts with the alerts that were notified before a restart, and the times: each fires until the rules say otherwise.
     pub fn remembering(told: impl Iterator<Item = (i64, Alert)>, now_ms: i64) -> Self {
         let mut groups = Self {
             unsaid_until_ms: now_ms + UNSAID_MS,
@@ -82,7 +83,7 @@ impl Groups {
         groups
     }
 
-    /// What has been told, and when: a restart must not forget it.
+    /// The notified alerts and the times: a restart must not lose them.
     pub fn remembered(&self) -> Vec<(i64, Alert)> {
         let of = |group: &Group| {
             let told_ms = group.told_ms.unwrap_or_default();
@@ -93,7 +94,7 @@ impl Groups {
         self.all.values().flat_map(of).collect()
     }
 
-    /// Takes over what the rules found.
+    /// Takes over the result of the rules.
     pub fn update<'a>(&mut self, alerts: impl Iterator<Item = &'a Alert> + Clone, now_ms: i64) {
         self.lost = 0;
         self.follow_the_clock(now_ms);
@@ -101,7 +102,7 @@ impl Groups {
         let said: BTreeSet<&Labels> = said.map(|alert| &alert.labels).collect();
         self.unsaid.retain(|labels| !said.contains(labels));
         if !self.unsaid.is_empty() && now_ms >= self.unsaid_until_ms {
-            // What is pending again may yet fire.
+            // An alert that is pending again may still fire.
             let known: BTreeSet<&Labels> = alerts.clone().map(|alert| &alert.labels).collect();
             self.unsaid.retain(|labels| known.contains(labels));
         }
@@ -125,7 +126,7 @@ impl Groups {
         }
     }
 
-    /// Once the clock has been set back, what is due comes when it would have come.
+    /// After the clock has been set back, keeps the remaining time of each due notification.
     fn follow_the_clock(&mut self, now_ms: i64) {
         let by_ms = now_ms - std::mem::replace(&mut self.updated_ms, now_ms);
         if by_ms >= 0 {
@@ -138,8 +139,8 @@ impl Groups {
         }
     }
 
-    /// What the rules say no more has ended, though it may not have been seen to: a receiver may take longer than an alert takes to
-    /// end and begin anew.
+    /// An alert that the rules no longer report has ended, even if no update has seen it end: a receiver may take longer
+    /// than an alert takes to end and start again.
     fn end_missed(&mut self, said: &BTreeSet<&Labels>, now_ms: i64) {
         let unsaid = &self.unsaid;
         for group in self.all.values_mut() {
@@ -155,7 +156,7 @@ impl Groups {
         }
     }
 
-    /// What is to be told now.
+    /// The notifications that are due.
     pub fn due(&mut self, now_ms: i64) -> Vec<Notification> {
         let due = self
             .all
@@ -175,7 +176,7 @@ impl Groups {
         notifications
     }
 
-    /// Somebody has been told, or could not be: then it is tried again.
+    /// Records an attempt. A failed one is repeated later.
     pub fn record_attempt(&mut self, notification: &Notification, is_told: bool, now_ms: i64) {
         let Some(group) = self.all.get_mut(&notification.key) else {
             return;
@@ -215,7 +216,7 @@ impl Group {
         }
     }
 
-    /// One that is resolved counts if it is known to fire; one that a page says too does not.
+    /// Stores the alert. It drops one that has resolved, or that a page inhibits, without having been notified before.
     fn take(&mut self, alert: &Alert, is_inhibited: bool) {
         let is_known = self.alerts.contains_key(&alert.labels);
         match alert.state {
@@ -230,7 +231,7 @@ impl Group {
         }
     }
 
-    /// An alert that is new or has ended; or all of it again after long.
+    /// Whether an alert has started or ended since the last notification, or the repeat interval is over.
     fn has_news(&self, route: &Route, now_ms: i64) -> bool {
         let mut alerts = self.alerts.values();
         let has_changed = alerts.any(|alert| {
@@ -254,16 +255,16 @@ fn key(alert: &Alert) -> Key {
     (route, shared)
 }
 
-/// Where it goes.
+/// The route of the alert.
 pub(super) fn route(alert: &Alert) -> &'static Route {
     let label = |name| alert.labels.get(name);
     routing::route(label("alertname"), label("severity"))
 }
 
-/// One of the ways in which a page silences tickets, by its place, and in what both agree.
+/// A key by which a page inhibits tickets: the index of the inhibition, and the labels that must be equal.
 type InhibitionKey<'a> = (usize, Vec<&'a str>);
 
-/// What a page silences tickets about.
+/// The keys of the tickets that this page inhibits.
 fn inhibiting(alert: &Alert) -> impl Iterator<Item = InhibitionKey<'_>> {
     let is_page = alert.labels.get("severity") == Severity::Page.as_str();
     let fires = is_page && alert.state == State::Firing;
@@ -271,7 +272,7 @@ fn inhibiting(alert: &Alert) -> impl Iterator<Item = InhibitionKey<'_>> {
     all.filter_map(|(place, way)| about(alert, place, way))
 }
 
-/// What a page would have to be about to silence this.
+/// The keys of the pages that would inhibit this ticket.
 fn inhibited_by(alert: &Alert) -> impl Iterator<Item = InhibitionKey<'_>> {
     let is_ticket = alert.labels.get("severity") == Severity::Ticket.as_str();
     let slo = alert.labels.get("slo");

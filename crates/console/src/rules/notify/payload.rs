@@ -9,7 +9,7 @@ use super::super::alert::State;
 use super::groups::Notification;
 use crate::answer::wrapped::time;
 
-/// The most alerts in one body; the others are counted.
+/// The maximum number of alerts in one body; the others are counted.
 const MAX_ALERTS: usize = 100;
 
 /// The body that tells about alerts.
@@ -58,7 +58,7 @@ fn status(is_firing: bool) -> &'static str {
     if is_firing { "firing" } else { "resolved" }
 }
 
-/// What all say alike.
+/// The labels or annotations that all alerts share.
 fn common<'a>(all: &[BTreeMap<&'a str, &'a str>]) -> BTreeMap<&'a str, &'a str> {
     let Some((first, others)) = all.split_first() else {
         return BTreeMap::new();
@@ -68,7 +68,7 @@ fn common<'a>(all: &[BTreeMap<&'a str, &'a str>]) -> BTreeMap<&'a str, &'a str> 
     common
 }
 
-/// As Prometheus's libraries make it (FNV-1a): the same alert has the same whoever tells about it.
+/// The fingerprint of Prometheus's libraries (FNV-1a): an alert has the same one, whichever program sends it.
 fn fingerprint(labels: &Labels) -> u64 {
     const BETWEEN: u8 = 0xff;
     let texts = labels.iter().flat_map(|(name, value)| [name, value]);

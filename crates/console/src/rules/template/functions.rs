@@ -30,7 +30,7 @@ const ALL: [(&str, Function); 9] = [
 ];
 
 impl Function {
-    /// By its name.
+    /// The function with this name.
     pub fn of(name: &str) -> Result<Self, String> {
         let found = ALL.iter().find(|(known, _)| *known == name);
         let names = || ALL.map(|(known, _)| known).join(", ");
@@ -61,7 +61,7 @@ impl Function {
         }
     }
 
-    /// Calls it; the number of arguments has been checked.
+    /// Calls the function; the caller has checked the number of arguments.
     pub fn call(self, arguments: Vec<Value>, query: Query<'_>) -> Result<Value, String> {
         let mut arguments = arguments.into_iter();
         let first = arguments.next().ok_or("an argument is missing")?;
@@ -83,7 +83,7 @@ impl Function {
 /// Its precision, if it says one, and its letter.
 type Verb = (Option<usize>, char);
 
-/// What is written as it is, then a verb, if there is one, and the rest.
+/// The literal text, then a verb, if there is one, and the rest.
 fn piece(format: &str) -> Result<(&str, Option<Verb>, &str), String> {
     let Some((text, rest)) = format.split_once('%') else {
         return Ok((format, None, ""));

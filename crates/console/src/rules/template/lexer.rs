@@ -13,7 +13,7 @@ pub(super) enum Item {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Token {
     Word(String),
-    /// A variable (none: the dot) and fields of it.
+    /// A variable (`None`: the dot) and its fields.
     Path(Option<String>, Vec<String>),
     Text(String),
     Number(f64),
@@ -27,7 +27,7 @@ pub(super) enum Token {
 const BEGIN: &str = "{{";
 const END: &str = "}}";
 
-/// All of a template.
+/// All items of a template.
 pub(super) fn items(mut text: &str) -> Result<Vec<Item>, String> {
     let mut items = Vec::new();
     while let Some((before, action)) = text.split_once(BEGIN) {

@@ -5,7 +5,7 @@ pub(super) fn fixed(value: f64, digits: usize) -> String {
     special(value).unwrap_or_else(|| format!("{value:.digits$}"))
 }
 
-/// `%v`: the shortest digits that mean the same.
+/// `%v`: the shortest digits that stand for the same number.
 pub(super) fn shortest(value: f64) -> String {
     let plain = value == 0.0 || (1e-4..1e21).contains(&value.abs());
     special(value).unwrap_or_else(|| match plain {
@@ -19,7 +19,7 @@ pub(crate) fn exponential(value: f64) -> String {
     special(value).unwrap_or_else(|| with_exponent(&format!("{value:e}")))
 }
 
-/// `%.4g`: four digits that count.
+/// `%.4g`: four significant digits.
 fn four(value: f64) -> String {
     let scientific = || {
         let written = format!("{value:.3e}");
@@ -62,7 +62,7 @@ fn with_exponent(written: &str) -> String {
     format!("{digits}e{sign}{exponent:0>2}")
 }
 
-/// Divides as long as it is large; with the prefix of how often.
+/// Divides while the number is large; returns it with the prefix for the number of divisions.
 fn scaled(mut value: f64, by: f64, prefixes: &[&'static str]) -> (f64, &'static str) {
     let mut prefix = "";
     for next in prefixes {

@@ -1,4 +1,4 @@
-//! From tokens to a template.
+//! Parses tokens into a template.
 
 use super::functions::Function;
 use super::lexer::{Item, Token, items};
@@ -27,7 +27,7 @@ struct Parser {
     depth: usize,
 }
 
-/// What ends a list of parts.
+/// The token that ends a list of parts.
 enum Ending {
     Whole,
     Else,
@@ -192,7 +192,7 @@ impl Parser {
         Ok(Some(operand))
     }
 
-    /// What an alert and a series have: labels and a value.
+    /// The fields of an alert or a series: labels and a value.
     fn check(&self, variable: Option<&str>, fields: &[String]) -> Result<(), String> {
         let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
         let is_known = match variable {

@@ -11,7 +11,7 @@ const MAX_TEXT: usize = 16 << 10;
 /// The most parts of a template that are filled in, with all rounds of its ranges, and series that are looked at.
 const MAX_STEPS: usize = 100_000;
 
-/// What an operand or a function gives.
+/// The value of an operand or a function.
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     Text(String),
@@ -24,7 +24,7 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// As Go has it: what is empty or zero is not.
+    /// As in Go: an empty value and zero are false.
     pub fn is_true(&self) -> bool {
         match self {
             Self::Text(text) => !text.is_empty(),
@@ -37,7 +37,7 @@ impl Value {
         }
     }
 
-    /// As it is written into the text.
+    /// The text that is written.
     pub fn shown(&self) -> Result<String, String> {
         match self {
             Self::Text(text) => Ok(text.clone()),

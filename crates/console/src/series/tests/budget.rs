@@ -1,4 +1,4 @@
-//! What goes when there is no room.
+//! Which samples are dropped when memory is short.
 
 use super::*;
 
@@ -49,7 +49,7 @@ fn the_oldest_samples_make_room_first() {
 fn series_that_ended_go_with_their_last_samples_and_give_all_back() {
     let store = SeriesStore::new(256 << 10);
     for second in 1..2_000 {
-        // Each is there for a moment only.
+        // Each series exists for a moment only.
         let name = format!("m{second}");
         let mut samples = flood(&name, 3);
         samples[0].exemplar = Some(Exemplar {
@@ -136,7 +136,7 @@ fn what_rules_look_back_at_for_long_outlives_the_rest_within_its_share() {
     };
     say("r", 1, 0..2_000);
     say("m", 1, 0..2_000);
-    // As if so much time had passed.
+    // Like the passing of this time.
     store.expire(Instant::now());
     let (lasting, other) = (
         history(&store, &["__name__=r"]),

@@ -1,4 +1,4 @@
-//! What becomes of series that ended.
+//! The handling of series that ended.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What rules read: windows over hours, and last samples.
+//! The samples that rules read: windows over hours, and last samples.
 
 use super::*;
 use crate::answer::Answers;
@@ -94,7 +94,7 @@ async fn a_window_over_hours_is_evaluated_for_a_thousand_series() {
     are_evaluated(1_000, 2 << 30).await;
 }
 
-/// What a short window reads of each series is counted, not all that its chunk holds.
+/// The cost counts only the samples that a short window reads, not the whole chunks.
 #[tokio::test]
 async fn a_short_window_over_many_series_takes_only_what_it_reads() {
     let store = SeriesStore::new(64 << 20);

@@ -1,4 +1,4 @@
-// One alert that fires: what it means in plain words, since when, what is left of the budget, and where to go on.
+// One firing alert: its meaning in plain words, its start, the remaining budget, and the next step.
 
 import { serviceLink } from '../colours.js';
 import { h } from '../dom.js';
@@ -30,7 +30,7 @@ export function alertCard(alert, firing) {
     h('p', { class: 'muted' }, nextStep(firing, episode)));
 }
 
-/** Of a budget. @param {number | undefined} left */
+/** The state of a budget. @param {number | undefined} left */
 export function leftWords(left) {
   if (left === undefined) return '–';
   return left >= 0 ? percent(left) : `none, used ${used(left)} times`;
@@ -57,8 +57,8 @@ export function alertRow(alert, firing) {
 /** @param {Firing} firing @param {import('./data.js').Episode | undefined} episode */
 function nextStep({ told }, episode) {
   if (told.error) return told.error;
-  if (!told.isThere) return 'No herald is set: nobody is told, and no evidence is gathered.';
-  if (!episode) return 'Herald has not been told: that takes a few seconds, and a page about a service holds back the tickets about it.';
+  if (!told.isThere) return 'No herald is set: nobody is notified, and no evidence is gathered.';
+  if (!episode) return 'Herald does not have this alert yet: that takes a few seconds, and a page about a service holds back its tickets.';
   const { acknowledged, silenced } = episode;
   if (acknowledged) return ['Acknowledged by ', h('bdi', {}, acknowledged.by), acknowledged.note && [': ', h('bdi', {}, acknowledged.note)]];
   return silenced ? ['Silenced by ', h('bdi', {}, silenced.by), ': ', h('bdi', {}, silenced.comment)] : 'Herald has gathered the evidence.';

@@ -1,4 +1,4 @@
-// Alerts: what the console's rules say now, and what herald has told people about it.
+// Alerts: the present state of the console's rules, and herald's notifications about them.
 
 import { get, getIfThere, instant, reason } from '../api.js';
 import { BUDGET } from '../queries.js';
@@ -6,7 +6,7 @@ import { BUDGET } from '../queries.js';
 /** @typedef {{labels: Record<string, string>, annotations: Record<string, string>, activeAt: string}} Alert */
 /** @typedef {{window: string, burn_rate: number | null, bad_events?: number | null}} Burn */
 /** @typedef {{service: string, route: string, slo: string, objective: number, seconds: number | null, burns: {threshold: number, long: Burn, short: Burn, firing: boolean}[]}} Objective */
-/** What herald knows of an alert from its beginning to its end. @typedef {Record<string, any>} Episode */
+/** Herald's record of an alert from its beginning to its end. @typedef {Record<string, any>} Episode */
 
 /** @typedef {{labels: Record<string, string>, endedAt: string}} Ended */
 /** @typedef {{alerts: Alert[], ended: Ended[], objectives: Objective[], budget: Record<string, number>, told: HeraldAlerts}} Firing */
@@ -15,7 +15,7 @@ import { BUDGET } from '../queries.js';
 /** @param {string} service @param {string} route @param {string} slo */
 export const objectiveKey = (service, route, slo) => JSON.stringify([service, route, slo]);
 
-/** Pages first, and of each kind what began first. @returns {Promise<Firing>} */
+/** Pages first, and the oldest alerts of each kind first. @returns {Promise<Firing>} */
 export async function readFiring() {
   const [{ data }, left, told] = await Promise.all([get('/api/alerts'), instant(BUDGET.left), readEpisodes('firing')]);
   const rank = (/** @type {Alert} */ { labels }) => (labels.severity === 'page' ? 0 : 1);
@@ -36,10 +36,10 @@ export async function readEpisodes(state) {
 
 const MAX_EPISODES = 100;
 
-/** The alerts of those that were read, until herald has been told more. @type {Map<string, {updated: string, alerts: Promise<Alert[]>}>} */
+/** The alerts of those that were read, until herald has newer ones. @type {Map<string, {updated: string, alerts: Promise<Alert[]>}>} */
 const read = new Map();
 
-/** With the alerts in it. What people say of it does not count as an update: that is in the summary. @param {Episode} summary @returns {Promise<Episode>} */
+/** The episode with its alerts. Acknowledgements and verdicts do not count as updates: they are in the summary. @param {Episode} summary @returns {Promise<Episode>} */
 async function whole(summary) {
   let known = read.get(summary.id);
   if (!known || known.updated !== summary.updated) {
@@ -56,12 +56,12 @@ const SAME = ['alertname', 'service', 'route', 'slo', 'severity'];
 /** @typedef {{labels: Record<string, string>}} Labelled @param {Labelled} one @param {Labelled} other */
 const isSame = (one, other) => SAME.every((label) => one.labels[label] === other.labels[label]);
 
-/** What herald has told about an alert. @param {HeraldAlerts} told @param {Alert} alert */
+/** Herald's record of an alert. @param {HeraldAlerts} told @param {Alert} alert */
 export function episodeOf(told, alert) {
   return told.episodes.find(({ alerts = [] }) => alerts.some((/** @type {Alert} */ one) => isSame(one, alert)));
 }
 
-/** When all of it was over, if it is: the rules say so minutes before herald is told. @param {Firing} firing @param {Episode} episode @returns {string | null} */
+/** When all of it was over, if it is: the rules show it minutes before herald's notification. @param {Firing} firing @param {Episode} episode @returns {string | null} */
 export function endOf({ alerts, ended, told }, episode) {
   if (episode.state !== 'firing') return episode.ended;
   const known = episode.alerts || told.episodes.find(({ id }) => id === episode.id)?.alerts || [];
@@ -70,7 +70,7 @@ export function endOf({ alerts, ended, told }, episode) {
   return ends.every(Boolean) ? ends.sort().pop() || null : null;
 }
 
-/** What is promised, if the alert is about that. @param {Firing} firing @param {Record<string, string>} labels */
+/** The objective, if the alert is about one. @param {Firing} firing @param {Record<string, string>} labels */
 export function objectiveOf(firing, labels) {
   return firing.objectives.find(({ service, route, slo }) => service === labels.service && route === labels.route && slo === labels.slo);
 }

@@ -1,4 +1,4 @@
-// What herald has found out about an alert, as it was told to people.
+// Herald's evidence about an alert, as in the notification.
 
 import { serviceLink } from '../colours.js';
 import { h } from '../dom.js';
@@ -78,7 +78,7 @@ function line({ time, service, text, trace_id: id }) {
     h('span', { class: 'body' }, h('bdi', {}, `${service}: `), id ? traceLink(id, null, h('bdi', {}, text)) : h('bdi', {}, text)));
 }
 
-/** When what happened. @param {Record<string, any>} episode @param {string | null} end */
+/** The times of the alert's events. @param {Record<string, any>} episode @param {string | null} end */
 export function timeline(episode, end) {
   const at = (/** @type {string | null} */ text) => (text ? h('time', { datetime: text, title: text }, clock(micros(text), false)) : '–');
   const fact = (/** @type {string} */ name, /** @type {Child[]} */ ...value) => h('div', {}, h('dt', {}, name), h('dd', {}, value));
@@ -86,10 +86,10 @@ export function timeline(episode, end) {
   return h('dl', { class: 'facts', 'data-testid': 'timeline' },
     fact('State', h('strong', { class: end ? 'good' : 'bad' }, end ? 'is over' : 'fires')),
     fact('Began', at(episode.started)),
-    fact('Herald told', at(episode.accepted), ' ', h('span', { class: 'muted' }, after(episode.started, episode.accepted))),
+    fact('Herald notified', at(episode.accepted), ' ', h('span', { class: 'muted' }, after(episode.started, episode.accepted))),
     fact('Over', at(end), ' ', end && h('span', { class: 'muted' }, after(episode.started, end), !episode.resolved && ', herald will be told')),
     fact('Notifications', count(episode.notifications)),
-    fact('Delivered to', targets.length > 0 ? targets.map(([target, told]) => [h('bdi', {}, target), ' ', at(told.first), ' ']) : 'nobody yet'));
+    fact('Delivered to', targets.length > 0 ? targets.map(([target, told]) => [h('bdi', {}, target), ' ', at(told.first), ' ']) : 'no target yet'));
 }
 
 /** @param {string} from @param {string} to */

@@ -1,4 +1,4 @@
-// What people say about alerts: acknowledge, judge, silence.
+// The forms for alerts: acknowledge, judge, silence.
 
 import { reason, send } from '../api.js';
 import { announce, h } from '../dom.js';

@@ -1,5 +1,5 @@
 // Log lines, the newest on top. Only those in sight are in the page, so ten thousand scroll as smoothly as ten; what is new on
-// top moves nothing for who has scrolled down, and waits while somebody points at the list or has the focus in it.
+// top moves nothing for a user who has scrolled down, and waits while the pointer or the focus is in the list.
 
 import { newestFirst } from '../api.js';
 import { swatch } from '../colours.js';
@@ -13,12 +13,12 @@ import { lineText } from './query.js';
 
 /** Pixels; style.css has the same. */
 const ROW = 24;
-/** Rows beyond both ends of what is in sight. */
+/** Rows beyond both ends of the visible ones. */
 const BEYOND = 15;
 /** The oldest make room. */
 export const MOST = 10000;
 
-/** What tells a line from others. @param {Line} line */
+/** The identity of a line. @param {Line} line */
 const keyOf = ({ ns, text, labels }) => `${ns} ${labels.service_name} ${labels.span_id || ''} ${text}`;
 
 export class LogList {
@@ -80,7 +80,7 @@ export class LogList {
     return Math.max(0, down);
   }
 
-  /** If its end is in sight. */
+  /** Asks for older lines when the end of the list is visible. */
   askForOlder() {
     if (this.element.scrollTop + this.element.clientHeight > (this.lines.length - BEYOND) * ROW) this.older();
   }

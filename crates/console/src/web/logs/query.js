@@ -1,11 +1,11 @@
-// What is asked for a filter of log lines, in LogQL.
+// The LogQL query of a filter of log lines.
 
 import { HEX } from '../links.js';
 import { literal } from '../queries.js';
 
 export const FIELDS = ['service', 'level', 'text', 'trace_id'];
 
-/** What counts as how severe, in the words of several languages; each with what is worse. @type {Record<string, string>} */
+/** The names of severities in several languages; each entry includes the worse ones. @type {Record<string, string>} */
 export const LEVELS = {
   info: 'info.*|notice|warn.*|err.*|crit.*|fatal.*|panic|alert|emerg.*',
   warn: 'warn.*|err.*|crit.*|fatal.*|panic|alert|emerg.*',
@@ -30,7 +30,7 @@ export function selected(state) {
 /** How many there are of each level. @param {string} query @param {number} step in seconds */
 export const counted = (query, step) => `sum by (detected_level) (count_over_time(${query} [${step}s]))`;
 
-/** What a line says: its text, and the error that its sender attached to it. @param {import('../api.js').Line} line */
+/** The text of a line, and the error that its sender attached to it. @param {import('../api.js').Line} line */
 export function lineText({ text, labels }) {
   const error = labels.error || labels.exception_message || labels.error_message;
   return error && !text.includes(error) ? `${text}: ${error}` : text;

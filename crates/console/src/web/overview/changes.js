@@ -1,10 +1,10 @@
-// What has changed in the last ten minutes: releases, restarts, services that are gone, alerts that began or ended.
+// The changes of the last ten minutes: releases, restarts, services that stopped, alerts that began or ended.
 
 import { over } from '../api.js';
 import { CHANGES } from '../queries.js';
 
 /** @typedef {import('../api.js').Series} Series */
-/** `words`: what happened; every second one is a name. @typedef {{time: number, service: string, words: string[], kind: 'release' | 'restart' | 'gone' | 'alert' | 'over'}} Change `time` in seconds */
+/** `words`: the event in words; every second one is a name. @typedef {{time: number, service: string, words: string[], kind: 'release' | 'restart' | 'gone' | 'alert' | 'over'}} Change `time` in seconds */
 
 export const BACK_S = 600;
 const STEP_S = 5;

@@ -1,4 +1,4 @@
-// Who calls whom: from what services count themselves, and where they count nothing, from their spans (which may be a sample).
+// The calls between services: from the services' own metrics, or, for services without metrics, from their spans (which may be a sample).
 
 import { get, instant } from '../api.js';
 import { OVERVIEW, filled } from '../queries.js';
@@ -9,9 +9,9 @@ import { OVERVIEW, filled } from '../queries.js';
 /** @typedef {{nodes: Node[], edges: Edge[], isPart: boolean}} Graph `isPart`: there is more than a map can show */
 /** @typedef {{count: number, errors: number, p95_us: number | null}} Measured */
 /** @typedef {Measured & {caller: string, callee: string, is_database: boolean}} Call */
-/** Who calls whom by spans. @typedef {{seconds: number, calls: Call[], services: (Measured & {service: string})[], truncated: boolean}} Traced */
+/** The calls that spans show. @typedef {{seconds: number, calls: Call[], services: (Measured & {service: string})[], truncated: boolean}} Traced */
 
-/** They watch the others, and are no part of what is watched. */
+/** These monitor the others, and are not monitored services themselves. */
 const WATCHERS = new Set(['probe', 'herald', 'console', 'loadtest']);
 const WINDOW = '1m';
 /** More would be no map. */
@@ -63,7 +63,7 @@ export const keyOf = (sample, labels) => JSON.stringify(labels.map((label) => sa
 /** A part of a whole; `null` when there is no whole. @param {number | undefined} part @param {number | undefined} whole */
 export const share = (part, whole) => (whole ? Math.min(1, (part || 0) / whole) : null);
 
-/** What is no number was not measured. @param {number | undefined} value */
+/** A missing number was not measured. @param {number | undefined} value */
 export const measured = (value) => (value === undefined || Number.isNaN(value) ? null : value);
 
 /** @param {Sample[]} rates @param {Sample[]} errors @param {Sample[]} p95 @param {string} callee @returns {Edge[]} */

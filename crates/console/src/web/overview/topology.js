@@ -1,4 +1,4 @@
-// The map of services: who calls whom, drawn from callers to what is called; from left to right, on narrow screens downwards.
+// The map of services and their calls, drawn from callers to callees: from left to right, on narrow screens downwards.
 
 import { colourOf } from '../colours.js';
 import { h, s } from '../dom.js';
@@ -18,7 +18,7 @@ export const FAILING = 0.01;
 
 /** @param {Graph} graph @param {number} width in pixels */
 export function topology(graph, width) {
-  if (graph.nodes.length === 0) return h('p', { class: 'muted' }, 'No service has told of its requests yet.');
+  if (graph.nodes.length === 0) return h('p', { class: 'muted' }, 'No service has reported a request yet.');
   const layers = layersOf(graph);
   const layout = width < layers.length * (NODE.width + GAP) ? downwards(layers, width) : rightwards(layers, width);
   const at = (/** @type {string} */ name) => /** @type {Point} */ (layout.places.get(name));

@@ -1,4 +1,4 @@
-// One alert as herald has told it: what is wrong, the evidence, the runbook, and what people say of it.
+// One alert of herald's: the problem, the evidence, the runbook, and the notes of people.
 
 import { ServerError, get, reason } from '../api.js';
 import { budgetLine, severityBadge } from '../alerts/card.js';

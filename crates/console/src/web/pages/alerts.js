@@ -1,4 +1,4 @@
-// All alerts: what fires, what is promised, what is silenced, what was.
+// All alerts: firing ones, objectives, silences, and the history.
 
 import { get, reason } from '../api.js';
 import { alertCard, leftWords, promised, severityBadge, times } from '../alerts/card.js';
@@ -21,9 +21,9 @@ export function show({ root, signal }) {
   const [firing, objectives, silences, past] = ['firing', 'objectives', 'silences', 'history'].map((testid) => h('div', { 'data-testid': testid }));
   const silencing = h('section', {}, h('h2', {}, 'Silences'), silences, h('details', { 'data-key': 'new silence' }, h('summary', {}, 'New silence'), silenceForm({ alertname: '', service: '' }, () => look())));
   root.append(h('h1', {}, 'Alerts'), h('h2', { class: 'sr' }, 'What fires'), firing,
-    h('section', {}, h('h2', {}, 'History'), past), silencing, h('section', {}, h('h2', {}, 'What is promised'), objectives));
+    h('section', {}, h('h2', {}, 'History'), past), silencing, h('section', {}, h('h2', {}, 'Objectives'), objectives));
 
-  /** A list that cannot be read takes nothing from what could. @param {boolean} isThere */
+  /** A list that cannot be read does not hide the others. @param {boolean} isThere */
   async function showSilences(isThere) {
     silencing.hidden = !isThere;
     if (!isThere) return true;
@@ -55,7 +55,7 @@ export function show({ root, signal }) {
 /** @param {Firing} firing */
 function objectiveTable({ objectives, budget }) {
   const used = objectives.filter((one) => one.burns.some(({ long }) => long.burn_rate !== null));
-  if (used.length === 0) return h('p', { class: 'muted' }, 'No route with a promise has been called yet.');
+  if (used.length === 0) return h('p', { class: 'muted' }, 'No route with an objective has been called yet.');
   return h('div', { class: 'scroll' }, h('table', { class: 'numbers' },
     h('thead', {}, h('tr', {}, ['Service', 'Route', 'Promised', 'Budget left', 'Burn rate over'].map((name) => h('th', { scope: 'col' }, name)))),
     h('tbody', {}, used.map((one) => h('tr', { class: one.burns.some(({ firing }) => firing) ? 'firing' : null },
@@ -68,9 +68,9 @@ function objectiveTable({ objectives, budget }) {
 function history({ isThere, error, episodes }, now) {
   if (error) return h('p', { class: 'notice' }, error);
   if (!isThere) return h('p', { class: 'muted' }, 'No herald is set, so no history is kept.');
-  if (episodes.length === 0) return h('p', { class: 'muted' }, 'Nobody has been told of anything yet.');
+  if (episodes.length === 0) return h('p', { class: 'muted' }, 'No notification has been sent yet.');
   return h('div', { class: 'scroll' }, h('table', { class: 'numbers' },
-    h('thead', {}, h('tr', {}, ['Alert', 'Began', 'Told after', 'Over', 'Lasted', 'People'].map((name) => h('th', { scope: 'col' }, name)))),
+    h('thead', {}, h('tr', {}, ['Alert', 'Began', 'Notified after', 'Over', 'Lasted', 'People'].map((name) => h('th', { scope: 'col' }, name)))),
     h('tbody', {}, episodes.map((one) => row(one, endOf(now, one))))));
 }
 

@@ -1,4 +1,4 @@
-// What can be made to go wrong, of every service: each fault with its ranges, how long it lasts, and the way to end it.
+// The faults of every service: each with its ranges, its duration, and a button to end it.
 
 import { get, reason, send } from '../api.js';
 import { swatch } from '../colours.js';
@@ -21,7 +21,7 @@ export function show({ root, signal }) {
   const failed = h('div', {});
   const boards = h('div', {});
   root.append(h('h1', {}, 'Faults'),
-    h('p', { class: 'muted' }, 'For exercises: switch a fault on, and find it by the other pages. No alert and no evidence asks what is on here. Each ends by itself.'), message, failed, boards);
+    h('p', { class: 'muted' }, 'For exercises: switch a fault on, and find it with the other pages. Alerts and evidence do not read the switches of this page. Each fault ends by itself.'), message, failed, boards);
 
   /** @param {() => Promise<void>} act @param {string} words */
   async function change(act, words) {
@@ -52,7 +52,7 @@ export function show({ root, signal }) {
 
 /** @typedef {(act: () => Promise<void>, words: string) => Promise<void>} Change */
 
-/** Forms that somebody fills in stay, whatever becomes of other services, and when their own does not answer for a while. @param {HTMLElement} parent @param {Board[]} boards @param {Change} change */
+/** A form that a user fills in stays when other services change, and when its own service does not answer for a while. @param {HTMLElement} parent @param {Board[]} boards @param {Change} change */
 function put(parent, boards, change) {
   const known = new Map([...parent.children].map((section) => [section.getAttribute('data-board'), section]));
   const sections = boards.map(({ service }) => known.get(service) || boardSection(service, change));
@@ -60,7 +60,7 @@ function put(parent, boards, change) {
   boards.forEach((board, index) => showBoard(sections[index], board, change));
 }
 
-/** What is on, and for how long, is written into the forms. @param {Element} section @param {Board} board @param {Change} change */
+/** Writes the active faults and their remaining time into the forms. @param {Element} section @param {Board} board @param {Change} change */
 function showBoard(section, { service, faults, error }, change) {
   const [clear, failed, list] = ['.clear-all', '.failed-board', 'ul'].map((css) => /** @type {HTMLElement} */ (section.querySelector(css)));
   replaceWhenChanged(failed, error, () => error && h('p', { class: 'notice' }, error));

@@ -46,7 +46,7 @@ class LogsView {
     this.service = h('select', { name: 'service' });
     this.form = this.makeForm();
     this.generation = 0;
-    /** Nothing is older; and: what is older is being asked for. */
+    /** Whether there are no older lines; whether older lines are being read. */
     this.ended = false;
     this.loading = false;
     root.append(h('h1', { class: 'sr' }, 'Logs'), this.form, this.chart.element, h('div', { class: 'list-head' }, this.status, this.news), this.chosen, this.list.element);
@@ -111,7 +111,7 @@ class LogsView {
     this.refusal.hidden = !error;
   }
 
-  /** What has come since. */
+  /** The lines since the last read. */
   async tail() {
     const mine = this.generation;
     try {
@@ -138,7 +138,7 @@ class LogsView {
     this.showPending(this.pending + this.list.add(found));
   }
 
-  /** What was before, when the end of the list is in sight. */
+  /** Older lines, when the end of the list is visible. */
   async older() {
     const { oldest } = this.list;
     if (!oldest || this.ended || this.loading || this.list.lines.length >= MOST) return;
@@ -149,7 +149,7 @@ class LogsView {
       const found = await lines(selected(this.state()), { start: '0', end: String(BigInt(oldest.ns) + 1n), limit: String(OLDER) });
       if (mine !== this.generation) return;
       this.loading = false;
-      // A whole page of one nanosecond leads no further. Lines that are known do: what has come since may hold them too.
+      // A whole page of lines with one timestamp cannot continue. Known lines can: newer answers may contain them too.
       this.ended = found.length < OLDER || found[found.length - 1].ns === oldest.ns;
       this.list.add(found);
       this.showPending(this.pending);

@@ -1,4 +1,4 @@
-// Is something wrong, where, and since what change?
+// The overview: present problems, their places, and the changes before them.
 
 import { get, reason } from '../api.js';
 import { alertRow } from '../alerts/card.js';
@@ -91,7 +91,7 @@ export function show({ root, signal }) {
 /** @param {Graph} graph @param {number} width */
 const mapOf = (graph, width) => [topology(graph, width), graph.isPart && h('p', { class: 'muted' }, 'More services or calls than a map can show: these are the busiest.')];
 
-/** What was read last; `null` is not known. @typedef {{firing: number | null, targets: {all: number, up: number, down: number} | null}} State */
+/** The last data; `null` if unknown. @typedef {{firing: number | null, targets: {all: number, up: number, down: number} | null}} State */
 
 /** @param {State} state */
 function statusWords({ firing, targets }) {

@@ -41,7 +41,7 @@ export function show({ root, match, signal }) {
   }
 }
 
-/** What has come from it. @param {string} service */
+/** The kinds of telemetry that it has sent. @param {string} service */
 async function telemetryOf(service) {
   const names = async (/** @type {() => Promise<string[]>} */ ask) => (await ask()).includes(service);
   const metrics = await names(measuredServices);
@@ -69,7 +69,7 @@ function showService(root, service, signal) {
   const charts = panels(service, signal);
   const [operations, calls, errors] = ['operations', 'calls', 'last-errors'].map((testid) => h('div', { 'data-testid': testid }));
   const section = (/** @type {string} */ name, /** @type {HTMLElement} */ body) => h('section', {}, h('h2', {}, name), body);
-  const unmeasured = h('p', { class: 'notice', hidden: true, 'data-testid': 'no-metrics' }, 'It sends no metrics. How it is called is on the overview’s map, made of its traces.');
+  const unmeasured = h('p', { class: 'notice', hidden: true, 'data-testid': 'no-metrics' }, 'It sends no metrics. The overview’s map shows its calls, from its traces.');
   const measured = h('div', {}, state, charts.element, h('div', { class: 'halves' }, section('Slowest operations', operations), section('Slowest calls', calls)));
   root.append(
     h('p', { class: 'crumb' }, h('a', { href: '/' }, 'Overview')),
@@ -115,7 +115,7 @@ function decoded(part) {
   }
 }
 
-/** Whole steps, so that the same samples are asked for again. @param {number} minutes */
+/** Whole steps, so that the next request reads the same samples. @param {number} minutes */
 function rangeOf(minutes) {
   const step = Math.max(1, Math.round((minutes * 60) / POINTS));
   const end = Math.floor(Date.now() / 1000 / step) * step;

@@ -22,7 +22,7 @@ const SETTLED_MS = 15000;
 export function show({ root, match, signal }) {
   const traceId = match[1].toLowerCase();
   if (!HEX.trace.test(traceId)) {
-    root.replaceChildren(problemSection('Not a trace id', 'A trace id is 32 hexadecimal digits; the address of this page holds something else.', traceId));
+    root.replaceChildren(problemSection('Not a trace id', 'A trace id has 32 hexadecimal digits; the address of this page has something else.', traceId));
     return;
   }
   let looked = 0;
@@ -40,7 +40,7 @@ export function show({ root, match, signal }) {
       waterfall = new Waterfall(trace, waterfall);
       root.replaceChildren(view(trace, waterfall));
       waterfall.settle(first);
-      // What still grows is worth more looks, though not quick ones.
+      // A trace that still grows is read again, though less often.
       if (!first) looked = Math.min(looked, 3);
       shown = text;
     }
@@ -51,7 +51,7 @@ export function show({ root, match, signal }) {
     if (shown !== null) return;
     const status = error instanceof ServerError ? error.status : 0;
     replaceWhenChanged(root, reason(error), () => (status === 404
-      ? problemSection('This trace is not here', 'It may still be on its way, it may have made room for newer traces, or it was never sent to this console.', traceId, true)
+      ? problemSection('This trace is not here', 'It may arrive soon, the console may have dropped it for newer traces, or it was never sent to this console.', traceId, true)
       : problemSection('The trace cannot be shown', `The console ${status ? `answered: ${reason(error)}` : reason(error)}.`, traceId, true)));
   }
 
@@ -139,7 +139,7 @@ function notices(trace) {
   const notes = [];
   if (!trace.complete) notes.push(incomplete(trace.missing_parents || []));
   if (trace.dropped_spans > 0) {
-    notes.push(h('p', {}, h('strong', {}, `${plural(trace.dropped_spans, 'span')} dropped. `), 'The trace was larger than the console keeps of one trace.'));
+    notes.push(h('p', {}, h('strong', {}, `${plural(trace.dropped_spans, 'span')} dropped. `), 'The trace was larger than the console’s limit for one trace.'));
   }
   const early = skewed(trace);
   if (early.length > 0) {

@@ -132,7 +132,7 @@ class TracesView {
       return true;
     } catch (failure) {
       const error = refusal(failure);
-      // That the console is away, the header says.
+      // The header reports that the console does not answer.
       const worthSaying = error instanceof BadField || (error instanceof ServerError && error.status > 0);
       if (mine === this.request && worthSaying) this.form.refuse(error);
       return error instanceof BadField;

@@ -11,7 +11,7 @@ import { traceHref } from '../links.js';
 
 const HEIGHT = 150;
 const COLOURS = ['s0', 's1', 's2', 's3', 's4', 's5', 's6', 's7'];
-/** What is bad is not green by chance. @type {Record<string, string>} */
+/** Fixed colours, so that an error is never green by chance. @type {Record<string, string>} */
 const MEANT = { error: 'error', fatal: 'error', warn: 'warn', info: 's0', ok: 'good' };
 /** More dots would hide each other. */
 const DOTS = 60;
@@ -56,7 +56,7 @@ export class Chart {
     signal.addEventListener('abort', () => { resized.disconnect(); this.drawn?.destroy(); });
   }
 
-  /** What is drawn stays. @param {string} why */
+  /** The drawn lines stay. @param {string} why */
   fail(why) {
     this.message.textContent = `Not up to date: ${why}.`;
     this.message.hidden = false;
@@ -103,7 +103,7 @@ export class Chart {
     }, this.data(), this.plot);
   }
 
-  /** The values at a place of the time axis, else at its end: what has no value there any more has none now. @param {number | null} index */
+  /** The values at a place of the time axis, else at its end: a series without a value there has none now. @param {number | null} index */
   tell(index) {
     const columns = this.drawn ? this.drawn.data.slice(1) : [];
     const shown = this.lines.map(({ label }, line) => {

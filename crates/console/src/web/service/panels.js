@@ -1,4 +1,4 @@
-// The fixed panels of a service: how it is asked and how it answers (RED), what it uses up (USE).
+// The fixed panels of a service: its requests, errors and durations (RED), and its resources (USE).
 
 import { exemplars, over, reason } from '../api.js';
 import { h } from '../dom.js';

@@ -88,7 +88,7 @@ export const readErrors = (service) => lines(`{service_name=${literal(service)}}
 
 /** @param {import('../api.js').Line[]} found */
 export function errorLines(found) {
-  if (found.length === 0) return h('p', { class: 'muted' }, 'It has written none that the console still has.');
+  if (found.length === 0) return h('p', { class: 'muted' }, 'The console has no error lines of this service.');
   return h('ol', { class: 'logs' }, found.map((line) => ({ ...line, words: lineText(line) })).map(({ us, words, labels }) => h('li', { class: 'log error', 'data-testid': 'error-line' },
     h('time', { class: 'at', datetime: isoTime(us), title: `${isoTime(us)}, ${age(us)}` }, clock(us, false)), h('span', { class: 'severity' }, labels.severity_text || 'error'),
     h('span', { class: 'body' }, traceLink(labels.trace_id, labels.span_id, h('bdi', {}, words))))));

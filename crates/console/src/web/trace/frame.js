@@ -1,4 +1,4 @@
-// Around the waterfall's rows: what its marks mean, the search in it, the time axis.
+// The parts around the waterfall's rows: the legend, the search, the time axis.
 
 import { h } from '../dom.js';
 import { duration, plural, roundDuration } from '../format.js';

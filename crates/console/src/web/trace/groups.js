@@ -1,12 +1,12 @@
-// Puts only those rows of the waterfall into the page that are near what is seen, so that thousands cost as little as dozens.
+// Puts only those rows of the waterfall into the page that are near the visible ones, so that thousands cost as little as dozens.
 
 import { h } from '../dom.js';
 
 /** Rows that come and go together. */
 const ROWS = 25;
-/** Rows that are in the page before the browser has said what is seen. */
+/** Rows that are in the page before the browser has reported the visible ones. */
 const AT_ONCE = 100;
-/** How far beyond what is seen they are there. */
+/** How far beyond the visible rows further ones are in the page. */
 const MARGIN = '800px 0px';
 
 /** @typedef {{element: HTMLElement, first: number, isPut: boolean, isNear: boolean}} Group */
@@ -47,7 +47,7 @@ export class Groups {
     }
   }
 
-  /** Keys go on from the current row, and what has the focus keeps it. @param {Group} group */
+  /** Keys continue from the current row, and the focused element keeps the focus. @param {Group} group */
   mayGo(group) {
     return group !== this.of(this.waterfall.current) && !group.element.contains(document.activeElement);
   }

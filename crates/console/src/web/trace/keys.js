@@ -1,4 +1,4 @@
-// What keys do in the waterfall.
+// The keyboard commands of the waterfall.
 
 /** The next row in this direction that is not folded. @param {import('./waterfall.js').Waterfall} waterfall @param {number} index @param {number} step */
 function visibleFrom({ elements }, index, step) {

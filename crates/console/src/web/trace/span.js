@@ -1,4 +1,4 @@
-// What unfolds below a span: its log lines, attributes, events and links.
+// The details below an open span: its log lines, attributes, events and links.
 
 import { colourOf } from '../colours.js';
 import { copyButton, h } from '../dom.js';
@@ -16,7 +16,7 @@ export function spanDetail(row, trace, hint) {
   return h('div', { class: `detail ${colourOf(row.service)}`, role: 'row', 'aria-level': row.depth + 2, 'data-testid': 'span-detail', 'data-index': trace.rows.indexOf(row) },
     h('div', { role: 'gridcell', 'aria-colspan': '3', class: 'inset' },
       summary(row, trace),
-      row.status === 'error' && h('p', { class: 'status-message' }, h('strong', {}, 'Error'), ' ', h('bdi', {}, row.status_message || 'The span says no more than that it failed.')),
+      row.status === 'error' && h('p', { class: 'status-message' }, h('strong', {}, 'Error'), ' ', h('bdi', {}, row.status_message || 'The span has failed without a message.')),
       hint && h('p', { class: 'odd-times', 'data-testid': 'span-times' }, hint),
       row.logs && row.logs.length > 0 && part('Logs', row.logs.length, logLines(row.logs), 'span-logs'),
       columns(row, trace)));

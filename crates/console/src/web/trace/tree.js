@@ -1,4 +1,4 @@
-// The shape of a trace, what its times say, and round times for its axis.
+// The shape of a trace, hints about its times, and round times for its axis.
 
 import { duration } from '../format.js';
 
@@ -57,7 +57,7 @@ export function ticks(total, most) {
 
 /** By how many nanoseconds a span ends before it begins, as the console notes when it takes one in. */
 const ENDS_EARLY = 'console.ends_before_start_ns';
-/** What clocks in one machine differ by. */
+/** The usual difference between clocks of one machine. */
 const SAME_CLOCK_US = 1000;
 
 /** How long before its beginning a span ends, in microseconds; a sender may write that attribute as well. @param {Row} row */
@@ -75,7 +75,7 @@ export function skewed(trace) {
   return trace.rows.filter((row, index) => early(row, trace.rows[parent[index]]) > 0);
 }
 
-/** What cannot be right in the times of a span. @param {Row} row @param {Row | undefined} above */
+/** Times of a span that cannot be right. @param {Row} row @param {Row | undefined} above */
 export function timeHints(row, above) {
   const [length, lead] = [negative(row), early(row, above)];
   return [
@@ -84,7 +84,7 @@ export function timeHints(row, above) {
   ].filter((hint) => hint !== false && hint !== undefined).join(' ');
 }
 
-/** Whether a span says this anywhere: its names, its attributes, its log lines. @param {Row} row @param {string} text in lower case */
+/** Whether a span contains a text: in its names, attributes or log lines. @param {Row} row @param {string} text in lower case */
 export function rowContains(row, text) {
   const pairs = [...(row.attributes || []), ...(row.events || []).flatMap((event) => [{ key: event.name, value: '' }, ...(event.attributes || [])])];
   const words = [row.service, row.name, row.kind, row.status_message, row.span_id, ...pairs.flatMap(({ key, value }) => [key, `${key}=${value}`, String(value)]),

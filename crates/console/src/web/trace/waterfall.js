@@ -33,7 +33,7 @@ export class Waterfall {
     this.current = Math.max(0, this.indexOf.get(before?.focused() || '') ?? 0);
     this.latest = -1;
     this.focusAgain = before?.hasFocus() || false;
-    /** Where somebody types in the search. */
+    /** The search field. */
     this.typingAt = before?.searchField() === document.activeElement ? before?.searchField()?.selectionStart ?? null : null;
     this.build(before);
   }
@@ -234,7 +234,7 @@ export class Waterfall {
     this.focusRow(index, 'start');
   }
 
-  /** After the element is in the page: what was open before, or what the address asks for. @param {boolean} first */
+  /** After the element is in the page: opens the rows that were open before, or the one that the URL names. @param {boolean} first */
   settle(first) {
     for (const id of [...this.open]) {
       const index = this.indexOf.get(id);

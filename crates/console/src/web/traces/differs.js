@@ -1,4 +1,4 @@
-// What sets some of the traces that a search finds apart from the others: the slow, the failed, or those that its filters on
+// How some traces of a search differ from the others: the slow, the failed, or those that its filters on
 // durations and errors let through.
 
 import { ServerError, get, reason } from '../api.js';
@@ -10,9 +10,9 @@ import { formatTag, serverQuery } from '../search.js';
 /** @typedef {{kind: string, service: string, key: string, value: string, selected: number, selected_share: number, rest: number, rest_share: number}} Difference */
 /** @typedef {{selected: number, rest: number, truncated: boolean, keys_left_out: number, differs: Difference[]}} Compared */
 
-/** Filters that select. Where one is set, the others of the search are what is compared with. */
+/** Filters that select traces. If one is set, the selected traces are compared with the other traces of the search. */
 const SELECTING = ['min_duration', 'max_duration', 'error'];
-/** Kinds of what all spans of a service have, with one value or another. Of the others a span without it says nothing about its trace. */
+/** Kinds of features that all spans of a service have, with different values. A span without a feature of another kind proves nothing about its trace. */
 const HAVE_ALL = ['version', 'resource'];
 const NAMES = { slow: 'slow', failed: 'failed', '': 'matching' };
 const SLOW = 'Slow traces took longer than nine of ten.';
@@ -39,7 +39,7 @@ export class Differs {
     return this.chosen.value === 'failed' ? 'failed' : 'slow';
   }
 
-  /** Compares anew, if somebody wants to see it. */
+  /** Compares again, if the section is open. */
   async look() {
     if (!this.element.open) return;
     const selection = this.selection();
@@ -52,9 +52,9 @@ export class Differs {
       if (selection) query.set('selection', selection);
       shown = this.compared(await get(`/api/differs?${query}`), selection);
     } catch (error) {
-      // That the console is away, the header says.
+      // The header reports that the console does not answer.
       if (error instanceof ServerError && error.status === 0) return;
-      // What is wrong with the search, its form says; the differences of another search would mislead.
+      // The form reports errors of the search; the differences of another search would mislead.
       if (!(error instanceof ServerError)) return this.body.replaceChildren();
       shown = [h('p', { class: 'form-error' }, reason(error))];
     }
@@ -92,7 +92,7 @@ export class Differs {
   /** One span must match all of a search, so the search is for spans of this service from now on. @param {Difference} one @param {'=' | '!='} sign */
   narrow({ kind, service, key, value }, sign) {
     const query = new URLSearchParams(this.state());
-    // What was asked of another service's spans, these do not have.
+    // Spans of this service do not have the attributes of another service's.
     if (query.get('service') !== service) ['operation', 'tags'].forEach((field) => query.delete(field));
     query.set('service', service);
     const term = formatTag(kind === 'operation' ? 'operation' : key, value, sign);

@@ -1,4 +1,4 @@
-// The search form: its fields, and what can be chosen in them.
+// The search form: its fields and their choices.
 
 import { get, reason } from '../api.js';
 import { h, replaceWhenChanged } from '../dom.js';
@@ -88,7 +88,7 @@ export function searchForm() {
       sort.value = state.get('sort') || '';
       options(service, 'All services', known, state.get('service') || '');
     },
-    /** Says what has to be corrected. @param {unknown} problem @param {boolean} [focus] */
+    /** Shows what the user has to correct. @param {unknown} problem @param {boolean} [focus] */
     refuse(problem, focus = false) {
       refusal.textContent = problem ? reason(problem) : '';
       refusal.hidden = !problem;
@@ -99,7 +99,7 @@ export function searchForm() {
     },
     /** @param {(text: string) => boolean} open */
     onPaste(open) {
-      // What is pasted after `session.id=` is a value.
+      // A text pasted after `session.id=` is a value.
       const isAll = () => tags.selectionStart === 0 && tags.selectionEnd === tags.value.length;
       tags.addEventListener('paste', (event) => { if (isAll() && open(event.clipboardData?.getData('text') || '')) event.preventDefault(); });
     },

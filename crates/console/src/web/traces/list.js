@@ -1,4 +1,4 @@
-// The list of traces: a row for each, and what stands there when there is none.
+// The list of traces: a row per trace, and the text for an empty list.
 
 import { chip, colourOf, swatch } from '../colours.js';
 import { copyButton, h } from '../dom.js';
@@ -35,7 +35,7 @@ export function noMatch(searched, clear) {
 export function nothingYet() {
   return h('div', { class: 'empty', 'data-testid': 'empty-state' },
     h('h2', {}, 'No traces yet'),
-    h('p', {}, 'Send a request through the gateway; its trace is here a moment later.'),
+    h('p', {}, 'Send a request through the gateway; its trace appears here a moment later.'),
     h('div', { class: 'command' }, h('pre', { tabindex: '0', 'aria-label': 'Example request' }, EXAMPLE), copyButton('the example request', EXAMPLE)),
     h('p', { class: 'muted' }, 'If the gateway moved to another port, “omnitrace up” printed its address when it started. ',
       'Any OpenTelemetry SDK may send here too: OTLP over HTTP, to this address.'));

@@ -1,4 +1,4 @@
-//! When who is told what.
+//! Which receiver gets which notification, and when.
 
 use super::*;
 
@@ -113,7 +113,7 @@ fn nothing_is_lost_while_the_receiver_is_away() {
     assert_eq!(
         at_ms,
         [5, 6, 8, 12, 20, 36, 68, 128, 188],
-        "once a minute in the end"
+        "once per minute in the end"
     );
     assert_eq!(due(&mut groups, &[&one], 250_000, true), [("page", 1, 0)]);
     let end = resolved(&one, 251_000);
@@ -124,7 +124,7 @@ fn nothing_is_lost_while_the_receiver_is_away() {
     assert_eq!(due(&mut groups, &[], 999_000, true), [("page", 1, 1)]);
 }
 
-/// What is left of groups after a restart.
+/// The groups that are restored after a restart.
 fn restarted(groups: &Groups, now_ms: i64) -> Groups {
     Groups::remembering(groups.remembered().into_iter(), now_ms)
 }
@@ -193,7 +193,7 @@ fn a_page_silences_tickets_of_its_objective_and_the_watchdog_goes_its_own_way() 
     assert_eq!(go(60_000), [("watchdog", 1, 0)], "every minute");
 }
 
-/// One that has another label.
+/// The alert with a different label.
 fn but(mut alert: Alert, name: &str, value: &str) -> Alert {
     alert.labels = alert.labels.with(name, value);
     alert
@@ -226,7 +226,7 @@ fn one_outage_is_one_page_and_silences_the_causes_in_its_service() {
         [("ticket", 1, 0), ("ticket", 1, 0)],
         "each of the other service, on its own"
     );
-    // With the page's end the causes are told: nothing says them any more.
+    // When the page ends, the causes are notified: no rule reports them any more.
     all.drain(..4);
     go(&all, 40_000);
     let ends = [("page", 3, 3), ("page", 1, 1)];
