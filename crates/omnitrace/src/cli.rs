@@ -11,6 +11,7 @@ use crate::alerts::args::{self as alerts, AlertsArgs};
 use crate::completions::{self, CompletionsArgs};
 use crate::doctor::{self, args::DoctorArgs};
 use crate::fault::FaultAction;
+use crate::gameday::args::{self as gameday, GamedayAction};
 use crate::health::{self, HealthArgs};
 use crate::licenses::LicensesArgs;
 use crate::log_level::{self, LogLevelArgs};
@@ -114,6 +115,12 @@ pub enum Command {
     /// Send an order through a running stack and follow it through every backend.
     #[command(long_about = doctor::args::ABOUT, after_help = doctor::args::EXAMPLES)]
     Doctor(Box<DoctorArgs>),
+    /// Break stacks of its own on purpose, and measure what people are told: how soon, how rightly, with which advice.
+    #[command(after_help = gameday::EXAMPLES)]
+    Gameday {
+        #[command(subcommand)]
+        action: GamedayAction,
+    },
     /// Render Alertmanager's configuration from the secrets that are present.
     #[command(long_about = alertmanager::ABOUT)]
     AlertmanagerConfig(AlertmanagerConfigArgs),

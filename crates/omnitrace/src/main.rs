@@ -12,6 +12,7 @@ mod doctor;
 mod environment;
 mod fault;
 mod files;
+mod gameday;
 mod health;
 mod herald;
 mod licenses;

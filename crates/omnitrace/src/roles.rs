@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 
 use crate::cli::{Command as Role, ConsoleArgs};
 use crate::{
-    BUILD, alertmanager, alerts, completions, doctor, environment, fault, health, licenses,
-    log_level, logs, man, new, notify, outbox, postgres, query, reset, restart, rules, sql, status,
-    stop, up,
+    BUILD, alertmanager, alerts, completions, doctor, environment, fault, gameday, health,
+    licenses, log_level, logs, man, new, notify, outbox, postgres, query, reset, restart, rules,
+    sql, status, stop, up,
 };
 
 /// Runs a command to its end.
@@ -18,6 +18,7 @@ pub fn run(command: Role) -> Result<ExitCode> {
         Role::Up(args) => return up::run(&args),
         Role::New(args) => return new::run(&args),
         Role::Fault { action } => return fault::run(action),
+        Role::Gameday { action } => return gameday::run(&action),
         Role::Outbox { action } => return outbox::run(action),
         Role::Health(args) => return health::run(&args),
         Role::Status(args) => return status::run(&args),

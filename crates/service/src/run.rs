@@ -15,6 +15,7 @@ use crate::background::Background;
 use crate::blueprint::Blueprint;
 use crate::dependencies::Dependencies;
 use crate::error::chain;
+use crate::faults;
 use crate::faults::generic::Generic;
 use crate::handover::Handover;
 use crate::listener::Sockets;
@@ -22,7 +23,7 @@ use crate::metrics::METRICS;
 use crate::public::Public;
 use crate::readiness::Readiness;
 use crate::serving::{Connections, Serving};
-use crate::settings::Settings;
+use crate::settings::{FaultSetting, Settings};
 use crate::shutdown::Shutdown;
 
 /// How long the last batch of telemetry may take to leave.
@@ -48,6 +49,9 @@ pub fn run<B>(
 where
     B: AsyncFnOnce() -> anyhow::Result<Blueprint>,
 {
+    if settings.faults == FaultSetting::Hidden {
+        faults::hide();
+    }
     // Before the runtime exists, because the exporter's blocking HTTP client may neither be created nor dropped inside one.
     let metrics = [METRICS, metrics];
     let telemetry = telemetry::init(settings.info.clone(), &settings.telemetry, &metrics)
@@ -111,7 +115,7 @@ where
         metrics: telemetry.metrics(),
         log_level: telemetry.log_level(),
         faults: OnceCell::new(),
-        faults_allowed: settings.faults,
+        faults_allowed: settings.faults != FaultSetting::Off,
     });
     let connections = Connections::default();
     let private = admin::serve(

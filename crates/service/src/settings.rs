@@ -160,14 +160,14 @@ impl Env {
         }
     }
 
-    /// A feature that is on unless it is switched off: `on` or `off`.
-    pub fn unless_off(&self, name: &str) -> Result<bool, SettingError> {
-        match self.text(name)?.as_deref() {
-            None | Some("on") => Ok(true),
-            Some("off") => Ok(false),
+    fn faults(&self) -> Result<FaultSetting, SettingError> {
+        match self.text(FAULTS)?.as_deref() {
+            None | Some("on") => Ok(FaultSetting::On),
+            Some("hidden") => Ok(FaultSetting::Hidden),
+            Some("off") => Ok(FaultSetting::Off),
             Some(text) => Err(wrong(
-                name,
-                format!("got {text:?}; allowed: on (the default) or off"),
+                FAULTS,
+                format!("got {text:?}; allowed: on (the default), hidden or off"),
             )),
         }
     }
@@ -255,6 +255,17 @@ pub struct Defaults {
     pub public: bool,
 }
 
+/// Whether faults can be switched on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultSetting {
+    /// Yes, and the metric `fault_active` shows which are on.
+    On,
+    /// Yes, and no telemetry shows it: whoever looks for the cause cannot read the answer.
+    Hidden,
+    /// No.
+    Off,
+}
+
 /// The settings that every service has.
 #[derive(Debug)]
 pub struct Settings {
@@ -268,8 +279,8 @@ pub struct Settings {
     pub http_host_guard: Option<HostGuard>,
     /// `OMNITRACE_ADMIN_ALLOWED_HOSTS`: the same for the private listener.
     pub admin_host_guard: HostGuard,
-    /// `OMNITRACE_FAULTS` \[on\]: whether `/faults` has an effect.
-    pub faults: bool,
+    /// `OMNITRACE_FAULTS` \[on\]: whether `/faults` has an effect, and `/metrics` shows it.
+    pub faults: FaultSetting,
     /// `OMNITRACE_WORKERS` \[2\]: threads that serve the API.
     pub workers: usize,
     /// `OMNITRACE_DRAIN_TIMEOUT_MS` \[10000\]: how long requests in progress may take after SIGTERM.
@@ -316,7 +327,7 @@ impl Settings {
                 false => Some(http_host_guard),
             },
             admin_host_guard: env.host_guard("OMNITRACE_ADMIN_ALLOWED_HOSTS", OPEN)?,
-            faults: env.unless_off(FAULTS)?,
+            faults: env.faults()?,
             workers: env.number("OMNITRACE_WORKERS", 2, 1..=64)?,
             drain_timeout: env.millis("OMNITRACE_DRAIN_TIMEOUT_MS", 10_000, 0..=600_000)?,
             parent_pipe: env.switch("OMNITRACE_PARENT_PIPE")?,
@@ -405,10 +416,10 @@ mod tests {
             ("OMNITRACE_PARENT_PIPE", "yes"),
             (FAULTS, "0"),
         ]);
-        let faults = env.unless_off(FAULTS).unwrap_err().to_string();
+        let faults = env.faults().unwrap_err().to_string();
         assert_eq!(
             faults,
-            "OMNITRACE_FAULTS: got \"0\"; allowed: on (the default) or off"
+            "OMNITRACE_FAULTS: got \"0\"; allowed: on (the default), hidden or off"
         );
         assert!(
             env.listen_addr("OMNITRACE_HTTP_ADDR", default)

@@ -16,13 +16,18 @@ pub struct Error {
 
 /// A file being read: turns places into lines.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Source<'a> {
+pub struct Source<'a> {
+    /// Its name, for errors.
     pub file: &'a str,
+    /// Its contents.
     pub text: &'a str,
 }
 
 impl Source<'_> {
-    /// Parses the file; an unknown or missing key, or a value of the wrong kind, is an error that says what is allowed.
+    /// Parses the file.
+    ///
+    /// # Errors
+    /// An unknown or missing key, or a value of the wrong kind; the text says what is allowed.
     pub fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T, Error> {
         toml::from_str(self.text).map_err(|error| {
             let key = error.span().map_or("", |span| self.line_text(span.start));

@@ -17,7 +17,7 @@ mod yaml;
 pub use cause::Cause;
 pub use definition::{Definition, Links, Probe, Severity};
 pub use duration::Time;
-pub use error::Error;
+pub use error::{Error, Source};
 pub use objective::{Indicator, Names, Objective, Scope};
 pub use profile::{Pair, Profile};
 pub use promql::quoted;

@@ -9,7 +9,7 @@ pub mod capture;
 mod child;
 mod crashed;
 mod inherited;
-mod load;
+pub mod load;
 pub mod ports;
 pub mod probe;
 mod report;

@@ -1,6 +1,6 @@
 //! The state of one fault.
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -10,6 +10,21 @@ use tokio::time::Instant;
 use super::spec::Parameters;
 use crate::error::ApiError;
 use crate::metrics::{self, FAULT_ACTIVE};
+
+/// Set if no telemetry is to show which faults are on.
+static HIDDEN: OnceLock<()> = OnceLock::new();
+
+/// From now on no telemetry of this process shows which faults are on.
+pub(crate) fn hide() {
+    HIDDEN.set(()).ok();
+}
+
+fn show(fault: &'static str, active: bool) {
+    if HIDDEN.get().is_none() {
+        let active = if active { 1.0 } else { 0.0 };
+        FAULT_ACTIVE.with(metrics::Fault(fault)).set(active);
+    }
+}
 
 /// A fault that is on.
 #[derive(Clone, Copy)]
@@ -27,7 +42,7 @@ pub struct Fault<T> {
 
 impl<T: Parameters> Default for Fault<T> {
     fn default() -> Self {
-        FAULT_ACTIVE.with(metrics::Fault(T::SPEC.name)).set(0.0);
+        show(T::SPEC.name, false);
         Self {
             on: AtomicBool::new(false),
             state: watch::Sender::new(None),
@@ -81,9 +96,7 @@ impl<T: Parameters> Fault<T> {
 
     fn put(&self, armed: Option<Armed<T>>) {
         self.on.store(armed.is_some(), Ordering::Release);
-        FAULT_ACTIVE
-            .with(metrics::Fault(T::SPEC.name))
-            .set(if armed.is_some() { 1.0 } else { 0.0 });
+        show(T::SPEC.name, armed.is_some());
         self.state.send_replace(armed);
     }
 

@@ -10,6 +10,7 @@ mod spec;
 mod switchboard;
 
 pub use fault::Fault;
+pub(crate) use fault::hide;
 pub use spec::{Kind, Parameter, Parameters, Spec};
 pub use switchboard::Switchboard;
 pub(crate) use switchboard::parse;

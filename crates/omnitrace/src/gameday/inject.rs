@@ -1,0 +1,201 @@
+//! What is done to a stack, and how it is taken back.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use gameday::Action;
+use reqwest::Client;
+use serde_json::Value;
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::stack::GameStack;
+use crate::answer;
+use crate::problem;
+use crate::up::load;
+use crate::up::state::State;
+
+/// A fault of the switchboard ends by itself after this, should nobody be left to end it.
+const LONGEST_S: u64 = 3600;
+/// What a command may take.
+const COMMAND: Duration = Duration::from_secs(120);
+
+/// Everything that was done and is not taken back yet.
+pub struct Injected<'a> {
+    client: &'a Client,
+    undo: Vec<Undo>,
+}
+
+enum Undo {
+    Fault {
+        url: String,
+    },
+    Command(String),
+    Process(Group),
+    /// Dropped, it ends.
+    Load(JoinSet<()>),
+}
+
+impl<'a> Injected<'a> {
+    pub fn new(client: &'a Client) -> Self {
+        Self {
+            client,
+            undo: Vec::new(),
+        }
+    }
+
+    pub async fn inject(&mut self, action: &Action, stack: &GameStack) -> Result<()> {
+        let state = stack.state()?;
+        match action {
+            Action::Fault {
+                service,
+                fault,
+                parameters,
+            } => {
+                let part = state
+                    .part(service)
+                    .with_context(|| format!("no part {service} runs"))?;
+                let admin = part
+                    .admin_url
+                    .as_deref()
+                    .with_context(|| format!("{service} has no faults"))?;
+                let url = format!("{admin}/faults/{fault}");
+                let mut body = parameters.clone();
+                body.insert("expires_in_s".to_owned(), LONGEST_S.into());
+                let silent = || format!("{service} does not answer at {admin}");
+                let (status, text) =
+                    answer::ask(self.client.put(&url), Some(Value::Object(body)), silent).await?;
+                if !status.is_success() {
+                    let answer: Value = serde_json::from_str(&text).unwrap_or_default();
+                    bail!(
+                        "{service} refuses the fault {fault}: {}",
+                        problem::in_words(&answer)
+                    );
+                }
+                self.undo.push(Undo::Fault { url });
+            }
+            Action::Commands { start, stop } => {
+                // Taken back also when only half of it succeeded.
+                self.undo.extend(stop.clone().map(Undo::Command));
+                run(start, &state, stack.data_dir()).await?;
+            }
+            Action::Process(line) => {
+                let child = shell(line, &state, stack.data_dir())?
+                    .stderr(Stdio::null())
+                    .spawn()?;
+                self.undo.push(Undo::Process(Group(child)));
+            }
+            Action::Load(rate) => {
+                let gateway = state
+                    .url("gateway")
+                    .context("the gateway's address")?
+                    .to_owned();
+                let (client, rate) = (self.client.clone(), *rate);
+                let mut task = JoinSet::new();
+                task.spawn_local(async move {
+                    load::run::<()>(&client, &gateway, rate).await.ok();
+                });
+                self.undo.push(Undo::Load(task));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes everything back, the last first. All is tried; the first failure is returned.
+    pub async fn clear(&mut self, stack: &GameStack) -> Result<()> {
+        let mut result = Ok(());
+        while let Some(undo) = self.undo.pop() {
+            result = result.and(self.take_back(undo, stack).await);
+        }
+        result
+    }
+
+    async fn take_back(&self, undo: Undo, stack: &GameStack) -> Result<()> {
+        match undo {
+            Undo::Fault { url } => {
+                let answer = self.client.delete(&url).send().await;
+                // A service that has been started anew has no fault.
+                answer
+                    .and_then(reqwest::Response::error_for_status)
+                    .map(drop)
+                    .or_else(|error| match error.is_connect() {
+                        true => Ok(()),
+                        false => Err(error.into()),
+                    })
+            }
+            Undo::Command(line) => run(&line, &stack.state()?, stack.data_dir()).await,
+            Undo::Process(mut group) => {
+                group.kill();
+                timeout(COMMAND, group.0.wait())
+                    .await
+                    .context("a process of the scenario does not end")??;
+                Ok(())
+            }
+            Undo::Load(mut task) => {
+                task.shutdown().await;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A shell and all that it has started.
+struct Group(Child);
+
+impl Group {
+    fn kill(&self) {
+        if let Some(pid) = self.0.id() {
+            let group = nix::unistd::Pid::from_raw(pid.cast_signed());
+            nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).ok();
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Runs a command to its end.
+async fn run(line: &str, state: &State, data_dir: &Path) -> Result<()> {
+    let child = shell(line, state, data_dir)?.spawn()?;
+    let ended = timeout(COMMAND, child.wait_with_output()).await;
+    let output = ended.with_context(|| format!("`{line}` has not ended within {COMMAND:?}"))??;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("`{line}` failed ({}): {}", output.status, said.trim());
+    }
+    Ok(())
+}
+
+/// A command with the stack's addresses and processes as variables, in a process group of its own.
+fn shell(line: &str, state: &State, data_dir: &Path) -> Result<Command> {
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-eu", "-c", line])
+        .env("OMNITRACE", std::env::current_exe()?)
+        .env("DATA_DIR", data_dir)
+        .env(
+            "DATABASE_URL",
+            state.database_url.as_deref().unwrap_or_default(),
+        )
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    for part in &state.parts {
+        let name = part.name.to_uppercase().replace('-', "_");
+        command.env(format!("PID_{name}"), part.pid.to_string());
+        for (prefix, url) in [("URL", &part.url), ("ADMIN", &part.admin_url)] {
+            if let Some(url) = url {
+                command.env(format!("{prefix}_{name}"), url);
+            }
+        }
+    }
+    Ok(command)
+}

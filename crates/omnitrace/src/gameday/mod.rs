@@ -1,0 +1,303 @@
+//! `omnitrace gameday`: breaks stacks of its own, one per run, and measures what people are told.
+//!
+//! [`play`] is one run: [`stack`] starts it, [`inject`] breaks it, [`receiver`] is the webhook, [`links`] follows the links of each
+//! notification. [`files`] keeps the records, the crate `gameday` scores them.
+
+pub mod args;
+mod files;
+mod inject;
+mod links;
+mod play;
+mod receiver;
+mod stack;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use gameday::{Mode, Record, Scenario, Score, Summary};
+use listen::StopSignals;
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::environment;
+use crate::runtime::block_on;
+use crate::terminal::{say, say_json, say_lines};
+use args::{Files, GamedayAction, Results, RunArgs};
+use files::{Out, Read};
+use play::{Interrupted, Run};
+
+/// What a run takes besides its own times, until there is one to learn from.
+const AROUND: Duration = Duration::from_secs(120);
+
+/// Runs `gameday run`, `check` or `report`.
+pub fn run(action: &GamedayAction) -> Result<ExitCode> {
+    match action {
+        GamedayAction::Run(args) => {
+            block_on(tokio::task::LocalSet::new().run_until(play_all(args)))
+        }
+        GamedayAction::Check { files } => {
+            let scenarios: Vec<Scenario> = files::scenarios(files)?
+                .into_iter()
+                .map(|read| read.scenario)
+                .collect();
+            say_lines(gameday::matrix(&scenarios).trim_end());
+            say(&format!("{} scenarios, no mistake found", scenarios.len()));
+            Ok(ExitCode::SUCCESS)
+        }
+        GamedayAction::Report { files, results } => report(files, results, false),
+    }
+}
+
+async fn play_all(args: &RunArgs) -> Result<ExitCode> {
+    let mode = Mode::from(args.mode);
+    let scenarios = files::scenarios(&args.files)?;
+    let out = Out::new(&args.results.out)?;
+    let runs = open_runs(&scenarios, mode, args, &out);
+    let mut signals = StopSignals::install(environment::parent_pipe()?)?;
+    let (stop, stopped) = watch::channel(false);
+    let client = incoming::client()
+        .no_proxy()
+        .timeout(Duration::from_secs(10))
+        .build()?;
+    let progress = Progress::new(&runs, args);
+    let playing = play_side_by_side(&runs, &client, &out, args.jobs, &stopped, progress);
+    tokio::pin!(playing);
+    let partial = tokio::select! {
+        done = &mut playing => { done?; false }
+        why = signals.next() => {
+            say(&format!("{why}: every fault is taken back, and the stacks are stopped"));
+            stop.send_replace(true);
+            playing.await?;
+            true
+        }
+    };
+    report(&args.files, &args.results, partial)
+}
+
+/// The runs that are not finished yet, repeat by repeat: an interrupted game day then has every scenario once rather than one of them
+/// often.
+fn open_runs<'a>(scenarios: &'a [Read], mode: Mode, args: &RunArgs, out: &Out) -> Vec<Run<'a>> {
+    let mut runs = Vec::new();
+    for repeat in 1..=args.repeats {
+        for Read { scenario, hash } in scenarios {
+            let finished = |record: &Record| {
+                record.build == crate::BUILD && record.file == *hash && record.broken.is_none()
+            };
+            let is_open = args.again
+                || !out
+                    .record(mode, &scenario.name, repeat)
+                    .as_ref()
+                    .is_some_and(finished);
+            if is_open && !scenario.not_in.contains_key(&mode) {
+                runs.push(Run {
+                    scenario,
+                    hash,
+                    mode,
+                    repeat,
+                });
+            }
+        }
+    }
+    runs
+}
+
+async fn play_side_by_side(
+    runs: &[Run<'_>],
+    client: &reqwest::Client,
+    out: &Out,
+    jobs: u32,
+    stopped: &watch::Receiver<bool>,
+    mut progress: Progress<'_>,
+) -> Result<()> {
+    let mut waiting = runs.iter();
+    let mut playing = FuturesUnordered::new();
+    loop {
+        while playing.len() < jobs as usize && !*stopped.borrow() {
+            let Some(run) = waiting.next() else { break };
+            progress.begins(run);
+            let stopped = stopped.clone();
+            playing.push(async move { (run.play(client, out, stopped).await, run) });
+        }
+        match playing.next().await {
+            None => return Ok(()),
+            Some((Err(Interrupted), _)) => {}
+            Some((Ok(record), run)) => {
+                out.keep(&record)?;
+                progress.ended(run, &record);
+            }
+        }
+    }
+}
+
+/// Tells how far it is.
+struct Progress<'a> {
+    args: &'a RunArgs,
+    width: usize,
+    left: Duration,
+    /// What was expected of the runs that are done, and what they took.
+    expected: Duration,
+    took: Duration,
+    done: usize,
+    of: usize,
+    start: Instant,
+}
+
+impl<'a> Progress<'a> {
+    fn new(runs: &[Run<'_>], args: &'a RunArgs) -> Self {
+        Self {
+            args,
+            width: runs
+                .iter()
+                .map(|run| run.scenario.name.len())
+                .max()
+                .unwrap_or_default(),
+            left: runs.iter().map(|run| expected(run)).sum(),
+            expected: Duration::ZERO,
+            took: Duration::ZERO,
+            done: 0,
+            of: runs.len(),
+            start: Instant::now(),
+        }
+    }
+
+    fn begins(&self, run: &Run<'_>) {
+        if !self.args.results.json {
+            let left = self.minutes_left();
+            say(&format!(
+                "{} of {}: {}   (about {left} min left)",
+                self.done + 1,
+                self.of,
+                run.name()
+            ));
+        }
+    }
+
+    fn ended(&mut self, run: &Run<'_>, record: &Record) {
+        let score = gameday::score(run.scenario, record);
+        self.done += 1;
+        self.left -= expected(run);
+        self.expected += expected(run);
+        self.took = self.start.elapsed();
+        match self.args.results.json {
+            true => say_json(
+                &json!({"event": "run", "done": self.done, "of": self.of, "minutes_left": self.minutes_left(), "score": score}),
+            ),
+            false => say(&gameday::line(&score, self.width)),
+        }
+    }
+
+    /// From what was expected of the runs so far and what they took.
+    fn minutes_left(&self) -> u64 {
+        let pace = match self.expected.is_zero() {
+            true => 1.0 / f64::from(self.args.jobs),
+            false => self.took.as_secs_f64() / self.expected.as_secs_f64(),
+        };
+        (self.left.as_secs_f64() * pace / 60.0).ceil() as u64
+    }
+}
+
+fn expected(run: &Run<'_>) -> Duration {
+    AROUND + run.scenario.longest() / 2
+}
+
+/// Scores every record, writes the reports and prints the table. Fails if a goal is missed.
+fn report(files: &Files, results: &Results, partial: bool) -> Result<ExitCode> {
+    let scenarios = files::scenarios(files)?;
+    let out = Out::new(&results.out)?;
+    let mut runs: Vec<(Score, Record)> = Vec::new();
+    for record in out.records()? {
+        let scenario = scenarios
+            .iter()
+            .find(|read| read.scenario.name == record.scenario);
+        if let Some(Read { scenario, .. }) = scenario {
+            runs.push((gameday::score(scenario, &record), record));
+        }
+    }
+    if runs.is_empty() {
+        bail!(
+            "nothing was run yet in {}: `omnitrace gameday run`",
+            results.out.display()
+        );
+    }
+    let scores: Vec<Score> = runs.iter().map(|(score, _)| score.clone()).collect();
+    let summaries: Vec<Summary> = Mode::ALL
+        .into_iter()
+        .filter(|mode| scores.iter().any(|score| score.mode == *mode))
+        .map(|mode| gameday::summary(mode, &scores))
+        .collect();
+    let about = about(&runs);
+    let whole = json!({"partial": partial, "about": about.iter().cloned().collect::<serde_json::Map<_, _>>(), "summaries": summaries, "runs": scores});
+    let json_path = out.report("gameday.json", &serde_json::to_vec_pretty(&whole)?)?;
+    let about: Vec<(String, String)> = about
+        .into_iter()
+        .map(|(name, value)| (name, value.as_str().unwrap_or_default().to_owned()))
+        .collect();
+    let html_path = out.report(
+        "report.html",
+        gameday::html(&about, partial, &runs, &summaries).as_bytes(),
+    )?;
+    match results.json {
+        true => say_json(
+            &json!({"event": "report", "partial": partial, "summaries": summaries, "report": html_path, "json": json_path}),
+        ),
+        false => {
+            say_lines(gameday::table(&scores, &summaries).trim_end());
+            say(&format!(
+                "report: {}   {}",
+                html_path.display(),
+                json_path.display()
+            ));
+        }
+    }
+    let reached = summaries
+        .iter()
+        .flat_map(|summary| &summary.goals)
+        .all(|goal| goal.met);
+    Ok(if reached && !partial {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Where and when.
+fn about(runs: &[(Score, Record)]) -> Vec<(String, serde_json::Value)> {
+    let builds: std::collections::BTreeSet<&str> = runs
+        .iter()
+        .map(|(_, record)| record.build.as_str())
+        .collect();
+    let time = |pick: fn(&Record) -> Option<chrono::DateTime<chrono::Utc>>| {
+        runs.iter().filter_map(move |(_, record)| pick(record))
+    };
+    let shown = |at: Option<chrono::DateTime<chrono::Utc>>| {
+        at.map_or(String::new(), |at| {
+            at.format("%Y-%m-%d %H:%M UTC").to_string()
+        })
+    };
+    let machine = format!(
+        "{} cores, {}, {}",
+        std::thread::available_parallelism().map_or(0, usize::from),
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    );
+    let profile = if cfg!(debug_assertions) {
+        "debug"
+    } else {
+        "release"
+    };
+    [
+        ("build", builds.into_iter().collect::<Vec<_>>().join(", ")),
+        ("profile", profile.to_owned()),
+        ("machine", machine),
+        (
+            "first run",
+            shown(time(|record| record.times.started).min()),
+        ),
+        ("last run", shown(time(|record| record.times.stopped).max())),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.into()))
+    .into()
+}
