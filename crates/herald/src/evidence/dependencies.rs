@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
+use super::answer::excerpt;
 use super::prometheus::{Prometheus, Samples, Series};
 use super::store::Weigh;
 use super::trail::{Trail, follow};
@@ -57,6 +58,9 @@ pub(crate) struct Edge {
     pub(crate) callee: String,
     /// Share of calls that fail since the trouble began.
     pub(crate) error_share: f64,
+    /// The most frequent `error_type` of these.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) error_type: String,
     /// The share of errors in the five minutes before.
     pub(crate) error_share_before: f64,
     /// 95th percentile, in seconds.
@@ -109,7 +113,8 @@ impl CallMetric {
     fn errors(&self, window: i64) -> String {
         let (metric, by) = (self.metric, self.by());
         format!(
-            "topk({WORST}, sum by ({by}) (rate({metric}_count{{outcome=\"error\"}}[{window}s])) / sum by ({by}) (rate({metric}_count[{window}s])) > 0)"
+            "topk({WORST}, sum by ({by}, error_type) (rate({metric}_count{{outcome=\"error\"}}[{window}s])) \
+             / on ({by}) group_left () sum by ({by}) (rate({metric}_count[{window}s])) > 0)"
         )
     }
 
@@ -159,7 +164,7 @@ impl CallSamples {
 
 impl Weigh for Edge {
     fn bytes(&self) -> usize {
-        size_of::<Self>() + self.caller.len() + self.callee.len()
+        size_of::<Self>() + self.caller.len() + self.callee.len() + self.error_type.len()
     }
 }
 
@@ -205,9 +210,11 @@ async fn ask(prometheus: &Prometheus, source: &CallMetric, window: Window) -> Pa
     part
 }
 
-fn edges(source: &CallMetric, answers: CallSamples) -> Vec<Edge> {
+fn edges(source: &CallMetric, mut answers: CallSamples) -> Vec<Edge> {
     let mut edges: BTreeMap<(String, String), Edge> = BTreeMap::new();
-    let mut each = |samples: Samples, set: fn(&mut Edge, f64)| {
+    // The most frequent type of error comes first.
+    answers.errors.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    let mut each = |samples: Samples, set: fn(&mut Edge, &Series, f64)| {
         for (series, value) in samples {
             let Some((caller, callee)) = source.key(&series) else {
                 continue;
@@ -217,30 +224,35 @@ fn edges(source: &CallMetric, answers: CallSamples) -> Vec<Edge> {
                 edges
                     .entry((caller.clone(), callee.clone()))
                     .or_insert_with(edge),
+                &series,
                 value,
             );
         }
     };
-    each(answers.errors, |edge, share| {
-        edge.error_share = share.min(1.0)
+    each(answers.errors, |edge, series, share| {
+        edge.error_share = (edge.error_share + share).min(1.0);
+        if edge.error_type.is_empty() {
+            edge.error_type = excerpt(series.label("error_type"), 40);
+        }
     });
-    each(answers.errors_before, |edge, share| {
-        edge.error_share_before = share.min(1.0)
+    each(answers.errors_before, |edge, _, share| {
+        edge.error_share_before = (edge.error_share_before + share).min(1.0);
     });
-    each(answers.p95, |edge, seconds| edge.p95_s = Some(seconds));
-    each(answers.p95_before, |edge, seconds| {
+    each(answers.p95, |edge, _, seconds| edge.p95_s = Some(seconds));
+    each(answers.p95_before, |edge, _, seconds| {
         edge.p95_before_s = Some(seconds)
     });
     edges.into_values().collect()
 }
 
 impl Edge {
-    fn new(kind: Kind, caller: String, callee: String) -> Self {
+    pub(crate) fn new(kind: Kind, caller: String, callee: String) -> Self {
         Self {
             kind,
             caller,
             callee,
             error_share: 0.0,
+            error_type: String::new(),
             error_share_before: 0.0,
             p95_s: None,
             p95_before_s: None,
@@ -379,8 +391,8 @@ pub(super) mod tests {
         let [http, _, pool] = &SOURCES;
         assert_eq!(
             http.errors(120),
-            "topk(4000, sum by (service_name, peer_service) (rate(http_client_request_duration_seconds_count{outcome=\"error\"}[120s])) \
-             / sum by (service_name, peer_service) (rate(http_client_request_duration_seconds_count[120s])) > 0)"
+            "topk(4000, sum by (service_name, peer_service, error_type) (rate(http_client_request_duration_seconds_count{outcome=\"error\"}[120s])) \
+             / on (service_name, peer_service) group_left () sum by (service_name, peer_service) (rate(http_client_request_duration_seconds_count[120s])) > 0)"
         );
         assert!(pool.p95_before().contains("[300s] offset 1h"));
     }

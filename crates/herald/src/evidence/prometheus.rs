@@ -17,7 +17,7 @@ const SERIES: usize = 20_000;
 const POINTS: usize = 5_000;
 
 /// All labels that any part of the evidence reads.
-const LABELS: [&str; 13] = [
+const LABELS: [&str; 14] = [
     "service_name",
     "service_version",
     "peer_service",
@@ -26,6 +26,7 @@ const LABELS: [&str; 13] = [
     "db_collection_name",
     "db_client_connection_pool_name",
     "lock_holder",
+    "error_type",
     "reason",
     "http_request_method",
     "http_route",

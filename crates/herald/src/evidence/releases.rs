@@ -392,13 +392,8 @@ mod tests {
             slowest: Some(super::super::trail::Trail {
                 hops_left_out: 0,
                 hops: vec![Edge {
-                    kind,
-                    caller: "data".to_owned(),
-                    callee: callee.to_owned(),
-                    error_share: 0.0,
-                    error_share_before: 0.0,
                     p95_s: Some(0.4),
-                    p95_before_s: None,
+                    ..Edge::new(kind, "data".to_owned(), callee.to_owned())
                 }],
             }),
         };
