@@ -129,8 +129,6 @@ impl CauseKind {
             self,
             Self::Errors
                 | Self::Latency
-                | Self::Down
-                | Self::Unresponsive
                 | Self::SlowStatement
                 | Self::Pool
                 | Self::Readiness

@@ -3,7 +3,7 @@
 use slo::{Action, CauseKind};
 
 use super::declared::Declared;
-use super::{Cause, FirstAction};
+use super::{Cause, FirstAction, calls, causes};
 use crate::evidence::Evidence;
 use crate::evidence::locks::Lock;
 use crate::evidence::releases::Release;
@@ -14,6 +14,9 @@ use crate::text::shortened;
 /// A longer address is not repeated in the text.
 const ADDRESS: usize = 300;
 
+/// The longest text.
+const TEXT: usize = 800;
+
 /// The first action about the first cause.
 pub(super) fn first(
     causes: &[Cause],
@@ -22,37 +25,50 @@ pub(super) fn first(
     links: &LinkList,
 ) -> Option<FirstAction> {
     let cause = causes.first()?;
-    if let Some(release) = worse_release(cause, evidence) {
+    let holder = holder(cause, evidence);
+    let is_own = holder.is_some_and(causes::is_own);
+    if may_be_released(cause, is_own)
+        && let Some(release) = worse_release(evidence, |release| release.service == cause.service)
+    {
         return Some(roll_back(release));
     }
-    let declared = alerts.iter().find(|alert| {
-        alert.service == cause.service && alert.kind == cause.kind && cause.dependency.is_none()
-    });
-    let action = declared.and_then(|alert| alert.action);
-    Some(match action.or_else(|| usual(cause.kind)) {
-        Some(Action::EndSession) => end_session(cause, evidence, links),
-        Some(Action::LookAt | Action::RollBack) | None => look_at(cause, links),
-        Some(action) => plain(action, cause),
+    let says = |alert: &&Declared| alert.service == cause.service && alert.kind == cause.kind;
+    let declared = alerts.iter().find(says).and_then(|alert| alert.action);
+    Some(match declared.or_else(|| usual(cause.kind)) {
+        Some(Action::EndSession) if !is_own => end_session(cause, holder),
+        Some(Action::LookAt | Action::RollBack | Action::EndSession) | None => {
+            look_at(cause, links)
+        }
+        Some(action) => on_part(action, cause),
     })
 }
 
-/// The new version that is worse, of the service at fault; of another one only if that one's fault is not known exactly.
-fn worse_release<'a>(cause: &Cause, evidence: &'a Evidence) -> Option<&'a Release> {
+/// A new version that is worse and fits.
+pub(super) fn worse_release(
+    evidence: &Evidence,
+    fits: impl Fn(&Release) -> bool,
+) -> Option<&Release> {
     let changes = &evidence.releases.as_ref()?.changes;
-    let mut advised = changes
-        .iter()
-        .filter(|release| release.roll_back == RollBack::Advised);
-    advised.find(|release| release.service == cause.service)
+    let is_worse = |release: &&Release| release.roll_back == RollBack::Advised && fits(release);
+    changes.iter().find(is_worse)
+}
+
+/// Whether a new version of the service can have caused it.
+fn may_be_released(cause: &Cause, is_own_lock: bool) -> bool {
+    use CauseKind::{Certificate, Clock, Connections, Disk, Down, Lock, Traffic, Unresponsive};
+    match cause.kind {
+        Lock => is_own_lock,
+        Down | Unresponsive => cause.dependency.is_none(),
+        kind => !matches!(kind, Certificate | Clock | Connections | Disk | Traffic),
+    }
 }
 
 fn roll_back(release: &Release) -> FirstAction {
     let (service, before) = (&release.service, &release.before.version);
+    let order = format!("Roll back {service} to {before}");
     FirstAction {
-        action: Action::RollBack,
-        target: service.clone(),
         to: Some(before.clone()),
-        why: release.reason.clone(),
-        text: format!("Roll back {service} to {before}: {}.", release.reason),
+        ..build(Action::RollBack, service, &release.reason, &order)
     }
 }
 
@@ -61,75 +77,87 @@ fn usual(kind: CauseKind) -> Option<Action> {
     match kind {
         CauseKind::Down | CauseKind::Unresponsive => Some(Action::Restart),
         CauseKind::Lock | CauseKind::Connections => Some(Action::EndSession),
-        CauseKind::Disk => Some(Action::FreeSpace),
-        CauseKind::Certificate => Some(Action::Renew),
-        CauseKind::Clock => Some(Action::SetClock),
         CauseKind::Traffic => Some(Action::LimitLoad),
         _ => None,
     }
 }
 
-fn plain(action: Action, cause: &Cause) -> FirstAction {
-    let part = cause.part();
+/// On the service, or on the dependency that has the fault.
+fn on_part(action: Action, cause: &Cause) -> FirstAction {
+    let part = cause.dependency.as_ref().unwrap_or(&cause.service);
+    let command = match part == calls::DATABASE {
+        true => command("omnitrace restart postgres", part),
+        false => command(&format!("omnitrace restart {part}"), part),
+    };
     let order = match action {
-        Action::Restart => format!("Restart {part}, if its supervisor has not done so already"),
+        Action::Restart => format!("Restart {part}{command}, if its supervisor has not done so"),
         Action::FreeSpace => format!("Free space on the disk of {part}"),
         Action::Renew => format!("Renew the certificate of {part}"),
         Action::SetClock => format!("Set the clock of {part}"),
         _ => format!("Limit the load on {part}"),
     };
-    build(action, part, &cause.why, order)
+    build(action, part, &cause.why, &order)
 }
 
-/// A lock that somebody else holds; the sessions of the service itself end with its requests.
-fn end_session(cause: &Cause, evidence: &Evidence, links: &LinkList) -> FirstAction {
+/// Who holds the lock.
+fn holder<'a>(cause: &Cause, evidence: &'a Evidence) -> Option<&'a Lock> {
     let of_service = |lock: &&Lock| lock.service == cause.service;
-    let holder = evidence
-        .locks
-        .iter()
-        .find(of_service)
-        .map(|lock| &lock.holder);
-    match holder {
-        Some(holder) if holder.contains(&cause.service) => look_at(cause, links),
-        Some(holder) => {
-            let order = format!("End the database session of {holder}");
-            build(Action::EndSession, holder, &cause.why, order)
-        }
-        None => {
-            let part = cause.part();
-            let order =
-                format!("End the sessions that take the connections or hold the locks of {part}");
-            build(Action::EndSession, part, &cause.why, order)
-        }
-    }
+    let mut locks = evidence.locks.iter().filter(of_service);
+    // An outsider first, since the service's own requests may wait for it while they hold others.
+    let outsider = locks.clone().find(|lock| !causes::is_own(lock));
+    let is_lock = cause.kind == CauseKind::Lock;
+    outsider.or_else(|| locks.next()).filter(|_| is_lock)
+}
+
+fn end_session(cause: &Cause, holder: Option<&Lock>) -> FirstAction {
+    let part = cause.dependency.as_ref().unwrap_or(&cause.service);
+    let Some(Lock { holder, .. }) = holder else {
+        let what = match cause.kind {
+            CauseKind::Connections => "take the connections",
+            _ => "hold the locks",
+        };
+        let order = format!("End the database sessions of others that {what} of {part}");
+        return build(Action::EndSession, part, &cause.why, &order);
+    };
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity where application_name =";
+    let command = command(&format!("{end} '{holder}'"), holder);
+    let order = format!("End the database session of {holder}{command}");
+    build(Action::EndSession, holder, &cause.why, &order)
 }
 
 fn look_at(cause: &Cause, links: &LinkList) -> FirstAction {
-    let part = cause.part();
+    let service = &cause.service;
     let pages = [
         links.traces.first(),
         links.dashboard.as_ref(),
         links.runbook.as_ref(),
     ];
-    let page = pages
-        .into_iter()
-        .flatten()
-        .find(|page| page.len() <= ADDRESS);
-    let at = page.map_or_else(String::new, |page| format!(" ({page})"));
+    let mut pages = pages.into_iter().flatten();
+    let page = pages.find(|page| page.len() <= ADDRESS);
+    let page = page.map_or_else(String::new, |page| format!(" ({page})"));
     build(
         Action::LookAt,
-        part,
+        service,
         &cause.why,
-        format!("Look at {part}{at}"),
+        &format!("Look at {service}{page}"),
     )
 }
 
-fn build(action: Action, target: &str, why: &str, order: String) -> FirstAction {
+/// A command to paste, if the name in it, which others have chosen, is only a name.
+fn command(command: &str, name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_. ".contains(c);
+    match name.chars().all(is_plain) {
+        true => format!(" (`{command}`)"),
+        false => String::new(),
+    }
+}
+
+fn build(action: Action, target: &str, why: &str, order: &str) -> FirstAction {
     FirstAction {
         action,
         target: target.to_owned(),
         to: None,
         why: why.to_owned(),
-        text: shortened(&format!("{order}: {why}."), 2 * ADDRESS),
+        text: shortened(&format!("{order}: {why}."), TEXT),
     }
 }

@@ -3,17 +3,13 @@
 use slo::CauseKind;
 
 use super::declared::Declared;
-use super::{Cause, SHOWN};
+use super::states::States;
+use super::{Cause, SHOWN, action, calls};
 use crate::evidence::Evidence;
 use crate::evidence::dependencies::{Edge, Kind};
 use crate::evidence::locks::Lock;
-use crate::text::{percent, seconds};
-
-/// A call that takes so many times as long as before is slower …
-const SLOWER: f64 = 1.5;
-
-/// … unless it is still shorter than this, in seconds.
-const STILL_FAST: f64 = 0.05;
+use crate::evidence::releases::Release;
+use crate::evidence::trail::Trail;
 
 /// The likely causes, the most likely first; at least one.
 pub(super) fn likely(alerts: &[Declared], evidence: &Evidence) -> Vec<Cause> {
@@ -24,12 +20,37 @@ pub(super) fn likely(alerts: &[Declared], evidence: &Evidence) -> Vec<Cause> {
         }
     };
     let certain = alerts.iter().filter(|alert| !alert.kind.is_symptom());
-    certain.for_each(|alert| add(itself(alert, evidence)));
+    certain.for_each(|alert| add(certain_cause(alert, evidence)));
     if let Some(symptom) = alerts.iter().find(|alert| alert.kind.is_symptom()) {
-        seen(symptom.kind, evidence).into_iter().for_each(&mut add);
+        seen(symptom, evidence).into_iter().for_each(&mut add);
         add(itself(symptom, evidence));
     }
     causes
+}
+
+/// What the alert says; the evidence adds who holds a lock, and whether a process is there that does not answer.
+fn certain_cause(alert: &Declared, evidence: &Evidence) -> Cause {
+    let said = itself(alert, evidence);
+    let of_call = || {
+        let end = evidence
+            .dependencies
+            .failing
+            .as_ref()?
+            .last()
+            .map(calls::failing);
+        end.filter(|end| (&end.service, &end.dependency) == (&said.service, &said.dependency))
+    };
+    match alert.kind {
+        CauseKind::Lock => lock_of(&said.service, evidence).map_or(said, lock),
+        CauseKind::Down if said.dependency.is_some() => match of_call() {
+            Some(end) if end.kind != CauseKind::Errors => end,
+            _ => said,
+        },
+        CauseKind::Down => States::of(evidence)
+            .not_answering(&said.service)
+            .unwrap_or(said),
+        _ => said,
+    }
 }
 
 /// What the alert says, with the evidence that is missing.
@@ -39,113 +60,131 @@ fn itself(alert: &Declared, evidence: &Evidence) -> Cause {
         let missing: Vec<&str> = evidence.missing.iter().map(|gap| gap.backend).collect();
         why += &format!("; evidence from {} is missing", missing.join(", "));
     }
+    // A dependency that is a service itself has the fault itself.
+    let is_service = |name: &String| evidence.services.iter().any(|state| state.service == *name);
+    let (service, dependency) = match &alert.dependency {
+        Some(name) if alert.calls_service || is_service(name) => (name, None),
+        dependency => (&alert.service, dependency.clone()),
+    };
     Cause {
-        service: alert.service.clone(),
-        dependency: None,
+        service: service.clone(),
+        dependency,
         kind: alert.kind,
         why,
     }
 }
 
-/// What the calls and the locks show.
-fn seen(symptom: CauseKind, evidence: &Evidence) -> Vec<Cause> {
+/// What the evidence shows behind a symptom.
+fn seen(alert: &Declared, evidence: &Evidence) -> Vec<Cause> {
+    let states = States::of(evidence);
+    let mut found: Vec<Cause> = states.not_answering(&alert.service).into_iter().collect();
+    found.extend(states.more_traffic(&alert.service));
+    let ends = ends(alert.kind, evidence);
+    found.extend(
+        ends.into_iter()
+            .flat_map(|(hop, cause)| behind(hop, cause, evidence)),
+    );
+    found.extend(states.dependency_down(&alert.service));
+    if alert.kind == CauseKind::Latency {
+        found.extend(states.uneven(&alert.service));
+        found.extend(states.busy());
+    }
+    let outsiders = evidence.locks.iter().find(|lock| !is_own(lock));
+    found.extend(outsiders.map(lock));
+    if found.is_empty() {
+        found.extend(action::worse_release(evidence, |_| true).map(release));
+    }
+    found
+}
+
+/// The ends of the trails, the one that explains the symptom first.
+fn ends(symptom: CauseKind, evidence: &Evidence) -> Vec<(&Edge, Cause)> {
+    use CauseKind::{Errors, Latency, Pool, SlowStatement};
     let trails = &evidence.dependencies;
-    let last = |trail: &Option<crate::evidence::trail::Trail>| trail.as_ref()?.last().cloned();
-    let failing = last(&trails.failing).map(|hop| failing(&hop));
-    let slowest = last(&trails.slowest).filter(is_slower);
-    let slowest = slowest.map(|hop| slow(&hop));
-    let locked = evidence.locks.first().map(lock);
-    let by_symptom = match symptom {
-        CauseKind::Latency | CauseKind::SlowStatement => [slowest, failing],
-        _ => [failing, slowest],
+    let failing = trails.failing.as_ref().and_then(Trail::last);
+    let slowest = trails.slowest.as_ref().and_then(Trail::last);
+    let failing = failing.map(|hop| (hop, calls::failing(hop)));
+    let slowest = slowest.filter(|hop| calls::is_slower(hop));
+    let slowest = slowest.map(|hop| (hop, calls::slow(hop)));
+    let both = match symptom {
+        Latency | SlowStatement | Pool => [slowest, failing],
+        Errors => [failing, slowest],
+        _ => [failing, None],
     };
-    let found = by_symptom.into_iter().flatten();
-    // Waiting for a lock looks like slow statements and like an exhausted pool.
-    let behind = |cause: Cause| match &locked {
-        Some(lock) if cause.service == lock.service && waits(cause.kind) => lock.clone(),
-        _ => cause,
-    };
-    found.map(behind).chain(locked.clone()).collect()
+    both.into_iter().flatten().collect()
 }
 
-fn waits(kind: CauseKind) -> bool {
-    use CauseKind::{Latency, Lock, Pool, SlowStatement};
-    matches!(kind, Lock | SlowStatement | Pool | Latency)
+/// What is behind the end of a trail, and the end itself after it.
+fn behind(hop: &Edge, cause: Cause, evidence: &Evidence) -> Vec<Cause> {
+    use CauseKind::{Connection, Errors, Latency, Lock, Pool, SlowStatement, Unresponsive};
+    let states = States::of(evidence);
+    let mut found: Vec<Cause> = Vec::new();
+    if hop.kind == Kind::Http {
+        found.extend(states.not_answering(&cause.service));
+        if matches!(cause.kind, Connection | Unresponsive) {
+            found.extend(states.ended(&cause.service));
+        }
+        if matches!(cause.kind, Errors | Unresponsive) {
+            found.extend(states.dependency_down(&cause.service));
+        }
+    }
+    if matches!(cause.kind, Latency | SlowStatement | Pool | Lock) {
+        found.extend(lock_behind(hop, &cause, evidence).map(lock));
+    }
+    if matches!(
+        cause.kind,
+        Errors | Latency | SlowStatement | Pool | Unresponsive
+    ) {
+        found.extend(states.uneven(&cause.service));
+    }
+    if matches!(cause.kind, Latency | SlowStatement | Pool | Unresponsive) {
+        found.extend(states.busy());
+    }
+    if cause.kind == Pool {
+        let statement = evidence.dependencies.statement.as_ref();
+        found.extend(
+            statement
+                .filter(|one| calls::keeps_connections(one, hop))
+                .map(calls::slow),
+        );
+    }
+    found.push(cause);
+    found
 }
 
-fn is_slower(hop: &Edge) -> bool {
-    let Some(now) = hop.p95_s else { return false };
-    let before = hop.p95_before_s.unwrap_or_default();
-    now > STILL_FAST && now > before * SLOWER
-}
-
-fn failing(hop: &Edge) -> Cause {
-    let why = match hop.error_type.as_str() {
-        "" => String::new(),
-        why => format!(" ({why})"),
+/// The lock for which the statements at the end of a trail wait. A lock of the service's own requests only if it is waited for by the very
+/// statement that is slow: short waits are usual.
+fn lock_behind<'a>(hop: &Edge, cause: &Cause, evidence: &'a Evidence) -> Option<&'a Lock> {
+    let statement = match hop.kind {
+        Kind::Pool => evidence.dependencies.statement.as_ref()?,
+        _ => hop,
     };
-    let why = format!(
-        "{} of the calls of {} to {} fail{why}, {} before",
-        percent(hop.error_share),
-        hop.caller,
-        hop.callee,
-        percent(hop.error_share_before)
-    );
-    at(hop, failure(hop), why)
+    let waits = |lock: &&Lock| {
+        let own = calls::is_slower(statement) && statement.callee.ends_with(&lock.statement);
+        lock.service == cause.service && (own || !is_own(lock))
+    };
+    evidence.locks.iter().find(waits)
 }
 
-fn slow(hop: &Edge) -> Cause {
-    let kind = match hop.kind {
-        Kind::Http => CauseKind::Latency,
-        Kind::Database => CauseKind::SlowStatement,
-        Kind::Pool => CauseKind::Pool,
-    };
-    let time = |p95: Option<f64>| p95.map_or_else(|| "unknown".to_owned(), seconds);
-    let why = format!(
-        "the p95 of {} of {} is {}, {} before",
-        hop.callee,
-        hop.caller,
-        time(hop.p95_s),
-        time(hop.p95_before_s)
-    );
-    at(hop, kind, why)
-}
-
-/// The cause at the end of a call.
-fn at(hop: &Edge, kind: CauseKind, why: String) -> Cause {
-    let of_caller = |dependency: Option<&str>| Cause {
-        service: hop.caller.clone(),
-        dependency: dependency.map(str::to_owned),
-        kind,
-        why: why.clone(),
-    };
-    match hop.kind {
-        Kind::Http => Cause {
-            service: hop.callee.clone(),
-            ..of_caller(None)
-        },
-        Kind::Pool if kind == CauseKind::Pool => of_caller(None),
-        Kind::Pool => of_caller(Some("postgresql")),
-        Kind::Database => of_caller(hop.callee.split(' ').next()),
+fn release(release: &Release) -> Cause {
+    Cause {
+        service: release.service.clone(),
+        dependency: None,
+        kind: CauseKind::Release,
+        why: format!(
+            "{} {}: {}",
+            release.service, release.now.version, release.reason
+        ),
     }
 }
 
-/// The kind of a failed call. SQLSTATEs have five characters.
-fn failure(hop: &Edge) -> CauseKind {
-    match (hop.kind, hop.error_type.as_str()) {
-        (Kind::Http, "connect") => CauseKind::Down,
-        (Kind::Http, "connection") => CauseKind::Connection,
-        (Kind::Http, "timeout") => CauseKind::Latency,
-        (Kind::Http, "body" | "decode") => CauseKind::BadAnswer,
-        (Kind::Http, _) => CauseKind::Errors,
-        (_, "connect" | "57P01" | "57P02" | "57P03") => CauseKind::Down,
-        (_, "53300") => CauseKind::Connections,
-        (_, "55P03" | "40P01") => CauseKind::Lock,
-        (Kind::Pool, "timeout") => CauseKind::Unresponsive,
-        (Kind::Pool, _) => CauseKind::Pool,
-        (_, "timeout" | "57014") => CauseKind::SlowStatement,
-        _ => CauseKind::Errors,
-    }
+fn lock_of<'a>(service: &str, evidence: &'a Evidence) -> Option<&'a Lock> {
+    evidence.locks.iter().find(|lock| lock.service == service)
+}
+
+/// Whether the service itself holds it: applications are named after their service.
+pub(super) fn is_own(lock: &Lock) -> bool {
+    lock.holder.contains(&lock.service)
 }
 
 fn lock(lock: &Lock) -> Cause {
@@ -155,7 +194,7 @@ fn lock(lock: &Lock) -> Cause {
     };
     Cause {
         service: lock.service.clone(),
-        dependency: Some("postgresql".to_owned()),
+        dependency: Some(calls::DATABASE.to_owned()),
         kind: CauseKind::Lock,
         why: format!(
             "{} × {statement} of {} waited for a lock of {}",

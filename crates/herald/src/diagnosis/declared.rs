@@ -3,6 +3,7 @@
 use slo::diagnosis::{FIRST_ACTION, KIND};
 use slo::{Action, CauseKind};
 
+use super::calls;
 use crate::payload::{Alert, Payload};
 use crate::text::quoted;
 
@@ -16,6 +17,10 @@ const SUMMARY: usize = 200;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Declared {
     pub(super) service: String,
+    /// What it calls, or depends on, if the alert is about that.
+    pub(super) dependency: Option<String>,
+    /// The dependency is another service.
+    pub(super) calls_service: bool,
     pub(super) kind: CauseKind,
     pub(super) action: Option<Action>,
     pub(super) summary: String,
@@ -40,9 +45,14 @@ fn declared(payload: &Payload, alert: &Alert) -> Declared {
         values.find(|value| !value.is_empty())
     };
     let service = label("service").or_else(|| label("service_name"));
+    let callee = label("peer_service");
+    let dependency = callee.or_else(|| label("dependency"));
+    let dependency = dependency.or_else(|| label("db_system_name"));
     let summary = annotation("summary").or_else(|| label("alertname"));
     Declared {
         service: quoted(service.map_or("unknown", |name| name), NAME),
+        dependency: dependency.map(|name| quoted(calls::dependency(name), NAME)),
+        calls_service: callee.is_some(),
         kind: annotation(KIND)
             .and_then(|name| CauseKind::named(name))
             .unwrap_or_default(),

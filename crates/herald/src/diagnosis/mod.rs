@@ -1,8 +1,12 @@
 //! What the cause of an alert is likely to be, and what to do first: decided from what the alert says of itself and from its evidence.
 
 mod action;
+mod calls;
 mod causes;
 mod declared;
+mod states;
+#[cfg(test)]
+mod tests;
 
 use serde::Serialize;
 use slo::{Action, CauseKind};
@@ -77,10 +81,5 @@ impl Cause {
             Some(dependency) => format!("{dependency} of {}", self.service),
             None => self.service.clone(),
         }
-    }
-
-    /// What does not work: the dependency, else the service.
-    fn part(&self) -> &str {
-        self.dependency.as_deref().unwrap_or(&self.service)
     }
 }

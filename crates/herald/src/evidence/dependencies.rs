@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use super::answer::excerpt;
 use super::prometheus::{Prometheus, Samples, Series};
 use super::store::Weigh;
-use super::trail::{Trail, follow};
+use super::trail::{Trail, follow, quoted};
 use super::{Part, Window};
 
 /// A dependency that fails less often is not to blame.
@@ -65,7 +65,7 @@ pub(crate) struct Edge {
     pub(crate) error_share_before: f64,
     /// 95th percentile, in seconds.
     pub(crate) p95_s: Option<f64>,
-    /// The percentile one hour before the alert, else two minutes before.
+    /// The percentile one hour before the trouble, else two minutes before, else just before.
     pub(crate) p95_before_s: Option<f64>,
 }
 
@@ -78,6 +78,9 @@ pub(crate) struct Dependencies {
     /// Towards what takes the time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) slowest: Option<Trail>,
+    /// Where a trail ends at a pool: the slowest statement of its service, which may keep the connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) statement: Option<Edge>,
 }
 
 struct CallMetric {
@@ -128,9 +131,11 @@ impl CallMetric {
 
     fn p95_before(&self) -> String {
         format!(
-            "{} or {}",
+            "{} or {} or {}",
             self.p95(BEFORE_S, " offset 1h"),
-            self.p95(BEFORE_S, " offset 2m")
+            self.p95(BEFORE_S, " offset 2m"),
+            // Of a system that has not run for longer.
+            self.p95(BEFORE_S, "")
         )
     }
 
@@ -292,15 +297,27 @@ fn most(edges: &[Edge], score: impl Fn(&Edge) -> Option<f64>) -> HashSet<usize> 
 
 /// Follows the calls from `service`, or from the worst of all when there is none.
 pub(super) fn blame(edges: &[Edge], service: Option<&str>) -> Dependencies {
+    let failing = follow(edges, service, failing);
+    let slowest = follow(edges, service, |edge, above| {
+        let p95 = edge.p95_s?;
+        let enough = above
+            .and_then(|above| above.p95_s)
+            .is_none_or(|above| p95 >= above * EXPLAINS);
+        enough.then_some(p95)
+    });
+    let ends = [&failing, &slowest].into_iter().flatten();
+    let pool = ends
+        .filter_map(Trail::last)
+        .find(|edge| edge.kind == Kind::Pool);
+    let statement = pool.and_then(|pool| {
+        let of_pool = |edge: &&Edge| edge.kind == Kind::Database && edge.caller == pool.caller;
+        let statements = edges.iter().filter(of_pool);
+        statements.max_by(|a, b| a.p95_s.unwrap_or(0.0).total_cmp(&b.p95_s.unwrap_or(0.0)))
+    });
     Dependencies {
-        failing: follow(edges, service, failing),
-        slowest: follow(edges, service, |edge, above| {
-            let p95 = edge.p95_s?;
-            let enough = above
-                .and_then(|above| above.p95_s)
-                .is_none_or(|above| p95 >= above * EXPLAINS);
-            enough.then_some(p95)
-        }),
+        statement: statement.map(quoted),
+        failing,
+        slowest,
     }
 }
 

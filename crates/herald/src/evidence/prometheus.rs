@@ -17,8 +17,11 @@ const SERIES: usize = 20_000;
 const POINTS: usize = 5_000;
 
 /// All labels that any part of the evidence reads.
-const LABELS: [&str; 14] = [
+const LABELS: [&str; 17] = [
     "service_name",
+    "service_instance_id",
+    "job",
+    "dependency",
     "service_version",
     "peer_service",
     "db_system_name",

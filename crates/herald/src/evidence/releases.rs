@@ -53,7 +53,7 @@ pub(crate) struct Release {
     /// Why.
     pub(crate) reason: String,
     #[serde(skip)]
-    fails_more: bool,
+    pub(crate) fails_more: bool,
 }
 
 /// Figures of one version, of all requests that it served in the time looked at.
@@ -388,7 +388,6 @@ mod tests {
             fails_more: false,
         };
         let slowest = |kind, callee: &str| Dependencies {
-            failing: None,
             slowest: Some(super::super::trail::Trail {
                 hops_left_out: 0,
                 hops: vec![Edge {
@@ -396,6 +395,7 @@ mod tests {
                     ..Edge::new(kind, "data".to_owned(), callee.to_owned())
                 }],
             }),
+            ..Dependencies::default()
         };
         for (dependencies, expected) in [
             (slowest(Kind::Http, "downstream"), RollBack::Unclear),
