@@ -176,7 +176,16 @@ fn address(url: &str) -> String {
 }
 
 fn diagnosed(diagnosis: &Diagnosis) -> String {
-    let mut lines = vec![format!("*First* {}", escaped(&diagnosis.first_action.text))];
+    let first = &diagnosis.first_action;
+    // An address in a text is broken, so the page is a link of its own.
+    let (text, page) = match &first.page {
+        Some(page) => {
+            let text = first.text.replacen(&format!(" ({page})"), "", 1);
+            (text, format!(" {}", link(page, "Page")))
+        }
+        None => (first.text.clone(), String::new()),
+    };
+    let mut lines = vec![format!("*First* {}{page}", escaped(&text))];
     lines.extend(diagnosis.causes.iter().map(|cause| {
         let part = escaped(&cause.place());
         format!("• {part}: {}, {}", cause.kind, escaped(&cause.why))

@@ -134,13 +134,12 @@ fn look_at(cause: &Cause, links: &LinkList) -> FirstAction {
     ];
     let mut pages = pages.into_iter().flatten();
     let page = pages.find(|page| page.len() <= ADDRESS);
-    let page = page.map_or_else(String::new, |page| format!(" ({page})"));
-    build(
-        Action::LookAt,
-        service,
-        &cause.why,
-        &format!("Look at {service}{page}"),
-    )
+    let named = page.map_or_else(String::new, |page| format!(" ({page})"));
+    let order = format!("Look at {service}{named}");
+    FirstAction {
+        page: page.cloned(),
+        ..build(Action::LookAt, service, &cause.why, &order)
+    }
 }
 
 /// A command to paste, if the name in it, which others have chosen, is only a name.
@@ -159,5 +158,6 @@ fn build(action: Action, target: &str, why: &str, order: &str) -> FirstAction {
         to: None,
         why: why.to_owned(),
         text: shortened(&format!("{order}: {why}."), TEXT),
+        page: None,
     }
 }

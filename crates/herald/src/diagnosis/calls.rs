@@ -93,7 +93,7 @@ fn failure(hop: &Edge) -> CauseKind {
     match (hop.kind, hop.error_type.as_str()) {
         (Kind::Http, "connect") => CauseKind::Down,
         (Kind::Http, "connection") => CauseKind::Connection,
-        (Kind::Http, "timeout") => CauseKind::Unresponsive,
+        (Kind::Http, "timeout" | "504") => CauseKind::Unresponsive,
         (Kind::Http, "body" | "decode") => CauseKind::BadAnswer,
         (Kind::Http, _) => CauseKind::Errors,
         (_, "connect" | "57P01" | "57P02" | "57P03") => CauseKind::Down,

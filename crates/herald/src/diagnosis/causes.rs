@@ -64,6 +64,9 @@ fn itself(alert: &Declared, evidence: &Evidence) -> Cause {
     let is_service = |name: &String| evidence.services.iter().any(|state| state.service == *name);
     let (service, dependency) = match &alert.dependency {
         Some(name) if alert.calls_service || is_service(name) => (name, None),
+        None if alert.kind == CauseKind::SlowStatement => {
+            (&alert.service, Some(calls::DATABASE.to_owned()))
+        }
         dependency => (&alert.service, dependency.clone()),
     };
     Cause {
@@ -99,7 +102,7 @@ fn seen(alert: &Declared, evidence: &Evidence) -> Vec<Cause> {
 
 /// The ends of the trails, the one that explains the symptom first.
 fn ends(symptom: CauseKind, evidence: &Evidence) -> Vec<(&Edge, Cause)> {
-    use CauseKind::{Errors, Latency, Pool, SlowStatement};
+    use CauseKind::{Latency, Pool, Queue, Readiness, SlowStatement};
     let trails = &evidence.dependencies;
     let failing = trails.failing.as_ref().and_then(Trail::last);
     let slowest = trails.slowest.as_ref().and_then(Trail::last);
@@ -108,8 +111,9 @@ fn ends(symptom: CauseKind, evidence: &Evidence) -> Vec<(&Edge, Cause)> {
     let slowest = slowest.map(|hop| (hop, calls::slow(hop)));
     let both = match symptom {
         Latency | SlowStatement | Pool => [slowest, failing],
-        Errors => [failing, slowest],
-        _ => [failing, None],
+        // Time that is lost elsewhere is no reason for these.
+        Queue | Readiness => [failing, None],
+        _ => [failing, slowest],
     };
     both.into_iter().flatten().collect()
 }

@@ -51,6 +51,9 @@ pub(crate) struct FirstAction {
     pub(crate) why: String,
     /// All of it in one sentence.
     pub(crate) text: String,
+    /// The page that the text names in parentheses.
+    #[serde(skip)]
+    pub(crate) page: Option<String>,
 }
 
 impl Diagnosis {

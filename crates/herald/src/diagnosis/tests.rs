@@ -197,6 +197,7 @@ fn what_calls_show_is_followed_to_its_cause() {
             http("connection"),
             "downstream connection, look_at downstream",
         ),
+        (http("504"), "downstream unresponsive, restart downstream"),
         (
             http("timeout"),
             "downstream unresponsive, restart downstream",
