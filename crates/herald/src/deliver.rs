@@ -153,10 +153,11 @@ impl Deliverer {
         if let Some(stored) = self.load(worker, work).await {
             let notification = Notification::new(&stored, &evidence, &self.links);
             let attempt = worker.target.deliver(&notification).await;
+            let diagnosis = notification.diagnosis;
             let stored = Arc::new(stored);
             if attempt == Attempt::Delivered {
                 self.queue
-                    .record_delivery(worker.target.name, &stored, evidence)
+                    .record_delivery(worker.target.name, &stored, evidence, diagnosis)
                     .await;
             }
             self.settle(worker.target.name, work, &stored, attempt)

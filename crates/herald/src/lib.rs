@@ -14,6 +14,7 @@ mod backoff;
 mod bounded;
 mod connections;
 mod deliver;
+mod diagnosis;
 mod evidence;
 #[cfg(test)]
 mod extremes;

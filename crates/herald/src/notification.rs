@@ -7,6 +7,7 @@ use serde::Serialize;
 use slo::routing::ENVIRONMENT;
 use telemetry::redact::redact;
 
+use crate::diagnosis::Diagnosis;
 use crate::evidence::Evidence;
 use crate::links::{self, Links};
 use crate::payload::{Alert, Labels, Payload, Status};
@@ -38,6 +39,8 @@ pub(crate) struct Notification<'a> {
     pub(crate) alerts: Vec<OneAlert<'a>>,
     /// More of them, not listed.
     pub(crate) alerts_left_out: u64,
+    /// None when all is over.
+    pub(crate) diagnosis: Option<Diagnosis>,
     pub(crate) evidence: &'a Evidence,
     pub(crate) links: LinkList,
 }
@@ -75,6 +78,7 @@ impl<'a> Notification<'a> {
     pub(crate) fn new(stored: &'a Stored, evidence: &'a Evidence, links: &Links) -> Self {
         let payload = &stored.payload;
         let label = |name| payload.label(name).unwrap_or_default();
+        let links = LinkList::new(stored, evidence, links);
         Self {
             version: VERSION,
             key: &stored.key,
@@ -91,8 +95,9 @@ impl<'a> Notification<'a> {
             accepted: stored.accepted,
             alerts: payload.alerts.iter().map(OneAlert::new).collect(),
             alerts_left_out: payload.truncated_alerts,
+            diagnosis: Diagnosis::of(payload, evidence, &links),
             evidence,
-            links: LinkList::new(stored, evidence, links),
+            links,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 
+use crate::diagnosis::Diagnosis;
 use crate::evidence::Evidence;
 use crate::evidence::dependencies::Edge;
 use crate::evidence::releases::Release;
@@ -37,6 +38,9 @@ pub(crate) fn message(notification: &Notification<'_>) -> Value {
             blocks.push(json!({"type": "section", "text": text}));
         }
     };
+    if let Some(diagnosis) = &notification.diagnosis {
+        add(diagnosed(diagnosis));
+    }
     if notification.status == Status::Firing {
         add(releases(evidence));
         add(dependencies(evidence));
@@ -169,6 +173,24 @@ fn address(url: &str) -> String {
         }
     }
     out
+}
+
+fn diagnosed(diagnosis: &Diagnosis) -> String {
+    let first = &diagnosis.first_action;
+    // An address in a text is broken, so the page is a link of its own.
+    let (text, page) = match &first.page {
+        Some(page) => {
+            let text = first.text.replacen(&format!(" ({page})"), "", 1);
+            (text, format!(" {}", link(page, "Page")))
+        }
+        None => (first.text.clone(), String::new()),
+    };
+    let mut lines = vec![format!("*First* {}{page}", escaped(&text))];
+    lines.extend(diagnosis.causes.iter().map(|cause| {
+        let part = escaped(&cause.place());
+        format!("• {part}: {}, {}", cause.kind, escaped(&cause.why))
+    }));
+    lines.join("\n")
 }
 
 fn releases(evidence: &Evidence) -> String {

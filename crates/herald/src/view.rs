@@ -58,6 +58,7 @@ pub(crate) fn whole(record: &Record) -> Value {
         "annotations": payload.common_annotations,
         "alerts": alerts,
         "alerts_left_out": payload.truncated_alerts,
+        "diagnosis": record.diagnosis,
         "evidence": record.evidence,
     });
     if let (Value::Object(whole), Value::Object(more)) = (&mut whole, more) {

@@ -5,7 +5,7 @@ use toml::Spanned;
 
 use crate::error::{Error, Source};
 use crate::promql::indented;
-use crate::{Profile, Severity};
+use crate::{Action, CauseKind, Profile, Severity};
 
 /// What a text may have between `<` and `>`.
 const TIMES: [&str; 6] = [
@@ -46,6 +46,11 @@ pub struct Cause {
     pub summary: String,
     /// What was measured, what is allowed; a template.
     pub description: String,
+    /// What kind of cause it tells of.
+    #[serde(default)]
+    pub kind: CauseKind,
+    /// What to do first, if that does not depend on what else is found.
+    pub first_action: Option<Action>,
     /// Whether a release may be the reason: then the notification compares it with the one before.
     #[serde(default)]
     pub release: bool,

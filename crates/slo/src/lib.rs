@@ -4,6 +4,7 @@
 
 mod cause;
 mod definition;
+pub mod diagnosis;
 pub mod duration;
 mod error;
 mod name;
@@ -16,6 +17,7 @@ mod yaml;
 
 pub use cause::Cause;
 pub use definition::{Definition, Links, Probe, Severity};
+pub use diagnosis::{Action, CauseKind};
 pub use duration::Time;
 pub use error::{Error, Source};
 pub use objective::{Indicator, Names, Objective, Scope};

@@ -176,6 +176,16 @@ fn causes_are_checked_too() {
     for (from, to, expected) in [
         (first, "alert = \"pool saturated\"", "a capital first"),
         (first, "alerts = \"PoolSaturated\"", "expected one of"),
+        (
+            "kind = \"pool\"",
+            "kind = \"puddle\"",
+            "`kind = \"puddle\"`: unknown variant `puddle`, expected one of `errors`",
+        ),
+        (
+            "first_action = \"renew\"",
+            "first_action = \"pray\"",
+            "`first_action = \"pray\"`: unknown variant `pray`, expected one of `roll_back`",
+        ),
         ("service_ready == 0", "fault_active == 1", "answer key"),
         ("[<memory>]", "[<forever>]", "allowed are <window>"),
         ("grown(loki", "grown(sum(loki", "without parentheses"),

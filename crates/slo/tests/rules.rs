@@ -86,6 +86,9 @@ fn every_alert_says_who_where_and_what_next() {
             for annotation in ["summary", "description", "dashboard_url", "runbook_url"] {
                 assert_ne!(value(rule, annotation), "", "{alert} has no {annotation}");
             }
+            let kind = slo::CauseKind::named(value(rule, "kind"));
+            let is_known = kind.is_some_and(|kind| kind != slo::CauseKind::Unknown);
+            assert!(is_known, "{alert}: {kind:?}");
             let dashboard = value(rule, "dashboard_url");
             assert!(
                 dashboard.starts_with("http://localhost:3000/d/omnitrace-"),

@@ -6,9 +6,10 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
+use super::answer::excerpt;
 use super::prometheus::{Prometheus, Samples, Series};
 use super::store::Weigh;
-use super::trail::{Trail, follow};
+use super::trail::{Trail, follow, quoted};
 use super::{Part, Window};
 
 /// A dependency that fails less often is not to blame.
@@ -57,11 +58,14 @@ pub(crate) struct Edge {
     pub(crate) callee: String,
     /// Share of calls that fail since the trouble began.
     pub(crate) error_share: f64,
+    /// The most frequent `error_type` of these.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) error_type: String,
     /// The share of errors in the five minutes before.
     pub(crate) error_share_before: f64,
     /// 95th percentile, in seconds.
     pub(crate) p95_s: Option<f64>,
-    /// The percentile one hour before the alert, else two minutes before.
+    /// The percentile one hour before the trouble, else two minutes before, else just before.
     pub(crate) p95_before_s: Option<f64>,
 }
 
@@ -74,6 +78,9 @@ pub(crate) struct Dependencies {
     /// Towards what takes the time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) slowest: Option<Trail>,
+    /// Where a trail ends at a pool: the slowest statement of its service, which may keep the connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) statement: Option<Edge>,
 }
 
 struct CallMetric {
@@ -109,7 +116,8 @@ impl CallMetric {
     fn errors(&self, window: i64) -> String {
         let (metric, by) = (self.metric, self.by());
         format!(
-            "topk({WORST}, sum by ({by}) (rate({metric}_count{{outcome=\"error\"}}[{window}s])) / sum by ({by}) (rate({metric}_count[{window}s])) > 0)"
+            "topk({WORST}, sum by ({by}, error_type) (rate({metric}_count{{outcome=\"error\"}}[{window}s])) \
+             / on ({by}) group_left () sum by ({by}) (rate({metric}_count[{window}s])) > 0)"
         )
     }
 
@@ -123,9 +131,11 @@ impl CallMetric {
 
     fn p95_before(&self) -> String {
         format!(
-            "{} or {}",
+            "{} or {} or {}",
             self.p95(BEFORE_S, " offset 1h"),
-            self.p95(BEFORE_S, " offset 2m")
+            self.p95(BEFORE_S, " offset 2m"),
+            // Of a system that has not run for longer.
+            self.p95(BEFORE_S, "")
         )
     }
 
@@ -159,7 +169,7 @@ impl CallSamples {
 
 impl Weigh for Edge {
     fn bytes(&self) -> usize {
-        size_of::<Self>() + self.caller.len() + self.callee.len()
+        size_of::<Self>() + self.caller.len() + self.callee.len() + self.error_type.len()
     }
 }
 
@@ -205,9 +215,11 @@ async fn ask(prometheus: &Prometheus, source: &CallMetric, window: Window) -> Pa
     part
 }
 
-fn edges(source: &CallMetric, answers: CallSamples) -> Vec<Edge> {
+fn edges(source: &CallMetric, mut answers: CallSamples) -> Vec<Edge> {
     let mut edges: BTreeMap<(String, String), Edge> = BTreeMap::new();
-    let mut each = |samples: Samples, set: fn(&mut Edge, f64)| {
+    // The most frequent type of error comes first.
+    answers.errors.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    let mut each = |samples: Samples, set: fn(&mut Edge, &Series, f64)| {
         for (series, value) in samples {
             let Some((caller, callee)) = source.key(&series) else {
                 continue;
@@ -217,30 +229,35 @@ fn edges(source: &CallMetric, answers: CallSamples) -> Vec<Edge> {
                 edges
                     .entry((caller.clone(), callee.clone()))
                     .or_insert_with(edge),
+                &series,
                 value,
             );
         }
     };
-    each(answers.errors, |edge, share| {
-        edge.error_share = share.min(1.0)
+    each(answers.errors, |edge, series, share| {
+        edge.error_share = (edge.error_share + share).min(1.0);
+        if edge.error_type.is_empty() {
+            edge.error_type = excerpt(series.label("error_type"), 40);
+        }
     });
-    each(answers.errors_before, |edge, share| {
-        edge.error_share_before = share.min(1.0)
+    each(answers.errors_before, |edge, _, share| {
+        edge.error_share_before = (edge.error_share_before + share).min(1.0);
     });
-    each(answers.p95, |edge, seconds| edge.p95_s = Some(seconds));
-    each(answers.p95_before, |edge, seconds| {
+    each(answers.p95, |edge, _, seconds| edge.p95_s = Some(seconds));
+    each(answers.p95_before, |edge, _, seconds| {
         edge.p95_before_s = Some(seconds)
     });
     edges.into_values().collect()
 }
 
 impl Edge {
-    fn new(kind: Kind, caller: String, callee: String) -> Self {
+    pub(crate) fn new(kind: Kind, caller: String, callee: String) -> Self {
         Self {
             kind,
             caller,
             callee,
             error_share: 0.0,
+            error_type: String::new(),
             error_share_before: 0.0,
             p95_s: None,
             p95_before_s: None,
@@ -280,15 +297,27 @@ fn most(edges: &[Edge], score: impl Fn(&Edge) -> Option<f64>) -> HashSet<usize> 
 
 /// Follows the calls from `service`, or from the worst of all when there is none.
 pub(super) fn blame(edges: &[Edge], service: Option<&str>) -> Dependencies {
+    let failing = follow(edges, service, failing);
+    let slowest = follow(edges, service, |edge, above| {
+        let p95 = edge.p95_s?;
+        let enough = above
+            .and_then(|above| above.p95_s)
+            .is_none_or(|above| p95 >= above * EXPLAINS);
+        enough.then_some(p95)
+    });
+    let ends = [&failing, &slowest].into_iter().flatten();
+    let pool = ends
+        .filter_map(Trail::last)
+        .find(|edge| edge.kind == Kind::Pool);
+    let statement = pool.and_then(|pool| {
+        let of_pool = |edge: &&Edge| edge.kind == Kind::Database && edge.caller == pool.caller;
+        let statements = edges.iter().filter(of_pool);
+        statements.max_by(|a, b| a.p95_s.unwrap_or(0.0).total_cmp(&b.p95_s.unwrap_or(0.0)))
+    });
     Dependencies {
-        failing: follow(edges, service, failing),
-        slowest: follow(edges, service, |edge, above| {
-            let p95 = edge.p95_s?;
-            let enough = above
-                .and_then(|above| above.p95_s)
-                .is_none_or(|above| p95 >= above * EXPLAINS);
-            enough.then_some(p95)
-        }),
+        statement: statement.map(quoted),
+        failing,
+        slowest,
     }
 }
 
@@ -379,8 +408,8 @@ pub(super) mod tests {
         let [http, _, pool] = &SOURCES;
         assert_eq!(
             http.errors(120),
-            "topk(4000, sum by (service_name, peer_service) (rate(http_client_request_duration_seconds_count{outcome=\"error\"}[120s])) \
-             / sum by (service_name, peer_service) (rate(http_client_request_duration_seconds_count[120s])) > 0)"
+            "topk(4000, sum by (service_name, peer_service, error_type) (rate(http_client_request_duration_seconds_count{outcome=\"error\"}[120s])) \
+             / on (service_name, peer_service) group_left () sum by (service_name, peer_service) (rate(http_client_request_duration_seconds_count[120s])) > 0)"
         );
         assert!(pool.p95_before().contains("[300s] offset 1h"));
     }

@@ -16,6 +16,7 @@ mod parts;
 mod prometheus;
 pub(crate) mod releases;
 pub(crate) mod rollback;
+pub(crate) mod services;
 mod silence;
 mod size;
 mod store;
@@ -56,6 +57,7 @@ pub(crate) struct Evidence {
     pub(crate) log_lines: Vec<logs::Line>,
     pub(crate) dependencies: Dependencies,
     pub(crate) locks: Vec<locks::Lock>,
+    pub(crate) services: Vec<services::ServiceState>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) releases: Option<Releases>,
     pub(crate) missing: Vec<Missing>,

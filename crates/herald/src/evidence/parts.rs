@@ -13,6 +13,7 @@ use super::locks::{self, Lock};
 use super::logs::{self, Line};
 use super::prometheus::Prometheus;
 use super::releases::{self, ReleaseHistory};
+use super::services::{self, ServiceState};
 use super::store::{Limits, Store, Weigh};
 use super::traces::{self, Trace};
 use super::{Evidence, JAEGER, LOKI, PROMETHEUS, Part, Window};
@@ -49,6 +50,7 @@ pub(super) struct Parts {
     loki: Backend,
     calls: Shared<(DateTime<Utc>, i64), Vec<Edge>>,
     locks: Shared<Window, Vec<Lock>>,
+    services: Shared<Window, Vec<ServiceState>>,
     releases: Shared<DateTime<Utc>, Option<ReleaseHistory>>,
     exemplars: Shared<ServiceKey, Vec<Trace>>,
     traces: Shared<ServiceKey, Vec<Trace>>,
@@ -65,6 +67,7 @@ impl Parts {
             loki,
             calls: Store::new(CALLS),
             locks: Store::new(LIMITS),
+            services: Store::new(LIMITS),
             releases: Store::new(LIMITS),
             exemplars: Store::new(LIMITS),
             traces: Store::new(LIMITS),
@@ -75,9 +78,10 @@ impl Parts {
     /// Everything about an alert that fires. What was not there in time is missing, and nothing else.
     pub(super) async fn gather(&self, subject: &Subject, patience: Patience) -> Evidence {
         let of_service = (subject.service.clone(), subject.window);
-        let (calls, locks, releases, exemplars, found, lines) = futures_util::join!(
+        let (calls, locks, services, releases, exemplars, found, lines) = futures_util::join!(
             self.calls(subject.window, patience),
             self.locks(subject.window, patience),
+            self.services(subject.window, patience),
             self.releases(subject.window.end, patience),
             self.exemplars(of_service.clone(), patience),
             self.traces(of_service, patience),
@@ -90,6 +94,7 @@ impl Parts {
         let calls = evidence.take(PROMETHEUS, calls.as_ref());
         evidence.dependencies = dependencies::blame(calls, subject.service.as_deref());
         evidence.locks = evidence.take(PROMETHEUS, locks.as_ref()).clone();
+        evidence.services = evidence.take(PROMETHEUS, services.as_ref()).clone();
         let releases = evidence.take(PROMETHEUS, releases.as_ref()).as_ref();
         evidence.releases = releases.map(|seen| seen.judged(subject.started));
         let exemplars = evidence.take(PROMETHEUS, exemplars.as_ref()).clone();
@@ -112,6 +117,12 @@ impl Parts {
         let prometheus = self.prometheus.with(patience);
         let ask = async move || locks::collect(&prometheus, window).await;
         share(&self.locks, window, patience, ask).await
+    }
+
+    async fn services(&self, window: Window, patience: Patience) -> Arc<Part<Vec<ServiceState>>> {
+        let prometheus = self.prometheus.with(patience);
+        let ask = async move || services::collect(&prometheus, window).await;
+        share(&self.services, window, patience, ask).await
     }
 
     async fn releases(

@@ -17,8 +17,11 @@ const SERIES: usize = 20_000;
 const POINTS: usize = 5_000;
 
 /// All labels that any part of the evidence reads.
-const LABELS: [&str; 13] = [
+const LABELS: [&str; 17] = [
     "service_name",
+    "service_instance_id",
+    "job",
+    "dependency",
     "service_version",
     "peer_service",
     "db_system_name",
@@ -26,6 +29,7 @@ const LABELS: [&str; 13] = [
     "db_collection_name",
     "db_client_connection_pool_name",
     "lock_holder",
+    "error_type",
     "reason",
     "http_request_method",
     "http_route",

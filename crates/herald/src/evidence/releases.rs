@@ -53,7 +53,7 @@ pub(crate) struct Release {
     /// Why.
     pub(crate) reason: String,
     #[serde(skip)]
-    fails_more: bool,
+    pub(crate) fails_more: bool,
 }
 
 /// Figures of one version, of all requests that it served in the time looked at.
@@ -388,19 +388,14 @@ mod tests {
             fails_more: false,
         };
         let slowest = |kind, callee: &str| Dependencies {
-            failing: None,
             slowest: Some(super::super::trail::Trail {
                 hops_left_out: 0,
                 hops: vec![Edge {
-                    kind,
-                    caller: "data".to_owned(),
-                    callee: callee.to_owned(),
-                    error_share: 0.0,
-                    error_share_before: 0.0,
                     p95_s: Some(0.4),
-                    p95_before_s: None,
+                    ..Edge::new(kind, "data".to_owned(), callee.to_owned())
                 }],
             }),
+            ..Dependencies::default()
         };
         for (dependencies, expected) in [
             (slowest(Kind::Http, "downstream"), RollBack::Unclear),

@@ -10,11 +10,12 @@ const LARGEST: usize = 64 << 10;
 type Cut = fn(&mut Evidence) -> bool;
 
 /// What is removed first is the least important. Lists in order of importance keep one item.
-const CUTS: [(&str, Cut); 5] = [
+const CUTS: [(&str, Cut); 6] = [
     ("services in `releases.running`", |evidence| {
         let releases = evidence.releases.as_mut();
         releases.is_some_and(|releases| releases.running.pop_last().is_some())
     }),
+    ("of `services`", |evidence| shorten(&mut evidence.services)),
     ("of `locks`", |evidence| shorten(&mut evidence.locks)),
     ("of `traces`", |evidence| shorten(&mut evidence.traces)),
     ("of `log_lines`", |evidence| {

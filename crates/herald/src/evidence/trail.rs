@@ -65,7 +65,8 @@ fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
-fn quoted(edge: &Edge) -> Edge {
+/// Its names, redacted and shortened.
+pub(super) fn quoted(edge: &Edge) -> Edge {
     Edge {
         caller: excerpt(&edge.caller, 60),
         callee: excerpt(&edge.callee, 80),

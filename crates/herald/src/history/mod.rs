@@ -13,10 +13,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 use uuid::Uuid;
 
-pub(crate) use self::record::{Record, Silenced, TargetState, Verdict};
+pub(crate) use self::record::{Found, Record, Silenced, TargetState, Verdict};
 use crate::folder::Folder;
 use crate::payload::Status;
 use crate::queue::Stored;
@@ -135,9 +134,9 @@ impl History {
     }
 
     /// A target has got a notification.
-    pub(crate) fn delivered(&self, target: &str, stored: &Stored, evidence: Option<Value>) {
+    pub(crate) fn delivered(&self, target: &str, stored: &Stored, found: Option<Found>) {
         self.change(stored, |record| {
-            record.deliver(target, &stored.payload, evidence);
+            record.deliver(target, &stored.payload, found);
         });
     }
 

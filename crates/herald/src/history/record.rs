@@ -48,6 +48,16 @@ pub(crate) struct Record {
     pub(crate) verdict: Option<Verdict>,
     /// As in the last delivery.
     pub(crate) evidence: Option<Value>,
+    /// As in the last delivery.
+    #[serde(default)]
+    pub(crate) diagnosis: Option<Value>,
+}
+
+/// What a notification said of the cause.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub(crate) evidence: Value,
+    pub(crate) diagnosis: Value,
 }
 
 /// A set of alerts. With one more alert, the group has grown.
@@ -165,6 +175,7 @@ impl Record {
             acknowledged: None,
             verdict: None,
             evidence: None,
+            diagnosis: None,
         }
     }
 
@@ -197,8 +208,8 @@ impl Record {
         }
     }
 
-    /// A target has got a notification of the episode, with this evidence.
-    pub(crate) fn deliver(&mut self, target: &str, payload: &Payload, evidence: Option<Value>) {
+    /// A target has got a notification of the episode.
+    pub(crate) fn deliver(&mut self, target: &str, payload: &Payload, found: Option<Found>) {
         let now = Utc::now();
         let alerts = Alerts::of(payload);
         let first = self.delivered.get(target).map_or(now, |told| told.first);
@@ -208,8 +219,9 @@ impl Record {
             alerts,
         };
         self.delivered.insert(target.to_owned(), delivered);
-        if evidence.is_some() {
-            self.evidence = evidence;
+        if let Some(found) = found {
+            self.evidence = Some(found.evidence);
+            self.diagnosis = Some(found.diagnosis);
         }
     }
 

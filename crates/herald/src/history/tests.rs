@@ -82,11 +82,17 @@ fn what_a_target_got_late_is_told_of_the_episode_it_belongs_to() {
 #[test]
 fn what_is_delivered_is_in_the_history_though_its_acceptance_was_not_written() {
     let case = Case::new();
+    let (evidence, diagnosis) = (json!({"traces": []}), json!({"causes": []}));
+    let found = Found {
+        evidence: evidence.clone(),
+        diagnosis: diagnosis.clone(),
+    };
     case.history
-        .delivered("slack", &stored(1, "firing"), Some(json!({"traces": []})));
+        .delivered("slack", &stored(1, "firing"), Some(found));
     let case = case.again();
-    let evidence = case.history.get(key(1), |record| record.evidence.clone());
-    assert_eq!(evidence, Some(Some(json!({"traces": []}))));
+    let kept = |record: &Record| (record.evidence.clone(), record.diagnosis.clone());
+    let kept = case.history.get(key(1), kept);
+    assert_eq!(kept, Some((Some(evidence), Some(diagnosis))));
     assert!(
         case.history
             .target_state("slack", &stored(2, "resolved"))

@@ -7,7 +7,9 @@ use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use super::Queue;
+use crate::diagnosis::Diagnosis;
 use crate::evidence::Evidence;
+use crate::history::Found;
 use crate::index::Work;
 use crate::payload::Status;
 use crate::spool::Spool;
@@ -65,12 +67,15 @@ impl Queue {
         target: &'static str,
         stored: &Arc<Stored>,
         evidence: Arc<Evidence>,
+        diagnosis: Option<Diagnosis>,
     ) {
         let (queue, stored) = (self.clone(), stored.clone());
         let remember = move || {
-            let fires = stored.payload.status == Status::Firing;
-            let evidence = fires.then(|| serde_json::to_value(&*evidence).unwrap_or_default());
-            queue.history.delivered(target, &stored, evidence);
+            let found = diagnosis.map(|diagnosis| Found {
+                evidence: serde_json::to_value(&*evidence).unwrap_or_default(),
+                diagnosis: serde_json::to_value(diagnosis).unwrap_or_default(),
+            });
+            queue.history.delivered(target, &stored, found);
         };
         spawn_blocking(remember).await.ok();
     }

@@ -69,6 +69,11 @@ pub fn whole(answer: &Value) -> Vec<String> {
         }
     };
     add("summary", text(&answer["summary"]).to_owned());
+    let diagnosis = &answer["diagnosis"];
+    add("first", text(&diagnosis["first_action"]["text"]).to_owned());
+    for cause in list(&diagnosis["causes"]) {
+        add("cause", place_and_kind(cause));
+    }
     add("receiver", text(&answer["receiver"]).to_owned());
     add("accepted", time(&answer["accepted"]));
     add("resolved", time(&answer["resolved"]));
@@ -159,6 +164,14 @@ fn matcher(matcher: &Value) -> String {
         text(&matcher["name"]),
         text(&matcher["value"])
     )
+}
+
+/// `data, postgresql: lock, why`.
+fn place_and_kind(cause: &Value) -> String {
+    let places = [&cause["service"], &cause["dependency"]].map(text);
+    let places: Vec<&str> = places.into_iter().filter(|name| !name.is_empty()).collect();
+    let (kind, why) = (text(&cause["kind"]), text(&cause["why"]));
+    format!("{}: {kind}, {why}", places.join(", "))
 }
 
 fn labels(labels: &Value) -> String {

@@ -2,13 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Capture, Directory, Reply, Up, database, eventually, http, until_there_is};
+use crate::harness::{
+    Capture, Database, Directory, Reply, Up, database, eventually, http, until_there_is,
+};
 use crate::herald::{alert, arrived};
 
 /// A stack with some requests, whose herald tells `webhook`.
-async fn start(webhook: &Capture) -> Up {
+pub async fn with_load(webhook: &Capture, database: &Database) -> Up {
     let url = webhook.url();
-    let mut up = Up::start_with(Directory::new(), &database().await, |command| {
+    let mut up = Up::start_with(Directory::new(), database, |command| {
         let command = command.args(["--load", "5"]);
         let command = command.env("HERALD_WEBHOOK_URL", &url);
         // Its door is not that of the caller's herald: the console could not enter.
@@ -20,15 +22,15 @@ async fn start(webhook: &Capture) -> Up {
 }
 
 /// Posts an alert as the console does.
-async fn post(up: &mut Up, name: &str) {
+pub async fn post(up: &mut Up, alert: &Value) {
     let herald = up.started("herald").await;
     let url = format!("{}/alerts", herald["url"].as_str().expect("a URL"));
-    let answer = http().post(url).json(&alert(name, "firing")).send().await;
+    let answer = http().post(url).json(alert).send().await;
     Reply::read(answer.expect("an answer")).await.expect(200);
 }
 
 /// What is told about an alert of the gateway.
-async fn told(webhook: &Capture, name: &str) -> Value {
+pub async fn told(webhook: &Capture, name: &str) -> Value {
     let title = format!("{name}: gateway");
     eventually(&title, async || {
         let told = arrived(webhook, 1).await.into_iter();
@@ -48,7 +50,7 @@ fn callees(evidence: &Value, trail: &str) -> Vec<String> {
 #[tokio::test]
 async fn the_console_is_all_the_evidence_that_herald_asks_for() {
     let webhook = Capture::answering(&json!({}));
-    let mut up = start(&webhook).await;
+    let mut up = with_load(&webhook, &database().await).await;
     let ready = up.ready().await;
     let console = ready["console_url"].as_str().expect("a URL");
     up.fault("downstream", "errors", json!({"share": 0.5}))
@@ -76,6 +78,14 @@ async fn downstream_is_blamed(page: &Value, console: &str) {
     // A query that the console refuses would be named here.
     assert_eq!(evidence["missing"], json!([]), "{page:#}");
     assert_eq!(callees(evidence, "failing"), ["data", "downstream"]);
+    let cause = &page["diagnosis"]["causes"][0];
+    assert_eq!(cause["service"], "downstream", "{page:#}");
+    assert_eq!(cause["kind"], "errors", "{page:#}");
+    let first = &page["diagnosis"]["first_action"];
+    assert_eq!(
+        (&first["do"], &first["target"]),
+        (&json!("look_at"), &json!("downstream"))
+    );
     let traces = evidence["traces"].as_array().expect("traces");
     // Of a trace that has only just ended some spans may be on their way: it seems to fail at the last call that is known.
     let reaches_down = |trace: &Value| {
@@ -118,10 +128,11 @@ async fn release_to_blame(up: &mut Up, webhook: &Capture) -> Value {
     eventually("the release is to blame", async || {
         count += 1;
         let name = format!("SlowRelease{count}");
-        post(up, &name).await;
+        post(up, &alert(&name, "firing")).await;
         let page = told(webhook, &name).await;
         let change = &page["evidence"]["releases"]["changes"][0];
         let is_blamed = change["roll_back"] == "advised" && looks_up(&page["evidence"]);
+        let is_blamed = is_blamed && page["diagnosis"]["first_action"]["do"] == "roll_back";
         let is_whole = page["evidence"]["missing"] == json!([]);
         (is_blamed && is_whole).then_some(page)
     })
@@ -146,4 +157,14 @@ fn a_release_is_named(page: &Value) {
     assert_eq!(change["roll_back"], "advised", "{change:#}");
     let reason = change["reason"].as_str().unwrap_or_default();
     assert!(reason.starts_with("its p95 is "), "{change:#}");
+    let first = &page["diagnosis"]["first_action"];
+    assert_eq!(
+        (&first["do"], &first["target"], &first["to"]),
+        (
+            &json!("roll_back"),
+            &json!("data"),
+            &json!(env!("OMNITRACE_BUILD"))
+        ),
+        "{page:#}"
+    );
 }

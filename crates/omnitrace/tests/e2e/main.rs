@@ -26,6 +26,7 @@ mod console_told;
 mod contention;
 mod dead_letters;
 mod declared;
+mod diagnosis;
 mod docs;
 mod doctor;
 mod doors;

@@ -5,7 +5,7 @@ use super::measure::OBJECTIVE;
 use super::notification::{Notification, labels};
 use crate::promql::BY;
 use crate::yaml::Rule;
-use crate::{Cause, Definition, Indicator, Pair, Profile, Severity};
+use crate::{Cause, CauseKind, Definition, Indicator, Pair, Profile, Severity};
 
 /// Burn-rate alerts of the windows of one severity: one of each indicator, for every route that has an objective. An objective that only
 /// makes tickets makes them from all windows.
@@ -28,11 +28,14 @@ fn burn(
     pairs: &[&Pair],
 ) -> Rule {
     let (slo, burn) = (indicator.name(), speed(severity));
-    let (alert, bad) = match indicator {
-        Indicator::Availability => ("AvailabilityBurnRate", "requests fail".to_owned()),
+    let (alert, bad, kind) = match indicator {
+        Indicator::Availability => {
+            let bad = "requests fail".to_owned();
+            ("AvailabilityBurnRate", bad, CauseKind::Errors)
+        }
         Indicator::Latency { .. } => {
             let slow = format!("requests take longer than {} s", bound());
-            ("LatencyBurnRate", slow)
+            ("LatencyBurnRate", slow, CauseKind::Latency)
         }
     };
     // One alert for each route, whichever pair it is that burns.
@@ -57,6 +60,8 @@ fn burn(
         description: description(profile, indicator, pairs),
         dashboard: "omnitrace-slo?var-service={{ $labels.service_name }}".to_owned(),
         looks_back: pairs[0].long,
+        kind,
+        first_action: None,
         release: true,
     }
     .annotations(definition, profile);
@@ -131,6 +136,8 @@ fn cause_alert(definition: &Definition, profile: &Profile, cause: &Cause) -> Rul
         description: filled(&cause.description),
         dashboard: cause.dashboard.clone(),
         looks_back: profile.first_window(),
+        kind: cause.kind,
+        first_action: cause.first_action,
         release: cause.release,
     }
     .annotations(definition, profile);

@@ -1,7 +1,8 @@
 //! Labels and annotations that every alert has.
 
 use super::release;
-use crate::{Definition, Profile, Severity, Time};
+use crate::diagnosis::{FIRST_ACTION, KIND};
+use crate::{Action, CauseKind, Definition, Profile, Severity, Time};
 
 /// Labels by which alerts are routed and inhibited; none is ever empty, since Alertmanager takes absent ones as equal.
 pub(super) fn labels(
@@ -29,6 +30,8 @@ pub(super) struct Notification<'a> {
     pub dashboard: String,
     /// How much before the alert the dashboard starts.
     pub looks_back: Time,
+    pub kind: CauseKind,
+    pub first_action: Option<Action>,
     pub release: bool,
 }
 
@@ -63,7 +66,10 @@ impl Notification<'_> {
             ("description", self.description),
             ("dashboard_url", dashboard),
             ("runbook_url", runbook),
+            (KIND, self.kind.to_string()),
         ];
+        let action = self.first_action.iter();
+        annotations.extend(action.map(|action| (FIRST_ACTION, action.to_string())));
         if self.release {
             annotations.push(("release", release::annotation(profile)));
         }

@@ -7,7 +7,7 @@ use crate::promql::{any_of, quoted};
 use crate::yaml::Rule;
 use toml::Spanned;
 
-use crate::{Definition, Probe, Profile, Severity};
+use crate::{Action, CauseKind, Definition, Probe, Profile, Severity};
 
 /// Services that were there, and are expected.
 const KNOWN: &str = "service:known:info";
@@ -105,6 +105,8 @@ fn service_down(
         ),
         dashboard: format!("omnitrace-service?var-service={service}"),
         looks_back: profile.first_window(),
+        kind: CauseKind::Down,
+        first_action: Some(Action::Restart),
         release: true,
     }
     .annotations(definition, profile);
@@ -132,6 +134,8 @@ fn instances_lost(definition: &Definition, profile: &Profile) -> Rule {
         ),
         dashboard: format!("omnitrace-service?var-service={service}"),
         looks_back: profile.first_window(),
+        kind: CauseKind::Down,
+        first_action: Some(Action::Restart),
         release: true,
     }
     .annotations(definition, profile);
@@ -197,6 +201,8 @@ fn probe_failing(definition: &Definition, profile: &Profile, probe: &Probe, whic
         ),
         dashboard: format!("omnitrace-service?var-service={}", probe.service.get_ref()),
         looks_back: profile.first_window(),
+        kind: CauseKind::Errors,
+        first_action: None,
         release: true,
     }
     .annotations(definition, profile);
@@ -220,6 +226,8 @@ fn watchdog(definition: &Definition, profile: &Profile) -> Rule {
         description: "Always fires. A receiver outside raises the alarm when this stops arriving: then Prometheus, Alertmanager or the way between them is broken.".to_owned(),
         dashboard: "omnitrace-pipeline".to_owned(),
         looks_back: profile.first_window(),
+        kind: CauseKind::Telemetry,
+        first_action: None,
         release: false,
     }
     .annotations(definition, profile);

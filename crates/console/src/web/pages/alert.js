@@ -4,6 +4,7 @@ import { ServerError, get, reason } from '../api.js';
 import { budgetLine, severityBadge } from '../alerts/card.js';
 import { endOf, objectiveOf, readFiring } from '../alerts/data.js';
 import { evidenceParts, part, timeline } from '../alerts/evidence.js';
+import { diagnosisParts } from '../alerts/diagnosis.js';
 import { acknowledgeForm, silenceForm, verdictForm } from '../alerts/forms.js';
 import { runbook } from '../alerts/runbook.js';
 import { serviceLink } from '../colours.js';
@@ -19,11 +20,12 @@ import { title } from '../router.js';
 export function show({ root, match, signal }) {
   const id = match[1];
   const head = h('div', {});
+  const diagnosis = h('div', {});
   const evidence = h('div', { class: 'evidence', 'data-testid': 'evidence' });
   const book = h('div', {});
   const message = h('div', {});
   const forms = h('div', { class: 'forms' });
-  root.append(h('p', { class: 'crumb' }, h('a', { href: '/alerts' }, 'All alerts')), head, message, forms, h('div', { class: 'halves' }, evidence, book));
+  root.append(h('p', { class: 'crumb' }, h('a', { href: '/alerts' }, 'All alerts')), head, diagnosis, message, forms, h('div', { class: 'halves' }, evidence, book));
   title('Alert');
 
   /** @param {Episode} episode @param {import('../alerts/data.js').Firing} firing */
@@ -33,6 +35,7 @@ export function show({ root, match, signal }) {
     const end = endOf(firing, episode);
     replaceWhenChanged(head, [episode.title, episode.alerts, episode.delivered, end, episode.notifications], () => headParts(episode, end));
     putBudget(head, episode, firing);
+    replaceWhenChanged(diagnosis, episode.diagnosis, () => episode.diagnosis && diagnosisParts(episode.diagnosis));
     replaceWhenChanged(message, [episode.acknowledged, episode.silenced, episode.verdict], () => noteParts(episode));
     replaceWhenChanged(evidence, episode.evidence, () => (episode.evidence ? evidenceParts(episode.evidence) : h('p', { class: 'muted' }, 'The evidence is being gathered.')));
     replaceWhenChanged(book, names, () => part(names.length > 1 ? 'Runbooks' : 'Runbook', 'runbooks', names.map((name) => runbook(String(name)))));

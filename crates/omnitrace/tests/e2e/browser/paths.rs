@@ -45,6 +45,8 @@ async fn errors_of_a_dependency_are_found_by_clicks() {
         alert: "AvailabilityBurnRate",
         service: "gateway",
         evidence: &[
+            ("[data-testid=first-action]", "Look at downstream"),
+            ("[data-testid=cause]", "downstream errors: "),
             ("[data-testid=failing] [data-testid=at-fault]", "downstream"),
             ("[data-testid=worst-trace]", "failed at downstream"),
             ("[data-testid=first-error]", "downstream: "),
@@ -156,7 +158,10 @@ async fn memory_that_grows_is_found_by_clicks() {
         trouble: Trouble::Fault("downstream", json!({"mib_per_s": 256, "max_mib": 1024})),
         alert: "MemoryGrowth",
         service: "downstream",
-        evidence: &[("main", "GiB more than its least")],
+        evidence: &[
+            ("main", "GiB more than its least"),
+            ("[data-testid=cause]", "downstream memory: "),
+        ],
         // Requests are served as before: no trace and no line tells of it.
         hops: &[Hop {
             click: ".since a[href='/services/downstream']",

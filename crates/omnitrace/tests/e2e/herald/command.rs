@@ -92,6 +92,8 @@ async fn alerts_are_listed_shown_acknowledged_silenced_and_judged() {
     .await;
     for part in [
         "summary       users see errors",
+        "first         Look at gateway (https://example.org/runbooks/A.md): users see errors",
+        "cause         gateway: unknown, users see errors",
         "note          looking",
         "firing        since ",
         "PROMETHEUS_URL is not set",
@@ -230,6 +232,7 @@ async fn what_others_wrote_is_neutral_in_the_terminal() {
     let trace = json!({"trace_id": forged, "operation": forged});
     let alert = json!({"id": forged, "state": forged, "title": forged, "started": forged, "acknowledged": said,
         "silenced": said, "summary": forged, "alerts": [{"status": forged, "labels": {forged: forged}}],
+        "diagnosis": {"first_action": {"text": forged}, "causes": [{"service": forged, "dependency": forged, "kind": forged, "why": forged}]},
         "evidence": {"traces": [trace], "log_lines": [{"text": forged}]}});
     let mut both = alert.clone();
     both["silences"] =
@@ -238,7 +241,7 @@ async fn what_others_wrote_is_neutral_in_the_terminal() {
     let url = fake.url();
     let id = "0198c5f1-6d3a-7cc2-8f0e-5a0f6f0b7c11";
     for (arguments, lines) in [
-        (&["show", id][..], 7),
+        (&["show", id][..], 9),
         (&["ack", id], 1),
         (&["silences"], 1),
     ] {

@@ -214,8 +214,22 @@ async fn a_notification_arrives_and_says_which_evidence_is_missing() {
         ]
     );
 
+    // The rule declares nothing: without evidence the alert's service is all that is known.
+    let why = "users see errors; evidence from prometheus, jaeger, loki is missing";
+    let first = format!("Look at gateway (https://example.org/runbooks/A.md): {why}.");
+    assert_eq!(
+        body["diagnosis"],
+        json!({
+            "causes": [{"service": "gateway", "dependency": null, "kind": "unknown", "why": why}],
+            "first_action": {"do": "look_at", "target": "gateway", "why": why, "text": first}
+        })
+    );
+
     let message = arrived(&slack, 1).await.remove(0).json().to_string();
     for part in [
+        "*First* Look at gateway: users see errors",
+        "<https://example.org/runbooks/A.md|Page>",
+        "• gateway: unknown, users see errors",
         "users see errors",
         "JAEGER_URL is not set",
         "<https://example.org/runbooks/A.md|Runbook>",
