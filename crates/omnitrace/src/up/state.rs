@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::replicas::service_of;
 use super::scrape::Scraped;
 use crate::files;
 
@@ -34,7 +35,7 @@ pub struct State {
 /// One child process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Part {
-    /// Role: postgres, console, herald, downstream, data, gateway, probe.
+    /// Role: postgres, console, herald, downstream, data, gateway, probe; from the second instance of a service on with a number: `data-2`.
     pub name: String,
     /// Process id.
     pub pid: u32,
@@ -43,7 +44,7 @@ pub struct Part {
     /// How often it was started again after it had ended by itself.
     #[serde(default)]
     pub restarts: u32,
-    /// `http://ip:port`; none for Postgres.
+    /// `http://ip:port`; instances of a service share one; none for Postgres.
     pub url: Option<String>,
     /// `http://ip:port` of the private listener; only services have one.
     pub admin_url: Option<String>,
@@ -106,7 +107,7 @@ impl State {
     fn targets(&self) -> Vec<Value> {
         let herald = self.url("herald").map(herald_target);
         self.services()
-            .map(|(name, url)| json!({"targets": [url.trim_start_matches("http://")], "labels": {"service_name": name}}))
+            .map(|(name, url)| json!({"targets": [url.trim_start_matches("http://")], "labels": {"service_name": service_of(name)}}))
             .chain(self.scraped.iter().map(Scraped::target))
             .chain(herald)
             .collect()
