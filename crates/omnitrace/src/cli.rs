@@ -25,6 +25,7 @@ use crate::reset::{self, ResetArgs};
 use crate::restart::{self, RestartArgs};
 use crate::rules::RulesArgs;
 use crate::sql::{self, SqlArgs};
+use crate::start::{self, StartArgs};
 use crate::status::{self, StatusArgs};
 use crate::stop::{self, StopArgs};
 use crate::up::replicas::ReplicasArgs;
@@ -92,9 +93,12 @@ pub enum Command {
     /// Show the last log lines of a stack, or follow them.
     #[command(after_help = logs::EXAMPLES)]
     Logs(LogsArgs),
-    /// Stop a running stack.
+    /// Stop a running stack, or one part of it.
     #[command(after_help = stop::EXAMPLES)]
     Stop(StopArgs),
+    /// Start a part again that `omnitrace stop PART` has stopped.
+    #[command(after_help = start::EXAMPLES)]
+    Start(StartArgs),
     /// Remove what `up` has written: orders, logs, alerts; with --all the PostgreSQL that was downloaded, too.
     #[command(after_help = reset::EXAMPLES)]
     Reset(ResetArgs),

@@ -32,6 +32,7 @@ mod roles;
 mod rules;
 mod runtime;
 mod sql;
+mod start;
 mod status;
 mod stop;
 mod terminal;

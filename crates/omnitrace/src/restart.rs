@@ -1,7 +1,7 @@
 //! `omnitrace restart`: ends one part of a running stack, and waits until `up` has started it again where it was.
 
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use crate::runtime::block_on;
 use crate::terminal::say;
 use crate::up::probe::until_ready;
 use crate::up::state::{Part, State};
+use crate::up::stopped;
 
 /// A service drains for 10 s and flushes for 5 s; Postgres checks its files.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,12 +43,7 @@ pub fn run(args: &RestartArgs) -> Result<ExitCode> {
     let before = requested_part(&State::running(&args.data_dir)?, args)?;
     kill(Pid::from_raw(before.pid.cast_signed()), Signal::SIGTERM)
         .with_context(|| format!("cannot end {} (process {})", before.name, before.pid))?;
-    let after = again(args, &before)?;
-    if let Some(admin_url) = &after.admin_url {
-        // Until it is ready, the other instances need to go on.
-        let client = incoming::client().no_proxy().timeout(ONE_ANSWER).build()?;
-        block_on(until_ready(&client, &after.name, admin_url, PATIENCE))?;
-    }
+    let after = again(&args.data_dir, &before)?;
     say(&format!(
         "{} restarted: process {} is gone, {} listens in its place",
         after.name, before.pid, after.pid
@@ -55,20 +51,28 @@ pub fn run(args: &RestartArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Waits until the next process of a part listens, and is ready if it is a service.
+pub fn again(data_dir: &Path, before: &Part) -> Result<Part> {
+    let after = listening(data_dir, before)?;
+    if let Some(admin_url) = &after.admin_url {
+        // Until it is ready, the other instances need to go on.
+        let client = incoming::client().no_proxy().timeout(ONE_ANSWER).build()?;
+        block_on(until_ready(&client, &after.name, admin_url, PATIENCE))?;
+    }
+    Ok(after)
+}
+
 /// The part as it runs now.
 fn requested_part(state: &State, args: &RestartArgs) -> Result<Part> {
     let name = &args.part;
-    let Some(part) = state.part(name) else {
-        let known: Vec<&str> = state.parts.iter().map(|part| part.name.as_str()).collect();
-        bail!(
-            "no part {name:?} runs here; there are: {}",
-            known.join(", ")
-        );
-    };
+    let part = state.known_part(name)?;
     if state.no_restart {
         bail!(
             "this stack was started with --no-restart, so ending {name} would stop all of it: stop it with Ctrl-C, and start it again"
         );
+    }
+    if stopped::is_stopped(&args.data_dir, name, state.pid) {
+        bail!("{name} was stopped: `omnitrace start {name}`");
     }
     if !part.is_alive() {
         bail!(
@@ -82,9 +86,9 @@ fn requested_part(state: &State, args: &RestartArgs) -> Result<Part> {
     Ok(part.clone())
 }
 
-fn again(args: &RestartArgs, before: &Part) -> Result<Part> {
+fn listening(data_dir: &Path, before: &Part) -> Result<Part> {
     let deadline = Instant::now() + PATIENCE;
-    let log = args.data_dir.join(format!("logs/{}.log", before.name));
+    let log = data_dir.join(format!("logs/{}.log", before.name));
     let log = log.display();
     let stopped = || {
         format!(
@@ -94,7 +98,7 @@ fn again(args: &RestartArgs, before: &Part) -> Result<Part> {
     };
     while Instant::now() < deadline {
         sleep(POLL);
-        let state = State::running(&args.data_dir).with_context(stopped)?;
+        let state = State::running(data_dir).with_context(stopped)?;
         let part = state.part(&before.name);
         let part = part.filter(|part| part.restarts > before.restarts && part.is_alive());
         if let Some(part) = part.filter(|part| listens(part, &state)) {

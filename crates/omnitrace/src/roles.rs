@@ -9,7 +9,7 @@ use crate::cli::{Command as Role, ConsoleArgs};
 use crate::{
     BUILD, alertmanager, alerts, completions, doctor, environment, fault, gameday, health,
     licenses, log_level, logs, man, new, notify, outbox, postgres, query, reset, restart, rules,
-    sql, status, stop, up,
+    sql, start, status, stop, up,
 };
 
 /// Runs a command to its end.
@@ -23,6 +23,7 @@ pub fn run(command: Role) -> Result<ExitCode> {
         Role::Health(args) => return health::run(&args),
         Role::Status(args) => return status::run(&args),
         Role::Logs(args) => return logs::run(&args),
+        Role::Start(args) => return start::run(&args),
         Role::Stop(args) => return stop::run(&args),
         Role::Completions(args) => return completions::run(&args),
         Role::Man(args) => return man::run(&args),

@@ -4,6 +4,7 @@
 //! notification. [`files`] keeps the records, the crate `gameday` scores them.
 
 pub mod args;
+mod dashboard;
 mod files;
 mod inject;
 mod links;
@@ -27,7 +28,7 @@ use crate::runtime::block_on;
 use crate::terminal::{say, say_json, say_lines};
 use args::{Files, GamedayAction, Results, RunArgs};
 use files::{Out, Read};
-use play::{Interrupted, Run};
+use play::{Interrupted, Run, Shared};
 
 /// What a run takes besides its own times, until there is one to learn from.
 const AROUND: Duration = Duration::from_secs(120);
@@ -54,16 +55,26 @@ pub fn run(action: &GamedayAction) -> Result<ExitCode> {
 async fn play_all(args: &RunArgs) -> Result<ExitCode> {
     let mode = Mode::from(args.mode);
     let scenarios = files::scenarios(&args.files)?;
-    let out = Out::new(&args.results.out)?;
-    let runs = open_runs(&scenarios, mode, args, &out);
+    // Runbooks and dashboards are beside the scenarios.
+    let checkout = args.files.scenarios.canonicalize()?;
+    let shared = Shared {
+        client: incoming::client()
+            .no_proxy()
+            .timeout(Duration::from_secs(10))
+            .build()?,
+        out: Out::new(&args.results.out)?,
+        checkout: checkout.parent().unwrap_or(&checkout).to_owned(),
+    };
+    let runs = open_runs(&scenarios, mode, args, &shared.out);
     let mut signals = StopSignals::install(environment::parent_pipe()?)?;
     let (stop, stopped) = watch::channel(false);
-    let client = incoming::client()
-        .no_proxy()
-        .timeout(Duration::from_secs(10))
-        .build()?;
-    let progress = Progress::new(&runs, args);
-    let playing = play_side_by_side(&runs, &client, &out, args.jobs, &stopped, progress);
+    let playing = play_side_by_side(
+        &runs,
+        &shared,
+        args.jobs,
+        &stopped,
+        Progress::new(&runs, args),
+    );
     tokio::pin!(playing);
     let partial = tokio::select! {
         done = &mut playing => { done?; false }
@@ -106,8 +117,7 @@ fn open_runs<'a>(scenarios: &'a [Read], mode: Mode, args: &RunArgs, out: &Out) -
 
 async fn play_side_by_side(
     runs: &[Run<'_>],
-    client: &reqwest::Client,
-    out: &Out,
+    shared: &Shared,
     jobs: u32,
     stopped: &watch::Receiver<bool>,
     mut progress: Progress<'_>,
@@ -119,13 +129,13 @@ async fn play_side_by_side(
             let Some(run) = waiting.next() else { break };
             progress.begins(run);
             let stopped = stopped.clone();
-            playing.push(async move { (run.play(client, out, stopped).await, run) });
+            playing.push(async move { (run.play(shared, stopped).await, run) });
         }
         match playing.next().await {
             None => return Ok(()),
             Some((Err(Interrupted), _)) => {}
             Some((Ok(record), run)) => {
-                out.keep(&record)?;
+                shared.out.keep(&record)?;
                 progress.ended(run, &record);
             }
         }
@@ -140,6 +150,7 @@ struct Progress<'a> {
     /// What was expected of the runs that are done, and what they took.
     expected: Duration,
     took: Duration,
+    begun: usize,
     done: usize,
     of: usize,
     start: Instant,
@@ -157,18 +168,20 @@ impl<'a> Progress<'a> {
             left: runs.iter().map(|run| expected(run)).sum(),
             expected: Duration::ZERO,
             took: Duration::ZERO,
+            begun: 0,
             done: 0,
             of: runs.len(),
             start: Instant::now(),
         }
     }
 
-    fn begins(&self, run: &Run<'_>) {
+    fn begins(&mut self, run: &Run<'_>) {
+        self.begun += 1;
         if !self.args.results.json {
             let left = self.minutes_left();
             say(&format!(
                 "{} of {}: {}   (about {left} min left)",
-                self.done + 1,
+                self.begun,
                 self.of,
                 run.name()
             ));

@@ -1,5 +1,6 @@
 //! One run of a scenario: a fresh stack, a baseline, the fault, what people are told of it, its end.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -11,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::files::Out;
 use super::inject::Injected;
-use super::links;
+use super::links::Guide;
 use super::receiver::Receiver;
 use super::stack::GameStack;
 
@@ -26,6 +27,14 @@ pub struct Run<'a> {
     pub hash: &'a str,
     pub mode: Mode,
     pub repeat: u32,
+}
+
+/// What all runs share.
+pub struct Shared {
+    pub client: Client,
+    pub out: Out,
+    /// The repository, with runbooks and dashboards.
+    pub checkout: PathBuf,
 }
 
 /// Why a run has no record.
@@ -45,8 +54,7 @@ impl Run<'_> {
     /// taken back and the stack is stopped.
     pub async fn play(
         &self,
-        client: &Client,
-        out: &Out,
+        shared: &Shared,
         stop: watch::Receiver<bool>,
     ) -> Result<Record, Interrupted> {
         let mut record = Record {
@@ -63,9 +71,7 @@ impl Run<'_> {
             hops: Vec::new(),
             broken: None,
         };
-        let result = self
-            .on_a_stack(&mut record, client, out, stop.clone())
-            .await;
+        let result = self.on_a_stack(&mut record, shared, stop.clone()).await;
         if *stop.borrow() {
             return Err(Interrupted);
         }
@@ -77,12 +83,13 @@ impl Run<'_> {
     async fn on_a_stack(
         &self,
         record: &mut Record,
-        client: &Client,
-        out: &Out,
+        shared: &Shared,
         mut stop: watch::Receiver<bool>,
     ) -> Result<()> {
         let receiver = Receiver::start()?;
-        let data_dir = out.stack(self.mode, &self.scenario.name, self.repeat);
+        let data_dir = shared
+            .out
+            .stack(self.mode, &self.scenario.name, self.repeat);
         let webhook = receiver.url();
         let starting = GameStack::start(self.scenario, self.mode, &webhook, &data_dir);
         let stack = tokio::select! {
@@ -90,9 +97,9 @@ impl Run<'_> {
             // What has been started ends with the pipe to it.
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         };
-        let mut injected = Injected::new(client);
+        let mut injected = Injected::new(&shared.client);
         let result = tokio::select! {
-            result = self.steps(record, client, &stack, &mut injected, &receiver) => result,
+            result = self.steps(record, shared, &stack, &mut injected, &receiver) => result,
             _ = stop.wait_for(|stop| *stop) => Ok(()),
         };
         let taken_back = injected.clear(&stack).await;
@@ -105,7 +112,7 @@ impl Run<'_> {
     async fn steps(
         &self,
         record: &mut Record,
-        client: &Client,
+        shared: &Shared,
         stack: &GameStack,
         injected: &mut Injected<'_>,
         receiver: &Receiver,
@@ -122,7 +129,9 @@ impl Run<'_> {
         }
         sleep(self.scenario.hold).await;
         record.notifications = receiver.notifications();
-        record.hops = links::follow(client, stack, &record.notifications).await?;
+        record.hops = Guide::new(&shared.client, stack, &shared.checkout)?
+            .follow(&record.notifications)
+            .await;
         injected.clear(stack).await?;
         record.times.cleared = Some(Utc::now());
         if !self.scenario.is_control() {

@@ -18,6 +18,7 @@ mod report;
 pub mod scrape;
 mod stack;
 pub mod state;
+pub mod stopped;
 mod supervisor;
 mod wiring;
 

@@ -68,6 +68,19 @@ impl State {
         self.parts.iter().find(|part| part.name == name)
     }
 
+    /// The same; the error lists the parts.
+    pub fn known_part(&self, name: &str) -> Result<&Part> {
+        let known = || {
+            self.parts
+                .iter()
+                .map(|part| part.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        self.part(name)
+            .with_context(|| format!("no part {name:?} runs here; there are: {}", known()))
+    }
+
     /// The process `pid` is the part `name` from now on; the addresses stay.
     pub fn begin(&mut self, name: &str, pid: u32) {
         let started = started(pid);

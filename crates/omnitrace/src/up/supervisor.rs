@@ -9,6 +9,7 @@ use service::Backoff;
 use tokio::sync::mpsc;
 
 use super::stack::{Stack, SupervisedChild};
+use super::stopped;
 
 /// The maximum number of restarts of a child that was not steady in between.
 const RESTARTS: u32 = 5;
@@ -51,11 +52,13 @@ async fn keep(stack: &Stack<'_>, kept: SupervisedChild) -> Error {
     loop {
         let child = stack.child(kept.name);
         child.ended().await;
-        if stack.args.no_restart {
+        if stopped::until_wanted(stack, kept.name).await {
+            deaths = Deaths::default();
+        } else if stack.args.no_restart {
             return child.obituary().await;
         }
         let lived = match started {
-            // `omnitrace restart` or a person has stopped it, so this is not a failure.
+            // `omnitrace restart`, `stop`, or a person has stopped it, so this is not a failure.
             true if child.was_stopped() => STEADY,
             true => child.age(),
             // A child that could not be started has no lifetime.

@@ -37,6 +37,7 @@ mod exporters;
 mod exporting;
 mod faults;
 mod files;
+mod gameday;
 mod grafana;
 mod herald;
 mod hostile;
