@@ -17,6 +17,7 @@ const FILES: &[File] = files![
     "alerts/data.js",
     "alerts/evidence.js",
     "alerts/forms.js",
+    "alerts/ledger.js",
     "alerts/runbook.js",
     "api.js",
     "app.js",

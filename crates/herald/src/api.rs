@@ -5,7 +5,7 @@ use std::io;
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, Resource, Route, web};
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::json;
 use service::{ApiError, FieldError, Json, ProblemType, Query, problem};
@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::history::{EditError, Record, Verdict};
+use crate::ledger::WINDOW;
 use crate::person_text::{self, person_text};
 use crate::queue::{Queue, no_disk};
 use crate::server::RECEIVE_TIMEOUT;
@@ -34,7 +35,7 @@ const CONFLICT: ProblemType = ProblemType::new("conflict", 409, "Not possible as
 const BUSY: ProblemType = ProblemType::new("busy", 429, "Too much at once");
 
 /// All paths.
-pub(crate) fn resources() -> [Resource; 6] {
+pub(crate) fn resources() -> [Resource; 7] {
     let resource = |path, methods| resource(path, methods, BODY_LIMIT);
     let body = |route| body(route, BODY_LIMIT);
     [
@@ -42,6 +43,7 @@ pub(crate) fn resources() -> [Resource; 6] {
         resource("/api/alerts/{id}", "GET").route(web::get().to(show)),
         resource("/api/alerts/{id}/acknowledge", "POST").route(body(web::post().to(acknowledge))),
         resource("/api/alerts/{id}/verdict", "POST").route(body(web::post().to(judge))),
+        resource("/api/ledger", "GET").route(web::get().to(ledger)),
         resource("/api/silences", "GET, POST")
             .route(web::get().to(silences))
             .route(body(web::post().to(silence))),
@@ -186,6 +188,24 @@ async fn edited(
         Err(EditError::Refused(why)) => Err(ApiError::new(CONFLICT, why)),
         Err(EditError::Disk(error)) => Err(disk(&error)),
     }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LedgerQuery {
+    since: Option<DateTime<Utc>>,
+}
+
+async fn ledger(
+    queue: web::Data<Queue>,
+    wanted: Query<LedgerQuery>,
+) -> Result<HttpResponse, ApiError> {
+    let since = wanted.0.since.unwrap_or_else(|| Utc::now() - WINDOW);
+    let counted = read(move || {
+        let (severities, alerts, more) = queue.history.ledger(since);
+        json!({"since": since, "severities": severities, "alerts": alerts, "more": more})
+    });
+    Ok(HttpResponse::Ok().json(counted.await?))
 }
 
 async fn silences(queue: web::Data<Queue>) -> HttpResponse {

@@ -25,6 +25,7 @@ mod history;
 mod index;
 mod intake;
 mod key;
+mod ledger;
 mod left_behind;
 mod links;
 mod matcher;

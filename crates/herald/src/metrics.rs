@@ -65,6 +65,44 @@ telemetry::label! {
 }
 
 telemetry::label! {
+    /// Who is told of an alert: its label `severity`.
+    #[derive(serde::Serialize, serde::Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    pub(crate) enum Severity {
+        /// Wakes somebody.
+        Page = "page",
+        /// Waits for the morning.
+        Ticket = "ticket",
+        /// None, or another one.
+        Other = "other",
+    }
+}
+
+telemetry::label! {
+    /// What people have said of an alert.
+    pub(crate) enum Judgement {
+        /// There was trouble.
+        TrueAlarm = "true_alarm",
+        /// There was none.
+        FalseAlarm = "false_alarm",
+        /// Nothing yet.
+        Unjudged = "unjudged",
+    }
+}
+
+telemetry::label! {
+    /// One number for several times.
+    pub(crate) enum Statistic {
+        /// The arithmetic mean.
+        Mean = "mean",
+        /// Half of them are not longer.
+        Median = "median",
+        /// Nine of ten are not longer.
+        P90 = "p90",
+    }
+}
+
+telemetry::label! {
     /// The outcome of a request to a backend.
     pub(crate) enum Question {
         /// The backend answered.
@@ -145,4 +183,20 @@ telemetry::metrics! {
     /// Operations on the files of the history and of silences that failed (write, read or remove). Alerts are delivered all the same.
     pub(crate) HERALD_HISTORY_ERRORS: Counter { operation: HistoryFile }
         = "herald_history_errors_total", unit "{operation}";
+    /// Alerts (groups, from their beginning to their end) that began in the last 7 days and were delivered, by severity and verdict.
+    pub(crate) HERALD_LEDGER_ALERTS: Gauge { severity: Severity, verdict: Judgement }
+        = "herald_ledger_alerts", unit "{alert}";
+    /// Alerts that began in the last 7 days and were delivered to no target, because a silence held them back or the targets did not take them.
+    pub(crate) HERALD_LEDGER_UNDELIVERED: Gauge { severity: Severity }
+        = "herald_ledger_undelivered_alerts", unit "{alert}";
+    /// Time from `startsAt` of an alert to its first delivery, of the alerts of the last 7 days (NaN: there is none). The fault began
+    /// earlier, by the rule's `for` and window at least.
+    pub(crate) HERALD_LEDGER_DETECT: Gauge { severity: Severity, statistic: Statistic }
+        = "herald_ledger_time_to_detect_seconds", unit "s";
+    /// Time from the first delivery of an alert to its first acknowledgement, of the alerts of the last 7 days (NaN: there is none).
+    pub(crate) HERALD_LEDGER_ACKNOWLEDGE: Gauge { severity: Severity, statistic: Statistic }
+        = "herald_ledger_time_to_acknowledge_seconds", unit "s";
+    /// Time from `startsAt` of an alert to `endsAt` of its group's last alert, of the alerts of the last 7 days that were delivered (NaN: there is none).
+    pub(crate) HERALD_LEDGER_RESOLVE: Gauge { severity: Severity, statistic: Statistic }
+        = "herald_ledger_time_to_resolve_seconds", unit "s";
 }

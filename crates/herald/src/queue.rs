@@ -234,6 +234,7 @@ impl Queue {
             let queue = self.clone();
             let look = move |spool: &Spool| {
                 queue.count_failed();
+                queue.history.report_ledger();
                 if let Ok((available, size)) = spool.room() {
                     stats::room(available, size);
                 }
@@ -415,9 +416,7 @@ impl Queue {
                 let index = self.index();
                 (index.len(target), index.held(target), index.oldest(target))
             };
-            let age = oldest.map_or(0.0, |oldest| {
-                (Utc::now() - oldest).num_milliseconds() as f64 / 1000.0
-            });
+            let age = oldest.map_or(0.0, |oldest| (Utc::now() - oldest).as_seconds_f64());
             stats::queue(target, size, age.max(0.0));
             stats::silenced(target, held);
         }

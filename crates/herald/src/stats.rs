@@ -1,12 +1,14 @@
 //! Counts what herald does.
 
+use crate::ledger::{self, Numbers, Row};
 use crate::metrics::{
     Backend, Episode, HERALD_EVIDENCE_IN_PROGRESS, HERALD_EVIDENCE_MISSING,
     HERALD_EVIDENCE_QUESTIONS, HERALD_EVIDENCE_REFUSED, HERALD_FAILED, HERALD_FOREIGN,
     HERALD_HISTORY, HERALD_HISTORY_DROPPED, HERALD_HISTORY_ERRORS, HERALD_HISTORY_SIZE,
-    HERALD_NOTIFICATIONS, HERALD_PANICS, HERALD_QUEUE, HERALD_QUEUE_AGE, HERALD_RECEIVED,
-    HERALD_RETRIES, HERALD_SILENCED, HERALD_SILENCES, HERALD_STORAGE_AVAILABLE,
-    HERALD_STORAGE_ERRORS, HERALD_STORAGE_SIZE, Target,
+    HERALD_LEDGER_ACKNOWLEDGE, HERALD_LEDGER_ALERTS, HERALD_LEDGER_DETECT, HERALD_LEDGER_RESOLVE,
+    HERALD_LEDGER_UNDELIVERED, HERALD_NOTIFICATIONS, HERALD_PANICS, HERALD_QUEUE, HERALD_QUEUE_AGE,
+    HERALD_RECEIVED, HERALD_RETRIES, HERALD_SILENCED, HERALD_SILENCES, HERALD_STORAGE_AVAILABLE,
+    HERALD_STORAGE_ERRORS, HERALD_STORAGE_SIZE, Judgement, Statistic, Target,
 };
 pub(crate) use crate::metrics::{DeliveryOutcome, HistoryFile, Question, ReceiveOutcome, Storage};
 
@@ -81,6 +83,7 @@ pub(crate) fn declare(targets: &[&'static str], backends: &[&'static str]) {
     }
     HERALD_HISTORY_DROPPED.absolute(0);
     history(0, 0, 0);
+    ledger(&ledger::by_severity(std::iter::empty()));
     silences(0);
     HERALD_EVIDENCE_IN_PROGRESS.set(0.0);
     HERALD_EVIDENCE_REFUSED.absolute(0);
@@ -157,6 +160,46 @@ pub(crate) fn history(firing: usize, resolved: usize, bytes: usize) {
     HERALD_HISTORY.with(Episode::Firing).set(firing as f64);
     HERALD_HISTORY.with(Episode::Resolved).set(resolved as f64);
     HERALD_HISTORY_SIZE.set(bytes as f64);
+}
+
+/// The numbers of each severity.
+pub(crate) fn ledger(severities: &[Row]) {
+    for Row {
+        severity, numbers, ..
+    } in severities
+    {
+        let Numbers {
+            true_alarms,
+            false_alarms,
+            unjudged,
+            ..
+        } = numbers;
+        for (judgement, count) in [
+            (Judgement::TrueAlarm, true_alarms),
+            (Judgement::FalseAlarm, false_alarms),
+            (Judgement::Unjudged, unjudged),
+        ] {
+            let gauge = HERALD_LEDGER_ALERTS.with((*severity, judgement));
+            gauge.set(*count as f64);
+        }
+        HERALD_LEDGER_UNDELIVERED
+            .with(*severity)
+            .set(numbers.undelivered as f64);
+        for (metric, times) in [
+            (HERALD_LEDGER_DETECT, &numbers.time_to_detect),
+            (HERALD_LEDGER_ACKNOWLEDGE, &numbers.time_to_acknowledge),
+            (HERALD_LEDGER_RESOLVE, &numbers.time_to_resolve),
+        ] {
+            let time = |pick: fn(&ledger::Times) -> f64| times.as_ref().map_or(f64::NAN, pick);
+            for (statistic, value) in [
+                (Statistic::Mean, time(|times| times.mean_s)),
+                (Statistic::Median, time(|times| times.median_s)),
+                (Statistic::P90, time(|times| times.p90_s)),
+            ] {
+                metric.with((*severity, statistic)).set(value);
+            }
+        }
+    }
 }
 
 /// The history has removed an episode.

@@ -36,7 +36,7 @@ pub(crate) fn summary(record: &Record) -> Value {
         "accepted": record.accepted,
         "updated": record.updated,
         "resolved": record.resolved,
-        "ended": record.resolved.and(payload.alerts.iter().map(|alert| alert.ends_at).max()),
+        "ended": record.ended(),
         "alerts_firing": payload.firing().count(),
         "notifications": record.notifications,
         "delivered": delivered,

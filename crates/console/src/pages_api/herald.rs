@@ -19,6 +19,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .route("/api/herald/alerts/{id}", web::get().to(pass))
         .route("/api/herald/alerts/{id}/acknowledge", web::post().to(pass))
         .route("/api/herald/alerts/{id}/verdict", web::post().to(pass))
+        .route("/api/herald/ledger", web::get().to(pass))
         .route("/api/herald/silences", web::get().to(pass))
         .route("/api/herald/silences", web::post().to(pass))
         .route("/api/herald/silences/{id}", web::delete().to(pass));

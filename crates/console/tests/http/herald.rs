@@ -50,6 +50,7 @@ async fn what_a_page_asks_of_herald_is_passed_on_with_the_consoles_secret() {
             &format!("{one}/verdict"),
             r#"{"true_alarm": true, "by": "ada"}"#,
         ),
+        (Method::GET, &"ledger".to_owned(), ""),
         (Method::GET, &"silences".to_owned(), ""),
         (Method::POST, &"silences".to_owned(), "{}"),
         (Method::DELETE, &silence, ""),

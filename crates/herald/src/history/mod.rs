@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 pub(crate) use self::record::{Found, Record, Silenced, TargetState, Verdict};
 use crate::folder::Folder;
+use crate::ledger::{self, Entry, Row};
 use crate::payload::Status;
 use crate::queue::Stored;
 use crate::spool::Spool;
@@ -45,6 +46,8 @@ struct EpisodeIndex {
     untold: TargetState,
     /// The silence that held it back last.
     silenced: Option<Silenced>,
+    /// Its line in the ledger.
+    entry: Option<Entry>,
 }
 
 /// All episodes, oldest first.
@@ -176,6 +179,19 @@ impl History {
         (shown, chosen.len().saturating_sub(limit))
     }
 
+    /// The ledger of the episodes that began since then: by severity, by alert, and how many alerts more there are.
+    pub(crate) fn ledger(&self, since: DateTime<Utc>) -> (Vec<Row>, Vec<Row>, usize) {
+        let known = self.lock();
+        let (alerts, more) = ledger::by_alert(entries(&known, since));
+        (ledger::by_severity(entries(&known, since)), alerts, more)
+    }
+
+    /// Updates the metrics of the ledger: time passes, also without a change.
+    pub(crate) fn report_ledger(&self) {
+        let since = Utc::now() - ledger::WINDOW;
+        stats::ledger(&ledger::by_severity(entries(&self.lock(), since)));
+    }
+
     /// One episode, if it exists.
     pub(crate) fn get<T>(&self, id: Uuid, view: impl Fn(&Record) -> T) -> Option<T> {
         let known = self.lock().iter().any(|known| known.id == id);
@@ -288,6 +304,7 @@ impl History {
                 .collect(),
             untold: record.undelivered_state(),
             silenced: record.silenced.clone(),
+            entry: record.entry(),
         }
     }
 
@@ -385,6 +402,11 @@ impl History {
 
 fn bytes(known: &[EpisodeIndex]) -> usize {
     known.iter().map(|known| known.size).sum()
+}
+
+fn entries(known: &[EpisodeIndex], since: DateTime<Utc>) -> impl Iterator<Item = &Entry> {
+    let entries = known.iter().filter_map(|known| known.entry.as_ref());
+    entries.filter(move |entry| entry.began_since(since))
 }
 
 /// Wherever the list may have changed.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::ledger::{Entry, Milestones};
 use crate::payload::{self, Payload, Status};
 use crate::queue::Stored;
 
@@ -51,6 +52,9 @@ pub(crate) struct Record {
     /// As in the last delivery.
     #[serde(default)]
     pub(crate) diagnosis: Option<Value>,
+    /// For the ledger. Records of before there was one have none.
+    #[serde(default)]
+    milestones: Option<Milestones>,
 }
 
 /// What a notification said of the cause.
@@ -176,6 +180,7 @@ impl Record {
             verdict: None,
             evidence: None,
             diagnosis: None,
+            milestones: Milestones::new(&stored.payload),
         }
     }
 
@@ -219,6 +224,11 @@ impl Record {
             alerts,
         };
         self.delivered.insert(target.to_owned(), delivered);
+        if let Some(milestones) = &mut self.milestones
+            && payload.status == Status::Firing
+        {
+            milestones.deliver(now, self.silenced.is_some());
+        }
         if let Some(found) = found {
             self.evidence = Some(found.evidence);
             self.diagnosis = Some(found.diagnosis);
@@ -227,9 +237,13 @@ impl Record {
 
     /// Acknowledges all that fires now. What comes later is not covered.
     pub(crate) fn acknowledge(&mut self, by: String, note: String) {
+        let now = Utc::now();
+        if let Some(milestones) = &mut self.milestones {
+            milestones.acknowledge(now);
+        }
         self.acknowledged = Some(Acknowledged {
             by,
-            at: Utc::now(),
+            at: now,
             note,
             alerts: self.firing.clone(),
         });
@@ -239,6 +253,21 @@ impl Record {
     pub(crate) fn acknowledged_by(&self) -> Option<&Acknowledged> {
         let acknowledged = self.acknowledged.as_ref();
         acknowledged.filter(|acknowledged| acknowledged.alerts.cover(&self.firing))
+    }
+
+    /// When the last of its alerts ended, if it is over.
+    pub(crate) fn ended(&self) -> Option<DateTime<Utc>> {
+        self.resolved?;
+        self.payload.alerts.iter().map(|alert| alert.ends_at).max()
+    }
+
+    /// Its line in the ledger.
+    pub(crate) fn entry(&self) -> Option<Entry> {
+        Some(Entry {
+            milestones: self.milestones.clone()?,
+            ended: self.ended(),
+            true_alarm: self.verdict.as_ref().map(|verdict| verdict.true_alarm),
+        })
     }
 
     pub(crate) fn target_state(&self, target: &str) -> TargetState {

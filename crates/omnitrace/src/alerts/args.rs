@@ -25,7 +25,8 @@ Examples:
   omnitrace alerts list --state firing --herald http://127.0.0.1:9095
   omnitrace alerts ack 0198c5f1-6d3a-7cc2-8f0e-5a0f6f0b7c11 --note \"looking\"
   omnitrace alerts silence --matcher alertname=LatencyBurnRate --matcher route=~/api/.* --for 1h --comment \"load test\"
-  omnitrace alerts verdict 0198c5f1-6d3a-7cc2-8f0e-5a0f6f0b7c11 false";
+  omnitrace alerts verdict 0198c5f1-6d3a-7cc2-8f0e-5a0f6f0b7c11 false
+  omnitrace alerts ledger --since 30d";
 
 /// `omnitrace alerts …`.
 #[derive(Debug, Args)]
@@ -101,6 +102,12 @@ pub enum Action {
         true_alarm: bool,
         #[command(flatten)]
         who: Who,
+    },
+    /// Show how many alerts there were, how many were right, and how long people took.
+    Ledger {
+        /// Alerts that began in this time
+        #[arg(long, value_name = "TIME", default_value = "7d", value_parser = duration)]
+        since: Duration,
     },
     /// Send no notifications about some alerts for a while.
     Silence {

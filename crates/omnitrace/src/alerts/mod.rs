@@ -2,13 +2,14 @@
 
 pub mod args;
 mod client;
+mod ledger;
 mod show;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use chrono::{TimeDelta, Utc};
+use chrono::{SecondsFormat, TimeDelta, Utc};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -41,6 +42,7 @@ async fn act(herald: &Herald, action: Action, json: bool) -> Result<Vec<String>>
         Action::List { .. } => show::alerts(&answer),
         Action::Show { .. } => show::whole(&answer),
         Action::Ack { .. } | Action::Verdict { .. } => vec![show::alert(&answer)],
+        Action::Ledger { .. } => ledger::table(&answer),
         Action::Silence { .. } => vec![show::silence(&answer)],
         Action::Silences => show::silences(&answer),
         Action::Expire { id } => vec![format!("{id} has ended")],
@@ -67,6 +69,13 @@ fn request(action: &Action) -> Result<(Method, String, Option<Value>)> {
             format!("/api/alerts/{id}/verdict"),
             json!({"true_alarm": true_alarm, "by": who.by}),
         ),
+        Action::Ledger { since } => {
+            let since = TimeDelta::from_std(*since).ok();
+            let since = since.and_then(|since| Utc::now().checked_sub_signed(since));
+            let since = since.context("--since: allowed: a time such as 12h, 7d or 4w")?;
+            let since = since.to_rfc3339_opts(SecondsFormat::Millis, true);
+            get(format!("/api/ledger?since={since}"))
+        }
         Action::Silence {
             matcher,
             lasts,

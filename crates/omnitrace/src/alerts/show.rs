@@ -183,7 +183,7 @@ fn labels(labels: &Value) -> String {
 }
 
 /// `2026-11-25 02:00:05 UTC`; empty if the value is not a time.
-fn time(value: &Value) -> String {
+pub fn time(value: &Value) -> String {
     let time = chrono::DateTime::parse_from_rfc3339(text(value));
     time.map_or_else(
         |_| String::new(),
@@ -191,6 +191,6 @@ fn time(value: &Value) -> String {
     )
 }
 
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
+pub fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }

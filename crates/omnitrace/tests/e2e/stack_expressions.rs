@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 
 use crate::catalogue::{Dashboard, Expression, Language, rule_expressions};
 use crate::harness::{
-    Child, DEADLINE, Directory, NativeStack, Receiver, Signal, eventually, list, omnitrace,
-    run_tool,
+    Child, DEADLINE, Directory, NativeStack, Receiver, Reply, Signal, eventually, http, list,
+    omnitrace, run_tool,
 };
+use crate::herald::alert;
 
 /// What a healthy stack shows nothing for, and why. Each shows something once there is trouble: the test makes it.
 const QUIET: [(&str, &str); 3] = [
@@ -132,6 +133,7 @@ async fn every_dashboard_expression_finds_something() {
     command.arg(state.path());
     let mut herald = Child::spawn("herald", command);
     let herald_at = herald.listening().await.http_addr.to_string();
+    has_been_through_an_alert(&herald_at).await;
     // With tail sampling, since there is a panel about it.
     let native = NativeStack::builder()
         .overlay("production.yaml")
@@ -190,6 +192,32 @@ async fn every_dashboard_expression_finds_something() {
         never = load(&native) => never,
         () = checks => {}
     }
+}
+
+/// Of which the ledger has every number: delivered, acknowledged, judged, over.
+async fn has_been_through_an_alert(herald: &str) {
+    let url = format!("http://{herald}");
+    let post = async |path: String, body: Value| {
+        let request = http().post(format!("{url}{path}")).json(&body);
+        Reply::read(request.send().await.expect("an answer"))
+            .await
+            .expect(200)
+            .json()
+    };
+    let fires = post("/alerts".to_owned(), alert("ServiceDown", "firing")).await;
+    let path = format!("/api/alerts/{}", fires["key"].as_str().expect("a key"));
+    eventually("it is delivered", async || {
+        let known = http().get(format!("{url}{path}")).send().await.ok()?;
+        let known: Value = known.json().await.ok()?;
+        known["delivered"]["log"].is_object().then_some(())
+    })
+    .await;
+    post(format!("{path}/acknowledge"), json!({"by": "ada"})).await;
+    let verdict = json!({"by": "ada", "true_alarm": false});
+    post(format!("{path}/verdict"), verdict).await;
+    let mut over = alert("ServiceDown", "resolved");
+    over["alerts"][0]["endsAt"] = json!(chrono::Utc::now());
+    post("/alerts".to_owned(), over).await;
 }
 
 /// Each exception is still there to be made.

@@ -1,9 +1,10 @@
-// All alerts: firing ones, objectives, silences, and the history.
+// All alerts: firing ones, objectives, silences, the history, and the ledger.
 
 import { get, reason } from '../api.js';
 import { alertCard, leftWords, promised, severityBadge, times } from '../alerts/card.js';
 import { endOf, objectiveKey, readEpisodes, readFiring } from '../alerts/data.js';
 import { silenceForm, silenceList } from '../alerts/forms.js';
+import { ledgerTable } from '../alerts/ledger.js';
 import { serviceLink } from '../colours.js';
 import { h, replaceWhenChanged } from '../dom.js';
 import { clock, micros, span } from '../format.js';
@@ -18,23 +19,33 @@ import { title } from '../router.js';
 /** @param {import('../router.js').Context} context */
 export function show({ root, signal }) {
   title('Alerts');
-  const [firing, objectives, silences, past] = ['firing', 'objectives', 'silences', 'history'].map((testid) => h('div', { 'data-testid': testid }));
+  const [firing, objectives, silences, past, ledger] = ['firing', 'objectives', 'silences', 'history', 'ledger'].map((testid) => h('div', { 'data-testid': testid }));
   const silencing = h('section', {}, h('h2', {}, 'Silences'), silences, h('details', { 'data-key': 'new silence' }, h('summary', {}, 'New silence'), silenceForm({ alertname: '', service: '' }, () => look())));
+  const counting = h('section', {}, h('h2', {}, 'Ledger'), ledger);
   root.append(h('h1', {}, 'Alerts'), h('h2', { class: 'sr' }, 'What fires'), firing,
-    h('section', {}, h('h2', {}, 'History'), past), silencing, h('section', {}, h('h2', {}, 'Objectives'), objectives));
+    h('section', {}, h('h2', {}, 'History'), past), counting, silencing, h('section', {}, h('h2', {}, 'Objectives'), objectives));
 
-  /** A list that cannot be read does not hide the others. @param {boolean} isThere */
-  async function showSilences(isThere) {
-    silencing.hidden = !isThere;
-    if (!isThere) return true;
+  /** What cannot be read does not hide the others. @param {HTMLElement} place @param {string} name @param {(answer: any) => import('../dom.js').Child} view */
+  async function showPart(place, name, view) {
     try {
-      const { silences: all } = await get('/api/herald/silences');
-      replaceWhenChanged(silences, all, () => silenceList(all, () => look()));
+      const answer = await get(`/api/herald/${name}`);
+      // The ledger's beginning moves on with the clock.
+      const { since, ...shown } = answer;
+      replaceWhenChanged(place, shown, () => view(answer));
       return true;
     } catch (error) {
-      if (!signal.aborted) replaceWhenChanged(silences, reason(error), () => h('p', { class: 'notice' }, `Silences cannot be shown: ${reason(error)}.`));
+      if (!signal.aborted) replaceWhenChanged(place, reason(error), () => h('p', { class: 'notice' }, `This cannot be shown: ${reason(error)}.`));
       return false;
     }
+  }
+
+  /** One after the other, since herald answers few questions at once. @param {boolean} isThere */
+  async function showParts(isThere) {
+    silencing.hidden = !isThere;
+    counting.hidden = !isThere;
+    if (!isThere) return true;
+    const silenced = await showPart(silences, 'silences', (answer) => silenceList(answer.silences, () => look()));
+    return await showPart(ledger, 'ledger', ledgerTable) && silenced;
   }
 
   const look = live(['alerts'], async () => {
@@ -43,7 +54,7 @@ export function show({ root, signal }) {
       replaceWhenChanged(firing, now, () => (now.alerts.length > 0 ? now.alerts.map((alert) => alertCard(alert, now)) : h('p', { class: 'status good' }, 'No alert fires.')));
       replaceWhenChanged(objectives, [now.objectives, now.budget], () => objectiveTable(now));
       replaceWhenChanged(past, [told, now.alerts, now.ended], () => history(told, now));
-      return await showSilences(told.isThere) && !told.error;
+      return await showParts(told.isThere) && !told.error;
     } catch (error) {
       if (!signal.aborted) replaceWhenChanged(firing, reason(error), () => h('p', { class: 'notice' }, `Alerts cannot be shown: ${reason(error)}.`));
       return false;

@@ -1,8 +1,10 @@
 //! Alerts, from what fires to what is known and said of it.
 
-use serde_json::json;
+use fantoccini::Client;
+use serde_json::{Value, json};
 
 use super::{GATEWAY_FAILS, Watched, by, click, find, picture, says};
+use crate::harness::{eventually, http, list};
 
 #[tokio::test]
 #[ignore = "needs Chromium: just test-browser"]
@@ -52,6 +54,44 @@ async fn acknowledge(Watched { browser, .. }: &Watched) {
     assert!(said.contains("<b>looking</b>"), "{said}");
 }
 
+/// The page shows herald's numbers, here those of the alert that was acknowledged.
+async fn ledger(browser: &Client) {
+    let page = browser.current_url().await.expect("a page");
+    let url = page.join("/api/herald/ledger").expect("an address");
+    eventually("the page shows the ledger", async || {
+        let ledger: Value = http()
+            .get(url.clone())
+            .send()
+            .await
+            .ok()?
+            .json()
+            .await
+            .ok()?;
+        let rows = list(&ledger["alerts"]);
+        let told = rows
+            .iter()
+            .find(|row| row["time_to_acknowledge"].is_object())?;
+        let names = [&told["severity"], &told["alert"]].map(|name| name.as_str());
+        let [Some(severity), Some(alert)] = names else {
+            panic!("{told}")
+        };
+        let counted = [
+            "delivered",
+            "undelivered",
+            "true_alarms",
+            "false_alarms",
+            "unjudged",
+        ];
+        let counted = counted.map(|name| told[name].to_string());
+        let expected = format!("{severity} {alert} {} –", counted.join(" "));
+        let row = format!("{} [data-alert={alert}]", by("ledger"));
+        let shown = says(browser, &row, severity).await;
+        let words: Vec<&str> = shown.split_whitespace().collect();
+        words.join(" ").starts_with(&expected).then_some(())
+    })
+    .await;
+}
+
 async fn silence(Watched { browser, .. }: &Watched) {
     let form = by("silence");
     click(browser, &format!("{form} button")).await;
@@ -62,5 +102,6 @@ async fn silence(Watched { browser, .. }: &Watched) {
     click(browser, &format!("{row} button")).await;
     says(browser, &by("silences"), "Nothing is silenced.").await;
     says(browser, &by("episode"), "AvailabilityBurnRate").await;
+    ledger(browser).await;
     browser.back().await.unwrap();
 }

@@ -114,8 +114,7 @@ const TURNED: &str = r#"
 /// An alert that somebody sends to herald.
 fn alert() -> Value {
     let name = hostile(3000);
-    let labels =
-        json!({"alertname": "Odd", "severity": "page", "service": hostile(300), "odd": name});
+    let labels = json!({"alertname": hostile(300), "severity": "page", "service": hostile(300), "odd": name});
     let alert = json!({
         "status": "firing", "labels": labels, "annotations": {"summary": name, "description": name},
         "startsAt": chrono::Utc::now().to_rfc3339(), "endsAt": "0001-01-01T00:00:00Z", "fingerprint": "0123456789abcdef",
@@ -163,6 +162,7 @@ async fn hostile_names_are_text_in_their_place_on_every_page() {
         ("/logs?level=error&text=img", "log-row"),
         ("/faults", "fault"),
         ("/alerts", "history"),
+        ("/alerts", "ledger"),
     ] {
         browser.goto(&format!("{console}{page}")).await.unwrap();
         says(&browser, &by(part), "<img").await;

@@ -41,6 +41,7 @@ fn uids_are_stable_and_unique() {
         "slo",
         "load-test",
         "cost",
+        "ledger",
     ] {
         assert!(
             uids.contains(&format!("omnitrace-{uid}")),

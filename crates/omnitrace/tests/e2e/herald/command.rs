@@ -10,7 +10,7 @@ use crate::harness::{Capture, eventually, omnitrace};
 const SECRET: &str = "correct-horse-battery-staple";
 
 /// Exit code, stdout, stderr; free of the caller's own settings.
-async fn alerts(herald: &str, arguments: &[&str]) -> (i32, String, String) {
+pub async fn alerts(herald: &str, arguments: &[&str]) -> (i32, String, String) {
     let mut command = omnitrace(["alerts", "--herald", herald]);
     command.args(arguments).env("USER", "ada");
     for name in [
@@ -27,7 +27,7 @@ async fn alerts(herald: &str, arguments: &[&str]) -> (i32, String, String) {
 }
 
 #[track_caller]
-fn fine((code, said, complained): (i32, String, String)) -> String {
+pub fn fine((code, said, complained): (i32, String, String)) -> String {
     assert_eq!((code, complained.as_str()), (0, ""), "{said}");
     said
 }

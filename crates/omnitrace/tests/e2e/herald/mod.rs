@@ -11,6 +11,7 @@ mod heavy;
 mod history;
 mod hostile;
 mod kills;
+mod ledger;
 mod left_behind;
 mod locks;
 mod measured;

@@ -13,7 +13,7 @@ use crate::harness::eventually;
 
 impl Herald {
     /// Silences an alert by its name, and returns the silence's id.
-    async fn silence(&self, name: &str, lasts: TimeDelta) -> String {
+    pub async fn silence(&self, name: &str, lasts: TimeDelta) -> String {
         let asked = asked(json!([{"name": "alertname", "value": name}]), lasts);
         let said = self.api(Method::POST, "/api/silences", Some(&asked)).await;
         said.expect(201).json()["id"]
@@ -22,12 +22,12 @@ impl Herald {
             .to_owned()
     }
 
-    async fn expire(&self, id: &str) {
+    pub async fn expire(&self, id: &str) {
         let path = format!("/api/silences/{id}");
         self.api(Method::DELETE, &path, None).await.expect(204);
     }
 
-    async fn until_held(&self, count: f64) {
+    pub async fn until_held(&self, count: f64) {
         let labels = [("target", "webhook")];
         self.until("herald_silenced_notifications", &labels, count)
             .await;
@@ -38,7 +38,7 @@ fn asked(matchers: Value, lasts: TimeDelta) -> Value {
     json!({"matchers": matchers, "endsAt": Utc::now() + lasts, "by": "ada", "comment": "we know"})
 }
 
-fn hour() -> TimeDelta {
+pub fn hour() -> TimeDelta {
     TimeDelta::hours(1)
 }
 
