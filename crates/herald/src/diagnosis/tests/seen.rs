@@ -165,13 +165,7 @@ fn the_state_of_a_service_tells_what_its_callers_cannot() {
         ..state(service)
     };
     let traffic = |now, before| ServiceState {
-        instances: BTreeMap::from([(
-            "a".to_owned(),
-            Instance {
-                requests: now,
-                ..Instance::default()
-            },
-        )]),
+        requests: now,
         requests_before: Some(before),
         ..state("gateway")
     };
