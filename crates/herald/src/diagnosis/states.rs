@@ -11,7 +11,7 @@ use crate::text::{percent, seconds};
 const MORE: f64 = 3.0;
 
 /// … from so many requests per second.
-const MANY: f64 = 2.0;
+const MANY: f64 = 5.0;
 
 /// A process that uses so many processors, and twice as many as before, takes them from others.
 const BUSY: f64 = 0.8;
@@ -71,7 +71,7 @@ impl<'a> States<'a> {
     /// A service that gets many more requests than before.
     pub(super) fn more_traffic(&self, service: &str) -> Option<Cause> {
         let state = self.state(service)?;
-        let (now, before) = (state.requests(), state.requests_before?);
+        let (now, before) = (state.requests, state.requests_before?);
         let why = format!("it gets {now:.1} requests per second, {before:.1} before");
         let is_more = before > 0.0 && now > MANY && now > before * MORE;
         is_more.then(|| cause(service, CauseKind::Traffic, why))

@@ -63,9 +63,11 @@ pub(crate) struct ServiceState {
     pub(crate) ended: bool,
     /// By `service.instance.id`.
     pub(crate) instances: BTreeMap<String, Instance>,
+    /// Requests per second at the last two scrapes, since a page comes a few seconds after they have grown.
+    pub(crate) requests: f64,
     /// Requests per second in the busiest minute of the five before the trouble.
     pub(crate) requests_before: Option<f64>,
-    /// How many processors its busiest process uses.
+    /// How many processors its busiest process uses, at the last two scrapes.
     pub(crate) cpus: Option<f64>,
     pub(crate) cpus_before: Option<f64>,
     /// What does not answer it, as it says.
@@ -73,12 +75,6 @@ pub(crate) struct ServiceState {
 }
 
 impl ServiceState {
-    /// Requests per second.
-    pub(crate) fn requests(&self) -> f64 {
-        let instances = self.instances.values();
-        instances.map(|instance| instance.requests).sum()
-    }
-
     fn note_instance(&mut self, series: &Series, note: impl FnOnce(&mut Instance)) {
         let id = excerpt(series.label("service_instance_id"), 60);
         if self.instances.len() < INSTANCES || self.instances.contains_key(&id) {
@@ -139,9 +135,9 @@ fn questions(window: Window) -> Vec<Question> {
     // Of an instance that has ended, the rates are still there for a while.
     let by_instance = "by (service_name, service_instance_id)";
     let runs = format!("and on (service_instance_id) {start}");
-    let cpus = |seconds| {
+    let cpus = |rate| {
         let cpu = PROCESS_CPU.name();
-        format!("max by (service_name) (rate({cpu}[{seconds}s]))")
+        format!("max by (service_name) ({rate}({cpu}[60s]))")
     };
     let unanswered = "(scrape_duration_seconds and on (job, instance) up == 0)";
     let question = |before, query: String, note| Question {
@@ -192,14 +188,21 @@ fn questions(window: Window) -> Vec<Question> {
             |state, series, p95| state.note_instance(series, |one| one.p95_s = Some(p95)),
         ),
         question(
+            false,
+            format!("sum by (service_name) (irate({http}_count[60s]))"),
+            |state, _, rate| state.requests = rate,
+        ),
+        question(
             true,
             format!(
                 "max_over_time(sum by (service_name) (rate({http}_count[60s]))[{BEFORE_S}s:60s])"
             ),
             |state, _, rate| state.requests_before = Some(rate),
         ),
-        question(false, cpus(since), |state, _, cpus| state.cpus = Some(cpus)),
-        question(true, cpus(60), |state, _, cpus| {
+        question(false, cpus("irate"), |state, _, cpus| {
+            state.cpus = Some(cpus)
+        }),
+        question(true, cpus("rate"), |state, _, cpus| {
             state.cpus_before = Some(cpus);
         }),
         question(
