@@ -170,6 +170,14 @@ compose *arguments:
 fault *arguments:
     deploy/stack.sh fault "$@"
 
+# break stacks on purpose, and measure what people are told: docs/GAMEDAY.md (release build); --only NAME, --repeats 3, --jobs 2, --mode standard
+gameday *args:
+    cargo run --release -- gameday run {{ args }}
+
+# three scenarios and three controls of the game day, and that the truth is hidden (debug build, about 8 min)
+test-gameday *args:
+    cargo test -p omnitrace --test e2e gameday:: -- --ignored {{ args }}
+
 # what compose.yaml and every overlay render to: limits, ports, secrets, … (no engine needed)
 test-compose *args: stack-tools
     cargo test -p omnitrace --test e2e compose:: -- --ignored {{ args }}

@@ -51,6 +51,8 @@ pub struct Scenario {
     pub patience: Duration,
     /// How long the fault goes on after that, so that its consequences are notified, too. Of a control: how long it lasts.
     pub hold: Duration,
+    /// How long to wait, after all was taken back, until everything is resolved.
+    pub resolve: Duration,
     /// Why the scenario does not apply to a mode.
     pub not_in: BTreeMap<Mode, String>,
     /// What is done, in this order.
@@ -105,6 +107,7 @@ struct ScenarioFile {
     baseline: Option<Time>,
     patience: Option<Time>,
     hold: Option<Time>,
+    resolve: Option<Time>,
     #[serde(default)]
     not_in: BTreeMap<Mode, Spanned<String>>,
     #[serde(default)]
@@ -131,8 +134,11 @@ struct InjectFile {
 const LOAD: u32 = 10;
 /// More than `omnitrace up --load` takes.
 const MOST_LOAD: u32 = 1000;
-const BASELINE: Duration = Duration::from_secs(40);
+/// Herald compares with the minute before, and needs a whole one.
+const BASELINE: Duration = Duration::from_secs(75);
 const PATIENCE: Duration = Duration::from_secs(180);
+/// The tickets of the demo profile look back 5 min.
+const RESOLVE: Duration = Duration::from_secs(480);
 const HOLD: Duration = Duration::from_secs(20);
 /// What every scenario may take at most, per time.
 const LONGEST: Duration = Duration::from_secs(900);
@@ -211,6 +217,7 @@ impl Scenario {
             baseline: time("baseline", read.baseline, BASELINE)?,
             patience: time("patience", read.patience, PATIENCE)?,
             hold: time("hold", read.hold, HOLD)?,
+            resolve: time("resolve", read.resolve, RESOLVE)?,
             not_in: reasons(&source, read.not_in)?,
             inject,
             truth,

@@ -18,8 +18,6 @@ use super::stack::GameStack;
 
 /// After the first notification that tells of the fault, for one that names its place.
 const SECOND_LOOK: Duration = Duration::from_secs(60);
-/// After the fault has ended, for everything that fires to be resolved: the tickets of the demo profile look back 5 min.
-const OVER: Duration = Duration::from_secs(480);
 
 /// Which run.
 pub struct Run<'a> {
@@ -156,7 +154,7 @@ impl Run<'_> {
     }
 
     async fn until_over(&self, record: &mut Record, receiver: &Receiver) {
-        let deadline = Instant::now() + OVER;
+        let deadline = Instant::now() + self.scenario.resolve;
         self.until(record, receiver, |score| {
             (
                 score.episodes.iter().all(|episode| episode.over.is_some()),
