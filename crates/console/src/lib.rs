@@ -11,6 +11,7 @@ mod cors;
 mod counters;
 mod critical_path;
 mod exposition;
+mod grafana;
 mod guard;
 mod inflate;
 mod ingest;
@@ -77,4 +78,6 @@ fn routes(config: &mut ServiceConfig) {
     stats::configure(config);
     // GET /, /trace/{id}, /static/…: the page.
     page::configure(config);
+    // GET /d/{uid}, /explore: where links to Grafana lead.
+    grafana::configure(config);
 }

@@ -30,7 +30,7 @@ fn notification(started: DateTime<Utc>, accepted: DateTime<Utc>, status: &str) -
     }
     let links = Links::new(LinkBases {
         grafana: Url::parse("http://grafana.example").ok(),
-        jaeger: None,
+        ..LinkBases::default()
     });
     let notification = Notification::new(&stored, &evidence, &links);
     assert!(notification.links.logs.is_some());

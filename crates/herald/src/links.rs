@@ -54,6 +54,32 @@ impl Links {
         )
     }
 
+    /// An alert's dashboard. Its rules may have been rendered for another address of Grafana than people have.
+    pub(crate) fn dashboard(&self, text: &str) -> Option<String> {
+        let url = site(text)?;
+        let grafana = self.sites.grafana.as_ref();
+        let Some(grafana) = grafana.filter(|_| url.path().starts_with("/d/")) else {
+            return Some(url.into());
+        };
+        let mut here = below(grafana, url.path());
+        here.set_query(url.query());
+        here.set_fragment(url.fragment());
+        Some(here.into())
+    }
+
+    /// An alert's runbook. Rules may name a path such as `docs/runbooks/ServiceDown.md` instead of an address.
+    pub(crate) fn runbook(&self, text: &str) -> Option<String> {
+        if let Some(address) = safe(text) {
+            return Some(address);
+        }
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
+        let is_path = text.len() <= 200 && text.bytes().all(plain);
+        is_path.then(|| match &self.sites.runbooks {
+            Some(site) => below(site, &format!("/{}", text.trim_start_matches('/'))).into(),
+            None => text.to_owned(),
+        })
+    }
+
     fn explore(
         &self,
         datasource: &str,
@@ -83,9 +109,13 @@ fn below(site: &Url, path: &str) -> Url {
 
 /// A link from an alert, if it is valid: `javascript:` and the like are not.
 pub(crate) fn safe(text: &str) -> Option<String> {
+    site(text).map(String::from)
+}
+
+fn site(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let is_site = matches!(url.scheme(), "http" | "https") && url.has_host();
-    is_site.then(|| without_login(url).into())
+    is_site.then(|| without_login(url))
 }
 
 /// Removes the login, because people log in as themselves.
@@ -95,15 +125,30 @@ pub(crate) fn without_login(mut url: Url) -> Url {
     url
 }
 
-/// A path such as `docs/runbooks/ServiceDown.md`.
-pub(crate) fn path(text: &str) -> Option<String> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
-    (text.len() <= 200 && text.bytes().all(plain)).then(|| text.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dashboard_of_grafanas_is_opened_where_people_reach_it() {
+        let grafana = Url::parse("https://g.example/grafana").ok();
+        let [here, nowhere] = [grafana, None].map(|grafana| {
+            let sites = LinkBases {
+                grafana,
+                ..LinkBases::default()
+            };
+            Links::new(sites)
+        });
+        let rendered = "http://localhost:3000/d/omnitrace-slo?var-service=a%26b&from=1&to=now";
+        assert_eq!(
+            here.dashboard(rendered).unwrap(),
+            "https://g.example/grafana/d/omnitrace-slo?var-service=a%26b&from=1&to=now"
+        );
+        assert_eq!(nowhere.dashboard(rendered).unwrap(), rendered);
+        let elsewhere = "https://dash.example/service/d/a";
+        assert_eq!(here.dashboard(elsewhere).unwrap(), elsewhere);
+        assert_eq!(here.dashboard("javascript:alert(1)"), None);
+    }
 
     #[test]
     fn links_lead_to_what_is_set_and_nowhere_else() {
@@ -119,6 +164,7 @@ mod tests {
         let sites = LinkBases {
             grafana: Url::parse("https://g.example/grafana/").ok(),
             jaeger: Url::parse("http://j.example:16686").ok(),
+            runbooks: Url::parse("https://r.example/b/").ok(),
         };
         let links = Links::new(sites);
         assert_eq!(
@@ -135,10 +181,14 @@ mod tests {
             safe("https://ada:hunter2@p.example/graph").unwrap(),
             "https://p.example/graph"
         );
-        assert_eq!(path("javascript:alert(1)"), None);
+        assert_eq!(links.runbook("javascript:alert(1)"), None);
         assert_eq!(
-            path("docs/runbooks/A.md").as_deref(),
+            nowhere.runbook("docs/runbooks/A.md").as_deref(),
             Some("docs/runbooks/A.md")
+        );
+        assert_eq!(
+            links.runbook("docs/runbooks/A.md").unwrap(),
+            "https://r.example/b/docs/runbooks/A.md"
         );
         assert_eq!(
             safe("https://r.example/a b>|").unwrap(),

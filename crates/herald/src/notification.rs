@@ -119,16 +119,17 @@ impl<'a> OneAlert<'a> {
 impl LinkList {
     fn new(stored: &Stored, evidence: &Evidence, links: &Links) -> Self {
         let payload = &stored.payload;
-        let annotated = |name| payload.annotation(name).and_then(links::safe);
         let range = match &evidence.window {
             Some(window) => (window.start, window.end),
             None => (payload.started(), stored.accepted),
         };
         Self {
-            dashboard: annotated("dashboard_url"),
-            // Rules may name a path in the repository instead of an address.
-            runbook: annotated("runbook_url")
-                .or_else(|| payload.annotation("runbook_url").and_then(links::path)),
+            dashboard: payload
+                .annotation("dashboard_url")
+                .and_then(|text| links.dashboard(text)),
+            runbook: payload
+                .annotation("runbook_url")
+                .and_then(|text| links.runbook(text)),
             logs: links.logs(None, range),
             alertmanager: links::safe(&payload.external_url),
             traces: evidence

@@ -28,6 +28,8 @@ pub struct RawSettings {
     pub grafana_url: Option<String>,
     /// `JAEGER_PUBLIC_URL`: Jaeger's address for a person's browser.
     pub jaeger_public_url: Option<String>,
+    /// `RUNBOOKS_URL`: the address below which runbooks lie that alerts name by a path.
+    pub runbooks_url: Option<String>,
     /// `HERALD_SLACK_WEBHOOK_URL`.
     pub slack_url: Option<String>,
     /// `HERALD_SLACK_WEBHOOK_URL_FILE`: a file with that URL.
@@ -91,6 +93,7 @@ pub(crate) struct Sources {
 pub(crate) struct LinkBases {
     pub(crate) grafana: Option<Url>,
     pub(crate) jaeger: Option<Url>,
+    pub(crate) runbooks: Option<Url>,
 }
 
 /// A URL that contains a token. No output contains it.
@@ -135,9 +138,11 @@ impl RawSettings {
             None => site("JAEGER_URL", self.jaeger_url.as_deref())?,
         };
         let grafana = site("GRAFANA_URL", self.grafana_url.as_deref())?;
+        let runbooks = site("RUNBOOKS_URL", self.runbooks_url.as_deref())?;
         Ok(LinkBases {
             grafana: grafana.map(without_login),
             jaeger: jaeger.map(without_login),
+            runbooks: runbooks.map(without_login),
         })
     }
 

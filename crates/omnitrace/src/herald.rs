@@ -112,6 +112,9 @@ struct EvidenceArgs {
     /// Jaeger as a browser reaches it; for links only [default: as --jaeger-url]
     #[arg(long, value_name = "URL", env = "JAEGER_PUBLIC_URL")]
     jaeger_public_url: Option<String>,
+    /// Address below which the runbooks lie that alerts name by a path [default: the path alone is shown]
+    #[arg(long, value_name = "URL", env = "RUNBOOKS_URL")]
+    runbooks_url: Option<String>,
     #[command(flatten)]
     tls: BackendTlsArgs,
 }
@@ -170,6 +173,7 @@ pub fn run(args: HeraldArgs) -> Result<()> {
             loki_url: evidence.loki_url,
             grafana_url: evidence.grafana_url,
             jaeger_public_url: evidence.jaeger_public_url,
+            runbooks_url: evidence.runbooks_url,
             slack_url: targets.slack_webhook_url,
             slack_url_file: targets.slack_webhook_url_file,
             webhook_url: targets.webhook_url,

@@ -1,4 +1,5 @@
-//! `GET /api/runbooks/{alertname}`: the runbook of an alert, as a part of a page.
+//! `GET /api/runbooks/{alertname}`: the runbook of an alert, as a part of a page. The path of its file, which alerts name,
+//! leads to the same.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -9,9 +10,11 @@ use crate::answer::problem;
 /// Names and texts of `docs/runbooks`, sorted by name. They stay in the executable's file until they are asked for.
 const RUNBOOKS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/runbooks.rs"));
 
-/// Adds the route.
+/// Adds the routes.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
-    config.route("/api/runbooks/{alertname}", web::get().to(runbook));
+    for address in ["/api/runbooks/{alertname}", "/docs/runbooks/{alertname}.md"] {
+        config.route(address, web::get().to(runbook));
+    }
 }
 
 async fn runbook(alert: web::Path<String>) -> HttpResponse {

@@ -8,6 +8,7 @@ mod connections;
 mod differs;
 mod events;
 mod faults;
+mod grafana;
 mod guard;
 mod harness;
 mod herald;

@@ -11,6 +11,10 @@ async fn a_runbook_is_shown_and_leads_to_others() {
         (200, "text/html; charset=utf-8")
     );
     let page = reply.text();
+    let file = console.get("/docs/runbooks/ServiceDown.md").await;
+    assert_eq!((file.status.as_u16(), file.text()), (200, page.clone()));
+    let missing = console.get("/docs/runbooks/README.md").await;
+    assert_eq!(missing.status, 404);
     assert!(page.starts_with("<h1>ServiceDown</h1>"), "{page}");
     let links: Vec<&str> = page
         .split("href=\"")

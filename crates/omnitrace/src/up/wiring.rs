@@ -181,6 +181,12 @@ pub fn herald(
     for (option, value) in own {
         launch.arguments.extend([option.into(), value]);
     }
+    // The console answers Grafana's addresses, and has the runbooks.
+    for link in ["GRAFANA_URL", "RUNBOOKS_URL"] {
+        if environment::text(link)?.is_none() {
+            launch.environment.push((link, console.to_owned()));
+        }
+    }
     launch.removed.push("DATABASE_URL".to_owned());
     launch.removed.extend(DOOR.map(str::to_owned));
     Ok(launch)

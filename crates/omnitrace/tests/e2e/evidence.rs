@@ -58,6 +58,7 @@ async fn the_console_is_all_the_evidence_that_herald_asks_for() {
     // The console's own rules notice it, and what fires is posted to herald.
     let page = told(&webhook, "AvailabilityBurnRate").await;
     downstream_is_blamed(&page, console).await;
+    every_link_leads_to_a_page(&page["links"], console).await;
 
     let all = up.faults("downstream").await;
     http().delete(all).send().await.expect("an answer");
@@ -119,6 +120,32 @@ async fn downstream_is_blamed(page: &Value, console: &str) {
         json!([env!("OMNITRACE_BUILD")])
     );
     assert!(!page.to_string().contains("fault_active"), "{page:#}");
+}
+
+/// No Grafana runs: the console answers its addresses.
+async fn every_link_leads_to_a_page(links: &Value, console: &str) {
+    let address = |name: &str| {
+        let address = links[name].as_str();
+        address.unwrap_or_else(|| panic!("{name} in {links:#}"))
+    };
+    let pages = [
+        ("dashboard", "/services/gateway"),
+        ("logs", "/logs?level=error"),
+        ("runbook", "/docs/runbooks/AvailabilityBurnRate.md"),
+        ("alertmanager", "/"),
+    ];
+    for (name, page) in pages {
+        let answer = http().get(address(name)).send().await.expect("an answer");
+        assert_eq!(answer.status(), 200, "{name} in {links:#}");
+        assert_eq!(answer.url().as_str(), format!("{console}{page}"));
+    }
+    let all = links.as_object().expect("links").keys();
+    let known = |name: &&String| *name == "traces" || pages.iter().any(|(page, _)| page == name);
+    assert_eq!(all.clone().count(), all.filter(known).count(), "{links:#}");
+    let runbook = http().get(address("runbook")).send().await;
+    let runbook = runbook.expect("an answer").text().await;
+    let heading = "<h1>AvailabilityBurnRate</h1>";
+    assert!(runbook.expect("a text").starts_with(heading));
 }
 
 /// The rules compare once there are enough requests; and for a minute requests that waited for the new version to start are the slowest.

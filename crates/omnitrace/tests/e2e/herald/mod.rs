@@ -53,6 +53,7 @@ impl Herald {
             "LOKI_URL",
             "GRAFANA_URL",
             "JAEGER_PUBLIC_URL",
+            "RUNBOOKS_URL",
             "BACKEND_CERTIFICATE",
             "BACKEND_CLIENT_CERTIFICATE",
             "BACKEND_CLIENT_KEY",
