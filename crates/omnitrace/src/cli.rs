@@ -27,6 +27,7 @@ use crate::sql::{self, SqlArgs};
 use crate::status::{self, StatusArgs};
 use crate::stop::{self, StopArgs};
 use crate::up::scrape::ScrapeArgs;
+use crate::up::standard_args::StandardArgs;
 use crate::values::duration;
 
 /// Three services with traces, metrics, logs and alerts, and everything that is needed to run them.
@@ -174,6 +175,11 @@ that always fires, once per minute.
 `omnitrace health` checks them. They must send traces and logs to the console's address themselves. `up` remembers them in \
 DIR/scrape.json.
 
+With --standard the services send their telemetry to OpenTelemetry Collector, as on Docker Compose: Jaeger keeps traces, Prometheus \
+scrapes and evaluates the rules, Alertmanager tells herald. They run with the files of deploy/ of a checkout, on loopback, and keep their data in DIR/standard. \
+The console only stands in for Loki, as the part `loki`. The programs come from deploy/tools/build.sh. OMNITRACE_ENVIRONMENT, PROMETHEUS_RETENTION and \
+PROMETHEUS_RETENTION_SIZE are used as in deploy/compose.yaml.
+
 Postgres is the server that DATABASE_URL names (only its schema `omnitrace` is touched), else server binaries found \
 on this machine, else a pinned PostgreSQL that is downloaded once. See `omnitrace help postgres`.";
 
@@ -184,6 +190,7 @@ Examples:
   omnitrace up --scrape shop=http://127.0.0.1:8090
   DATABASE_URL=postgres://me:secret@db.example/shop omnitrace up
   OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318 omnitrace up --no-console
+  omnitrace up --standard --load 5                      in a checkout, after deploy/tools/build.sh
   omnitrace up --json | jq -r 'select(.event == \"ready\").gateway_url'";
 
 const ROLE_HELP: &str = "\
@@ -220,7 +227,7 @@ pub struct UpArgs {
     /// How much memory the console may use for telemetry
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = memory, conflicts_with = "no_console")]
     pub console_memory: Memory,
-    /// Rules that the console evaluates, in Prometheus's format [default: alerts/rules/demo.yml, as shipped]
+    /// Rules that the console (with --standard: Prometheus) evaluates, in Prometheus's format [default: alerts/rules/demo.yml]
     #[arg(long, value_name = "FILE", conflicts_with = "no_console")]
     pub rules: Option<PathBuf>,
     /// Start no probe, so that the gateway gets only your requests
@@ -239,6 +246,8 @@ pub struct UpArgs {
     pub scrape: ScrapeArgs,
     #[command(flatten)]
     pub ports: Ports,
+    #[command(flatten)]
+    pub standard: StandardArgs,
 }
 
 /// Preferred ports; 0 is any free one.

@@ -26,7 +26,7 @@ Examples:
 /// `omnitrace restart`.
 #[derive(Debug, Args)]
 pub struct RestartArgs {
-    /// postgres, console, herald, downstream, data, gateway or probe
+    /// postgres, console, herald, downstream, data, gateway, probe, or a part of --standard as `omnitrace status` names it
     part: String,
     /// Directory of the running stack
     #[arg(long, value_name = "DIR", default_value = ".omnitrace")]
@@ -66,7 +66,7 @@ fn requested_part(state: &State, args: &RestartArgs) -> Result<Part> {
             "{name} has just ended by itself and is being started again: look with `omnitrace health`"
         );
     }
-    // The console would not start with these rules, so the running one continues.
+    // The console would not start with these rules, so the running one continues. Prometheus checks its own.
     if let (Some(rules), "console") = (&state.rules, name.as_str()) {
         console::check_rules(rules)?;
     }

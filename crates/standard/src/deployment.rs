@@ -28,7 +28,7 @@ impl<'a> Deployment<'a> {
         addresses: &'a Addresses,
         mut variables: BTreeMap<String, String>,
     ) -> Result<Self> {
-        is_plain(directory)?;
+        check_path(directory)?;
         for (variable, address) in [
             ("PROMETHEUS_PORT", "prometheus:9090"),
             ("ALERTMANAGER_PORT", "alertmanager:9093"),
@@ -152,7 +152,7 @@ impl<'a> Deployment<'a> {
     /// # Errors
     /// As [`Deployment::jaeger`].
     pub fn prometheus(&self, rules: &Path, herald: bool) -> Result<Command> {
-        is_plain(rules)?;
+        check_path(rules)?;
         let targets = self.targets()?;
         let load = format!("    file_sd_configs:\n      - files: ['{targets}/load/*.json']\n");
         // Discovery by DNS becomes discovery by file; there is no Grafana.
@@ -247,8 +247,11 @@ fn by_dns(name: &str, port: &str) -> String {
     )
 }
 
-/// The configurations hold paths without quotes, and expand variables in them.
-fn is_plain(path: &Path) -> Result<()> {
+/// Whether the configurations can hold a path: they have no quotes around it, and expand variables in it.
+///
+/// # Errors
+/// They cannot; the error says which characters are allowed.
+pub fn check_path(path: &Path) -> Result<()> {
     let plain = |c: char| c.is_alphanumeric() || "/._-+@".contains(c);
     match path.to_str() {
         Some(text) if text.chars().all(plain) => Ok(()),

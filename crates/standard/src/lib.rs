@@ -13,6 +13,6 @@ mod tools;
 
 pub use addresses::Addresses;
 pub use config::Config;
-pub use deployment::{Deployment, find_deploy};
+pub use deployment::{Deployment, check_path, find_deploy};
 pub use part::{Command, Part};
 pub use tools::Tools;
