@@ -21,7 +21,7 @@ fn requested_ports(args: &UpArgs) -> Vec<(&'static str, u16)> {
         ("--downstream-admin-port", ports.downstream_admin_port),
     ];
     if args.standard.standard {
-        let standard = args.standard.ports().into_iter();
+        let standard = args.standard.ports.all().into_iter();
         all.extend(standard.map(|(flag, _, port)| (flag, port)));
     } else if !args.no_console {
         all.push(("--console-port", ports.console_port));

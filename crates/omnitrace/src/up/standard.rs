@@ -85,7 +85,7 @@ impl Standard {
         for name in VARIABLES {
             variables.extend(environment::text(name)?.map(|value| (name.to_owned(), value)));
         }
-        let preferred = args.standard.ports();
+        let preferred = args.standard.ports.all();
         let (mut reserved, mut moved) = (Vec::new(), BTreeMap::new());
         let mut addresses = Addresses::choose(|name| {
             let of_name = preferred.iter().find(|(_, address, _)| *address == name);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -43,16 +44,14 @@ const PORTS: [&str; 8] = [
 /// An alert fires within half a minute, and Alertmanager waits for others of its group.
 const PAGE: u64 = 2 * DEADLINE.as_secs();
 
-fn standard(command: &mut std::process::Command) -> &mut std::process::Command {
+fn standard(command: &mut Command) -> &mut Command {
     command
         .args(["--standard", "--deploy"])
         .arg(repository("deploy"))
         .args(PORTS.map(|name| format!("--{name}-port=0")))
 }
 
-async fn start(
-    change: impl FnOnce(&mut std::process::Command) -> &mut std::process::Command,
-) -> Up {
+async fn start(change: impl FnOnce(&mut Command) -> &mut Command) -> Up {
     let mut up = Up::start_with(Directory::new(), &database().await, |command| {
         change(standard(command))
     })
@@ -66,6 +65,18 @@ async fn said(up: &Up, arguments: &[&str]) -> String {
     let (code, said, complained) = run(omnitrace(arguments), Some(&up.directory)).await;
     assert_eq!(code, 0, "{arguments:?}: {said}{complained}");
     said
+}
+
+/// A command of the runbooks, whose names of parts are those of this stack.
+async fn recipe(up: &Up, arguments: &[&str]) {
+    let mut command = Command::new(repository("deploy/stack.sh"));
+    command
+        .args(arguments)
+        .env("OMNITRACE_DATA_DIR", up.directory.data())
+        .env("OMNITRACE_ENV_FILE", up.directory.path().join(".env"))
+        .env("OMNITRACE_STACK", "demo");
+    let (code, said, complained) = run(command, None).await;
+    assert_eq!(code, 0, "{arguments:?}: {said}{complained}");
 }
 
 async fn parts(up: &Up) -> Vec<Value> {
@@ -224,7 +235,7 @@ async fn parts_of_the_standard_stack_are_restarted_where_they_were_and_end_with_
     // The second one ends by the signal, since it has no handler for it.
     for name in ["prometheus", "blackbox", "loki"] {
         let before = part(&up, name).await;
-        said(&up, &["restart", name]).await;
+        recipe(&up, &["restart", name]).await;
         let after = part(&up, name).await;
         assert_eq!(
             (&after["url"], &after["restarts"]),
