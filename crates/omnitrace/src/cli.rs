@@ -26,6 +26,7 @@ use crate::rules::RulesArgs;
 use crate::sql::{self, SqlArgs};
 use crate::status::{self, StatusArgs};
 use crate::stop::{self, StopArgs};
+use crate::up::replicas::ReplicasArgs;
 use crate::up::scrape::ScrapeArgs;
 use crate::up::standard_args::StandardArgs;
 use crate::values::duration;
@@ -168,8 +169,12 @@ lines that `up` itself needs. OMNITRACE_TRUST_CALLERS applies to the gateway onl
 Herald adds evidence from the console to alerts and sends them to HERALD_WEBHOOK_URL and HERALD_SLACK_WEBHOOK_URL (or \
 the URLs in the files that HERALD_WEBHOOK_URL_FILE and HERALD_SLACK_WEBHOOK_URL_FILE name). Without a target it writes them to \
 DIR/logs/herald.log. Undelivered notifications stay in DIR/herald. `up` also uses GRAFANA_URL and the other variables of \
-`omnitrace herald`, except those about its listener: only the console sends it alerts. OMNITRACE_WATCHDOG_URL gets the alert \
+`omnitrace herald`, except those about its listener: only the console or Alertmanager sends it alerts. OMNITRACE_WATCHDOG_URL gets the alert \
 that always fires, once per minute.
+
+--replicas data=2 starts two instances of data behind its one address. Each is a part of its own, `data` and `data-2`, with its \
+own process, admin address and log: `omnitrace restart data-2`, `omnitrace fault set data-2 latency`. `data` alone means the first \
+one. `up` itself shares out the requests: to a ready instance with the fewest in progress, in turn among equal ones.
 
 --scrape names your own services: the console scrapes them and applies the default objectives to their routes, and \
 `omnitrace health` checks them. They must send traces and logs to the console's address themselves. `up` remembers them in \
@@ -187,6 +192,7 @@ const UP_EXAMPLES: &str = "\
 Examples:
   omnitrace up --load 5
   omnitrace up --gateway-port 18080 --strict-ports
+  omnitrace up --replicas data=2 --load 5
   omnitrace up --scrape shop=http://127.0.0.1:8090
   DATABASE_URL=postgres://me:secret@db.example/shop omnitrace up
   OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318 omnitrace up --no-console
@@ -243,6 +249,8 @@ pub struct UpArgs {
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
+    pub replicas: ReplicasArgs,
+    #[command(flatten)]
     pub scrape: ScrapeArgs,
     #[command(flatten)]
     pub ports: Ports,
@@ -278,6 +286,18 @@ pub struct Ports {
     /// Downstream's health, metrics and faults
     #[arg(long, value_name = "PORT", default_value_t = 9082)]
     pub downstream_admin_port: u16,
+}
+
+impl Ports {
+    /// Those of a service: public, admin.
+    pub fn of(&self, service: &str) -> [u16; 2] {
+        match service {
+            "gateway" => [self.gateway_port, self.gateway_admin_port],
+            "data" => [self.data_port, self.data_admin_port],
+            "downstream" => [self.downstream_port, self.downstream_admin_port],
+            _ => [0, 0],
+        }
+    }
 }
 
 /// `omnitrace console`.

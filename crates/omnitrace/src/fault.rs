@@ -14,6 +14,7 @@ use crate::problem::{self, text};
 use crate::runtime::block_on;
 use crate::terminal::{say, say_json};
 use crate::up::probe::SERVICES;
+use crate::up::replicas::service_of;
 use crate::up::state::State;
 use crate::values::{base_url, duration};
 
@@ -37,7 +38,7 @@ Examples:
   omnitrace fault set data pool_exhaustion
   omnitrace fault set downstream errors --admin http://127.0.0.1:9082")]
     Set {
-        /// gateway, data or downstream
+        /// gateway, data or downstream; data-2 is the second instance of data (`up --replicas`)
         service: String,
         /// Name of the fault, as `omnitrace fault list` shows it
         fault: String,
@@ -189,7 +190,7 @@ pub fn services(wanted: Option<&str>, target: &Target) -> Result<Vec<Service>> {
     let state = State::running(&target.data_dir)?;
     let all: Vec<Service> = state
         .services()
-        .filter(|(name, _)| SERVICES.contains(name))
+        .filter(|(name, _)| SERVICES.contains(&service_of(name)))
         .map(|(name, url)| Service {
             name: name.to_owned(),
             admin_url: url.to_owned(),

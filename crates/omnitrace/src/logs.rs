@@ -35,7 +35,7 @@ Examples:
 /// `omnitrace logs`.
 #[derive(Debug, Args)]
 pub struct LogsArgs {
-    /// postgres, console, herald, downstream, data, gateway, probe [default: all]
+    /// postgres, console, herald, downstream, data, gateway, probe, instances such as data-2 [default: all]
     parts: Vec<String>,
     /// Show new lines as they are written, until Ctrl-C
     #[arg(short, long)]

@@ -11,22 +11,26 @@ use clap::Args;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::runtime::block_on;
 use crate::terminal::say;
+use crate::up::probe::until_ready;
 use crate::up::state::{Part, State};
 
 /// A service drains for 10 s and flushes for 5 s; Postgres checks its files.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
+const ONE_ANSWER: Duration = Duration::from_secs(5);
 
 /// Examples of `omnitrace help restart`.
 pub const EXAMPLES: &str = "\
 Examples:
-  omnitrace restart data                                the others go on";
+  omnitrace restart data                                the others go on
+  omnitrace restart data-2                              the second instance (up --replicas data=2)";
 
 /// `omnitrace restart`.
 #[derive(Debug, Args)]
 pub struct RestartArgs {
-    /// postgres, console, herald, downstream, data, gateway, probe, or a part of --standard as `omnitrace status` names it
+    /// postgres, console, herald, downstream, data, gateway, probe, an instance such as data-2, or a part of --standard such as jaeger
     part: String,
     /// Directory of the running stack
     #[arg(long, value_name = "DIR", default_value = ".omnitrace")]
@@ -39,6 +43,11 @@ pub fn run(args: &RestartArgs) -> Result<ExitCode> {
     kill(Pid::from_raw(before.pid.cast_signed()), Signal::SIGTERM)
         .with_context(|| format!("cannot end {} (process {})", before.name, before.pid))?;
     let after = again(args, &before)?;
+    if let Some(admin_url) = &after.admin_url {
+        // Until it is ready, the other instances need to go on.
+        let client = incoming::client().no_proxy().timeout(ONE_ANSWER).build()?;
+        block_on(until_ready(&client, &after.name, admin_url, PATIENCE))?;
+    }
     say(&format!(
         "{} restarted: process {} is gone, {} listens in its place",
         after.name, before.pid, after.pid

@@ -8,7 +8,7 @@ use listen::StopSignals;
 use telemetry::{Metric, Telemetry};
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::admin::{self, Admin};
 use crate::background::Background;
@@ -142,9 +142,7 @@ where
     tracing::info!(http_addr = %http_addr, admin_addr = %admin_addr, "listening");
 
     let handover = handover.map(|handover| (handover, kept));
-    let result = service
-        .until_stopped(signals, settings.drain_timeout, handover)
-        .await;
+    let result = service.until_stopped(signals, settings, handover).await;
     if let Ok(End::HandedOver(handover, _)) = &result {
         private_serving.pause().await;
         private_serving.close(ADMIN_LIMIT).await;
@@ -209,12 +207,12 @@ impl Running {
         })
     }
 
-    /// Serves until there is a reason to stop, then lets requests and tasks finish within `limit`. A second
-    /// signal stops at once.
+    /// Serves until there is a reason to stop, and for the drain delay, then lets requests and tasks finish within the drain
+    /// time-out. A second signal stops at once.
     async fn until_stopped(
         mut self,
         signals: &mut StopSignals,
-        limit: Duration,
+        settings: &Settings,
         handover: Option<(Handover, Sockets)>,
     ) -> anyhow::Result<End> {
         let result = tokio::select! {
@@ -231,9 +229,16 @@ impl Running {
             reason = result.as_ref().map_or("failure", End::reason),
             "draining"
         );
-        self.shutdown.begin();
+        let finish = async {
+            if !handed_over {
+                sleep(settings.drain_delay).await;
+            }
+            self.shutdown.begin();
+            let limit = settings.drain_timeout;
+            drain(&self.http, self.background, handed_over, limit).await;
+        };
         let end = tokio::select! {
-            () = drain(&self.http, self.background, handed_over, limit) => result,
+            () = finish => result,
             reason = signals.hurry() => {
                 tracing::warn!("second signal: requests under way are dropped");
                 // A stop signal must not start another process.

@@ -274,6 +274,8 @@ pub struct Settings {
     pub workers: usize,
     /// `OMNITRACE_DRAIN_TIMEOUT_MS` \[10000\]: how long requests in progress may take after SIGTERM.
     pub drain_timeout: Duration,
+    /// `OMNITRACE_DRAIN_DELAY_MS` \[0\]: how long it still accepts requests after SIGTERM, while `/ready` says that it drains.
+    pub drain_delay: Duration,
     /// `OMNITRACE_PARENT_PIPE`: standard input is a pipe from the parent; its end means "stop".
     pub parent_pipe: bool,
     /// Listening sockets of the process that has started this one.
@@ -319,6 +321,7 @@ impl Settings {
             faults: env.unless_off(FAULTS)?,
             workers: env.number("OMNITRACE_WORKERS", 2, 1..=64)?,
             drain_timeout: env.millis("OMNITRACE_DRAIN_TIMEOUT_MS", 10_000, 0..=600_000)?,
+            drain_delay: env.millis("OMNITRACE_DRAIN_DELAY_MS", 0, 0..=600_000)?,
             parent_pipe: env.switch("OMNITRACE_PARENT_PIPE")?,
             inherited: env.descriptors()?,
             telemetry: env.telemetry()?,

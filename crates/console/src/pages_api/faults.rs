@@ -1,4 +1,4 @@
-//! `/api/faults`: the switchboards of the scraped services on this machine.
+//! `/api/faults`: the switchboards of the scraped services on this machine, one per instance.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,7 @@ use super::others::RemoteAnswer;
 use crate::answer::{Answers, Refused, off_thread, problem};
 use crate::ingest::Sink;
 
-/// The most services that are asked, all at once.
+/// The most instances that are asked, all at once.
 const MAX_SERVICES: usize = 32;
 
 /// Adds the routes.
@@ -27,13 +27,14 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .route("/api/faults/{service}/{fault}", web::delete().to(change));
 }
 
-/// A service, and where its admin listener is.
+/// An instance of a service, and where its admin listener is.
 struct Service {
+    /// The service's name; from the second instance on, with a number: `data-2`.
     name: String,
     url: String,
 }
 
-/// The faults of a service, or the reason why they are unknown.
+/// The faults of an instance, or the reason why they are unknown.
 #[derive(Serialize)]
 struct Board {
     service: String,
@@ -124,21 +125,26 @@ fn is_name(fault: &str) -> bool {
     (1..=64).contains(&fault.len()) && fault.bytes().all(is_plain)
 }
 
-/// The services that are scraped over loopback, each name once. Faults belong to admin listeners, which listen only there.
+/// The instances that are scraped over loopback. Faults belong to admin listeners, which listen only there.
 fn services(others: &RemoteServices) -> Vec<Service> {
     let mut services: Vec<Service> = Vec::new();
     for target in others.targets.snapshot().targets {
-        let is_known = services
-            .iter()
-            .any(|known| known.name == target.service_name);
-        if !target.service_name.is_empty() && !is_known && is_loopback(&target.address) {
+        if !target.service_name.is_empty() && is_loopback(&target.address) {
             services.push(Service {
-                name: target.service_name,
+                name: free_name(&services, target.service_name),
                 url: format!("http://{}", target.address),
             });
         }
     }
     services
+}
+
+/// Numbers the instances of a service in the order of the targets, as `omnitrace up` does.
+fn free_name(services: &[Service], service: String) -> String {
+    let numbered = (2..).map(|number| format!("{service}-{number}"));
+    let mut names = std::iter::once(service.clone()).chain(numbered);
+    let is_free = |name: &String| services.iter().all(|known| known.name != *name);
+    names.find(is_free).unwrap_or(service)
 }
 
 fn is_loopback(address: &str) -> bool {

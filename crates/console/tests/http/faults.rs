@@ -67,7 +67,11 @@ async fn every_service_of_this_machine_shows_its_faults_or_says_why_not() {
         .iter()
         .map(|one| one["service"].as_str().expect("a name"))
         .collect();
-    assert_eq!(names, ["data", "off", "page", "away"], "{answer:#}");
+    assert_eq!(
+        names,
+        ["data", "off", "page", "page-2", "away"],
+        "{answer:#}"
+    );
     assert_eq!(
         services[0],
         json!({"service": "data", "faults": board, "error": null})
@@ -76,7 +80,11 @@ async fn every_service_of_this_machine_shows_its_faults_or_says_why_not() {
         services[1],
         json!({"service": "off", "faults": null, "error": "faults are off here"})
     );
-    for (index, why) in [(2, "no JSON"), (3, "cannot be asked")] {
+    for (index, why) in [
+        (2, "no JSON"),
+        (3, "cannot be asked"),
+        (4, "cannot be asked"),
+    ] {
         assert!(
             services[index]["error"]
                 .as_str()
@@ -86,6 +94,34 @@ async fn every_service_of_this_machine_shows_its_faults_or_says_why_not() {
     }
     let stats = |stats: &serde_json::Value| stats["under_way_bytes"] == 0;
     console.until("/api/stats", stats).await;
+}
+
+#[tokio::test]
+async fn each_instance_of_a_service_has_a_switchboard_of_its_own() {
+    let (first, second) = tokio::join!(
+        Other::start(others::json("200 OK", "{}")),
+        Other::start(others::json("200 OK", "{}")),
+    );
+    let (_directory, file) = file();
+    write_targets(
+        &file,
+        &json!([group(&[&first.address, &second.address], "data")]),
+    );
+    let console = Running::scraping(file);
+    console
+        .until("/api/targets", |answer| {
+            answer["targets"].as_array().map_or(0, Vec::len) > 1
+        })
+        .await;
+    for (name, expected) in [("data", [1, 0]), ("data-2", [0, 1])] {
+        let path = format!("/{name}/latency");
+        let reply = sent(&console, Method::PUT, &path, "{}").await;
+        assert_eq!(reply.status, 200, "{path}");
+        let asked = [first.asked().len(), second.asked().len()];
+        assert_eq!(asked, expected, "{path}");
+    }
+    let reply = sent(&console, Method::PUT, "/data-3/latency", "{}").await;
+    assert_eq!(reply.status, 404);
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
 //! `omnitrace up`: everything on one machine, each part a process of its own.
 //!
 //! [`run()`] claims the data directory ([`state`]), starts the children in order ([`stack`], [`child`], [`wiring`],
-//! [`ports`]), sends the probe ([`probe`]), keeps the load going ([`load`]) and the children alive ([`supervisor`]), and
+//! [`ports`]), puts several instances of a service behind one address ([`replicas`], [`balancer`]), sends the probe ([`probe`]), keeps the load going ([`load`]) and the children alive ([`supervisor`]), and
 //! stops everything in the end.
 //! Nothing outlives it: each child holds a pipe to this process, and stops when it closes.
 
 mod announce;
+mod balancer;
 pub mod capture;
 mod child;
 mod crashed;
@@ -13,6 +14,7 @@ mod inherited;
 mod load;
 pub mod ports;
 pub mod probe;
+pub mod replicas;
 mod report;
 pub mod scrape;
 mod stack;
@@ -94,6 +96,7 @@ async fn supervise(args: &UpArgs, report: &Report) -> Result<()> {
 /// Checks everything that can be checked before the start.
 fn check(args: &UpArgs) -> Result<()> {
     ports::check(args)?;
+    args.replicas.check()?;
     if args.no_console {
         return inherited::collector().map(drop);
     }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use url::{Host, Url};
 
 use super::probe::SERVICES;
+use super::replicas::service_of;
 use crate::files;
 use crate::terminal::quoted;
 use crate::values::base_url;
@@ -76,7 +77,7 @@ const OTHER_PARTS: [&str; 11] = [
 
 /// A name that no part of `up` has.
 pub fn free(name: &str) -> Result<&str, String> {
-    match SERVICES.contains(&name) || OTHER_PARTS.contains(&name) {
+    match SERVICES.contains(&service_of(name)) || OTHER_PARTS.contains(&name) {
         true => Err(format!(
             "{name} is a part of `omnitrace up`: choose another name"
         )),
@@ -209,6 +210,7 @@ mod tests {
             ("shop=https://h", "http:// only"),
             ("shop=http://ada:secret@h", "without a user"),
             ("data=http://h", "is a part of"),
+            ("data-2=http://h", "is a part of"),
         ] {
             let said = named(text).unwrap_err();
             assert!(said.contains(why), "{text}: {said}");

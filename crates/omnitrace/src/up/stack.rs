@@ -8,12 +8,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use futures_util::future::join_all;
 use owned::Owner;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::balancer::{self, Instance};
 use super::capture::Message;
 use super::child::{Child, Launch};
+use super::replicas::{self, service_of};
 use super::report::Report;
 use super::standard::Standard;
 use super::state::State;
@@ -92,29 +95,19 @@ impl<'a> Stack<'a> {
         &self,
         kept: &mpsc::UnboundedSender<SupervisedChild>,
     ) -> Result<Infallible> {
-        let ports = &self.args.ports;
         self.state.borrow().write(&self.data_dir)?;
         let unused = inherited::unused(inherited::Backend::of(self.args))?;
         inherited::explain(&unused, self.report);
         let mut peers = Peers {
             unused,
-            probe_token: probe_token()?,
+            probe_token: wiring::probe_token()?,
             database: self.start_postgres(kept).await?,
             ..Peers::default()
         };
         let standard = self.start_backend(&mut peers, kept).await?;
-        let (http, admin) = (ports.downstream_port, ports.downstream_admin_port);
-        peers.downstream = self
-            .start_service("downstream", http, admin, &peers, kept)
-            .await?;
-        let (http, admin) = (ports.data_port, ports.data_admin_port);
-        peers.data = self
-            .start_service("data", http, admin, &peers, kept)
-            .await?;
-        let (http, admin) = (ports.gateway_port, ports.gateway_admin_port);
-        let gateway = self
-            .start_service("gateway", http, admin, &peers, kept)
-            .await?;
+        peers.downstream = self.start_service("downstream", &peers, kept).await?;
+        peers.data = self.start_service("data", &peers, kept).await?;
+        let gateway = self.start_service("gateway", &peers, kept).await?;
         peers.gateway = gateway.clone();
         let console = self.state.borrow().url("console").map(str::to_owned);
         let visible = match &standard {
@@ -122,7 +115,7 @@ impl<'a> Stack<'a> {
             None => probe::run(&self.client, &gateway, console.as_deref()).await?,
         };
         if !self.args.no_probe {
-            self.start_service("probe", 0, 0, &peers, kept).await?;
+            self.start_service("probe", &peers, kept).await?;
         }
         self.change(|state| state.ready = true)?;
         self.announce(&gateway, console.as_deref(), &peers, &visible);
@@ -220,29 +213,63 @@ impl<'a> Stack<'a> {
         Ok(url(address))
     }
 
+    /// Starts all instances of a service; returns their URL.
     async fn start_service(
         &self,
         name: &'static str,
-        port: u16,
-        admin_port: u16,
         peers: &Peers,
         kept: &mpsc::UnboundedSender<SupervisedChild>,
     ) -> Result<String> {
-        let http = ports::choose(name, port, self.args.strict_ports)?;
-        let admin = ports::choose(name, admin_port, self.args.strict_ports)?;
-        let launch = |http, admin| wiring::service(name, http, admin, peers, self.args);
+        let choose = |port| ports::choose(name, port, self.args.strict_ports);
+        let [http, admin] = self.args.ports.of(name).map(choose);
+        let (mut http, admin) = (http?, admin?);
+        let start = |part, http, admin, shared| {
+            self.start_instance(part, [http, admin], shared, peers, kept)
+        };
+        let count = self.args.replicas.count(name);
+        if count == 1 {
+            return Ok(url(start(name, http, admin, None).await?.address));
+        }
+        let listener = listen::bind(http.address)?;
+        let shared = listener.local_addr()?;
+        http.address = choose(0)?.address;
+        let mut instances = vec![start(name, http, admin, Some(shared)).await?];
+        for number in 2..=count {
+            let part = replicas::part_name(name, number);
+            instances.push(start(part, choose(0)?, choose(0)?, Some(shared)).await?);
+        }
+        balancer::start(listener, instances)?;
+        Ok(url(shared))
+    }
+
+    /// Starts one instance. Its clients know the address `shared`, if it shares one with others, else its own.
+    async fn start_instance(
+        &self,
+        part: &'static str,
+        [http, admin]: [ports::Choice; 2],
+        shared: Option<SocketAddr>,
+        peers: &Peers,
+        kept: &mpsc::UnboundedSender<SupervisedChild>,
+    ) -> Result<Instance> {
+        let launch = |http, admin| wiring::service(part, http, admin, peers, self.args);
         let line = self
-            .start(name, launch(http.address, admin.address)?, PATIENCE)
+            .start(part, launch(http.address, admin.address)?, PATIENCE)
             .await?;
         let (address, admin_address) =
             (address(&line, "http_addr")?, address(&line, "admin_addr")?);
-        let ready_url = url(admin_address) + "/ready";
-        self.listens(name, address, Some(admin_address), ready_url)?;
-        self.keep(kept, name, launch(address, admin_address)?, PATIENCE);
-        probe::until_ready(&self.client, name, &url(admin_address), PATIENCE).await?;
+        let admin_url = url(admin_address);
+        let ready_url = format!("{admin_url}/ready");
+        self.listens(
+            part,
+            shared.unwrap_or(address),
+            Some(admin_address),
+            ready_url,
+        )?;
+        self.keep(kept, part, launch(address, admin_address)?, PATIENCE);
+        probe::until_ready(&self.client, part, &admin_url, PATIENCE).await?;
         let moved: Vec<String> = http.moved.into_iter().chain(admin.moved).collect();
-        self.report_part(name, &moved);
-        Ok(url(address))
+        self.report_part(part, &moved);
+        Ok(Instance { address, admin_url })
     }
 
     pub(super) async fn start(
@@ -360,10 +387,13 @@ impl<'a> Stack<'a> {
     pub async fn stop(&self) {
         let children = self.last_first();
         // The probe first, because it would send requests to a stopping gateway.
-        let is_service =
-            |child: &&Rc<Child>| child.name == "probe" || probe::SERVICES.contains(&child.name);
-        for service in children.iter().filter(is_service) {
-            service.drain(STOP_PATIENCE).await;
+        let is_service = |name| name == "probe" || probe::SERVICES.contains(&name);
+        for instances in
+            children.chunk_by(|one, next| service_of(one.name) == service_of(next.name))
+        {
+            if is_service(service_of(instances[0].name)) {
+                join_all(instances.iter().map(|child| child.drain(STOP_PATIENCE))).await;
+            }
         }
         for child in &children {
             child.stop(STOP_PATIENCE, self.report).await;
@@ -399,12 +429,6 @@ impl<'a> Stack<'a> {
             files::remove_file(&path, Owner::of_this_process()).ok();
         }
     }
-}
-
-/// A secret token: a caller who knows it can mark requests as the probe's.
-fn probe_token() -> Result<String> {
-    let given = environment::text("OMNITRACE_PROBE_TOKEN")?;
-    Ok(given.unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string()))
 }
 
 fn address(line: &Value, field: &str) -> Result<SocketAddr> {

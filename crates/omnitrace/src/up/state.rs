@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::replicas::service_of;
 use super::scrape::Scraped;
 use crate::files;
 
@@ -37,7 +38,8 @@ pub struct State {
 /// One child process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Part {
-    /// Role (postgres, console, herald, downstream, data, gateway, probe), or a part of the standard stack.
+    /// Role (postgres, console, herald, downstream, data, gateway, probe), from the second instance of a service on with a
+    /// number (`data-2`); or a part of the standard stack.
     pub name: String,
     /// Process id.
     pub pid: u32,
@@ -46,7 +48,7 @@ pub struct Part {
     /// How often it was started again after it had ended by itself.
     #[serde(default)]
     pub restarts: u32,
-    /// `http://ip:port`; none for Postgres.
+    /// `http://ip:port`; instances of a service share one; none for Postgres.
     pub url: Option<String>,
     /// `http://ip:port` of the private listener; only services have one.
     pub admin_url: Option<String>,
@@ -125,7 +127,7 @@ impl State {
             let targets = [url.trim_start_matches("http://")];
             match is_standard {
                 true => json!({"targets": targets}),
-                false => json!({"targets": targets, "labels": {"service_name": name}}),
+                false => json!({"targets": targets, "labels": {"service_name": service_of(name)}}),
             }
         };
         self.services()

@@ -8,7 +8,8 @@ use anyhow::Result;
 
 use super::child::Launch;
 use super::inherited::Unused;
-use super::state;
+use super::replicas::service_of;
+use super::{balancer, state};
 use crate::cli::UpArgs;
 use crate::environment;
 
@@ -31,6 +32,12 @@ pub struct Peers {
     pub gateway: String,
     /// The token that marks the probe's requests.
     pub probe_token: String,
+}
+
+/// A secret token: a caller who knows it can mark requests as the probe's.
+pub fn probe_token() -> Result<String> {
+    let given = environment::text("OMNITRACE_PROBE_TOKEN")?;
+    Ok(given.unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string()))
 }
 
 /// A role that sends telemetry. What `up` waits for has to pass its log filter, which are the lines of `needed`.
@@ -61,14 +68,15 @@ fn reporting(name: &'static str, needed: &str, peers: &Peers, args: &UpArgs) -> 
     Ok(launch)
 }
 
-/// A service: gateway, data, downstream or probe.
+/// An instance of a service: gateway, data, downstream or probe.
 pub fn service(
-    name: &'static str,
+    part: &'static str,
     http: SocketAddr,
     admin: SocketAddr,
     peers: &Peers,
     args: &UpArgs,
 ) -> Result<Launch> {
+    let name = service_of(part);
     // The line `listening`, and that of the probe order.
     let needed = match args.no_console {
         true => "service::run=info",
@@ -79,6 +87,10 @@ pub fn service(
     set.push(("OMNITRACE_HTTP_ADDR", http.to_string()));
     set.push(("OMNITRACE_ADMIN_ADDR", admin.to_string()));
     set.push(("OMNITRACE_PROBE_TOKEN", peers.probe_token.clone()));
+    if args.replicas.count(name) > 1 {
+        let delay = balancer::DRAIN_DELAY.as_millis().to_string();
+        set.push(("OMNITRACE_DRAIN_DELAY_MS", delay));
+    }
     match name {
         "data" => {
             set.push(("DATABASE_URL", peers.database.clone()));

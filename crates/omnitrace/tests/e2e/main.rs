@@ -59,6 +59,7 @@ mod probe;
 mod proof;
 mod propagation;
 mod red;
+mod replicas;
 mod repository;
 mod restarts;
 mod runbooks;

@@ -231,7 +231,7 @@ async fn page(webhook: &Capture) -> Value {
 #[tokio::test]
 #[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
 async fn parts_of_the_standard_stack_are_restarted_where_they_were_and_end_with_up() {
-    let mut up = start(|command| command.arg("--no-probe")).await;
+    let mut up = start(|command| command.args(["--no-probe", "--replicas", "data=2"])).await;
     // The second one ends by the signal, since it has no handler for it.
     for name in ["prometheus", "blackbox", "loki"] {
         let before = part(&up, name).await;
@@ -257,6 +257,9 @@ async fn parts_of_the_standard_stack_are_restarted_where_they_were_and_end_with_
     let (code, followed, complained) =
         doctor(&["--data-dir", &data_dir, "--timeout", "120s"]).await;
     assert_eq!(code, 0, "{followed}{complained}");
+
+    let instances = "count(process_start_time_seconds{service_name=\"data\"})";
+    assert_eq!(said(&up, &["query", instances]).await.trim(), "{}  2");
 
     up.signal("jaeger", Signal::SIGSTOP).await;
     up.child.signal(Signal::SIGKILL);
