@@ -69,10 +69,14 @@ demo_silence() {
     demo_omnitrace alerts silence "${options[@]}"
 }
 
-# What the pages call by the standard stack's names.
+# What the pages call by the standard stack's names. `up --standard` has these parts.
 demo_part() {
     case "$1" in
         collector | jaeger | loki | prometheus | alertmanager)
+            if [[ "$(demo_omnitrace status)" == *$'\n'"  $1 "* ]]; then
+                echo "$1"
+                return
+            fi
             say "$1: without Docker that is the console"
             echo console
             ;;
@@ -95,7 +99,7 @@ demo_logs() {
 # Targets are read again by themselves. The console keeps traces and metrics in memory, so it is asked for by name.
 demo_reload() {
     demo_omnitrace restart herald
-    say "herald has read its secrets. Other rules (--rules) are the console's, which then forgets its traces: just restart console"
+    say "herald has read its secrets. Other rules (--rules) are the console's, which then forgets its traces: just restart console. With --standard they are Prometheus's: just restart prometheus"
 }
 
 # All its parts are one program: there is no other release to start.

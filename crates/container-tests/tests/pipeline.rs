@@ -5,8 +5,9 @@
 #[path = "../../omnitrace/tests/e2e/harness/mod.rs"]
 mod harness;
 
-use harness::{Config, Stack, eventually, http, jaeger_services, list};
+use harness::{Stack, config, eventually, http, jaeger_services, list};
 use serde_json::Value;
+use standard::Config;
 use testcontainers::core::{ContainerPort, Mount, WaitFor};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt};
@@ -52,7 +53,7 @@ fn with_config(
         .fold(image, |image, port| image.with_exposed_port(*port));
     image
         .with_cmd(arguments)
-        .with_copy_to(arguments[1], config.into_text().into_bytes())
+        .with_copy_to(arguments[1], config.text().as_bytes().to_vec())
         .with_user("0")
 }
 
@@ -92,7 +93,7 @@ async fn one_order_in_the_whole_tree_out() {
     let jaeger = with_config(
         image("OMNITRACE_JAEGER_IMAGE", "jaegertracing/jaeger:2.20.0"),
         &[QUERY, HEALTH],
-        Config::of("jaeger/jaeger.yaml"),
+        config("jaeger/jaeger.yaml"),
         ["--config", "/etc/jaeger.yaml"],
     )
     .with_mount(Mount::tmpfs_mount("/badger"))
@@ -105,7 +106,9 @@ async fn one_order_in_the_whole_tree_out() {
             "otel/opentelemetry-collector-contrib:0.158.0",
         ),
         &[OTLP, HEALTH],
-        Config::of("collector/collector.yaml").replace("jaeger:4317", &format!("{name}:4317")),
+        config("collector/collector.yaml")
+            .replace("jaeger:4317", &format!("{name}:4317"))
+            .expect("Jaeger's address"),
         ["--config", "/etc/collector.yaml"],
     )
     .with_mount(Mount::tmpfs_mount("/var/lib/otelcol"))

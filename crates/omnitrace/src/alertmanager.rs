@@ -1,7 +1,7 @@
 //! `omnitrace alertmanager-config`: Alertmanager expands no variables, so its file is rendered from the secrets that are
 //! present. They are named in it, never copied.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -49,7 +49,7 @@ pub struct AlertmanagerConfigArgs {
 }
 
 /// Herald's address and credentials.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct HeraldArgs {
     /// Base URL of `omnitrace herald`
     #[arg(long, value_name = "URL", env = "HERALD_URL", value_parser = base_url)]
@@ -137,6 +137,20 @@ pub fn run(args: &AlertmanagerConfigArgs) -> Result<()> {
     };
     eprintln!("{}: receivers {on}", path.display());
     Ok(())
+}
+
+/// The configuration for a herald on this machine, and for the receivers whose secrets are in `directory`.
+pub fn with_herald(directory: &Path, herald_url: &str) -> Result<String> {
+    let secrets = Secrets {
+        directory: directory.to_owned(),
+        mounted: directory.to_owned(),
+    };
+    let herald = HeraldArgs {
+        herald_url: Some(herald_url.to_owned()),
+        ..HeraldArgs::default()
+    };
+    let config = render(&secrets, herald.webhooks(&secrets)?)?;
+    Ok(serde_json::to_string_pretty(&config)?)
 }
 
 /// Which secrets there are.

@@ -30,6 +30,7 @@ use crate::status::{self, StatusArgs};
 use crate::stop::{self, StopArgs};
 use crate::up::replicas::ReplicasArgs;
 use crate::up::scrape::ScrapeArgs;
+use crate::up::standard_args::StandardArgs;
 use crate::values::duration;
 
 /// Three services with traces, metrics, logs and alerts, and everything that is needed to run them.
@@ -179,7 +180,7 @@ lines that `up` itself needs. OMNITRACE_TRUST_CALLERS applies to the gateway onl
 Herald adds evidence from the console to alerts and sends them to HERALD_WEBHOOK_URL and HERALD_SLACK_WEBHOOK_URL (or \
 the URLs in the files that HERALD_WEBHOOK_URL_FILE and HERALD_SLACK_WEBHOOK_URL_FILE name). Without a target it writes them to \
 DIR/logs/herald.log. Undelivered notifications stay in DIR/herald. `up` also uses GRAFANA_URL and the other variables of \
-`omnitrace herald`, except those about its listener: only the console sends it alerts. OMNITRACE_WATCHDOG_URL gets the alert \
+`omnitrace herald`, except those about its listener: only the console or Alertmanager sends it alerts. OMNITRACE_WATCHDOG_URL gets the alert \
 that always fires, once per minute.
 
 --replicas data=2 starts two instances of data behind its one address. Each is a part of its own, `data` and `data-2`, with its \
@@ -189,6 +190,11 @@ one. `up` itself shares out the requests: to a ready instance with the fewest in
 --scrape names your own services: the console scrapes them and applies the default objectives to their routes, and \
 `omnitrace health` checks them. They must send traces and logs to the console's address themselves. `up` remembers them in \
 DIR/scrape.json.
+
+With --standard the services send their telemetry to OpenTelemetry Collector, as on Docker Compose: Jaeger keeps traces, Prometheus \
+scrapes and evaluates the rules, Alertmanager tells herald. They run with the files of deploy/ of a checkout, on loopback, and keep their data in DIR/standard. \
+The console only stands in for Loki, as the part `loki`. The programs come from deploy/tools/build.sh. OMNITRACE_ENVIRONMENT, PROMETHEUS_RETENTION and \
+PROMETHEUS_RETENTION_SIZE are used as in deploy/compose.yaml.
 
 Postgres is the server that DATABASE_URL names (only its schema `omnitrace` is touched), else server binaries found \
 on this machine, else a pinned PostgreSQL that is downloaded once. See `omnitrace help postgres`.";
@@ -201,6 +207,7 @@ Examples:
   omnitrace up --scrape shop=http://127.0.0.1:8090
   DATABASE_URL=postgres://me:secret@db.example/shop omnitrace up
   OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318 omnitrace up --no-console
+  omnitrace up --standard --load 5                      in a checkout, after deploy/tools/build.sh
   omnitrace up --json | jq -r 'select(.event == \"ready\").gateway_url'";
 
 const ROLE_HELP: &str = "\
@@ -237,7 +244,7 @@ pub struct UpArgs {
     /// How much memory the console may use for telemetry
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = memory, conflicts_with = "no_console")]
     pub console_memory: Memory,
-    /// Rules that the console evaluates, in Prometheus's format [default: alerts/rules/demo.yml, as shipped]
+    /// Rules that the console (with --standard: Prometheus) evaluates, in Prometheus's format [default: alerts/rules/demo.yml]
     #[arg(long, value_name = "FILE", conflicts_with = "no_console")]
     pub rules: Option<PathBuf>,
     /// Start no probe, so that the gateway gets only your requests
@@ -258,6 +265,8 @@ pub struct UpArgs {
     pub scrape: ScrapeArgs,
     #[command(flatten)]
     pub ports: Ports,
+    #[command(flatten)]
+    pub standard: StandardArgs,
 }
 
 /// Preferred ports; 0 is any free one.

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::answer;
 use crate::backend_tls::BackendTlsArgs;
 use crate::runtime::block_on;
+use crate::status;
 use crate::terminal::{quoted, say, say_json};
 use crate::up::state::State;
 use crate::values::{base_url, duration};
@@ -54,8 +55,9 @@ pub fn run(args: &HealthArgs) -> Result<ExitCode> {
         let parts: Vec<Value> = checks.iter().map(|check| json!({"part": check.name, "url": check.url, "ready": check.ready, "restarts": check.restarts, "detail": check.detail})).collect();
         say_json(&json!({"healthy": healthy, "parts": parts}));
     } else {
+        let width = status::width(checks.iter().map(|check| check.name.as_str()));
         for check in &checks {
-            say(&line(check));
+            say(&line(check, width));
         }
     }
     Ok(if healthy {
@@ -80,14 +82,14 @@ impl Check {
     }
 }
 
-fn line(check: &Check) -> String {
+fn line(check: &Check, width: usize) -> String {
     let state = if check.ready { "ready" } else { "NOT READY" };
     let restarts = match check.restarts {
         0 => String::new(),
         restarts => format!("restarts: {restarts} "),
     };
     let (name, url, detail) = (&check.name, &check.url, &check.detail);
-    let line = format!("{name:<11} {state:<10} {url}   {restarts}{detail}");
+    let line = format!("{name:<width$} {state:<10} {url}   {restarts}{detail}");
     line.trim_end().to_owned()
 }
 
@@ -110,21 +112,18 @@ fn targets(args: &HealthArgs) -> Result<Vec<Target>> {
         return Ok(args.url.iter().map(service).collect());
     }
     let state = State::running(&args.data_dir)?;
-    let backend = ["console", "herald"];
-    let backend = backend
-        .into_iter()
-        .filter_map(|name| Some((name, state.url(name)?)));
-    let target = |(name, url): (&str, &str)| Target {
-        name: name.to_owned(),
-        url: format!("{url}/ready"),
-        restarts: state.part(name).map_or(0, |part| part.restarts),
-    };
+    let own = state.parts.iter().filter_map(|part| {
+        Some(Target {
+            name: part.name.clone(),
+            url: part.ready_url.clone()?,
+            restarts: part.restarts,
+        })
+    });
     let scraped = state.scraped.iter().map(|scraped| Target {
         name: scraped.name.clone(),
         url: scraped.url.to_string(),
         restarts: 0,
     });
-    let own = backend.chain(state.services()).map(target);
     Ok(own.chain(scraped).collect())
 }
 
@@ -207,7 +206,7 @@ mod tests {
                 (check.is_well(true), check.is_well(false)),
                 (stack, service),
                 "{}",
-                line(&check)
+                line(&check, 0)
             );
         }
     }

@@ -21,7 +21,7 @@ use crate::values::base_url;
 pub const HELP: &str = "\
 Run a query: PromQL at the present time, or with --logs LogQL over the last hour (the newest 100 lines). It prints one line per series or log line.
 
-It asks the server that PROMETHEUS_URL or LOKI_URL names, else the console of the stack in --data-dir.";
+It asks the server that PROMETHEUS_URL or LOKI_URL names, else the console of the stack in --data-dir, or Prometheus and the log store of a stack of `up --standard`.";
 
 /// Examples of `omnitrace help query`.
 pub const EXAMPLES: &str = "\
@@ -95,10 +95,15 @@ fn backend(args: &QueryArgs) -> Result<String> {
         return Ok(given.clone());
     }
     let state = State::running(&args.data_dir)?;
-    let console = state.url("console").context(
+    let store = match args.logs {
+        true => "loki",
+        false => "prometheus",
+    };
+    let asked = state.url(store).or_else(|| state.url("console"));
+    let asked = asked.context(
         "the stack runs without console (--no-console): PROMETHEUS_URL or LOKI_URL says whom to ask",
     )?;
-    Ok(console.to_owned())
+    Ok(asked.to_owned())
 }
 
 async fn ask(client: &Client, backend: &str, logs: bool, query: &str) -> Result<Value> {

@@ -16,6 +16,7 @@ use crate::files::{self, DATA_DIR};
 use crate::postgres::identity::Identity;
 use crate::postgres::{cluster, download};
 use crate::terminal::{quoted, say};
+use crate::up::standard;
 use crate::up::state::lock_path;
 
 /// Examples of `omnitrace help reset`.
@@ -25,8 +26,9 @@ Examples:
   omnitrace reset --all --yes                           … and the PostgreSQL that was downloaded; asks nothing";
 
 /// The files that `up` and `postgres` write in a data directory. The lock is last: it is held until all others are gone.
-const IN_DATA_DIR: [&str; 8] = [
+const IN_DATA_DIR: [&str; 9] = [
     "postgres",
+    standard::DIRECTORY,
     "logs",
     "herald",
     "alerts.json",

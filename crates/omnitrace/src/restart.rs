@@ -31,7 +31,7 @@ Examples:
 /// `omnitrace restart`.
 #[derive(Debug, Args)]
 pub struct RestartArgs {
-    /// postgres, console, herald, downstream, data, gateway or probe, or an instance such as data-2
+    /// postgres, console, herald, downstream, data, gateway, probe, an instance such as data-2, or a part of --standard such as jaeger
     part: String,
     /// Directory of the running stack
     #[arg(long, value_name = "DIR", default_value = ".omnitrace")]
@@ -79,7 +79,7 @@ fn requested_part(state: &State, args: &RestartArgs) -> Result<Part> {
             "{name} has just ended by itself and is being started again: look with `omnitrace health`"
         );
     }
-    // The console would not start with these rules, so the running one continues.
+    // The console would not start with these rules, so the running one continues. Prometheus checks its own.
     if let (Some(rules), "console") = (&state.rules, name.as_str()) {
         console::check_rules(rules)?;
     }

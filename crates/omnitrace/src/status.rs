@@ -42,8 +42,9 @@ pub fn run(args: &StatusArgs) -> Result<ExitCode> {
     }
     let ready = if state.ready { "ready" } else { "starting" };
     say(&format!("omnitrace up   process {}   {ready}", state.pid));
+    let width = width(state.parts.iter().map(|part| part.name.as_str()));
     for part in &state.parts {
-        say(&line(part));
+        say(&line(part, width));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -59,12 +60,17 @@ fn fields(part: &Part) -> Value {
     })
 }
 
-fn line(part: &Part) -> String {
+/// The width of a column of names.
+pub fn width<'a>(names: impl Iterator<Item = &'a str>) -> usize {
+    names.map(str::len).fold(11, usize::max)
+}
+
+fn line(part: &Part, width: usize) -> String {
     let process = match part.is_alive() {
         true => format!("process {}", part.pid),
         false => "restarting".to_owned(),
     };
-    let mut line = format!("  {:<11} {process:<16}", part.name);
+    let mut line = format!("  {:<width$} {process:<16}", part.name);
     for (what, url) in [("", &part.url), ("admin ", &part.admin_url)] {
         if let Some(url) = url {
             line.push_str(&format!(" {what}{}", quoted(url)));

@@ -14,8 +14,8 @@ use crate::values::{base_url, duration};
 pub const ABOUT: &str = "\
 Send one order through the gateway and follow it through every backend: its trace in Jaeger, its log lines in Loki, its \
 request and an exemplar in Prometheus, the rules, the scrape targets, Alertmanager, and Grafana's data sources. It prints one line \
-per path; a line about a failure says what to look at. Without any URL it asks the console of the stack in --data-dir in place of Jaeger, Loki and \
-Prometheus, and herald must be ready. With URLs, a backend without a URL is shown as absent, which is a failure only if --require names it; at least \
+per path; a line about a failure says what to look at. Without any URL it asks the stack in --data-dir: the console in place of Jaeger, Loki and \
+Prometheus, and herald must be ready; or the parts of `up --standard`. With URLs, a backend without a URL is shown as absent, which is a failure only if --require names it; at least \
 one backend is needed.";
 
 /// Examples of `omnitrace help doctor`.
@@ -195,21 +195,7 @@ impl DoctorArgs {
     }
 
     fn of_running_stack(&self) -> Result<Places> {
-        let state = State::running(&self.data_dir).context("no URL is given")?;
-        let starting = "the stack has only just begun to start; try again";
-        let gateway = state.url("gateway").context(starting)?;
-        let mut backends = Vec::new();
-        if let Some(console) = state.url("console") {
-            backends.extend(CONSOLE.map(|backend| (backend, console.to_owned())));
-            let herald = state.url("herald").context(starting)?;
-            backends.push((Backend::Herald, herald.to_owned()));
-        }
-        Ok(Places {
-            gateway: gateway.to_owned(),
-            is_console: !backends.is_empty(),
-            backends,
-            instances: state.instances(),
-        })
+        Places::of(&State::running(&self.data_dir).context("no URL is given")?)
     }
 }
 
@@ -217,6 +203,14 @@ const DEFAULT_GATEWAY: &str = "http://127.0.0.1:8080";
 
 /// The backends that the console replaces.
 const CONSOLE: [Backend; 3] = [Backend::Prometheus, Backend::Jaeger, Backend::Loki];
+
+/// The parts of `up --standard` that are backends, beside the collector.
+const STANDARD: [(Backend, &str); 4] = [
+    (Backend::Prometheus, "prometheus"),
+    (Backend::Jaeger, "jaeger"),
+    (Backend::Loki, "loki"),
+    (Backend::Alertmanager, "alertmanager"),
+];
 
 /// The addresses that the doctor checks.
 #[derive(Debug, Clone)]
@@ -232,6 +226,34 @@ pub struct Places {
 }
 
 impl Places {
+    /// Those of a stack of `up`.
+    ///
+    /// # Errors
+    /// It has only just begun to start.
+    pub fn of(state: &State) -> Result<Self> {
+        let starting = "the stack has only just begun to start; try again";
+        let gateway = state.url("gateway").context(starting)?;
+        let mut backends = Vec::new();
+        let console = state.url("console");
+        if let Some(console) = console {
+            backends.extend(CONSOLE.map(|backend| (backend, console.to_owned())));
+            let herald = state.url("herald").context(starting)?;
+            backends.push((Backend::Herald, herald.to_owned()));
+        }
+        let of_standard = |(backend, part)| Some((backend, state.url(part)?.to_owned()));
+        backends.extend(STANDARD.into_iter().filter_map(of_standard));
+        let collector = state.part("collector");
+        let health = collector.and_then(|part| part.ready_url.as_deref());
+        let health = health.map(|url| (Backend::Collector, url.trim_end_matches('/').to_owned()));
+        backends.extend(health);
+        Ok(Self {
+            gateway: gateway.to_owned(),
+            is_console: console.is_some(),
+            backends,
+            instances: state.instances(),
+        })
+    }
+
     /// The URL of a backend, if it has one.
     pub fn url(&self, backend: Backend) -> Option<&str> {
         let mut backends = self.backends.iter();

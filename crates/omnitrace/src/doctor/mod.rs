@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use herald::BackendTls;
 use tokio::task::JoinSet;
 
 use crate::runtime::block_on;
-use crate::up::probe;
+use crate::up::probe::{self, ProbeResult};
 use args::{Backend, DoctorArgs, Places};
 use client::Client;
 use path::{Path, Visit};
@@ -43,11 +44,13 @@ async fn follow(client: Client, args: &DoctorArgs, places: &Places) -> Result<Re
     let Some(probe) = order(&client, places, &mut report, deadline).await else {
         return Ok(report);
     };
-    report.trace_id = Some(probe.trace_id.clone());
+    report.trace_id = Some(probe.order.trace_id.clone());
+    let password = args.grafana_password.clone();
     let visit = Arc::new(Visit {
         client,
         places: places.clone(),
-        args: args.clone(),
+        grafana: password.map(|password| (args.grafana_user.clone(), password)),
+        data_dir: args.data_dir.clone(),
         probe,
     });
     let mut running = JoinSet::new();
@@ -59,6 +62,32 @@ async fn follow(client: Client, args: &DoctorArgs, places: &Places) -> Result<Re
     }
     report.seconds = start.elapsed();
     Ok(report)
+}
+
+/// Places an order, and waits until its trace, its log lines and its request are visible.
+///
+/// # Errors
+/// The order fails, or something of it is not visible after `patience`: what, why, and where to look.
+pub async fn until_visible(
+    places: Places,
+    data_dir: &std::path::Path,
+    patience: Duration,
+) -> Result<ProbeResult> {
+    let client = Client::new(&BackendTls::default())?;
+    let deadline = Instant::now() + patience;
+    let probe = place(&client, &places, deadline).await?;
+    let visit = Visit {
+        client,
+        places,
+        grafana: None,
+        data_dir: data_dir.to_owned(),
+        probe,
+    };
+    for path in [Path::Trace, Path::Logs, Path::Count] {
+        let look_at = || format!("{}; look at {}", path.name(), visit.hint(path));
+        visit.leads(path, deadline).await.with_context(look_at)?;
+    }
+    Ok(visit.probe.order)
 }
 
 /// Backends without a URL. If all are missing there is nothing to check, which is a failure.
@@ -103,7 +132,10 @@ async fn order(
     let start = Instant::now();
     let placed = place(client, places, deadline).await;
     let (state, detail) = match &placed {
-        Ok(probe) => (State::Ok, format!("answered, trace {}", probe.trace_id)),
+        Ok(probe) => (
+            State::Ok,
+            format!("answered, trace {}", probe.order.trace_id),
+        ),
         Err(error) => (State::Fail, format!("{error:#}")),
     };
     report.add(Row {
@@ -148,8 +180,7 @@ async fn place(client: &Client, places: &Places, deadline: Instant) -> Result<Pr
         .find(|(route, _)| *route == visible.route())
         .context("the probe's route")?;
     Ok(Probe {
-        trace_id: visible.trace_id.clone(),
-        route: visible.route(),
+        order: visible,
         counted_before,
     })
 }

@@ -1,11 +1,12 @@
 //! Which paths there are, and following one until it leads somewhere or time is up.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
-use super::args::{Backend, DoctorArgs, Places};
+use super::args::{Backend, Places};
 use super::client::Client;
 use super::paths::{self, Probe};
 use super::report::{Row, State};
@@ -80,6 +81,11 @@ impl Path {
         }
     }
 
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        self.describe().0
+    }
+
     /// For a stack of `omnitrace up`: the page to open, and the part whose log to read.
     fn in_running_stack(self) -> (&'static str, &'static str) {
         match self {
@@ -106,8 +112,10 @@ pub struct Visit {
     pub client: Client,
     /// The addresses.
     pub places: Places,
-    /// Grafana's login.
-    pub args: DoctorArgs,
+    /// Grafana's user and password.
+    pub grafana: Option<(String, String)>,
+    /// Directory of the running stack.
+    pub data_dir: PathBuf,
     /// The order that was sent.
     pub probe: Probe,
 }
@@ -116,17 +124,12 @@ impl Visit {
     /// Retries until the path leads to its end or the time is up; the last failure counts.
     pub async fn follow(self: Arc<Self>, path: Path, deadline: Instant) -> Row {
         let start = Instant::now();
-        let mut last = None;
-        let tried = tokio::time::timeout_at(deadline.into(), self.until_found(path, &mut last));
-        let (state, detail) = match tried.await {
+        let (state, detail) = match self.leads(path, deadline).await {
             Ok(detail) => (State::Ok, detail),
-            Err(_) => (
-                State::Fail,
-                last.unwrap_or_else(|| format!("no whole answer within {:.1?}", start.elapsed())),
-            ),
+            Err(error) => (State::Fail, format!("{error:#}")),
         };
         Row {
-            path: path.describe().0.to_owned(),
+            path: path.name().to_owned(),
             state,
             detail,
             hint: self.hint(path),
@@ -134,8 +137,22 @@ impl Visit {
         }
     }
 
+    /// Where the path leads to; the error is the last one before the time was up.
+    pub async fn leads(&self, path: Path, deadline: Instant) -> Result<String> {
+        let start = Instant::now();
+        let mut last = None;
+        let tried = tokio::time::timeout_at(deadline.into(), self.until_found(path, &mut last));
+        match tried.await {
+            Ok(detail) => Ok(detail),
+            Err(_) => {
+                Err(last
+                    .unwrap_or_else(|| anyhow!("no whole answer within {:.1?}", start.elapsed())))
+            }
+        }
+    }
+
     /// The page to open; it exists in this stack.
-    fn hint(&self, path: Path) -> String {
+    pub fn hint(&self, path: Path) -> String {
         let (_, needs, hint) = path.describe();
         let url = needs.first().and_then(|backend| self.places.url(*backend));
         let url = url.unwrap_or_default();
@@ -143,16 +160,16 @@ impl Visit {
             return format!("{url}{hint}");
         }
         let (page, part) = path.in_running_stack();
-        let log = self.args.data_dir.join("logs").join(format!("{part}.log"));
+        let log = self.data_dir.join("logs").join(format!("{part}.log"));
         format!("{url}{page}, and {}", log.display())
     }
 
     /// Checks until the path leads to its end; `last` has the reason of the last failure.
-    async fn until_found(&self, path: Path, last: &mut Option<String>) -> String {
+    async fn until_found(&self, path: Path, last: &mut Option<anyhow::Error>) -> String {
         loop {
             match self.attempt(path).await {
                 Ok(detail) => return detail,
-                Err(error) => *last = Some(format!("{error:#}")),
+                Err(error) => *last = Some(error),
             }
             tokio::time::sleep(paths::POLL).await;
         }
@@ -164,8 +181,8 @@ impl Visit {
         let prometheus = || url(Backend::Prometheus);
         match path {
             Path::Collector => paths::collector(client, url(Backend::Collector)?).await,
-            Path::Trace => paths::trace(client, url(Backend::Jaeger)?, &probe.trace_id).await,
-            Path::Logs => paths::logs(client, url(Backend::Loki)?, &probe.trace_id).await,
+            Path::Trace => paths::trace(client, url(Backend::Jaeger)?, &probe.order.trace_id).await,
+            Path::Logs => paths::logs(client, url(Backend::Loki)?, &probe.order.trace_id).await,
             Path::Count => paths::counted(client, prometheus()?, probe).await,
             Path::Exemplar => {
                 let gateway = &self.places.gateway;
@@ -180,8 +197,8 @@ impl Visit {
             Path::Alerts => paths::alerts(client, prometheus()?, url(Backend::Alertmanager)?).await,
             Path::Herald => paths::herald(client, prometheus()?, url(Backend::Herald)?).await,
             Path::Grafana => {
-                let password = self.args.grafana_password.as_deref();
-                let login = password.map(|password| (self.args.grafana_user.as_str(), password));
+                let login = self.grafana.as_ref();
+                let login = login.map(|(user, password)| (user.as_str(), password.as_str()));
                 paths::grafana(client, url(Backend::Grafana)?, login).await
             }
         }

@@ -8,15 +8,13 @@ use serde_json::Value;
 use telemetry::names::http_server::HTTP_SERVER_DURATION;
 
 use super::client::Client;
-use crate::up::probe::SERVICES;
+use crate::up::probe::{ProbeResult, SERVICES};
 
-/// The order that was sent: its trace, and the route that was called.
+/// The order that was sent, and what was there before.
 #[derive(Debug, Clone)]
 pub struct Probe {
-    /// 32 hex digits.
-    pub trace_id: String,
-    /// Route template.
-    pub route: &'static str,
+    /// The order.
+    pub order: ProbeResult,
     /// How often Prometheus had counted that route before.
     pub counted_before: f64,
 }
@@ -94,11 +92,12 @@ pub async fn count(client: &Client, prometheus: &str, route: &str) -> Result<f64
 
 /// The probe's request, counted.
 pub async fn counted(client: &Client, prometheus: &str, probe: &Probe) -> Result<String> {
-    let now = count(client, prometheus, probe.route).await?;
+    let route = probe.order.route();
+    let now = count(client, prometheus, route).await?;
     if now <= probe.counted_before {
-        bail!("requests to {} are still {now}", probe.route);
+        bail!("requests to {route} are still {now}");
     }
-    Ok(format!("{now} requests to {}", probe.route))
+    Ok(format!("{now} requests to {route}"))
 }
 
 /// A point of the gateway's latency that names a trace which Jaeger has.

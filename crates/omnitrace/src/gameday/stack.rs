@@ -31,6 +31,18 @@ const PORTS: [&str; 8] = [
     "downstream-admin",
 ];
 
+/// Those of `up --standard`, which it takes besides.
+const STANDARD_PORTS: [&str; 8] = [
+    "otlp-grpc",
+    "otlp-http",
+    "jaeger",
+    "prometheus",
+    "alertmanager",
+    "loki",
+    "blackbox",
+    "postgres-exporter",
+];
+
 /// A running stack.
 pub struct GameStack {
     process: Child,
@@ -69,7 +81,6 @@ impl GameStack {
                     .iter()
                     .map(|(service, count)| format!("--replicas={service}={count}")),
             )
-            .args((mode == Mode::Standard).then_some("--standard"))
             .envs(&scenario.environment)
             .env("HERALD_WEBHOOK_URL", webhook)
             .env("OMNITRACE_FAULTS", "hidden")
@@ -80,6 +91,11 @@ impl GameStack {
             // A Ctrl-C reaches the game day only, which takes every fault back before it stops the stack.
             .process_group(0)
             .kill_on_drop(true);
+        if mode == Mode::Standard {
+            command
+                .arg("--standard")
+                .args(STANDARD_PORTS.map(|name| format!("--{name}-port=0")));
+        }
         for other_target in [
             "HERALD_WEBHOOK_URL_FILE",
             "HERALD_SLACK_WEBHOOK_URL",

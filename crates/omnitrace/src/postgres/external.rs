@@ -44,6 +44,19 @@ pub async fn check(url: &str) -> Result<External> {
     Ok(External { host, version })
 }
 
+/// Whether the database counts its statements, by an extension that only superusers can create. A private database gets it, if
+/// its server has it.
+pub async fn counts_statements(url: &str, is_private: bool) -> Result<bool> {
+    let mut connection = options(url)?.connect().await?;
+    if is_private {
+        let create = "CREATE EXTENSION IF NOT EXISTS pg_stat_statements";
+        sqlx::query(create).execute(&mut connection).await.ok();
+    }
+    let exists = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_stat_statements')";
+    let exists = sqlx::query_scalar(exists).fetch_one(&mut connection);
+    Ok(exists.await?)
+}
+
 /// The URL as the driver takes it.
 pub fn options(url: &str) -> Result<PgConnectOptions> {
     // The parser's error could repeat the URL, password and all.

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::ffi::OsString;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -16,18 +16,25 @@ use tokio::process::ChildStdin;
 use tokio::sync::{mpsc, watch};
 
 use super::capture::{self, LastLines, Message};
+use super::probe;
 use super::report::Report;
-use crate::files;
+use crate::{files, orphan};
 
 /// How a child differs from this process.
 #[derive(Debug, Default, Clone)]
 pub struct Launch {
+    /// Another program than this one. It gets no variable of this process.
+    pub program: Option<PathBuf>,
     /// Role and its options.
     pub arguments: Vec<OsString>,
     /// Variables to set, also of those that are taken away.
     pub environment: Vec<(&'static str, String)>,
+    /// Variables that `deploy/` sets; they win.
+    pub of_deploy: Vec<(String, String)>,
     /// Variables to take away.
     pub removed: Vec<String>,
+    /// For a program that writes no line `listening`: a 200 from here means "ready".
+    pub ready_url: Option<String>,
 }
 
 /// A child process.
@@ -62,15 +69,11 @@ impl Child {
         let (output, input) = std::io::pipe()?;
         let output = capture::start(output, &log, restarted)
             .with_context(|| format!("cannot write {}", log.display()))?;
-        let mut command =
-            Command::new(std::env::current_exe().context("cannot find this executable")?);
-        for name in launch.removed {
-            command.env_remove(name);
-        }
+        let mut command = command(&launch)?;
         command
             .args(launch.arguments)
             .envs(launch.environment)
-            .env("OMNITRACE_PARENT_PIPE", "1")
+            .envs(launch.of_deploy)
             .stdin(Stdio::piped())
             .stdout(input.try_clone()?)
             .stderr(input)
@@ -99,6 +102,22 @@ impl Child {
             _parent_pipe: parent_pipe,
         };
         Ok((child, output.said))
+    }
+
+    /// Waits until it answers at `ready_url`; an error if the child ends instead.
+    pub async fn answers(
+        &self,
+        client: &reqwest::Client,
+        ready_url: &str,
+        patience: Duration,
+    ) -> Result<()> {
+        let ready = probe::until_well(client, self.name, ready_url, patience);
+        tokio::select! {
+            ready = ready => ready?,
+            () = self.ended() => return Err(self.obituary().await),
+        }
+        self.listens_since.get_or_init(Instant::now);
+        Ok(())
     }
 
     /// Waits for the `listening` line and passes on earlier announcements; an error if the child ends instead.
@@ -150,7 +169,7 @@ impl Child {
 
     /// Another process has stopped it in good order, after it listened.
     pub fn was_stopped(&self) -> bool {
-        self.listens_since.get().is_some() && self.status().is_some_and(|status| status.success())
+        self.listens_since.get().is_some() && self.status().is_some_and(is_in_order)
     }
 
     /// `ended by itself (signal: 9 (SIGKILL))`.
@@ -209,7 +228,7 @@ impl Child {
         let start = self.ask_to_stop();
         let left = patience.saturating_sub(start.elapsed());
         let how = match self.ended_within(left).await {
-            Some(status) if status.success() => "stopped".to_owned(),
+            Some(status) if is_in_order(status) => "stopped".to_owned(),
             Some(status) => format!("ended with {status}, see {}", self.log.display()),
             None => {
                 self.kill().await;
@@ -242,4 +261,27 @@ impl Child {
         // Not reaped before `exit` is set, so the id is still this child's.
         kill(Pid::from_raw(self.pid.cast_signed()), signal).ok();
     }
+}
+
+/// This executable, or another program.
+fn command(launch: &Launch) -> Result<Command> {
+    let Some(program) = &launch.program else {
+        let this = std::env::current_exe().context("cannot find this executable")?;
+        let mut command = Command::new(this);
+        for name in &launch.removed {
+            command.env_remove(name);
+        }
+        command.env("OMNITRACE_PARENT_PIPE", "1");
+        return Ok(command);
+    };
+    let mut command = Command::new(program);
+    command.env_clear().env("TZ", "UTC");
+    // It watches no pipe. One that hangs or is stopped would ignore any other signal.
+    orphan::die_with_parent(&mut command, Signal::SIGKILL);
+    Ok(command)
+}
+
+/// It has stopped as asked: programs without a handler for SIGTERM end by the signal itself.
+fn is_in_order(status: ExitStatus) -> bool {
+    status.success() || status.signal() == Some(Signal::SIGTERM as i32)
 }

@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use service::Env;
 
 use super::report::Report;
+use crate::cli::UpArgs;
 use crate::environment;
 
 /// About the way out of a service, which leads to the console.
@@ -21,6 +22,28 @@ const EXPORTER: &str = "_EXPORTER";
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 const PROPAGATORS: &str = "OTEL_PROPAGATORS";
 
+/// Who takes the services' telemetry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// The console of this stack.
+    Console,
+    /// The collector of this stack.
+    Standard,
+    /// Whom the caller's variables name.
+    Callers,
+}
+
+impl Backend {
+    /// As the options say.
+    pub fn of(args: &UpArgs) -> Self {
+        match (args.no_console, args.standard.standard) {
+            (true, _) => Self::Callers,
+            (false, true) => Self::Standard,
+            (false, false) => Self::Console,
+        }
+    }
+}
+
 /// A variable that the services do not get, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unused {
@@ -33,7 +56,7 @@ pub struct Unused {
 ///
 /// # Errors
 /// Names a variable that would be used and cannot be.
-pub fn unused(console: bool) -> Result<Vec<Unused>> {
+pub fn unused(backend: Backend) -> Result<Vec<Unused>> {
     let mut unused = vec![];
     let mut without = |name: &str, why| {
         let name = name.to_owned();
@@ -44,15 +67,33 @@ pub fn unused(console: bool) -> Result<Vec<Unused>> {
     if is_given("OTEL_SERVICE_NAME") {
         without("OTEL_SERVICE_NAME", "each service is named after its role");
     }
-    if !console {
-        Env::process().telemetry()?;
-        return Ok(unused);
-    }
-    for name in environment::given("OMNITRACE_NOTIFY_")? {
-        without(
-            &name,
+    let (tells_herald, goes_to) = match backend {
+        Backend::Callers => {
+            Env::process().telemetry()?;
+            return Ok(unused);
+        }
+        Backend::Console => (
             "the console tells herald; HERALD_WEBHOOK_URL or HERALD_SLACK_WEBHOOK_URL says whom herald tells",
-        );
+            "telemetry goes to the console; --no-console sends it elsewhere",
+        ),
+        Backend::Standard => {
+            for name in environment::given("OMNITRACE_WATCHDOG_URL")? {
+                without(
+                    &name,
+                    "HERALD_WATCHDOG_URL gets the alert that always fires",
+                );
+            }
+            for name in environment::given("OMNITRACE_HERALD_URL")? {
+                without(&name, "the console stands in for Loki, and asks no herald");
+            }
+            (
+                "Alertmanager tells herald; HERALD_WEBHOOK_URL or HERALD_SLACK_WEBHOOK_URL says whom herald tells",
+                "telemetry goes to the collector",
+            )
+        }
+    };
+    for name in environment::given("OMNITRACE_NOTIFY_")? {
+        without(&name, tells_herald);
     }
     for name in environment::given("OMNITRACE_CONSOLE_TOKEN")? {
         without(
@@ -61,10 +102,7 @@ pub fn unused(console: bool) -> Result<Vec<Unused>> {
         );
     }
     for name in given.iter().filter(|name| is_way_out(name)) {
-        without(
-            name,
-            "telemetry goes to the console; --no-console sends it elsewhere",
-        );
+        without(name, goes_to);
     }
     let settings = Env::process().without(is_way_out).telemetry()?;
     if !settings.propagate_trace {

@@ -5,6 +5,7 @@
 //! stops everything in the end.
 //! Nothing outlives it: each child holds a pipe to this process, and stops when it closes.
 
+mod announce;
 mod balancer;
 pub mod capture;
 mod child;
@@ -17,6 +18,8 @@ pub mod replicas;
 mod report;
 pub mod scrape;
 mod stack;
+pub mod standard;
+pub mod standard_args;
 pub mod state;
 pub mod stopped;
 mod supervisor;
@@ -41,7 +44,7 @@ use state::State;
 
 /// Runs the stack until a signal asks it to stop, or the failure of a part.
 pub fn run(args: &UpArgs) -> Result<ExitCode> {
-    let report = Report::new(args.json);
+    let report = Report::new(args);
     // One thread is enough for a few children and the load of `--load`.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -98,6 +101,9 @@ fn check(args: &UpArgs) -> Result<()> {
     if args.no_console {
         return inherited::collector().map(drop);
     }
+    if args.standard.standard {
+        return standard::check(args);
+    }
     if let Some(rules) = &args.rules {
         console::check_rules(rules)?;
     }
@@ -134,7 +140,11 @@ async fn claim(data_dir: &Path) -> Result<Flock<File>> {
         running["running_pid"],
         data_dir.display()
     );
-    for (name, field) in [("console", "console_url"), ("gateway", "gateway_url")] {
+    for (name, field) in [
+        ("console", "console_url"),
+        ("prometheus", "prometheus_url"),
+        ("gateway", "gateway_url"),
+    ] {
         if let Some(url) = running[field].as_str() {
             message.push_str(&format!("   {name} {url}"));
         }
@@ -157,5 +167,5 @@ fn running_stack(data_dir: &Path) -> serde_json::Value {
     let state = State::read(data_dir)
         .filter(|state| state.pid == pid)
         .unwrap_or_default();
-    json!({"running_pid": pid, "console_url": state.url("console"), "gateway_url": state.url("gateway")})
+    json!({"running_pid": pid, "console_url": state.url("console"), "prometheus_url": state.url("prometheus"), "gateway_url": state.url("gateway")})
 }

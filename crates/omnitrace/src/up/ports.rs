@@ -20,8 +20,13 @@ fn requested_ports(args: &UpArgs) -> Vec<(&'static str, u16)> {
         ("--data-admin-port", ports.data_admin_port),
         ("--downstream-admin-port", ports.downstream_admin_port),
     ];
-    if !args.no_console {
+    if args.standard.standard {
+        let standard = args.standard.ports.all().into_iter();
+        all.extend(standard.map(|(flag, _, port)| (flag, port)));
+    } else if !args.no_console {
         all.push(("--console-port", ports.console_port));
+    }
+    if !args.no_console {
         all.push(("--herald-port", ports.herald_port));
     }
     all.retain(|(_, port)| *port > 0);

@@ -40,9 +40,19 @@ pub async fn until_ready(
     admin_url: &str,
     patience: Duration,
 ) -> Result<()> {
+    until_well(client, name, &format!("{admin_url}/ready"), patience).await
+}
+
+/// Waits until a part answers with a 200.
+pub async fn until_well(
+    client: &reqwest::Client,
+    name: &str,
+    url: &str,
+    patience: Duration,
+) -> Result<()> {
     let start = Instant::now();
     loop {
-        let problem = match client.get(format!("{admin_url}/ready")).send().await {
+        let problem = match client.get(url).send().await {
             Ok(response) if response.status().is_success() => return Ok(()),
             Ok(response) => answer::text(response).await.unwrap_or_default(),
             Err(error) => error.to_string(),

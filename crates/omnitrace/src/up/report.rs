@@ -7,19 +7,23 @@ use std::time::{Duration, Instant};
 use redact::plain;
 use serde_json::{Value, json};
 
+use crate::cli::UpArgs;
 use crate::terminal::{say_json, say_lines};
 
 /// Says things on stdout, with the time since the start.
 pub struct Report {
     json: bool,
+    /// Of the names of parts.
+    width: usize,
     start: Instant,
 }
 
 impl Report {
     /// Time counts from now.
-    pub fn new(json: bool) -> Self {
+    pub fn new(args: &UpArgs) -> Self {
         Self {
-            json,
+            json: args.json,
+            width: if args.standard.standard { 17 } else { 11 },
             start: Instant::now(),
         }
     }
@@ -31,33 +35,36 @@ impl Report {
 
     /// Something that takes a while, or that is worth knowing. `part` is a role, or `up`.
     pub fn progress(&self, part: &str, message: &str) {
+        let width = self.width;
         self.say(
             "progress",
             json!({"part": part, "message": message}),
-            format_args!("  {part:<11} {}", plain::one_line(message)),
+            format_args!("  {part:<width$} {}", plain::one_line(message)),
         );
     }
 
     /// A part runs.
     pub fn started(&self, part: &str, details: &str, fields: Value) {
+        let width = self.width;
         let mut event = json!({"part": part});
         merge(&mut event, fields);
         let seconds = self.seconds();
         self.say(
             "started",
             event,
-            format_args!("  {part:<11} {details}   ({seconds:.1} s)"),
+            format_args!("  {part:<width$} {details}   ({seconds:.1} s)"),
         );
     }
 
     /// A part has ended by itself, and is started again after `pause`.
     pub fn died(&self, part: &str, how: &str, log: &Path, pause: Duration) {
+        let width = self.width;
         let pause = pause.as_secs_f64();
         self.say(
             "died",
             json!({"part": part, "how": how, "restart_in_seconds": pause, "log": log}),
             format_args!(
-                "  {part:<11} {how}; restart in {pause} s, see {}",
+                "  {part:<width$} {how}; restart in {pause} s, see {}",
                 log.display()
             ),
         );
@@ -79,10 +86,11 @@ impl Report {
 
     /// A part has ended, as asked.
     pub fn stopped(&self, part: &str, how: &str, seconds: f64) {
+        let width = self.width;
         self.say(
             "stopped",
             json!({"part": part, "how": how, "after_seconds": seconds}),
-            format_args!("  {part:<11} {how} ({seconds:.1} s)"),
+            format_args!("  {part:<width$} {how} ({seconds:.1} s)"),
         );
     }
 

@@ -61,7 +61,19 @@ impl Scraped {
 }
 
 /// The parts of `up` beside the services.
-const OTHER_PARTS: [&str; 4] = ["postgres", "console", "herald", "probe"];
+const OTHER_PARTS: [&str; 11] = [
+    "postgres",
+    "console",
+    "herald",
+    "probe",
+    "loki",
+    "jaeger",
+    "collector",
+    "postgres-exporter",
+    "blackbox",
+    "alertmanager",
+    "prometheus",
+];
 
 /// A name that no part of `up` has.
 pub fn free(name: &str) -> Result<&str, String> {

@@ -14,11 +14,13 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::balancer::{self, Instance};
+use super::capture::Message;
 use super::child::{Child, Launch};
 use super::replicas::{self, service_of};
 use super::report::Report;
+use super::standard::Standard;
 use super::state::State;
-use super::wiring::{self, Peers};
+use super::wiring::{self, Backends, Peers};
 use super::{inherited, load, ports, probe, scrape};
 use crate::cli::UpArgs;
 use crate::postgres::external;
@@ -26,7 +28,7 @@ use crate::{environment, files};
 
 /// A first download over a slow line takes minutes; it reports its progress.
 const POSTGRES_PATIENCE: Duration = Duration::from_secs(600);
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Per child: longer than a service drains (10 s) and flushes (5 s); Postgres writes a checkpoint.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
@@ -49,7 +51,7 @@ pub struct Stack<'a> {
     pub report: &'a Report,
     data_dir: PathBuf,
     children: RefCell<Vec<Rc<Child>>>,
-    state: RefCell<State>,
+    pub(super) state: RefCell<State>,
     client: reqwest::Client,
 }
 
@@ -94,7 +96,7 @@ impl<'a> Stack<'a> {
         kept: &mpsc::UnboundedSender<SupervisedChild>,
     ) -> Result<Infallible> {
         self.state.borrow().write(&self.data_dir)?;
-        let unused = inherited::unused(!self.args.no_console)?;
+        let unused = inherited::unused(inherited::Backend::of(self.args))?;
         inherited::explain(&unused, self.report);
         let mut peers = Peers {
             unused,
@@ -102,13 +104,16 @@ impl<'a> Stack<'a> {
             database: self.start_postgres(kept).await?,
             ..Peers::default()
         };
-        self.start_backend(&mut peers, kept).await?;
+        let standard = self.start_backend(&mut peers, kept).await?;
         peers.downstream = self.start_service("downstream", &peers, kept).await?;
         peers.data = self.start_service("data", &peers, kept).await?;
         let gateway = self.start_service("gateway", &peers, kept).await?;
         peers.gateway = gateway.clone();
         let console = self.state.borrow().url("console").map(str::to_owned);
-        let visible = probe::run(&self.client, &gateway, console.as_deref()).await?;
+        let visible = match &standard {
+            Some(standard) => self.start_watchers(standard, &peers, kept).await?,
+            None => probe::run(&self.client, &gateway, console.as_deref()).await?,
+        };
         if !self.args.no_probe {
             self.start_service("probe", &peers, kept).await?;
         }
@@ -162,33 +167,38 @@ impl<'a> Stack<'a> {
         Ok(url)
     }
 
-    /// The console and herald, and the destination of telemetry: the console, else as the variables say.
+    /// The console (or the standard stack) and herald, and the destination of telemetry, which the variables name if there is
+    /// neither.
     async fn start_backend(
         &self,
         peers: &mut Peers,
         kept: &mpsc::UnboundedSender<SupervisedChild>,
-    ) -> Result<()> {
+    ) -> Result<Option<Standard>> {
         if self.args.no_console {
             peers.otlp = inherited::collector()?;
-            return Ok(());
+            return Ok(None);
         }
         let (asked, strict) = (&self.args.ports, self.args.strict_ports);
         let herald = ports::choose("herald", asked.herald_port, strict)?;
         // The two call each other, so the address of one must be known before it listens.
         let (herald, _reserved) = ports::reserve(herald)?;
+        if self.args.standard.standard {
+            return Ok(Some(self.start_standard(herald, peers, kept).await?));
+        }
         let choice = ports::choose("console", asked.console_port, strict)?;
         let (data_dir, args) = (&self.data_dir, self.args);
         let launch = |address| Ok(wiring::console(address, data_dir, herald.address, args));
         let console = self.start_part("console", choice, launch, kept).await?;
         self.report_scraped();
         peers.otlp = Some(console.clone());
-        let launch = |address| wiring::herald(address, data_dir, &console, peers, args);
+        let backends = Backends::console(&console);
+        let launch = |address| wiring::herald(address, data_dir, &backends, peers, args);
         self.start_part("herald", herald, launch, kept).await?;
-        Ok(())
+        Ok(None)
     }
 
     /// Starts a part with one address; returns its URL.
-    async fn start_part(
+    pub(super) async fn start_part(
         &self,
         name: &'static str,
         choice: ports::Choice,
@@ -197,7 +207,7 @@ impl<'a> Stack<'a> {
     ) -> Result<String> {
         let line = self.start(name, launch(choice.address)?, PATIENCE).await?;
         let address = address(&line, "http_addr")?;
-        self.listens(name, address, None)?;
+        self.listens(name, address, None, url(address) + "/ready")?;
         self.keep(kept, name, launch(address)?, PATIENCE);
         self.report_part(name, choice.moved.as_slice());
         Ok(url(address))
@@ -247,19 +257,48 @@ impl<'a> Stack<'a> {
             .await?;
         let (address, admin_address) =
             (address(&line, "http_addr")?, address(&line, "admin_addr")?);
-        self.listens(part, shared.unwrap_or(address), Some(admin_address))?;
-        self.keep(kept, part, launch(address, admin_address)?, PATIENCE);
         let admin_url = url(admin_address);
+        let ready_url = format!("{admin_url}/ready");
+        self.listens(
+            part,
+            shared.unwrap_or(address),
+            Some(admin_address),
+            ready_url,
+        )?;
+        self.keep(kept, part, launch(address, admin_address)?, PATIENCE);
         probe::until_ready(&self.client, part, &admin_url, PATIENCE).await?;
         let moved: Vec<String> = http.moved.into_iter().chain(admin.moved).collect();
         self.report_part(part, &moved);
         Ok(Instance { address, admin_url })
     }
 
-    async fn start(&self, name: &'static str, launch: Launch, patience: Duration) -> Result<Value> {
-        let (child, mut said) = Child::spawn(name, launch, &self.data_dir, false)?;
+    pub(super) async fn start(
+        &self,
+        name: &'static str,
+        launch: Launch,
+        patience: Duration,
+    ) -> Result<Value> {
+        let ready_url = launch.ready_url.clone();
+        let (child, said) = Child::spawn(name, launch, &self.data_dir, false)?;
         let child = self.add(child)?;
-        child.listening(&mut said, patience, self.report).await
+        self.listening(&child, said, ready_url, patience).await
+    }
+
+    /// Waits for the line `listening`, or for an answer of a program that writes none.
+    async fn listening(
+        &self,
+        child: &Child,
+        mut said: mpsc::UnboundedReceiver<Message>,
+        ready_url: Option<String>,
+        patience: Duration,
+    ) -> Result<Value> {
+        match ready_url {
+            None => child.listening(&mut said, patience, self.report).await,
+            Some(url) => {
+                child.answers(&self.client, &url, patience).await?;
+                Ok(Value::Null)
+            }
+        }
     }
 
     /// Starts a child that has ended once more. It listens when this returns, or has ended again.
@@ -267,10 +306,11 @@ impl<'a> Stack<'a> {
     /// # Errors
     /// It cannot be started, or did not listen and was killed.
     pub async fn restart(&self, kept: &SupervisedChild) -> Result<()> {
-        let (child, mut said) = Child::spawn(kept.name, kept.launch.clone(), &self.data_dir, true)?;
+        let (child, said) = Child::spawn(kept.name, kept.launch.clone(), &self.data_dir, true)?;
         let child = self.add(child)?;
-        let listening = child.listening(&mut said, kept.patience, self.report).await;
-        match listening {
+        let ready_url = kept.launch.ready_url.clone();
+        let listening = self.listening(&child, said, ready_url, kept.patience);
+        match listening.await {
             Ok(_) => self.report_part(kept.name, &[]),
             // Reported as its death.
             Err(_) if child.status().is_some() => {}
@@ -295,7 +335,7 @@ impl<'a> Stack<'a> {
         Ok(child)
     }
 
-    fn keep(
+    pub(super) fn keep(
         &self,
         kept: &mpsc::UnboundedSender<SupervisedChild>,
         name: &'static str,
@@ -317,73 +357,28 @@ impl<'a> Stack<'a> {
         Rc::clone(found.expect("only what was started is kept"))
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) -> Result<()> {
+    pub(super) fn change(&self, change: impl FnOnce(&mut State)) -> Result<()> {
         let mut state = self.state.borrow_mut();
         change(&mut state);
         state.write(&self.data_dir)
     }
 
-    fn listens(&self, name: &str, address: SocketAddr, admin: Option<SocketAddr>) -> Result<()> {
+    pub(super) fn listens(
+        &self,
+        name: &str,
+        address: SocketAddr,
+        admin: Option<SocketAddr>,
+        ready_url: String,
+    ) -> Result<()> {
         for own in [Some(address), admin].into_iter().flatten() {
             scrape::refuse_own(&self.state.borrow().scraped, name, own)?;
         }
         self.change(|state| {
-            let mut parts = state.parts.iter_mut();
-            if let Some(part) = parts.find(|part| part.name == name) {
+            if let Some(part) = state.part_mut(name) {
                 (part.url, part.admin_url) = (Some(url(address)), admin.map(url));
+                part.ready_url = Some(ready_url);
             }
         })
-    }
-
-    fn report_part(&self, name: &str, moved: &[String]) {
-        let state = self.state.borrow();
-        let Some(part) = state.part(name) else {
-            return;
-        };
-        let url = part.url.as_deref().unwrap_or_default();
-        let admin = part
-            .admin_url
-            .as_deref()
-            .map_or_else(String::new, |admin| format!("   admin {admin}"));
-        let why = match (moved, part.restarts) {
-            ([], 0) => String::new(),
-            ([], restarts) => format!("   (restart {restarts})"),
-            _ => format!("   ({})", moved.join("; ")),
-        };
-        let fields = json!({"url": url, "admin_url": part.admin_url, "pid": part.pid, "moved": moved, "restarts": part.restarts});
-        self.report
-            .started(name, &format!("{url}{admin}{why}"), fields);
-    }
-
-    fn report_scraped(&self) {
-        for scraped in &self.state.borrow().scraped {
-            let (name, url) = (&scraped.name, &scraped.url);
-            let message = format!("{name} at {url} (remembered; --no-scrape {name} forgets it)");
-            self.report.progress("scrape", &message);
-        }
-    }
-
-    fn announce(
-        &self,
-        gateway: &str,
-        console: Option<&str>,
-        peers: &Peers,
-        visible: &probe::ProbeResult,
-    ) {
-        let seconds = self.report.seconds();
-        let (what, at) = match (console, &peers.otlp) {
-            (Some(console), _) => ("data visible in", format!("console {console}   ")),
-            (None, Some(collector)) => ("answering after", format!("telemetry to {collector}   ")),
-            (None, None) => ("answering after", String::new()),
-        };
-        let order = json!({"sku": visible.sku, "quantity": 1, "customer_email": "ada@example.com"});
-        let command = format!(
-            "curl -s -X POST {gateway}/api/orders -H 'content-type: application/json' -d '{order}'"
-        );
-        let text =
-            format!("ready: {what} {seconds:.1} s   {at}gateway {gateway}\ntry:   {command}");
-        let fields = json!({"gateway_url": gateway, "console_url": console, "trace_id": visible.trace_id, "try": command, "visible_in_seconds": seconds});
-        self.report.ready(&text, fields);
     }
 
     /// Stops the children, the last one first, so that each stops before those that it needs. After their last request,

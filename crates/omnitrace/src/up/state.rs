@@ -30,12 +30,16 @@ pub struct State {
     /// Services of others that are scraped.
     #[serde(default)]
     pub scraped: Vec<Scraped>,
+    /// The file of Prometheus's targets in a stack of `--standard`; else the console scrapes, and its file is [`targets_path`].
+    #[serde(default)]
+    pub prometheus_targets: Option<PathBuf>,
 }
 
 /// One child process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Part {
-    /// Role: postgres, console, herald, downstream, data, gateway, probe; from the second instance of a service on with a number: `data-2`.
+    /// Role (postgres, console, herald, downstream, data, gateway, probe), from the second instance of a service on with a
+    /// number (`data-2`); or a part of the standard stack.
     pub name: String,
     /// Process id.
     pub pid: u32,
@@ -48,6 +52,9 @@ pub struct Part {
     pub url: Option<String>,
     /// `http://ip:port` of the private listener; only services have one.
     pub admin_url: Option<String>,
+    /// A 200 from here means "ready"; none for Postgres.
+    #[serde(default)]
+    pub ready_url: Option<String>,
 }
 
 impl Part {
@@ -81,10 +88,15 @@ impl State {
             .with_context(|| format!("no part {name:?} runs here; there are: {}", known()))
     }
 
+    /// The same, to change it.
+    pub fn part_mut(&mut self, name: &str) -> Option<&mut Part> {
+        self.parts.iter_mut().find(|part| part.name == name)
+    }
+
     /// The process `pid` is the part `name` from now on; the addresses stay.
     pub fn begin(&mut self, name: &str, pid: u32) {
         let started = started(pid);
-        match self.parts.iter_mut().find(|part| part.name == name) {
+        match self.part_mut(name) {
             Some(part) => {
                 (part.pid, part.started) = (pid, started);
                 part.restarts += 1;
@@ -96,6 +108,7 @@ impl State {
                 restarts: 0,
                 url: None,
                 admin_url: None,
+                ready_url: None,
             }),
         }
     }
@@ -107,26 +120,37 @@ impl State {
             .filter_map(|part| Some((part.name.as_str(), part.admin_url.as_deref()?)))
     }
 
-    /// Writes `state.json` and `targets.json`.
+    /// Writes `state.json` and the file of targets.
     pub fn write(&self, data_dir: &Path) -> Result<()> {
         files::write_private(&path(data_dir), &serde_json::to_vec_pretty(self)?)?;
-        files::write_private(
-            &targets_path(data_dir),
-            &serde_json::to_vec_pretty(&self.targets())?,
-        )
+        let targets = match &self.prometheus_targets {
+            Some(path) => path.clone(),
+            None => targets_path(data_dir),
+        };
+        files::write_private(&targets, &serde_json::to_vec_pretty(&self.targets())?)
     }
 
-    /// The console's targets, in Prometheus's `file_sd` format.
+    /// The targets of the console or of Prometheus, in the format `file_sd`.
     fn targets(&self) -> Vec<Value> {
-        let herald = self.url("herald").map(herald_target);
+        let is_standard = self.prometheus_targets.is_some();
+        // The configuration of Prometheus has herald. It also takes the service's name from each series: as a label of the
+        // target it would rename that of the series.
+        let herald = self.url("herald").filter(|_| !is_standard);
+        let service = |(name, url): (&str, &str)| {
+            let targets = [url.trim_start_matches("http://")];
+            match is_standard {
+                true => json!({"targets": targets}),
+                false => json!({"targets": targets, "labels": {"service_name": service_of(name)}}),
+            }
+        };
         self.services()
-            .map(|(name, url)| json!({"targets": [url.trim_start_matches("http://")], "labels": {"service_name": service_of(name)}}))
+            .map(service)
             .chain(self.scraped.iter().map(Scraped::target))
-            .chain(herald)
+            .chain(herald.map(herald_target))
             .collect()
     }
 
-    /// `host:port` of all that the console is to scrape.
+    /// `host:port` of all that the console or Prometheus is to scrape.
     pub fn instances(&self) -> Vec<String> {
         let address = |target: Value| Some(target["targets"][0].as_str()?.to_owned());
         self.targets().into_iter().filter_map(address).collect()
@@ -228,6 +252,7 @@ mod tests {
             restarts: 0,
             url: None,
             admin_url: None,
+            ready_url: None,
         };
         assert!(part.is_alive());
         part.started = part.started.map(|ticks| ticks - 1);

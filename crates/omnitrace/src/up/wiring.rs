@@ -18,6 +18,8 @@ use crate::environment;
 pub struct Peers {
     /// The destination of OTLP: the console, or another collector; `None` if the variables set everything.
     pub otlp: Option<String>,
+    /// Variables by which `deploy/` sends telemetry to the collector.
+    pub of_deploy: Vec<(String, String)>,
     /// The caller's variables that the services do not get.
     pub unused: Vec<Unused>,
     /// `DATABASE_URL` of data.
@@ -59,6 +61,7 @@ fn reporting(name: &'static str, needed: &str, peers: &Peers, args: &UpArgs) -> 
     }
     let unused = peers.unused.iter().map(|unused| unused.name.clone());
     launch.removed.extend(unused);
+    launch.of_deploy.clone_from(&peers.of_deploy);
     if let Some(otlp) = &peers.otlp {
         set.push(("OTEL_EXPORTER_OTLP_ENDPOINT", otlp.clone()));
     }
@@ -151,8 +154,8 @@ pub fn console(listen: SocketAddr, data_dir: &Path, herald: SocketAddr, args: &U
     launch
 }
 
-/// The caller's variables about herald's listener, which `up` ignores: here only the console sends alerts, over loopback and
-/// without TLS.
+/// The caller's variables about herald's listener, which `up` ignores: here only the console or Alertmanager sends alerts, over
+/// loopback and without TLS.
 const DOOR: [&str; 5] = [
     "HERALD_SECRET",
     "HERALD_SECRET_FILE",
@@ -161,11 +164,56 @@ const DOOR: [&str; 5] = [
     "HERALD_TLS_CLIENT_CA",
 ];
 
-/// Herald, which asks the console for evidence. Its targets are those of the caller's variables.
+/// The console in Loki's place: it takes the collector's logs and answers LogQL, and neither scrapes nor alerts.
+pub fn loki(listen: SocketAddr, no_rules: &Path, unused: &[Unused], args: &UpArgs) -> Launch {
+    let memory = args.console_memory.text.clone();
+    let arguments: [OsString; 7] = [
+        "console".into(),
+        "--listen".into(),
+        listen.to_string().into(),
+        "--memory".into(),
+        memory.into(),
+        "--rules".into(),
+        no_rules.into(),
+    ];
+    let unused = unused.iter().map(|unused| unused.name.clone());
+    Launch {
+        arguments: arguments.into(),
+        removed: unused.chain(["DATABASE_URL".to_owned()]).collect(),
+        ..Launch::default()
+    }
+}
+
+/// Whom herald asks for evidence.
+pub struct Backends {
+    /// Base URL of Prometheus, or of the console.
+    pub prometheus: String,
+    /// Base URL of Jaeger, or of the console.
+    pub jaeger: String,
+    /// Base URL of the console.
+    pub loki: String,
+    /// Base URL of the pages that answer Grafana's addresses and have the runbooks: the console's, where it has all data.
+    pub pages: Option<String>,
+}
+
+impl Backends {
+    /// The console for everything.
+    pub fn console(url: &str) -> Self {
+        let [prometheus, jaeger, loki] = [url, url, url].map(str::to_owned);
+        Self {
+            prometheus,
+            jaeger,
+            loki,
+            pages: Some(url.to_owned()),
+        }
+    }
+}
+
+/// Herald, which asks the backends for evidence. Its targets are those of the caller's variables.
 pub fn herald(
     listen: SocketAddr,
     data_dir: &Path,
-    console: &str,
+    backends: &Backends,
     peers: &Peers,
     args: &UpArgs,
 ) -> Result<Launch> {
@@ -174,17 +222,16 @@ pub fn herald(
     let own: [(&str, OsString); 5] = [
         ("--listen", listen.to_string().into()),
         ("--state-dir", state_dir.into()),
-        ("--prometheus-url", console.into()),
-        ("--jaeger-url", console.into()),
-        ("--loki-url", console.into()),
+        ("--prometheus-url", (&backends.prometheus).into()),
+        ("--jaeger-url", (&backends.jaeger).into()),
+        ("--loki-url", (&backends.loki).into()),
     ];
     for (option, value) in own {
         launch.arguments.extend([option.into(), value]);
     }
-    // The console answers Grafana's addresses, and has the runbooks.
     for link in ["GRAFANA_URL", "RUNBOOKS_URL"] {
-        if environment::text(link)?.is_none() {
-            launch.environment.push((link, console.to_owned()));
+        if let (Some(pages), None) = (&backends.pages, environment::text(link)?) {
+            launch.environment.push((link, pages.clone()));
         }
     }
     launch.removed.push("DATABASE_URL".to_owned());

@@ -87,6 +87,7 @@ mod stack_rules;
 mod stack_sampling;
 mod stack_tls;
 mod stack_tools;
+mod stack_up;
 mod stack_watchers;
 mod sweeper;
 mod terminal;

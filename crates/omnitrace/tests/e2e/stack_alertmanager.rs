@@ -34,7 +34,7 @@ impl Alertmanager {
                 .replace("\"5s\"", "\"1s\""),
         )
         .expect("the file");
-        let address = crate::harness::Addresses::new()
+        let address = crate::harness::addresses()
             .of("alertmanager:9093")
             .to_owned();
         let arguments = [

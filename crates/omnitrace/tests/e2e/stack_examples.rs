@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use standard::Addresses;
 
 use crate::harness::{
-    Addresses, Child, Config, Directory, Receiver, Span, eventually, eventually_now, http,
+    Child, Directory, Receiver, Span, addresses, config, eventually, eventually_now, http,
     repository, spawn_tool,
 };
 
@@ -49,8 +50,7 @@ impl Examples {
 
 /// The collector with its own file, and the test in the place of Jaeger and Loki.
 async fn collector(receiver: &Receiver, directory: &Directory) -> (Child, Addresses) {
-    let addresses = Addresses::new();
-    let path = |file: Config| ["--config".to_owned(), file.write(directory.path())];
+    let addresses = addresses();
     let own = "host: 0.0.0.0\n                port: 8888";
     let metrics = format!(
         "host: 127.0.0.1\n                port: {}",
@@ -58,17 +58,27 @@ async fn collector(receiver: &Receiver, directory: &Directory) -> (Child, Addres
     );
     let data = directory.path().join("data");
     std::fs::create_dir_all(&data).expect("a directory");
-    let config = Config::of("collector/collector.yaml")
+    let config = config("collector/collector.yaml")
         .replace("/var/lib/otelcol", &data.display().to_string())
-        .replace(own, &metrics)
-        .listen("collector", &addresses);
+        .and_then(|config| config.replace(own, &metrics))
+        .and_then(|config| {
+            config
+                .listen("collector", &addresses)
+                .write(directory.path())
+        })
+        .expect("the collector's file");
     let exporters = json!({
         "exporters": {"otlp_http/test": {"endpoint": receiver.url()}},
         "service": {"pipelines": {
             "traces/export": {"exporters": ["otlp_http/test"]},
             "logs": {"exporters": ["otlp_http/test"]}}}});
-    let mut arguments = path(config).to_vec();
-    arguments.extend(["--config".to_owned(), format!("yaml:{exporters}")]);
+    let arguments = [
+        "--config",
+        &config,
+        "--config",
+        &format!("yaml:{exporters}"),
+    ]
+    .map(str::to_owned);
     let mut child = spawn_tool("otelcol", &arguments, &[]);
     let ready = addresses.url("collector:13133") + "/";
     eventually("the collector is ready", async || {

@@ -15,7 +15,11 @@ use super::{binary, eventually_now};
 /// Settings that a developer may have set and that must not change what a test sees.
 /// What tells the Postgres finder where to look is kept.
 const CLEARED: [&str; 3] = ["OTEL_", "OMNITRACE_", "RUST_"];
-const KEPT: [&str; 2] = ["OMNITRACE_CACHE_DIR", "OMNITRACE_POSTGRES"];
+const KEPT: [&str; 3] = [
+    "OMNITRACE_CACHE_DIR",
+    "OMNITRACE_POSTGRES",
+    "OMNITRACE_TOOLS",
+];
 
 /// `omnitrace …`, with an environment free of the caller's own settings.
 pub fn omnitrace<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {

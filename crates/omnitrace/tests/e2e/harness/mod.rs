@@ -67,7 +67,7 @@ pub use database::{Database, database, database_on, shared_postgres};
 pub use exposition::{Exemplar, Family, exemplar_of, histograms, openmetrics};
 pub use native::{NativeBuilder, NativeStack};
 pub use native_ask::{jaeger_services, jaeger_tag, list};
-pub use native_config::{Addresses, Config, free_port, repository};
+pub use native_config::{addresses, config, free_port, repository};
 pub use nix::sys::signal::Signal;
 pub use proxy::{Deliveries, Proxy};
 pub use receiver::{Delivery, Receiver};

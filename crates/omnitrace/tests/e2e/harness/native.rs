@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use standard::{Addresses, Part};
 
-use super::native_config::{Addresses, client_tls};
+use super::native_config::{addresses, client_tls};
 use super::{
     Child, Directory, Signal, Stack, StackBuilder, eventually, http, omnitrace, spawn_tool,
 };
@@ -67,7 +68,7 @@ impl NativeBuilder {
 
     /// Starts everything; each part is ready when this returns.
     pub async fn start(self) -> NativeStack {
-        let mut addresses = Addresses::new();
+        let mut addresses = addresses();
         if let Some(herald) = &self.herald {
             addresses.set("herald:9095", herald);
         }
@@ -93,10 +94,6 @@ impl NativeBuilder {
             .env_all("OMNITRACE_EXEMPLAR_INTERVAL_MS", "5000");
         let stack = services.start().await;
         count_statements(&stack).await;
-        addresses.set(
-            "gateway:8080",
-            stack.url("gateway").trim_start_matches("http://"),
-        );
         let mut native = NativeStack {
             stack,
             addresses,
@@ -250,13 +247,12 @@ impl NativeStack {
         let url = match part {
             "loki" => self.url("console:8000") + "/ready",
             "victorialogs" => self.url("victorialogs:9428") + "/health",
-            "jaeger" => self.url("jaeger:13133") + "/status",
-            "collector" => self.url("collector:13133") + "/",
-            "postgres-exporter" => self.url("postgres-exporter:9187") + "/",
-            "blackbox" => self.url("blackbox:9115") + "/-/healthy",
             "probe" => self.url("probe:9080") + "/ready",
-            "alertmanager" => self.url("alertmanager:9093") + "/-/ready",
-            _ => self.url("prometheus:9090") + "/-/ready",
+            _ => {
+                let mut parts = Part::ALL.into_iter();
+                let found = parts.find(|known| known.name() == part).expect("a part");
+                found.ready_url(&self.addresses)
+            }
         };
         let client = http();
         let child = self.parts.get_mut(part).expect("just started");

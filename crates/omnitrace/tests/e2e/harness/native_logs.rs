@@ -2,14 +2,14 @@
 //! a restart: where records are counted and secrets are looked for, VictoriaLogs gets every record too.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde_json::{Value, json};
+use standard::{Config, Deployment};
 
 use super::native::{Command, OURS};
 use super::native_ask::encoded;
-use super::native_config::Config;
-use super::native_parts::{command, subdirectory};
+use super::native_config::config;
+use super::native_parts::command;
 use super::{NativeStack, eventually, list};
 
 /// The collector's exporters of logs: the shipped one, and the one beside it.
@@ -25,15 +25,13 @@ impl NativeStack {
         command(OURS, ["console", "--listen", listen].map(str::to_owned))
     }
 
-    pub(super) fn victorialogs(&self, directory: &Path) -> Command {
+    pub(super) fn victorialogs(&self, deployment: &Deployment<'_>) -> Command {
+        let data = deployment.subdirectory("victorialogs-data");
         command(
             "victorialogs",
             [
                 format!("-httpListenAddr={}", self.addresses.of("victorialogs:9428")),
-                format!(
-                    "-storageDataPath={}",
-                    subdirectory(directory, "victorialogs-data")
-                ),
+                format!("-storageDataPath={}", data.expect("a directory")),
                 // The least that it allows: what is younger is lost by a SIGKILL.
                 "-inmemoryDataFlushInterval=1s".to_owned(),
             ],
@@ -128,8 +126,8 @@ impl NativeStack {
 }
 
 fn shipped(file: &str) -> Value {
-    let text = Config::of(&format!("collector/{file}")).into_text();
-    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"))
+    let config = config(&format!("collector/{file}"));
+    serde_saphyr::from_str(config.text()).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
 /// The file's pipelines that lead to Loki, with both exporters.

@@ -2,32 +2,16 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::LazyLock;
+
+use standard::Tools;
 
 use super::Child;
 
-/// Where they are: `OMNITRACE_TOOLS`, else where the script puts them.
-static DIRECTORY: LazyLock<PathBuf> = LazyLock::new(|| {
-    let from = |name: &str, below: &str| {
-        std::env::var_os(name).map(|directory| PathBuf::from(directory).join(below))
-    };
-    from("OMNITRACE_TOOLS", "")
-        .or_else(|| from("OMNITRACE_CACHE_DIR", "tools/bin"))
-        .or_else(|| from("XDG_CACHE_HOME", "omnitrace/tools/bin"))
-        .or_else(|| from("HOME", ".cache/omnitrace/tools/bin"))
-        .expect("HOME or OMNITRACE_TOOLS")
-});
-
-/// Path of `otelcol`, `jaeger`, `victorialogs`, `prometheus`, `promtool`, `alertmanager`, `amtool`, `postgres_exporter`,
-/// `blackbox_exporter` or `docker-compose`; panics with the way out when it is missing.
+/// Path of a program, by its name in [`Tools::program`]; panics with the way out when it is missing.
 pub fn tool(name: &str) -> PathBuf {
-    let path = DIRECTORY.join(name);
-    assert!(
-        path.is_file(),
-        "no {name} in {}: run deploy/tools/build.sh, or name a directory that has it in OMNITRACE_TOOLS",
-        DIRECTORY.display()
-    );
-    path
+    let tools = Tools::find(|name| Ok(std::env::var_os(name).map(PathBuf::from)));
+    let path = tools.and_then(|tools| tools.program(name));
+    path.unwrap_or_else(|missing| panic!("{missing}"))
 }
 
 /// Runs a tool to its end: whether it succeeded, and what it said.
