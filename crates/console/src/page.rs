@@ -15,6 +15,7 @@ macro_rules! files {
 const FILES: &[File] = files![
     "alerts/card.js",
     "alerts/data.js",
+    "alerts/diagnosis.js",
     "alerts/evidence.js",
     "alerts/forms.js",
     "alerts/ledger.js",
