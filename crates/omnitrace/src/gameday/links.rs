@@ -23,6 +23,8 @@ pub struct Guide<'a> {
     prometheus: String,
     jaeger: String,
     loki: String,
+    /// Else the console stands for it.
+    has_alertmanager: bool,
     /// The repository: runbooks and dashboards.
     checkout: &'a Path,
 }
@@ -41,6 +43,7 @@ impl<'a> Guide<'a> {
             prometheus: url("prometheus")?,
             jaeger: url("jaeger")?,
             loki: url("loki")?,
+            has_alertmanager: state.part("alertmanager").is_some(),
             checkout,
         })
     }
@@ -78,6 +81,7 @@ impl<'a> Guide<'a> {
                     "dashboard" => self.dashboard(url).await,
                     "runbook" => self.runbook(url).await,
                     "logs" => self.logs(url, told.at).await,
+                    _ if self.has_alertmanager => self.alertmanager(url).await,
                     _ => self.page(url).await,
                 };
                 hop(link, url, found);
@@ -132,6 +136,15 @@ impl<'a> Guide<'a> {
         match answer.status() {
             status if status.is_success() => Ok("a page".to_owned()),
             status => bail!("{status}"),
+        }
+    }
+
+    /// Alertmanager's own list of alerts. Its page is not in every distribution's package.
+    async fn alertmanager(&self, url: &str) -> Result<String> {
+        let alerts = self.ask(Url::parse(url)?.join("api/v2/alerts")?).await?;
+        match alerts.as_array().map_or(0, Vec::len) {
+            0 => bail!("no alert"),
+            count => Ok(format!("{count} alerts")),
         }
     }
 
