@@ -36,17 +36,17 @@ impl Links {
         }
     }
 
-    /// The log lines of a trace, or the errors of all services, in Grafana.
+    /// All log lines of a service, or else the errors of all services, in Grafana.
     pub(crate) fn logs(
         &self,
-        trace_id: Option<&str>,
+        service: Option<&str>,
         (start, end): (DateTime<Utc>, DateTime<Utc>),
     ) -> Option<String> {
-        let filter = match trace_id {
-            Some(id) => format!("trace_id=\"{id}\""),
-            None => "severity_text=\"ERROR\"".to_owned(),
+        let expression = match service {
+            // LogQL's texts have JSON's escapes.
+            Some(service) => format!("{{service_name={}}}", json!(service)),
+            None => "{service_name=~\".+\"} | severity_text=\"ERROR\"".to_owned(),
         };
-        let expression = format!("{{service_name=~\".+\"}} | {filter}");
         self.explore(
             "loki",
             &json!({"refId": "A", "expr": expression}),
@@ -171,11 +171,21 @@ mod tests {
             links.trace("ab", (now, now)).unwrap(),
             "http://j.example:16686/trace/ab"
         );
-        let logs = links.logs(Some("ab"), (now, now)).unwrap();
+        let logs = links.logs(Some("a\"b"), (now, now)).unwrap();
         assert!(
             logs.starts_with("https://g.example/grafana/explore?schemaVersion=1&panes=%7B"),
             "{logs}"
         );
+        let panes = Url::parse(&logs)
+            .unwrap()
+            .query_pairs()
+            .nth(1)
+            .unwrap()
+            .1
+            .into_owned();
+        let panes: serde_json::Value = serde_json::from_str(&panes).unwrap();
+        let expression = panes["a"]["queries"][0]["expr"].as_str().unwrap();
+        assert!(expression.ends_with(r#"="a\"b"}"#), "{expression}");
         assert_eq!(safe("javascript:alert(1)"), None);
         assert_eq!(
             safe("https://ada:hunter2@p.example/graph").unwrap(),

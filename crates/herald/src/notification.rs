@@ -123,6 +123,8 @@ impl LinkList {
             Some(window) => (window.start, window.end),
             None => (payload.started(), stored.accepted),
         };
+        // Where no error was logged, as in a flood of warnings, errors would be an empty page.
+        let lines_of = payload.service().filter(|_| evidence.log_lines.is_empty());
         Self {
             dashboard: payload
                 .annotation("dashboard_url")
@@ -130,7 +132,7 @@ impl LinkList {
             runbook: payload
                 .annotation("runbook_url")
                 .and_then(|text| links.runbook(text)),
-            logs: links.logs(None, range),
+            logs: links.logs(lines_of, range),
             alertmanager: links::safe(&payload.external_url),
             traces: evidence
                 .traces
@@ -146,10 +148,11 @@ pub(crate) fn title(payload: &Payload) -> String {
     let marks = [payload.label(ENVIRONMENT), payload.label("severity")];
     let marks = marks.into_iter().flatten();
     let marks: String = marks.map(|mark| format!("[{mark}] ")).collect();
-    let about: Vec<&str> = [payload.service(), payload.label("route")]
-        .into_iter()
-        .flatten()
-        .collect();
+    // What the rules write where an alert is about no route of its own.
+    let route = payload
+        .label("route")
+        .filter(|route| !["all", "none"].contains(route));
+    let about: Vec<&str> = [payload.service(), route].into_iter().flatten().collect();
     let about = if about.is_empty() {
         String::new()
     } else {

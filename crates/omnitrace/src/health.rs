@@ -115,7 +115,11 @@ fn targets(args: &HealthArgs) -> Result<Vec<Target>> {
     let own = state.parts.iter().filter_map(|part| {
         Some(Target {
             name: part.name.clone(),
-            url: part.ready_url.clone()?,
+            // A running `up` of the build before has not written it.
+            url: part.ready_url.clone().or_else(|| {
+                let admin = part.admin_url.as_deref()?;
+                Some(format!("{admin}/ready"))
+            })?,
             restarts: part.restarts,
         })
     });

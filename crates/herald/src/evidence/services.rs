@@ -23,7 +23,8 @@ const INSTANCES: usize = 20;
 const WORST: usize = 1000;
 
 /// A target that lets a scrape wait for so long, in seconds, does not answer; where no process listens, the connection is refused at once.
-const SILENT_S: f64 = 2.0;
+/// Half of the shortest time-out that a scraper here has: the console's, of 1 s.
+const SILENT_S: f64 = 0.5;
 
 /// How long before the trouble a service is looked at for comparison, in seconds.
 const BEFORE_S: i64 = 300;
@@ -195,7 +196,7 @@ fn questions(window: Window) -> Vec<Question> {
         question(
             true,
             format!(
-                "max_over_time(sum by (service_name) (rate({http}_count[60s]))[{BEFORE_S}s:60s])"
+                "max_over_time(sum by (service_name) (rate({http}_count[60s]))[{BEFORE_S}s:15s])"
             ),
             |state, _, rate| state.requests_before = Some(rate),
         ),

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::catalogue::{Dashboard, Expression, Language, rule_expressions};
 use crate::harness::{Directory, Up, database, eventually, http, list, repository};
+use crate::stack_expressions::has_been_through_an_alert;
 
 /// What finds nothing here: metrics of programs that `up` does not start, what rules record, alerts, and what there is only in trouble or after a
 /// while.
@@ -111,6 +112,9 @@ async fn every_expression_of_rules_dashboards_and_pages_is_answered_by_the_conso
     .await;
     let ready = up.ready().await;
     let console = ready["console_url"].as_str().expect("a URL").to_owned();
+    let herald = up.started("herald").await["url"].clone();
+    let herald = herald.as_str().expect("a URL");
+    has_been_through_an_alert(herald.trim_start_matches("http://")).await;
     let expressions = expressions();
     let (present, others): (Vec<_>, Vec<_>) = expressions.iter().partition(|(_, must)| **must);
     assert!(

@@ -195,7 +195,7 @@ async fn every_dashboard_expression_finds_something() {
 }
 
 /// Of which the ledger has every number: delivered, acknowledged, judged, over.
-async fn has_been_through_an_alert(herald: &str) {
+pub async fn has_been_through_an_alert(herald: &str) {
     let url = format!("http://{herald}");
     let post = async |path: String, body: Value| {
         let request = http().post(format!("{url}{path}")).json(&body);
