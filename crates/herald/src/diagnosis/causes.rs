@@ -94,10 +94,26 @@ fn seen(alert: &Declared, evidence: &Evidence) -> Vec<Cause> {
     }
     let outsiders = evidence.locks.iter().find(|lock| !is_own(lock));
     found.extend(outsiders.map(lock));
+    // The probe's requests are in no metric of calls, and traces are few; so they count only if nothing else is known.
+    if found.is_empty() && alert.kind == CauseKind::Errors {
+        found.extend(failed_trace(evidence));
+    }
     if found.is_empty() {
         found.extend(action::worse_release(evidence, |_| true).map(release));
     }
     found
+}
+
+/// The service in which the worst failed trace ends.
+fn failed_trace(evidence: &Evidence) -> Option<Cause> {
+    let mut traces = evidence.traces.iter();
+    let trace = traces.find(|trace| !trace.failed_in.is_empty())?;
+    Some(Cause {
+        service: trace.failed_in.clone(),
+        dependency: None,
+        kind: CauseKind::Errors,
+        why: format!("the worst trace failed at {}", trace.failed_at),
+    })
 }
 
 /// The ends of the trails, the one that explains the symptom first.

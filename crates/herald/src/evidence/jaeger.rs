@@ -119,14 +119,19 @@ fn summary(trace: &OneTrace<'_>) -> Option<Trace> {
         failed_at: deepest
             .map(|span| describe(trace, span))
             .unwrap_or_default(),
+        failed_in: deepest.map_or_else(String::new, |span| excerpt(service(trace, span), 60)),
         in_jaeger: true,
     })
 }
 
-fn describe(trace: &OneTrace<'_>, span: &Span<'_>) -> String {
+fn service<'a>(trace: &'a OneTrace<'a>, span: &'a Span<'a>) -> &'a str {
     let processes = trace.processes.as_ref();
     let process = processes.and_then(|processes| processes.get(&span.process.0));
-    let service = process.map_or("", |process| &*process.service.0);
+    process.map_or("", |process| &*process.service.0)
+}
+
+fn describe(trace: &OneTrace<'_>, span: &Span<'_>) -> String {
+    let service = service(trace, span);
     let why = span.tags.reasons.iter().flatten().next();
     let why = why.map_or("", |why| &**why);
     let parts = [service, &span.operation_name.0, why].map(head);

@@ -35,6 +35,9 @@ pub(crate) struct Trace {
     /// `downstream GET /quotes/{sku}: 503`, the deepest span with an error.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) failed_at: String,
+    /// The service of that span.
+    #[serde(skip)]
+    pub(crate) failed_in: String,
     /// Jaeger has the trace; of other traces only an exemplar is known.
     pub(crate) in_jaeger: bool,
 }

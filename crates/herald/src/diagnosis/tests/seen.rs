@@ -270,3 +270,31 @@ fn the_state_of_a_service_tells_what_its_callers_cannot() {
         );
     }
 }
+
+#[test]
+fn where_no_call_is_measured_the_worst_trace_is_followed() {
+    let trace = |failed_in: &str| crate::evidence::traces::Trace {
+        failed_in: failed_in.to_owned(),
+        ..Default::default()
+    };
+    let with_traces = |mut evidence: Evidence| {
+        evidence.traces = vec![trace(""), trace("downstream"), trace("data")];
+        evidence
+    };
+    let evidence = with_traces(Evidence::default());
+    let probe_fails = of_kind("gateway", "errors");
+    assert_eq!(
+        concluded(&probe_fails, &evidence),
+        "downstream errors, look_at downstream"
+    );
+    assert_eq!(
+        concluded(&of_kind("gateway", "latency"), &evidence),
+        "gateway latency, look_at gateway"
+    );
+    let calls = failing(fails(Kind::Http, "data", "payments", "500"));
+    let calls = with_traces(calls);
+    assert_eq!(
+        concluded(&probe_fails, &calls),
+        "payments errors, look_at payments"
+    );
+}
