@@ -46,7 +46,8 @@ async fn errors_of_a_dependency_are_found_by_clicks() {
         service: "gateway",
         evidence: &[
             ("[data-testid=first-action]", "Look at downstream"),
-            ("[data-testid=cause]", "downstream errors: "),
+            ("[data-testid=cause][data-kind=errors]", "downstream"),
+            ("[data-testid=cause]", "errors: "),
             ("[data-testid=failing] [data-testid=at-fault]", "downstream"),
             ("[data-testid=worst-trace]", "failed at downstream"),
             ("[data-testid=first-error]", "downstream: "),
@@ -160,7 +161,8 @@ async fn memory_that_grows_is_found_by_clicks() {
         service: "downstream",
         evidence: &[
             ("main", "GiB more than its least"),
-            ("[data-testid=cause]", "downstream memory: "),
+            ("[data-testid=cause][data-kind=memory]", "downstream"),
+            ("[data-testid=cause]", "memory: "),
         ],
         // Requests are served as before: no trace and no line tells of it.
         hops: &[Hop {
