@@ -174,7 +174,7 @@ fault *arguments:
 gameday *args:
     cargo run --release -- gameday run {{ args }}
 
-# three scenarios and three controls of the game day, and that the truth is hidden (debug build, about 8 min)
+# three scenarios and three controls of the game day, and that the truth is hidden (debug build, about 5 min)
 test-gameday *args:
     cargo test -p omnitrace --test e2e gameday:: -- --ignored {{ args }}
 

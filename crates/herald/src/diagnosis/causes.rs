@@ -81,7 +81,10 @@ fn itself(alert: &Declared, evidence: &Evidence) -> Cause {
 fn seen(alert: &Declared, evidence: &Evidence) -> Vec<Cause> {
     let states = States::of(evidence);
     let mut found: Vec<Cause> = states.not_answering(&alert.service).into_iter().collect();
-    found.extend(states.more_traffic(&alert.service));
+    // Traffic is no reason for these.
+    if !matches!(alert.kind, CauseKind::Queue | CauseKind::Readiness) {
+        found.extend(states.more_traffic(&alert.service));
+    }
     let ends = ends(alert.kind, evidence);
     found.extend(
         ends.into_iter()

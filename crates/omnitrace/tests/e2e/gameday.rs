@@ -344,7 +344,7 @@ async fn hidden_faults_are_on_and_no_metric_shows_it() {
     );
 }
 
-/// A scenario of the repository that does not wait for the end of its alerts.
+/// A scenario of the repository with a short beginning, that does not wait for the end of its alerts.
 fn copy(directory: &Directory, name: &str, as_name: &str, more: &str) {
     let file = repository(&format!("gameday/{name}.toml"));
     let scenario = std::fs::read_to_string(file).expect("the scenario");
@@ -352,7 +352,7 @@ fn copy(directory: &Directory, name: &str, as_name: &str, more: &str) {
     write(
         directory,
         &format!("{as_name}.toml"),
-        &format!("{title}\nresolve = \"1s\"\n{more}\n{rest}"),
+        &format!("{title}\nbaseline = \"30s\"\nresolve = \"1s\"\n{more}\n{rest}"),
     );
 }
 

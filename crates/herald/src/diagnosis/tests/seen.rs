@@ -228,6 +228,11 @@ fn the_state_of_a_service_tells_what_its_callers_cannot() {
             "downstream unresponsive, restart downstream",
         ),
         (
+            "readiness",
+            with(Evidence::default(), traffic(50.0, 5.0)),
+            "gateway readiness, look_at gateway",
+        ),
+        (
             "latency",
             with(late(), cpus(1.5, 0.1)),
             "downstream cpu, look_at downstream",
