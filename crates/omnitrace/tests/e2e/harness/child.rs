@@ -101,9 +101,18 @@ impl Child {
 
     /// The most memory that the process ever had, in KiB.
     pub fn peak_kib(&self) -> u64 {
+        self.memory_kib("VmHWM:")
+    }
+
+    /// What of its present memory are pages of files, such as the program: the kernel can drop them and read them again.
+    pub fn file_kib(&self) -> u64 {
+        self.memory_kib("RssFile:")
+    }
+
+    fn memory_kib(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
         let status = status.expect("a living process");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
         kib.and_then(|kib| kib.parse().ok()).expect("a number")
     }
