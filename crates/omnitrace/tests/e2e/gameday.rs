@@ -419,35 +419,3 @@ async fn scenarios_and_controls_reach_their_goals_and_the_truth_is_hidden() {
         "without the answer key people are told the same"
     );
 }
-
-#[tokio::test]
-async fn a_part_stays_away_until_it_is_started_again() {
-    let mut up = crate::harness::Up::start().await;
-    let here = Some(&up.directory);
-    let (code, said, _) = run(omnitrace(["stop", "downstream", "--kill"]), here).await;
-    assert_eq!(code, 0, "{said}");
-    let (code, _, said) = run(omnitrace(["restart", "downstream"]), here).await;
-    assert_eq!(code, 1);
-    assert!(
-        said.contains("downstream was stopped: `omnitrace start downstream`"),
-        "{said}"
-    );
-    let (code, _, said) = run(omnitrace(["start", "data"]), here).await;
-    assert_eq!(code, 1);
-    assert!(said.contains("data was not stopped"), "{said}");
-    let (code, _, said) = run(omnitrace(["stop", "nobody"]), here).await;
-    assert_eq!(code, 1);
-    assert!(
-        said.contains("no part \"nobody\" runs here; there are: console"),
-        "{said}"
-    );
-    let stays_away = up.event("it stays away", |event| {
-        event["part"] == "downstream"
-            && event["message"] == "stopped; `omnitrace start downstream` starts it again"
-    });
-    stays_away.await;
-    let (code, said, complained) =
-        run(omnitrace(["start", "downstream"]), Some(&up.directory)).await;
-    assert_eq!(code, 0, "{said}\n{complained}");
-    assert!(said.contains("downstream started: process "), "{said}");
-}

@@ -307,3 +307,35 @@ async fn nothing_is_restarted_that_would_not_come_back() {
     );
     assert_eq!(up.stop().await.code(), Some(0), "{}", up.child.output());
 }
+
+#[tokio::test]
+async fn a_part_stays_away_until_it_is_started_again() {
+    let mut up = Up::start().await;
+    let here = Some(&up.directory);
+    let (code, said, _) = run(omnitrace(["stop", "downstream", "--kill"]), here).await;
+    assert_eq!(code, 0, "{said}");
+    let (code, _, said) = run(omnitrace(["restart", "downstream"]), here).await;
+    assert_eq!(code, 1);
+    assert!(
+        said.contains("downstream was stopped: `omnitrace start downstream`"),
+        "{said}"
+    );
+    let (code, _, said) = run(omnitrace(["start", "data"]), here).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("data was not stopped"), "{said}");
+    let (code, _, said) = run(omnitrace(["stop", "nobody"]), here).await;
+    assert_eq!(code, 1);
+    assert!(
+        said.contains("no part \"nobody\" runs here; there are: console"),
+        "{said}"
+    );
+    let stays_away = up.event("it stays away", |event| {
+        event["part"] == "downstream"
+            && event["message"] == "stopped; `omnitrace start downstream` starts it again"
+    });
+    stays_away.await;
+    let (code, said, complained) =
+        run(omnitrace(["start", "downstream"]), Some(&up.directory)).await;
+    assert_eq!(code, 0, "{said}\n{complained}");
+    assert!(said.contains("downstream started: process "), "{said}");
+}
