@@ -81,9 +81,9 @@ impl GameStack {
                     .iter()
                     .map(|(service, count)| format!("--replicas={service}={count}")),
             )
+            .env("OMNITRACE_FAULTS", "hidden")
             .envs(&scenario.environment)
             .env("HERALD_WEBHOOK_URL", webhook)
-            .env("OMNITRACE_FAULTS", "hidden")
             .env("OMNITRACE_PARENT_PIPE", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
