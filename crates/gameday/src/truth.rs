@@ -1,47 +1,9 @@
 //! What is wrong in a scenario: the answer key, which nothing that decides may read.
 
 use serde::{Deserialize, Serialize};
+use slo::CauseKind;
 
 use crate::notification::{Diagnosed, Notification};
-
-/// The kinds of causes that herald names; `docs/HERALD.md` explains them.
-pub const KINDS: [&str; 23] = [
-    "bad_answer",
-    "certificate",
-    "clock",
-    "connection",
-    "connections",
-    "cpu",
-    "disk",
-    "down",
-    "errors",
-    "instance",
-    "latency",
-    "lock",
-    "log_volume",
-    "memory",
-    "pool",
-    "queue",
-    "readiness",
-    "release",
-    "restarts",
-    "slow_statement",
-    "telemetry",
-    "traffic",
-    "unresponsive",
-];
-
-/// The first actions that herald advises.
-pub const ACTIONS: [&str; 8] = [
-    "roll_back",
-    "restart",
-    "end_session",
-    "free_space",
-    "renew",
-    "set_clock",
-    "limit_load",
-    "look_at",
-];
 
 /// The answer key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,13 +26,6 @@ pub struct Truth {
 
 impl Truth {
     pub(crate) fn check(&self) -> Result<(), String> {
-        let known = |key: &str, given: &str, allowed: &[&str]| match allowed.contains(&given) {
-            true => Ok(()),
-            false => Err(format!(
-                "`{key}`: {given:?} is unknown; allowed: {}",
-                allowed.join(", ")
-            )),
-        };
         for (key, given) in [
             ("kind", &self.kind),
             ("alerts", &self.alerts),
@@ -80,17 +35,23 @@ impl Truth {
                 return Err(format!("`{key}`: at least one"));
             }
         }
+        // A truth is known.
+        let kinds = CauseKind::ALL
+            .iter()
+            .filter(|kind| **kind != CauseKind::Unknown);
+        let mut kinds: Vec<&str> = kinds.map(|kind| kind.as_str()).collect();
+        kinds.sort_unstable();
+        let actions: Vec<&str> = slo::Action::ALL
+            .iter()
+            .map(|action| action.as_str())
+            .collect();
         for kind in &self.kind {
-            known("kind", kind, &KINDS)?;
+            known("kind", kind, &kinds)?;
         }
         for action in &self.action {
-            known(
-                "action",
-                two(action)
-                    .ok_or_else(|| pair("action", action, "restart downstream"))?
-                    .0,
-                &ACTIONS,
-            )?;
+            let (what, _) =
+                two(action).ok_or_else(|| pair("action", action, "restart downstream"))?;
+            known("action", what, &actions)?;
         }
         for alert in &self.alerts {
             two(alert).ok_or_else(|| pair("alerts", alert, "AvailabilityBurnRate gateway"))?;
@@ -125,6 +86,16 @@ impl Truth {
         right
             .into_iter()
             .any(|(name, of)| fits(name, what) && fits(of, target))
+    }
+}
+
+fn known(key: &str, given: &str, allowed: &[&str]) -> Result<(), String> {
+    match allowed.contains(&given) {
+        true => Ok(()),
+        false => Err(format!(
+            "`{key}`: {given:?} is unknown; allowed: {}",
+            allowed.join(", ")
+        )),
     }
 }
 
