@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use chrono::{DateTime, Utc};
+use redact::plain::html as escaped;
 
 use crate::record::{Hop, Record};
 use crate::score::{Diagnosis, Score};
@@ -38,8 +39,8 @@ pub fn html(
         summary_section(&mut out, summary);
     }
     overview(&mut out, runs);
-    for (score, record) in runs {
-        run_section(&mut out, score, record);
+    for (index, (score, record)) in runs.iter().enumerate() {
+        run_section(&mut out, index, score, record);
     }
     out.push_str("</main></body></html>\n");
     out
@@ -51,14 +52,10 @@ fn summary_section(out: &mut String, summary: &Summary) {
     write!(out, "<h2>Mode {mode}</h2><p>{faults} runs with a fault, {controls} controls, {broken} broken. Intervals are 95 %.</p>").ok();
     out.push_str("<table><tr><th>goal<th>number<th>reached<th></tr>");
     for goal in &summary.goals {
-        let (class, met) = if goal.met {
-            ("met", "met")
-        } else {
-            ("missed", "missed")
-        };
+        let met = if goal.met { "met" } else { "missed" };
         write!(
             out,
-            "<tr><td>{}<td>{}<td>{}<td class=\"{class}\">{met}</tr>",
+            "<tr><td>{}<td>{}<td>{}<td class=\"{met}\">{met}</tr>",
             goal.name,
             goal.goal,
             escaped(&goal.reached)
@@ -133,9 +130,8 @@ fn overview(out: &mut String, runs: &[(Score, Record)]) {
     out.push_str("</table>\n");
 }
 
-fn run_section(out: &mut String, score: &Score, record: &Record) {
-    // Sections are found by their place, so that no name can be an address of something else.
-    let index = out.matches("<section").count();
+/// Found by its place among all, so that no name can be an address of something else.
+fn run_section(out: &mut String, index: usize, score: &Score, record: &Record) {
     let kind = if score.control { "control, " } else { "" };
     let head = format!(
         "{} ({kind}{}, run {})",
@@ -244,20 +240,4 @@ fn bar(out: &mut String, row: usize, class: &str, from: f64, to: f64, label: &st
         escaped(label)
     )
     .ok();
-}
-
-fn escaped(text: &str) -> String {
-    text.chars()
-        .fold(String::with_capacity(text.len()), |mut out, c| {
-            match c {
-                '&' => out.push_str("&amp;"),
-                '<' => out.push_str("&lt;"),
-                '>' => out.push_str("&gt;"),
-                '"' => out.push_str("&quot;"),
-                '\'' => out.push_str("&#39;"),
-                c if c.is_control() => out.push(' '),
-                c => out.push(c),
-            }
-            out
-        })
 }

@@ -58,9 +58,34 @@ pub fn json(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// HTML that is nothing but this text, between tags and in quoted attributes.
+pub fn html(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c if is_hidden(c) => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn html_shows_the_text_and_does_nothing_else() {
+        assert_eq!(
+            html("<a title='x'>\"&\"</a>\n\u{202e}ok"),
+            "&lt;a title=&#39;x&#39;&gt;&quot;&amp;&quot;&lt;/a&gt;  ok"
+        );
+    }
 
     #[test]
     fn a_line_stays_one_line_and_shows_all_that_it_holds() {

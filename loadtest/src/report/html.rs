@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use telemetry::redact::plain;
+use telemetry::redact::plain::html as escape;
 
 use super::chart::chart;
 use crate::summary::{Quantiles, Summary};
@@ -171,21 +171,4 @@ fn counts(out: &mut String, summary: &Summary) {
         );
     }
     out.push_str("</table>");
-}
-
-/// Text that is nothing but text, between tags and in quoted attributes.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c if plain::is_hidden(c) => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    out
 }
