@@ -18,7 +18,7 @@ const ROW: f64 = 18.0;
 
 /// The page. `about` says where and when, one fact per line; each score comes with its record.
 pub fn html(
-    about: &[(String, String)],
+    about: &[(&str, String)],
     partial: bool,
     runs: &[(Score, Record)],
     summaries: &[Summary],

@@ -85,6 +85,10 @@ fn fits(pattern: &str, name: &str) -> bool {
     }
 }
 
+fn run_name(mode: Mode, scenario: &str, repeat: u32) -> String {
+    format!("{}-{scenario}-{repeat}", mode.as_str())
+}
+
 /// The directory of records and reports.
 pub struct Out {
     directory: PathBuf,
@@ -102,13 +106,13 @@ impl Out {
     pub fn stack(&self, mode: Mode, scenario: &str, repeat: u32) -> PathBuf {
         self.directory
             .join("stacks")
-            .join(format!("{}-{scenario}-{repeat}", mode.as_str()))
+            .join(run_name(mode, scenario, repeat))
     }
 
     fn record_path(&self, mode: Mode, scenario: &str, repeat: u32) -> PathBuf {
         self.directory
             .join("records")
-            .join(format!("{}-{scenario}-{repeat}.json", mode.as_str()))
+            .join(run_name(mode, scenario, repeat) + ".json")
     }
 
     /// A run that is finished.

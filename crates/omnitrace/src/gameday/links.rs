@@ -244,7 +244,8 @@ impl<'a> Guide<'a> {
     async fn exemplars(&self, service: &str, at: DateTime<Utc>) -> Result<String> {
         let mut request = Url::parse(&self.prometheus)?.join("api/v1/query_exemplars")?;
         let query = format!(
-            "http_server_request_duration_seconds_bucket{{service_name={}}}",
+            "{}_bucket{{service_name={}}}",
+            slo::REQUESTS,
             slo::quoted(service)
         );
         let range = [

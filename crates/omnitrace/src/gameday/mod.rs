@@ -12,10 +12,12 @@ mod play;
 mod receiver;
 mod stack;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use gameday::{Mode, Record, Scenario, Score, Summary};
@@ -26,7 +28,7 @@ use tokio::sync::watch;
 use crate::environment;
 use crate::runtime::block_on;
 use crate::terminal::{say, say_json, say_lines};
-use args::{Files, GamedayAction, Results, RunArgs};
+use args::{GamedayAction, Results, RunArgs};
 use files::{Out, Read};
 use play::{Interrupted, Run, Shared};
 
@@ -48,7 +50,10 @@ pub fn run(action: &GamedayAction) -> Result<ExitCode> {
             say(&format!("{} scenarios, no mistake found", scenarios.len()));
             Ok(ExitCode::SUCCESS)
         }
-        GamedayAction::Report { files, results } => report(files, results, false),
+        GamedayAction::Report { files, results } => {
+            let out = Out::new(&results.out)?;
+            report(&files::scenarios(files)?, results, &out, false)
+        }
     }
 }
 
@@ -85,7 +90,7 @@ async fn play_all(args: &RunArgs) -> Result<ExitCode> {
             true
         }
     };
-    report(&args.files, &args.results, partial)
+    report(&scenarios, &args.results, &shared.out, partial)
 }
 
 /// The runs that are not finished yet, repeat by repeat: an interrupted game day then has every scenario once rather than one of them
@@ -217,9 +222,7 @@ fn expected(run: &Run<'_>) -> Duration {
 }
 
 /// Scores every record, writes the reports and prints the table. Fails if a goal is missed.
-fn report(files: &Files, results: &Results, partial: bool) -> Result<ExitCode> {
-    let scenarios = files::scenarios(files)?;
-    let out = Out::new(&results.out)?;
+fn report(scenarios: &[Read], results: &Results, out: &Out, partial: bool) -> Result<ExitCode> {
     let mut runs: Vec<(Score, Record)> = Vec::new();
     for record in out.records()? {
         let scenario = scenarios
@@ -242,12 +245,12 @@ fn report(files: &Files, results: &Results, partial: bool) -> Result<ExitCode> {
         .map(|mode| gameday::summary(mode, &scores))
         .collect();
     let about = about(&runs);
-    let whole = json!({"partial": partial, "about": about.iter().cloned().collect::<serde_json::Map<_, _>>(), "summaries": summaries, "runs": scores});
-    let json_path = out.report("gameday.json", &serde_json::to_vec_pretty(&whole)?)?;
-    let about: Vec<(String, String)> = about
-        .into_iter()
-        .map(|(name, value)| (name, value.as_str().unwrap_or_default().to_owned()))
+    let facts: serde_json::Map<_, _> = about
+        .iter()
+        .map(|(name, fact)| ((*name).to_owned(), fact.as_str().into()))
         .collect();
+    let whole = json!({"partial": partial, "about": facts, "summaries": summaries, "runs": scores});
+    let json_path = out.report("gameday.json", &serde_json::to_vec_pretty(&whole)?)?;
     let html_path = out.report(
         "report.html",
         gameday::html(&about, partial, &runs, &summaries).as_bytes(),
@@ -277,40 +280,37 @@ fn report(files: &Files, results: &Results, partial: bool) -> Result<ExitCode> {
 }
 
 /// Where and when.
-fn about(runs: &[(Score, Record)]) -> Vec<(String, serde_json::Value)> {
-    let builds: std::collections::BTreeSet<&str> = runs
+fn about(runs: &[(Score, Record)]) -> [(&'static str, String); 5] {
+    let builds: BTreeSet<&str> = runs
         .iter()
         .map(|(_, record)| record.build.as_str())
         .collect();
-    let time = |pick: fn(&Record) -> Option<chrono::DateTime<chrono::Utc>>| {
-        runs.iter().filter_map(move |(_, record)| pick(record))
-    };
-    let shown = |at: Option<chrono::DateTime<chrono::Utc>>| {
-        at.map_or(String::new(), |at| {
+    let builds: Vec<&str> = builds.into_iter().collect();
+    let shown = |at: Option<DateTime<Utc>>| {
+        at.map_or_else(String::new, |at| {
             at.format("%Y-%m-%d %H:%M UTC").to_string()
         })
     };
-    let machine = format!(
-        "{} cores, {}, {}",
-        std::thread::available_parallelism().map_or(0, usize::from),
-        std::env::consts::OS,
-        std::env::consts::ARCH
-    );
+    let started = runs.iter().filter_map(|(_, record)| record.times.started);
+    let stopped = runs.iter().filter_map(|(_, record)| record.times.stopped);
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let profile = if cfg!(debug_assertions) {
         "debug"
     } else {
         "release"
     };
     [
-        ("build", builds.into_iter().collect::<Vec<_>>().join(", ")),
+        ("build", builds.join(", ")),
         ("profile", profile.to_owned()),
-        ("machine", machine),
         (
-            "first run",
-            shown(time(|record| record.times.started).min()),
+            "machine",
+            format!(
+                "{cores} cores, {}, {}",
+                std::env::consts::OS,
+                std::env::consts::ARCH
+            ),
         ),
-        ("last run", shown(time(|record| record.times.stopped).max())),
+        ("first run", shown(started.min())),
+        ("last run", shown(stopped.max())),
     ]
-    .map(|(name, value)| (name.to_owned(), value.into()))
-    .into()
 }

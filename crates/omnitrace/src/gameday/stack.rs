@@ -13,35 +13,20 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 
+use crate::cli::Ports;
+use crate::up::standard_args::StandardPorts;
 use crate::up::state::State;
 
 /// A first start downloads Postgres.
 const START: Duration = Duration::from_secs(300);
 const STOP: Duration = Duration::from_secs(60);
 
-/// Every port of `up` is a free one, so that several stacks run side by side.
-const PORTS: [&str; 8] = [
-    "gateway",
-    "data",
-    "downstream",
-    "console",
-    "herald",
-    "gateway-admin",
-    "data-admin",
-    "downstream-admin",
-];
-
-/// Those of `up --standard`, which it takes besides.
-const STANDARD_PORTS: [&str; 8] = [
-    "otlp-grpc",
-    "otlp-http",
-    "jaeger",
-    "prometheus",
-    "alertmanager",
-    "loki",
-    "blackbox",
-    "postgres-exporter",
-];
+/// Options by which every port of `up` is a free one, so that several stacks run side by side. `A` holds nothing but ports.
+fn free_ports<A: clap::Args>() -> Vec<String> {
+    let ports = A::augment_args(clap::Command::new("up"));
+    let flags = ports.get_arguments().filter_map(clap::Arg::get_long);
+    flags.map(|flag| format!("--{flag}=0")).collect()
+}
 
 /// A running stack.
 pub struct GameStack {
@@ -74,7 +59,7 @@ impl GameStack {
                 "--data-dir",
             ])
             .arg(data_dir)
-            .args(PORTS.map(|name| format!("--{name}-port=0")))
+            .args(free_ports::<Ports>())
             .args(
                 scenario
                     .replicas
@@ -94,7 +79,7 @@ impl GameStack {
         if mode == Mode::Standard {
             command
                 .arg("--standard")
-                .args(STANDARD_PORTS.map(|name| format!("--{name}-port=0")));
+                .args(free_ports::<StandardPorts>());
         }
         for other_target in [
             "HERALD_WEBHOOK_URL_FILE",
