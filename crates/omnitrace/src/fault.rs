@@ -187,7 +187,10 @@ pub fn services(wanted: Option<&str>, target: &Target) -> Result<Vec<Service>> {
             admin_url: admin_url.clone(),
         }]);
     }
-    let state = State::running(&target.data_dir)?;
+    among(&State::running(&target.data_dir)?, wanted)
+}
+
+fn among(state: &State, wanted: Option<&str>) -> Result<Vec<Service>> {
     let all: Vec<Service> = state
         .services()
         .filter(|(name, _)| SERVICES.contains(&service_of(name)))
@@ -216,7 +219,13 @@ pub fn services(wanted: Option<&str>, target: &Target) -> Result<Vec<Service>> {
 }
 
 impl Service {
-    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
+    /// A service of a running stack, by name.
+    pub fn of(state: &State, name: &str) -> Result<Self> {
+        Ok(among(state, Some(name))?.remove(0))
+    }
+
+    /// Asks its private listener for something; the error names the service.
+    pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
         let client = reqwest::Client::builder()
             .no_proxy()
             .timeout(Duration::from_secs(10))

@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use gameday::Action;
-use reqwest::Client;
+use reqwest::{Client, Method};
 use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::stack::GameStack;
-use crate::answer;
-use crate::problem;
+use crate::fault::Service;
 use crate::up::load;
 use crate::up::state::State;
 
@@ -31,7 +30,8 @@ pub struct Injected<'a> {
 
 enum Undo {
     Fault {
-        url: String,
+        service: Service,
+        path: String,
     },
     Command(String),
     Process(Group),
@@ -55,27 +55,14 @@ impl<'a> Injected<'a> {
                 fault,
                 parameters,
             } => {
-                let part = state
-                    .part(service)
-                    .with_context(|| format!("no part {service} runs"))?;
-                let admin = part
-                    .admin_url
-                    .as_deref()
-                    .with_context(|| format!("{service} has no faults"))?;
-                let url = format!("{admin}/faults/{fault}");
+                let service = Service::of(&state, service)?;
+                let path = format!("/faults/{fault}");
                 let mut body = parameters.clone();
                 body.insert("expires_in_s".to_owned(), LONGEST_S.into());
-                let silent = || format!("{service} does not answer at {admin}");
-                let (status, text) =
-                    answer::ask(self.client.put(&url), Some(Value::Object(body)), silent).await?;
-                if !status.is_success() {
-                    let answer: Value = serde_json::from_str(&text).unwrap_or_default();
-                    bail!(
-                        "{service} refuses the fault {fault}: {}",
-                        problem::in_words(&answer)
-                    );
-                }
-                self.undo.push(Undo::Fault { url });
+                service
+                    .call(Method::PUT, &path, Some(Value::Object(body)))
+                    .await?;
+                self.undo.push(Undo::Fault { service, path });
             }
             Action::Commands { start, stop } => {
                 // Taken back also when only half of it succeeded.
@@ -115,15 +102,14 @@ impl<'a> Injected<'a> {
 
     async fn take_back(&self, undo: Undo, stack: &GameStack) -> Result<()> {
         match undo {
-            Undo::Fault { url } => {
-                let answer = self.client.delete(&url).send().await;
-                // A service that has been started anew has no fault.
+            Undo::Fault { service, path } => {
+                let answer = service.call(Method::DELETE, &path, None).await;
+                // A service that is not there has no fault.
                 answer
-                    .and_then(reqwest::Response::error_for_status)
                     .map(drop)
-                    .or_else(|error| match error.is_connect() {
+                    .or_else(|error| match nobody_listens(&error) {
                         true => Ok(()),
-                        false => Err(error.into()),
+                        false => Err(error),
                     })
             }
             Undo::Command(line) => run(&line, &stack.state()?, stack.data_dir()).await,
@@ -140,6 +126,13 @@ impl<'a> Injected<'a> {
             }
         }
     }
+}
+
+fn nobody_listens(error: &anyhow::Error) -> bool {
+    let request = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<reqwest::Error>());
+    request.is_some_and(reqwest::Error::is_connect)
 }
 
 /// A shell and all that it has started.
