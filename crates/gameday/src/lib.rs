@@ -5,6 +5,7 @@
 
 mod html;
 mod notification;
+mod pattern;
 mod record;
 mod scenario;
 mod score;
@@ -15,6 +16,7 @@ mod truth;
 
 pub use html::html;
 pub use notification::{Diagnosed, Notification};
+pub use pattern::fits;
 pub use record::{Hop, Record, Times};
 pub use scenario::{Action, Inject, Mode, Scenario};
 pub use score::{Score, score};

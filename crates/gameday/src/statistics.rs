@@ -26,6 +26,11 @@ impl Share {
             of += 1;
             hits += usize::from(outcome);
         }
+        Self::new(hits, of)
+    }
+
+    /// So many of so many.
+    pub fn new(hits: usize, of: usize) -> Self {
         let share = (of > 0).then(|| hits as f64 / of as f64);
         let interval = share.map(|share| wilson(share, of as f64));
         Self {

@@ -101,7 +101,7 @@ pub fn summary(mode: Mode, scores: &[Score]) -> Summary {
         baseline: judged(|diagnosis| diagnosis.baseline),
         action: judged(|diagnosis| diagnosis.action),
         release: judged(|diagnosis| diagnosis.release),
-        links: Share::of((0..links).map(|link| link < whole)),
+        links: Share::new(whole, links),
         goals: Vec::new(),
     };
     summary.goals = goals(&summary);

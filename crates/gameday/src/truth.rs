@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use slo::CauseKind;
 
 use crate::notification::{Diagnosed, Notification};
+use crate::pattern::fits;
 
 /// The answer key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,7 +16,7 @@ pub struct Truth {
     pub dependency: Option<String>,
     /// Kinds that are right.
     pub kind: Vec<String>,
-    /// `Alert service`, each a shell-like `*`: alerts that tell of the fault itself or of its expected consequences.
+    /// `Alert service`, in each `*` for any text: alerts that tell of the fault itself or of its expected consequences.
     pub alerts: Vec<String>,
     /// `what target`: first actions that are right.
     pub action: Vec<String>,
@@ -107,8 +108,4 @@ fn two(text: &str) -> Option<(&str, &str)> {
     let mut words = text.split_whitespace();
     let found = (words.next()?, words.next()?);
     words.next().is_none().then_some(found)
-}
-
-fn fits(pattern: &str, text: &str) -> bool {
-    pattern == "*" || pattern == text
 }

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use gameday::{Mode, Record, Scenario};
+use gameday::{Mode, Record, Scenario, fits};
 
 use super::args::Files;
 use crate::files;
@@ -72,17 +72,6 @@ fn read(path: &Path) -> Result<Read> {
         scenario: Scenario::parse(name, &shown, &text)?,
         hash: format!("{:016x}", hasher.finish()),
     })
-}
-
-/// Whether a name fits a pattern, in which `*` stands for any text.
-fn fits(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((before, after)) => name.strip_prefix(before).is_some_and(|rest| {
-            (0..=rest.len())
-                .any(|skipped| rest.is_char_boundary(skipped) && fits(after, &rest[skipped..]))
-        }),
-    }
 }
 
 fn run_name(mode: Mode, scenario: &str, repeat: u32) -> String {
@@ -164,25 +153,5 @@ impl Out {
         }
         files::write_private(path, bytes)
             .with_context(|| format!("cannot write {}", path.display()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::fits;
-
-    #[test]
-    fn a_star_stands_for_any_text() {
-        for (pattern, name, expected) in [
-            ("data-lock", "data-lock", true),
-            ("data-lock", "data-locks", false),
-            ("data-*", "data-", true),
-            ("*-lock", "data-lock", true),
-            ("d*a*k", "data-lock", true),
-            ("d*x*k", "data-lock", false),
-            ("*", "", true),
-        ] {
-            assert_eq!(fits(pattern, name), expected, "{pattern} {name}");
-        }
     }
 }
