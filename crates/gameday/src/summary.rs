@@ -84,7 +84,11 @@ pub fn summary(mode: Mode, scores: &[Score]) -> Summary {
         faults: faults.len(),
         controls: controls.len(),
         broken: scores.iter().filter(|score| score.broken.is_some()).count(),
-        recall: Share::of(faults.iter().map(|score| score.first_s.is_some())),
+        recall: Share::of(
+            faults
+                .iter()
+                .map(|score| score.broken.is_none() && score.first_s.is_some()),
+        ),
         precision: Share::of(
             scores
                 .iter()
