@@ -7,8 +7,7 @@ use redact::plain::html as escaped;
 
 use crate::record::{Hop, Record};
 use crate::score::{Diagnosis, Score};
-use crate::summary::{Summary, share_text};
-use crate::table::times_text;
+use crate::summary::Summary;
 
 const STYLE: &str = include_str!("report.css");
 
@@ -63,32 +62,8 @@ fn summary_section(out: &mut String, summary: &Summary) {
         .ok();
     }
     out.push_str("</table><table><tr><th>also measured<th></tr>");
-    let rows = [
-        ("first notification", times_text(&summary.first)),
-        (
-            "first notification that names the true place",
-            times_text(&summary.first_right),
-        ),
-        (
-            "from the end of the fault to the last \"resolved\"",
-            times_text(&summary.resolved),
-        ),
-        (
-            "true cause among the first three",
-            share_text(&summary.top3),
-        ),
-        (
-            "true service and dependency first",
-            share_text(&summary.place),
-        ),
-        (
-            "the alert's own service is the true one (without a diagnosis)",
-            share_text(&summary.baseline),
-        ),
-        ("release verdict right", share_text(&summary.release)),
-    ];
-    for (name, value) in rows {
-        write!(out, "<tr><td>{name}<td>{}</tr>", escaped(&value)).ok();
+    for (name, value) in summary.beside_goals() {
+        write!(out, "<tr><td>{}<td>{}</tr>", escaped(name), escaped(&value)).ok();
     }
     out.push_str("</table>\n");
 }

@@ -42,6 +42,21 @@ impl Share {
     }
 }
 
+impl Share {
+    /// `17 of 18 (0.94, 0.74 to 0.99)`.
+    pub fn text(&self) -> String {
+        match (self.share, self.interval) {
+            (Some(value), Some((low, high))) => {
+                format!(
+                    "{} of {} ({value:.2}, {low:.2} to {high:.2})",
+                    self.hits, self.of
+                )
+            }
+            _ => "no run".to_owned(),
+        }
+    }
+}
+
 /// E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
 fn wilson(share: f64, of: f64) -> (f64, f64) {
     let spread = Z * Z / of;
@@ -87,6 +102,32 @@ impl Times {
             p90: quantile(&sorted, 0.9),
             worst: sorted.last().copied(),
         }
+    }
+}
+
+impl Times {
+    /// `median 14.2 s (12.0 to 31.0), 90 % within 40.0 s (31.0 to ?), worst 61.3 s, of 18`.
+    pub fn text(&self) -> String {
+        let (Some(median), Some(p90), Some(worst)) = (self.median, self.p90, self.worst) else {
+            return "no run".to_owned();
+        };
+        let (median, p90) = (median.text(), p90.text());
+        format!(
+            "median {median}, 90 % within {p90}, worst {worst:.1} s, of {}",
+            self.count
+        )
+    }
+}
+
+impl Quantile {
+    fn text(self) -> String {
+        let end = |value: Option<f64>| value.map_or("?".to_owned(), |value| format!("{value:.1}"));
+        format!(
+            "{:.1} s ({} to {})",
+            self.seconds,
+            end(self.low),
+            end(self.high)
+        )
     }
 }
 

@@ -112,11 +112,35 @@ pub fn summary(mode: Mode, scores: &[Score]) -> Summary {
     summary
 }
 
+impl Summary {
+    /// What is reported beside the goals: name and value.
+    pub(crate) fn beside_goals(&self) -> [(&'static str, String); 7] {
+        [
+            ("first notification", self.first.text()),
+            (
+                "first notification that names the true place",
+                self.first_right.text(),
+            ),
+            (
+                "from the end of the fault to the last \"resolved\"",
+                self.resolved.text(),
+            ),
+            ("true cause among the first three", self.top3.text()),
+            ("true service and dependency first", self.place.text()),
+            (
+                "the alert's own service is the true one (without a diagnosis)",
+                self.baseline.text(),
+            ),
+            ("release verdict right", self.release.text()),
+        ]
+    }
+}
+
 fn goals(summary: &Summary) -> Vec<Goal> {
     let share = |name, goal, least: f64, share: &Share| Goal {
         name,
         goal,
-        reached: share_text(share),
+        reached: share.text(),
         met: share.share.is_none_or(|share| share >= least),
     };
     let time = |name, goal, most: f64, reached: Option<f64>| Goal {
@@ -165,15 +189,4 @@ fn goals(summary: &Summary) -> Vec<Goal> {
             &summary.links,
         ),
     ]
-}
-
-/// `17 of 18 (0.94, 0.74 to 0.99)`.
-pub(crate) fn share_text(share: &Share) -> String {
-    match (share.share, share.interval) {
-        (Some(value), Some((low, high))) => format!(
-            "{} of {} ({value:.2}, {low:.2} to {high:.2})",
-            share.hits, share.of
-        ),
-        _ => "no run".to_owned(),
-    }
 }

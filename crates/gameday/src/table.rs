@@ -4,8 +4,7 @@ use std::fmt::Write;
 
 use crate::scenario::{Mode, Scenario};
 use crate::score::Score;
-use crate::statistics::{Quantile, Times};
-use crate::summary::{Summary, share_text};
+use crate::summary::Summary;
 
 /// Which scenario applies to which mode, and why not.
 pub fn matrix(scenarios: &[Scenario]) -> String {
@@ -116,18 +115,8 @@ fn in_words(summary: &Summary) -> String {
         summary.controls,
         summary.broken
     );
-    let rows = [
-        ("first notification", times_text(&summary.first)),
-        ("first right notification", times_text(&summary.first_right)),
-        ("resolved", times_text(&summary.resolved)),
-        ("true cause first", share_text(&summary.top1)),
-        ("true cause among three", share_text(&summary.top3)),
-        ("true place first", share_text(&summary.place)),
-        ("alert's own service true", share_text(&summary.baseline)),
-        ("release verdict right", share_text(&summary.release)),
-    ];
-    for (name, value) in rows {
-        writeln!(out, "  {name:25} {value}").ok();
+    for (name, value) in summary.beside_goals() {
+        writeln!(out, "  {name}: {value}").ok();
     }
     for goal in &summary.goals {
         let met = if goal.met { "met   " } else { "MISSED" };
@@ -139,27 +128,4 @@ fn in_words(summary: &Summary) -> String {
         .ok();
     }
     out
-}
-
-/// `median 14.2 s (12.0 to 31.0), 90 % within 40.0 s, worst 61.3 s`.
-pub(crate) fn times_text(times: &Times) -> String {
-    let (Some(median), Some(p90), Some(worst)) = (times.median, times.p90, times.worst) else {
-        return "no run".to_owned();
-    };
-    format!(
-        "median {}, 90 % within {}, worst {worst:.1} s, of {}",
-        quantile_text(median),
-        quantile_text(p90),
-        times.count
-    )
-}
-
-fn quantile_text(quantile: Quantile) -> String {
-    let end = |value: Option<f64>| value.map_or("?".to_owned(), |value| format!("{value:.1}"));
-    format!(
-        "{:.1} s ({} to {})",
-        quantile.seconds,
-        end(quantile.low),
-        end(quantile.high)
-    )
 }
