@@ -11,9 +11,15 @@ import { part } from './evidence.js';
 /** @param {Diagnosis} diagnosis */
 export function diagnosisParts({ causes, first_action: first }) {
   return part('What to do first', 'diagnosis', [
-    h('p', { class: 'notice', 'data-testid': 'first-action', 'data-do': first.do }, h('strong', {}, h('bdi', {}, first.text))),
+    h('p', { class: 'notice', 'data-testid': 'first-action', 'data-do': first.do }, h('strong', {}, h('bdi', {}, withTraces(first.text)))),
     h('ol', { class: 'plain-list' }, causes.map(cause)),
   ]);
+}
+
+/** Only traces of this console become links: parts of the text come from services. @param {string} text */
+function withTraces(text) {
+  return text.split(/(https?:\/\/[^\s()/]+\/trace\/[0-9a-f]{32})/)
+    .map((piece, index) => (index % 2 ? h('a', { href: piece.slice(piece.indexOf('/trace/')) }, piece) : piece));
 }
 
 /** @param {Cause} cause */

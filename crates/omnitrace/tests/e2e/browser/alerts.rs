@@ -20,6 +20,8 @@ async fn an_alert_leads_to_its_evidence_and_can_be_acknowledged_and_silenced() {
     says(&watched.browser, &by("at-fault"), "downstream").await;
     says(&watched.browser, &by("budget"), "Burn over").await;
     says(&watched.browser, &by("runbook"), "Mitigate").await;
+    let its_trace = format!("{} a[href^='/trace/']", by("first-action"));
+    says(&watched.browser, &its_trace, "/trace/").await;
     says(&watched.browser, &by("releases"), "No version has changed").await;
     says(&watched.browser, &by("first-error"), "downstream").await;
     picture(&watched.browser, "console-alert").await;
