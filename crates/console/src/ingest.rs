@@ -173,7 +173,7 @@ async fn export(
     sink: web::Data<Sink>,
 ) -> HttpResponse {
     let sink = sink.get_ref().clone();
-    let encoding = match encoding(signal, request.headers()) {
+    let encoding = match encoding(request.headers()) {
         Ok(encoding) => encoding,
         Err(failure) => return refused(Encoding::Json, &failure),
     };
@@ -206,7 +206,8 @@ async fn take(
             true => inflate(body, &sink.gate, &mut account, &mut turn)?,
             false => body,
         };
-        otlp::check(encoding, &body).map_err(|why| Failure::new(StatusCode::BAD_REQUEST, why))?;
+        otlp::check(signal, encoding, &body)
+            .map_err(|why| Failure::new(StatusCode::BAD_REQUEST, why))?;
         turn.pass();
         let mut rejected = Rejected::default();
         otlp::decode(signal, encoding, &body, &mut |batch| {
@@ -367,7 +368,7 @@ async fn read(mut payload: Payload, gate: &Gate, account: &mut Account) -> Resul
     body
 }
 
-fn encoding(signal: Signal, headers: &HeaderMap) -> Result<Encoding, Failure> {
+fn encoding(headers: &HeaderMap) -> Result<Encoding, Failure> {
     let sent = text(headers, CONTENT_TYPE);
     let media_type = sent
         .split(';')
@@ -377,12 +378,7 @@ fn encoding(signal: Signal, headers: &HeaderMap) -> Result<Encoding, Failure> {
         .to_ascii_lowercase();
     match media_type.as_str() {
         "application/x-protobuf" => Ok(Encoding::Protobuf),
-        "application/json" if signal != Signal::Metrics => Ok(Encoding::Json),
-        "application/json" => {
-            let message = "metrics are taken as application/x-protobuf only: \
-                           set OTEL_EXPORTER_OTLP_METRICS_PROTOCOL=http/protobuf, or use the SDK's exporter for protobuf";
-            Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
-        }
+        "application/json" => Ok(Encoding::Json),
         _ => {
             let message = format!(
                 "content type {sent:?} is not supported, only application/x-protobuf and application/json"

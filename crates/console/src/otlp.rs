@@ -1,8 +1,8 @@
 //! OTLP requests become spans, log records and samples.
 //!
 //! Neither encoding is decoded as a whole: two bytes of protobuf or three of JSON may stand for a struct of
-//! hundreds, so a small body could fill the memory. Metrics come as protobuf only. Items are decoded one by one (metrics by data point) and handed on
-//! before there are many; their lists are cut to what is kept, and what is cut or refused is counted.
+//! hundreds, so a small body could fill the memory. Items are decoded one by one
+//! (metrics by data point) and handed on before there are many; their lists are cut to what is kept, and what is cut or refused is counted.
 //!
 //! A body is refused as a whole only if its outer levels are broken. Whatever is wrong with one item costs that item.
 
@@ -11,6 +11,7 @@ mod clean;
 mod each;
 mod elements;
 pub(crate) mod json;
+mod json_metrics;
 mod keys;
 mod lax;
 mod logs;
@@ -367,10 +368,10 @@ fn labels_fit(group: &Group, metric: &metric_proto::Metric) -> bool {
 ///
 /// # Errors
 /// A sentence that says why not.
-pub(crate) fn check(encoding: Encoding, body: &[u8]) -> Result<(), String> {
+pub(crate) fn check(signal: Signal, encoding: Encoding, body: &[u8]) -> Result<(), String> {
     match encoding {
         Encoding::Protobuf => protobuf::check(body),
-        Encoding::Json => json::check(body),
+        Encoding::Json => json::check(signal, body),
     }
 }
 

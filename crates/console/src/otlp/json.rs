@@ -15,7 +15,9 @@ use super::attribute;
 use super::each::{Action, each};
 use super::lax::{self, Double, Enum, Id, Integer, List, Names, Text};
 use super::values::scope;
-use super::{Decoder, Origin, Refusal, Signal, UNDECODABLE, elements, origin, resource};
+use super::{
+    Decoder, Origin, Refusal, Signal, UNDECODABLE, elements, json_metrics, origin, resource,
+};
 
 /// The maximum text size of an item. JSON needs two to three times the size of protobuf.
 const MAX_ITEM: usize = 2 << 20;
@@ -24,9 +26,33 @@ const MAX_ITEM: usize = 2 << 20;
 const MIN_ITEM: usize = 12;
 
 /// The names of the lists at the three outer levels.
-const GROUPS: &[&str] = &["resourceSpans", "resourceLogs", "groups"];
-const SCOPES: &[&str] = &["scopeSpans", "scopeLogs", "groups"];
-const ITEMS: &[&str] = &["spans", "logRecords", "items"];
+struct Lists {
+    groups: &'static [&'static str],
+    scopes: &'static [&'static str],
+    items: &'static [&'static str],
+}
+
+impl Signal {
+    const fn lists(self) -> Lists {
+        match self {
+            Self::Traces => Lists {
+                groups: &["resourceSpans"],
+                scopes: &["scopeSpans"],
+                items: &["spans"],
+            },
+            Self::Logs => Lists {
+                groups: &["resourceLogs"],
+                scopes: &["scopeLogs"],
+                items: &["logRecords"],
+            },
+            Self::Metrics => Lists {
+                groups: &["resourceMetrics"],
+                scopes: &["scopeMetrics"],
+                items: &["metrics"],
+            },
+        }
+    }
+}
 
 /// The resource or scope of a group. A JSON object has no order, so it may stand after the items.
 #[derive(Deserialize)]
@@ -55,7 +81,7 @@ struct Scope {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct KeyValue {
+pub(super) struct KeyValue {
     key: Text,
     value: Option<AnyValue>,
 }
@@ -164,11 +190,12 @@ impl Names for logs::SeverityNumber {
 }
 
 /// Whether the outer levels are intact. An error inside an item concerns only that item.
-pub(super) fn check(body: &[u8]) -> Result<(), String> {
+pub(super) fn check(signal: Signal, body: &[u8]) -> Result<(), String> {
+    let lists = signal.lists();
     let text = std::str::from_utf8(body).map_err(|why| format!("the body is no JSON: {why}"))?;
-    walk(text, "body", GROUPS, &mut |group| {
-        walk(group, "resource group", SCOPES, &mut |scope_group| {
-            walk(scope_group, "scope group", ITEMS, &mut |_| Ok(()))
+    walk(text, "body", lists.groups, &mut |group| {
+        walk(group, "resource group", lists.scopes, &mut |scope_group| {
+            walk(scope_group, "scope group", lists.items, &mut |_| Ok(()))
         })
     })
 }
@@ -176,7 +203,7 @@ pub(super) fn check(body: &[u8]) -> Result<(), String> {
 /// Decodes a request that was checked.
 pub(super) fn decode(signal: Signal, body: &[u8], decoder: &mut Decoder<'_>) {
     let text = std::str::from_utf8(body).unwrap_or_default();
-    let outcome = walk(text, "body", GROUPS, &mut |group| {
+    let outcome = walk(text, "body", signal.lists().groups, &mut |group| {
         resource_group(signal, group, decoder)
     });
     debug_assert_eq!(outcome, Ok(()), "it was checked");
@@ -189,16 +216,26 @@ fn resource_group(signal: Signal, group: &str, decoder: &mut Decoder<'_>) -> Res
     if let Ok(sender) = &sender {
         decoder.sender(sender);
     }
-    walk(group, "resource group", SCOPES, &mut |scope_group| {
-        let about: Result<GroupHeader<'_>, Refusal> = parse(scope_group, "scope group");
-        let scope = about.and_then(|about| self::sender::<Scope>(about.scope, "scope"));
-        let scope = scope.map(|sent| self::scope(sent.map(Into::into)));
-        let origin = origin(&sender, scope);
-        walk(scope_group, "scope group", ITEMS, &mut |item| {
-            one_item(signal, item, &origin, decoder);
-            Ok(())
-        })
-    })
+    walk(
+        group,
+        "resource group",
+        signal.lists().scopes,
+        &mut |scope_group| {
+            let about: Result<GroupHeader<'_>, Refusal> = parse(scope_group, "scope group");
+            let scope = about.and_then(|about| self::sender::<Scope>(about.scope, "scope"));
+            let scope = scope.map(|sent| self::scope(sent.map(Into::into)));
+            let origin = origin(&sender, scope);
+            walk(
+                scope_group,
+                "scope group",
+                signal.lists().items,
+                &mut |item| {
+                    one_item(signal, item, &origin, decoder);
+                    Ok(())
+                },
+            )
+        },
+    )
 }
 
 fn one_item(signal: Signal, item: &str, origin: &Origin, decoder: &mut Decoder<'_>) {
@@ -220,7 +257,7 @@ fn one_item(signal: Signal, item: &str, origin: &Origin, decoder: &mut Decoder<'
             });
             decoder.log(item.len(), origin, log);
         }
-        Signal::Metrics => debug_assert!(false, "refused before"),
+        Signal::Metrics => json_metrics::decode(item, origin, decoder),
     }
 }
 
@@ -243,7 +280,7 @@ fn walk<'a>(
 }
 
 /// Reads an object that is not too large.
-fn small<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<T, Refusal> {
+pub(super) fn small<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<T, Refusal> {
     if text.len() > MAX_ITEM || !elements::fit_json(text) {
         return Err(Refusal::too_large(what, MAX_ITEM));
     }
@@ -251,7 +288,7 @@ fn small<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<T, Refusal
 }
 
 /// Reads an object. Serde alone would also accept a list of its fields.
-fn parse<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<T, Refusal> {
+pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<T, Refusal> {
     let not_read = |why: &dyn std::fmt::Display| {
         let why = format!("the JSON of a {what} cannot be read: {why}");
         Refusal::new(UNDECODABLE, why)
@@ -262,7 +299,7 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<T, Refusal
     serde_json::from_str(text).map_err(|why| not_read(&why))
 }
 
-fn attributes(list: List<KeyValue>) -> Vec<common::KeyValue> {
+pub(super) fn attributes(list: List<KeyValue>) -> Vec<common::KeyValue> {
     list.0.into_iter().map(Into::into).collect()
 }
 

@@ -18,7 +18,7 @@ const SPAN: &str = "00f067aa0ba902b7";
 
 /// All parts of a request as one batch.
 fn whole(signal: Signal, encoding: Encoding, body: &[u8]) -> Result<Batch, String> {
-    check(encoding, body)?;
+    check(signal, encoding, body)?;
     let mut whole = Batch::default();
     decode(signal, encoding, body, &mut |mut part| {
         whole.spans.append(&mut part.spans);

@@ -11,6 +11,18 @@ async fn rejected(console: &Running, metric: Value) -> (u64, String) {
     (count.try_into().expect("a count"), why)
 }
 
+/// The same in both encodings.
+async fn rejected_in_both(console: &Running, metric: Value) -> (u64, String) {
+    let request = metrics("shop", vec![metric.clone()]);
+    let answer = console.send_json("/v1/metrics", &request).await.json();
+    let told = &answer["partialSuccess"];
+    let count = told["rejectedDataPoints"].as_str().unwrap_or("0").parse();
+    let why = told["errorMessage"].as_str().unwrap_or_default().to_owned();
+    let as_json = (count.expect("a count"), why);
+    assert_eq!(as_json, rejected(console, metric).await);
+    as_json
+}
+
 fn attributes(count: usize) -> Value {
     let one = |i| json!({"key": format!("k{i}"), "value": {"stringValue": "v"}});
     (0..count).map(one).collect()
@@ -39,7 +51,7 @@ async fn points_that_are_too_large_to_keep_are_rejected_and_not_cut() {
             "1024 bytes",
         ),
     ] {
-        let (rejected, why) = rejected(&console, metric).await;
+        let (rejected, why) = rejected_in_both(&console, metric).await;
         assert_eq!(rejected, count, "{why}");
         assert!(why.contains(word), "{why}");
     }

@@ -119,7 +119,7 @@ pub fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
 
 /// The most bytes that one part of a request becomes, by the estimate, and how many items there are in all.
 fn largest_part(signal: Signal, encoding: Encoding, body: &[u8]) -> (usize, usize, Rejected) {
-    check(encoding, body).expect("well-formed outside");
+    check(signal, encoding, body).expect("well-formed outside");
     let (mut largest, mut count, mut rejected) = (0, 0, Rejected::default());
     decode(signal, encoding, body, &mut |part| {
         let samples = || part.metrics.iter().flat_map(|sender| &sender.samples);

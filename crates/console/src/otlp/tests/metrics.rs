@@ -2,23 +2,22 @@ use super::*;
 
 #[test]
 fn metrics_become_samples() {
-    let exponential = json!({
-        "attributes": [], "startTimeUnixNano": "1", "timeUnixNano": "2", "count": "0", "scale": 0, "zeroCount": "0", "flags": 0,
-        "exemplars": [], "zeroThreshold": 0.0,
-    });
-    let batch = metrics_batch(&json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [
-        {"name": "http.server.request.duration", "unit": "s", "histogram": {"aggregationTemporality": 2, "dataPoints": [{
-            "count": "6", "sum": 1.5, "bucketCounts": ["1", "2", "3"], "explicitBounds": [0.1, 1.0], "timeUnixNano": "5000",
-            "attributes": [{"key": "http.route", "value": {"stringValue": "/a"}}],
-            "exemplars": [{"value": {"asDouble": 0.5}, "traceId": TRACE, "spanId": SPAN, "timeUnixNano": "4000", "filteredAttributes": []}]}]}},
-        {"name": "jobs", "sum": {"aggregationTemporality": 2, "isMonotonic": true, "dataPoints": [{"asInt": 3}]}},
-        {"name": "level", "gauge": {"dataPoints": [{"asDouble": 0.5}, {}, {"flags": 1}]}},
-        {"name": "q", "summary": {"dataPoints": [{"count": 1, "sum": 2, "quantileValues": [{"quantile": 0.5, "value": 2}]}]}},
-        {"name": "delta", "sum": {"aggregationTemporality": 1, "dataPoints": [{"asInt": 3}, {"asInt": 4}]}},
-        {"name": "exp", "exponentialHistogram": {"aggregationTemporality": 2, "dataPoints": [exponential]}},
-        {"name": "odd", "histogram": {"dataPoints": [{"bucketCounts": ["1"], "explicitBounds": [1.0]}]}},
-        {"name": "nothing at all"}
-    ]}]}]}));
+    let batch = json_batch(
+        Signal::Metrics,
+        &json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [
+            {"name": "http.server.request.duration", "unit": "s", "histogram": {"aggregationTemporality": 2, "dataPoints": [{
+                "count": "6", "sum": 1.5, "bucketCounts": ["1", "2", 3], "explicitBounds": [0.1, 1], "timeUnixNano": "5000",
+                "attributes": [{"key": "http.route", "value": {"stringValue": "/a"}}],
+                "exemplars": [{"asDouble": 0.5, "traceId": TRACE, "spanId": SPAN, "timeUnixNano": "4000", "filteredAttributes": []}]}]}},
+            {"name": "jobs", "sum": {"aggregationTemporality": "AGGREGATION_TEMPORALITY_CUMULATIVE", "isMonotonic": true, "dataPoints": [{"asInt": "3"}]}},
+            {"name": "level", "metadata": [], "gauge": {"dataPoints": [{"asDouble": "NaN"}, {}, {"flags": 1}]}, "sum": null},
+            {"name": "q", "summary": {"dataPoints": [{"count": 1, "sum": 2, "quantileValues": [{"quantile": 0.5, "value": 2}]}]}},
+            {"name": "delta", "sum": {"aggregationTemporality": 1, "dataPoints": [{"asInt": 3}, {"asInt": 4}]}},
+            {"name": "exp", "exponentialHistogram": {"aggregationTemporality": 2, "dataPoints": [{"scale": 0, "positive": {"bucketCounts": ["1"]}}]}},
+            {"name": "odd", "histogram": {"dataPoints": [{"bucketCounts": ["1"], "explicitBounds": [1.0]}]}},
+            {"name": "nothing at all"}
+        ]}]}]}),
+    );
     let samples = &batch.metrics[0].samples;
     let shown: Vec<String> = samples
         .iter()
@@ -43,7 +42,7 @@ fn metrics_become_samples() {
             r#"http_server_request_duration_seconds_sum ["http_route=/a"] 1.5"#,
             r#"http_server_request_duration_seconds_count ["http_route=/a"] 6"#,
             "jobs_total [] 3",
-            "level [] 0.5",
+            "level [] NaN",
             r#"q ["quantile=0.5"] 2"#,
             "q_sum [] 2",
             "q_count [] 1",
@@ -68,9 +67,15 @@ fn metrics_become_samples() {
     );
 }
 
-/// The samples of one request, as `name{label=value,…} value`.
+/// The samples of one request in either encoding, as `name{label=value,…} value`.
 fn shown(metrics: &Value) -> Vec<String> {
-    let batch = metrics_batch(&json!({"resourceMetrics": [{"scopeMetrics": metrics}]}));
+    let request = json!({"resourceMetrics": [{"scopeMetrics": metrics}]});
+    let as_json = lines(&json_batch(Signal::Metrics, &request));
+    assert_eq!(as_json, lines(&metrics_batch(&request)), "as protobuf");
+    as_json
+}
+
+fn lines(batch: &Batch) -> Vec<String> {
     assert_eq!(batch.rejected.total(), 0);
     let labels = |sample: &Sample| {
         let pairs = sample
@@ -127,4 +132,18 @@ fn of_attributes_that_become_one_label_none_is_lost() {
             "h_count{exported_le=y,le=x} 5",
         ]
     );
+}
+
+#[test]
+fn lists_of_another_signal_are_unknown_members() {
+    let span = json!({"traceId": TRACE, "spanId": SPAN, "name": "x", "startTimeUnixNano": "1", "endTimeUnixNano": "2"});
+    let body = json!({
+        "resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": "of another request"}}]}]}],
+        "resourceSpans": [
+            {"scopeLogs": [{"spans": [span]}], "scopeSpans": [{"logRecords": [span], "metrics": "none", "spans": [span]}]}
+        ],
+        "resourceMetrics": 7,
+    });
+    let batch = json_batch(Signal::Traces, &body);
+    assert_eq!((batch.spans.len(), batch.rejected.total()), (1, 0));
 }
