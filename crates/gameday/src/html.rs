@@ -51,7 +51,7 @@ fn summary_section(out: &mut String, summary: &Summary) {
     write!(out, "<h2>Mode {mode}</h2><p>{faults} runs with a fault, {controls} controls, {broken} broken. Intervals are 95 %.</p>").ok();
     out.push_str("<table><tr><th>goal<th>number<th>reached<th></tr>");
     for goal in &summary.goals {
-        let met = if goal.met { "met" } else { "missed" };
+        let met = goal.verdict();
         write!(
             out,
             "<tr><td>{}<td>{}<td>{}<td class=\"{met}\">{met}</tr>",

@@ -56,8 +56,19 @@ pub struct Goal {
     pub goal: &'static str,
     /// What was reached, as text; "no run" if there is nothing to judge.
     pub reached: String,
-    /// Whether it is met.
-    pub met: bool,
+    /// Whether it is met; none if there is nothing to judge.
+    pub met: Option<bool>,
+}
+
+impl Goal {
+    /// In one word.
+    pub(crate) const fn verdict(&self) -> &'static str {
+        match self.met {
+            Some(true) => "met",
+            Some(false) => "missed",
+            None => "open",
+        }
+    }
 }
 
 /// Sums up the scores of one mode.
@@ -141,13 +152,13 @@ fn goals(summary: &Summary) -> Vec<Goal> {
         name,
         goal,
         reached: share.text(),
-        met: share.share.is_none_or(|share| share >= least),
+        met: share.share.map(|share| share >= least),
     };
     let time = |name, goal, most: f64, reached: Option<f64>| Goal {
         name,
         goal,
         reached: reached.map_or("no run".to_owned(), |seconds| format!("{seconds:.1} s")),
-        met: reached.is_none_or(|seconds| seconds <= most),
+        met: reached.map(|seconds| seconds <= most),
     };
     vec![
         share("recall", "every fault is notified", 1.0, &summary.recall),

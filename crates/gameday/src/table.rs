@@ -119,10 +119,10 @@ fn in_words(summary: &Summary) -> String {
         writeln!(out, "  {name}: {value}").ok();
     }
     for goal in &summary.goals {
-        let met = if goal.met { "met   " } else { "MISSED" };
+        let met = goal.verdict();
         writeln!(
             out,
-            "  {met} {:18} {} (goal: {})",
+            "  {met:6} {:18} {} (goal: {})",
             goal.name, goal.reached, goal.goal
         )
         .ok();

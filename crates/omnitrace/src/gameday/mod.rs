@@ -271,7 +271,7 @@ fn report(scenarios: &[Read], results: &Results, out: &Out, partial: bool) -> Re
     let reached = summaries
         .iter()
         .flat_map(|summary| &summary.goals)
-        .all(|goal| goal.met);
+        .all(|goal| goal.met != Some(false));
     Ok(if reached && !partial {
         ExitCode::SUCCESS
     } else {
