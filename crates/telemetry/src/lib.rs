@@ -58,6 +58,7 @@ mod spans;
 pub mod synthetic;
 mod targets;
 pub mod testing;
+mod tracestate;
 
 pub use exporter::retry_after;
 pub use init::{InitError, LogLevel, Metrics, ServiceInfo, Telemetry, init};

@@ -1,7 +1,7 @@
 //! W3C Trace Context and Baggage, read strictly and passed on whole.
 //!
 //! The rules are the specification's: an invalid or repeated `traceparent` starts a new trace and drops `tracestate`; a
-//! higher version is read as version 00; an invalid `tracestate` or `baggage` is dropped alone. What goes out is not written
+//! higher version is read as version 00; what is invalid in `tracestate` or `baggage` is dropped alone. What goes out is not written
 //! by the SDK's propagators: they forget the random flag, and do not encode a `%` that they have decoded.
 
 use std::str::FromStr;
@@ -17,11 +17,8 @@ use opentelemetry::{Context, Key};
 use tracing::Span;
 
 use crate::hex::{self, Hex};
-use crate::{baggage, spans, synthetic};
+use crate::{baggage, spans, synthetic, tracestate};
 
-/// Longest `tracestate` read; the specification asks for at least 512 characters to be passed on.
-const MAX_TRACESTATE: usize = 1024;
-const MAX_TRACESTATE_MEMBERS: usize = 32;
 /// Length of a `traceparent` of version 00.
 const TRACEPARENT_LENGTH: usize = 55;
 /// The flag that says that the trace id is random (Trace Context Level 2).
@@ -30,6 +27,10 @@ const RANDOM: TraceFlags = TraceFlags::new(0x02);
 /// Known to be random: the SDK forgets the flag of a trace that is not sampled.
 #[derive(Debug, PartialEq, Eq)]
 struct RandomId(TraceId);
+
+/// The `tracestate` of a trace whose keys the SDK refuses, since it knows those of Level 1 only.
+#[derive(Debug)]
+struct Level2State(TraceId, String);
 
 /// How far callers are trusted.
 #[derive(Debug, Clone)]
@@ -83,8 +84,9 @@ pub(crate) fn continue_trace(span: &Span, headers: &impl Headers) {
 
 impl Policy {
     fn extract(&self, headers: &impl Headers) -> Inbound {
+        let state = tracestate::read(headers);
         let caller = if self.trace {
-            span_context(headers)
+            span_context(headers, &state)
         } else {
             None
         };
@@ -100,6 +102,9 @@ impl Policy {
             Some(caller) if self.trust_callers => {
                 if caller.trace_flags() & RANDOM == RANDOM {
                     context = context.with_value(RandomId(caller.trace_id()));
+                }
+                if caller.trace_state().header() != state {
+                    context = context.with_value(Level2State(caller.trace_id(), state));
                 }
                 Inbound {
                     context: context.with_remote_span_context(caller),
@@ -130,7 +135,13 @@ impl TextMapPropagator for Outbound {
             && let Some(traceparent) = traceparent(context)
         {
             injector.set("traceparent", traceparent);
-            let state = context.span().span_context().trace_state().header();
+            let span = context.span();
+            let state = match context.get() {
+                Some(Level2State(trace, state)) if *trace == span.span_context().trace_id() => {
+                    state.clone()
+                }
+                _ => span.span_context().trace_state().header(),
+            };
             set_unless_empty(injector, "tracestate", state);
         }
         if self.baggage {
@@ -214,7 +225,7 @@ fn known(flags: TraceFlags) -> TraceFlags {
     flags & (TraceFlags::SAMPLED | RANDOM)
 }
 
-fn span_context(headers: &impl Headers) -> Option<SpanContext> {
+fn span_context(headers: &impl Headers, state: &str) -> Option<SpanContext> {
     let mut parents = headers.all("traceparent");
     let (first, second) = (parents.next(), parents.next());
     let (trace_id, span_id, flags) = match (first, second) {
@@ -226,7 +237,7 @@ fn span_context(headers: &impl Headers) -> Option<SpanContext> {
         span_id,
         flags,
         true,
-        tracestate(headers),
+        TraceState::from_str(state).unwrap_or_default(),
     ))
 }
 
@@ -254,40 +265,6 @@ pub(crate) fn parse_traceparent(text: &str) -> Option<(TraceId, SpanId, TraceFla
 pub(crate) fn joined(headers: &impl Headers, name: &str) -> Option<String> {
     let values: Option<Vec<&str>> = headers.all(name).collect();
     Some(values?.join(",")).filter(|text| !text.is_empty())
-}
-
-fn tracestate(headers: &impl Headers) -> TraceState {
-    let text = match joined(headers, "tracestate") {
-        Some(text) if text.len() <= MAX_TRACESTATE => text,
-        _ => return TraceState::default(),
-    };
-    let members: Vec<&str> = text
-        .split(',')
-        .map(|member| member.trim_matches([' ', '\t']))
-        .filter(|m| !m.is_empty())
-        .collect();
-    let mut keys: Vec<&str> = members.iter().filter_map(|member| key_of(member)).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    // Fewer keys than members: one is invalid, or stands there twice.
-    if keys.len() < members.len() || members.len() > MAX_TRACESTATE_MEMBERS {
-        return TraceState::default();
-    }
-    TraceState::from_str(&members.join(",")).unwrap_or_default()
-}
-
-/// The key of a valid `tracestate` member. The SDK's own check lets empty keys and values through.
-fn key_of(member: &str) -> Option<&str> {
-    let (key, value) = member.split_once('=')?;
-    let first = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let key_byte = |byte: u8| first(byte) || b"_-*/@".contains(&byte);
-    let value_byte = |byte: u8| matches!(byte, 0x20..=0x2b | 0x2d..=0x3c | 0x3e..=0x7e);
-    let valid = key.bytes().next().is_some_and(first)
-        && key.len() <= 256
-        && key.bytes().all(key_byte)
-        && (1..=256).contains(&value.len())
-        && value.bytes().all(value_byte);
-    valid.then_some(key)
 }
 
 #[cfg(test)]
@@ -353,7 +330,7 @@ mod tests {
         let bad = inbound(
             &[
                 ("traceparent", PARENT),
-                ("tracestate", "a=1,a=2"),
+                ("tracestate", "a=1,A=2"),
                 ("baggage", "k=v,=,"),
             ],
             &trusting(),
@@ -427,6 +404,14 @@ mod tests {
             outbound.inject_context(&came.context, &mut sent);
             assert_eq!(sent["traceparent"], parent + want);
             assert_eq!(sent.len(), 1, "nothing empty: {sent:?}");
+        }
+        let states = ["foo@@bar=1,b=2", "b=2"];
+        for state in states {
+            let headers = [("traceparent", PARENT), ("tracestate", state)];
+            let came = inbound(&headers, &trusting());
+            let mut sent = std::collections::HashMap::new();
+            outbound.inject_context(&came.context, &mut sent);
+            assert_eq!(sent["tracestate"], state);
         }
         for (value, want) in [
             ("%2541", "%2541"),
