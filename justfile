@@ -200,6 +200,10 @@ test-dashboards:
 test-promql directory:
     OMNITRACE_PROMQL_TESTS="{{ absolute_path(directory) }}" cargo test -p promql --test promql conformance:: -- --include-ignored --nocapture
 
+# the telemetry crate against the W3C's suites: a directory with clones of trace-context and baggage (needs Python 3; docs/CONFORMANCE.md)
+test-w3c directory:
+    crates/omnitrace/tests/conformance/w3c.sh "{{ absolute_path(directory) }}"
+
 # the API against its OpenAPI document, by a property-based client (needs Python 3)
 test-openapi:
     cargo build -p omnitrace
