@@ -204,6 +204,10 @@ test-promql directory:
 test-w3c directory:
     crates/omnitrace/tests/conformance/w3c.sh "{{ absolute_path(directory) }}"
 
+# the console against other people's test data: a directory with jaeger, openmetrics and otlp (docs/CONFORMANCE.md)
+test-conformance directory:
+    OMNITRACE_CONFORMANCE="{{ absolute_path(directory) }}" cargo test -p console -- --ignored --nocapture the_searches_of_jaeger the_examples_of_otlp the_pages_of_open
+
 # the API against its OpenAPI document, by a property-based client (needs Python 3)
 test-openapi:
     cargo build -p omnitrace

@@ -44,7 +44,7 @@ pub(crate) fn described(page: &str, format: Format, each: &mut dyn FnMut(String,
 
 /// The word, the metric's name, and what stands behind it.
 fn comment(line: &str) -> Option<(&str, String, &str)> {
-    let mut rest = Cursor(line.trim_start().strip_prefix('#')?);
+    let mut rest = Cursor(line.trim_start().strip_prefix('#')?, Format::Prometheus);
     rest.skip_blanks();
     let (word, after) = rest.0.split_once([' ', '\t'])?;
     if !["TYPE", "UNIT", "HELP"].contains(&word) {
@@ -82,6 +82,36 @@ fn hand_out(
 fn kind(text: &str) -> &'static str {
     let known = KINDS.into_iter().find(|kind| *kind == text);
     known.unwrap_or("unknown")
+}
+
+/// Whether OpenMetrics allows what stands behind the `#` of a line: `HELP name text`, `TYPE name type` or `UNIT name unit`.
+pub(super) fn check(comment: &str) -> Result<(), &'static str> {
+    const FORM: &str =
+        "only # HELP, # TYPE and # UNIT with a name and a text, and # EOF, may begin with #";
+    let comment = comment.strip_prefix(' ').ok_or(FORM)?;
+    let (keyword, rest) = comment.split_once(' ').ok_or(FORM)?;
+    let mut rest = Cursor(rest, Format::OpenMetrics);
+    let name = match rest.0.starts_with('"') {
+        true => rest.quoted()?,
+        false => rest.name(true)?.to_owned(),
+    };
+    if !rest.take(' ') {
+        return Err(FORM);
+    }
+    let text = rest.0;
+    match keyword {
+        "HELP" => Ok(()),
+        "TYPE" if text == "unknown" || KINDS.contains(&text) => Ok(()),
+        "TYPE" => Err("the type is unknown to OpenMetrics"),
+        "UNIT" if text.is_empty() || is_unit_of(&name, text) => Ok(()),
+        "UNIT" => Err("the name does not end with its unit"),
+        _ => Err(FORM),
+    }
+}
+
+fn is_unit_of(name: &str, unit: &str) -> bool {
+    name.strip_suffix(unit)
+        .is_some_and(|before| before.ends_with('_'))
 }
 
 #[cfg(test)]

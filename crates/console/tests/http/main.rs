@@ -4,6 +4,7 @@ mod access;
 mod alerts;
 mod api;
 mod calls;
+mod conformance;
 mod connections;
 mod differs;
 mod events;
