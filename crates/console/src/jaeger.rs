@@ -163,6 +163,7 @@ fn traces_by_id(mut page: Page, store: &Store, ids: &[TraceId]) -> Result<Page, 
         match store.span_count(id) {
             Some(count) if found.is_empty() || spans + count <= MAX_SPANS => {
                 spans += count;
+                store.keep(id);
                 found.push(id);
             }
             Some(_) => errors.push(ApiError::of_trace(
@@ -192,7 +193,7 @@ async fn one_trace(
         params.number("start")?;
         params.number("end")?;
         let found = store
-            .trace(id)
+            .trace_by_id(id)
             .ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, NOT_FOUND))?;
         page.holds(found.bytes)?;
         answer(page, &[trace::render(&found)], 1, None)

@@ -2,7 +2,7 @@
 //!
 //! What an item costs is estimated when it comes (see `cost`): the size of its structs plus every heap block behind
 //! them, rounded up as an allocator does. Over the budget whoever holds most (see `senders`) loses its oldest whole traces, by the
-//! time their first item came; half a waterfall would only mislead. Logs without a trace have a ring of their own, a tenth of the budget.
+//! time their first item came; half a waterfall would only mislead. Those that were last read by id stay for longer (see `state::kept`). Logs without a trace have a ring of their own, a tenth of the budget.
 //! No trace may hold more than [`MAX_TRACE_SPANS`] spans or a quarter of the budget, so that one runaway loop
 //! does not wipe out everything else, nor more than one answer has room for; what is refused is counted in `dropped_spans` (and `dropped_logs`).
 
@@ -148,6 +148,18 @@ impl Store {
     /// The trace, if at least one of its spans is here.
     pub fn trace(&self, id: TraceId) -> Option<Trace> {
         self.read().trace(id)
+    }
+
+    /// The same for a reader who has its id, and so a link to it: it is kept while others are pushed out.
+    pub fn trace_by_id(&self, id: TraceId) -> Option<Trace> {
+        self.keep(id);
+        self.trace(id)
+    }
+
+    /// Keeps a trace that is read by its id.
+    pub fn keep(&self, id: TraceId) {
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write().keep(id);
     }
 
     /// The number of spans of a trace; `None` if the trace is not stored.

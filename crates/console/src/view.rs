@@ -42,7 +42,7 @@ async fn one_trace(
 ) -> HttpResponse {
     blocking(&answers, move |mut page| {
         let id = params::trace_id("trace_id", &id)?;
-        let trace = store.trace(id).ok_or_else(|| not_here(id))?;
+        let trace = store.trace_by_id(id).ok_or_else(|| not_here(id))?;
         page.holds(trace.bytes)?;
         let waterfall = waterfall::waterfall(&store, &trace, |bytes| page.gathers(bytes))?;
         Ok(page.json(&waterfall)?)

@@ -17,8 +17,8 @@ use crate::store::{self, BACKGROUND_CONNECTIONS, Store};
 /// What the server shows as the name of our connections.
 pub(crate) const APPLICATION: &str = "omnitrace-data";
 
-/// How long the server may take to accept a connection after we have started.
-const WAIT: Duration = Duration::from_secs(30);
+/// How long the server may take to accept all connections after we have started. `omnitrace up` waits for a minute.
+const WAIT: Duration = Duration::from_secs(45);
 
 /// Connects, migrates and seeds. Several processes may do it at once.
 pub(crate) async fn open(settings: &DataSettings, faults: Arc<Faults>) -> anyhow::Result<Store> {
@@ -29,7 +29,8 @@ pub(crate) async fn open(settings: &DataSettings, faults: Arc<Faults>) -> anyhow
         .options([("search_path", store::SCHEMA)])
         .disable_statement_logging();
     let server = format!("{}:{}", options.get_host(), options.get_port());
-    let mut connection = connect(&options)
+    let end = Instant::now() + WAIT;
+    let mut connection = connect(&options, end)
         .await
         .with_context(|| format!("DATABASE_URL: no connection to {server}"))?;
     migrate(&mut connection)
@@ -51,9 +52,9 @@ pub(crate) async fn open(settings: &DataSettings, faults: Arc<Faults>) -> anyhow
     ]);
     let store = Store::new(options, settings.pool_size, faults);
     for pool in [&store.requests, &store.watching] {
-        warm(pool).await.with_context(|| {
+        warm(pool, end).await.with_context(|| {
             format!(
-                "{server} does not accept {} connections and {BACKGROUND_CONNECTIONS} for the background: lower OMNITRACE_POOL_SIZE, or raise max_connections there",
+                "{server} does not accept {} connections and {BACKGROUND_CONNECTIONS} for the background within {WAIT:?}: lower OMNITRACE_POOL_SIZE, or raise max_connections there",
                 settings.pool_size
             )
         })?;
@@ -63,11 +64,11 @@ pub(crate) async fn open(settings: &DataSettings, faults: Arc<Faults>) -> anyhow
 
 /// Opens every connection now: a log-in costs many milliseconds of CPU time, which the first burst of requests would
 /// otherwise wait for, and a server that does not accept as many is found at start.
-async fn warm(pool: &Pool) -> Result<(), sqlx::Error> {
-    let end = Instant::now() + WAIT;
+async fn warm(pool: &Pool, end: Instant) -> Result<(), sqlx::Error> {
     let mut held = Vec::new();
     while held.len() < pool.capacity() {
-        match pool.acquire_quietly().await {
+        let left = end.saturating_duration_since(Instant::now());
+        match pool.acquire_within(left).await {
             Ok(connection) => held.push(connection),
             Err(error) if passes(&error) && Instant::now() < end => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -79,8 +80,7 @@ async fn warm(pool: &Pool) -> Result<(), sqlx::Error> {
 }
 
 /// Tries again while the server is not there yet; a wrong password or database is an error at once.
-async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
-    let end = Instant::now() + WAIT;
+async fn connect(options: &PgConnectOptions, end: Instant) -> Result<PgConnection, sqlx::Error> {
     loop {
         match PgConnection::connect_with(options).await {
             Err(error) if is_starting(&error) && Instant::now() < end => {

@@ -8,7 +8,7 @@ use listen::StopSignals;
 use telemetry::{Metric, Telemetry};
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use crate::admin::{self, Admin};
 use crate::background::Background;
@@ -152,7 +152,7 @@ where
         private_serving.close(ADMIN_LIMIT).await;
         handover.finish();
     } else {
-        private_serving.stop(false).await;
+        private_serving.stop().await;
     }
     undo_faults(&admin).await;
     result
@@ -268,13 +268,10 @@ async fn handed_over(handover: Option<(Handover, Sockets)>) -> End {
 
 async fn drain(http: &Serving, background: Background, handed_over: bool, limit: Duration) {
     let end = Instant::now() + limit;
-    let in_time = if handed_over {
+    if handed_over {
         http.pause().await;
-        http.close(limit).await
-    } else {
-        timeout(limit, http.stop(true)).await.is_ok()
-    };
-    if !in_time {
+    }
+    if !http.close(limit).await {
         tracing::warn!("requests were still under way at the drain deadline");
     }
     background

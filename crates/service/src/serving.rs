@@ -60,9 +60,9 @@ impl Serving {
         }
     }
 
-    /// Refuses new connections and lets requests finish, as they are.
-    pub(crate) async fn stop(&self, graceful: bool) {
-        self.handle.stop(graceful).await;
+    /// Refuses new connections and drops the others, as they are.
+    pub(crate) async fn stop(&self) {
+        self.handle.stop(false).await;
     }
 
     /// Ends every remaining connection, and with it the spans of its request. The workers are threads of their own: they
@@ -84,7 +84,8 @@ impl Serving {
         sleep(SETTLE).await;
     }
 
-    /// After a pause: lets requests finish and closes each connection. True if all closed within `limit`.
+    /// Refuses new connections, unless another process has the socket; lets requests finish and closes each connection. True if all closed
+    /// within `limit`.
     pub(crate) async fn close(&self, limit: Duration) -> bool {
         // The call itself sends the command; its future only reports the end, late.
         drop(self.handle.stop(true));

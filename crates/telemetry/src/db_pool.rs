@@ -29,7 +29,7 @@ use crate::spans;
 /// How long an idle connection may take to answer before it is used.
 const PING: Duration = Duration::from_millis(500);
 
-/// How long a log-in may take.
+/// How long a log-in may take while somebody waits for an answer.
 const CONNECT: Duration = Duration::from_secs(1);
 
 /// How long a connection may take to finish a statement whose caller gave up. After that the connection is closed.
@@ -169,6 +169,14 @@ impl Pool {
     /// # Errors
     /// As [`Pool::acquire`].
     pub async fn acquire_quietly(&self) -> Result<Connection> {
+        self.acquire_within(CONNECT).await
+    }
+
+    /// The same with another limit for a log-in: nobody waits for an answer when a service starts, and its machine may be slow then.
+    ///
+    /// # Errors
+    /// As [`Pool::acquire`].
+    pub async fn acquire_within(&self, log_in: Duration) -> Result<Connection> {
         let started = Instant::now();
         let permit = match &self.share {
             Some(share) => Some(self.permit(share).await?),
@@ -176,10 +184,11 @@ impl Pool {
         };
         let timeouts = Timeouts {
             wait: Some(self.patience.saturating_sub(started.elapsed())),
-            create: Some(CONNECT),
+            create: Some(log_in),
             recycle: None,
         };
-        let object = self.inner.timeout_get(&timeouts).await.map_err(why)?;
+        let object = self.inner.timeout_get(&timeouts).await;
+        let object = object.map_err(|error| why(error, log_in))?;
         Ok(Connection {
             object: Some(object),
             in_transaction: false,
@@ -222,12 +231,12 @@ impl Pool {
     }
 }
 
-fn why(error: PoolError<sqlx::Error>) -> sqlx::Error {
+fn why(error: PoolError<sqlx::Error>, log_in: Duration) -> sqlx::Error {
     match error {
         PoolError::Backend(error) => error,
         PoolError::Timeout(TimeoutType::Wait) => sqlx::Error::PoolTimedOut,
         PoolError::Timeout(_) => {
-            let limit = CONNECT.as_millis();
+            let limit = log_in.as_millis();
             let text = format!("the server does not answer a new connection within {limit} ms");
             std::io::Error::new(ErrorKind::TimedOut, text).into()
         }

@@ -1,5 +1,7 @@
 //! Outgoing HTTP: client span, context injection, client RED.
 
+mod reconnect;
+
 use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -22,6 +24,7 @@ use crate::names::http_client::HTTP_CLIENT_DURATION;
 use crate::names::labels;
 use crate::observe::{Outcome, method_name};
 use crate::{propagation, spans, synthetic};
+use reconnect::Reconnect;
 
 /// `error.type` of a call whose complete answer cannot be decoded.
 pub const DECODE: &str = "decode";
@@ -39,7 +42,8 @@ pub struct ResendCount(pub u32);
 #[derive(Debug, Clone, Copy)]
 struct Peer(&'static str);
 
-/// A client for one peer: pooled connections, a total time-out per attempt, client span and metrics per attempt.
+/// A client for one peer: pooled connections, a total time-out per attempt, client span and metrics per attempt. While the peer restarts, an
+/// attempt waits for a moment until it accepts connections.
 pub fn client(
     peer_service: &'static str,
     timeout: Duration,
@@ -57,6 +61,10 @@ pub fn client(
         .with_init(Extension(Peer(peer_service)))
         .with(TracingMiddleware::<ClientSpan>::new())
         .with(ClientRed)
+        .with(Reconnect {
+            timeout,
+            refused_since: Mutex::default(),
+        })
         .build())
 }
 

@@ -5,7 +5,7 @@ mod support;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{LazyLock, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt;
 use reqwest::{Method, Response};
@@ -14,6 +14,7 @@ use telemetry::error_type::BODY;
 use telemetry::http_client::{Call, DECODE, UrlTemplate, client};
 
 use telemetry::testing::{Span, Status, eventually, recorder};
+use tokio::net::TcpSocket;
 
 use support::{Count, attribute, counts, spans_with};
 
@@ -240,4 +241,66 @@ async fn a_call_that_the_callers_deadline_cuts_off_is_late_and_not_cancelled() {
     let late = telemetry::deadline::enforce(deadline, get("/too-late")).await;
     assert!(late.is_err());
     counted_once("/too-late", ["", "timeout", "error"]);
+}
+
+/// An address at which nobody listens yet.
+fn refusing() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let any = "127.0.0.1:0".parse().expect("an address");
+    socket.bind(any).expect("a free port");
+    let address = socket.local_addr().expect("its address");
+    (socket, address)
+}
+
+/// The error of a call that nobody answers.
+async fn refused(http: &ClientWithMiddleware, address: SocketAddr, path: &'static str) {
+    let request = http.get(format!("http://{address}{path}"));
+    let sent = request.with_extension(UrlTemplate(path)).send().await;
+    let error = sent.expect_err("nobody listens");
+    assert!(error.is_connect() && !error.is_timeout(), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_call_waits_while_its_peer_restarts_and_counts_once() {
+    const PATH: &str = "/restarting";
+    let (socket, address) = refusing();
+    let away = Duration::from_millis(200);
+    let http = http(PATIENT);
+    let request = http.post(format!("http://{address}{PATH}"));
+    let request = request.with_extension(UrlTemplate(PATH)).body("an order");
+    let restart = async {
+        tokio::time::sleep(away).await;
+        let listener = socket.listen(8).expect("it listens");
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let stream = stream.into_std().expect("a stream");
+        stream.set_nonblocking(false).expect("it blocks");
+        std::thread::spawn(move || serve(stream));
+    };
+    let (sent, ()) = tokio::join!(request.send(), restart);
+    sent.expect("an answer").bytes().await.expect("a body");
+    let span = counted_once(PATH, ["200", "", "ok"]);
+    let lasted = span.end.duration_since(span.start).expect("in order");
+    assert!(lasted >= away, "the wait is in the span: {lasted:?}");
+}
+
+#[tokio::test]
+async fn a_peer_that_is_down_is_waited_for_in_the_first_moment_only() {
+    let (_socket, address) = refusing();
+    let http = http(PATIENT);
+    let start = Instant::now();
+    refused(&http, address, "/down").await;
+    assert!(start.elapsed() >= Duration::from_millis(900));
+    counted_once("/down", ["", "connect", "error"]);
+    let start = Instant::now();
+    for _ in 0..30 {
+        refused(&http, address, "/still-down").await;
+    }
+    assert!(start.elapsed() < Duration::from_secs(15));
+}
+
+#[tokio::test]
+async fn a_call_with_little_time_tells_that_its_peer_is_down() {
+    let (_socket, address) = refusing();
+    refused(&http(Duration::from_millis(300)), address, "/short").await;
+    counted_once("/short", ["", "connect", "error"]);
 }

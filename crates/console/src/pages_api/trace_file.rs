@@ -37,7 +37,7 @@ async fn file(
     let name = format!("attachment; filename=\"trace-{id}.json\"");
     let mut answer = blocking(&answers, move |mut page| {
         let id = params::trace_id("trace_id", &id)?;
-        let trace = store.trace(id).ok_or_else(|| not_here(id))?;
+        let trace = store.trace_by_id(id).ok_or_else(|| not_here(id))?;
         page.holds(trace.bytes)?;
         Ok(page.json(&Export::of(&trace.spans))?)
     })

@@ -24,6 +24,10 @@ pub(super) struct Entry {
     pub shown: usize,
     pub dropped_spans: u64,
     pub arrived: Instant,
+    /// The number of the last read by id, while it is one of those that are kept.
+    pub read: Option<u64>,
+    /// It would have been pushed out, but is kept: its sender's queue does not have it any more.
+    pub is_overdue: bool,
 }
 
 impl Entry {
@@ -47,6 +51,8 @@ impl Entry {
             shown: 0,
             dropped_spans: 0,
             arrived: Instant::now(),
+            read: None,
+            is_overdue: false,
         }
     }
 

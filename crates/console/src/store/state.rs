@@ -1,5 +1,7 @@
 //! The data that the store's lock protects.
 
+mod kept;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -11,6 +13,7 @@ use super::senders::Senders;
 use super::shown;
 use super::{LogFilter, MAX_LINKED_FROM, MAX_TRACE_SPANS, Stats, Trace, severity_rank};
 use crate::model::{LogRecord, Span, SpanId, TraceId};
+use kept::Kept;
 
 /// The maximum number of traces and log records per read; no client can add items meanwhile.
 const LOOK: usize = 4_096;
@@ -36,6 +39,7 @@ pub(super) struct State {
     pub(super) operations: Operations,
     resources: Resources,
     senders: Senders,
+    kept: Kept,
     /// Traces that nobody sees any more. They are taken apart one item at a time, since a large one would hold the lock
     /// for long.
     garbage: Vec<Entry>,
@@ -57,6 +61,7 @@ impl State {
             operations: Operations::default(),
             resources: Resources::default(),
             senders: Senders::default(),
+            kept: Kept::default(),
             garbage: Vec::new(),
             stats: Stats::default(),
         }
@@ -96,6 +101,7 @@ impl State {
             entry.spans.push(span.clone());
         }
         let (number, owner) = (entry.number, entry.sender);
+        let is_overdue = entry.is_overdue;
         entry.bytes = entry.bytes - replaced + bytes;
         entry.shown = shown;
         let is_first = entry.spans.len() == 1 && before.is_none();
@@ -110,6 +116,9 @@ impl State {
         self.charge(owner, bytes);
         self.operations.add(&span);
         self.links.extend(backlinks(&span));
+        if is_overdue {
+            self.limit_overdue();
+        }
         true
     }
 
@@ -149,8 +158,11 @@ impl State {
         entry.bytes += bytes;
         entry.shown = shown;
         entry.logs.push(log);
-        let owner = entry.sender;
+        let (owner, is_overdue) = (entry.sender, entry.is_overdue);
         self.charge(owner, bytes);
+        if is_overdue {
+            self.limit_overdue();
+        }
         true
     }
 
@@ -302,12 +314,12 @@ impl State {
 
     fn drop_oldest(&mut self) -> bool {
         let Some(sender) = self.senders.largest() else {
-            return false;
+            return self.let_go_of_oldest();
         };
         let (trace, log) = (sender.traces.front(), sender.logs.front());
         if log.is_none_or(|log| trace.is_some_and(|trace| trace < log)) {
             if let Some(oldest) = sender.traces.pop_front() {
-                self.drop_trace(oldest);
+                self.push_out(oldest);
             }
         } else if let Some(oldest) = sender.logs.pop_front() {
             self.drop_loose_log(oldest);

@@ -202,3 +202,61 @@ async fn a_flood_of_names_counts_as_one_sender() {
         "half is for others"
     );
 }
+
+/// Sends traces until `more` others have been pushed out; returns the number of the next one.
+async fn flood(console: &Running, mut next: u128, more: u64) -> u128 {
+    let name = "n".repeat(1_000);
+    let end = number(console, "evicted_traces").await + more;
+    while number(console, "evicted_traces").await < end {
+        let spans = (0..50).map(|i| span(next + i, 1, None, &name));
+        let body = traces("shop", spans.collect());
+        console.take("/v1/traces", &body).await;
+        next += 50;
+        assert!(next < 100_000, "nothing is ever pushed out");
+    }
+    next
+}
+
+async fn status(console: &Running, path: &str, trace: u128) -> u16 {
+    let reply = console.get(&format!("{path}{}", trace_id(trace))).await;
+    reply.status.into()
+}
+
+#[tokio::test]
+async fn traces_that_were_read_by_id_stay_until_200_others_were_read() {
+    let console = Running::with_memory(BUDGET);
+    let first = span(1, 1, None, "linked");
+    let body = traces("shop", vec![first, span(2, 1, None, "unread")]);
+    console.take("/v1/traces", &body).await;
+    // As herald does for the traces of a notification.
+    assert_eq!(status(&console, "/api/traces?traceID=", 1).await, 200);
+    let next = flood(&console, 3, 500).await;
+    assert_eq!(console.row(&trace_id(1)).await["name"], "linked");
+    let page = "/api/console/traces/";
+    assert_eq!(status(&console, page, 2).await, 404, "nobody had read it");
+    for read in next - 200..next {
+        assert_eq!(status(&console, page, read).await, 200, "{read}");
+    }
+    assert_eq!(status(&console, page, 1).await, 404);
+}
+
+#[tokio::test]
+async fn traces_that_were_read_take_a_quarter_of_the_memory_at_most() {
+    let console = Running::with_memory(BUDGET);
+    let page = "/api/console/traces/";
+    for trace in 1..=10 {
+        let spans = (1..=300).map(|id| span(trace, id, None, &"g".repeat(900)));
+        let body = traces("shop", spans.collect());
+        console.take("/v1/traces", &body).await;
+        assert_eq!(status(&console, page, trace).await, 200);
+    }
+    flood(&console, 1_000, 3_000).await;
+    let mut here = Vec::new();
+    for trace in 1..=10 {
+        if status(&console, page, trace).await == 200 {
+            here.push(trace);
+        }
+    }
+    assert!(here.contains(&10), "the last one that was read: {here:?}");
+    assert!(here.len() <= 5, "{here:?}");
+}

@@ -100,6 +100,7 @@ impl Parts {
         let exemplars = evidence.take(PROMETHEUS, exemplars.as_ref()).clone();
         let found = evidence.take(JAEGER, found.as_ref()).clone();
         evidence.traces = traces::worst(exemplars, found);
+        traces::keep(&self.jaeger.with(patience), &evidence.traces).await;
         evidence.log_lines = evidence.take(LOKI, lines.as_ref()).clone();
         if let Some(releases) = &mut evidence.releases {
             releases.qualify(&evidence.dependencies);

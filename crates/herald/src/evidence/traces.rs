@@ -138,6 +138,18 @@ async fn newest(
     }
 }
 
+/// Reads the traces that are shown by their id. The console keeps what was read so while it pushes out other traces, and a person may follow
+/// the link a while later. Nothing is missing if this fails.
+pub(super) async fn keep(jaeger: &Backend, traces: &[Trace]) {
+    let ids = traces
+        .iter()
+        .map(|trace| ("traceID", trace.trace_id.clone()));
+    let ids: Vec<_> = ids.collect();
+    if !ids.is_empty() {
+        jaeger.ask("/api/traces", &ids, |_| Ok(())).await.ok();
+    }
+}
+
 /// 32 hexadecimal digits; Jaeger omits leading zeros.
 pub(super) fn trace_id(text: &str) -> Option<String> {
     let digits =

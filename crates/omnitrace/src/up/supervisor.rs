@@ -57,14 +57,15 @@ async fn keep(stack: &Stack<'_>, kept: SupervisedChild) -> Error {
         } else if stack.args.no_restart {
             return child.obituary().await;
         }
-        let lived = match started {
-            // `omnitrace restart`, `stop`, or a person has stopped it, so this is not a failure.
-            true if child.was_stopped() => STEADY,
-            true => child.age(),
-            // A child that could not be started has no lifetime.
-            false => Duration::ZERO,
+        // `omnitrace restart`, or a person, has stopped it: this is not a failure, and its callers wait.
+        let is_wanted = started && child.was_stopped();
+        // A child that could not be started has no lifetime.
+        let lived = if started { child.age() } else { Duration::ZERO };
+        let pause = match is_wanted {
+            true => deaths.reset(),
+            false => deaths.next_pause(lived),
         };
-        let Some(pause) = deaths.next_pause(lived) else {
+        let Some(pause) = pause else {
             let context = format!(
                 "{} keeps dying; it was restarted {RESTARTS} times",
                 kept.name
@@ -89,6 +90,12 @@ async fn keep(stack: &Stack<'_>, kept: SupervisedChild) -> Error {
 struct Deaths(u32);
 
 impl Deaths {
+    /// No pause after an end that was asked for.
+    fn reset(&mut self) -> Option<Duration> {
+        self.0 = 0;
+        Some(Duration::ZERO)
+    }
+
     /// The pause after a child has lived for `lived`; `None` if it is given up.
     fn next_pause(&mut self, lived: Duration) -> Option<Duration> {
         if lived >= STEADY {

@@ -1,11 +1,13 @@
 //! Rate, errors and duration on the real stack. How a request may end inside one process, panics included, is
 //! tested in the telemetry crate (`tests/suite`).
 
+use std::time::Duration;
+
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::harness::{Capture, Scrape, Stack, Status, eventually};
+use crate::harness::{Capture, Scrape, Stack, Status, Wire, eventually};
 
 const SERVER: &str = "http_server_request_duration_seconds_count";
 const CLIENT: &str = "http_client_request_duration_seconds_count";
@@ -113,6 +115,33 @@ async fn an_answer_that_cannot_be_used_is_an_error_of_the_call() {
             (Status::Error, error_type)
         );
     }
+}
+
+#[tokio::test]
+async fn a_call_waits_while_its_peer_restarts_and_counts_once() {
+    let quote = json!({"sku": "mug", "price_cents": 5, "currency": "EUR"});
+    let item =
+        json!({"sku": "mug", "name": "Mug", "stock": 1, "unit_price_cents": 5, "quote": quote});
+    let data = Capture::answering(&item);
+    let mut wire = Wire::to(&data.url()).await;
+    let stack = Stack::builder()
+        .only(&["gateway"])
+        .env("gateway", "DATA_URL", wire.url())
+        .start()
+        .await;
+    wire.close().await;
+    let restart = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        wire.open().await;
+    };
+    let (reply, ()) = tokio::join!(stack.get_data(), restart);
+    reply.expect(200);
+    let gateway = stack.scrape("gateway").await;
+    assert_eq!(
+        ends(&gateway, CLIENT, "url_template", "/items/quote"),
+        [end("200", "", "ok", 1.0)]
+    );
+    stack.stop().await;
 }
 
 #[tokio::test]

@@ -251,10 +251,9 @@ async fn a_part_is_restarted_on_request_alone_and_as_often_as_one_likes() {
             .events()
             .into_iter()
             .rfind(|event| event["event"] == "died");
-        assert_eq!(
-            died.expect("an event")["how"],
-            "stopped, since somebody asked it to"
-        );
+        let died = died.expect("an event");
+        assert_eq!(died["how"], "stopped, since somebody asked it to");
+        assert_eq!(died["restart_in_seconds"], 0.0, "its callers wait");
     }
     assert_eq!(others(&up), before);
 

@@ -1,6 +1,8 @@
 //! A database whose connections fall silent, that is frozen, out of reach or exhausted: what the customer is told, what the
 //! telemetry says, and how the services recover.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
@@ -48,7 +50,7 @@ async fn listeners(stack: &Stack, since: &str) -> i64 {
 #[tokio::test]
 async fn connections_that_fall_silent_are_replaced() {
     let database = database().await;
-    let wire = Wire::to(&database).await;
+    let wire = Wire::to(&database.url).await;
     let stack = Stack::builder()
         .database(database)
         .env("data", "DATABASE_URL", wire.url())
@@ -186,7 +188,7 @@ async fn until_the_database_is(stack: &Stack, up: bool) {
 #[tokio::test]
 async fn no_free_connection_a_silent_server_and_an_unreachable_one_are_told_apart() {
     let database = database().await;
-    let mut wire = Wire::to(&database).await;
+    let mut wire = Wire::to(&database.url).await;
     let stack = Stack::builder()
         .database(database)
         .env("data", "DATABASE_URL", wire.url())
@@ -256,5 +258,20 @@ async fn a_killed_connection_is_nobodys_failure() {
         stack.order("omni-mug", 1).await.expect(201);
     }
     stack.database.books().await.delivered().await;
+    stack.stop().await;
+}
+
+/// A slow machine takes longer for a log-in than somebody who waits for an answer would wait.
+#[tokio::test]
+async fn data_starts_although_each_log_in_takes_longer_than_a_second() {
+    let database = database().await;
+    let wire = Wire::slow(&database.url, Duration::from_millis(1200)).await;
+    let stack = Stack::builder()
+        .database(database)
+        .env("data", "DATABASE_URL", wire.url())
+        .env("data", "OMNITRACE_POOL_SIZE", "1")
+        .start()
+        .await;
+    stack.get_data().await.expect(200);
     stack.stop().await;
 }

@@ -1,16 +1,16 @@
-//! Stands between data and Postgres below HTTP: passes bytes on, swallows them, or refuses connections.
+//! Stands between a service and Postgres, or another service, below HTTP: passes bytes on, late or not at all, or refuses connections.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use url::Url;
-
-use super::Database;
 
 /// One direction of each connection, with the switch that makes it silent.
 type Silences = Arc<Mutex<Vec<Arc<AtomicBool>>>>;
@@ -22,13 +22,19 @@ pub struct Wire {
     address: SocketAddr,
     silences: Silences,
     frozen: Arc<AtomicBool>,
+    delay: Duration,
     tasks: JoinSet<()>,
 }
 
 impl Wire {
-    /// A way to this database through the proxy.
-    pub async fn to(database: &Database) -> Self {
-        let mut url = Url::parse(&database.url).expect("database URL");
+    /// A way to this URL through the proxy.
+    pub async fn to(url: &str) -> Self {
+        Self::slow(url, Duration::ZERO).await
+    }
+
+    /// The same, but it takes so long until something is passed on by a new connection.
+    pub async fn slow(url: &str, delay: Duration) -> Self {
+        let mut url = Url::parse(url).expect("a URL");
         let host = url.host_str().expect("a host");
         let host = format!("{host}:{}", url.port().unwrap_or(5432));
         let target = tokio::net::lookup_host(host)
@@ -45,13 +51,14 @@ impl Wire {
             address,
             silences: Arc::default(),
             frozen: Arc::default(),
+            delay,
             tasks: JoinSet::new(),
         };
         wire.serve(listener);
         wire
     }
 
-    /// What data gets as `DATABASE_URL`.
+    /// The URL of the proxy.
     pub fn url(&self) -> &str {
         self.url.as_str()
     }
@@ -85,18 +92,23 @@ impl Wire {
 
     fn serve(&mut self, listener: TcpListener) {
         let (target, silences) = (self.target, Arc::clone(&self.silences));
-        let frozen = Arc::clone(&self.frozen);
+        let (frozen, delay) = (Arc::clone(&self.frozen), self.delay);
         self.tasks.spawn(async move {
             // Dropped together with this task.
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 let silent = Arc::new(AtomicBool::new(frozen.load(Ordering::Acquire)));
                 silences.lock().unwrap().push(Arc::clone(&silent));
-                let server = TcpStream::connect(target).await.expect("Postgres");
-                let ((from_client, to_client), (from_server, to_server)) =
-                    (client.into_split(), server.into_split());
-                connections.spawn(pass(from_client, to_server, Arc::clone(&silent)));
-                connections.spawn(pass(from_server, to_client, silent));
+                connections.spawn(async move {
+                    sleep(delay).await;
+                    let server = TcpStream::connect(target).await.expect("the target");
+                    let ((from_client, to_client), (from_server, to_server)) =
+                        (client.into_split(), server.into_split());
+                    tokio::join!(
+                        pass(from_client, to_server, Arc::clone(&silent)),
+                        pass(from_server, to_client, silent)
+                    );
+                });
             }
         });
     }

@@ -147,7 +147,7 @@ async fn stack_runbooks_every_query_finds_something() {
     let herald = Herald::start(directory.path(), &[]).await;
     let listen = format!("127.0.0.1:{}", herald.port());
     let database = database().await;
-    let wire = Wire::to(&database).await;
+    let wire = Wire::to(&database.url).await;
     let builder = NativeStack::builder()
         .overlay("production.yaml")
         .services(|services| {
