@@ -13,7 +13,7 @@ use crate::harness::Running;
 use crate::prometheus::{data, refusal};
 use crate::scraping::{Behaviour, Target, file, group, write_targets};
 
-const PAGE: &str = "# TYPE orders counter\n# UNIT orders orders\n# HELP orders Orders \\\"taken\\\".\norders_total 1\n\
+const PAGE: &str = "# TYPE shop_orders counter\n# UNIT shop_orders orders\n# HELP shop_orders Orders \\\"taken\\\".\nshop_orders_total 1\n\
     # HELP load Of the machine.\n# TYPE load gauge\nload 1\n# EOF\n";
 
 fn point(value: f64) -> NumberDataPoint {
@@ -84,13 +84,13 @@ async fn types_units_and_help_texts_are_kept_by_the_names_of_series() {
         json!({
             "http_calls_total": [calls],
             "load": [gauge(json!("Of the machine.")), gauge(json!(null))],
-            "orders_total": [of_orders],
+            "shop_orders_total": [of_orders],
         })
     );
 
     let of = async |parameters: &[(&str, &str)]| data(&console, "metadata", parameters).await;
-    let orders = of(&[("metric", "orders_total")]).await;
-    assert_eq!(orders, json!({"orders_total": [of_orders]}));
+    let orders = of(&[("metric", "shop_orders_total")]).await;
+    assert_eq!(orders, json!({"shop_orders_total": [of_orders]}));
     assert_eq!(of(&[("metric", "nothing")]).await, json!({}));
     let two = of(&[("limit", "2"), ("limit_per_metric", "1")]).await;
     let counts: Vec<_> = two.as_object().expect("an object").iter().collect();

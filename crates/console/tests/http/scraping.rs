@@ -314,7 +314,7 @@ async fn the_targets_file_is_read_again_and_a_bad_one_changes_nothing() {
 
 /// A page of so many bytes.
 fn page(bytes: usize) -> Behaviour {
-    let comment = format!("# {}\n", "c".repeat(bytes));
+    let comment = format!("# HELP padding {}\n", "c".repeat(bytes));
     Behaviour::Answers(format!("{comment}{}", exposition(1)))
 }
 
