@@ -179,9 +179,12 @@ impl Pool {
             create: Some(CONNECT),
             recycle: None,
         };
-        let object = self.inner.timeout_get(&timeouts).await.map_err(why)?;
+        let inner = self.inner.clone();
+        // In a task of its own, which goes on when the caller gives up: a connection that is dropped while it is opened or checked is closed.
+        let getting = tokio::spawn(async move { inner.timeout_get(&timeouts).await });
+        let object = getting.await.map_err(|_| sqlx::Error::PoolClosed)?;
         Ok(Connection {
-            object: Some(object),
+            object: Some(object.map_err(why)?),
             in_transaction: false,
             permit,
         })

@@ -1,6 +1,8 @@
 //! A database whose connections fall silent, that is frozen, out of reach or exhausted: what the customer is told, what the
 //! telemetry says, and how the services recover.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
@@ -43,6 +45,32 @@ async fn listeners(stack: &Stack, since: &str) -> i64 {
     .fetch_one(&mut connection)
     .await
     .expect("pg_stat_activity")
+}
+
+/// Server processes of data, each of which took a log-in.
+async fn sessions(stack: &Stack) -> Vec<i32> {
+    sqlx::query_scalar(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'omnitrace-data' ORDER BY pid",
+    )
+    .fetch_all(&mut stack.database.connect().await)
+    .await
+    .expect("pg_stat_activity")
+}
+
+#[tokio::test]
+async fn a_caller_who_hangs_up_costs_no_connection() {
+    let stack = Stack::start().await;
+    stack.get_data().await.expect(200);
+    let before = sessions(&stack).await;
+    let url = format!("{}/api/data", stack.url("gateway"));
+    // At every moment of a request, over and over.
+    for n in 0..600 {
+        let patience = Duration::from_micros(500 + n % 60 * 250);
+        let call = stack.client.get(&url).send();
+        tokio::time::timeout(patience, call).await.ok();
+    }
+    stack.get_data().await.expect(200);
+    assert_eq!(sessions(&stack).await, before);
 }
 
 #[tokio::test]
