@@ -187,7 +187,10 @@ impl Pool {
             create: Some(log_in),
             recycle: None,
         };
-        let object = self.inner.timeout_get(&timeouts).await;
+        let inner = self.inner.clone();
+        // In a task of its own, which goes on when the caller gives up: a connection that is dropped while it is opened or checked is closed.
+        let getting = tokio::spawn(async move { inner.timeout_get(&timeouts).await });
+        let object = getting.await.map_err(|_| sqlx::Error::PoolClosed)?;
         let object = object.map_err(|error| why(error, log_in))?;
         Ok(Connection {
             object: Some(object),

@@ -77,6 +77,7 @@ fn usual(kind: CauseKind) -> Option<Action> {
     match kind {
         CauseKind::Down | CauseKind::Unresponsive => Some(Action::Restart),
         CauseKind::Lock | CauseKind::Connections => Some(Action::EndSession),
+        CauseKind::Disk => Some(Action::FreeSpace),
         CauseKind::Traffic => Some(Action::LimitLoad),
         _ => None,
     }
@@ -85,10 +86,7 @@ fn usual(kind: CauseKind) -> Option<Action> {
 /// On the service, or on the dependency that has the fault.
 fn on_part(action: Action, cause: &Cause) -> FirstAction {
     let part = cause.dependency.as_ref().unwrap_or(&cause.service);
-    let command = match part == calls::DATABASE {
-        true => command("omnitrace restart postgres", part),
-        false => command(&format!("omnitrace restart {part}"), part),
-    };
+    let command = command(&format!("omnitrace restart {}", started_as(part)), part);
     let order = match action {
         Action::Restart => format!("Restart {part}{command}, if its supervisor has not done so"),
         Action::FreeSpace => format!("Free space on the disk of {part}"),
@@ -97,6 +95,16 @@ fn on_part(action: Action, cause: &Cause) -> FirstAction {
         _ => format!("Limit the load on {part}"),
     };
     build(action, part, &cause.why, &order)
+}
+
+/// The name by which a part is started, of one that metrics call otherwise.
+fn started_as(part: &str) -> &str {
+    match part {
+        calls::DATABASE => "postgres",
+        "postgres" => "postgres-exporter",
+        "otel-collector" => "collector",
+        part => part,
+    }
 }
 
 /// Who holds the lock.

@@ -97,6 +97,7 @@ fn failure(hop: &Edge) -> CauseKind {
         (Kind::Http, "body" | "decode") => CauseKind::BadAnswer,
         (Kind::Http, _) => CauseKind::Errors,
         (_, "connect" | "57P01" | "57P02" | "57P03") => CauseKind::Down,
+        (_, "53100") => CauseKind::Disk,
         (_, "53300") => CauseKind::Connections,
         (_, "55P03" | "40P01") => CauseKind::Lock,
         (Kind::Pool, "timeout") => CauseKind::Unresponsive,

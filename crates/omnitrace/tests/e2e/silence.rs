@@ -47,6 +47,32 @@ async fn listeners(stack: &Stack, since: &str) -> i64 {
     .expect("pg_stat_activity")
 }
 
+/// Server processes of data, each of which took a log-in.
+async fn sessions(stack: &Stack) -> Vec<i32> {
+    sqlx::query_scalar(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'omnitrace-data' ORDER BY pid",
+    )
+    .fetch_all(&mut stack.database.connect().await)
+    .await
+    .expect("pg_stat_activity")
+}
+
+#[tokio::test]
+async fn a_caller_who_hangs_up_costs_no_connection() {
+    let stack = Stack::start().await;
+    stack.get_data().await.expect(200);
+    let before = sessions(&stack).await;
+    let url = format!("{}/api/data", stack.url("gateway"));
+    // At every moment of a request, over and over.
+    for n in 0..600 {
+        let patience = Duration::from_micros(500 + n % 60 * 250);
+        let call = stack.client.get(&url).send();
+        tokio::time::timeout(patience, call).await.ok();
+    }
+    stack.get_data().await.expect(200);
+    assert_eq!(sessions(&stack).await, before);
+}
+
 #[tokio::test]
 async fn connections_that_fall_silent_are_replaced() {
     let database = database().await;

@@ -153,6 +153,7 @@ async fn every_cause_is_told_when_a_fault_or_an_outage_brings_it_about() {
         ("downstream", "errors", json!({"share": 0.3, "status": 500})),
         ("downstream", "readiness_flap", json!({"period_ms": 2000})),
         ("gateway", "log_storm", json!({"lines_per_s": 200})),
+        ("downstream", "cpu_burn", json!({"threads": 4})),
         (
             "gateway",
             "memory_leak",
@@ -173,6 +174,7 @@ async fn every_cause_is_told_when_a_fault_or_an_outage_brings_it_about() {
         "NotReady",
         "LogStorm",
         "MemoryGrowth",
+        "HighCpu",
         "OutboxBacklog",
         "OutboxDeadLetters",
         "CollectorDropping",

@@ -199,3 +199,18 @@ fn foreign_texts_are_redacted_and_bounded() {
     let json = serde_json::to_string(&diagnosis(&alert, &Evidence::default())).unwrap();
     assert!(!json.contains("ada@") && json.len() < 2000, "{json}");
 }
+
+#[test]
+fn a_command_names_the_part_as_it_is_started() {
+    let down = json!({"kind": "down", "first_action": "restart"});
+    for (job, part) in [
+        ("otel-collector", "collector"),
+        ("postgres", "postgres-exporter"),
+        ("jaeger", "jaeger"),
+    ] {
+        let told = diagnosis(&alert(job, down.clone(), json!({})), &Evidence::default());
+        let command = format!("Restart {job} (`omnitrace restart {part}`)");
+        let text = told.first_action.text;
+        assert!(text.starts_with(&command), "{text}");
+    }
+}

@@ -34,6 +34,10 @@ fn what_calls_show_is_followed_to_its_cause() {
             "data/postgresql connections, end_session postgresql",
         ),
         (
+            statement("53100"),
+            "data/postgresql disk, free_space postgresql",
+        ),
+        (
             statement("55P03"),
             "data/postgresql lock, end_session postgresql",
         ),

@@ -4,14 +4,16 @@ pub mod blame;
 pub(crate) mod release;
 mod signals;
 
+use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
+use gameday::{Action, Scenario};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Reply, Stack, eventually};
+use crate::harness::{Reply, Stack, eventually, repository};
 
 const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
 
@@ -42,6 +44,35 @@ fn refused(reply: &Reply, field: &str) -> String {
         .as_str()
         .expect("a message")
         .to_owned()
+}
+
+/// Service and fault, of every scenario of the game day.
+fn played() -> HashSet<(String, String)> {
+    let files = std::fs::read_dir(repository("gameday")).expect("scenarios");
+    let scenarios = files.map(|file| {
+        let path = file.expect("an entry").path();
+        let text = std::fs::read_to_string(&path).expect("text");
+        Scenario::parse("it", &path.display().to_string(), &text).expect("a scenario")
+    });
+    let actions = scenarios.flat_map(|scenario| scenario.inject);
+    let fault = |action| match action {
+        Action::Fault { service, fault, .. } => Some((service, fault)),
+        _ => None,
+    };
+    actions.filter_map(|inject| fault(inject.action)).collect()
+}
+
+#[tokio::test]
+async fn every_fault_of_every_service_has_a_scenario() {
+    let stack = Stack::start().await;
+    let played = played();
+    for service in SERVICES {
+        for fault in faults(&stack, service).await {
+            let pair = (service.to_owned(), name(&fault).to_owned());
+            assert!(played.contains(&pair), "none in gameday/: {pair:?}");
+        }
+    }
+    stack.stop().await;
 }
 
 #[tokio::test]
