@@ -54,7 +54,9 @@ fn main() -> ExitCode {
     match result.and_then(|code| terminal::all_written().map(|()| code)) {
         Ok(code) => code,
         Err(error) => {
-            terminal::complain(&error);
+            if !error.is::<service::InLog>() {
+                terminal::complain(&error);
+            }
             ExitCode::FAILURE
         }
     }

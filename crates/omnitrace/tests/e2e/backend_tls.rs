@@ -111,7 +111,7 @@ async fn one(tls: TlsAcceptor, socket: TcpStream, body: String) -> std::io::Resu
     stream.shutdown().await
 }
 
-/// As Loki answers a query.
+/// An answer of Loki to a query.
 fn one_line() -> Value {
     let now = chrono::Utc::now()
         .timestamp_nanos_opt()
@@ -252,7 +252,7 @@ async fn a_file_that_cannot_be_used_is_named_with_its_variable() {
         command.envs(pki.variables(files));
         let mut herald = Child::spawn("herald", command);
         assert_eq!(herald.wait().await.code(), Some(1), "{files:?}");
-        let said = herald.stderr().join("\n");
+        let said = herald.output();
         assert!(
             said.contains(variable) && said.contains(problem),
             "{files:?}: {said}"

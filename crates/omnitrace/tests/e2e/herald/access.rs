@@ -1,4 +1,4 @@
-//! Who may bring alerts: the shared secret, and certificates.
+//! Who may send alerts: the shared secret, and certificates.
 
 use std::time::Duration;
 
@@ -277,7 +277,7 @@ async fn a_door_that_cannot_be_locked_is_not_opened() {
         command.envs(settings.iter().copied());
         let mut herald = Child::spawn("herald", command);
         assert_eq!(herald.wait().await.code(), Some(1), "{settings:?}");
-        let said = herald.stderr().join("\n");
+        let said = herald.output();
         assert!(
             said.contains(variable) && said.contains(problem),
             "{settings:?}: {said}"
