@@ -53,10 +53,14 @@ pub fn run(settings: Settings) -> Result<()> {
     let telemetry =
         telemetry::init(info, &settings.telemetry, &[METRICS]).context("telemetry cannot start")?;
     telemetry::log_panics();
-    let result = actix_web::rt::System::new()
-        .block_on(serve(&settings, telemetry.metrics()))
-        .inspect(|reason| tracing::info!(reason, "stopped"))
-        .map_err(service::log_failure);
+    let result = actix_web::rt::System::new().block_on(serve(&settings, telemetry.metrics()));
+    match &result {
+        Ok(reason) => tracing::info!(reason, "stopped"),
+        Err(error) => tracing::error!(
+            error = service::error::chain(error.as_ref()),
+            "herald failed"
+        ),
+    }
     if !telemetry.shutdown(FLUSH_TIMEOUT) {
         eprintln!("some telemetry could not be delivered before the exit");
     }

@@ -54,9 +54,7 @@ fn main() -> ExitCode {
     match result.and_then(|code| terminal::all_written().map(|()| code)) {
         Ok(code) => code,
         Err(error) => {
-            if !error.is::<service::InLog>() {
-                terminal::complain(&error);
-            }
+            terminal::complain(&error);
             ExitCode::FAILURE
         }
     }

@@ -42,7 +42,7 @@ pub use listener::Sockets;
 pub use metrics::METRICS;
 pub use problem::{self, FieldError, Problem, ProblemType};
 pub use routes::{Route, Routes};
-pub use run::{InLog, log_failure, run};
+pub use run::run;
 pub use settings::{Defaults, Env, SettingError, Settings};
 pub use shutdown::Shutdown;
 pub use telemetry::deadline::Deadline;

@@ -1,5 +1,4 @@
 //! The life of a service: start telemetry, bind, build, serve, drain, flush.
-use std::fmt;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,9 +62,10 @@ where
         let end = serve(&settings, &telemetry, build, &mut signals).await?;
         anyhow::Ok((end, signals))
     });
-    let result = result
-        .inspect(|(end, _)| tracing::info!(reason = end.reason(), "stopped"))
-        .map_err(log_failure);
+    match &result {
+        Ok((end, _)) => tracing::info!(reason = end.reason(), "stopped"),
+        Err(error) => tracing::error!(error = chain(error.as_ref()), "the service failed"),
+    }
     let limit = match &result {
         Ok((End::HandedOver(..), _)) => HANDOVER_FLUSH_TIMEOUT,
         _ => FLUSH_TIMEOUT,
@@ -77,26 +77,6 @@ where
         (End::Asked(_), _) => None,
         (End::HandedOver(_, sockets), signals) => Some((sockets, signals)),
     })
-}
-
-/// Marks an error that the log already has, so that the command which it ends does not print it a second time.
-#[derive(Debug)]
-pub struct InLog;
-
-impl fmt::Display for InLog {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the log has the error")
-    }
-}
-
-/// Logs the error that ends this process, and marks it as [`InLog`] unless the log's filter leaves out errors.
-pub fn log_failure(error: anyhow::Error) -> anyhow::Error {
-    tracing::error!(error = chain(error.as_ref()), "the service failed");
-    if tracing::enabled!(tracing::Level::ERROR) {
-        error.context(InLog)
-    } else {
-        error
-    }
 }
 
 /// Why a service has ended.

@@ -252,7 +252,7 @@ async fn a_file_that_cannot_be_used_is_named_with_its_variable() {
         command.envs(pki.variables(files));
         let mut herald = Child::spawn("herald", command);
         assert_eq!(herald.wait().await.code(), Some(1), "{files:?}");
-        let said = herald.output();
+        let said = herald.stderr().join("\n");
         assert!(
             said.contains(variable) && said.contains(problem),
             "{files:?}: {said}"

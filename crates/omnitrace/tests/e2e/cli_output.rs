@@ -103,28 +103,6 @@ async fn an_error_blames_the_variable_and_tells_its_cause_once() {
 }
 
 #[tokio::test]
-async fn the_error_that_ends_a_service_is_printed_once_whatever_is_logged() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = taken.local_addr().expect("its address").to_string();
-    for (role, variable) in [
-        ("gateway", "OMNITRACE_HTTP_ADDR"),
-        ("herald", "HERALD_LISTEN"),
-    ] {
-        for filter in ["info", "off"] {
-            let mut command = omnitrace([role]);
-            command
-                .env(variable, &address)
-                .env("OTEL_SDK_DISABLED", "true")
-                .env("RUST_LOG", filter);
-            let (code, said, complained) = run(command, Some(&Directory::new())).await;
-            let said = format!("{said}\n{complained}");
-            assert_eq!(code, 1, "{role}: {said}");
-            assert_eq!(said.matches("cannot listen on").count(), 1, "{said}");
-        }
-    }
-}
-
-#[tokio::test]
 async fn each_command_has_a_manual_page() {
     let directory = Directory::new();
     let mut command = omnitrace(["man", "--out", "man/man1"]);

@@ -277,7 +277,7 @@ async fn a_door_that_cannot_be_locked_is_not_opened() {
         command.envs(settings.iter().copied());
         let mut herald = Child::spawn("herald", command);
         assert_eq!(herald.wait().await.code(), Some(1), "{settings:?}");
-        let said = herald.output();
+        let said = herald.stderr().join("\n");
         assert!(
             said.contains(variable) && said.contains(problem),
             "{settings:?}: {said}"
