@@ -17,6 +17,9 @@ use crate::text::{one_line, shortened};
 /// Version of the format.
 const VERSION: &str = "1";
 
+/// The most characters of a title. Slack takes 150.
+const MAX_TITLE: usize = 140;
+
 /// A notification with its evidence.
 #[derive(Debug, Serialize)]
 pub(crate) struct Notification<'a> {
@@ -83,7 +86,7 @@ impl<'a> Notification<'a> {
             version: VERSION,
             key: &stored.key,
             status: payload.status,
-            title: title(payload),
+            title: headline(payload),
             summary: one_line(payload.annotation("summary").unwrap_or_default()),
             severity: label("severity"),
             service: payload.service().unwrap_or_default(),
@@ -143,7 +146,16 @@ impl LinkList {
     }
 }
 
-/// `[production] [page] AvailabilityBurnRate: gateway /api/data`, `resolved: …`.
+/// The title of a notification: `resolved: …` when all of its group is over.
+fn headline(payload: &Payload) -> String {
+    let over = match payload.status {
+        Status::Resolved => "resolved: ",
+        Status::Firing => "",
+    };
+    shortened(&format!("{over}{}", title(payload)), MAX_TITLE)
+}
+
+/// `[production] [page] AvailabilityBurnRate: gateway /api/data`.
 pub(crate) fn title(payload: &Payload) -> String {
     let marks = [payload.label(ENVIRONMENT), payload.label("severity")];
     let marks = marks.into_iter().flatten();
@@ -158,11 +170,6 @@ pub(crate) fn title(payload: &Payload) -> String {
     } else {
         format!(": {}", about.join(" "))
     };
-    let over = if payload.status == Status::Resolved {
-        "resolved: "
-    } else {
-        ""
-    };
-    let title = format!("{over}{marks}{}{about}", payload.name());
-    shortened(&one_line(&title), 140)
+    let title = format!("{marks}{}{about}", payload.name());
+    shortened(&one_line(&title), MAX_TITLE)
 }

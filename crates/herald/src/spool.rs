@@ -6,12 +6,12 @@
 //! <state>/history/<what>/<key>.json    what became of alerts, and silences
 //! ```
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use owned::{Directory, Owner};
 use uuid::Uuid;
 
@@ -49,7 +49,7 @@ impl Spool {
     pub(crate) fn open(root: &Path, targets: &[&str]) -> Result<Self> {
         let shown = root.display();
         let hint = "choose another directory with --state-dir";
-        let cannot_use = || format!("cannot use {shown}: {hint}");
+        let cannot_use = || format!("--state-dir: cannot use {shown}");
         let held = hold(root, targets).with_context(cannot_use)?;
         keep_names(held.path(), targets).with_context(cannot_use)?;
         let root = held.bridge();
@@ -61,8 +61,10 @@ impl Spool {
             .custom_flags(careful())
             .open(root.join("lock"))
             .with_context(|| format!("cannot write {shown}/lock: {hint}"))?;
-        lock.try_lock()
-            .with_context(|| format!("another herald uses {shown}: {hint}"))?;
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => bail!("another herald uses {shown}: {hint}"),
+            locked => locked.with_context(|| format!("cannot lock {shown}: {hint}"))?,
+        }
         Ok(Self {
             root,
             _held: held,

@@ -22,15 +22,15 @@ Render Alertmanager's configuration. Which receivers there are is decided by the
 
   slack_webhook_url                          Slack, pages and tickets
   pagerduty_routing_key                      PagerDuty, pages
-  smtp_smarthost, smtp_from, smtp_to         e-mail, tickets; smtp_auth_username and smtp_auth_password if the server
-                                             wants them
+  smtp_smarthost, smtp_from, smtp_to         e-mail, tickets
+  smtp_auth_username, smtp_auth_password     the login, if the mail server wants one
   webhook_url                                any webhook, pages and tickets
-  watchdog_url                               gets the alert that always fires, around herald: silence there means that alerting is dead
+  watchdog_url                               the alert that always fires, not through herald
 
-With --herald-url every alert also goes to `omnitrace herald`, which adds evidence, and the one that always fires, which it passes on \
-to a receiver of its own (HERALD_WATCHDOG_URL); with the secret in the file herald_secret, if \
-there is one. Secrets are named in the file, not copied \
-into it (the addresses of e-mail are).";
+With --herald-url every alert also goes to `omnitrace herald`, which adds evidence. Herald passes the alert that always fires on to \
+HERALD_WATCHDOG_URL. Alertmanager shows herald the secret in the file herald_secret, if there is one.
+
+The configuration names the files of the secrets and copies none of them, except for the e-mail addresses.";
 
 /// `omnitrace alertmanager-config`.
 #[derive(Debug, Args)]
@@ -65,7 +65,7 @@ struct HeraldArgs {
         requires = "herald_key"
     )]
     herald_certificate: Option<String>,
-    /// PEM file with its private key, where Alertmanager will find it
+    /// PEM file with the private key of --herald-certificate, where Alertmanager will find it
     #[arg(long, value_name = "FILE", requires = "herald_certificate")]
     herald_key: Option<String>,
 }

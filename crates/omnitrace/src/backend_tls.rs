@@ -13,7 +13,7 @@ pub struct BackendTlsArgs {
     /// PEM file with the certificate to show to backends that ask for one
     #[arg(long, value_name = "FILE", env = "BACKEND_CLIENT_CERTIFICATE")]
     backend_client_certificate: Option<String>,
-    /// PEM file with its private key
+    /// PEM file with the private key of --backend-client-certificate
     #[arg(long, value_name = "FILE", env = "BACKEND_CLIENT_KEY")]
     backend_client_key: Option<String>,
 }

@@ -46,7 +46,7 @@ use crate::values::duration;
     after_help = "\
 Examples:
   omnitrace                                             start everything; Ctrl-C stops it
-  omnitrace up --load 5                                 … with 5 requests/s, so that the pages have data
+  omnitrace up --load 5                                 … with 5 requests/s
   omnitrace fault set downstream latency ms=400 --for 60s
   omnitrace health
   omnitrace new shop --framework axum                   a service of your own; docs/ADOPT.md"
@@ -211,9 +211,10 @@ Examples:
   omnitrace up --json | jq -r 'select(.event == \"ready\").gateway_url'";
 
 const ROLE_HELP: &str = "\
-Every setting is an environment variable; the error about a bad value names the variable and what is allowed.
-OMNITRACE_HTTP_ADDR and OMNITRACE_ADMIN_ADDR are the addresses to listen on (port 0: any free one, printed in the log
-line `listening`). OTEL_EXPORTER_OTLP_ENDPOINT is the address that telemetry is sent to.";
+Every setting is an environment variable (docs/ARCHITECTURE.md and docs/TELEMETRY.md list them); the error about a bad value names the variable and what is allowed.
+
+OMNITRACE_HTTP_ADDR and OMNITRACE_ADMIN_ADDR are the addresses to listen on (port 0: any free one, printed in the log line \
+`listening`). OTEL_EXPORTER_OTLP_ENDPOINT is the address that telemetry is sent to.";
 
 const POSTGRES_HELP: &str = "\
 Run a private Postgres until SIGTERM (or, with OMNITRACE_PARENT_PIPE=1, until stdin ends), and print its URL in a line \

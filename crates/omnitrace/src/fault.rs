@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, Subcommand};
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::answer;
@@ -233,17 +233,17 @@ impl Service {
         let request = client.request(method, format!("{}{path}", self.admin_url));
         let silent = || format!("{} does not answer at {}", self.name, self.admin_url);
         let (status, text) = answer::ask(request, body, silent).await?;
-        let answer: Value = serde_json::from_str(&text).map_err(|_| {
-            anyhow!(
-                "{} at {} answered {status} {text:?}: is that an admin address?",
+        let answer = serde_json::from_str::<Value>(&text);
+        match answer {
+            Ok(answer) if status.is_success() => Ok(answer),
+            Ok(answer) if status != StatusCode::NOT_FOUND => {
+                Err(anyhow!("{}: {}", self.name, problem::in_words(&answer)))
+            }
+            _ => Err(anyhow!(
+                "{} at {} answered {status} to {path}: is that an admin address?",
                 self.name,
                 self.admin_url
-            )
-        })?;
-        if status.is_success() {
-            Ok(answer)
-        } else {
-            Err(anyhow!("{}: {}", self.name, problem::in_words(&answer)))
+            )),
         }
     }
 }

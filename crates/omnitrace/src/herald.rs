@@ -39,9 +39,7 @@ pub struct HeraldArgs {
         default_value = ""
     )]
     allow_host: listen::Hosts,
-    #[command(flatten)]
-    access: AccessArgs,
-    /// Directory for notifications that are not delivered yet
+    /// Directory for notifications that are not delivered yet, the history of alerts, and silences
     #[arg(
         long,
         value_name = "DIR",
@@ -62,14 +60,16 @@ pub struct HeraldArgs {
     #[arg(long, value_name = "TIME", env = "HERALD_SILENT_AFTER", default_value = "5m", value_parser = duration)]
     silent_after: Duration,
     #[command(flatten)]
+    access: AccessArgs,
+    #[command(flatten)]
     evidence: EvidenceArgs,
     #[command(flatten)]
     targets: TargetArgs,
 }
 
-/// Who may bring alerts.
+/// Who may send alerts.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Who may bring alerts (each is optional)")]
+#[command(next_help_heading = "Who may send alerts (each is optional)")]
 struct AccessArgs {
     /// Secret that Alertmanager sends as `Authorization: Bearer …`; several, separated by spaces, are all accepted
     #[arg(
@@ -85,7 +85,7 @@ struct AccessArgs {
     /// PEM file with the certificate to serve HTTPS with
     #[arg(long, value_name = "FILE", env = "HERALD_TLS_CERTIFICATE")]
     tls_certificate: Option<String>,
-    /// PEM file with its private key
+    /// PEM file with the private key of --tls-certificate
     #[arg(long, value_name = "FILE", env = "HERALD_TLS_KEY")]
     tls_key: Option<String>,
     /// PEM file with authorities; clients that send alerts need a certificate that one of them has signed
@@ -97,13 +97,13 @@ struct AccessArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Evidence (each is optional)")]
 struct EvidenceArgs {
-    /// Prometheus
+    /// Prometheus, for metrics
     #[arg(long, value_name = "URL", env = "PROMETHEUS_URL")]
     prometheus_url: Option<String>,
-    /// Jaeger's query API
+    /// Jaeger's query API, for traces
     #[arg(long, value_name = "URL", env = "JAEGER_URL")]
     jaeger_url: Option<String>,
-    /// Loki
+    /// Loki, for log lines
     #[arg(long, value_name = "URL", env = "LOKI_URL")]
     loki_url: Option<String>,
     /// Grafana as a browser reaches it; for links only
@@ -112,7 +112,7 @@ struct EvidenceArgs {
     /// Jaeger as a browser reaches it; for links only [default: as --jaeger-url]
     #[arg(long, value_name = "URL", env = "JAEGER_PUBLIC_URL")]
     jaeger_public_url: Option<String>,
-    /// Address below which the runbooks lie that alerts name by a path [default: the path alone is shown]
+    /// Address of the directory above docs/runbooks, for alerts that name their runbook by a path [default: none, so the path is shown]
     #[arg(long, value_name = "URL", env = "RUNBOOKS_URL")]
     runbooks_url: Option<String>,
     #[command(flatten)]
@@ -131,7 +131,7 @@ struct TargetArgs {
         hide_env_values = true
     )]
     slack_webhook_url: Option<String>,
-    /// A file with it
+    /// File with the URL, instead of --slack-webhook-url
     #[arg(long, value_name = "FILE", env = "HERALD_SLACK_WEBHOOK_URL_FILE")]
     slack_webhook_url_file: Option<PathBuf>,
     /// Any webhook; it gets JSON, see docs/HERALD.md
@@ -142,7 +142,7 @@ struct TargetArgs {
         hide_env_values = true
     )]
     webhook_url: Option<String>,
-    /// A file with it
+    /// File with the URL, instead of --webhook-url
     #[arg(long, value_name = "FILE", env = "HERALD_WEBHOOK_URL_FILE")]
     webhook_url_file: Option<PathBuf>,
     /// Dead man's switch: gets the alert that always fires, and raises an alarm when it stops coming
@@ -153,7 +153,7 @@ struct TargetArgs {
         hide_env_values = true
     )]
     watchdog_url: Option<String>,
-    /// A file with it
+    /// File with the URL, instead of --watchdog-url
     #[arg(long, value_name = "FILE", env = "HERALD_WATCHDOG_URL_FILE")]
     watchdog_url_file: Option<PathBuf>,
 }

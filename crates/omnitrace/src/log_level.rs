@@ -23,7 +23,7 @@ Examples:
 /// `omnitrace log-level`.
 #[derive(Debug, Args)]
 pub struct LogLevelArgs {
-    /// gateway, data or downstream
+    /// gateway, data or downstream; data-2 is the second instance of data (`up --replicas`)
     service: String,
     /// As in RUST_LOG: info, or info,data::store=error; without it, the current filter is shown
     filter: Option<String>,

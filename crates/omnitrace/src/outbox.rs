@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::runtime::block_on;
 use crate::terminal::{quoted, say, say_json};
 use crate::up::state::State;
+use crate::values::id;
 
 /// The text of `omnitrace help outbox`.
 pub const HELP: &str = "\
@@ -41,6 +42,7 @@ Examples:
         /// Their ids, as `omnitrace outbox list` shows them
         #[arg(
             value_name = "ID",
+            value_parser = id,
             required_unless_present = "all",
             conflicts_with = "all"
         )]

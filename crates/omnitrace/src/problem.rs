@@ -10,11 +10,11 @@ pub fn in_words(document: &Value) -> String {
     let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     let mut lines = vec![quoted(&parts.join(": "))];
     for error in document["errors"].as_array().into_iter().flatten() {
-        lines.push(quoted(&format!(
-            "  {}: {}",
-            text(&error["field"]),
-            text(&error["message"])
-        )));
+        let field = format!("{}: {}", text(&error["field"]), text(&error["message"]));
+        // The detail of a document with one error is that error.
+        if field != text(&document["detail"]) {
+            lines.push(quoted(&format!("  {field}")));
+        }
     }
     lines.join("\n")
 }

@@ -27,22 +27,22 @@ It asks the server that PROMETHEUS_URL or LOKI_URL names, else the console of th
 pub const EXAMPLES: &str = "\
 Examples:
   omnitrace query 'up == 0'
-  omnitrace query --logs '{...}'                        LogQL, of the last hour
+  omnitrace query --logs '{service_name=\"data\"} |= \"failed\"'
   omnitrace query < queries.txt                         one query per line";
 
 /// `omnitrace query`.
 #[derive(Debug, Args)]
 pub struct QueryArgs {
-    /// The queries; without any, each line of stdin is one query
+    /// PromQL, or with --logs LogQL; without any, each line of stdin is one query
     #[arg(value_name = "QUERY")]
     queries: Vec<String>,
     /// The queries are LogQL, for the log store
     #[arg(long)]
     logs: bool,
-    /// Prometheus
+    /// Prometheus, instead of the stack in --data-dir
     #[arg(long, value_name = "URL", env = "PROMETHEUS_URL", value_parser = base_url)]
     prometheus_url: Option<String>,
-    /// Loki
+    /// Loki, instead of the stack in --data-dir
     #[arg(long, value_name = "URL", env = "LOKI_URL", value_parser = base_url)]
     loki_url: Option<String>,
     /// Directory of the running stack

@@ -22,8 +22,8 @@ use crate::up::state::lock_path;
 /// Examples of `omnitrace help reset`.
 pub const EXAMPLES: &str = "\
 Examples:
-  omnitrace reset                                       the stack of .omnitrace: orders, logs, alerts
-  omnitrace reset --all --yes                           … and the PostgreSQL that was downloaded; asks nothing";
+  omnitrace reset                                       orders, logs, alerts of .omnitrace
+  omnitrace reset --all --yes                           … and the PostgreSQL; do not ask";
 
 /// The files that `up` and `postgres` write in a data directory. The lock is last: it is held until all others are gone.
 const IN_DATA_DIR: [&str; 9] = [

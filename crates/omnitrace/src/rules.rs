@@ -11,7 +11,7 @@ use crate::terminal::{quoted, say};
 /// Examples of `omnitrace help rules`.
 pub const EXAMPLES: &str = "\
 Examples:
-  omnitrace rules                                       write alerts/rules/demo.yml and production.yml
+  omnitrace rules                                       write the files in alerts/rules
   omnitrace rules --check                               fail if they are not up to date";
 
 /// `omnitrace rules`.

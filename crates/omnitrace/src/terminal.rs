@@ -76,7 +76,10 @@ pub fn complain(error: &anyhow::Error) {
     );
 }
 
-/// The same text without `user:password@` in its addresses.
+/// The login in the example of an error about a URL.
+const EXAMPLE_LOGIN: &str = "user:password@";
+
+/// The same text without logins in its addresses.
 fn without_logins(text: &str) -> String {
     let mut parts = text.split("://");
     let mut out = parts.next().unwrap_or_default().to_owned();
@@ -84,8 +87,13 @@ fn without_logins(text: &str) -> String {
         let ends = |c: char| c.is_whitespace() || "/?#\"'<>".contains(c);
         let authority = part.find(ends).unwrap_or(part.len());
         let login = part[..authority].rfind('@').map_or(0, |at| at + 1);
+        let kept = if part.starts_with(EXAMPLE_LOGIN) {
+            0
+        } else {
+            login
+        };
         out.push_str("://");
-        out.push_str(&part[login..]);
+        out.push_str(&part[kept..]);
     }
     out
 }

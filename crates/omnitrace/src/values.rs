@@ -1,6 +1,8 @@
-//! Values that several options take: times and URLs.
+//! Values that several options take: times, URLs and ids.
 
 use std::time::Duration;
+
+use uuid::Uuid;
 
 /// `500ms`, `60s`, `5m`, `1h`; a bare number is seconds.
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -20,6 +22,12 @@ pub fn base_url(text: &str) -> Result<String, String> {
     let url = service::settings::base_url(text);
     let url = url.ok_or("allowed: a URL such as http://127.0.0.1:9080")?;
     Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// The id of an alert, a silence or an event.
+pub fn id(text: &str) -> Result<Uuid, String> {
+    let id = text.parse();
+    id.map_err(|_| "allowed: a whole id, such as 0198c5f1-6d3a-7cc2-8f0e-5a0f6f0b7c11".to_owned())
 }
 
 #[cfg(test)]

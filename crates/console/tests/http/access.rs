@@ -59,7 +59,7 @@ async fn only_who_knows_the_token_reads_and_changes_and_anybody_sends() {
     assert_eq!(Reply::to(put).await.status, 401);
     let ask = || console.client.get(format!("{}/api/services", console.url));
     assert_eq!(Reply::to(ask().bearer_auth(TOKEN)).await.status, 200);
-    // As in http://any:TOKEN@127.0.0.1:8000, which herald and doctor take.
+    // The form http://any:TOKEN@127.0.0.1:8000, which herald and doctor accept.
     assert_eq!(
         Reply::to(ask().basic_auth("any", Some(TOKEN))).await.status,
         200

@@ -1,4 +1,4 @@
-//! Who calls whom, from spans.
+//! Calls between services, from spans.
 
 use std::time::SystemTime;
 

@@ -34,7 +34,7 @@ async fn connect(console: &Running, text: &str) -> TcpStream {
 /// All that comes until the other side ends it.
 async fn rest(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
-    // Whoever hangs up with bytes unread resets the connection.
+    // Closing a connection with unread bytes resets it.
     let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
     let _ = read.expect("an end in time");
     String::from_utf8_lossy(&answer).into_owned()
@@ -107,7 +107,7 @@ async fn a_head_byte_by_byte_ends_like_a_silent_one() {
         ended = timeout(PATIENCE, reader.read_to_end(&mut answer)) => ended,
         () = dripping => unreachable!("it goes on for ever"),
     };
-    // Whoever sends until the end may see a reset.
+    // A client that sends until the end may see a reset.
     let _ = ended.expect("an end in time");
     assert!(answer.starts_with(b"HTTP/1.1 200 "));
 }

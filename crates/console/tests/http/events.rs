@@ -115,7 +115,7 @@ async fn readers_are_bounded_and_who_has_gone_makes_room() {
     assert_eq!(refused.header("retry-after"), "1");
     assert_eq!(console.get("/api/services").await.status, 200);
     readers.pop();
-    // It is noticed with the next event, if only a heartbeat.
+    // The console notices that the reader has gone with the next event, at the latest a heartbeat.
     let again = async {
         loop {
             let request = console.client.get(format!("{}/api/events", console.url));

@@ -1,4 +1,4 @@
-//! Who may ask, and what browsers are told.
+//! Which clients are answered, and which headers browsers get.
 
 use std::collections::BTreeMap;
 

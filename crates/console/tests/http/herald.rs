@@ -103,7 +103,7 @@ async fn what_herald_refuses_is_passed_on_and_what_it_cannot_answer_is_said() {
         (json("302 Found", ""), 502, "herald answers with 302"),
         (answer("200 OK", "text/html", page), 502, "no JSON"),
         (json("200 OK", &huge), 502, "larger than"),
-        // Nobody there is quicker than who hangs.
+        // A refused connection is noticed sooner than a hanging one.
         (String::new(), 504, "has not answered within 4s"),
     ] {
         herald.answers(told);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::{Reply, Running, attribute};
 use crate::payload::{MS, START, gzip, log, logs, span, trace_id, traces};
 
-/// As the harness sets it.
+/// The same limit as the harness sets.
 const LIMIT: usize = 4 << 20;
 
 /// `google.rpc.Status`, as far as OTLP uses it.

@@ -15,7 +15,7 @@ const MINUTE: u64 = 60;
 /// So many records of a service, each with an attribute of its own value and of a trace of its own (those without a trace get
 /// little room).
 async fn many(count: usize, attribute: impl Fn(usize) -> Value) -> Running {
-    // So much that the largest answer finds room.
+    // Enough for the largest answer.
     many_in(256 << 20, count, attribute).await
 }
 

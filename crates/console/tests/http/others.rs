@@ -41,7 +41,7 @@ impl Other {
         other
     }
 
-    /// From now on. An empty answer is none at all.
+    /// Answers so from now on. Empty: sends no answer at all.
     pub fn answers(&self, answer: String) {
         *self.answer.lock().expect("no panic") = answer;
     }

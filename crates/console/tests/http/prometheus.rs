@@ -43,7 +43,7 @@ pub async fn refusal(
     refused(&reply)
 }
 
-/// The same of an answer.
+/// The same for an answer.
 pub fn refused(reply: &Reply) -> (u16, String, String) {
     let answer = reply.json();
     assert_eq!(answer["status"], "error", "{answer}");

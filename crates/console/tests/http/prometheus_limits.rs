@@ -165,7 +165,7 @@ async fn what_cannot_be_answered_is_named() {
     assert_eq!(stats["under_way_bytes"], 0, "{stats}");
 }
 
-/// So many series with so many samples each.
+/// A number of series with a number of samples each.
 async fn many(memory: u64, series: usize, seconds: u64) -> Running {
     let console = Running::with_memory(memory);
     for second in 0..seconds {

@@ -105,7 +105,7 @@ async fn names_are_all_there_or_refused() {
         .filter_map(|operation| operation["name"].as_str())
         .collect();
     assert!(shown == names);
-    // As text each is six times as long: more than all answers may take.
+    // Each is six times as long as text: more than all answers may take.
     for first in [0, 250, 500, 750] {
         let spans = (first..first + 250).map(|i| {
             let name = format!("{i:03}{}", "\u{1}".repeat(1_000));

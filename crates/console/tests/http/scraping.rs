@@ -118,7 +118,7 @@ fn exposition(requests: u32) -> String {
 }
 
 pub fn write_targets(file: &Path, targets: &Value) {
-    // As Prometheus asks of its users: written beside it and moved, so that no half file is read.
+    // Written beside the old file and renamed, as Prometheus asks of its users, so that nobody reads half a file.
     let new = file.with_extension("new");
     std::fs::write(&new, targets.to_string()).expect("a file");
     std::fs::rename(new, file).expect("a move");

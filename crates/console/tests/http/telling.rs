@@ -111,7 +111,7 @@ async fn a_receiver_that_never_answers_keeps_nobody_else_waiting_and_is_asked_ag
     let console = console(&directory, url, watchdog_url, &state);
     let _hanging = next(&mut told).await;
     answer(next(&mut alive).await).await;
-    // It is given up on, and told the same again.
+    // The console gives up on that attempt, and sends the same again.
     let again = next(&mut told).await;
     let page = console.get("/metrics").await.text();
     let failed = r#"console_notifications_failed_total{receiver="page"} 1"#;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::backend_tls::BackendTlsArgs;
-use crate::values::{base_url, duration};
+use crate::values::{base_url, duration, id};
 
 /// The text of `omnitrace help alerts`.
 pub const HELP: &str = "\
@@ -24,7 +24,7 @@ Examples:
   omnitrace alerts
   omnitrace alerts list --state firing --herald http://127.0.0.1:9095
   omnitrace alerts ack 0198c5f1-6d3a-7cc2-8f0e-5a0f6f0b7c11 --note \"looking\"
-  omnitrace alerts silence --matcher alertname=LatencyBurnRate --matcher route=~/api/.* --for 1h --comment \"load test\"
+  omnitrace alerts silence --matcher alertname=LatencyBurnRate --for 1h --comment \"load test\"
   omnitrace alerts verdict 0198c5f1-6d3a-7cc2-8f0e-5a0f6f0b7c11 false
   omnitrace alerts ledger --since 30d";
 
@@ -40,7 +40,7 @@ pub struct AlertsArgs {
 /// Herald's address and credentials.
 #[derive(Debug, Args)]
 pub struct HeraldArgs {
-    /// Herald [default: that of the stack in --data-dir, else http://127.0.0.1:9095]
+    /// Herald's address [default: that of the stack in --data-dir, else http://127.0.0.1:9095]
     #[arg(long, global = true, value_name = "URL", env = "HERALD_URL", value_parser = base_url)]
     pub herald: Option<String>,
     /// Directory of the running stack
@@ -55,7 +55,7 @@ pub struct HeraldArgs {
         hide_env_values = true
     )]
     pub secret: Option<String>,
-    /// A file with it
+    /// File with the secret, instead of --secret
     #[arg(long, global = true, value_name = "FILE", env = "HERALD_SECRET_FILE")]
     pub secret_file: Option<PathBuf>,
     /// Print JSON
@@ -81,11 +81,13 @@ pub enum Action {
     /// Show everything about one alert.
     Show {
         /// As the list shows it
+        #[arg(value_parser = id)]
         id: Uuid,
     },
     /// Acknowledge an alert: it is not sent again until another alert joins its group.
     Ack {
         /// As the list shows it
+        #[arg(value_parser = id)]
         id: Uuid,
         #[command(flatten)]
         who: Who,
@@ -96,6 +98,7 @@ pub enum Action {
     /// Say whether an alert was right.
     Verdict {
         /// As the list shows it
+        #[arg(value_parser = id)]
         id: Uuid,
         /// false: nothing was wrong
         #[arg(value_name = "true|false", action = clap::ArgAction::Set)]
@@ -114,10 +117,10 @@ pub enum Action {
         /// All of them must match: name=value, name!=value, name=~regex or name!~regex
         #[arg(long, value_name = "MATCHER", required = true, value_parser = matcher)]
         matcher: Vec<Value>,
-        /// How long, 30 days at most
+        /// How long the silence lasts, 30 days at most
         #[arg(long = "for", value_name = "TIME", value_parser = duration)]
         lasts: Duration,
-        /// Why
+        /// Why the alerts are silenced
         #[arg(long, value_name = "TEXT")]
         comment: String,
         #[command(flatten)]
@@ -128,6 +131,7 @@ pub enum Action {
     /// End a silence: alerts that it held back and that still fire are sent.
     Expire {
         /// As `omnitrace alerts silences` shows it
+        #[arg(value_parser = id)]
         id: Uuid,
     },
 }

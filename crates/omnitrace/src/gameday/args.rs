@@ -7,10 +7,10 @@ use clap::{Args, Subcommand, ValueEnum};
 /// Examples of `omnitrace help gameday`.
 pub const EXAMPLES: &str = "\
 Examples:
-  omnitrace gameday check                               are the scenario files right, and which applies where?
+  omnitrace gameday check                               check the scenario files
   omnitrace gameday run --only 'downstream-*'           a few, once each
   omnitrace gameday run --repeats 3 --jobs 2            all, three times, two stacks side by side
-  omnitrace gameday report                              the table again, and report.html, of what was run";
+  omnitrace gameday report                              write the reports again";
 
 /// `omnitrace gameday …`.
 #[derive(Debug, Subcommand)]

@@ -111,7 +111,7 @@ async fn one(tls: TlsAcceptor, socket: TcpStream, body: String) -> std::io::Resu
     stream.shutdown().await
 }
 
-/// As Loki answers a query.
+/// An answer of Loki to a query.
 fn one_line() -> Value {
     let now = chrono::Utc::now()
         .timestamp_nanos_opt()

@@ -1,4 +1,4 @@
-//! By which name a build is known.
+//! The name of a build.
 
 use std::path::Path;
 use std::process::Command;

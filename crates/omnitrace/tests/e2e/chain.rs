@@ -35,7 +35,7 @@ async fn the_last_hop_gets_the_callers_context_and_decision() {
         assert_eq!(sent.header("baggage").as_deref(), Some("tenant=acme"));
     }
     let receiver = stack.stop().await;
-    // Of the sampled request only: two servers, two calls, a connection and a statement.
+    // The spans of the sampled request only: two servers, two calls, a connection and a statement.
     assert_eq!(receiver.spans().len(), 6, "{:#?}", receiver.spans());
     assert!(receiver.spans().iter().all(|span| span.trace_id == TRACE));
 }

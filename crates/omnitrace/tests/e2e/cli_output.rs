@@ -93,6 +93,13 @@ async fn an_error_blames_the_variable_and_tells_its_cause_once() {
     );
     assert_eq!(complained.matches("refused").count(), 1, "{complained}");
     assert!(!complained.contains("secret"), "{complained}");
+    let mut command = omnitrace(["sql", "SELECT 1"]);
+    command.env("DATABASE_URL", "localhost");
+    let (_, _, complained) = run(command, None).await;
+    assert!(
+        complained.ends_with("not a URL like postgres://user:password@host:5432/database"),
+        "{complained}"
+    );
 }
 
 #[tokio::test]

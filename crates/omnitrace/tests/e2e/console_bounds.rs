@@ -36,7 +36,7 @@ struct Console {
 
 /// What became of an attack.
 struct Outcome {
-    /// As the table in docs/SECURITY.md has it.
+    /// A row of the table in docs/SECURITY.md.
     name: String,
     budget_mib: u64,
     peak_mib: u64,
@@ -234,7 +234,7 @@ async fn uploads(budget_mib: u64, count: usize) -> Outcome {
             .expect("a connection");
         let head = "POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 60000000\r\n\r\n";
         let body = [head.as_bytes(), &vec![b' '; 4 << 20]].concat();
-        // Those that are refused may be hung up on.
+        // The console may close a refused connection.
         let _ = tokio::time::timeout(Duration::from_secs(5), stream.write_all(&body)).await;
         open.push(stream);
     }
@@ -265,7 +265,7 @@ async fn readers(budget_mib: u64, count: usize) -> Outcome {
             .expect("it takes the request");
         open.push(stream);
     }
-    // Those who do read are answered meanwhile.
+    // Clients that read get answers meanwhile.
     for stream in &open {
         let begins = tokio::time::timeout(PATIENCE, stream.readable());
         begins.await.expect("an answer in time").expect("an answer");
@@ -305,7 +305,7 @@ async fn queries(budget_mib: u64, lines: usize, count: usize) -> Outcome {
     ];
     let asked = questions.iter().cycle().take(count);
     let asked = asked.map(|(query, step)| question(query, step));
-    // So many at once as some people and their dashboards ask.
+    // As many at once as a few people and their dashboards send.
     let mut asked = futures_util::stream::iter(asked).buffer_unordered(40);
     while let Some(status) = asked.next().await {
         assert!([200, 400, 503].contains(&status), "{status}");

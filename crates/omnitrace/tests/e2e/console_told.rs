@@ -83,7 +83,7 @@ impl Files {
         .await;
     }
 
-    /// As if the console had been away for a minute more.
+    /// Makes the state look as if the console had been away for a minute more.
     fn a_minute_passes(&self) {
         let mut state = self.state();
         for told in state["told"].as_array_mut().expect("a list") {
@@ -139,7 +139,7 @@ async fn a_console_that_is_killed_tells_the_end_and_nothing_twice() {
     let bearer = format!("Bearer {SECRET}");
     assert_eq!(first[0].header("authorization"), Some(bearer));
     assert_eq!(first[0].target, "/alerts?key=s3cret");
-    // One ends; it is not its group's time yet.
+    // One alert ends before its group is due.
     files.targets(&[("stock", 10)]);
     files.kept(2, 1).await;
     console.signal(Signal::SIGKILL);

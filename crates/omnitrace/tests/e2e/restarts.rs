@@ -219,7 +219,7 @@ async fn restart(up: &Up, part: &str) -> (i32, String, String) {
     run(omnitrace(["restart", part]), Some(&up.directory)).await
 }
 
-/// Whoever restarts a part does not lack patience with it: that is no part which keeps dying.
+/// A restart on request does not count as a part that keeps dying.
 #[tokio::test]
 async fn a_part_is_restarted_on_request_alone_and_as_often_as_one_likes() {
     let mut up = without_console().await;

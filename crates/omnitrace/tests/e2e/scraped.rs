@@ -272,7 +272,7 @@ async fn new_writes_a_directory_once() {
 async fn new_leaves_nothing_when_it_cannot_write_all() {
     let directory = Directory::new();
     std::fs::create_dir(directory.path().join("mine")).unwrap();
-    // As on a full disk: Cargo.lock is larger than a file may be.
+    // Like a full disk: Cargo.lock is larger than the limit of a file.
     let limited = "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\"";
     let mut command = Command::new("sh");
     command.arg("-c").arg(limited).arg(binary());

@@ -140,7 +140,7 @@ async fn a_page_silences_the_tickets_of_its_own_objective_and_no_others() {
     let alertmanager = Alertmanager::start().await;
     let of = |slo: &str, service: &str, route: &str| json!({"slo": slo, "service": service, "route": route});
     let orders = of("orders-availability", "gateway", "/api/orders");
-    // Of other stacks that tell the same Alertmanager.
+    // Alerts of other stacks that share the Alertmanager.
     let elsewhere = |environment: &str| {
         let mut labels = orders.clone();
         labels["deployment_environment_name"] = environment.into();

@@ -192,7 +192,7 @@ async fn every_cause_is_told_when_a_fault_or_an_outage_brings_it_about() {
             .await
             .expect("an answer");
     }
-    // Who does not get a connection is turned away, so the statements are few: on its own.
+    // Requests without a connection are refused, so there are few statements: a case of its own.
     native.kill("collector").await;
     native
         .stack

@@ -151,7 +151,7 @@ fn phase(route: usize, second: usize) -> (f64, f64, f64) {
     (0.0, 0.0, 0.0)
 }
 
-/// From when to when an instance runs.
+/// When an instance starts and ends.
 fn lives(instance: usize) -> (usize, usize) {
     [(0, SECONDS), (0, 7_600), (7_620, SECONDS)][instance]
 }

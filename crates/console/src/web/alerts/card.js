@@ -68,7 +68,7 @@ function nextStep({ told }, episode) {
 export function budgetLine(objective, budget) {
   const left = budget[objectiveKey(objective.service, objective.route, objective.slo)];
   return h('dl', { class: 'facts small', 'data-testid': 'budget' },
-    h('div', {}, h('dt', {}, 'Promised'), h('dd', {}, promised(objective))),
+    h('div', {}, h('dt', {}, 'Objective'), h('dd', {}, promised(objective))),
     h('div', {}, h('dt', {}, 'Budget left'), h('dd', {}, leftWords(left))),
     objective.burns.map(({ threshold, long, short, firing }) => h('div', { class: firing ? 'firing' : null },
       h('dt', {}, `Burn over ${long.window} / ${short.window}`), h('dd', {}, `${times(long.burn_rate)} / ${times(short.burn_rate)} `, h('span', { class: 'muted' }, `alert from ${threshold}×`)))));

@@ -68,7 +68,7 @@ function objectiveTable({ objectives, budget }) {
   const used = objectives.filter((one) => one.burns.some(({ long }) => long.burn_rate !== null));
   if (used.length === 0) return h('p', { class: 'muted' }, 'No route with an objective has been called yet.');
   return h('div', { class: 'scroll' }, h('table', { class: 'numbers' },
-    h('thead', {}, h('tr', {}, ['Service', 'Route', 'Promised', 'Budget left', 'Burn rate over'].map((name) => h('th', { scope: 'col' }, name)))),
+    h('thead', {}, h('tr', {}, ['Service', 'Route', 'Objective', 'Budget left', 'Burn rate over'].map((name) => h('th', { scope: 'col' }, name)))),
     h('tbody', {}, used.map((one) => h('tr', { class: one.burns.some(({ firing }) => firing) ? 'firing' : null },
       h('td', {}, serviceLink(one.service)), h('td', {}, one.route), h('td', {}, promised(one)),
       h('td', {}, leftWords(budget[objectiveKey(one.service, one.route, one.slo)])),
@@ -95,7 +95,7 @@ function row(one, end) {
     one.verdict && (one.verdict.true_alarm ? 'real trouble' : 'false alarm'),
   ].filter(Boolean);
   return h('tr', { 'data-testid': 'episode', 'data-state': end ? 'resolved' : 'firing' },
-    h('td', {}, severityBadge(one.severity), ' ', h('a', { href: alertHref(one.id), 'data-key': one.id }, h('bdi', {}, String(one.title).replace(/^\[\w+\] /, '')))),
+    h('td', {}, severityBadge(one.severity), ' ', h('a', { href: alertHref(one.id), 'data-key': one.id }, h('bdi', {}, String(one.title).replace(`[${one.severity}] `, '')))),
     h('td', {}, clock(began, false)), h('td', {}, after(one.accepted)),
     h('td', {}, end ? clock(micros(end), false) : h('strong', { class: 'bad' }, 'fires')),
     h('td', {}, end ? after(end) : '–'), h('td', {}, people.length > 0 ? people : '–'));

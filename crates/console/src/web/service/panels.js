@@ -24,7 +24,7 @@ const GROUPS = [
     { title: 'Requests in flight', testid: 'in-flight', format: number, sources: [one('inFlight', 'in flight')] },
   ] },
   { name: 'Database connections', panels: [
-    { title: 'Connections', testid: 'pool', format: number, optional: true, sources: [{ query: 'poolUsed', label: pool('used') }, { query: 'poolMax', label: pool('most') }, { query: 'poolWaiting', label: pool('waiting requests') }] },
+    { title: 'Connections', testid: 'pool', format: number, optional: true, sources: [{ query: 'poolUsed', label: pool('used') }, { query: 'poolMax', label: pool('limit') }, { query: 'poolWaiting', label: pool('waiting') }] },
     { title: 'Wait for a connection, 95 %', testid: 'pool-wait', format: seconds, optional: true, sources: [{ query: 'poolWait', label: pool('wait') }] },
   ] },
   { name: 'Process', panels: [

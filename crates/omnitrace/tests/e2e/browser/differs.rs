@@ -7,7 +7,7 @@ use crate::harness::eventually;
 
 const MILLISECOND: u64 = 1_000_000;
 
-/// It has a name that would be an element.
+/// A service whose name would be an HTML element.
 const STORE: &str = "lamp <img src=x>";
 
 /// A call of the shop to its store, which runs as this version and takes so long.

@@ -104,7 +104,7 @@ async fn ten_thousand_lines_are_as_few_elements_as_ten() {
     let rows = all(&browser, &by("log-row")).await.len();
     assert!(rows < 100, "{rows} rows are in the page");
 
-    // Who has scrolled down is told of what is new, and reads on.
+    // A reader who has scrolled down sees that there are new lines, and keeps the place.
     send(&watched.console, std::iter::once("the latest".to_owned())).await;
     says(&browser, &by("new-lines"), "1 new").await;
     click(&browser, &by("new-lines")).await;

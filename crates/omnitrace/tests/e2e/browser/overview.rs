@@ -27,7 +27,7 @@ async fn the_overview_shows_who_calls_whom_and_leads_to_what_fails() {
         let node = format!("[data-testid=node][data-service={service}]");
         find(&watched.browser, &node).await;
     }
-    // Who has no service name goes by its job.
+    // A target without a service name is shown by its job.
     says(&watched.browser, &by("targets"), "herald").await;
     let probe = "[data-testid=node][data-service=probe]";
     assert!(all(&watched.browser, probe).await.is_empty());
@@ -66,7 +66,7 @@ async fn the_overview_shows_who_calls_whom_and_leads_to_what_fails() {
 async fn a_release_is_among_the_changes() {
     let mut watched = Watched::start().await;
     says(&watched.browser, &edge(EDGES[0]), "0 % err").await;
-    // So long does it take until the version before has been seen.
+    // The rules need this time to see the version before.
     let seen = "build_info{service_name=\"data\"} offset 20s";
     until_there_is(&watched.console, seen).await;
     watched
@@ -141,7 +141,7 @@ async fn services_that_only_send_traces_are_on_the_map() {
     watched.end().await;
 }
 
-/// As many as may hear of what is new.
+/// The largest number of readers of events.
 const READERS: usize = 32;
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! From the overview to the cause of a trouble and back: one walk, eight troubles.
+//! From the overview to the cause of a trouble and back: one path, eight troubles.
 
 use serde_json::json;
 

@@ -114,7 +114,7 @@ async fn hostile_telemetry_is_shown_as_text() {
     })
     .await;
     nothing_was_made_of_it(&browser).await;
-    // Its name is in addresses, log lines and what people say, too.
+    // The name is also in addresses, log lines and what people say.
     let line = json!([{
         "timeUnixNano": now.to_string(), "severityNumber": 17, "severityText": "ERROR", "body": {"stringValue": hostile},
     }]);
@@ -153,7 +153,7 @@ async fn a_search_stays_live_and_moves_nothing_under_the_pointer() {
     let browser = &watched.browser;
     click(browser, "#nav a[href='/traces']").await;
     find(browser, &by("trace-row")).await;
-    // With a filter it goes on: other traces come to the top by themselves.
+    // With a filter the list stays live: new traces appear at the top by themselves.
     let min = find(browser, "input[name=min_duration]").await;
     min.send_keys(">= 1 µs").await.unwrap();
     click(browser, "form button[type=submit]").await;

@@ -11,7 +11,7 @@ use crate::restarts::{kill_pid, restarted};
 
 /// What goes wrong, what the pages have to say of it, and where the clicks lead.
 pub struct Path {
-    /// As docs/CONSOLE.md names it.
+    /// The name in docs/CONSOLE.md.
     pub name: &'static str,
     /// What is done to the stack.
     pub trouble: Trouble,
@@ -144,7 +144,7 @@ impl Path {
         match &self.trouble {
             Trouble::Fault(service, parameters) => {
                 if self.name == "bad_release" {
-                    // So long does it take until the version before has been seen.
+                    // The rules need this time to see the version before.
                     let seen = "build_info{service_name=\"data\"} offset 20s";
                     until_there_is(&watched.console, seen).await;
                 }
@@ -163,7 +163,7 @@ impl Path {
         }
     }
 
-    /// From the overview to what herald has told of the alert.
+    /// From the overview to herald's page of the alert.
     async fn open_alert(&self, person: &Counted) {
         let alert = self.row();
         let folded = format!("details:not([open]):has({alert}) > summary");

@@ -77,7 +77,7 @@ fn overlays_change_what_they_say_and_can_be_combined() {
             format!("tls/generated/{service}")
         );
     }
-    // Who reads from Loki shows a certificate too.
+    // Clients that read from Loki show a certificate too.
     for reader in ["doctor", "herald"] {
         let environment = &all[reader]["environment"];
         for (variable, value) in [

@@ -115,13 +115,13 @@ fn gauge(labels: &[Vec<u8>]) -> Vec<u8> {
     field(2, &[field(1, b"m"), field(5, &points)].concat())
 }
 
-/// So many series of one sender.
+/// A number of series of one sender.
 pub fn series(count: usize) -> Vec<u8> {
     let labels: Vec<_> = (0..count).map(|i| attribute("i", &i.to_string())).collect();
     gzip(&group("many", &[], &gauge(&labels)))
 }
 
-/// So many groups of that sender with one sample each.
+/// A number of groups of that sender, with one sample each.
 pub fn groups_of_one_sender(count: usize) -> Vec<u8> {
     let one = group("many", &[], &gauge(&[attribute("i", "1")]));
     gzip(&one.repeat(count))

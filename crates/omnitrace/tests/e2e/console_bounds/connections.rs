@@ -23,7 +23,7 @@ async fn send(console: &Console, bytes: &[u8]) -> TcpStream {
     stream
 }
 
-/// As many descriptors as the attack needs.
+/// Allows as many descriptors as the attack needs.
 fn descriptors(count: usize) {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("Linux");
     let needed = (count as u64 + 200).max(soft);
@@ -66,7 +66,7 @@ pub async fn followers(budget_mib: u64, count: usize, rounds: usize) -> Outcome 
     let follower = format!("GET /ready HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
     let followers = 120_000 / follower.len();
     let requests = format!("{slow}{}", follower.repeat(followers));
-    // As fast as the console answers: what comes faster than that takes the processors from whoever watches.
+    // Only as fast as the console answers: a faster attack would take the processors from the observer.
     let until_answered = async || {
         let stream = send(&console, requests.as_bytes()).await;
         let _ = timeout(TAKES, stream.readable()).await;

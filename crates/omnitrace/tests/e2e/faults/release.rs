@@ -46,7 +46,7 @@ fn beside(stack: &Stack) -> Vec<i32> {
     pids.collect::<Result<_, _>>().expect("process ids")
 }
 
-/// One that nobody has waited for yet has ended all the same.
+/// A process that its parent has not waited for yet has ended all the same.
 fn runs(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
     stat.is_ok_and(|stat| !stat.contains(") Z "))
@@ -237,7 +237,7 @@ async fn a_stop_of_both_at_once_drops_no_request() {
 #[tokio::test]
 async fn a_stop_while_one_release_gives_way_to_the_other_is_not_lost() {
     let mut stack = Stack::start().await;
-    // As long as it gets, telemetry is flushed.
+    // Telemetry is flushed in the time that is left.
     stack.receiver.delay(Duration::from_secs(3600));
     stack.get_data().await.expect(200);
     stack

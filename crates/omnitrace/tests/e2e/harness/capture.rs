@@ -117,12 +117,12 @@ impl Capture {
         format!("http://{}", self.address)
     }
 
-    /// From now on answers with this status, or not at all ([`HANG`]).
+    /// Answers with this status from now on, or not at all ([`HANG`]).
     pub fn answer_with(&self, status: u16) {
         self.status.store(status, Ordering::Release);
     }
 
-    /// From now on takes so long to answer.
+    /// Takes so long to answer from now on.
     pub fn answer_after(&self, delay: Duration) {
         let delay = u64::try_from(delay.as_millis()).expect("a delay");
         self.delay_ms.store(delay, Ordering::Release);
@@ -144,7 +144,7 @@ impl Capture {
 
 impl Drop for Capture {
     fn drop(&mut self) {
-        // As the receiver: the command is sent by the call, its future only reports the end.
+        // Like the receiver: the call sends the command, its future only reports the end.
         drop(self.server.stop(false));
     }
 }

@@ -30,7 +30,7 @@ impl Tally {
 pub struct Customer {
     client: reqwest::Client,
     url: String,
-    /// Of all its requests.
+    /// The outcomes of all its requests.
     pub tally: Arc<Tally>,
 }
 

@@ -75,7 +75,7 @@ impl NativeBuilder {
         let mut collector = addresses.url("collector:4318");
         let mut services = self.services;
         if self.tls.is_none() {
-            // With TLS a test puts a door in front of it.
+            // With TLS a test puts a proxy in front of it.
             let console = addresses.of("console:8000").to_owned();
             addresses.set("loki:3100", &console);
         }

@@ -91,7 +91,7 @@ impl Proxy {
         *self.state.target.lock().unwrap() = url;
     }
 
-    /// From now on treats deliveries so.
+    /// Treats deliveries so from now on.
     pub fn deliveries(&self, rule: Deliveries) {
         *self.state.rule.lock().unwrap() = rule;
     }
@@ -104,7 +104,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // As the receiver: the command is sent by the call, its future only reports the end.
+        // Like the receiver: the call sends the command, its future only reports the end.
         drop(self.server.stop(false));
     }
 }

@@ -138,33 +138,33 @@ impl Receiver {
         state.deliveries.clear();
     }
 
-    /// From now on answers this status and keeps nothing (`None`: as usual again).
+    /// Answers this status from now on, and keeps nothing (`None`: as usual again).
     pub fn refuse_with(&self, status: Option<u16>) {
         self.state.lock().unwrap().refuse_with = status;
     }
 
-    /// With every refusal, asks to come back after this many seconds.
+    /// Adds `Retry-After` with this many seconds to every refusal.
     pub fn retry_after(&self, seconds: Option<u64>) {
         let seconds = seconds.map(|seconds| ("retry-after", seconds.to_string()));
         self.state.lock().unwrap().refusal_headers = seconds.into_iter().collect();
     }
 
-    /// With every refusal, sends this header.
+    /// Adds this header to every refusal.
     pub fn refuse_saying(&self, name: &'static str, value: String) {
         self.state.lock().unwrap().refusal_headers = vec![(name, value)];
     }
 
-    /// From now on takes everything, and answers it with a body that has no end.
+    /// Accepts everything from now on, and answers with a body that has no end.
     pub fn answer_without_end(&self) {
         self.state.lock().unwrap().endless = true;
     }
 
-    /// From now on says, of whatever it takes, that it has rejected so many items.
+    /// Reports so many rejected items in every answer from now on.
     pub fn reject(&self, count: i64) {
         self.state.lock().unwrap().rejects = count;
     }
 
-    /// From now on answers this much later.
+    /// Delays every answer by this time from now on.
     pub fn delay(&self, delay: Duration) {
         self.state.lock().unwrap().delay = delay;
     }

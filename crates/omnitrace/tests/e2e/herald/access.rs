@@ -1,4 +1,4 @@
-//! Who may bring alerts: the shared secret, and certificates.
+//! Who may send alerts: the shared secret, and certificates.
 
 use std::time::Duration;
 

@@ -23,7 +23,7 @@ impl Herald {
     }
 }
 
-/// The same group with one alert more, that began so many minutes ago.
+/// The same group with one more alert, which began so many minutes ago.
 fn with_another(mut payload: Value, minutes: i64) -> Value {
     let mut another = payload["alerts"][0].clone();
     another["labels"]["route"] = json!("/api/orders");
@@ -67,7 +67,7 @@ async fn what_is_acknowledged_is_not_repeated_until_it_grows_and_its_end_is_told
 
     herald.accepted(&repeat(&first, "still")).await;
     herald.until_ended("suppressed", 1.0).await;
-    // It is kept, whatever becomes of the process.
+    // The acknowledgement outlives the process.
     let mut herald = case.killed(herald).await;
     herald
         .accepted(&repeat(&first, "still, after a restart"))
@@ -99,7 +99,7 @@ async fn what_is_acknowledged_is_not_repeated_until_it_grows_and_its_end_is_told
         .await;
     herald.until_ended("suppressed", 2.0).await;
 
-    // One is over, then all.
+    // One alert ends, then the whole group.
     let mut one_over = repeat(&grown, "one is left");
     one_over["alerts"][0]["status"] = json!("resolved");
     herald.accepted(&one_over).await;
@@ -163,7 +163,7 @@ async fn of_many_who_acknowledge_at_once_one_is_told_that_it_was_first() {
             "{detail}"
         );
     }
-    // Who has it may say more.
+    // The person who acknowledged may add a note.
     herald
         .say(
             &known,

@@ -117,7 +117,7 @@ fn large(group: usize) -> Value {
     payload
 }
 
-/// As if so many groups had been accepted.
+/// A queue with so many accepted groups.
 fn fill(state: &Path, groups: usize) {
     let [first] = queued(state, "queue", "webhook").try_into().unwrap();
     let stored: Value = serde_json::from_slice(&std::fs::read(first).unwrap()).unwrap();

@@ -236,7 +236,7 @@ async fn nobody_reads(mut herald: Herald, paths: &[&str]) {
     assert!(herald.child.terminate().await.success());
 }
 
-/// From an address of the loopback network, with a small buffer for what comes back.
+/// A connection from an address of the loopback network, with a small receive buffer.
 async fn connect(from: [u8; 4], address: &str) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().ok()?;
     socket.bind(SocketAddr::from((from, 0))).ok()?;

@@ -84,6 +84,10 @@ async fn an_alert_is_in_the_history_from_its_acceptance_to_its_end_and_the_next_
         .until_alert("it is over", |alert| alert["state"] == "resolved")
         .await;
     assert_eq!(over["notifications"], 2);
+    assert_eq!(
+        over["title"], fires["title"],
+        "its state says that it is over"
+    );
     assert!(over["ended"].is_string(), "{over:#}");
     assert_eq!(over["ended"], over["alerts"][0]["ends_at"]);
     for found in ["evidence", "diagnosis"] {
@@ -196,7 +200,7 @@ async fn a_history_that_cannot_be_read_or_written_stops_no_alert() {
     assert!(herald.child.terminate().await.success());
 }
 
-/// As if so many groups had fired, and the first `over` had ended.
+/// A history of groups that fired; the first `over` of them have ended.
 fn fill(state: &Path, groups: usize, over: usize) {
     let [first] = files(state, "alerts").try_into().unwrap();
     let text = std::fs::read_to_string(&first).unwrap();

@@ -49,7 +49,7 @@ async fn killed_between_the_files_of_two_targets_it_delivers_the_repeated_reques
     let firing = alert("ServiceDown", "firing");
     let key = herald.accepted(&firing).await;
     herald.kill().await;
-    // As a kill leaves it that comes after the first file.
+    // The state that a kill after the first file leaves.
     std::fs::remove_file(&queued(state.path(), "queue", "webhook")[0]).unwrap();
 
     let mut herald = targets.herald(state.path()).await;
@@ -216,13 +216,13 @@ impl Storm {
     }
 }
 
-/// As Alertmanager: one notification of a group after the other, each until it is answered with 200.
+/// Sends like Alertmanager: the notifications of a group in turn, each until herald answers 200.
 async fn send(group: usize, each: usize, address: Arc<Mutex<String>>, accepted: Arc<AtomicUsize>) {
     for step in 0..each {
         let payload = step_of(group, step);
         let mut progress = (0, Instant::now());
         while !taken(&address, &payload).await {
-            // Whose turn it is among so many is a matter of luck; that somebody's comes is not.
+            // Which client gets its turn is random; that one gets it is not.
             let all = accepted.load(Ordering::Acquire);
             if all != progress.0 {
                 progress = (all, Instant::now());

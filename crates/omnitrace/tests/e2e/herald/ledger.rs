@@ -157,7 +157,7 @@ async fn the_ledger_counts_what_was_delivered_once_and_a_new_verdict_and_a_kill_
         .await;
     case.webhook.take();
     case.webhook.answer_with(200);
-    // That people got its end makes it no page.
+    // An episode of which only the end was delivered is no page.
     let end = since("Refused", "page", 10, Some(5));
     herald.accepted(&end).await;
     arrived(&case.webhook, 1).await;
@@ -258,7 +258,7 @@ impl Past {
     }
 }
 
-/// As the definitions in docs/HERALD.md say.
+/// The definitions of docs/HERALD.md.
 #[tokio::test]
 async fn each_time_and_share_of_the_ledger_is_that_of_its_definition() {
     let case = Case::new();

@@ -166,7 +166,7 @@ async fn what_is_no_notification_is_named_and_left_or_set_aside_and_the_rest_is_
     );
 }
 
-/// Not as root, to whom modes mean nothing.
+/// Not run by root, who may read every file.
 async fn unprivileged(state: &Path, webhook: &Capture) -> Herald {
     let mut command = Herald::command(state);
     command.env("HERALD_WEBHOOK_URL", webhook.url());

@@ -374,7 +374,7 @@ async fn what_a_target_refuses_for_good_is_kept_aside_and_holds_nothing_up() {
     webhook.answer_with(200);
     herald.accepted(&alert("ServiceDown", "firing")).await;
     assert_eq!(arrived(&webhook, 1).await[0].target, "/hook/s3cret-part");
-    // As docs/HERALD.md says: put back, it is delivered by the next start.
+    // docs/HERALD.md: after the file was moved back, the next start delivers it.
     assert!(herald.child.terminate().await.success());
     assert!(
         !herald.child.output().contains("s3cret-part"),

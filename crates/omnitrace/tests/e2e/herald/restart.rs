@@ -19,7 +19,7 @@ const ANSWER: Duration = Duration::from_secs(1);
 /// Were evidence gathered within a delivery, of which there are four at a time, it could not take less than this.
 const ONE_AFTER_THE_OTHER: Duration = ANSWER.saturating_mul(GROUPS as u32 / 4);
 
-/// As if so many groups had fired and ended, each in a minute of its own: none shares another's evidence.
+/// A history of groups that fired and ended, each in a minute of its own, so that none shares another's evidence.
 fn fill(state: &Path) {
     let [first] = queued(state, "queue", "webhook").try_into().unwrap();
     let stored: Value = serde_json::from_slice(&std::fs::read(&first).unwrap()).unwrap();

@@ -134,7 +134,7 @@ async fn the_end_of_what_was_delivered_is_told_in_spite_of_a_silence() {
     assert_eq!(sent["status"], "resolved");
     herald.until_ended("suppressed", 1.0).await;
 
-    // Of what nobody was told, nobody is told the end.
+    // Nobody got the beginning, so nobody gets the end.
     for status in ["firing", "resolved"] {
         herald.accepted(&alert("ProbeFailing", status)).await;
     }
@@ -172,7 +172,7 @@ async fn a_group_is_silenced_only_if_all_that_fires_in_it_is() {
     herald.accepted(&grown).await;
     let sent = arrived(&case.webhook, 1).await.remove(0).json();
     assert_eq!(sent["alerts"].as_array().unwrap().len(), 2);
-    // Of alerts that were left out nobody knows.
+    // Herald does not know the alerts that were left out.
     let mut cut = group.clone();
     cut["truncatedAlerts"] = json!(1);
     cut["groupKey"] = json!("another");

@@ -19,7 +19,7 @@ const WINDOWS: usize = 4;
 /// For evidence, in seconds, where all answer within one: only a machine that is too busy for the test waits for longer.
 const AMPLE_S: u64 = 60;
 
-/// The same where one is silent, which is waited for to the end: all others answer at once.
+/// The same with one silent backend, for which herald waits to the end; all others answer at once.
 const PATIENCE_S: u64 = 20;
 
 /// Prometheus, Jaeger and Loki, each with something to say.

@@ -53,7 +53,7 @@ fn odd_alert() -> Value {
     odd
 }
 
-/// As Loki answers.
+/// An answer in Loki's format.
 fn log_line() -> Value {
     let now = chrono::Utc::now()
         .timestamp_nanos_opt()
@@ -223,7 +223,7 @@ async fn a_secret_in_any_text_of_a_notification_is_neither_kept_nor_sent() {
     let sent = arrived(&webhook, 1).await.remove(0).json();
     let [kept] = queued(state.path(), "queue", "webhook").try_into().unwrap();
     let mut kept: Value = serde_json::from_slice(&std::fs::read(kept).unwrap()).unwrap();
-    // It tells groups apart.
+    // The key tells groups apart.
     let group = kept["payload"]["groupKey"].take();
     assert_eq!(group, tainted["groupKey"]);
     for text in [sent.to_string(), kept.to_string()] {

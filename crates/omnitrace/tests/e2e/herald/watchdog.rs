@@ -30,7 +30,7 @@ async fn the_alert_that_always_fires_is_passed_on_and_told_to_nobody_else() {
         beat,
         json!({"alertname": "Watchdog", "status": "firing", "from": "herald", "environment": "staging"})
     );
-    // Its end is silence; what is told to people has no business here.
+    // The watchdog has no resolved notification, and other alerts do not belong here.
     let ended = post(alert("Watchdog", "resolved")).await.expect(200).json();
     assert_eq!(ended["passed_on"], false);
     let lost = post(alert("ServiceDown", "firing")).await.expect(422);
@@ -67,7 +67,7 @@ async fn a_herald_whose_targets_take_nothing_is_silent_until_one_does() {
         let beat = alert("Watchdog", "firing");
         herald.api(Method::POST, "/watchdog", Some(&beat)).await
     };
-    // Nobody has been told of anything, nor has there been anything.
+    // There has been nothing to deliver, so no target counts as lost.
     beat().await.expect(200);
     herald.accepted(&alert("ServiceDown", "firing")).await;
     let refused = eventually("the beat stops", async || {
@@ -79,7 +79,7 @@ async fn a_herald_whose_targets_take_nothing_is_silent_until_one_does() {
     outside.take();
     beat().await.expect(503);
     assert_eq!(outside.take().len(), 0);
-    // One of two is enough: who reads it hears of the other.
+    // One working target of two is enough: its readers hear of the other.
     gone.answer_with(200);
     eventually("the beat goes on", async || {
         (beat().await.status == 200).then_some(())
