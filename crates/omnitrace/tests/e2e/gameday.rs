@@ -347,7 +347,7 @@ async fn hidden_faults_are_on_and_no_metric_shows_it() {
     );
 }
 
-/// For seven runs of one to two minutes, three at a time, on a slow machine.
+/// For seven runs of one to two minutes, two at a time, on a slow machine.
 const MINUTES: std::time::Duration = std::time::Duration::from_secs(1200);
 
 /// A scenario of the repository with a short beginning, that does not wait for the end of its alerts.
@@ -387,7 +387,7 @@ async fn scenarios_and_controls_reach_their_goals_and_the_truth_is_hidden() {
         std::os::unix::fs::symlink(repository(shared), directory.path().join(shared))
             .expect("a link");
     }
-    let mut command = omnitrace(["gameday", "run", "--jobs", "3"]);
+    let mut command = omnitrace(["gameday", "run", "--jobs", "2"]);
     command.current_dir(directory.path());
     let ended = tokio::process::Command::from(command).output();
     let output = tokio::time::timeout(MINUTES, ended)
