@@ -57,7 +57,8 @@ pub struct Route {
 pub const TICKET: Route = Route {
     receiver: "ticket",
     group_by: TICKETS_TOGETHER,
-    group_wait: 30,
+    // Long enough for the page that explains the ticket, and then silences it.
+    group_wait: 15,
     group_interval: 5 * 60,
     repeat_interval: 12 * 3_600,
 };

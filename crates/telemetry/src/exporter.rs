@@ -279,7 +279,7 @@ mod tests {
         client.take(&mut batch, |_| unreachable!("it is made already"));
         assert_eq!(client.body, "batch");
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        client.endpoint = format!("http://{}/", listener.local_addr().unwrap());
+        client.endpoint = format!("http://me:secret@{}/", listener.local_addr().unwrap());
         let server = std::thread::spawn(move || {
             let mut stream = listener.accept().unwrap().0;
             let mut request = Vec::new();
@@ -290,11 +290,14 @@ mod tests {
             }
             let sent = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
             sent.unwrap();
+            String::from_utf8(request).unwrap()
         });
         let sent = client.send(|_| None);
         assert!(matches!(sent, ExportOutcome::Accepted { .. }), "{sent:?}");
         assert_eq!(client.body, "");
-        server.join().unwrap();
+        let request = server.join().unwrap();
+        // The login of the endpoint's URL.
+        assert!(request.contains("\r\nauthorization: Basic bWU6c2VjcmV0\r\n"));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Stricter than the OpenTelemetry specification, which warns and carries on: a value that cannot be used stops the
 //! start with an error that names the variable. Telemetry that is silently off is found out during an incident.
 
+mod unsupported;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -116,7 +118,7 @@ impl Settings {
     /// As the specification demands, an empty value counts as unset.
     pub fn from_lookup(lookup: Lookup<'_>) -> Result<Self, SettingError> {
         let vars = Vars { lookup };
-        unsupported(&vars)?;
+        unsupported::check(&vars)?;
         let (propagate_trace, propagate_baggage) = propagators(&vars)?;
         Ok(Self {
             disabled: vars.boolean("OTEL_SDK_DISABLED")?,
@@ -296,50 +298,6 @@ fn signal_or_general(vars: &Vars<'_>, signal: &str, suffix: &str) -> (String, Op
     }
 }
 
-/// Standard variables that this crate does not support. They are errors, since ignoring them would export something else than the user asked for.
-const UNSUPPORTED: [(&str, &[&str]); 3] = [
-    (
-        "metrics are pulled from /metrics and never pushed",
-        &[
-            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
-            "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
-            "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL",
-            "OTEL_EXPORTER_PROMETHEUS_HOST",
-            "OTEL_EXPORTER_PROMETHEUS_PORT",
-            "OTEL_METRIC_EXPORT_INTERVAL",
-            "OTEL_METRICS_EXEMPLAR_FILTER",
-        ],
-    ),
-    (
-        "limits are fixed",
-        &[
-            "OTEL_ATTRIBUTE_COUNT_LIMIT",
-            "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
-            "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
-            "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
-            "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT",
-            "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT",
-            "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
-            "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
-            "OTEL_SPAN_EVENT_COUNT_LIMIT",
-            "OTEL_SPAN_LINK_COUNT_LIMIT",
-        ],
-    ),
-    (
-        "settings come from the environment alone",
-        &["OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE"],
-    ),
-];
-
-fn unsupported(vars: &Vars<'_>) -> Result<(), SettingError> {
-    for (reason, names) in UNSUPPORTED {
-        if let Some(name) = names.iter().find(|name| vars.get(name).is_some()) {
-            return error(name, format!("is not supported, {reason}; unset it"));
-        }
-    }
-    Ok(())
-}
-
 /// The value is a secret: it is not repeated.
 fn probe_token(vars: &Vars<'_>) -> Result<Option<Token>, SettingError> {
     const NAME: &str = "OMNITRACE_PROBE_TOKEN";
@@ -435,12 +393,18 @@ fn endpoint(vars: &Vars<'_>, signal: &str, path: &str) -> Result<String, Setting
         }
     };
     match url::Url::parse(&value) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
-            Ok(if path.is_empty() {
-                value
-            } else {
-                format!("{}{path}", value.trim_end_matches('/'))
-            })
+        Ok(url) if url.fragment().is_some() => error(
+            &name,
+            "an endpoint has no fragment: remove it from the `#` on",
+        ),
+        Ok(mut url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+            if path.is_empty() {
+                return Ok(value);
+            }
+            // Before the query, if there is one.
+            let whole = format!("{}{path}", url.path().trim_end_matches('/'));
+            url.set_path(&whole);
+            Ok(url.into())
         }
         _ => error(
             &name,
@@ -607,6 +571,8 @@ mod tests {
             ("OTEL_RESOURCE_ATTRIBUTES", "a=%zz"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "ftp://x"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://x/v1/traces#a"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://x/#a"),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
             ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "http/json"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "bad header=1"),
@@ -664,7 +630,10 @@ mod tests {
     #[test]
     fn the_signal_wins_and_paths_follow_the_specification() {
         let settings = read(&[
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/"),
+            (
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                "http://me:secret@collector:4318/in/?tenant=a",
+            ),
             ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://logs:9/in"),
             ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "77"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "x-team=a%20b"),
@@ -675,7 +644,10 @@ mod tests {
         ])
         .unwrap();
         let (traces, logs) = (settings.traces.unwrap(), settings.logs.unwrap());
-        assert_eq!(traces.endpoint, "http://collector:4318/v1/traces");
+        assert_eq!(
+            traces.endpoint,
+            "http://me:secret@collector:4318/in/v1/traces?tenant=a"
+        );
         assert_eq!(logs.endpoint, "http://logs:9/in");
         assert_eq!(traces.timeout, Duration::from_secs(10));
         assert_eq!(logs.timeout, Duration::from_millis(77));
