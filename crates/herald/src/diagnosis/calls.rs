@@ -47,13 +47,22 @@ pub(super) fn failing(hop: &Edge) -> Cause {
         error => format!(" ({error})"),
     };
     let why = format!(
-        "{} of the calls of {} to {} fail{error}, {} before",
+        "{} of the {} fail{error}, {} before",
         percent(hop.error_share),
-        hop.caller,
-        hop.callee,
+        what(hop),
         percent(hop.error_share_before)
     );
     at(hop, failure(hop), why)
+}
+
+/// The calls of an edge.
+fn what(hop: &Edge) -> String {
+    let Edge { caller, callee, .. } = hop;
+    match hop.kind {
+        Kind::Http => format!("calls of {caller} to {callee}"),
+        Kind::Database => format!("statements {callee} of {caller}"),
+        Kind::Pool => format!("waits of {caller} for {callee}"),
+    }
 }
 
 /// The cause at the end of calls that take long.
@@ -63,13 +72,9 @@ pub(super) fn slow(hop: &Edge) -> Cause {
         Kind::Database => CauseKind::SlowStatement,
         Kind::Pool => CauseKind::Pool,
     };
-    let what = match hop.kind {
-        Kind::Http => format!("calls of {} to {}", hop.caller, hop.callee),
-        Kind::Database | Kind::Pool => format!("{} of {}", hop.callee, hop.caller),
-    };
     let time = |p95: Option<f64>| p95.map_or_else(|| "unknown".to_owned(), seconds);
     let (now, before) = (time(hop.p95_s), time(hop.p95_before_s));
-    let why = format!("the p95 of {what} is {now}, {before} before");
+    let why = format!("the p95 of the {} is {now}, {before} before", what(hop));
     at(hop, kind, why)
 }
 
