@@ -24,11 +24,11 @@ Run a query: PromQL at the present time, or with --logs LogQL over the last hour
 It asks the server that PROMETHEUS_URL or LOKI_URL names, else the console of the stack in --data-dir, or Prometheus and the log store of a stack of `up --standard`.";
 
 /// Examples of `omnitrace help query`.
-pub const EXAMPLES: &str = "\
-Examples:
-  omnitrace query 'up == 0'
-  omnitrace query --logs '{service_name=\"data\"} |= \"failed\"'
-  omnitrace query < queries.txt                         one query per line";
+pub const EXAMPLES: &str = concat!(
+    "Examples:\n  omnitrace query 'up == 0'\n  omnitrace query --logs '",
+    r#"{service_name="data"} |= "failed""#,
+    "'\n  omnitrace query < queries.txt                         one query per line"
+);
 
 /// `omnitrace query`.
 #[derive(Debug, Args)]
