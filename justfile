@@ -206,7 +206,7 @@ test-w3c directory:
 
 # the console against other people's test data: a directory with jaeger, openmetrics and otlp (docs/CONFORMANCE.md)
 test-conformance directory:
-    OMNITRACE_CONFORMANCE="{{ absolute_path(directory) }}" cargo test -p console -- --ignored --nocapture the_searches_of_jaeger the_examples_of_otlp the_pages_of_open
+    OMNITRACE_CONFORMANCE="{{ absolute_path(directory) }}" cargo test -p console --test http conformance:: -- --ignored --nocapture
 
 # the API against its OpenAPI document, by a property-based client (needs Python 3)
 test-openapi:

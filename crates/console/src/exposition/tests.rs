@@ -162,32 +162,3 @@ fn what_open_metrics_forbids_is_refused() {
         assert_eq!(read.is_ok(), is_good, "{line:?}: {read:?}");
     }
 }
-
-/// What is refused less than Prometheus does is meant: see the module's documentation.
-#[test]
-#[ignore = "needs a copy of the pages of OpenMetrics: just test-conformance DIRECTORY"]
-fn the_pages_of_open_metrics() {
-    let directory =
-        std::env::var("OMNITRACE_CONFORMANCE").expect("OMNITRACE_CONFORMANCE names the directory");
-    let (mut good, mut refused, mut bad) = (0, 0, 0);
-    for entry in std::fs::read_dir(format!("{directory}/openmetrics")).expect("openmetrics") {
-        let page = entry.expect("an entry").path();
-        let test = std::fs::read(page.join("test.json")).expect("test.json");
-        let test: serde_json::Value = serde_json::from_slice(&test).expect("JSON");
-        let file = test["file"].as_str().expect("a file");
-        let text = std::fs::read(page.join(file)).expect("a page");
-        let read = parse(&String::from_utf8_lossy(&text), Format::OpenMetrics);
-        if test["shouldParse"] == true {
-            good += 1;
-            assert!(read.is_ok(), "{}: {read:?}", page.display());
-        } else {
-            bad += 1;
-            match read {
-                Ok(_) => println!("taken: {}", page.display()),
-                Err(_) => refused += 1,
-            }
-        }
-    }
-    println!("{good} of {good} good pages are taken, {refused} of {bad} bad ones are refused");
-    assert!(good > 0 && refused >= 76, "fewer are refused than before");
-}

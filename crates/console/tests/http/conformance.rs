@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::harness::{Reply, Running};
+use crate::scraping::{Behaviour, Target, file, group, write_targets};
 
 fn suite(name: &str) -> PathBuf {
     let directory =
@@ -24,7 +25,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn json(file: &Path) -> Value {
+fn read(file: &Path) -> Value {
     let text = std::fs::read(file).unwrap_or_else(|why| panic!("{}: {why}", file.display()));
     serde_json::from_slice(&text).expect("JSON")
 }
@@ -89,9 +90,9 @@ async fn the_searches_of_jaeger_find_its_fixtures() {
     let console = Running::start();
     let directory = suite("jaeger");
     for file in files(&directory.join("traces")) {
-        console.take("/v1/traces", &json(&file)).await;
+        console.take("/v1/traces", &read(&file)).await;
     }
-    let searches = json(&directory.join("queries.json"));
+    let searches = read(&directory.join("queries.json"));
     let searches = searches.as_array().expect("searches");
     assert!(!searches.is_empty());
     for search in searches {
@@ -110,7 +111,7 @@ async fn the_searches_of_jaeger_find_its_fixtures() {
             .iter();
         let wanted = fixtures.flat_map(|name| {
             let name = name.as_str().expect("a name");
-            trace_ids(&json(&directory.join(format!("traces/{name}.json"))))
+            trace_ids(&read(&directory.join(format!("traces/{name}.json"))))
         });
         assert_eq!(found, wanted.collect(), "{}", search["Caption"]);
     }
@@ -128,7 +129,7 @@ async fn the_examples_of_otlp_are_taken() {
     let examples = files(&suite("otlp"));
     assert!(!examples.is_empty());
     for file in examples {
-        let request = json(&file);
+        let request = read(&file);
         let path = match request
             .as_object()
             .expect("an object")
@@ -156,4 +157,57 @@ async fn the_examples_of_otlp_are_taken() {
         );
         println!("{}: {}", file.display(), reply.text());
     }
+}
+
+/// What is refused less than Prometheus does is meant: docs/CONFORMANCE.md.
+#[tokio::test]
+#[ignore = "needs a copy of the pages of OpenMetrics: just test-conformance DIRECTORY"]
+async fn good_pages_of_open_metrics_are_taken_and_bad_ones_refused() {
+    let (mut targets, mut groups, mut good) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for page in files(&suite("openmetrics")) {
+        let name = page
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        let test = read(&page.join("test.json"));
+        let text = std::fs::read(page.join(test["file"].as_str().expect("a file")));
+        let text = String::from_utf8_lossy(&text.expect("a page")).into_owned();
+        let target = Target::start(Behaviour::Answers(text)).await;
+        groups.push(group(&[&target.address], &name));
+        targets.push(target);
+        if test["shouldParse"] == true {
+            good.insert(name);
+        }
+    }
+    let (_directory, file) = file();
+    write_targets(&file, &json!(groups));
+    let console = Running::scraping(file);
+    let is_scraped = |target: &Value| !target["last_scrape_us"].is_null();
+    let list = |answer: &Value| answer["targets"].as_array().expect("targets").clone();
+    let all_scraped = |answer: &Value| {
+        list(answer)
+            .iter()
+            .filter(|target| is_scraped(target))
+            .count()
+            == targets.len()
+    };
+    let scraped = console.until("/api/targets", all_scraped).await;
+    let scraped = list(&scraped);
+    let taken = scraped.iter().filter(|target| target["up"] == true);
+    let taken: BTreeSet<String> = taken
+        .map(|target| target["service_name"].as_str().expect("a name").to_owned())
+        .collect();
+    assert_eq!(good.difference(&taken).count(), 0);
+    let (bad, forgiven) = (targets.len() - good.len(), taken.difference(&good));
+    let refused = bad - forgiven.clone().count();
+    println!(
+        "{} good pages are taken, {refused} of {bad} bad ones are refused, not {:?}",
+        good.len(),
+        forgiven.collect::<Vec<_>>()
+    );
+    assert!(
+        !good.is_empty() && refused >= 76,
+        "fewer are refused than before"
+    );
 }
