@@ -19,7 +19,7 @@ async fn a_service_is_seen_from_all_sides_and_leads_to_its_traces() {
         ("rate", "ok"),
         ("duration", "99 %"),
         ("in-flight", "in flight"),
-        ("pool", "most"),
+        ("pool", "limit"),
         ("pool-wait", "wait"),
         ("cpu", "%"),
         ("memory", "MiB"),
