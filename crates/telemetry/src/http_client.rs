@@ -162,8 +162,8 @@ impl Call {
     }
 }
 
-fn lock(call: &Mutex<Guard>) -> MutexGuard<'_, Guard> {
-    call.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The same response, with a body that ends the call.

@@ -84,9 +84,8 @@ pub(crate) fn continue_trace(span: &Span, headers: &impl Headers) {
 
 impl Policy {
     fn extract(&self, headers: &impl Headers) -> Inbound {
-        let state = tracestate::read(headers);
         let caller = if self.trace {
-            span_context(headers, &state)
+            span_context(headers)
         } else {
             None
         };
@@ -99,19 +98,22 @@ impl Policy {
             }
         }
         match caller {
-            Some(caller) if self.trust_callers => {
+            Some((caller, level_2)) if self.trust_callers => {
                 if caller.trace_flags() & RANDOM == RANDOM {
                     context = context.with_value(RandomId(caller.trace_id()));
                 }
-                if caller.trace_state().header() != state {
-                    context = context.with_value(Level2State(caller.trace_id(), state));
+                if let Some(state) = level_2 {
+                    context = context.with_value(state);
                 }
                 Inbound {
                     context: context.with_remote_span_context(caller),
                     link: None,
                 }
             }
-            link => Inbound { context, link },
+            caller => Inbound {
+                context,
+                link: caller.map(|(caller, _)| caller),
+            },
         }
     }
 
@@ -225,20 +227,20 @@ fn known(flags: TraceFlags) -> TraceFlags {
     flags & (TraceFlags::SAMPLED | RANDOM)
 }
 
-fn span_context(headers: &impl Headers, state: &str) -> Option<SpanContext> {
+fn span_context(headers: &impl Headers) -> Option<(SpanContext, Option<Level2State>)> {
     let mut parents = headers.all("traceparent");
     let (first, second) = (parents.next(), parents.next());
     let (trace_id, span_id, flags) = match (first, second) {
         (Some(only), None) => parse_traceparent(only?)?,
         _ => return None,
     };
-    Some(SpanContext::new(
-        trace_id,
-        span_id,
-        flags,
-        true,
-        TraceState::from_str(state).unwrap_or_default(),
-    ))
+    let sent = tracestate::read(headers);
+    let (state, level_2) = match TraceState::from_str(&sent) {
+        Ok(state) => (state, None),
+        Err(_) => (TraceState::default(), Some(Level2State(trace_id, sent))),
+    };
+    let caller = SpanContext::new(trace_id, span_id, flags, true, state);
+    Some((caller, level_2))
 }
 
 /// Parses a `traceparent` value, or says `None`.

@@ -4,11 +4,13 @@
 //! Only the first moments of an outage are waited for. A peer that has refused connections for longer is down, and its callers learn that at
 //! once: waiting calls would fill them up.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use reqwest::{Request, Response};
 use reqwest_middleware::{Error, Middleware, Next, Result};
+
+use super::lock;
 
 /// A peer that has refused every connection for so long is down.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -25,15 +27,9 @@ pub(super) struct Reconnect {
 }
 
 impl Reconnect {
-    fn refused_since(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.refused_since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Notes a refused connection; true if the peer may only be restarting.
     fn may_restart(&self) -> bool {
-        let mut since = self.refused_since();
+        let mut since = lock(&self.refused_since);
         since.get_or_insert_with(Instant::now).elapsed() < PATIENCE
     }
 }
@@ -53,7 +49,7 @@ impl Middleware for Reconnect {
             let result = next.clone().run(request, extensions).await;
             if !result.as_ref().is_err_and(is_refused) {
                 if result.is_ok() {
-                    *self.refused_since() = None;
+                    *lock(&self.refused_since) = None;
                 }
                 return result;
             }
