@@ -55,16 +55,17 @@ pub(crate) fn parse(
         if has_ended && !line.is_empty() {
             return Err(at_line("text after # EOF"));
         }
-        if format == Format::OpenMetrics
-            && let Some(comment) = line.strip_prefix('#')
-        {
-            has_ended = comment == " EOF";
-            if !has_ended {
-                described::check(comment).map_err(at_line)?;
+        let comment = match format {
+            Format::Prometheus if line.trim().is_empty() => continue,
+            Format::Prometheus => line.trim_start().strip_prefix('#'),
+            Format::OpenMetrics => line.strip_prefix('#'),
+        };
+        if let Some(comment) = comment {
+            match format {
+                Format::Prometheus => {}
+                Format::OpenMetrics if comment == " EOF" => has_ended = true,
+                Format::OpenMetrics => described::check(comment).map_err(at_line)?,
             }
-            continue;
-        }
-        if format == Format::Prometheus && is_skipped(line) {
             continue;
         }
         count += 1;
@@ -77,11 +78,6 @@ pub(crate) fn parse(
         return Err("the page is cut off: # EOF is missing".into());
     }
     Ok(())
-}
-
-/// Whether a line of Prometheus's text format holds no sample.
-fn is_skipped(line: &str) -> bool {
-    line.trim().is_empty() || line.trim_start().starts_with('#')
 }
 
 /// One line: `name{labels} value [timestamp] [# {labels} value [timestamp]]`. Names outside of the classic character set are

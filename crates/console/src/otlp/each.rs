@@ -8,20 +8,20 @@ use serde_json::value::RawValue;
 /// The action per item; an error ends the list.
 pub(super) type Action<'f, 'a> = &'f mut dyn FnMut(&'a str) -> Result<(), String>;
 
-/// Calls `action` for each item of the lists that the object `text` has under one of `names`. `null` is no list and no error.
+/// Calls `action` for each item of the list that the object `text` has under `name`. `null` is no list and no error.
 pub(super) fn each<'a>(
     text: &'a str,
-    names: &'static [&'static str],
+    name: &'static str,
     action: Action<'_, 'a>,
 ) -> Result<(), String> {
     let mut json = serde_json::Deserializer::from_str(text);
-    let done = Object { names, action }.deserialize(&mut json);
+    let done = Object { name, action }.deserialize(&mut json);
     done.and_then(|()| json.end())
         .map_err(|why| why.to_string())
 }
 
 struct Object<'f, 'a> {
-    names: &'static [&'static str],
+    name: &'static str,
     action: Action<'f, 'a>,
 }
 
@@ -42,7 +42,7 @@ impl<'de> Visitor<'de> for Object<'_, 'de> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key::<String>()? {
-            if self.names.contains(&name.as_str()) {
+            if name == self.name {
                 map.next_value_seed(List(&mut *self.action))?;
             } else {
                 map.next_value::<IgnoredAny>()?;

@@ -27,28 +27,28 @@ const MIN_ITEM: usize = 12;
 
 /// The names of the lists at the three outer levels.
 struct Lists {
-    groups: &'static [&'static str],
-    scopes: &'static [&'static str],
-    items: &'static [&'static str],
+    groups: &'static str,
+    scopes: &'static str,
+    items: &'static str,
 }
 
 impl Signal {
     const fn lists(self) -> Lists {
         match self {
             Self::Traces => Lists {
-                groups: &["resourceSpans"],
-                scopes: &["scopeSpans"],
-                items: &["spans"],
+                groups: "resourceSpans",
+                scopes: "scopeSpans",
+                items: "spans",
             },
             Self::Logs => Lists {
-                groups: &["resourceLogs"],
-                scopes: &["scopeLogs"],
-                items: &["logRecords"],
+                groups: "resourceLogs",
+                scopes: "scopeLogs",
+                items: "logRecords",
             },
             Self::Metrics => Lists {
-                groups: &["resourceMetrics"],
-                scopes: &["scopeMetrics"],
-                items: &["metrics"],
+                groups: "resourceMetrics",
+                scopes: "scopeMetrics",
+                items: "metrics",
             },
         }
     }
@@ -216,26 +216,17 @@ fn resource_group(signal: Signal, group: &str, decoder: &mut Decoder<'_>) -> Res
     if let Ok(sender) = &sender {
         decoder.sender(sender);
     }
-    walk(
-        group,
-        "resource group",
-        signal.lists().scopes,
-        &mut |scope_group| {
-            let about: Result<GroupHeader<'_>, Refusal> = parse(scope_group, "scope group");
-            let scope = about.and_then(|about| self::sender::<Scope>(about.scope, "scope"));
-            let scope = scope.map(|sent| self::scope(sent.map(Into::into)));
-            let origin = origin(&sender, scope);
-            walk(
-                scope_group,
-                "scope group",
-                signal.lists().items,
-                &mut |item| {
-                    one_item(signal, item, &origin, decoder);
-                    Ok(())
-                },
-            )
-        },
-    )
+    let lists = signal.lists();
+    walk(group, "resource group", lists.scopes, &mut |scope_group| {
+        let about: Result<GroupHeader<'_>, Refusal> = parse(scope_group, "scope group");
+        let scope = about.and_then(|about| self::sender::<Scope>(about.scope, "scope"));
+        let scope = scope.map(|sent| self::scope(sent.map(Into::into)));
+        let origin = origin(&sender, scope);
+        walk(scope_group, "scope group", lists.items, &mut |item| {
+            one_item(signal, item, &origin, decoder);
+            Ok(())
+        })
+    })
 }
 
 fn one_item(signal: Signal, item: &str, origin: &Origin, decoder: &mut Decoder<'_>) {
@@ -269,14 +260,14 @@ fn sender<'a, T: Deserialize<'a>>(
     text.map(|text| small(text.get(), what)).transpose()
 }
 
-/// Visits the lists of an object.
+/// Visits a list of an object.
 fn walk<'a>(
     text: &'a str,
     what: &str,
-    names: &'static [&'static str],
+    name: &'static str,
     action: Action<'_, 'a>,
 ) -> Result<(), String> {
-    each(text, names, action).map_err(|why| format!("the JSON of a {what} cannot be read: {why}"))
+    each(text, name, action).map_err(|why| format!("the JSON of a {what} cannot be read: {why}"))
 }
 
 /// Reads an object that is not too large.

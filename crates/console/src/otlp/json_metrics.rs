@@ -8,11 +8,8 @@ use serde_json::value::RawValue;
 use super::each::each;
 use super::json::{KeyValue, attributes, parse, small};
 use super::lax::{Double, Enum, Id, Integer, List, Names, Text};
-use super::metrics::too_long_name;
+use super::metrics::{MAX_HEAD, too_long_name};
 use super::{Decoder, Origin, Refusal, UNDECODABLE};
-
-/// The longest that name and unit of a metric may be together, since every point gets them.
-const MAX_HEAD: usize = 8 << 10;
 
 /// A metric whose parts stay text.
 #[derive(Deserialize)]
@@ -63,13 +60,10 @@ pub(super) fn decode(metric: &str, origin: &Origin, decoder: &mut Decoder<'_>) {
 }
 
 /// Hands out a metric as often as it has data points, each time with one of them.
-fn points(parts: &Parts<'_>, give: &mut dyn FnMut(&str)) -> Result<(), Refusal> {
-    let text = |part: Option<&RawValue>| part.map_or("null", |part| part.get()).to_owned();
-    let mut head = format!(
-        "\"name\":{},\"unit\":{}",
-        text(parts.name),
-        text(parts.unit)
-    );
+fn points<'a>(parts: &Parts<'a>, give: &mut dyn FnMut(&str)) -> Result<(), Refusal> {
+    let text = |part: Option<&'a RawValue>| part.map_or("null", RawValue::get);
+    let (name, unit) = (text(parts.name), text(parts.unit));
+    let mut head = format!("\"name\":{name},\"unit\":{unit}");
     if head.len() > MAX_HEAD {
         head = format!("\"name\":\"{}\"", too_long_name());
     }
@@ -87,7 +81,7 @@ fn points(parts: &Parts<'_>, give: &mut dyn FnMut(&str)) -> Result<(), Refusal> 
         give(&format!("{{{head}}}"));
         return Ok(());
     };
-    let common: Common<'_> = parse(data, kind)?;
+    let common: Common<'a> = parse(data, kind)?;
     let common = format!(
         "\"aggregationTemporality\":{},\"isMonotonic\":{}",
         text(common.aggregation_temporality),
@@ -102,7 +96,7 @@ fn points(parts: &Parts<'_>, give: &mut dyn FnMut(&str)) -> Result<(), Refusal> 
         ));
         Ok(())
     };
-    each(data, &["dataPoints"], give)
+    each(data, "dataPoints", give)
         .map_err(|why| Refusal::new(UNDECODABLE, format!("a {kind} cannot be read: {why}")))
 }
 

@@ -15,6 +15,9 @@ use crate::metadata::Described;
 use crate::model::Attributes;
 use crate::samples::Sample;
 
+/// The longest that name and unit of an encoded metric may be together, since every point gets them.
+pub(super) const MAX_HEAD: usize = 8 << 10;
+
 /// Converts one metric. Returns its name, and what it is.
 pub(super) fn convert(
     scope: &Attributes,

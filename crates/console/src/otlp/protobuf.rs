@@ -12,7 +12,7 @@ use prost::encoding::{
 
 use super::attribute::Reader;
 use super::elements::{self, Shape};
-use super::metrics::too_long_name;
+use super::metrics::{MAX_HEAD, too_long_name};
 use super::spans::{SentSpan, ids};
 use super::values::{MAX_NAME, scope};
 use super::{Attributes, Decoder, Origin, Refusal, Signal, UNDECODABLE, origin, resource};
@@ -22,9 +22,6 @@ const MAX_ITEM: usize = 1 << 20;
 
 /// The largest encoded resource or scope.
 const MAX_SENDER: usize = 256 << 10;
-
-/// The longest that name and unit of a metric may be together, since every point gets them.
-const MAX_HEAD: usize = 8 << 10;
 
 /// The reason for an item that is too large, whose sender is too large, or that would become too many structs.
 pub(super) const TOO_LARGE: &str = "item_too_large";
