@@ -40,9 +40,7 @@ impl Share {
             interval,
         }
     }
-}
 
-impl Share {
     /// `17 of 18 (0.94, 0.74 to 0.99)`.
     pub fn text(&self) -> String {
         match (self.share, self.interval) {
@@ -103,9 +101,7 @@ impl Times {
             worst: sorted.last().copied(),
         }
     }
-}
 
-impl Times {
     /// `median 14.2 s (12.0 to 31.0), 90 % within 40.0 s (31.0 to ?), worst 61.3 s, of 18`.
     pub fn text(&self) -> String {
         let (Some(median), Some(p90), Some(worst)) = (self.median, self.p90, self.worst) else {

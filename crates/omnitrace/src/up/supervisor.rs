@@ -58,12 +58,12 @@ async fn keep(stack: &Stack<'_>, kept: SupervisedChild) -> Error {
             return child.obituary().await;
         }
         // `omnitrace restart`, or a person, has stopped it: this is not a failure, and its callers wait.
-        let is_wanted = started && child.was_stopped();
-        // A child that could not be started has no lifetime.
-        let lived = if started { child.age() } else { Duration::ZERO };
-        let pause = match is_wanted {
-            true => deaths.reset(),
-            false => deaths.next_pause(lived),
+        let pause = if started && child.was_stopped() {
+            deaths = Deaths::default();
+            Some(Duration::ZERO)
+        } else {
+            // A child that could not be started has no lifetime.
+            deaths.next_pause(if started { child.age() } else { Duration::ZERO })
         };
         let Some(pause) = pause else {
             let context = format!(
@@ -90,12 +90,6 @@ async fn keep(stack: &Stack<'_>, kept: SupervisedChild) -> Error {
 struct Deaths(u32);
 
 impl Deaths {
-    /// No pause after an end that was asked for.
-    fn reset(&mut self) -> Option<Duration> {
-        self.0 = 0;
-        Some(Duration::ZERO)
-    }
-
     /// The pause after a child has lived for `lived`; `None` if it is given up.
     fn next_pause(&mut self, lived: Duration) -> Option<Duration> {
         if lived >= STEADY {
