@@ -1,7 +1,8 @@
 //! What is done to a stack, and how it is taken back.
 
-use std::path::Path;
-use std::process::Stdio;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -34,7 +35,7 @@ enum Undo {
         path: String,
     },
     Command(String),
-    Process(Group),
+    Process(Process),
     /// Dropped, it ends.
     Load(JoinSet<()>),
 }
@@ -70,10 +71,17 @@ impl<'a> Injected<'a> {
                 run(start, &state, stack.data_dir()).await?;
             }
             Action::Process(line) => {
+                let said = stack
+                    .data_dir()
+                    .join(format!("process-{}.log", self.undo.len()));
                 let child = shell(line, &state, stack.data_dir())?
-                    .stderr(Stdio::null())
+                    .stderr(File::create(&said)?)
                     .spawn()?;
-                self.undo.push(Undo::Process(Group(child)));
+                self.undo.push(Undo::Process(Process {
+                    group: Group(child),
+                    line: line.clone(),
+                    said,
+                }));
             }
             Action::Load(rate) => {
                 let gateway = state
@@ -113,13 +121,7 @@ impl<'a> Injected<'a> {
                     })
             }
             Undo::Command(line) => run(&line, &stack.state()?, stack.data_dir()).await,
-            Undo::Process(mut group) => {
-                group.kill();
-                timeout(COMMAND, group.0.wait())
-                    .await
-                    .context("a process of the scenario does not end")??;
-                Ok(())
-            }
+            Undo::Process(process) => process.end().await,
             Undo::Load(mut task) => {
                 task.shutdown().await;
                 Ok(())
@@ -133,6 +135,33 @@ fn nobody_listens(error: &anyhow::Error) -> bool {
         .chain()
         .find_map(|cause| cause.downcast_ref::<reqwest::Error>());
     request.is_some_and(reqwest::Error::is_connect)
+}
+
+/// A command that goes on, or has done its work.
+struct Process {
+    group: Group,
+    line: String,
+    /// The file with what it wrote to stderr.
+    said: PathBuf,
+}
+
+impl Process {
+    /// Ends it. One that has failed before did not do what the scenario says.
+    async fn end(mut self) -> Result<()> {
+        self.group.kill();
+        let ended = timeout(COMMAND, self.group.0.wait()).await;
+        let status = ended.context("a process of the scenario does not end")??;
+        // None if it was killed.
+        match status.code() {
+            None | Some(0) => Ok(()),
+            Some(_) => bail!(failure(&self.line, status, &std::fs::read(&self.said)?)),
+        }
+    }
+}
+
+fn failure(line: &str, status: ExitStatus, said: &[u8]) -> String {
+    let said = String::from_utf8_lossy(said);
+    format!("`{line}` failed ({status}): {}", said.trim())
 }
 
 /// A shell and all that it has started.
@@ -159,8 +188,7 @@ async fn run(line: &str, state: &State, data_dir: &Path) -> Result<()> {
     let ended = timeout(COMMAND, child.wait_with_output()).await;
     let output = ended.with_context(|| format!("`{line}` has not ended within {COMMAND:?}"))??;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("`{line}` failed ({}): {}", output.status, said.trim());
+        bail!(failure(line, output.status, &output.stderr));
     }
     Ok(())
 }
