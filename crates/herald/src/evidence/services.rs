@@ -66,7 +66,8 @@ pub(crate) struct ServiceState {
     pub(crate) instances: BTreeMap<String, Instance>,
     /// Requests per second at the last two scrapes, since a page comes a few seconds after they have grown.
     pub(crate) requests: f64,
-    /// Requests per second in the busiest minute of the five before the trouble.
+    /// The same at the busiest time of the five minutes before the trouble. Not of a whole minute: a service that started in it would seem to have
+    /// had few.
     pub(crate) requests_before: Option<f64>,
     /// How many processors its busiest process uses, at the last two scrapes.
     pub(crate) cpus: Option<f64>,
@@ -196,7 +197,7 @@ fn questions(window: Window) -> Vec<Question> {
         question(
             true,
             format!(
-                "max_over_time(sum by (service_name) (rate({http}_count[60s]))[{BEFORE_S}s:15s])"
+                "max_over_time(sum by (service_name) (irate({http}_count[60s]))[{BEFORE_S}s:15s])"
             ),
             |state, _, rate| state.requests_before = Some(rate),
         ),
@@ -215,4 +216,55 @@ fn questions(window: Window) -> Vec<Question> {
             },
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use promql::{Labels, Limits, NAME, Sample, Select, Selected, Source, Value};
+
+    use super::*;
+
+    /// Ten requests per second, scraped every 5 s, of a service that started half a minute before the trouble.
+    struct Young(i64);
+
+    impl Source for Young {
+        fn select(&self, wanted: &Select<'_>) -> Result<Vec<Selected>, promql::Error> {
+            let name = format!("{}_count", HTTP_SERVER_DURATION.name());
+            let labels = Labels::new([(NAME, name), ("service_name", "shop".to_owned())]);
+            let scraped = (0..13).map(|scrape| Sample {
+                at_ms: (self.0 + 5 * scrape) * 1000,
+                value: (50 * scrape) as f64,
+            });
+            let is_in =
+                |sample: &Sample| (wanted.after_ms + 1..=wanted.until_ms).contains(&sample.at_ms);
+            Ok(vec![Selected::of(
+                labels,
+                scraped.filter(is_in),
+                wanted.detail,
+            )])
+        }
+    }
+
+    #[test]
+    fn a_service_that_has_just_started_has_no_more_requests_than_before() {
+        let alerted = DateTime::from_timestamp(1_000_000, 0).expect("a time");
+        let window = Window::of(alerted, alerted);
+        let before = window.before().timestamp();
+        let mut questions = questions(window).into_iter();
+        let asked = questions.find(|question| question.before && question.query.contains("_count"));
+        let asked = asked.expect("a question about requests");
+        let expression = promql::parse(&asked.query).expect("PromQL");
+        let answer = promql::instant(
+            &expression,
+            &Young(before - 30),
+            before * 1000,
+            &Limits::default(),
+        );
+        let Ok(Value::Vector(answer)) = answer else {
+            panic!("{answer:?}");
+        };
+        assert_eq!(answer.len(), 1);
+        assert!((answer[0].1.value - 10.0).abs() < 0.1, "{answer:?}");
+    }
 }
