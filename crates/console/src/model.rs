@@ -6,11 +6,11 @@ use std::sync::Arc;
 pub use crate::attributes::{Attributes, Value};
 
 /// 16 bytes, shown as 32 hex digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TraceId(pub u128);
 
 /// 8 bytes, shown as 16 hex digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SpanId(pub u64);
 
 impl std::fmt::Display for TraceId {
@@ -109,12 +109,16 @@ pub struct Event {
 }
 
 /// A reference to a span elsewhere.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Link {
     /// Its trace.
     pub trace_id: TraceId,
     /// Its span.
     pub span_id: SpanId,
+    /// The entries that vendors added to its context.
+    pub trace_state: String,
+    /// The trace flags, and whether it is of another process, as in the protocol.
+    pub flags: u32,
     /// Attributes.
     pub attributes: Attributes,
 }
@@ -132,6 +136,8 @@ pub struct Span {
     pub resource: Arc<Resource>,
     /// The entries that vendors added to its context.
     pub trace_state: String,
+    /// The trace flags, and whether its parent is of another process, as in the protocol.
+    pub flags: u32,
     /// Instrumentation scope.
     pub scope: Arc<Scope>,
     /// Name.
@@ -172,7 +178,7 @@ pub struct LogRecord {
     pub scope: Arc<Scope>,
     /// When the sender observed it, in nanoseconds since the epoch; 0 if unset.
     pub observed_ns: u64,
-    /// `TRACE` … `FATAL`, from the severity text or number; empty if unset.
+    /// `TRACE` … `FATAL`, from the severity's number, else from its text; empty if unset.
     pub severity: String,
     /// The severity's number as received; 0 if unset.
     pub severity_number: u8,

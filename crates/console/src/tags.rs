@@ -3,11 +3,13 @@
 
 use crate::model::{Attributes, Span, Status, Value};
 
+const TRACE_STATE: &str = "w3c.tracestate";
+
 /// Keys of what [`derived`] makes.
 const DERIVED: [&str; 7] = [
     "otel.scope.name",
     "otel.scope.version",
-    "w3c.tracestate",
+    TRACE_STATE,
     "span.kind",
     "otel.status_code",
     "error",
@@ -21,7 +23,7 @@ pub(crate) fn derived(span: &Span) -> Vec<(&'static str, Value<'_>)> {
     for (key, text) in [
         ("otel.scope.name", &span.scope.name),
         ("otel.scope.version", &span.scope.version),
-        ("w3c.tracestate", &span.trace_state),
+        (TRACE_STATE, &span.trace_state),
     ] {
         if !text.is_empty() {
             tags.push((key, Value::Text(text)));
@@ -47,10 +49,14 @@ pub(crate) fn carries(span: &Span, key: &str, wanted: &str) -> bool {
     any(span, key, |value| is(value, wanted))
 }
 
-/// Whether any value that the span carries of the key fits.
+/// Whether any value that the span carries of the key fits. A field wins over an attribute of the span that imitates it.
 pub(crate) fn any(span: &Span, key: &str, mut fits: impl FnMut(Value<'_>) -> bool) -> bool {
+    let field = field(span, key);
+    if field.is_some_and(&mut fits) {
+        return true;
+    }
     let mut in_attributes = |attributes: &Attributes| attributes.values_of(key).any(&mut fits);
-    in_attributes(&span.attributes)
+    (field.is_none() && in_attributes(&span.attributes))
         || in_attributes(&span.resource.attributes)
         || in_attributes(&span.scope.attributes)
         || span
@@ -61,12 +67,24 @@ pub(crate) fn any(span: &Span, key: &str, mut fits: impl FnMut(Value<'_>) -> boo
             .events
             .iter()
             .any(|event| in_attributes(&event.attributes))
-        || (key == "event" && span.events.iter().any(|event| fits(Value::Text(&event.name))))
-        // Making them takes longer than all the rest.
-        || (DERIVED.contains(&key)
-            && derived(span)
+        || (key == "event"
+            && span
+                .events
                 .iter()
-                .any(|(k, value)| *k == key && fits(*value)))
+                .any(|event| fits(Value::Text(&event.name))))
+        || (key == TRACE_STATE
+            && span
+                .links
+                .iter()
+                .any(|link| fits(Value::Text(&link.trace_state))))
+}
+
+/// The derived tag of this key.
+fn field<'a>(span: &'a Span, key: &str) -> Option<Value<'a>> {
+    // Making them takes longer than a look at the attributes.
+    let derived = DERIVED.contains(&key).then(|| derived(span))?;
+    let tag = derived.into_iter().find(|(field, _)| *field == key);
+    tag.map(|(_, value)| value)
 }
 
 /// Whether this is the value once it is written as text.
@@ -101,6 +119,8 @@ mod tests {
             ("code".into(), json!(409)),
             ("ratio".into(), json!(1.0)),
             ("list".into(), json!(["a", 1])),
+            ("span.kind".into(), json!("client")),
+            ("error".into(), json!(false)),
         ]
         .into();
         let attributes = vec![("host.name".into(), json!("box"))];
@@ -121,6 +141,8 @@ mod tests {
         span.links = vec![Link {
             trace_id: TraceId(2),
             span_id: SpanId(3),
+            trace_state: "vendor=1".into(),
+            flags: 0,
             attributes: vec![("cause".into(), json!("retry"))].into(),
         }];
         for (key, value) in [
@@ -139,6 +161,7 @@ mod tests {
             ("otel.scope.version", "1.2"),
             ("library", "http"),
             ("cause", "retry"),
+            ("w3c.tracestate", "vendor=1"),
         ] {
             assert!(carries(&span, key, value), "{key}={value}");
         }

@@ -156,6 +156,7 @@ pub(crate) mod tests {
                 attributes: Attributes::default(),
             }),
             trace_state: String::new(),
+            flags: 0,
             scope: Arc::new(Scope {
                 name: "test".into(),
                 ..Scope::default()

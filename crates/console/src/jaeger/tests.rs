@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::{App, test, web};
 use serde_json::{Value, json};
 
-use crate::model::{Attributes, Kind, Link, Resource, Span, SpanId, Status, TraceId};
+use crate::model::{Kind, Link, Resource, Span, SpanId, Status, TraceId};
 use crate::store::Store;
 use crate::tree::tests::span;
 
@@ -52,7 +52,7 @@ fn shop() -> Store {
     payment.links = vec![Link {
         trace_id: TraceId(0xa),
         span_id: SpanId(4),
-        attributes: Attributes::default(),
+        ..Link::default()
     }];
     let mut mail = make(
         0xb,
@@ -66,7 +66,7 @@ fn shop() -> Store {
     mail.links = vec![Link {
         trace_id: TraceId(0xa),
         span_id: SpanId(2),
-        attributes: Attributes::default(),
+        ..Link::default()
     }];
     store.add_spans(vec![
         make(

@@ -198,15 +198,16 @@ fn references(span: &Span) -> Vec<Reference> {
     parent.into_iter().chain(links).collect()
 }
 
-/// Attributes, then the derived tags, except those whose key an attribute has already.
+/// The attributes of the span and of its scope, then the derived tags: a field wins over an attribute that imitates it, and the span's own
+/// attribute over one of its scope.
 fn span_tags(span: &Span) -> Vec<Tag<'_>> {
-    let mut tags = attribute_tags(&span.attributes);
-    for (key, value) in tags::derived(span) {
-        if span.attributes.get(key).is_none() {
-            tags.push(tag(key, value));
-        }
-    }
-    tags
+    let derived = tags::derived(span);
+    let of_scope = span.scope.attributes.iter();
+    let of_scope = of_scope.filter(|(key, _)| span.attributes.get(key).is_none());
+    let sent = span.attributes.iter().chain(of_scope);
+    let sent = sent.filter(|(key, _)| derived.iter().all(|(field, _)| field != key));
+    let tags = sent.chain(derived.iter().copied());
+    tags.map(|(key, value)| tag(key, value)).collect()
 }
 
 fn attribute_tags(attributes: &Attributes) -> Vec<Tag<'_>> {
@@ -275,6 +276,7 @@ mod tests {
         span.kind = Kind::Server;
         span.status = Status::Error("no stock".into());
         span.attributes = vec![
+            ("error".into(), json!("no")),
             ("code".into(), json!(409)),
             ("share".into(), json!(0.5)),
             ("many".into(), json!(["a", 1])),
@@ -288,7 +290,7 @@ mod tests {
         span.links = vec![Link {
             trace_id: TraceId(7),
             span_id: SpanId(8),
-            attributes: Attributes::default(),
+            ..Link::default()
         }];
         let attributes = vec![
             ("service.name".into(), json!("shop")),

@@ -117,6 +117,7 @@ struct Span {
     span_id: Id,
     parent_span_id: Id,
     trace_state: Text,
+    flags: Integer<u32>,
     name: Text,
     kind: Enum<trace::span::SpanKind>,
     start_time_unix_nano: Integer<u64>,
@@ -144,6 +145,8 @@ struct Event {
 struct Link {
     trace_id: Id,
     span_id: Id,
+    trace_state: Text,
+    flags: Integer<u32>,
     attributes: List<KeyValue>,
     dropped_attributes_count: Integer<u32>,
 }
@@ -361,6 +364,7 @@ impl From<Span> for trace::Span {
             span_id: json.span_id.0,
             parent_span_id: json.parent_span_id.0,
             trace_state: json.trace_state.0,
+            flags: json.flags.0,
             name: json.name.0,
             kind: json.kind.0,
             start_time_unix_nano: json.start_time_unix_nano.0,
@@ -372,7 +376,6 @@ impl From<Span> for trace::Span {
             links: json.links.0.into_iter().map(Into::into).collect(),
             dropped_links_count: json.dropped_links_count.0,
             status: json.status.map(Into::into),
-            ..Self::default()
         }
     }
 }
@@ -393,9 +396,10 @@ impl From<Link> for trace::span::Link {
         Self {
             trace_id: json.trace_id.0,
             span_id: json.span_id.0,
+            trace_state: json.trace_state.0,
+            flags: json.flags.0,
             attributes: attributes(json.attributes),
             dropped_attributes_count: json.dropped_attributes_count.0,
-            ..Self::default()
         }
     }
 }

@@ -61,11 +61,8 @@ fn time(happened: u64, observed: u64) -> u64 {
     known.unwrap_or_else(now_ns)
 }
 
-/// One of the six standard severities, and the sender's own text if that differs.
+/// One of the six standard severities, and the sender's own text if that differs. The number decides: the text is the sender's own word for it.
 fn severity(number: i32, text: String) -> (String, Option<String>) {
-    if severity_rank(&text) > 0 {
-        return (text.to_ascii_uppercase(), None);
-    }
     let word = match number {
         1..=4 => "TRACE",
         5..=8 => "DEBUG",
@@ -75,10 +72,11 @@ fn severity(number: i32, text: String) -> (String, Option<String>) {
         21..=24 => "FATAL",
         _ => "",
     };
-    match (word, text.as_str()) {
-        (_, "") => (word.into(), None),
-        ("", _) if text.eq_ignore_ascii_case("warning") => ("WARN".into(), None),
-        ("", _) => (text, None),
+    match word {
+        "" if severity_rank(&text) > 0 => (text.to_ascii_uppercase(), None),
+        "" if text.eq_ignore_ascii_case("warning") => ("WARN".into(), None),
+        "" => (text, None),
+        _ if text.is_empty() || text.eq_ignore_ascii_case(word) => (word.into(), None),
         _ => (word.into(), Some(text)),
     }
 }

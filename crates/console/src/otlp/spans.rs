@@ -78,6 +78,7 @@ pub(super) fn convert(
         parent,
         resource: resource.clone(),
         trace_state: cut(span.trace_state, MAX_NAME),
+        flags: span.flags,
         scope: scope.clone(),
         name: sent.name,
         kind: kind(span.kind),
@@ -134,6 +135,8 @@ fn links(sent: Vec<proto::span::Link>, dropped: u32) -> (Vec<Link>, u64) {
             Some(Link {
                 trace_id: trace_id(&link.trace_id)?,
                 span_id: span_id(&link.span_id)?,
+                trace_state: cut(link.trace_state, MAX_NAME),
+                flags: link.flags,
                 attributes: attributes(link.attributes, link.dropped_attributes_count),
             })
         })

@@ -295,7 +295,9 @@ fn logs_get_a_severity_and_a_time() {
         &json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [
             {"timeUnixNano": "7", "severityText": "warn", "body": {"stringValue": "a"}, "traceId": TRACE, "spanId": SPAN},
             {"observedTimeUnixNano": "8", "severityNumber": 18, "severityText": "Oops", "body": {"kvlistValue": {"values": [{"key": "a", "value": {"intValue": 1}}]}}},
-            {"severityNumber": "SEVERITY_NUMBER_DEBUG2", "traceId": "zz", "spanId": SPAN, "eventName": "e"}
+            {"severityNumber": "SEVERITY_NUMBER_DEBUG2", "traceId": "zz", "spanId": SPAN, "eventName": "e"},
+            {"severityNumber": 17, "severityText": "INFO"},
+            {"severityNumber": 25, "severityText": "Warning"}
         ]}]}]}),
     );
     let shown: Vec<_> = batch
@@ -315,7 +317,9 @@ fn logs_get_a_severity_and_a_time() {
         [
             ("WARN", "a", true, true),
             ("ERROR", "{\"a\":1}", false, false),
-            ("DEBUG", "", false, false)
+            ("DEBUG", "", false, false),
+            ("ERROR", "", false, false),
+            ("WARN", "", false, false),
         ]
     );
     assert_eq!((batch.logs[0].time_ns, batch.logs[1].time_ns), (7, 8));

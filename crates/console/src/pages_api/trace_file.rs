@@ -118,6 +118,7 @@ fn shown(span: &Span) -> Json {
         "spanId": span.span_id.to_string(),
         "parentSpanId": span.parent.map(|id| id.to_string()).unwrap_or_default(),
         "traceState": span.trace_state,
+        "flags": span.flags,
         "name": span.name,
         "kind": kind(span.kind),
         "startTimeUnixNano": span.start_ns.to_string(),
@@ -135,7 +136,12 @@ fn event(event: &Event) -> Json {
 }
 
 fn link(link: &Link) -> Json {
-    let own = json!({"traceId": link.trace_id.to_string(), "spanId": link.span_id.to_string()});
+    let own = json!({
+        "traceId": link.trace_id.to_string(),
+        "spanId": link.span_id.to_string(),
+        "traceState": link.trace_state,
+        "flags": link.flags,
+    });
     described(own, &link.attributes, &DROPPED[..1])
 }
 

@@ -86,7 +86,9 @@ pub(crate) fn span(span: &Span) -> usize {
     let links: usize = span
         .links
         .iter()
-        .map(|link| attributes(&link.attributes) + slot(size_of::<Backlink>()))
+        .map(|link| {
+            text(&link.trace_state) + attributes(&link.attributes) + slot(size_of::<Backlink>())
+        })
         .sum();
     block(ARC_HEADER + size_of::<Span>())
         + scope(&span.scope)

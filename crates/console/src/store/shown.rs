@@ -43,7 +43,7 @@ pub(super) fn span(span: &Span) -> usize {
             .map(|event| EVENT + text(&event.name) + attributes(&event.attributes))
             .sum::<usize>()
         + links
-            .map(|link| LINK + attributes(&link.attributes))
+            .map(|link| LINK + text(&link.trace_state) + attributes(&link.attributes))
             .sum::<usize>()
 }
 

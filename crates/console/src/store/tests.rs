@@ -15,6 +15,7 @@ fn span(trace: u128, id: u64) -> Span {
         parent: None,
         resource: resource("shop"),
         trace_state: String::new(),
+        flags: 0,
         scope: Arc::default(),
         name: "GET /".into(),
         kind: Kind::Server,
@@ -92,7 +93,7 @@ fn the_estimate_falls_to_nothing_with_the_last_trace() {
     linked.links.push(Link {
         trace_id: TraceId(9),
         span_id: SpanId(1),
-        attributes: Attributes::default(),
+        ..Link::default()
     });
     store.add_spans(vec![linked, span(2, 1)]);
     let mut state = store.write();
@@ -247,7 +248,7 @@ fn links_are_found_backwards_while_their_trace_is_here() {
         linked.links.push(Link {
             trace_id: TraceId(target),
             span_id: SpanId(1),
-            attributes: Attributes::default(),
+            ..Link::default()
         });
     }
     store.add_spans(vec![linked.clone(), linked]);

@@ -96,6 +96,8 @@ struct Event<'a> {
 struct Link<'a> {
     trace_id: String,
     span_id: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    trace_state: &'a str,
     #[serde(serialize_with = "pairs")]
     attributes: &'a Attributes,
     /// Whether its trace is in the store.
@@ -286,6 +288,7 @@ impl<'a> Layout<'a> {
         let link = |link: &'a crate::model::Link| Link {
             trace_id: link.trace_id.to_string(),
             span_id: link.span_id.to_string(),
+            trace_state: &link.trace_state,
             attributes: &link.attributes,
             known: self.known.contains(&link.trace_id),
         };

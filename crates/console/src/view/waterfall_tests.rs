@@ -54,7 +54,7 @@ fn rows_carry_what_the_page_shows() {
     child.links = vec![SpanLink {
         trace_id: TraceId(9),
         span_id: SpanId(9),
-        attributes: Attributes::default(),
+        ..SpanLink::default()
     }];
     store.add_spans(vec![child, at(1, None, 0, 1_000)]);
     store.add_logs(vec![
@@ -100,13 +100,13 @@ fn links_are_seen_from_both_ends() {
     sender.links = vec![SpanLink {
         trace_id: TraceId(1),
         span_id: SpanId(1),
-        attributes: Attributes::default(),
+        ..SpanLink::default()
     }];
     let mut root = at(1, None, 0, 10);
     root.links = vec![SpanLink {
         trace_id: TraceId(2),
         span_id: SpanId(5),
-        attributes: Attributes::default(),
+        ..SpanLink::default()
     }];
     store.add_spans(vec![root, sender]);
     let shown = shown(&store);

@@ -382,11 +382,20 @@ async fn what_is_no_attribute_is_a_tag() {
     let console = Running::start();
     let mut sent = span(0xc, 1, None, "op");
     sent["traceState"] = "vendor=abc".into();
+    sent["kind"] = 2.into();
+    sent["links"] =
+        json!([{"traceId": trace_id(0xd), "spanId": "00000000000000dd", "traceState": "linked=1"}]);
+    // They imitate fields, and the scope's attribute.
+    let imitation = |key: &str| json!({"key": key, "value": {"stringValue": "imitated"}});
+    sent["attributes"] = ["span.kind", "otel.scope.name", "team"]
+        .map(imitation)
+        .into();
     sent["droppedAttributesCount"] = 4.into();
     sent["droppedEventsCount"] = 5.into();
     sent["droppedLinksCount"] = 6.into();
     let mut body = traces("shop", vec![sent]);
-    body["resourceSpans"][0]["scopeSpans"][0]["scope"] = json!({"name": "lib", "version": "1.2.3"});
+    body["resourceSpans"][0]["scopeSpans"][0]["scope"] = json!({"name": "lib", "version": "1.2.3", "attributes": [
+        {"key": "lines", "value": {"intValue": "7"}}, {"key": "team", "value": {"stringValue": "shop"}}]});
     console.take("/v1/traces", &body).await;
 
     let trace = console
@@ -397,14 +406,26 @@ async fn what_is_no_attribute_is_a_tag() {
         ("otel.scope.name", json!("lib")),
         ("otel.scope.version", json!("1.2.3")),
         ("w3c.tracestate", json!("vendor=abc")),
+        ("span.kind", json!("server")),
+        ("lines", json!(7)),
+        ("team", json!("imitated")),
         ("otel.dropped_attributes_count", json!(4)),
         ("otel.dropped_events_count", json!(5)),
         ("otel.dropped_links_count", json!(6)),
     ] {
         assert_eq!(attribute(tags, key), &value, "{key}");
     }
-    let found = console
-        .json("/api/traces?service=shop&tags=%7B%22otel.scope.version%22:%221.2.3%22%7D")
-        .await;
-    assert_eq!(found["total"], 1, "{found}");
+    for (key, value, count) in [
+        ("otel.scope.version", "1.2.3", 1),
+        ("w3c.tracestate", "linked=1", 1),
+        ("team", "shop", 1),
+        ("span.kind", "imitated", 0),
+    ] {
+        let found = console
+            .json(&format!(
+                "/api/traces?service=shop&tags=%7B%22{key}%22:%22{value}%22%7D"
+            ))
+            .await;
+        assert_eq!(found["total"], count, "{key}={value}: {found}");
+    }
 }

@@ -17,6 +17,7 @@ fn rich() -> Value {
     let mut rich = span(7, 2, Some(1), "GET /a \"b\" <c>");
     rich["kind"] = json!(3);
     rich["traceState"] = json!("a=b");
+    rich["flags"] = json!(0x301);
     rich["status"] = json!({"code": 2, "message": "it failed"});
     rich["attributes"] = json!([
         attribute("text", json!({"stringValue": "größe\n"})),
@@ -44,7 +45,7 @@ fn rich() -> Value {
     rich["droppedLinksCount"] = json!(2);
     rich["events"] =
         json!([{"timeUnixNano": (START + 5).to_string(), "name": "retry", "attributes": many}]);
-    rich["links"] = json!([{"traceId": trace_id(9), "spanId": span_id(9), "attributes": [attribute("otel.dropped_events_count", json!({"intValue": "7"}))]}]);
+    rich["links"] = json!([{"traceId": trace_id(9), "spanId": span_id(9), "traceState": "c=d", "flags": 1, "attributes": [attribute("otel.dropped_events_count", json!({"intValue": "7"}))]}]);
     rich
 }
 
@@ -74,6 +75,15 @@ async fn a_trace_that_is_downloaded_and_opened_elsewhere_is_the_same() {
         format!("attachment; filename=\"trace-{id}.json\"")
     );
     assert!(!reply.text().contains("hunter2"));
+    let span = &reply.json()["resourceSpans"][0]["scopeSpans"][1]["spans"][0];
+    for (at, value) in [
+        ("/traceState", json!("a=b")),
+        ("/flags", json!(0x301)),
+        ("/links/0/traceState", json!("c=d")),
+        ("/links/0/flags", json!(1)),
+    ] {
+        assert_eq!(span.pointer(at), Some(&value), "{at}");
+    }
     other.take("/v1/traces", &reply.json()).await;
     for path in [
         format!("/api/traces/{id}"),

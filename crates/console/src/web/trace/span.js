@@ -65,8 +65,10 @@ function attributeTable(attributes, searchable) {
 
 /** @param {import('./tree.js').Link} link */
 function linkItem(link) {
+  const { attributes = [], trace_state: state } = link;
+  const shown = state ? [...attributes, { key: 'w3c.tracestate', value: state }] : attributes;
   const name = [h('code', {}, link.trace_id), ' span ', h('code', {}, link.span_id)];
   return h('li', { 'data-testid': 'span-link' },
     link.known ? traceLink(link.trace_id, link.span_id, name) : h('span', {}, name, h('span', { class: 'muted' }, ' (not in this console)')),
-    (link.attributes || []).length > 0 && attributeTable(link.attributes || [], false));
+    shown.length > 0 && attributeTable(shown, false));
 }

@@ -12,7 +12,7 @@ import { duration } from '../format.js';
  */
 /** @typedef {{key: string, value: unknown}} Pair */
 /** @typedef {{name: string, offset_us: number, attributes?: Pair[]}} Event */
-/** @typedef {{trace_id: string, span_id: string, known: boolean, attributes?: Pair[]}} Link */
+/** @typedef {{trace_id: string, span_id: string, known: boolean, trace_state?: string, attributes?: Pair[]}} Link */
 /** @typedef {{time_us: number, offset_us: number, severity: string, body: string, service?: string, attributes?: Pair[]}} Log */
 /**
  * @typedef {{
