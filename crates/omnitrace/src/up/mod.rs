@@ -12,6 +12,7 @@ mod child;
 mod crashed;
 mod inherited;
 pub mod load;
+mod otlp;
 pub mod ports;
 pub mod probe;
 pub mod replicas;

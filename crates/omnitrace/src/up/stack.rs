@@ -21,7 +21,7 @@ use super::report::Report;
 use super::standard::Standard;
 use super::state::State;
 use super::wiring::{self, Backends, Peers};
-use super::{inherited, load, ports, probe, scrape};
+use super::{inherited, load, otlp, ports, probe, scrape};
 use crate::cli::UpArgs;
 use crate::postgres::external;
 use crate::{environment, files};
@@ -187,8 +187,26 @@ impl<'a> Stack<'a> {
         }
         let choice = ports::choose("console", asked.console_port, strict)?;
         let (data_dir, args) = (&self.data_dir, self.args);
-        let launch = |address| Ok(wiring::console(address, data_dir, herald.address, args));
-        let console = self.start_part("console", choice, launch, kept).await?;
+        let otlp = otlp::reserve(&args.otlp, self.report)?;
+        let launch = |address| {
+            Ok(wiring::console(
+                address,
+                &otlp,
+                data_dir,
+                herald.address,
+                args,
+            ))
+        };
+        let console = self
+            .listen_part("console", choice.address, launch, kept)
+            .await?;
+        self.change(|state| {
+            if let Some(part) = state.part_mut("console") {
+                let urls = otlp.each_ref().map(|otlp| otlp.address.map(url));
+                [part.otlp_grpc_url, part.otlp_http_url] = urls;
+            }
+        })?;
+        self.report_part("console", choice.moved.as_slice());
         self.report_scraped();
         peers.otlp = Some(console.clone());
         let backends = Backends::console(&console);
@@ -205,11 +223,23 @@ impl<'a> Stack<'a> {
         launch: impl Fn(SocketAddr) -> Result<Launch>,
         kept: &mpsc::UnboundedSender<SupervisedChild>,
     ) -> Result<String> {
-        let line = self.start(name, launch(choice.address)?, PATIENCE).await?;
+        let url = self.listen_part(name, choice.address, launch, kept).await?;
+        self.report_part(name, choice.moved.as_slice());
+        Ok(url)
+    }
+
+    /// The same, and says nothing of it.
+    async fn listen_part(
+        &self,
+        name: &'static str,
+        listen: SocketAddr,
+        launch: impl Fn(SocketAddr) -> Result<Launch>,
+        kept: &mpsc::UnboundedSender<SupervisedChild>,
+    ) -> Result<String> {
+        let line = self.start(name, launch(listen)?, PATIENCE).await?;
         let address = address(&line, "http_addr")?;
         self.listens(name, address, None, url(address) + "/ready")?;
         self.keep(kept, name, launch(address)?, PATIENCE);
-        self.report_part(name, choice.moved.as_slice());
         Ok(url(address))
     }
 

@@ -55,9 +55,26 @@ pub struct Part {
     /// A 200 from here means "ready"; none for Postgres.
     #[serde(default)]
     pub ready_url: Option<String>,
+    /// `http://ip:port` for OTLP over gRPC; only the console has one.
+    #[serde(default)]
+    pub otlp_grpc_url: Option<String>,
+    /// `http://ip:port` for OTLP over HTTP only, beside `url`; only the console has one.
+    #[serde(default)]
+    pub otlp_http_url: Option<String>,
 }
 
 impl Part {
+    /// Its addresses beside `url`, and what each is for.
+    pub fn other_urls(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let all = [
+            ("admin", &self.admin_url),
+            ("OTLP/gRPC", &self.otlp_grpc_url),
+            ("OTLP/HTTP", &self.otlp_http_url),
+        ];
+        all.into_iter()
+            .filter_map(|(what, url)| Some((what, url.as_deref()?)))
+    }
+
     /// True while this very process runs.
     pub fn is_alive(&self) -> bool {
         self.started.is_some() && started(self.pid) == self.started
@@ -109,6 +126,8 @@ impl State {
                 url: None,
                 admin_url: None,
                 ready_url: None,
+                otlp_grpc_url: None,
+                otlp_http_url: None,
             }),
         }
     }
@@ -253,6 +272,8 @@ mod tests {
             url: None,
             admin_url: None,
             ready_url: None,
+            otlp_grpc_url: None,
+            otlp_http_url: None,
         };
         assert!(part.is_alive());
         part.started = part.started.map(|ticks| ticks - 1);
