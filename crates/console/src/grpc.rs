@@ -23,11 +23,27 @@ use hyper::service::Service;
 use hyper::{Method, Request, Response};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::connections::{ANSWERING, Connections};
+use crate::connections::{ANSWERING, Answering, Connections};
 use crate::guard::AccessRules;
 use crate::ingest::{self, Sent, Sink, take};
 use crate::otlp::response::{Failure, protobuf};
 use crate::otlp::{Encoding, Rejected, Signal, cut_copy};
+
+/// The methods. A path names one.
+const METHODS: [(&str, Signal); 3] = [
+    (
+        "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+        Signal::Traces,
+    ),
+    (
+        "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+        Signal::Logs,
+    ),
+    (
+        "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        Signal::Metrics,
+    ),
+];
 
 const CONTENT: &str = "application/grpc";
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
@@ -64,66 +80,81 @@ impl Service<Request<Incoming>> for Grpc {
     type Error = Infallible;
     type Future = LocalBoxFuture<'static, Result<Reply, Infallible>>;
 
+    /// Reads the head at once and drops it: those of all connections together would take too much memory while calls wait.
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let this = self.clone();
-        async move { Ok(this.answer(request).await) }.boxed_local()
+        let method = method(request.uri().path());
+        let route = method.map_or("unmatched", |(path, _)| path);
+        let counting = self.sink.counters.request(route.to_owned());
+        let is_grpc = is_grpc(&request);
+        let checked = self.check(&request, is_grpc, method);
+        let (sink, body) = (self.sink.clone(), request.into_body());
+        let answer = async move {
+            let mut counting = counting;
+            let outcome = match checked {
+                Ok(call) => call.export(body, sink).await,
+                Err(refusal) => Err(refusal),
+            };
+            let status = outcome
+                .as_ref()
+                .err()
+                .map_or(StatusCode::OK, |why| why.status);
+            counting.status = Some(status.as_u16());
+            let mut reply = reply(&outcome);
+            if !is_grpc {
+                *reply.status_mut() = hyper::StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            }
+            Ok(reply)
+        };
+        answer.boxed_local()
     }
 }
 
 impl Grpc {
-    async fn answer(self, request: Request<Incoming>) -> Reply {
-        let path = request.uri().path();
-        let signal = signal(path);
-        let route = signal.map_or("unmatched", |_| path).to_owned();
-        let mut counting = self.sink.counters.request(route);
-        let is_grpc = is_grpc(&request);
-        let outcome = match is_grpc {
-            true => self.export(signal, request).await,
-            false => {
-                let why = format!("this port takes {CONTENT} by POST");
-                Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why))
-            }
-        };
-        let status = outcome
-            .as_ref()
-            .err()
-            .map_or(StatusCode::OK, |why| why.status);
-        counting.status = Some(status.as_u16());
-        let mut reply = reply(&outcome);
+    fn check(
+        &self,
+        request: &Request<Incoming>,
+        is_grpc: bool,
+        method: Option<(&str, Signal)>,
+    ) -> Result<Call, Failure> {
         if !is_grpc {
-            *reply.status_mut() = hyper::StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            let why = format!("this port takes {CONTENT} by POST");
+            return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
         }
-        reply
-    }
-
-    async fn export(
-        self,
-        signal: Option<Signal>,
-        request: Request<Incoming>,
-    ) -> Result<Rejected, Failure> {
         let answering = self.connections.answer().ok_or_else(ingest::busy)?;
-        if let Some(refusal) = self.access_rules.refusal(&as_http1(&request)) {
+        if let Some(refusal) = self.access_rules.refusal(&as_http1(request)) {
             return Err(refusal);
         }
-        let signal = signal.ok_or_else(|| {
-            let why = format!("{} is no method of OTLP", request.uri().path());
+        let (_, signal) = method.ok_or_else(|| {
+            let why = "there is no such method here, only Export of OTLP's services of traces, logs and metrics";
             Failure::new(StatusCode::NOT_FOUND, why)
         })?;
-        let sent = ingest::in_time(message(request, &self.sink)).await?;
-        let answering = Some(Arc::new(answering));
+        Ok(Call {
+            signal,
+            compression: compression(request.headers())?,
+            answering: Some(Arc::new(answering)),
+        })
+    }
+}
+
+/// A call that may proceed.
+struct Call {
+    signal: Signal,
+    /// Whether its messages may be compressed: by gzip, the only one that is spoken.
+    compression: bool,
+    answering: Option<Arc<Answering>>,
+}
+
+impl Call {
+    async fn export(self, body: Incoming, sink: Sink) -> Result<Rejected, Failure> {
+        let sent = ingest::in_time(message(body, self.compression, &sink)).await?;
         ANSWERING
-            .scope(answering, take(signal, sent, self.sink))
+            .scope(self.answering, take(self.signal, sent, sink))
             .await
     }
 }
 
-fn signal(path: &str) -> Option<Signal> {
-    match path.strip_prefix("/opentelemetry.proto.collector.")? {
-        "trace.v1.TraceService/Export" => Some(Signal::Traces),
-        "logs.v1.LogsService/Export" => Some(Signal::Logs),
-        "metrics.v1.MetricsService/Export" => Some(Signal::Metrics),
-        _ => None,
-    }
+fn method(path: &str) -> Option<(&'static str, Signal)> {
+    METHODS.into_iter().find(|(known, _)| *known == path)
 }
 
 fn is_grpc(request: &Request<Incoming>) -> bool {
@@ -132,14 +163,24 @@ fn is_grpc(request: &Request<Incoming>) -> bool {
     request.method() == Method::POST && matches!(content, Some(CONTENT | "application/grpc+proto"))
 }
 
+fn compression(headers: &HeaderMap) -> Result<bool, Failure> {
+    let encoding = headers.get(ENCODING);
+    let encoding = encoding.map_or("", |encoding| encoding.to_str().unwrap_or("?"));
+    ingest::is_gzip(&cut_copy(encoding, MAX_MESSAGE / 4))
+}
+
 /// As much of a request as the access rules look at.
 fn as_http1(request: &Request<Incoming>) -> RequestHead {
     let mut head = RequestHead::default();
+    let authority = request
+        .uri()
+        .authority()
+        .map(|host| host.as_str().as_bytes());
     let named = request.headers().get_all(HOST.as_str()).into_iter();
-    let named = named.map(HeaderValue::as_bytes);
-    let authority = request.uri().authority();
-    let hosts = authority.map(|host| host.as_str().as_bytes()).into_iter();
-    for host in hosts.chain(named) {
+    for host in authority
+        .into_iter()
+        .chain(named.map(HeaderValue::as_bytes))
+    {
         if let Ok(host) = Value::from_bytes(host) {
             head.headers.append(HOST, host);
         }
@@ -148,11 +189,8 @@ fn as_http1(request: &Request<Incoming>) -> RequestHead {
 }
 
 /// Reads the one message of a request.
-async fn message(request: Request<Incoming>, sink: &Sink) -> Result<Sent, Failure> {
+async fn message(body: Incoming, may_be_gzip: bool, sink: &Sink) -> Result<Sent, Failure> {
     let bad = |why: String| Failure::new(StatusCode::BAD_REQUEST, why);
-    let (head, body) = request.into_parts();
-    let encoding = head.headers.get(ENCODING);
-    let encoding = encoding.map_or("", |encoding| encoding.to_str().unwrap_or("?"));
     let mut chunks = body.into_data_stream();
     let mut first = Vec::new();
     while first.len() < PREFIX {
@@ -167,7 +205,7 @@ async fn message(request: Request<Incoming>, sink: &Sink) -> Result<Sent, Failur
     sink.gate.check_announced(size)?;
     let is_gzip = match first[0] {
         0 => false,
-        1 if ingest::is_gzip(encoding)? => true,
+        1 if may_be_gzip => true,
         1 => {
             return Err(bad(
                 "a message is compressed, and grpc-encoding does not say how".into(),

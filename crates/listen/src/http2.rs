@@ -20,7 +20,6 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::flow::{Flow, Turn};
-use crate::gate::MAX_HEAD;
 use crate::serve::for_accepted;
 
 /// What every client sends first (RFC 9113, 3.4).
@@ -33,8 +32,11 @@ const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The largest head: what gRPC's own implementations take.
+const MAX_HEAD: u32 = 8 << 10;
+
 /// The most requests of a connection at once.
-const STREAMS: u32 = 16;
+const STREAMS: u32 = 8;
 
 /// How many bytes a client may send before they are read: of a request, and of a connection.
 const UNREAD: u32 = 64 << 10;
@@ -122,7 +124,7 @@ fn bounded() -> Builder<OnThisThread> {
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
         .max_concurrent_streams(STREAMS)
-        .max_header_list_size(MAX_HEAD as u32)
+        .max_header_list_size(MAX_HEAD)
         .initial_stream_window_size(UNREAD)
         .initial_connection_window_size(UNREAD)
         .max_send_buf_size(UNREAD as usize);

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use futures_util::future::join_all;
-use owned::Owner;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -21,7 +20,7 @@ use super::report::Report;
 use super::standard::Standard;
 use super::state::State;
 use super::wiring::{self, Backends, Peers};
-use super::{inherited, load, otlp, ports, probe, scrape};
+use super::{inherited, load, ports, probe, scrape};
 use crate::cli::UpArgs;
 use crate::postgres::external;
 use crate::{environment, files};
@@ -178,35 +177,14 @@ impl<'a> Stack<'a> {
             peers.otlp = inherited::collector()?;
             return Ok(None);
         }
-        let (asked, strict) = (&self.args.ports, self.args.strict_ports);
-        let herald = ports::choose("herald", asked.herald_port, strict)?;
+        let (args, data_dir) = (self.args, &self.data_dir);
+        let herald = ports::choose("herald", args.ports.herald_port, args.strict_ports)?;
         // The two call each other, so the address of one must be known before it listens.
         let (herald, _reserved) = ports::reserve(herald)?;
         if self.args.standard.standard {
             return Ok(Some(self.start_standard(herald, peers, kept).await?));
         }
-        let choice = ports::choose("console", asked.console_port, strict)?;
-        let (data_dir, args) = (&self.data_dir, self.args);
-        let otlp = otlp::reserve(&args.otlp, self.report)?;
-        let launch = |address| {
-            Ok(wiring::console(
-                address,
-                &otlp,
-                data_dir,
-                herald.address,
-                args,
-            ))
-        };
-        let console = self
-            .listen_part("console", choice.address, launch, kept)
-            .await?;
-        self.change(|state| {
-            if let Some(part) = state.part_mut("console") {
-                let urls = otlp.each_ref().map(|otlp| otlp.address.map(url));
-                [part.otlp_grpc_url, part.otlp_http_url] = urls;
-            }
-        })?;
-        self.report_part("console", choice.moved.as_slice());
+        let console = self.start_console(herald.address, kept).await?;
         self.report_scraped();
         peers.otlp = Some(console.clone());
         let backends = Backends::console(&console);
@@ -229,7 +207,7 @@ impl<'a> Stack<'a> {
     }
 
     /// The same, and says nothing of it.
-    async fn listen_part(
+    pub(super) async fn listen_part(
         &self,
         name: &'static str,
         listen: SocketAddr,
@@ -452,12 +430,7 @@ impl<'a> Stack<'a> {
 
     /// Removes the file by which other commands recognise a running stack.
     pub fn forget(&self) {
-        for path in [
-            super::state::path(&self.data_dir),
-            super::state::targets_path(&self.data_dir),
-        ] {
-            files::remove_file(&path, Owner::of_this_process()).ok();
-        }
+        State::remove(&self.data_dir);
     }
 }
 
@@ -468,6 +441,6 @@ fn address(line: &Value, field: &str) -> Result<SocketAddr> {
     }
 }
 
-fn url(address: SocketAddr) -> String {
+pub(super) fn url(address: SocketAddr) -> String {
     format!("http://{address}")
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use owned::Owner;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -147,6 +148,13 @@ impl State {
             None => targets_path(data_dir),
         };
         files::write_private(&targets, &serde_json::to_vec_pretty(&self.targets())?)
+    }
+
+    /// Removes both files.
+    pub fn remove(data_dir: &Path) {
+        for path in [path(data_dir), targets_path(data_dir)] {
+            files::remove_file(&path, Owner::of_this_process()).ok();
+        }
     }
 
     /// The targets of the console or of Prometheus, in the format `file_sd`.

@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::child::Launch;
+use super::embedded::Otlp;
 use super::inherited::Unused;
-use super::otlp::Otlp;
 use super::replicas::service_of;
 use super::{balancer, state};
 use crate::cli::UpArgs;

@@ -25,7 +25,7 @@ use tonic_prost::ProstCodec;
 
 use crate::harness::{Child, DEADLINE, eventually, http, omnitrace};
 
-const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+pub const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 const METRICS: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
 
@@ -262,6 +262,12 @@ async fn what_cannot_be_read_is_refused_by_the_code_that_says_why() {
     });
     let page = page.await;
     assert_eq!(page.http, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{page:?}");
+    let head = console.raw(|request| {
+        let long = "x".repeat(10_000).parse().expect("a value");
+        request.headers_mut().insert("x", long);
+    });
+    let status = head.await.http;
+    assert_eq!(status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     let rebound = console.raw(|request| {
         let url = format!("http://evil.example{TRACES}");
         *request.uri_mut() = url.parse().expect("a URL");
