@@ -171,60 +171,44 @@ fn compression(headers: &HeaderMap) -> Result<bool, Failure> {
 
 /// As much of a request as the access rules look at.
 fn as_http1(request: &Request<Incoming>) -> RequestHead {
+    let authority = request.uri().authority().map(|host| host.as_str());
+    let named = || request.headers().get(HOST.as_str())?.to_str().ok();
+    let host = authority.or_else(named).map(Value::from_str);
     let mut head = RequestHead::default();
-    let authority = request
-        .uri()
-        .authority()
-        .map(|host| host.as_str().as_bytes());
-    let named = request.headers().get_all(HOST.as_str()).into_iter();
-    for host in authority
-        .into_iter()
-        .chain(named.map(HeaderValue::as_bytes))
-    {
-        if let Ok(host) = Value::from_bytes(host) {
-            head.headers.append(HOST, host);
-        }
+    if let Some(Ok(host)) = host {
+        head.headers.insert(HOST, host);
     }
     head
 }
 
 /// Reads the one message of a request.
 async fn message(body: Incoming, may_be_gzip: bool, sink: &Sink) -> Result<Sent, Failure> {
-    let bad = |why: String| Failure::new(StatusCode::BAD_REQUEST, why);
+    let bad = |why: String| {
+        let why = format!("the message cannot be read: {why}");
+        Failure::new(StatusCode::BAD_REQUEST, why)
+    };
     let mut chunks = body.into_data_stream();
     let mut first = Vec::new();
     while first.len() < PREFIX {
-        let chunk = chunks
-            .next()
-            .await
-            .ok_or_else(|| ingest::cut_off("no message"))?;
+        let chunk = chunks.next().await;
+        let chunk = chunk.ok_or_else(|| ingest::cut_off("no message"))?;
         first.extend_from_slice(&chunk.map_err(ingest::cut_off)?);
     }
     let rest = first.split_off(PREFIX);
     let size = u32::from_be_bytes([first[1], first[2], first[3], first[4]]) as usize;
     sink.gate.check_announced(size)?;
-    let is_gzip = match first[0] {
-        0 => false,
-        1 if may_be_gzip => true,
-        1 => {
-            return Err(bad(
-                "a message is compressed, and grpc-encoding does not say how".into(),
-            ));
-        }
-        flags => {
-            return Err(bad(format!(
-                "the flags of a message are {flags}, allowed: 0, 1"
-            )));
-        }
+    let is_gzip = match (first[0], may_be_gzip) {
+        (0, _) => false,
+        (1, true) => true,
+        (1, false) => return Err(bad("grpc-encoding does not say how it is compressed".into())),
+        (flags, _) => return Err(bad(format!("its flags are {flags}, allowed: 0, 1"))),
     };
     let mut account = sink.gate.account();
     let all = stream::iter([Ok(Bytes::from(rest))]).chain(chunks);
     let body = ingest::read(all, &sink.gate, &mut account).await?;
     if body.len() != size {
         let came = body.len();
-        return Err(bad(format!(
-            "one message of {size} bytes was announced, and {came} came"
-        )));
+        return Err(bad(format!("{size} bytes were announced, and {came} came")));
     }
     Ok(Sent {
         encoding: Encoding::Protobuf,

@@ -240,8 +240,11 @@ async fn what_cannot_be_read_is_refused_by_the_code_that_says_why() {
     for (body, why) in [
         (&b""[..], "cut off"),
         (b"\0\0\0", "cut off"),
-        (b"\0\0\0\0\x02x", "2 bytes was announced, and 1 came"),
-        (b"\0\0\0\0\0\0\0\0\0\0", "0 bytes was announced, and 5 came"),
+        (b"\0\0\0\0\x02x", "2 bytes were announced, and 1 came"),
+        (
+            b"\0\0\0\0\0\0\0\0\0\0",
+            "0 bytes were announced, and 5 came",
+        ),
         (b"\x01\0\0\0\x01x", "grpc-encoding"),
         (b"\x07\0\0\0\x01x", "flags"),
     ] {
