@@ -25,11 +25,11 @@ impl Listeners {
         let all = listen::bind(address).with_context(|| {
             format!("cannot listen on {address}: choose another address with --listen")
         })?;
-        let beside = |port, flag| otlp(port, address, flag);
+        let beside = |port, protocol, flag| otlp(port, address, protocol, flag);
         Ok(Self {
             all,
-            otlp_grpc: beside(settings.otlp_grpc, "--otlp-grpc-port")?,
-            otlp_http: beside(settings.otlp_http, "--otlp-http-port")?,
+            otlp_grpc: beside(settings.otlp_grpc, "gRPC", "--otlp-grpc-port")?,
+            otlp_http: beside(settings.otlp_http, "HTTP", "--otlp-http-port")?,
         })
     }
 
@@ -48,7 +48,12 @@ impl Listeners {
     }
 }
 
-fn otlp(port: OtlpPort, beside: SocketAddr, flag: &str) -> Result<Option<TcpListener>> {
+fn otlp(
+    port: OtlpPort,
+    beside: SocketAddr,
+    protocol: &str,
+    flag: &str,
+) -> Result<Option<TcpListener>> {
     let (port, is_required) = match port {
         OtlpPort::Off => return Ok(None),
         OtlpPort::IfFree(port) => (port, false),
@@ -61,8 +66,10 @@ fn otlp(port: OtlpPort, beside: SocketAddr, flag: &str) -> Result<Option<TcpList
             format!("cannot listen on {address}: choose another port with {flag}, or `off`")
         }),
         Err(why) => {
-            let what = format!("no OTLP at port {port}: choose another port with {flag}, or `off`");
-            log::warn(&what, json!({"address": address, "error": why.to_string()}));
+            let what = format!(
+                "no OTLP over {protocol}: {address} cannot be used ({why}); {flag} chooses another port, or off"
+            );
+            log::warn(&what, json!({}));
             Ok(None)
         }
     }
