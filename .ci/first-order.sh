@@ -23,7 +23,7 @@ trap finish EXIT
 
 # Every port is any free one.
 ports=()
-for name in gateway data downstream console herald gateway-admin data-admin downstream-admin; do ports+=("--$name-port" 0); done
+for name in gateway data downstream console otlp-grpc otlp-http herald gateway-admin data-admin downstream-admin; do ports+=("--$name-port" 0); done
 "$omnitrace" up "${ports[@]}" >up.log 2>&1 &
 up=$!
 until grep -q '^ready: ' up.log; do

@@ -26,7 +26,8 @@ start_stack() {
     : >"$stack_dir/events"
     trap stop_stack EXIT
     "$executable" up --json --data-dir "$stack_dir/data" --gateway-port 0 --data-port 0 --downstream-port 0 \
-        --console-port 0 --herald-port 0 --gateway-admin-port 0 --data-admin-port 0 --downstream-admin-port 0 \
+        --console-port 0 --otlp-grpc-port 0 --otlp-http-port 0 --herald-port 0 \
+        --gateway-admin-port 0 --data-admin-port 0 --downstream-admin-port 0 \
         >"$stack_dir/events" 2>"$stack_dir/log" &
     stack_pid=$!
     until grep -q '"event":"ready"' "$stack_dir/events"; do

@@ -44,11 +44,14 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// block would fragment the heap while it grows, and the connection would copy all of it.
 const PIECE: usize = 16 << 10;
 
+/// How long a client waits before it comes again, in seconds.
+pub(crate) const RETRY_SECONDS: i64 = 1;
+
 /// An answer of this status, and when to come again if there was no room.
 pub(crate) fn of_status(status: StatusCode) -> HttpResponseBuilder {
     let mut response = HttpResponse::build(status);
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.insert_header((RETRY_AFTER, "1"));
+        response.insert_header((RETRY_AFTER, RETRY_SECONDS));
     }
     response
 }

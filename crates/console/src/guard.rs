@@ -20,6 +20,7 @@ use crate::connections::{ANSWERING, Answering, Connections};
 use crate::cors::{self, Origins};
 use crate::counters::Counters;
 use crate::ingest::is_intake;
+use crate::otlp::response::Failure;
 use crate::server::takes_forms;
 
 /// The page loads nothing from elsewhere and cannot be framed.
@@ -158,7 +159,12 @@ fn add_headers(headers: &mut HeaderMap, is_api: bool) {
 impl AccessRules {
     /// The response to a request that may not proceed; `None` if it may.
     fn answer(&self, head: &RequestHead) -> Option<HttpResponse> {
-        self.refusal(head)
+        let for_another_host = self.refusal(head).map(|refusal| {
+            HttpResponse::build(refusal.status)
+                .content_type("text/plain; charset=utf-8")
+                .body(refusal.message)
+        });
+        for_another_host
             .or_else(|| self.access.answer(head))
             .or_else(|| self.refused_change(head))
     }
@@ -188,9 +194,9 @@ impl AccessRules {
         ))
     }
 
-    /// The response to a request for another host ([`Hosts`]). Of IP addresses the console accepts only its own: loopback
-    /// and its listening address, or every address if it listens on all.
-    fn refusal(&self, head: &RequestHead) -> Option<HttpResponse> {
+    /// Refuses a request for another host ([`Hosts`]). Of IP addresses the console accepts only its own: loopback and its
+    /// listening address, or every address if it listens on all.
+    pub fn refusal(&self, head: &RequestHead) -> Option<Failure> {
         let refusal = match self.hosts.host(head) {
             Ok(Host::Address(address)) if !self.is_own(address) => Refusal::Host,
             Ok(_) => return None,
@@ -201,8 +207,7 @@ impl AccessRules {
             "{refusal}. This console is http://{own} or http://localhost; other names are set by --allow-host or \
              OMNITRACE_CONSOLE_ALLOWED_HOSTS\n"
         );
-        let mut response = HttpResponse::build(refusal.status());
-        Some(response.content_type("text/plain; charset=utf-8").body(why))
+        Some(Failure::new(refusal.status(), why))
     }
 
     fn is_own(&self, address: IpAddr) -> bool {

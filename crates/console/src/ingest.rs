@@ -3,14 +3,15 @@
 //! A body is charged to the budget as it comes and until it is decoded. What costs CPU is done in turns, so that a large body does
 //! not keep others waiting.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
-use actix_web::web::{self, Payload};
+use actix_web::web::{self, Bytes, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -66,6 +67,19 @@ impl Gate {
             max_body: usize::try_from(max_body).unwrap_or(usize::MAX),
             small: Arc::new(Semaphore::new(1)),
             large: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// An account for a body.
+    pub fn account(&self) -> Account {
+        self.budget.account(Purpose::Body)
+    }
+
+    /// Refuses a body that was announced with so many bytes, if they are too many.
+    pub fn check_announced(&self, size: usize) -> Result<(), Failure> {
+        match size > self.max_body {
+            true => Err(self.too_large("sent")),
+            false => Ok(()),
         }
     }
 
@@ -177,23 +191,44 @@ async fn export(
         Ok(encoding) => encoding,
         Err(failure) => return refused(Encoding::Json, &failure),
     };
-    match take(signal, encoding, request.headers(), payload, sink).await {
+    let sent = async {
+        let is_gzip = is_gzip(text(request.headers(), CONTENT_ENCODING))?;
+        let mut account = sink.gate.account();
+        let body = in_time(read(payload, &sink.gate, &mut account)).await?;
+        let sent = Sent {
+            encoding,
+            is_gzip,
+            body,
+            account,
+        };
+        take(signal, sent, sink).await
+    };
+    match sent.await {
         Ok(rejected) => accepted(signal, encoding, &rejected),
         Err(failure) => refused(encoding, &failure),
     }
 }
 
-async fn take(
-    signal: Signal,
-    encoding: Encoding,
-    headers: &HeaderMap,
-    payload: Payload,
-    sink: Sink,
-) -> Result<Rejected, Failure> {
-    let is_gzip = is_gzip(headers)?;
-    let gate = &sink.gate;
-    let mut account = gate.budget.account(Purpose::Body);
-    let body = read_in_time(payload, gate, &mut account).await?;
+/// What a sender sends, in whatever protocol.
+pub(crate) struct Sent {
+    /// How it is written.
+    pub encoding: Encoding,
+    /// Whether it has to be inflated.
+    pub is_gzip: bool,
+    /// The bytes.
+    pub body: Body,
+    /// Covers them.
+    pub account: Account,
+}
+
+/// Decodes what was sent, and keeps it.
+pub(crate) async fn take(signal: Signal, sent: Sent, sink: Sink) -> Result<Rejected, Failure> {
+    let Sent {
+        encoding,
+        is_gzip,
+        body,
+        mut account,
+    } = sent;
     let is_large = body.len() > LARGE;
     let job = move || {
         let turn = if is_large {
@@ -220,7 +255,8 @@ async fn take(
     off_worker(job).await.unwrap_or_else(|_| Err(busy()))
 }
 
-fn busy() -> Failure {
+/// There is no room for it now.
+pub(crate) fn busy() -> Failure {
     let why = "too many requests at once, or too large ones for the memory of the console (--memory): try again";
     Failure::new(StatusCode::SERVICE_UNAVAILABLE, why)
 }
@@ -319,7 +355,7 @@ pub(crate) async fn read_small(payload: Payload, gate: &Gate) -> Result<(Body, A
         ..gate.clone()
     };
     let mut account = gate.budget.account(Purpose::Answer);
-    let form = read_in_time(payload, &gate, &mut account).await;
+    let form = in_time(read(payload, &gate, &mut account)).await;
     let form = form.map_err(|why| match why.status {
         StatusCode::PAYLOAD_TOO_LARGE => {
             let why = format!("the body is larger than {MAX_SMALL} bytes");
@@ -330,12 +366,11 @@ pub(crate) async fn read_small(payload: Payload, gate: &Gate) -> Result<(Body, A
     Ok((form?, account))
 }
 
-async fn read_in_time(
-    payload: Payload,
-    gate: &Gate,
-    account: &mut Account,
-) -> Result<Body, Failure> {
-    let reading = tokio::time::timeout(READ_TIMEOUT, read(payload, gate, account));
+/// Gives the reading of a body its time.
+pub(crate) async fn in_time<T>(
+    reading: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let reading = tokio::time::timeout(READ_TIMEOUT, reading);
     reading.await.unwrap_or_else(|_| {
         let why = format!("the body did not come within {READ_TIMEOUT:?}");
         Err(Failure::new(StatusCode::REQUEST_TIMEOUT, why))
@@ -343,16 +378,15 @@ async fn read_in_time(
 }
 
 /// Reads the body up to the limit. Beyond it nothing is kept, but some more is read, see [`MAX_DRAINED`].
-async fn read(mut payload: Payload, gate: &Gate, account: &mut Account) -> Result<Body, Failure> {
+pub(crate) async fn read<E: Display>(
+    mut chunks: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    gate: &Gate,
+    account: &mut Account,
+) -> Result<Body, Failure> {
     let mut body = Body::new(gate.max_body).map_err(|_| busy());
     let mut size = 0_usize;
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|why| {
-            Failure::new(
-                StatusCode::BAD_REQUEST,
-                format!("the body is cut off: {why}"),
-            )
-        })?;
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(cut_off)?;
         size += chunk.len();
         match &mut body {
             Err(_) if size > gate.max_body + MAX_DRAINED => break,
@@ -366,6 +400,12 @@ async fn read(mut payload: Payload, gate: &Gate, account: &mut Account) -> Resul
         }
     }
     body
+}
+
+/// The sender has not sent all of it.
+pub(crate) fn cut_off(why: impl Display) -> Failure {
+    let why = format!("the body is cut off: {why}");
+    Failure::new(StatusCode::BAD_REQUEST, why)
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding, Failure> {
@@ -388,8 +428,8 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Failure> {
     }
 }
 
-fn is_gzip(headers: &HeaderMap) -> Result<bool, Failure> {
-    let sent = text(headers, CONTENT_ENCODING);
+/// Whether this name of an encoding is gzip's.
+pub(crate) fn is_gzip(sent: &str) -> Result<bool, Failure> {
     match sent.trim().to_ascii_lowercase().as_str() {
         "" | "identity" => Ok(false),
         "gzip" | "x-gzip" => Ok(true),

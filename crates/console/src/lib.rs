@@ -12,10 +12,12 @@ mod counters;
 mod critical_path;
 mod exposition;
 mod grafana;
+mod grpc;
 mod guard;
 mod inflate;
 mod ingest;
 mod jaeger;
+mod listeners;
 mod log;
 pub mod logql;
 mod logs_api;
@@ -44,14 +46,14 @@ mod targets;
 mod tree;
 mod view;
 
-use actix_web::web::ServiceConfig;
+use actix_web::web::{self, ServiceConfig};
 
 pub use access::{Access, Token};
 pub use cors::Origins;
 pub use metrics::METRICS;
 pub use rules::{Rehearsal, check_rules};
 pub use server::{Console, run, start};
-pub use settings::{Notify, Settings, parse_memory, parse_size};
+pub use settings::{Notify, OtlpPort, Settings, parse_memory, parse_size};
 
 /// All routes.
 fn routes(config: &mut ServiceConfig) {
@@ -80,4 +82,11 @@ fn routes(config: &mut ServiceConfig) {
     page::configure(config);
     // GET /d/{uid}, /explore: where links to Grafana lead.
     grafana::configure(config);
+    config.default_service(web::to(server::nothing_here));
+}
+
+/// Those of the port that takes nothing but OTLP.
+fn otlp_routes(config: &mut ServiceConfig) {
+    ingest::configure(config);
+    config.default_service(web::to(server::nothing_but_otlp));
 }

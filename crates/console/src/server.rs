@@ -1,6 +1,7 @@
 //! Binds, runs and stops the console.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_server::ServerBuilder;
@@ -10,7 +11,7 @@ use actix_web::http::{KeepAlive, StatusCode};
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpRequest, HttpResponse, web};
 use anyhow::{Context, Result};
-use listen::{Gate, Http, StopSignals};
+use listen::{Flow, Gate, Http, StopSignals};
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -21,8 +22,10 @@ use crate::answer::Answers;
 use crate::budget::Budget;
 use crate::connections::Connections;
 use crate::counters::Counters;
+use crate::grpc::Grpc;
 use crate::guard::{AccessRules, guard};
 use crate::ingest::{self, Sink};
+use crate::listeners::Listeners;
 use crate::metadata::Metadata;
 use crate::pages_api::{Events, RemoteServices};
 use crate::rules::{Data, Reports, Rules};
@@ -55,11 +58,19 @@ const MAX_THREADS: usize = 512;
 /// How long requests may go on after the end is called for.
 const DRAIN_SECONDS: u64 = 2;
 
+/// The answers of ports that take nothing but OTLP to what belongs elsewhere.
+const NO_HTTP1: &str = "this port takes OTLP over gRPC only; OTLP over HTTP goes to port 4318, or to that of the console's pages\n";
+const NO_PAGES: &str = "this port takes OTLP only (/v1/traces, /v1/logs, /v1/metrics); the console's pages have another one";
+
 /// A console that listens.
 #[derive(Debug)]
 pub struct Console {
     /// The address that it really listens on.
     pub address: SocketAddr,
+    /// Where it takes OTLP over gRPC, if it does.
+    pub otlp_grpc: Option<SocketAddr>,
+    /// Where it takes nothing but OTLP over HTTP, if it does.
+    pub otlp_http: Option<SocketAddr>,
     /// Stops it.
     pub handle: ServerHandle,
     server: JoinHandle<std::io::Result<()>>,
@@ -130,18 +141,32 @@ pub fn start(settings: Settings) -> Result<Console> {
     };
     let (names, time) = rules.lasting();
     scraper.series.keep(names, time);
-    let (server, address) = bind(&settings, &scraper, answers, rules.reports())?;
+    let listeners = Listeners::bind(&settings)?;
+    let (address, otlp_grpc, otlp_http) = listeners.addresses()?;
+    let server = server(
+        listeners,
+        address,
+        &settings,
+        &scraper,
+        answers,
+        rules.reports(),
+    )?;
     let external_url = format!("http://{address}");
     let (telling, ending) = watch::channel(());
     let counters = scraper.counters.clone();
     let notifier = rules.notifier(settings.notify, counters, external_url, ending);
-    log::info("listening", json!({"http_addr": address.to_string()}));
+    log::info(
+        "listening",
+        json!({"http_addr": address, "otlp_grpc_addr": otlp_grpc, "otlp_http_addr": otlp_http}),
+    );
     let file = settings.targets_file;
     let scraper = actix_web::rt::spawn(async move {
         crate::scrape::run(file.as_deref(), scraper).await;
     });
     Ok(Console {
         address,
+        otlp_grpc,
+        otlp_http,
         handle: server.handle(),
         server: actix_web::rt::spawn(server),
         scraper,
@@ -151,12 +176,14 @@ pub fn start(settings: Settings) -> Result<Console> {
     })
 }
 
-fn bind(
+fn server(
+    listeners: Listeners,
+    address: SocketAddr,
     settings: &Settings,
     shared: &Scraper,
     answers: Answers,
     reports: Reports,
-) -> Result<(Server, SocketAddr)> {
+) -> Result<Server> {
     let store = Store::with_traces_of(shared.budget.store(), shared.budget.trace());
     let Scraper {
         series,
@@ -166,15 +193,6 @@ fn bind(
         budget,
         ..
     } = shared;
-    let listener = listen::bind(settings.listen).with_context(|| {
-        format!(
-            "cannot listen on {}: choose another address with --listen",
-            settings.listen
-        )
-    })?;
-    let address = listener
-        .local_addr()
-        .context("the listener has no address")?;
     let sink = web::Data::new(Sink {
         store: store.clone(),
         series: series.clone(),
@@ -208,7 +226,12 @@ fn bind(
     let counters = web::Data::new(counters.clone());
     let connections = Connections::new(settings.memory_bytes);
     let all = web::Data::new(connections.clone());
-    let app = move || {
+    let grpc = Grpc {
+        sink: sink.get_ref().clone(),
+        access_rules: access_rules.clone(),
+        connections: connections.clone(),
+    };
+    let app = move |routes: fn(&mut web::ServiceConfig)| {
         App::new()
             .app_data(store.clone())
             .app_data(series.clone())
@@ -225,14 +248,27 @@ fn bind(
             .app_data(others.clone())
             .wrap(from_fn(listen::head_as_get))
             .wrap(from_fn(guard))
-            .configure(crate::routes)
-            .default_service(web::to(nothing_here))
+            .configure(routes)
     };
-    let server = server.max_concurrent_connections(connections.limit().div_ceil(WORKERS));
-    let connected = move |gate: &Gate<TcpStream>, _: &mut _| connections.add(gate.flow());
-    let server = listen::serve(server, HTTP, listener, connected, app);
-    let server = server.context("the listener cannot be used")?;
-    Ok((server, address))
+    let mut server = server.max_concurrent_connections(connections.limit().div_ceil(WORKERS));
+    let connected = {
+        let connections = connections.clone();
+        move |gate: &Gate<TcpStream>, _: &mut _| connections.add(gate.flow())
+    };
+    let unusable = "the listener cannot be used";
+    if let Some(listener) = listeners.otlp_grpc {
+        let connected = move |flow: &Arc<Flow>| connections.add(flow);
+        let service = move || grpc.clone();
+        server =
+            listen::add_http2(server, listener, NO_HTTP1, connected, service).context(unusable)?;
+    }
+    if let Some(listener) = listeners.otlp_http {
+        let (app, connected) = (app.clone(), connected.clone());
+        let app = move || app(crate::otlp_routes);
+        server = listen::add_http1(server, HTTP, listener, connected, app).context(unusable)?;
+    }
+    let app = move || app(crate::routes);
+    listen::serve(server, HTTP, listeners.all, connected, app).context(unusable)
 }
 
 fn builder() -> ServerBuilder {
@@ -259,11 +295,23 @@ fn access_rules(settings: &Settings, address: SocketAddr) -> AccessRules {
 }
 
 /// No such path, or not by this method.
-async fn nothing_here(request: HttpRequest) -> HttpResponse {
+pub(crate) async fn nothing_here(request: HttpRequest) -> HttpResponse {
     if request.match_pattern().is_none() {
         let problem = || answer::problem(StatusCode::NOT_FOUND, "there is no such page");
         return page::nowhere(&request).unwrap_or_else(problem);
     }
+    wrong_method(&request)
+}
+
+/// The same on the port that has no pages.
+pub(crate) async fn nothing_but_otlp(request: HttpRequest) -> HttpResponse {
+    match request.match_pattern() {
+        None => answer::problem(StatusCode::NOT_FOUND, NO_PAGES),
+        Some(_) => wrong_method(&request),
+    }
+}
+
+fn wrong_method(request: &HttpRequest) -> HttpResponse {
     let allowed = allowed_methods(request.path());
     let why = format!("{} is not possible here, only {allowed}", request.method());
     let mut response = answer::problem(StatusCode::METHOD_NOT_ALLOWED, &why);

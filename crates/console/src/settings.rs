@@ -17,6 +17,10 @@ const MIN_MEMORY: u64 = 8 << 20;
 pub struct Settings {
     /// The listening address. Port 0 chooses a free port, which the log line `listening` names.
     pub listen: SocketAddr,
+    /// The port of OTLP over gRPC, on the same IP address.
+    pub otlp_grpc: OtlpPort,
+    /// The port of OTLP over HTTP, beside that of `listen`.
+    pub otlp_http: OtlpPort,
     /// Budget for traces, logs, metrics and requests under way, in bytes.
     pub memory_bytes: u64,
     /// The largest body of a request, as sent and once inflated, in bytes. What the budget has no room for is refused too.
@@ -41,6 +45,17 @@ pub struct Settings {
     pub allowed_origins: Origins,
     /// Standard input is a pipe from the parent: shut down at its end.
     pub parent_pipe: bool,
+}
+
+/// A port for OTLP only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OtlpPort {
+    /// None.
+    Off,
+    /// This one, if nobody else has it.
+    IfFree(u16),
+    /// This one; 0 is any free one.
+    Required(u16),
 }
 
 /// The receivers of alerts, in the format of Alertmanager's webhook.

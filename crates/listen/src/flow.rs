@@ -1,10 +1,11 @@
 //! State that a connection shares with its requests.
 
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 /// A connection that must close for another one has waited at least this long. A head arrives with the first packet after
 /// the handshake, so this is enough time. Each new client may wait as long; with 238 places, 10,000 clients per second still
@@ -81,6 +82,21 @@ impl Flow {
 
     pub(crate) fn ends_at(&self) -> Option<Instant> {
         self.state().ends_at
+    }
+
+    /// Resolves when the connection has to make room.
+    pub(crate) async fn must_end(&self) {
+        loop {
+            let ends_at = poll_fn(|cx| {
+                self.watch(cx);
+                self.ends_at().map_or(Poll::Pending, Poll::Ready)
+            });
+            let ends_at = ends_at.await;
+            sleep_until(ends_at).await;
+            if self.ends_at() == Some(ends_at) {
+                return;
+            }
+        }
     }
 
     /// Wakes the reader with the next change.

@@ -62,12 +62,28 @@ where
     S::InitError: std::fmt::Debug,
     B: MessageBody + 'static,
 {
-    // Accepted connections inherit it. Without `TCP_NODELAY` the end of a long response waits until the reader acknowledges
-    // the previous packet, which it delays by 40 ms.
-    #[cfg(target_os = "linux")]
-    rustix::net::sockopt::set_tcp_user_timeout(&listener, READER_GONE_MS)?;
-    rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;
-    rustix::net::sockopt::set_socket_send_buffer_size(&listener, UNREAD)?;
+    Ok(add_http1(server, http, listener, connected, app)?.run())
+}
+
+/// The same for a server that has several listeners.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub fn add_http1<A, S, B>(
+    server: ServerBuilder,
+    http: Http,
+    listener: TcpListener,
+    connected: impl Fn(&Gate<TcpStream>, &mut Extensions) + Clone + Send + Sync + 'static,
+    app: impl Fn() -> A + Send + Clone + 'static,
+) -> std::io::Result<ServerBuilder>
+where
+    A: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig, Response = ServiceResponse<B>, Error = Error>,
+    S: 'static,
+    S::InitError: std::fmt::Debug,
+    B: MessageBody + 'static,
+{
+    for_accepted(&listener)?;
     let address = listener.local_addr()?;
     let stopping = server.graceful_shutdown_signal();
     let head_timeout = http.head_timeout;
@@ -95,7 +111,17 @@ where
         })
         .and_then(http)
     };
-    Ok(server.listen("http", listener, service)?.run())
+    server.listen("http", listener, service)
+}
+
+/// Sets what accepted connections inherit. Without `TCP_NODELAY` the end of a long response waits until the reader
+/// acknowledges the previous packet, which it delays by 40 ms.
+pub(crate) fn for_accepted(listener: &TcpListener) -> std::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::net::sockopt::set_tcp_user_timeout(listener, READER_GONE_MS)?;
+    rustix::net::sockopt::set_tcp_nodelay(listener, true)?;
+    rustix::net::sockopt::set_socket_send_buffer_size(listener, UNREAD)?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -61,6 +61,8 @@ async fn up(data_dir: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> 
         "data",
         "downstream",
         "console",
+        "otlp-grpc",
+        "otlp-http",
         "herald",
         "gateway-admin",
         "data-admin",

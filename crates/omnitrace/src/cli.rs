@@ -19,6 +19,7 @@ use crate::logs::{self, LogsArgs};
 use crate::man::{self, ManArgs};
 use crate::new::{self, NewArgs};
 use crate::notify::{self, NotifyArgs};
+use crate::otlp_ports::OtlpPorts;
 use crate::outbox::{self, OutboxAction};
 use crate::query::{self, QueryArgs};
 use crate::reset::{self, ResetArgs};
@@ -267,6 +268,8 @@ pub struct UpArgs {
     #[command(flatten)]
     pub ports: Ports,
     #[command(flatten)]
+    pub otlp: OtlpPorts,
+    #[command(flatten)]
     pub standard: StandardArgs,
 }
 
@@ -354,6 +357,8 @@ pub struct ConsoleArgs {
         default_value = ""
     )]
     pub allow_origin: console::Origins,
+    #[command(flatten)]
+    pub otlp: OtlpPorts,
 }
 
 /// `omnitrace postgres`.

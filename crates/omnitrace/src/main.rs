@@ -22,6 +22,7 @@ mod man;
 mod new;
 mod notify;
 mod orphan;
+mod otlp_ports;
 mod outbox;
 mod postgres;
 mod problem;

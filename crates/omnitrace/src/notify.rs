@@ -13,7 +13,9 @@ pub const CONSOLE_HELP: &str = "\
 Beyond loopback, clients need a token. It is OMNITRACE_CONSOLE_TOKEN (16 to 512 letters, digits and -._~), which is \
 then needed on loopback too. Without the variable, the console makes a token at each start and prints it with the address of the page. \
 Clients send it as a bearer token, or as the password in a URL. OTLP, /metrics, /ready and /live need no token. \
-OMNITRACE_NOTIFY_SECRET is herald's secret.";
+OMNITRACE_NOTIFY_SECRET is herald's secret.
+
+A console on port 8000 takes OTLP at its default ports too, where these are free; on another port only if the options say so.";
 
 const URL: &str = "OMNITRACE_NOTIFY_URL";
 const SECRET: &str = "OMNITRACE_NOTIFY_SECRET";

@@ -84,8 +84,11 @@ fn run_console(args: ConsoleArgs) -> Result<()> {
     let others = &args.others;
     let (told, herald_url) = (notify::receivers(others)?, notify::herald(others)?);
     let access = notify::access(others)?;
+    let [otlp_grpc, otlp_http] = args.otlp.of_console(args.listen);
     console::run(console::Settings {
         listen: args.listen,
+        otlp_grpc,
+        otlp_http,
         memory_bytes: args.memory.bytes,
         max_body_bytes: args.max_body,
         targets_file: args.targets,

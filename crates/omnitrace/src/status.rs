@@ -57,6 +57,8 @@ fn fields(part: &Part) -> Value {
         "restarts": part.restarts,
         "url": part.url,
         "admin_url": part.admin_url,
+        "otlp_grpc_url": part.otlp_grpc_url,
+        "otlp_http_url": part.otlp_http_url,
     })
 }
 
@@ -71,10 +73,11 @@ fn line(part: &Part, width: usize) -> String {
         false => "restarting".to_owned(),
     };
     let mut line = format!("  {:<width$} {process:<16}", part.name);
-    for (what, url) in [("", &part.url), ("admin ", &part.admin_url)] {
-        if let Some(url) = url {
-            line.push_str(&format!(" {what}{}", quoted(url)));
-        }
+    if let Some(url) = &part.url {
+        line.push_str(&format!(" {}", quoted(url)));
+    }
+    for (what, url) in part.other_urls() {
+        line.push_str(&format!(" {what} {}", quoted(url)));
     }
     if part.restarts > 0 {
         line.push_str(&format!("   restarts: {}", part.restarts));

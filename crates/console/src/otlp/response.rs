@@ -6,7 +6,7 @@ use prost::Message;
 use serde_json::{Value, json};
 
 use super::{Encoding, Rejected, Signal};
-use crate::answer::of_status;
+use crate::answer::{RETRY_SECONDS, of_status};
 
 /// `Export*PartialSuccess`: the three messages have the same fields.
 #[derive(Clone, PartialEq, Message)]
@@ -31,6 +31,31 @@ struct Status {
     code: i32,
     #[prost(string, tag = "2")]
     message: String,
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<Any>,
+}
+
+/// `google.protobuf.Any`.
+#[derive(Clone, PartialEq, Message)]
+struct Any {
+    #[prost(string, tag = "1")]
+    type_url: String,
+    #[prost(bytes, tag = "2")]
+    value: Vec<u8>,
+}
+
+/// `google.rpc.RetryInfo`.
+#[derive(Clone, PartialEq, Message)]
+struct RetryInfo {
+    #[prost(message, optional, tag = "1")]
+    retry_delay: Option<Seconds>,
+}
+
+/// `google.protobuf.Duration`, in whole seconds.
+#[derive(Clone, PartialEq, Message)]
+struct Seconds {
+    #[prost(int64, tag = "1")]
+    seconds: i64,
 }
 
 /// A request that is refused as a whole.
@@ -52,17 +77,46 @@ impl Failure {
     }
 
     /// The code of gRPC that goes with the status.
-    fn code(&self) -> i32 {
+    pub fn code(&self) -> i32 {
         match self.status {
             StatusCode::SERVICE_UNAVAILABLE => 14,
             StatusCode::REQUEST_TIMEOUT => 4,
+            StatusCode::FORBIDDEN => 7,
+            // Without details senders do not try this again.
+            StatusCode::PAYLOAD_TOO_LARGE => 8,
+            StatusCode::NOT_FOUND | StatusCode::UNSUPPORTED_MEDIA_TYPE => 12,
             _ => 3,
         }
     }
+
+    /// `google.rpc.Status`, with the time after which a sender should try again if the console has too much to do.
+    pub fn to_protobuf(&self) -> Vec<u8> {
+        let is_busy = self.status == StatusCode::SERVICE_UNAVAILABLE;
+        let retry = || Any {
+            type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
+            value: RetryInfo {
+                retry_delay: Some(Seconds {
+                    seconds: RETRY_SECONDS,
+                }),
+            }
+            .encode_to_vec(),
+        };
+        let status = Status {
+            code: self.code(),
+            message: self.message.clone(),
+            details: is_busy.then(retry).into_iter().collect(),
+        };
+        status.encode_to_vec()
+    }
 }
 
-/// The response if all items were accepted, or some were rejected.
-pub(crate) fn accepted(signal: Signal, encoding: Encoding, rejected: &Rejected) -> HttpResponse {
+/// `Export*ServiceResponse` for these.
+pub(crate) fn protobuf(rejected: &Rejected) -> Vec<u8> {
+    let partial_success = partial_success(rejected);
+    Response { partial_success }.encode_to_vec()
+}
+
+fn partial_success(rejected: &Rejected) -> Option<PartialSuccess> {
     let reasons: Vec<String> = rejected
         .reasons()
         .map(|(reason, count)| format!("{count} {reason}"))
@@ -71,27 +125,25 @@ pub(crate) fn accepted(signal: Signal, encoding: Encoding, rejected: &Rejected) 
         .why()
         .map_or(String::new(), |why| format!(" (first: {why})"));
     let total = i64::try_from(rejected.total()).unwrap_or(i64::MAX);
-    let partial = (total > 0).then(|| PartialSuccess {
+    (total > 0).then(|| PartialSuccess {
         rejected: total,
         error_message: format!("rejected: {}{why}", reasons.join(", ")),
-    });
+    })
+}
+
+/// The response if all items were accepted, or some were rejected.
+pub(crate) fn accepted(signal: Signal, encoding: Encoding, rejected: &Rejected) -> HttpResponse {
     match encoding {
-        Encoding::Protobuf => {
-            let body = Response {
-                partial_success: partial,
-            }
-            .encode_to_vec();
-            HttpResponse::Ok()
-                .content_type("application/x-protobuf")
-                .body(body)
-        }
+        Encoding::Protobuf => HttpResponse::Ok()
+            .content_type("application/x-protobuf")
+            .body(protobuf(rejected)),
         Encoding::Json => {
             let count = match signal {
                 Signal::Traces => "rejectedSpans",
                 Signal::Logs => "rejectedLogRecords",
                 Signal::Metrics => "rejectedDataPoints",
             };
-            let body = partial.map_or_else(
+            let body = partial_success(rejected).map_or_else(
                 || json!({}),
                 |partial| json!({"partialSuccess": {count: partial.rejected.to_string(), "errorMessage": partial.error_message}}),
             );
@@ -103,15 +155,12 @@ pub(crate) fn accepted(signal: Signal, encoding: Encoding, rejected: &Rejected) 
 /// The request is refused.
 pub(crate) fn refused(encoding: Encoding, failure: &Failure) -> HttpResponse {
     let mut response = of_status(failure.status);
-    let code = failure.code();
     match encoding {
-        Encoding::Protobuf => {
-            let message = failure.message.clone();
-            let body = Status { code, message }.encode_to_vec();
-            response.content_type("application/x-protobuf").body(body)
-        }
+        Encoding::Protobuf => response
+            .content_type("application/x-protobuf")
+            .body(failure.to_protobuf()),
         Encoding::Json => {
-            let body: Value = json!({"code": code, "message": failure.message});
+            let body: Value = json!({"code": failure.code(), "message": failure.message});
             response.json(body)
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
-use console::{Access, Notify, Settings};
+use console::{Access, Notify, OtlpPort, Settings};
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
@@ -64,6 +64,8 @@ impl Reply {
 pub fn settings() -> Settings {
     Settings {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        otlp_grpc: OtlpPort::Off,
+        otlp_http: OtlpPort::Off,
         memory_bytes: 64 << 20,
         max_body_bytes: 4 << 20,
         targets_file: None,

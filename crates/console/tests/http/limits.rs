@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use console::Settings;
+use console::{OtlpPort, Settings};
 use futures_util::future::join_all;
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -219,6 +219,23 @@ fn a_port_in_use_is_named() {
         why.contains(&listen.to_string()) && why.contains("--listen"),
         "{why}"
     );
+}
+
+#[actix_web::test]
+async fn a_port_for_otlp_that_somebody_else_has_is_done_without() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("an address").port();
+    let console = console::start(Settings {
+        otlp_grpc: OtlpPort::IfFree(port),
+        otlp_http: OtlpPort::IfFree(0),
+        ..settings()
+    });
+    let console = console.expect("it starts");
+    assert_eq!(console.otlp_grpc, None);
+    assert!(console.otlp_http.is_some());
+    console.handle.stop(false).await;
+    console.stopped().await.expect("a good end");
 }
 
 #[tokio::test]

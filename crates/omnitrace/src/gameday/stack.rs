@@ -14,6 +14,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 
 use crate::cli::Ports;
+use crate::otlp_ports::OtlpPorts;
 use crate::up::standard_args::StandardPorts;
 use crate::up::state::State;
 
@@ -60,6 +61,7 @@ impl GameStack {
             ])
             .arg(data_dir)
             .args(free_ports::<Ports>())
+            .args(free_ports::<OtlpPorts>())
             .args(
                 scenario
                     .replicas
@@ -160,4 +162,16 @@ async fn until_ready(stdout: tokio::process::ChildStdout) -> Result<()> {
         }
     }
     bail!("it was never ready")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stacks_side_by_side_do_not_want_the_same_ports() {
+        let otlp = ["--otlp-grpc-port=0", "--otlp-http-port=0"];
+        assert_eq!(free_ports::<OtlpPorts>(), otlp);
+        assert!(free_ports::<Ports>().contains(&"--console-port=0".to_owned()));
+    }
 }

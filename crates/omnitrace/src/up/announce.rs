@@ -14,18 +14,18 @@ impl Stack<'_> {
             return;
         };
         let url = part.url.as_deref().unwrap_or_default();
-        let admin = part
-            .admin_url
-            .as_deref()
-            .map_or_else(String::new, |admin| format!("   admin {admin}"));
+        let others = part.other_urls();
+        let others: String = others
+            .map(|(what, url)| format!("   {what} {url}"))
+            .collect();
         let why = match (moved, part.restarts) {
             ([], 0) => String::new(),
             ([], restarts) => format!("   (restart {restarts})"),
             _ => format!("   ({})", moved.join("; ")),
         };
-        let fields = json!({"url": url, "admin_url": part.admin_url, "pid": part.pid, "moved": moved, "restarts": part.restarts});
+        let fields = json!({"url": url, "admin_url": part.admin_url, "otlp_grpc_url": part.otlp_grpc_url, "otlp_http_url": part.otlp_http_url, "pid": part.pid, "moved": moved, "restarts": part.restarts});
         self.report
-            .started(name, &format!("{url}{admin}{why}"), fields);
+            .started(name, &format!("{url}{others}{why}"), fields);
     }
 
     /// The services that are scraped, too.

@@ -10,6 +10,7 @@ mod balancer;
 pub mod capture;
 mod child;
 mod crashed;
+mod embedded;
 mod inherited;
 pub mod load;
 pub mod ports;

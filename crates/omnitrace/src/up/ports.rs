@@ -23,7 +23,12 @@ fn requested_ports(args: &UpArgs) -> Vec<(&'static str, u16)> {
     if args.standard.standard {
         let standard = args.standard.ports.all().into_iter();
         all.extend(standard.map(|(flag, _, port)| (flag, port)));
-    } else if !args.no_console {
+    }
+    if !args.no_console {
+        let otlp = args.otlp.asked().into_iter();
+        all.extend(otlp.filter_map(|asked| Some((asked.flag, asked.port()?))));
+    }
+    if !args.standard.standard && !args.no_console {
         all.push(("--console-port", ports.console_port));
     }
     if !args.no_console {
@@ -46,21 +51,27 @@ pub fn check(args: &UpArgs) -> Result<()> {
     Ok(())
 }
 
-/// With `--strict-ports`: names every busy port before anything starts.
+/// Names every busy port before anything starts, if no other will do: with `--strict-ports`, or where the console is given one
+/// for OTLP.
 pub fn check_free(args: &UpArgs) -> Result<()> {
-    if !args.strict_ports {
-        return Ok(());
-    }
+    let for_otlp = args.otlp.asked().into_iter();
+    let for_otlp = for_otlp.filter(|asked| asked.given.is_some() && !args.standard.standard);
+    let given: Vec<&str> = for_otlp.map(|asked| asked.flag).collect();
     let taken = |(flag, port)| Some(format!("{flag}: {}", problem(port)?));
     let taken: Vec<String> = requested_ports(args)
         .into_iter()
+        .filter(|(flag, _)| args.strict_ports || given.contains(flag))
         .filter_map(taken)
         .collect();
     if taken.is_empty() {
         return Ok(());
     }
+    let without = match args.strict_ports {
+        true => "leave out --strict-ports to take any",
+        false => "give `off`",
+    };
     bail!(
-        "{}\nfree them, choose others (0 is any free one), or leave out --strict-ports to take any",
+        "{}\nfree them, choose others (0 is any free one), or {without}",
         taken.join("\n")
     )
 }

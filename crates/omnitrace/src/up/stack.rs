@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use futures_util::future::join_all;
-use owned::Owner;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -178,17 +177,14 @@ impl<'a> Stack<'a> {
             peers.otlp = inherited::collector()?;
             return Ok(None);
         }
-        let (asked, strict) = (&self.args.ports, self.args.strict_ports);
-        let herald = ports::choose("herald", asked.herald_port, strict)?;
+        let (args, data_dir) = (self.args, &self.data_dir);
+        let herald = ports::choose("herald", args.ports.herald_port, args.strict_ports)?;
         // The two call each other, so the address of one must be known before it listens.
         let (herald, _reserved) = ports::reserve(herald)?;
         if self.args.standard.standard {
             return Ok(Some(self.start_standard(herald, peers, kept).await?));
         }
-        let choice = ports::choose("console", asked.console_port, strict)?;
-        let (data_dir, args) = (&self.data_dir, self.args);
-        let launch = |address| Ok(wiring::console(address, data_dir, herald.address, args));
-        let console = self.start_part("console", choice, launch, kept).await?;
+        let console = self.start_console(herald.address, kept).await?;
         self.report_scraped();
         peers.otlp = Some(console.clone());
         let backends = Backends::console(&console);
@@ -205,11 +201,23 @@ impl<'a> Stack<'a> {
         launch: impl Fn(SocketAddr) -> Result<Launch>,
         kept: &mpsc::UnboundedSender<SupervisedChild>,
     ) -> Result<String> {
-        let line = self.start(name, launch(choice.address)?, PATIENCE).await?;
+        let url = self.listen_part(name, choice.address, launch, kept).await?;
+        self.report_part(name, choice.moved.as_slice());
+        Ok(url)
+    }
+
+    /// The same, and says nothing of it.
+    pub(super) async fn listen_part(
+        &self,
+        name: &'static str,
+        listen: SocketAddr,
+        launch: impl Fn(SocketAddr) -> Result<Launch>,
+        kept: &mpsc::UnboundedSender<SupervisedChild>,
+    ) -> Result<String> {
+        let line = self.start(name, launch(listen)?, PATIENCE).await?;
         let address = address(&line, "http_addr")?;
         self.listens(name, address, None, url(address) + "/ready")?;
         self.keep(kept, name, launch(address)?, PATIENCE);
-        self.report_part(name, choice.moved.as_slice());
         Ok(url(address))
     }
 
@@ -422,12 +430,7 @@ impl<'a> Stack<'a> {
 
     /// Removes the file by which other commands recognise a running stack.
     pub fn forget(&self) {
-        for path in [
-            super::state::path(&self.data_dir),
-            super::state::targets_path(&self.data_dir),
-        ] {
-            files::remove_file(&path, Owner::of_this_process()).ok();
-        }
+        State::remove(&self.data_dir);
     }
 }
 
@@ -438,6 +441,6 @@ fn address(line: &Value, field: &str) -> Result<SocketAddr> {
     }
 }
 
-fn url(address: SocketAddr) -> String {
+pub(super) fn url(address: SocketAddr) -> String {
     format!("http://{address}")
 }

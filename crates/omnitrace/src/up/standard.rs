@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::standard::{Addresses, Command, Deployment, Part, Tools};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 
@@ -17,6 +17,7 @@ use super::stack::{PATIENCE, Stack, SupervisedChild};
 use super::wiring::{self, Backends, Peers};
 use crate::cli::UpArgs;
 use crate::doctor::{self, args::Places};
+use crate::otlp_ports::Asked;
 use crate::postgres::external;
 use crate::{alertmanager, environment, files};
 
@@ -38,11 +39,24 @@ pub fn check(args: &UpArgs) -> Result<()> {
     let deploy = find_deploy(args)?;
     ::standard::check_path(&std::path::absolute(&args.data_dir)?).context("--data-dir")?;
     let rules = rules(args, &deploy)?;
+    for asked in args.otlp.asked() {
+        if asked.port().is_none() {
+            bail!(
+                "{} off: the collector of --standard needs a port; 0 is any free one",
+                asked.flag
+            );
+        }
+    }
     ::standard::check_path(&rules)
         .and_then(|()| std::fs::metadata(&rules).map(drop).map_err(Into::into))
         .with_context(|| format!("--rules {}", rules.display()))?;
     let programs = Part::ALL.map(Part::tool);
     tools()?.programs(&programs).map(drop)
+}
+
+/// The address of the Compose network that it stands for.
+fn of_collector(asked: Asked) -> String {
+    format!("collector:{}", asked.default)
 }
 
 /// What Prometheus evaluates.
@@ -86,10 +100,13 @@ impl Standard {
             variables.extend(environment::text(name)?.map(|value| (name.to_owned(), value)));
         }
         let preferred = args.standard.ports.all();
+        let preferred = preferred.map(|(_, address, port)| (address.to_owned(), port));
+        let otlp = args.otlp.asked().into_iter();
+        let otlp = otlp.filter_map(|asked| Some((of_collector(asked), asked.port()?)));
+        let preferred: BTreeMap<String, u16> = preferred.into_iter().chain(otlp).collect();
         let (mut reserved, mut moved) = (Vec::new(), BTreeMap::new());
         let mut addresses = Addresses::choose(|name| {
-            let of_name = preferred.iter().find(|(_, address, _)| *address == name);
-            let port = of_name.map_or(0, |(_, _, port)| *port);
+            let port = preferred.get(name).copied().unwrap_or(0);
             let choice = ports::choose(name, port, args.strict_ports)?;
             moved.extend(choice.moved.clone().map(|why| (name, why)));
             let (choice, socket) = ports::reserve(choice)?;

@@ -22,12 +22,6 @@ pub struct StandardArgs {
 #[derive(Debug, Args)]
 #[group(id = "standard_ports", requires = "standard")]
 pub struct StandardPorts {
-    /// Collector: OTLP over gRPC
-    #[arg(long, value_name = "PORT", default_value_t = 4317)]
-    otlp_grpc_port: u16,
-    /// Collector: OTLP over HTTP
-    #[arg(long, value_name = "PORT", default_value_t = 4318)]
-    otlp_http_port: u16,
     /// Jaeger: web page and query API
     #[arg(long, value_name = "PORT", default_value_t = 16686)]
     jaeger_port: u16,
@@ -49,12 +43,10 @@ pub struct StandardPorts {
 }
 
 impl StandardPorts {
-    /// The ports with their flags, and the addresses of the Compose network that they stand for. All other addresses are
-    /// for the parts only.
-    pub fn all(&self) -> [(&'static str, &'static str, u16); 8] {
+    /// The ports with their flags, and the addresses of the Compose network that they stand for. All other addresses, without
+    /// the collector's of OTLP, are for the parts only.
+    pub fn all(&self) -> [(&'static str, &'static str, u16); 6] {
         [
-            ("--otlp-grpc-port", "collector:4317", self.otlp_grpc_port),
-            ("--otlp-http-port", "collector:4318", self.otlp_http_port),
             ("--jaeger-port", "jaeger:16686", self.jaeger_port),
             ("--prometheus-port", "prometheus:9090", self.prometheus_port),
             (

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use owned::Owner;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -55,9 +56,26 @@ pub struct Part {
     /// A 200 from here means "ready"; none for Postgres.
     #[serde(default)]
     pub ready_url: Option<String>,
+    /// `http://ip:port` for OTLP over gRPC; only the console has one.
+    #[serde(default)]
+    pub otlp_grpc_url: Option<String>,
+    /// `http://ip:port` for OTLP over HTTP only, beside `url`; only the console has one.
+    #[serde(default)]
+    pub otlp_http_url: Option<String>,
 }
 
 impl Part {
+    /// Its addresses beside `url`, and what each is for.
+    pub fn other_urls(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let all = [
+            ("admin", &self.admin_url),
+            ("OTLP/gRPC", &self.otlp_grpc_url),
+            ("OTLP/HTTP", &self.otlp_http_url),
+        ];
+        all.into_iter()
+            .filter_map(|(what, url)| Some((what, url.as_deref()?)))
+    }
+
     /// True while this very process runs.
     pub fn is_alive(&self) -> bool {
         self.started.is_some() && started(self.pid) == self.started
@@ -109,6 +127,8 @@ impl State {
                 url: None,
                 admin_url: None,
                 ready_url: None,
+                otlp_grpc_url: None,
+                otlp_http_url: None,
             }),
         }
     }
@@ -128,6 +148,13 @@ impl State {
             None => targets_path(data_dir),
         };
         files::write_private(&targets, &serde_json::to_vec_pretty(&self.targets())?)
+    }
+
+    /// Removes both files.
+    pub fn remove(data_dir: &Path) {
+        for path in [path(data_dir), targets_path(data_dir)] {
+            files::remove_file(&path, Owner::of_this_process()).ok();
+        }
     }
 
     /// The targets of the console or of Prometheus, in the format `file_sd`.
@@ -253,6 +280,8 @@ mod tests {
             url: None,
             admin_url: None,
             ready_url: None,
+            otlp_grpc_url: None,
+            otlp_http_url: None,
         };
         assert!(part.is_alive());
         part.started = part.started.map(|ticks| ticks - 1);

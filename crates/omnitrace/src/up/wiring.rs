@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::child::Launch;
+use super::embedded::Otlp;
 use super::inherited::Unused;
 use super::replicas::service_of;
 use super::{balancer, state};
@@ -112,7 +113,13 @@ pub fn service(
 }
 
 /// The console, which posts alerts to herald as soon as that listens.
-pub fn console(listen: SocketAddr, data_dir: &Path, herald: SocketAddr, args: &UpArgs) -> Launch {
+pub fn console(
+    listen: SocketAddr,
+    otlp: &[Otlp; 2],
+    data_dir: &Path,
+    herald: SocketAddr,
+    args: &UpArgs,
+) -> Launch {
     let mut launch = Launch {
         arguments: vec![
             "console".into(),
@@ -121,6 +128,7 @@ pub fn console(listen: SocketAddr, data_dir: &Path, herald: SocketAddr, args: &U
         ],
         ..Launch::default()
     };
+    launch.arguments.extend(otlp.iter().map(Otlp::argument));
     launch
         .arguments
         .extend(["--memory".into(), args.console_memory.text.clone().into()]);

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::harness::{Child, eventually, http, omnitrace};
-use connections::{followers, heads};
+use connections::{followers, heads, streams};
 
 const MIB: u64 = 1 << 20;
 
@@ -31,6 +31,8 @@ const WATCHED: [&str; 3] = ["/ready", "/api/stats", "/api/console/traces?limit=5
 struct Console {
     child: Child,
     address: SocketAddr,
+    /// Of OTLP over gRPC.
+    grpc: SocketAddr,
     budget: u64,
 }
 
@@ -47,11 +49,15 @@ struct Outcome {
 impl Console {
     async fn start(budget_mib: u64) -> Self {
         let memory = format!("{budget_mib}MiB");
-        let command = omnitrace(["console", "--listen", "127.0.0.1:0", "--memory", &memory]);
+        let mut command = omnitrace(["console", "--listen", "127.0.0.1:0", "--memory", &memory]);
+        command.arg("--otlp-grpc-port=0");
         let mut child = Child::spawn("console", command);
-        let address = child.listening().await.http_addr;
+        let listening = child.listening().await;
+        let grpc = listening.line["otlp_grpc_addr"].as_str();
+        let parse = |address: &str| address.parse().expect("an address");
         Self {
-            address: address.parse().expect("an address"),
+            address: parse(&listening.http_addr),
+            grpc: parse(grpc.expect("an address")),
             budget: budget_mib * MIB,
             child,
         }
@@ -357,6 +363,7 @@ async fn attack() {
         readers(256, 40).await,
         heads(8, 3_000).await,
         heads(256, 3_000).await,
+        streams(8, 1_000).await,
         followers(8, 150, 20).await,
         queries(64, 10_000, 400).await,
     ];

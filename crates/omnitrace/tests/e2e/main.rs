@@ -53,6 +53,8 @@ mod logs;
 mod metrics;
 mod openapi;
 mod orders;
+mod otlp_grpc;
+mod otlp_ports;
 mod outages;
 mod outbox;
 mod postgres;

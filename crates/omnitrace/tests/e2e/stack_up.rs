@@ -30,9 +30,7 @@ const PARTS: [&str; 12] = [
     "probe",
 ];
 
-const PORTS: [&str; 8] = [
-    "otlp-grpc",
-    "otlp-http",
+const PORTS: [&str; 6] = [
     "jaeger",
     "prometheus",
     "alertmanager",

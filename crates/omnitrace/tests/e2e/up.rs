@@ -106,6 +106,8 @@ async fn people_read_two_lines() {
         "--herald-port=0",
     ]);
     command.args([
+        "--otlp-grpc-port=0",
+        "--otlp-http-port=0",
         "--gateway-admin-port=0",
         "--data-admin-port=0",
         "--downstream-admin-port=0",

@@ -1,16 +1,31 @@
 //! Connections that cost the console something before there is a request, or behind one.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
+use http_body_util::StreamBody;
+use hyper::Request;
+use hyper::body::{Body, Bytes, Frame};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{Console, Outcome, Watch, bodies};
+use crate::harness::{eventually, http};
+use crate::otlp_grpc::TRACES;
 
 /// Just below the largest head that is taken.
 const HEAD: usize = 32_000;
+
+/// The calls of a connection.
+const STREAMS: u64 = 16;
 
 /// How long a connection may take what is sent to it.
 const TAKES: Duration = Duration::from_secs(2);
@@ -72,7 +87,7 @@ pub async fn followers(budget_mib: u64, count: usize, rounds: usize) -> Outcome 
         let _ = timeout(TAKES, stream.readable()).await;
     };
     for _ in 0..rounds {
-        futures_util::future::join_all((0..count).map(|_| until_answered())).await;
+        join_all((0..count).map(|_| until_answered())).await;
     }
     console
         .outcome(
@@ -82,9 +97,57 @@ pub async fn followers(budget_mib: u64, count: usize, rounds: usize) -> Outcome 
         .await
 }
 
+/// Calls over gRPC that never end, each with a large head: on each connection as many as are taken. Besides, as many connections
+/// that send nothing.
+pub async fn streams(budget_mib: u64, count: usize) -> Outcome {
+    let console = Console::start(budget_mib).await;
+    descriptors(2 * count);
+    let watch = Watch::start(&console);
+    let connect = || TcpStream::connect(console.grpc);
+    let mut open = JoinSet::new();
+    let mut silent = Vec::new();
+    for _ in 0..count {
+        silent.push(connect().await.expect("a connection"));
+        let io = connect().await.expect("a connection");
+        open.spawn(async move {
+            let builder = http2::Builder::new(TokioExecutor::new());
+            let (sender, connection) = builder.handshake(TokioIo::new(io)).await?;
+            let call = |_| sender.clone().send_request(endless_call());
+            let calls = join_all((0..STREAMS).map(call));
+            tokio::join!(connection, calls).0
+        });
+    }
+    // Those that were under way had their time.
+    eventually("calls that took too long", async || {
+        let stats = http().get(console.url("/api/stats")).send().await.ok()?;
+        let stats: Value = stats.json().await.ok()?;
+        (stats["requests"][TRACES]["408"].as_u64()? >= STREAMS).then_some(())
+    })
+    .await;
+    let name = format!(
+        "{count} connections of {STREAMS} calls over gRPC that never end, and {count} silent ones"
+    );
+    console.outcome(name, watch).await
+}
+
+fn endless_call() -> Request<impl Body<Data = Bytes, Error = Infallible>> {
+    let begin = Frame::data(Bytes::from_static(b"\0\0\x10\0\0"));
+    let body = stream::iter([Ok(begin)]).chain(stream::pending());
+    Request::post(format!("http://localhost{TRACES}"))
+        .header("content-type", "application/grpc")
+        .header("x", "x".repeat(7_000))
+        .body(StreamBody::new(body))
+        .expect("a request")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn unfinished_heads_are_in_the_budget_and_keep_nobody_out() {
     heads(8, 600).await.check();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unfinished_calls_over_grpc_are_in_the_budget_and_keep_nobody_out() {
+    streams(8, 300).await.check();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -85,6 +85,13 @@ pub struct Up {
 impl Up {
     /// `omnitrace up --json`, all ports free ones, to be started in `directory`.
     pub fn command(directory: &Directory) -> Command {
+        let mut command = Self::command_with_default_otlp(directory);
+        command.args(["--otlp-grpc-port=0", "--otlp-http-port=0"]);
+        command
+    }
+
+    /// The same, but for the ports of OTLP, which the caller must hold.
+    pub fn command_with_default_otlp(directory: &Directory) -> Command {
         let ports = [
             "gateway",
             "data",
