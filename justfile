@@ -208,6 +208,11 @@ test-w3c directory:
 test-conformance directory:
     OMNITRACE_CONFORMANCE="{{ absolute_path(directory) }}" cargo test -p console --test http conformance:: -- --ignored --nocapture
 
+# the official OpenTelemetry SDKs of python, node, go and java (or those named) against the embedded stack (needs the languages; docs/CONFORMANCE.md)
+test-sdks *languages:
+    crates/omnitrace/tests/sdks/sdk.sh install {{ languages }}
+    OMNITRACE_SDKS="{{ languages }}" cargo test -p omnitrace --test e2e sdks:: -- --ignored
+
 # the API against its OpenAPI document, by a property-based client (needs Python 3)
 test-openapi:
     cargo build -p omnitrace

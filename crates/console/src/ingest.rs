@@ -314,6 +314,7 @@ fn keep(batch: Batch, sink: &Sink) -> Rejected {
         let values: Vec<&str> = labels.iter().map(|(_, value)| value.as_str()).collect();
         let source = format!("sender {values:?}");
         let samples = sender.samples.len() as u64;
+        let info = otlp::target_info(&sender.resource, &sender.samples);
         let lost = sink
             .series
             .merge(&source, service, &labels, sender.samples, now_us());
@@ -325,6 +326,9 @@ fn keep(batch: Batch, sink: &Sink) -> Rejected {
             let why = "a point must be newer than the last one of its series, at most 10 minutes in the future, and of the same sender";
             rejected.refuse_many(OUT_OF_ORDER, lost.out_of_order, why.to_owned());
         }
+        // Nobody sent it, so it is neither taken nor refused.
+        let info = info.into_iter().collect();
+        sink.series.merge(&source, service, &labels, info, now_us());
         taken.metrics += samples.saturating_sub(lost.no_room + lost.out_of_order);
     }
     sink.counters.accepted(taken);
@@ -333,7 +337,7 @@ fn keep(batch: Batch, sink: &Sink) -> Rejected {
 
 /// The labels of a sender, the same as those of a scraped target: `instance` and `service_name`.
 fn sender_labels(resource: &Resource) -> Labels {
-    let instance = resource.attributes.get("service.instance.id");
+    let instance = resource.attributes.get(otlp::SERVICE_INSTANCE);
     let mut labels = Labels::new();
     if let Some(Value::Text(instance)) = instance {
         labels.push(("instance".into(), instance.to_owned()));

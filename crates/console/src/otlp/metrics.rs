@@ -7,12 +7,12 @@
 use opentelemetry_proto::tonic::metrics::v1 as proto;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 
-use super::Rejected;
 use super::names::{Form, metric_name};
 use super::points::{self, PointSink};
-use super::values::{MAX_NAME, cut};
+use super::values::{MAX_NAME, SERVICE_INSTANCE, SERVICE_NAME, cut};
+use super::{MAX_LABELS, Rejected};
 use crate::metadata::Described;
-use crate::model::Attributes;
+use crate::model::{Attributes, Resource};
 use crate::samples::Sample;
 
 /// The longest that name and unit of an encoded metric may be together, since every point gets them.
@@ -77,6 +77,31 @@ pub(super) fn convert(
         ..Described::default()
     };
     Some((name, described))
+}
+
+/// `target_info`: the attributes of the resource that are not labels of its series, at the time of its newest sample. A value
+/// that finds no room within [`MAX_LABELS`] is left out.
+pub(crate) fn target_info(resource: &Resource, samples: &[Sample]) -> Option<Sample> {
+    let sent = resource.attributes.iter();
+    let others = sent.filter(|(key, _)| ![SERVICE_NAME, SERVICE_INSTANCE].contains(key));
+    let mut labels = points::labels(others);
+    let mut room = MAX_LABELS;
+    labels.retain(|(name, value)| {
+        let rest = room.checked_sub(name.len() + value.len());
+        room = rest.unwrap_or(room);
+        rest.is_some()
+    });
+    (!labels.is_empty() && !samples.is_empty()).then(|| Sample {
+        name: "target_info".to_owned(),
+        labels,
+        value: 1.0,
+        timestamp_us: samples
+            .iter()
+            .filter_map(|sample| sample.timestamp_us)
+            .max(),
+        exemplar: None,
+        begins: true,
+    })
 }
 
 /// The type in Prometheus's terms.

@@ -27,30 +27,10 @@ pub(super) struct PointSink<'a> {
 }
 
 impl PointSink<'_> {
-    /// The labels of a point: its attributes and those of the scope. It skips empty values. If several attributes become one
-    /// label name, it joins their values in the order of the attributes' names.
+    /// The labels of a point: its attributes and those of the scope.
     fn labels(&self, sent: Vec<KeyValue>) -> Labels {
         let own = attributes(sent, 0);
-        let mut sent: Vec<(&str, Value<'_>)> = own.iter().chain(self.scope.iter()).collect();
-        sent.sort_by_key(|(key, _)| *key);
-        let mut labels: Labels = Vec::with_capacity(sent.len());
-        for (key, value) in sent {
-            let text = label_value(value);
-            if !text.is_empty() {
-                labels.push((sanitized(key), text.into_owned()));
-            }
-        }
-        // Labels of one name become neighbours and keep their order.
-        labels.sort_by(|(left, _), (right, _)| left.cmp(right));
-        labels.dedup_by(|(name, text), (known, joined)| {
-            let is_same = name == known;
-            if is_same {
-                joined.push(';');
-                joined.push_str(text);
-            }
-            is_same
-        });
-        labels
+        labels(own.iter().chain(self.scope.iter()))
     }
 
     fn push(&mut self, name: String, labels: Labels, value: f64, point: Point) {
@@ -63,6 +43,31 @@ impl PointSink<'_> {
             begins: false,
         });
     }
+}
+
+/// Attributes as labels. It skips empty values. If several attributes become one label name, it joins their values in the order of
+/// the attributes' names.
+pub(super) fn labels<'a>(sent: impl Iterator<Item = (&'a str, Value<'a>)>) -> Labels {
+    let mut sent: Vec<(&str, Value<'_>)> = sent.collect();
+    sent.sort_by_key(|(key, _)| *key);
+    let mut labels: Labels = Vec::with_capacity(sent.len());
+    for (key, value) in sent {
+        let text = label_value(value);
+        if !text.is_empty() {
+            labels.push((sanitized(key), text.into_owned()));
+        }
+    }
+    // Labels of one name become neighbours and keep their order.
+    labels.sort_by(|(left, _), (right, _)| left.cmp(right));
+    labels.dedup_by(|(name, text), (known, joined)| {
+        let is_same = name == known;
+        if is_same {
+            joined.push(';');
+            joined.push_str(text);
+        }
+        is_same
+    });
+    labels
 }
 
 /// The data that the samples of one point share.

@@ -17,6 +17,10 @@ use crate::model::{self, Resource, Scope, SpanId, TraceId};
 /// The longest text of a value, in bytes.
 pub(super) const MAX_TEXT: usize = 16 << 10;
 
+/// The attributes of a resource that become labels of each of its series.
+pub(crate) const SERVICE_NAME: &str = "service.name";
+pub(crate) const SERVICE_INSTANCE: &str = "service.instance.id";
+
 /// The maximum length of a span's name, an attribute's key and similar texts, in bytes.
 pub(super) const MAX_NAME: usize = 1 << 10;
 
@@ -135,7 +139,7 @@ fn fit(text: String, room: &mut usize) -> String {
 pub(crate) fn resource(sent: Option<ProtoResource>) -> Arc<Resource> {
     let sent = sent.unwrap_or_default();
     let attributes = attributes(sent.attributes, sent.dropped_attributes_count);
-    let name = attributes.get("service.name");
+    let name = attributes.get(SERVICE_NAME);
     let name = name
         .and_then(|name| name.as_str())
         .filter(|name| !name.is_empty());

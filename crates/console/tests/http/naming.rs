@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::harness::Running;
+use crate::payload::START;
+use crate::prometheus::data;
 use crate::scraping::{Behaviour, Target};
 
 /// `name{label=value,…} value` of all series with a label.
@@ -78,4 +80,45 @@ async fn a_page_with_quoted_names_and_empty_labels_is_read() {
         series,
         ["a_total{n=1} 5.0", "http.requests{net.host=h} 7.0"]
     );
+}
+
+#[tokio::test]
+async fn a_sender_is_described_by_target_info() {
+    let console = Running::start();
+    let attribute = |key: &str, value: &str| json!({"key": key, "value": {"stringValue": value}});
+    let large = "x".repeat(5_000);
+    let resource = json!([
+        attribute("service.name", "shop"),
+        attribute("service.instance.id", "shop-1"),
+        attribute("telemetry.sdk.language", "python"),
+        attribute("process.command_args", &large),
+        attribute("host.id", ""),
+        attribute("a_b", "2"),
+        attribute("a.b", "1"),
+    ]);
+    let sent = |points: Value| {
+        let metric = json!({"name": "carts", "gauge": {"dataPoints": points}});
+        json!({"resourceMetrics": [{"resource": {"attributes": resource}, "scopeMetrics": [{"metrics": [metric]}]}]})
+    };
+    let all = "/api/metrics?label=service_name=shop";
+    console.take_metrics(&sent(json!([]))).await;
+    assert_eq!(shown(&console.json(all).await), [] as [String; 0]);
+    // Twice, as a client does that has not heard the answer.
+    let point = json!({"asInt": 3, "timeUnixNano": START.to_string()});
+    for _ in 0..2 {
+        console.take_metrics(&sent(json!([point]))).await;
+    }
+    assert_eq!(
+        shown(&console.json(all).await),
+        [
+            "carts{} 3.0",
+            "target_info{a_b=1;2,telemetry_sdk_language=python} 1.0"
+        ]
+    );
+    let joined =
+        "carts * on (service_name, instance) group_left (telemetry_sdk_language) target_info";
+    let at = (START / 1_000_000_000 + 1).to_string();
+    let found = data(&console, "query", &[("query", joined), ("time", &at)]).await;
+    let series = &found["result"][0]["metric"];
+    assert_eq!(series["telemetry_sdk_language"], "python", "{found}");
 }

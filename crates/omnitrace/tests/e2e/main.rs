@@ -68,6 +68,7 @@ mod repository;
 mod restarts;
 mod runbooks;
 mod scraped;
+mod sdks;
 mod silence;
 mod smoke;
 mod stack_alertmanager;

@@ -23,9 +23,15 @@ const KEPT: [&str; 3] = [
 
 /// `omnitrace …`, with an environment free of the caller's own settings.
 pub fn omnitrace<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
-    let mut command = Command::new(binary());
+    let mut command = without_settings(binary());
+    command.args(arguments);
     command
-        .args(arguments)
+}
+
+/// Any program, with the same environment.
+pub fn without_settings(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command
         .env_remove("DATABASE_URL")
         .env_remove("DATA_URL")
         .env_remove("DOWNSTREAM_URL");

@@ -61,7 +61,7 @@ use std::time::{Duration, Instant};
 
 pub use books::{Account, Books, EventRow, OrderRow};
 pub use capture::{Capture, Captured, HANG};
-pub use child::{Child, Listening, omnitrace};
+pub use child::{Child, Listening, omnitrace, without_settings};
 pub use customer::{Customer, Tally};
 pub use database::{Database, database, database_on, shared_postgres};
 pub use exposition::{Exemplar, Family, exemplar_of, histograms, openmetrics};
