@@ -2,12 +2,23 @@
 //! file does not compile.
 #![deny(deprecated)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
-use opentelemetry_semantic_conventions::{SCHEMA_URL, attribute, metric};
-use telemetry::Metric;
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::Uri;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_semantic_conventions::{SCHEMA_URL, attribute, metric, resource};
+use prost::Message;
 use telemetry::metric::Stability;
 use telemetry::names::{self, Attribute};
+use telemetry::{Metric, ServiceInfo, Settings};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 
 /// On spans, events and log records.
 const ATTRIBUTES: [&str; 31] = [
@@ -46,6 +57,17 @@ const ATTRIBUTES: [&str; 31] = [
 
 /// Ours.
 const OWN_ATTRIBUTES: [&str; 1] = ["omnitrace.exemplar"];
+
+/// Of the resource.
+const RESOURCE: [&str; 7] = [
+    resource::PROCESS_PID,
+    resource::SERVICE_INSTANCE_ID,
+    resource::SERVICE_NAME,
+    resource::SERVICE_VERSION,
+    resource::TELEMETRY_SDK_LANGUAGE,
+    resource::TELEMETRY_SDK_NAME,
+    resource::TELEMETRY_SDK_VERSION,
+];
 
 /// Labels of metrics that are not among [`ATTRIBUTES`].
 const LABELS: [&str; 4] = [
@@ -104,9 +126,9 @@ fn metrics() -> impl Iterator<Item = &'static Metric> {
 }
 
 #[test]
-fn the_pinned_version_is_that_of_the_crate() {
-    let version = SCHEMA_URL.rsplit('/').next();
-    assert_eq!(version, Some(names::SEMCONV_VERSION));
+fn the_pinned_schema_is_that_of_the_crate() {
+    assert_eq!(names::SCHEMA_URL, SCHEMA_URL);
+    assert_eq!(SCHEMA_URL.rsplit('/').next(), Some(names::SEMCONV_VERSION));
 }
 
 #[test]
@@ -136,4 +158,57 @@ fn every_metric_is_of_the_conventions_or_declared_as_ours() {
         name.trim_end_matches("_seconds")
     });
     assert_eq!(set(found), underscored(METRICS));
+}
+
+/// What a process with one span and one log record exports: bodies by path.
+fn exported() -> BTreeMap<String, Bytes> {
+    let (sender, received) = channel();
+    let app = Router::new().fallback(async move |uri: Uri, body: Bytes| {
+        let _ = sender.send((uri.path().to_owned(), body));
+    });
+    let runtime = Runtime::new().expect("threads");
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"));
+    let listener = listener.expect("a free port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    runtime.spawn(axum::serve(listener, app).into_future());
+    let settings = Settings::from_lookup(&|name| match name {
+        "OTEL_EXPORTER_OTLP_ENDPOINT" => Some(endpoint.clone()),
+        "OTEL_EXPORTER_OTLP_COMPRESSION" => Some("none".to_owned()),
+        _ => None,
+    });
+    let info = ServiceInfo {
+        name: "conventions".to_owned(),
+        version: "1".to_owned(),
+    };
+    let telemetry = telemetry::init(info, &settings.expect("constants"), &[]);
+    let telemetry = telemetry.expect("the only one of this process");
+    tracing::info_span!("work").in_scope(|| tracing::info!("inside"));
+    assert!(
+        telemetry.shutdown(Duration::from_secs(60)),
+        "nothing is lost"
+    );
+    received.try_iter().collect()
+}
+
+fn keys(resource: Option<&Resource>) -> Names {
+    let attributes = &resource.expect("a resource").attributes;
+    set(attributes.iter().map(|one| one.key.as_str()))
+}
+
+#[test]
+fn what_is_exported_names_its_schema() {
+    let bodies = exported();
+    let spans = ExportTraceServiceRequest::decode(bodies["/v1/traces"].clone());
+    let spans = &spans.expect("spans").resource_spans[0];
+    let logs = ExportLogsServiceRequest::decode(bodies["/v1/logs"].clone());
+    let logs = &logs.expect("log records").resource_logs[0];
+    let schemas = [
+        &spans.schema_url,
+        &spans.scope_spans[0].schema_url,
+        &logs.schema_url,
+        &logs.scope_logs[0].schema_url,
+    ];
+    assert_eq!(schemas, [SCHEMA_URL; 4]);
+    assert_eq!(keys(spans.resource.as_ref()), set(RESOURCE));
+    assert_eq!(keys(logs.resource.as_ref()), set(RESOURCE));
 }
