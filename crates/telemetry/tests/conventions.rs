@@ -3,6 +3,7 @@
 #![deny(deprecated)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -160,8 +161,14 @@ fn every_metric_is_of_the_conventions_or_declared_as_ours() {
     assert_eq!(set(found), underscored(METRICS));
 }
 
-/// What a process with one span and one log record exports: bodies by path.
-fn exported() -> BTreeMap<String, Bytes> {
+/// What a process with one span and one log record exports, and then counts of those that come after its shutdown.
+struct Run {
+    /// By path.
+    bodies: BTreeMap<String, Bytes>,
+    scrape: String,
+}
+
+static RUN: LazyLock<Run> = LazyLock::new(|| {
     let (sender, received) = channel();
     let app = Router::new().fallback(async move |uri: Uri, body: Bytes| {
         let _ = sender.send((uri.path().to_owned(), body));
@@ -182,13 +189,19 @@ fn exported() -> BTreeMap<String, Bytes> {
     };
     let telemetry = telemetry::init(info, &settings.expect("constants"), &[]);
     let telemetry = telemetry.expect("the only one of this process");
-    tracing::info_span!("work").in_scope(|| tracing::info!("inside"));
+    let metrics = telemetry.metrics();
+    let work = || tracing::info_span!("work").in_scope(|| tracing::info!("inside"));
+    work();
     assert!(
         telemetry.shutdown(Duration::from_secs(60)),
         "nothing is lost"
     );
-    received.try_iter().collect()
-}
+    work();
+    Run {
+        bodies: received.try_iter().collect(),
+        scrape: metrics.render(None).body,
+    }
+});
 
 fn keys(resource: Option<&Resource>) -> Names {
     let attributes = &resource.expect("a resource").attributes;
@@ -197,7 +210,7 @@ fn keys(resource: Option<&Resource>) -> Names {
 
 #[test]
 fn what_is_exported_names_its_schema() {
-    let bodies = exported();
+    let bodies = &RUN.bodies;
     let spans = ExportTraceServiceRequest::decode(bodies["/v1/traces"].clone());
     let spans = &spans.expect("spans").resource_spans[0];
     let logs = ExportLogsServiceRequest::decode(bodies["/v1/logs"].clone());
@@ -211,4 +224,17 @@ fn what_is_exported_names_its_schema() {
     assert_eq!(schemas, [SCHEMA_URL; 4]);
     assert_eq!(keys(spans.resource.as_ref()), set(RESOURCE));
     assert_eq!(keys(logs.resource.as_ref()), set(RESOURCE));
+}
+
+#[test]
+fn what_comes_after_the_shutdown_is_counted_as_the_conventions_say() {
+    for metric in [
+        metric::OTEL_SDK_PROCESSOR_SPAN_PROCESSED,
+        metric::OTEL_SDK_PROCESSOR_LOG_PROCESSED,
+    ] {
+        let name = format!("{}_total{{", metric.replace('.', "_"));
+        let mut lines = RUN.scrape.lines().filter(|line| line.starts_with(&name));
+        let late = lines.find(|line| line.contains("error_type=\"already_shutdown\""));
+        assert!(late.expect(metric).ends_with(" 1"), "{late:?}");
+    }
 }
