@@ -98,7 +98,7 @@ impl Outgoing {
 }
 
 impl Peer {
-    /// `name` is `peer.service`; `base` is a URL without a path.
+    /// `name` is `service.peer.name`; `base` is a URL without a path.
     pub(crate) fn new(
         name: &'static str,
         base: &str,
@@ -129,7 +129,7 @@ impl Peer {
         if deadline.left() < pause + MIN_ATTEMPT {
             return Err(error);
         }
-        tracing::debug!(peer.service = self.name, %error, "one retry");
+        tracing::debug!(service.peer.name = self.name, %error, "one retry");
         tokio::time::sleep(pause).await;
         self.attempt(&request, deadline, Some(ResendCount(1))).await
     }

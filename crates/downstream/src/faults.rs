@@ -77,7 +77,7 @@ impl Parameters for ConnectionReset {
         name: "connection_reset",
         description: "Resets the TCP connection of a share of the requests, without an answer.",
         signal_service: "data",
-        signal: "http_client_request_duration_seconds_count{peer_service=\"downstream\",error_type=\"connection\"}",
+        signal: "http_client_request_duration_seconds_count{service_peer_name=\"downstream\",error_type=\"connection\"}",
         parameters: &[Parameter::share("share")],
     };
 }
@@ -93,7 +93,7 @@ impl Parameters for MalformedBody {
         name: "malformed_body",
         description: "Cuts the JSON of a share of the successful answers short.",
         signal_service: "data",
-        signal: "http_client_request_duration_seconds_count{peer_service=\"downstream\",error_type=\"decode\"}",
+        signal: "http_client_request_duration_seconds_count{service_peer_name=\"downstream\",error_type=\"decode\"}",
         parameters: &[Parameter::share("share")],
     };
 }

@@ -118,7 +118,7 @@ impl Statement {
             db.response.status_code = Empty,
             server.address = target.map(|target| target.address.as_str()),
             server.port = target.map(|target| i64::from(target.port)),
-            peer.service = SYSTEM,
+            service.peer.name = SYSTEM,
         )
     }
 }

@@ -45,7 +45,7 @@ struct Peer(&'static str);
 /// A client for one peer: pooled connections, a total time-out per attempt, client span and metrics per attempt. While the peer restarts, an
 /// attempt waits for a moment until it accepts connections.
 pub fn client(
-    peer_service: &'static str,
+    service_peer_name: &'static str,
     timeout: Duration,
 ) -> std::result::Result<ClientWithMiddleware, reqwest::Error> {
     crate::install_tls();
@@ -58,7 +58,7 @@ pub fn client(
         .redirect(reqwest::redirect::Policy::none())
         .build()?;
     Ok(ClientBuilder::new(client)
-        .with_init(Extension(Peer(peer_service)))
+        .with_init(Extension(Peer(service_peer_name)))
         .with(TracingMiddleware::<ClientSpan>::new())
         .with(ClientRed)
         .with(Reconnect {
@@ -91,7 +91,7 @@ impl ReqwestOtelSpanBackend for ClientSpan {
             url.template = template,
             server.address = request.url().host_str(),
             server.port = request.url().port_or_known_default().map(i64::from),
-            peer.service = extensions.get::<Peer>().map(|peer| peer.0),
+            service.peer.name = extensions.get::<Peer>().map(|peer| peer.0),
         )
     }
 
@@ -321,7 +321,7 @@ impl Drop for Guard {
         let labels = (
             labels::Method(callee.method),
             labels::UrlTemplate(callee.template),
-            labels::PeerService(callee.peer),
+            labels::ServicePeerName(callee.peer),
             labels::ServerAddress(callee.address),
             labels::ServerPort(callee.port),
             labels::Status(status),

@@ -15,8 +15,13 @@ pub mod process;
 pub use self::attributes::{ATTRIBUTES, Attribute};
 use crate::Metric;
 
-/// Version of the OpenTelemetry semantic conventions that the names follow.
-pub const SEMCONV_VERSION: &str = "1.42.0";
+/// Schema of the OpenTelemetry semantic conventions that the names follow; stands on everything exported.
+pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.42.0";
+
+/// Its version.
+pub const SEMCONV_VERSION: &str = SCHEMA_URL
+    .split_at("https://opentelemetry.io/schemas/".len())
+    .1;
 
 /// Labels on every series of a service.
 pub const GLOBAL_LABELS: &[&str] = &["service_name", "service_version", "service_instance_id"];

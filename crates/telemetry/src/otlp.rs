@@ -13,6 +13,7 @@ use opentelemetry_sdk::Resource;
 use serde_json::Value as Json;
 use tracing::Level;
 
+use crate::names::SCHEMA_URL;
 use crate::{logs, spans};
 
 /// Capacity that is enough for most spans and log records.
@@ -47,7 +48,9 @@ pub(crate) fn spans(batch: &[Span], resource: &Resource) -> Vec<u8> {
             for span in batch {
                 out.always(2, span.bytes());
             }
+            out.schema();
         });
+        out.schema();
     });
     out.0
 }
@@ -70,8 +73,10 @@ pub(crate) fn logs(batch: &[logs::Record], resource: &Resource) -> Vec<u8> {
                 for record in records {
                     out.message(2, |out| out.record(record));
                 }
+                out.schema();
             });
         }
+        out.schema();
     });
     out.0
 }
@@ -164,6 +169,11 @@ impl Writer {
                 });
             }
         });
+    }
+
+    /// That of a resource does not hold for its scopes.
+    fn schema(&mut self) {
+        self.text(3, SCHEMA_URL);
     }
 
     fn attribute(&mut self, field: u32, key: &str, value: impl FnOnce(&mut Self)) {

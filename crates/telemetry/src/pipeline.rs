@@ -82,6 +82,7 @@ struct Shared<T> {
     wake: Condvar,
     accepted: instrument::Counter,
     queue_full: instrument::Counter,
+    already_shutdown: instrument::Counter,
     names: SignalNames,
 }
 
@@ -95,6 +96,7 @@ struct State<T> {
     deadline: Option<Instant>,
     lost: u64,
     worker: Option<JoinHandle<()>>,
+    /// Nothing more is taken.
     ended: bool,
 }
 
@@ -115,6 +117,7 @@ impl<T: Send + 'static> Pipeline<T> {
             settings,
             accepted: names.processed.with(error("")),
             queue_full: names.processed.with(error("queue_full")),
+            already_shutdown: names.processed.with(error("already_shutdown")),
             state: Mutex::new(State {
                 queue: VecDeque::new(),
                 in_flight: 0,
@@ -138,11 +141,18 @@ impl<T: Send + 'static> Pipeline<T> {
     /// Puts an item in, or drops and counts it. Never blocks on the exporter.
     pub(crate) fn push(&self, item: T) {
         let mut state = self.shared.lock();
-        // Even while the last batches are being sent: a worker may still be finishing a request.
-        if state.ended || state.queue.len() >= self.shared.settings.max_queue {
+        // Not from `close` on: while the last batches are being sent, a worker may still be finishing a request.
+        let dropped = if state.ended {
+            Some(&self.shared.already_shutdown)
+        } else if state.queue.len() >= self.shared.settings.max_queue {
+            Some(&self.shared.queue_full)
+        } else {
+            None
+        };
+        if let Some(counter) = dropped {
             state.lost += 1;
             drop(state);
-            self.shared.queue_full.increment(1);
+            counter.increment(1);
             return;
         }
         state.queue.push_back(item);
@@ -208,6 +218,7 @@ impl<T: Send + 'static> Pipeline<T> {
             let ended = state.ended;
             if !ended {
                 state.lost += (state.queue.len() + state.in_flight) as u64;
+                state.ended = true;
             }
             drop(state);
             if ended {

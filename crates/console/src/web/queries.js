@@ -11,9 +11,9 @@ export const OVERVIEW = {
   known: `group by (service_name) (service:known:info)`,
 
   /** Calls of services. */
-  calls: `sum by (service_name, peer_service) (rate(http_client_request_duration_seconds_count{service_name!="probe"}[$window]))`,
-  callErrors: `sum by (service_name, peer_service) (rate(http_client_request_duration_seconds_count{service_name!="probe",outcome="error"}[$window]))`,
-  callP95: `histogram_quantile(0.95, sum by (le, service_name, peer_service) (rate(http_client_request_duration_seconds_bucket{service_name!="probe"}[$window])))`,
+  calls: `sum by (service_name, service_peer_name) (rate(http_client_request_duration_seconds_count{service_name!="probe"}[$window]))`,
+  callErrors: `sum by (service_name, service_peer_name) (rate(http_client_request_duration_seconds_count{service_name!="probe",outcome="error"}[$window]))`,
+  callP95: `histogram_quantile(0.95, sum by (le, service_name, service_peer_name) (rate(http_client_request_duration_seconds_bucket{service_name!="probe"}[$window])))`,
 
   /** Statements in databases. */
   statements: `sum by (service_name, db_system_name) (rate(db_client_operation_duration_seconds_count[$window]))`,
@@ -72,9 +72,9 @@ export const OPERATIONS = {
 };
 
 export const CALLS = {
-  rate: `sum by (peer_service, http_request_method, url_template) (rate(http_client_request_duration_seconds_count{service_name=$service}[$window])) > 0`,
-  errors: `sum by (peer_service, http_request_method, url_template) (rate(http_client_request_duration_seconds_count{service_name=$service,outcome="error"}[$window]))`,
-  p95: `histogram_quantile(0.95, sum by (le, peer_service, http_request_method, url_template) (rate(http_client_request_duration_seconds_bucket{service_name=$service}[$window])))`,
+  rate: `sum by (service_peer_name, http_request_method, url_template) (rate(http_client_request_duration_seconds_count{service_name=$service}[$window])) > 0`,
+  errors: `sum by (service_peer_name, http_request_method, url_template) (rate(http_client_request_duration_seconds_count{service_name=$service,outcome="error"}[$window]))`,
+  p95: `histogram_quantile(0.95, sum by (le, service_peer_name, http_request_method, url_template) (rate(http_client_request_duration_seconds_bucket{service_name=$service}[$window])))`,
 };
 
 export const STATEMENTS = {

@@ -45,7 +45,7 @@ fn declared(payload: &Payload, alert: &Alert) -> Declared {
         values.find(|value| !value.is_empty())
     };
     let service = label("service").or_else(|| label("service_name"));
-    let callee = label("peer_service");
+    let callee = label("service_peer_name");
     let dependency = callee.or_else(|| label("dependency"));
     let dependency = dependency.or_else(|| label("db_system_name"));
     let summary = annotation("summary").or_else(|| label("alertname"));

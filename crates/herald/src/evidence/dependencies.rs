@@ -94,7 +94,7 @@ const SOURCES: [CallMetric; 3] = [
     CallMetric {
         kind: Kind::Http,
         metric: telemetry::names::http_client::HTTP_CLIENT_DURATION.name(),
-        callee: &["peer_service"],
+        callee: &["service_peer_name"],
     },
     CallMetric {
         kind: Kind::Database,
@@ -393,7 +393,7 @@ pub(super) mod tests {
 
     #[test]
     fn values_that_cannot_be_are_not_printed() {
-        let call = series(&[("service_name", "gateway"), ("peer_service", "data")]);
+        let call = series(&[("service_name", "gateway"), ("service_peer_name", "data")]);
         let answers = CallSamples {
             errors: vec![(call.clone(), 1e9)],
             p95: vec![(call, 0.2)],
@@ -408,8 +408,8 @@ pub(super) mod tests {
         let [http, _, pool] = &SOURCES;
         assert_eq!(
             http.errors(120),
-            "topk(4000, sum by (service_name, peer_service, error_type) (rate(http_client_request_duration_seconds_count{outcome=\"error\"}[120s])) \
-             / on (service_name, peer_service) group_left () sum by (service_name, peer_service) (rate(http_client_request_duration_seconds_count[120s])) > 0)"
+            "topk(4000, sum by (service_name, service_peer_name, error_type) (rate(http_client_request_duration_seconds_count{outcome=\"error\"}[120s])) \
+             / on (service_name, service_peer_name) group_left () sum by (service_name, service_peer_name) (rate(http_client_request_duration_seconds_count[120s])) > 0)"
         );
         assert!(pool.p95_before().contains("[300s] offset 1h"));
     }

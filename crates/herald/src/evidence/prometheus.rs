@@ -23,7 +23,7 @@ const LABELS: [&str; 17] = [
     "job",
     "dependency",
     "service_version",
-    "peer_service",
+    "service_peer_name",
     "db_system_name",
     "db_operation_name",
     "db_collection_name",

@@ -30,7 +30,7 @@ async fn every_span_has_the_attributes_of_its_kind() {
     let client = [
         "http.request.method",
         "http.response.status_code",
-        "peer.service",
+        "service.peer.name",
         "server.address",
         "server.port",
         "url.full",
@@ -41,7 +41,7 @@ async fn every_span_has_the_attributes_of_its_kind() {
         "db.operation.name",
         "db.query.text",
         "db.system.name",
-        "peer.service",
+        "service.peer.name",
         "server.address",
         "server.port",
     ];
@@ -97,14 +97,14 @@ async fn every_span_has_the_attributes_of_its_kind() {
         of(&order, "data", "POST /payments"),
         json!({
             "http.request.method": "POST", "http.response.status_code": 200, "url.template": "/payments",
-            "peer.service": "downstream", "server.address": "127.0.0.1",
+            "service.peer.name": "downstream", "server.address": "127.0.0.1",
         }),
     );
     has(
         of(&order, "data", "INSERT orders"),
         json!({
             "db.system.name": "postgresql", "db.operation.name": "INSERT", "db.collection.name": "orders",
-            "peer.service": "postgresql",
+            "service.peer.name": "postgresql",
         }),
     );
     assert!(

@@ -6,9 +6,12 @@ use crate::harness::{NativeStack, Reply, eventually};
 
 const SECRET: &str = "ada.lovelace@example.com";
 
+fn text(key: &str, value: &str) -> Value {
+    json!({"key": key, "value": {"stringValue": value}})
+}
+
 /// One request of each kind between two times, as SDKs say it that count anew each time (`delta`).
 fn export(from: i64, to: i64) -> Value {
-    let text = |key: &str, value: &str| json!({"key": key, "value": {"stringValue": value}});
     let point = |attributes: Value, values: Value| {
         let mut point = values;
         point["attributes"] = attributes;
@@ -43,8 +46,12 @@ pub(crate) async fn send_some(native: &NativeStack) {
 }
 
 async fn send(native: &NativeStack, from: i64, to: i64) {
-    let url = native.url("collector:4318") + "/v1/metrics";
-    let sent = native.stack.client.post(url).json(&export(from, to));
+    post(native, "/v1/metrics", &export(from, to)).await;
+}
+
+async fn post(native: &NativeStack, path: &str, body: &Value) {
+    let url = native.url("collector:4318") + path;
+    let sent = native.stack.client.post(url).json(body);
     let answer = sent.send().await.expect("an answer");
     Reply::read(answer).await.expect(200);
 }
@@ -99,10 +106,8 @@ async fn metrics_of_other_languages_reach_prometheus_by_otlp() {
     );
 }
 
-/// Who calls whom is asked about users.
-#[tokio::test]
-#[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
-async fn no_call_of_the_probe_is_in_the_service_graph() {
+/// Of the programs only the collector.
+async fn with_collector() -> NativeStack {
     let native = NativeStack::builder().without(&[
         "loki",
         "jaeger",
@@ -111,7 +116,16 @@ async fn no_call_of_the_probe_is_in_the_service_graph() {
         "alertmanager",
         "prometheus",
     ]);
-    let native = native.start().await;
+    native.start().await
+}
+
+const GRAPH: &str = "traces_service_graph_request_total";
+
+/// Who calls whom is asked about users.
+#[tokio::test]
+#[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
+async fn no_call_of_the_probe_is_in_the_service_graph() {
+    let native = with_collector().await;
     let spans = "traces_span_metrics_calls_total";
     let orders = [("service_name", "data"), ("span_name", "POST /orders")];
     eventually("spans of the probe's orders are counted", async || {
@@ -121,15 +135,44 @@ async fn no_call_of_the_probe_is_in_the_service_graph() {
     .await;
     let sku = native.stack.sku().await;
     native.stack.order(&sku, 1).await.expect(201);
-    let graph = "traces_service_graph_request_total";
     let calls = [("client", "gateway"), ("server", "data")];
     // An item that is looked up, and ordered.
     let scrape = eventually("the user's calls are in the graph", async || {
         let scrape = native.scrape_part("collector:8889").await;
-        (scrape.value(graph, &calls)? >= 2.0).then_some(scrape)
+        (scrape.value(GRAPH, &calls)? >= 2.0).then_some(scrape)
     })
     .await;
-    let counted = scrape.value(graph, &calls);
+    let counted = scrape.value(GRAPH, &calls);
     assert_eq!(counted, Some(2.0), "{}", scrape.text);
     assert!(!scrape.text.contains("client=\"probe\""), "{}", scrape.text);
+}
+
+#[tokio::test]
+#[ignore = "needs the programs of deploy/tools/build.sh: just test-stack"]
+async fn a_callee_without_spans_is_in_the_service_graph_by_its_name_or_its_old_one() {
+    let native = with_collector().await;
+    let names = [("service.peer.name", "bank"), ("peer.service", "post")];
+    let now = chrono::Utc::now().timestamp_nanos_opt().expect("a time");
+    let calls = names.map(|(key, callee)| {
+        let texts = [(key, callee), ("server.address", "10.0.0.7")];
+        let attributes = texts.map(|(key, value)| text(key, value));
+        json!({
+            "traceId": hex::encode(format!("call to the {callee}")), "spanId": hex::encode([7; 8]), "kind": 3, "name": "GET",
+            "startTimeUnixNano": now.to_string(), "endTimeUnixNano": now.to_string(), "attributes": attributes,
+        })
+    });
+    let resource = json!({"attributes": [text("service.name", "shop")]});
+    let body = json!({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": calls}]}]});
+    post(&native, "/v1/traces", &body).await;
+    for (key, callee) in names {
+        let call = [("client", "shop"), ("server", callee)];
+        eventually(
+            &format!("the callee by {key} is in the graph"),
+            async || {
+                let scrape = native.scrape_part("collector:8889").await;
+                scrape.value(GRAPH, &call).filter(|count| *count == 1.0)
+            },
+        )
+        .await;
+    }
 }

@@ -89,13 +89,17 @@ pub const ATTRIBUTES: &[Attribute] = &[
         Own,
         "`true` on spans that a metric's exemplar names: tail sampling keeps them.",
     ),
-    attribute("peer.service", Development, "Name of the service called."),
     attribute(
         "server.address",
         Stable,
         "Host that the caller asked for (else the service's name), or that is called.",
     ),
     attribute("server.port", Stable, "Its port."),
+    attribute(
+        "service.peer.name",
+        Development,
+        "Name of the service called.",
+    ),
     attribute(
         "url.full",
         Stable,

@@ -2,7 +2,7 @@
 
 use super::HTTP_SECONDS;
 use super::labels::{
-    ErrorType, Method, PeerService, ServerAddress, ServerPort, Status, UrlTemplate,
+    ErrorType, Method, ServerAddress, ServerPort, ServicePeerName, Status, UrlTemplate,
 };
 use crate::Outcome;
 
@@ -11,7 +11,7 @@ crate::metrics! {
     pub HTTP_CLIENT_DURATION: Histogram {
         http_request_method: Method,
         url_template: UrlTemplate,
-        peer_service: PeerService,
+        service_peer_name: ServicePeerName,
         server_address: ServerAddress,
         server_port: ServerPort,
         http_response_status_code: Status,

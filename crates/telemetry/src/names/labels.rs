@@ -23,8 +23,8 @@ label! {
     pub struct UrlTemplate(&'static str);
 }
 label! {
-    /// `peer_service`: the service called.
-    pub struct PeerService(&'static str);
+    /// `service_peer_name`: the service called.
+    pub struct ServicePeerName(&'static str);
 }
 label! {
     /// `server_address`: the host called.

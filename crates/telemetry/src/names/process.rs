@@ -11,7 +11,7 @@ crate::metrics! {
     /// Log records held back by the flood limit.
     pub LOG_SUPPRESSED: Counter { level: Level } = "log_records_suppressed_total", unit "{record}";
 
-    /// Ended spans that reached the export queue, or were dropped because it was full (error_type queue_full).
+    /// Ended spans that reached the export queue, or were dropped because it was full (error_type queue_full) or had been shut down (already_shutdown).
     pub SPAN_PROCESSED: Counter { error_type: ErrorType }
         = "otel_sdk_processor_span_processed_total", unit "{span}", stability Development;
     /// Spans whose export ended: accepted (error_type empty) or dropped after retries (error_type says why).
@@ -24,7 +24,7 @@ crate::metrics! {
     /// Limit of the span queue (OTEL_BSP_MAX_QUEUE_SIZE).
     pub SPAN_QUEUE_MAX: Gauge
         = "otel_sdk_processor_span_queue_capacity", unit "{span}", stability Development;
-    /// Log records that reached the export queue, or were dropped because it was full (error_type queue_full).
+    /// Log records that reached the export queue, or were dropped because it was full (error_type queue_full) or had been shut down (already_shutdown).
     pub LOG_PROCESSED: Counter { error_type: ErrorType }
         = "otel_sdk_processor_log_processed_total", unit "{log_record}", stability Development;
     /// Log records whose export ended: accepted (error_type empty) or dropped after retries (error_type says why).

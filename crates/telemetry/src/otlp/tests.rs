@@ -23,7 +23,7 @@ fn resource() -> Resource {
         KeyValue::new("process.pid", 4711),
     ];
     Resource::builder_empty()
-        .with_attributes(attributes)
+        .with_schema_url(attributes, SCHEMA_URL)
         .build()
 }
 
@@ -135,7 +135,9 @@ fn of_sdk(span: &spans::Record) -> SpanData {
         events: SpanEvents::default(),
         links: links_of_sdk,
         status: fields.status.clone(),
-        instrumentation_scope: InstrumentationScope::builder(crate::SCOPE).build(),
+        instrumentation_scope: InstrumentationScope::builder(crate::SCOPE)
+            .with_schema_url(SCHEMA_URL)
+            .build(),
     }
 }
 

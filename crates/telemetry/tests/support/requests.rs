@@ -29,14 +29,14 @@ fn work() {
         "load",
         otel.kind = "client",
         order.id = 7,
-        peer.service = "stock"
+        service.peer.name = "stock"
     );
     drop(load.entered());
     let store = tracing::info_span!(
         "store",
         otel.kind = "client",
         order.id = 7,
-        peer.service = "db"
+        service.peer.name = "db"
     );
     store.in_scope(|| tracing::info!(order.id = 7, customer = "c-42", "order stored"));
 }

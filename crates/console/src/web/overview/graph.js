@@ -24,7 +24,7 @@ export async function readGraph() {
     /** @type {Promise<Traced>} */ (get('/api/calls')), ...Object.values(OVERVIEW).map((query) => instant(filled(query, { window: WINDOW })))]);
   const found = /** @type {Record<keyof typeof OVERVIEW, Sample[]>} */ (Object.fromEntries(names.map((name, index) => [name, answers[index]])));
   const counted = [
-    ...edgesOf(found.calls, found.callErrors, found.callP95, 'peer_service'),
+    ...edgesOf(found.calls, found.callErrors, found.callP95, 'service_peer_name'),
     ...edgesOf(found.statements, found.statementErrors, found.statementP95, 'db_system_name'),
   ];
   const edges = [...counted, ...tracedEdges(traced, counted)];

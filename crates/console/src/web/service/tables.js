@@ -30,7 +30,7 @@ async function rows(queries, labels, service) {
 export async function readTables(service) {
   const [operations, calls, statements] = await Promise.all([
     rows(OPERATIONS, ['http_request_method', 'http_route'], service),
-    rows(CALLS, ['peer_service', 'http_request_method', 'url_template'], service),
+    rows(CALLS, ['service_peer_name', 'http_request_method', 'url_template'], service),
     rows(STATEMENTS, ['db_system_name', 'db_operation_name', 'db_collection_name'], service),
   ]);
   return { operations, calls, statements };
@@ -52,8 +52,8 @@ export const operationTable = (service, all) => table('Operation', all, ({ http_
 });
 
 /** @param {Row[]} calls @param {Row[]} statements */
-export const callTable = (calls, statements) => table('Call', [...calls, ...statements].sort((a, b) => (b.p95 || 0) - (a.p95 || 0)), (labels) => (labels.peer_service
-  ? [serviceLink(labels.peer_service), ' ', h('bdi', {}, labels.http_request_method), ' ', h('bdi', {}, labels.url_template)]
+export const callTable = (calls, statements) => table('Call', [...calls, ...statements].sort((a, b) => (b.p95 || 0) - (a.p95 || 0)), (labels) => (labels.service_peer_name
+  ? [serviceLink(labels.service_peer_name), ' ', h('bdi', {}, labels.http_request_method), ' ', h('bdi', {}, labels.url_template)]
   : h('bdi', {}, [labels.db_system_name, labels.db_operation_name, labels.db_collection_name].filter(Boolean).join(' '))));
 
 /** @param {string} service */

@@ -84,7 +84,7 @@ fn what_an_alert_says_itself_stands_unless_evidence_says_more() {
         concluded(&database, &silent),
         "data/postgresql unresponsive, restart postgresql"
     );
-    let called = about(json!({"peer_service": "downstream"}));
+    let called = about(json!({"service_peer_name": "downstream"}));
     assert_eq!(
         concluded(&called, &none),
         "downstream down, restart downstream"

@@ -28,7 +28,7 @@ async fn metrics() -> String {
     let count = SCRAPES.fetch_add(1, Ordering::Relaxed);
     let (route, peer, version) = (
         label("http_route"),
-        label("peer_service"),
+        label("service_peer_name"),
         label("service_version"),
     );
     let template = label("url_template");

@@ -57,7 +57,7 @@ impl Calls {
             let new = count - before.0.get(labels).unwrap_or(&0.0);
             if new > 0.0 {
                 let caller = &labels["service_name"];
-                let callee = labels.get("peer_service").unwrap_or(caller);
+                let callee = labels.get("service_peer_name").unwrap_or(caller);
                 let edge: &mut [f64; 2] =
                     edges.entry((caller.clone(), callee.clone())).or_default();
                 edge[0] += if labels["outcome"] == "error" {

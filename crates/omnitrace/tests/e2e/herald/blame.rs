@@ -46,7 +46,7 @@ fn shares(calls: &Calls, before: &Calls) -> Value {
     failing
         .map(|((caller, callee), [errors, all])| {
             json!({
-                "metric": {"service_name": caller, "peer_service": callee},
+                "metric": {"service_name": caller, "service_peer_name": callee},
                 "value": [0, (errors / all).to_string()],
             })
         })

@@ -15,7 +15,7 @@ const LINES: usize = 90_000;
 fn mesh() -> Value {
     let pairs = (0..SERVICES).flat_map(|caller| (0..SERVICES).map(move |callee| (caller, callee)));
     let series = pairs.filter(|(caller, callee)| caller != callee).map(|(caller, callee)| {
-        json!({"metric": {"service_name": format!("s{caller}"), "peer_service": format!("s{callee}")}, "value": [0, "0.5"]})
+        json!({"metric": {"service_name": format!("s{caller}"), "service_peer_name": format!("s{callee}")}, "value": [0, "0.5"]})
     });
     json!({"data": {"result": series.collect::<Vec<_>>()}})
 }

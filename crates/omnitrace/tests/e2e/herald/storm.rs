@@ -31,7 +31,7 @@ struct Backends {
 
 impl Backends {
     fn start() -> Self {
-        let failing = |index: usize| json!({"metric": {"service_name": format!("s{index}"), "peer_service": "downstream"}, "value": [0, "0.5"]});
+        let failing = |index: usize| json!({"metric": {"service_name": format!("s{index}"), "service_peer_name": "downstream"}, "value": [0, "0.5"]});
         let failing: Vec<Value> = (0..SERVICES).map(failing).collect();
         let line = json!({"stream": {"service_name": "downstream"}, "values": [["1764115200000000000", "it failed"]]});
         let trace = json!({"traceID": "ab", "spans": [{"spanID": "1", "operationName": "GET /quotes", "duration": 9000}]});
