@@ -1,4 +1,4 @@
-//! HTTP/2 without TLS, for gRPC: on ports of its own, beside the HTTP/1 of [`crate::serve`].
+//! HTTP/2 without TLS, for gRPC: on ports of its own, beside the HTTP/1 of [`crate::serve()`].
 
 use std::convert::Infallible;
 use std::io;
