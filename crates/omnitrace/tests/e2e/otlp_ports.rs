@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use serde_json::{Value, json};
 
 use crate::cli::run;
-use crate::harness::{Child, Directory, Up, database, http, omnitrace};
+use crate::harness::{Child, Directory, Up, database, http, omnitrace, repository};
 
 const FLAGS: [&str; 2] = ["--otlp-grpc-port", "--otlp-http-port"];
 
@@ -135,4 +135,13 @@ async fn a_port_may_be_off_and_nonsense_is_refused() {
     let (code, _, said) = run(omnitrace(["up", "--otlp-grpc-port=none"]), None).await;
     assert_eq!(code, 2);
     assert!(said.contains("or off"), "{said}");
+
+    let mut standard = omnitrace(["up", "--standard", "--otlp-http-port=off", "--deploy"]);
+    standard.arg(repository("deploy"));
+    let (code, _, said) = run(standard, Some(&Directory::new())).await;
+    assert_eq!(code, 1);
+    assert!(
+        said.contains("--otlp-http-port off: the collector"),
+        "{said}"
+    );
 }
