@@ -199,7 +199,7 @@ async fn every_cause_is_told_when_a_fault_or_an_outage_brings_it_about() {
         .fault_set("data", "pool_exhaustion", json!({}))
         .await
         .expect(200);
-    for instances in 2..=3 {
+    for instances in 2..=4 {
         native.stack.restart("downstream").await;
         let seen = "count(count by (service_instance_id) (last_over_time(process_start_time_seconds{service_name=\"downstream\"}[1h])))";
         eventually("Prometheus has seen the new instance", async || {
