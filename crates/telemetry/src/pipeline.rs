@@ -141,7 +141,7 @@ impl<T: Send + 'static> Pipeline<T> {
     /// Puts an item in, or drops and counts it. Never blocks on the exporter.
     pub(crate) fn push(&self, item: T) {
         let mut state = self.shared.lock();
-        // Not from `close` on: while the last batches are being sent, a worker may still be finishing a request.
+        // `close` alone does not end it: while the last batches are being sent, a worker may still be finishing a request.
         let dropped = if state.ended {
             Some(&self.shared.already_shutdown)
         } else if state.queue.len() >= self.shared.settings.max_queue {

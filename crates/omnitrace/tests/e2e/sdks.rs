@@ -14,10 +14,10 @@ use crate::harness::{
 type Sdk = (&'static str, &'static str, &'static [&'static str]);
 
 const SDKS: [Sdk; 4] = [
-    ("python", "python", &["http/protobuf"]),
-    ("node", "nodejs", &["http/protobuf", "http/json"]),
-    ("go", "go", &["http/protobuf"]),
-    ("java", "java", &["http/protobuf"]),
+    ("python", "python", &["grpc", "http/protobuf"]),
+    ("node", "nodejs", &["grpc", "http/protobuf", "http/json"]),
+    ("go", "go", &["grpc", "http/protobuf"]),
+    ("java", "java", &["grpc", "http/protobuf"]),
 ];
 
 /// Those that `just test-sdks` names; all if it names none.
@@ -118,12 +118,13 @@ async fn measured(console: &str, service: &str, language: &str) {
     .await;
 }
 
-async fn all_is_found(console: &str, url: &str, sdk: Sdk, protocol: &str) {
+/// Sends by this protocol to where the console takes it, and asks `console`.
+async fn all_is_found(console: &str, endpoint: &str, url: &str, sdk: Sdk, protocol: &str) {
     let (name, language, _) = sdk;
     let service = format!("{name}-{}", protocol.replace('/', "-"));
     let environment = [
         ("OTEL_SERVICE_NAME", service.as_str()),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", console),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
         // The stable names of metrics; Python and Node have older ones by default.
         ("OTEL_SEMCONV_STABILITY_OPT_IN", "http"),
@@ -139,12 +140,17 @@ async fn all_is_found(console: &str, url: &str, sdk: Sdk, protocol: &str) {
 async fn each_sdk_joins_the_trace_and_all_its_signals_are_found() {
     let wanted = wanted();
     let mut up = Up::start().await;
+    let started = up.started("console").await;
+    let [console, grpc] = ["url", "otlp_grpc_url"].map(|url| started[url].as_str().expect("a URL"));
     let ready = up.ready().await;
-    let console = ready["console_url"].as_str().expect("a URL");
     let url = format!("{}/api/data", ready["gateway_url"].as_str().expect("a URL"));
     for sdk in wanted {
         for protocol in sdk.2 {
-            all_is_found(console, &url, sdk, protocol).await;
+            let endpoint = match *protocol {
+                "grpc" => grpc,
+                _ => console,
+            };
+            all_is_found(console, endpoint, &url, sdk, protocol).await;
         }
     }
     let own = http().get(format!("{console}/metrics")).send().await;
