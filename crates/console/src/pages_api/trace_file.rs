@@ -1,4 +1,5 @@
-//! `GET /api/traces/{id}/otlp`: a whole trace as OTLP JSON, which any console accepts at `/v1/traces`.
+//! `GET /api/traces/{id}/otlp`: a whole trace as OTLP JSON, which any console accepts at `/v1/traces`; `GET /api/v3/traces/{id}`: the same as
+//! Jaeger answers it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use actix_web::{HttpResponse, web};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value as Json, json};
 
-use crate::answer::Answers;
+use crate::answer::{Answers, Page, Refused};
 use crate::model::{Attributes, Event, Kind, Link, Resource, Scope, Span, Status, Value};
 use crate::otlp::{DROPPED_ATTRIBUTES, DROPPED_EVENTS, DROPPED_LINKS};
 use crate::params;
@@ -23,9 +24,10 @@ const DROPPED: [(&str, &str); 3] = [
     (DROPPED_LINKS, "droppedLinksCount"),
 ];
 
-/// Adds the route.
+/// Adds the routes.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config.route("/api/traces/{id}/otlp", web::get().to(file));
+    config.route("/api/v3/traces/{id}", web::get().to(result));
 }
 
 async fn file(
@@ -35,17 +37,43 @@ async fn file(
 ) -> HttpResponse {
     // A valid id consists of hex digits only.
     let name = format!("attachment; filename=\"trace-{id}.json\"");
-    let mut answer = blocking(&answers, move |mut page| {
-        let id = params::trace_id("trace_id", &id)?;
-        let trace = store.trace_by_id(id).ok_or_else(|| not_here(id))?;
-        page.holds(trace.bytes)?;
-        Ok(page.json(&Export::of(&trace.spans))?)
-    })
-    .await;
+    let mut answer = whole(store, id, &answers, |page, export| page.json(&export)).await;
     if let (true, Ok(name)) = (answer.status().is_success(), HeaderValue::from_str(&name)) {
         answer.headers_mut().insert(CONTENT_DISPOSITION, name);
     }
     answer
+}
+
+async fn result(
+    store: web::Data<Store>,
+    id: web::Path<String>,
+    answers: web::Data<Answers>,
+) -> HttpResponse {
+    whole(store, id, &answers, |page, result| {
+        page.json(&Streamed { result })
+    })
+    .await
+}
+
+async fn whole(
+    store: web::Data<Store>,
+    id: web::Path<String>,
+    answers: &Answers,
+    write: fn(Page, Export<'_>) -> Result<Page, Refused>,
+) -> HttpResponse {
+    blocking(answers, move |mut page| {
+        let id = params::trace_id("trace_id", &id)?;
+        let trace = store.trace_by_id(id).ok_or_else(|| not_here(id))?;
+        page.holds(trace.bytes)?;
+        Ok(write(page, Export::of(&trace.spans))?)
+    })
+    .await
+}
+
+/// The envelope of a stream's message.
+#[derive(Serialize)]
+struct Streamed<'a> {
+    result: Export<'a>,
 }
 
 /// A request in the format of a sender. It renders each span only while it writes it.

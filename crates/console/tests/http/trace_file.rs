@@ -84,6 +84,8 @@ async fn a_trace_that_is_downloaded_and_opened_elsewhere_is_the_same() {
     ] {
         assert_eq!(span.pointer(at), Some(&value), "{at}");
     }
+    let streamed = one.json(&format!("/api/v3/traces/{id}")).await;
+    assert_eq!(streamed, json!({"result": reply.json()}));
     other.take("/v1/traces", &reply.json()).await;
     for path in [
         format!("/api/traces/{id}"),
