@@ -284,7 +284,10 @@ async fn a_command_that_fails_breaks_the_run_and_says_why() {
     let (code, said, _) = run(omnitrace(["gameday", "run"]), Some(&directory)).await;
     assert_eq!(code, 1);
     let why = "broken: `echo no luck >&2; exit 3` failed (exit status: 3): no luck";
-    assert_eq!(said.matches(why).count(), 2, "{said}");
+    for how in ["start", "process"] {
+        let told = |line: &str| line.starts_with(how) && line.ends_with(why);
+        assert!(said.lines().any(told), "{how}\n{said}");
+    }
     assert_eq!(report(&directory)["summaries"][0]["broken"], 2);
     directory.deserted().await;
 }
