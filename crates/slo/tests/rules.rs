@@ -41,8 +41,9 @@ fn value<'a>(rule: &'a str, key: &str) -> &'a str {
 #[test]
 fn no_rule_is_for_a_list_of_services() {
     let matcher = |rest: &'static str| {
-        let value = rest.trim_start_matches(['=', '!', '~']).strip_prefix('"')?;
-        value.split('"').next()
+        let (operator, value) = rest.split_once('"')?;
+        let value = value.split('"').next();
+        value.filter(|_| ["=", "!=", "=~", "!~"].contains(&operator))
     };
     for (_, rules) in rendered() {
         let rules: &str = rules.leak();
