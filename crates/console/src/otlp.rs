@@ -42,7 +42,7 @@ pub(crate) use attribute::DROPPED_ATTRIBUTES;
 pub(crate) use logs::SEVERITY_TEXT;
 pub(crate) use metrics::target_info;
 pub(crate) use spans::{DROPPED_EVENTS, DROPPED_LINKS};
-pub(crate) use values::{SERVICE_INSTANCE, cut_copy, resource};
+pub(crate) use values::{SERVICE_INSTANCE, SERVICE_NAME, cut_copy, resource};
 
 /// What a request is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -268,7 +268,9 @@ fn server(
         server = listen::add_http1(server, HTTP, listener, connected, app).context(unusable)?;
     }
     let app = move || app(crate::routes);
-    listen::serve(server, HTTP, listeners.all, connected, app).context(unusable)
+    let server =
+        listen::add_http1(server, HTTP, listeners.all, connected, app).context(unusable)?;
+    Ok(server.run())
 }
 
 fn builder() -> ServerBuilder {

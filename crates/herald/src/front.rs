@@ -34,7 +34,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// The kernel would buffer megabytes that a client does not read. They count as the container's memory, and the server would
 /// produce each of these answers before others have a turn. The limit is lower than that of other listeners
-/// (`listen::serve`): no answer needs a fast reader, and the container is small.
+/// (`listen::add_http1`): no answer needs a fast reader, and the container is small.
 const UNREAD: usize = 64 << 10;
 
 /// Pause when no connection can be accepted, for example because there are no file descriptors left.

@@ -1,4 +1,4 @@
-//! HTTP/2 without TLS, for gRPC: on ports of its own, beside the HTTP/1 of [`crate::serve()`].
+//! HTTP/2 without TLS, for gRPC: on ports of its own, beside those of [`crate::add_http1`].
 
 use std::convert::Infallible;
 use std::io;

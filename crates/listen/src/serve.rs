@@ -1,10 +1,10 @@
-//! A server with a gate in front of every connection.
+//! HTTP/1 with a gate in front of every connection.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use actix_http::{Extensions, HttpService, KeepAlive, Protocol, Request};
-use actix_server::{Server, ServerBuilder};
+use actix_server::ServerBuilder;
 use actix_service::{
     IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config,
 };
@@ -43,29 +43,8 @@ pub fn reached_at(address: SocketAddr, with_tls: bool) -> AppConfig {
     AppConfig::__priv_test_new(with_tls, address.to_string(), address)
 }
 
-/// Works like actix-web's `HttpServer`, except that the server reads through a [`Gate`]. `connected` is called per
-/// connection.
-///
-/// # Errors
-/// When the listener cannot be used.
-pub fn serve<A, S, B>(
-    server: ServerBuilder,
-    http: Http,
-    listener: TcpListener,
-    connected: impl Fn(&Gate<TcpStream>, &mut Extensions) + Clone + Send + Sync + 'static,
-    app: impl Fn() -> A + Send + Clone + 'static,
-) -> std::io::Result<Server>
-where
-    A: IntoServiceFactory<S, Request>,
-    S: ServiceFactory<Request, Config = AppConfig, Response = ServiceResponse<B>, Error = Error>,
-    S: 'static,
-    S::InitError: std::fmt::Debug,
-    B: MessageBody + 'static,
-{
-    Ok(add_http1(server, http, listener, connected, app)?.run())
-}
-
-/// The same for a server that has several listeners.
+/// Adds a listener for HTTP/1 to a server. It works like actix-web's `HttpServer`, except that the server reads through a
+/// [`Gate`]. `connected` is called per connection.
 ///
 /// # Errors
 /// When the listener cannot be used.
@@ -128,6 +107,7 @@ pub(crate) fn for_accepted(listener: &TcpListener) -> std::io::Result<()> {
 mod tests {
     use std::io::{Read, Write};
 
+    use actix_server::Server;
     use actix_web::{App, HttpRequest, web};
 
     use super::*;
@@ -155,7 +135,8 @@ mod tests {
                 .send(gate.io().nodelay().ok())
                 .expect("a test that goes on");
         };
-        let server = serve(builder, HTTP, listener, tell, app).expect("a server");
+        let server = add_http1(builder, HTTP, listener, tell, app).expect("a server");
+        let server = server.run();
         let (handle, running) = (server.handle(), actix_web::rt::spawn(server));
         let ask = move || {
             let mut stream = std::net::TcpStream::connect(address)?;

@@ -94,7 +94,7 @@ pub(crate) fn serve(
         .max_concurrent_connections(256)
         .disable_signals()
         .shutdown_timeout(1);
-    listen::serve(server, HTTP, listener, connected, app)
+    Ok(listen::add_http1(server, HTTP, listener, connected, app)?.run())
 }
 
 async fn live() -> impl Responder {

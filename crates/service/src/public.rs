@@ -64,6 +64,6 @@ impl Public {
             // This program handles signals itself. `run` enforces the drain deadline; this value only must not be shorter.
             .disable_signals()
             .shutdown_timeout(settings.drain_timeout.as_secs() + 1);
-        listen::serve(server, HTTP, listener, connected, app)
+        Ok(listen::add_http1(server, HTTP, listener, connected, app)?.run())
     }
 }

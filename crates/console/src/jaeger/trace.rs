@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use crate::model::{Attributes, Event, Resource, Span, Value};
+use crate::otlp::SERVICE_NAME;
 use crate::store::Trace;
 use crate::tags;
 
@@ -158,7 +159,7 @@ fn process_tags<S: Serializer>(resource: &Resource, serializer: S) -> Result<S::
     let attributes = resource
         .attributes
         .iter()
-        .filter(|(key, _)| *key != "service.name");
+        .filter(|(key, _)| *key != SERVICE_NAME);
     serializer.collect_seq(attributes.map(|(key, value)| tag(key, value)))
 }
 

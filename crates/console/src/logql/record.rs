@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json};
 
 use crate::model::{Attributes, LogRecord, Resource, Value};
-use crate::otlp::SEVERITY_TEXT;
+use crate::otlp::{self, SEVERITY_TEXT};
 use crate::store::severity_rank;
 
 /// Labels of a stream, beside `service_name`, with the attributes that they come from.
@@ -79,7 +79,7 @@ pub(crate) fn index_labels(resource: &Resource) -> BTreeMap<String, String> {
 
 /// Whether an attribute is shown by another name already.
 fn is_shown_otherwise(key: &str) -> bool {
-    key == "service.name" || key == SEVERITY_TEXT
+    key == otlp::SERVICE_NAME || key == SEVERITY_TEXT
 }
 
 /// The value of a label. If two attributes become one name, the record's own one counts.

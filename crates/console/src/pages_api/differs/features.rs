@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::share::{share, surely_more};
 use crate::model::{Span, Value};
+use crate::otlp::SERVICE_NAME;
 
 /// Values of a key beyond this number are not counted: ids and times explain nothing.
 const MAX_VALUES: u32 = 200;
@@ -123,7 +124,7 @@ impl Features {
             }
             for (key, value) in resource.attributes.iter() {
                 match key {
-                    "service.name" => {}
+                    SERVICE_NAME => {}
                     "service.version" => put(Kind::Version, key, value),
                     _ => put(Kind::Resource, key, value),
                 }
