@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use tokio::net::TcpSocket;
 
+use super::state;
 use crate::cli::UpArgs;
 
 /// The requested ports with their flags, without "any free one".
@@ -142,28 +142,25 @@ fn holder(port: u16) -> Option<String> {
     if sockets.is_empty() {
         return None;
     }
-    let processes = std::fs::read_dir("/proc").ok()?.flatten();
-    processes
-        .filter(|entry| {
-            entry
-                .file_name()
-                .to_string_lossy()
-                .bytes()
-                .all(|byte| byte.is_ascii_digit())
-        })
-        .find(|entry| holds_any(&entry.path(), &sockets))
-        .map(|entry| {
-            let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-            format!(
-                "{} (pid {})",
-                name.trim(),
-                entry.file_name().to_string_lossy()
-            )
-        })
+    let pids = std::fs::read_dir("/proc")
+        .ok()?
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let pid = oldest(pids.filter(|pid| holds_any(*pid, &sockets)))?;
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    Some(format!("{} (pid {pid})", name.trim()))
 }
 
-fn holds_any(process: &Path, sockets: &[String]) -> bool {
-    std::fs::read_dir(process.join("fd"))
+/// A child inherits its parent's sockets (a worker of nginx, a process that is about to execute another program): the one
+/// to end is the parent, and it has not always the smaller number.
+fn oldest(pids: impl Iterator<Item = u32>) -> Option<u32> {
+    pids.filter_map(|pid| Some((state::started(pid)?, pid)))
+        .min()
+        .map(|(_, pid)| pid)
+}
+
+fn holds_any(pid: u32, sockets: &[String]) -> bool {
+    std::fs::read_dir(format!("/proc/{pid}/fd"))
         .into_iter()
         .flatten()
         .flatten()
@@ -217,6 +214,23 @@ mod tests {
 
         drop(busy);
         assert_eq!(choose("gateway", port, true).unwrap().moved, None);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn of_a_process_and_its_child_that_hold_a_port_the_older_one_is_named() {
+        let this = std::process::id();
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let named = [child.id(), this].map(|first| {
+            let second = if first == this { child.id() } else { this };
+            oldest([first, second].into_iter())
+        });
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(named, [Some(this); 2]);
     }
 
     #[test]

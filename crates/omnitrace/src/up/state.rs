@@ -234,7 +234,7 @@ pub fn path(data_dir: &Path) -> PathBuf {
 
 /// Start time of a process in clock ticks since boot: field 22 of `/proc/<pid>/stat`.
 #[cfg(target_os = "linux")]
-fn started(pid: u32) -> Option<u64> {
+pub fn started(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field, the name in parentheses, may hold spaces.
     let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
@@ -247,7 +247,7 @@ fn started(pid: u32) -> Option<u64> {
 
 /// Start time of a process, as `ps` writes it: a hash of that text, which the caller's language and time zone must not change.
 #[cfg(not(target_os = "linux"))]
-fn started(pid: u32) -> Option<u64> {
+pub fn started(pid: u32) -> Option<u64> {
     use std::hash::{DefaultHasher, Hash, Hasher};
 
     let listed = std::process::Command::new("ps")
