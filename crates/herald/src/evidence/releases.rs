@@ -216,6 +216,7 @@ async fn compare(
         figures(prometheus, service, &change.before, 1800, before_end),
         rollback::verdict(prometheus, service, &change.now, end),
     )?;
+    let verdict = verdict.or_of(&before, &now);
     let release = Release {
         service: excerpt(service, 60),
         at: change.at,

@@ -1,11 +1,12 @@
-//! Whether to roll back: the result of the recording rules, and the facts that they do not have.
+//! Whether to roll back: the result of the recording rules, or of their thresholds while nothing is recorded; and the facts that the
+//! rules do not have.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use slo::release;
 
 use super::prometheus::{Prometheus, literal};
-use super::releases::STEP_S;
+use super::releases::{Figures, STEP_S};
 use crate::text::percent;
 
 /// Whether to roll back.
@@ -20,8 +21,8 @@ pub(crate) enum RollBack {
     Unclear,
 }
 
-/// The result of the recording rules for a release (`slo::release`).
-#[derive(Debug, Clone, Default)]
+/// The result of the comparison of a release with the one before it (`slo::release`).
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Verdict {
     /// Both releases have enough requests for a comparison.
     judged: bool,
@@ -58,6 +59,26 @@ pub(super) async fn verdict(
 }
 
 impl Verdict {
+    /// This one, if the rules have recorded a result; else that of herald's own figures. Prometheus records a new version only at the
+    /// next evaluation, and the first page may be sent before.
+    pub(super) fn or_of(self, before: &Figures, now: &Figures) -> Self {
+        let enough = |of: &Figures| of.requests >= f64::from(release::MIN_REQUESTS);
+        if self.judged || !enough(before) || !enough(now) {
+            return self;
+        }
+        let more = now.error_share - before.error_share;
+        let times = before
+            .p95_s
+            .zip(now.p95_s)
+            .map(|(before, now)| now / before);
+        let still_fast = now.p95_s.is_some_and(|p95| p95 <= release::STILL_FAST);
+        Self {
+            judged: true,
+            errors: Some(more).filter(|more| *more > release::MORE_ERRORS),
+            latency: times.filter(|times| *times > release::SLOWER && !still_fast),
+        }
+    }
+
     /// Combines the rules' result with the start of the alert, which the rules do not know.
     pub(super) fn judge(&self, at: DateTime<Utc>, started: DateTime<Utc>) -> (RollBack, String) {
         let worse = match (self.errors, self.latency) {
@@ -72,11 +93,7 @@ impl Verdict {
                 return (RollBack::NotAdvised, reason.to_owned());
             }
             (None, None) => {
-                let reason = format!(
-                    "too few requests to compare, or the rules that record {} are not loaded",
-                    release::ROLLBACK_JUDGED
-                );
-                return (RollBack::Unclear, reason);
+                return (RollBack::Unclear, "too few requests to compare".to_owned());
             }
         };
         // Seconds, since no sum of them is beyond the calendar.
@@ -95,6 +112,40 @@ mod tests {
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    #[test]
+    fn until_something_is_recorded_the_rules_thresholds_decide() {
+        let of = |requests, error_share, p95_s| Figures {
+            version: String::new(),
+            requests,
+            error_share,
+            p95_s: Some(p95_s),
+        };
+        let none = Verdict::default;
+        let judged = |errors, latency| Verdict {
+            judged: true,
+            errors,
+            latency,
+        };
+        let before = of(900.0, 0.0, 0.1);
+        for (recorded, now, verdict) in [
+            (none(), of(9.0, 1.0, 9.0), none()),
+            (none(), of(10.0, 0.0, 0.11), judged(None, None)),
+            (none(), of(10.0, 0.0, 0.2), judged(None, Some(2.0))),
+            (none(), of(10.0, 0.5, 0.1), judged(Some(0.5), None)),
+            (none(), of(10.0, 0.0, 0.05), judged(None, None)),
+            (judged(None, None), of(10.0, 0.5, 9.0), judged(None, None)),
+        ] {
+            assert_eq!(recorded.or_of(&before, &now), verdict, "{now:?}");
+        }
+        let fast = of(900.0, 0.0, 0.01);
+        let now = of(10.0, 0.0, 0.05);
+        assert_eq!(none().or_of(&fast, &now), judged(None, None));
+        assert_eq!(
+            none().or_of(&of(9.0, 0.0, 0.1), &of(10.0, 0.5, 9.0)),
+            none()
+        );
     }
 
     #[test]
@@ -134,7 +185,7 @@ mod tests {
                 &Verdict::default(),
                 200,
                 RollBack::Unclear,
-                "too few requests to compare, or the rules that record release:rollback:judged are not loaded",
+                "too few requests to compare",
             ),
         ] {
             let judged = verdict.judge(at(100), at(started));

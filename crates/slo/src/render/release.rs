@@ -1,6 +1,7 @@
 //! Each release against the one before it: share of errors, p95, and whether to roll back.
 //!
-//! Whether to roll back is decided here and nowhere else: the alerts' texts and herald ask for the recorded result.
+//! Whether to roll back is decided by these thresholds and no others: the alerts' texts and herald ask for the recorded result, and
+//! herald compares with the same thresholds while nothing is recorded yet.
 
 use telemetry::names::process::PROCESS_START;
 
@@ -17,13 +18,13 @@ pub const ERRORS: &str = "errors";
 pub const LATENCY: &str = "latency";
 
 /// A p95 so many times that of the release before is a regression …
-const SLOWER: f64 = 1.5;
+pub const SLOWER: f64 = 1.5;
 /// … unless it is still shorter than this, in seconds.
-const STILL_FAST: f64 = 0.05;
+pub const STILL_FAST: f64 = 0.05;
 /// So much more of all requests failing is one too.
-const MORE_ERRORS: f64 = 0.01;
+pub const MORE_ERRORS: f64 = 0.01;
 /// Fewer requests than this say nothing.
-const MIN_REQUESTS: u32 = 10;
+pub const MIN_REQUESTS: u32 = 10;
 
 const VERSION: &str = "service_name, service_version";
 
