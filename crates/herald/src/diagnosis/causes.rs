@@ -85,6 +85,9 @@ fn seen(alert: &Declared, evidence: &Evidence) -> Vec<Cause> {
     if !matches!(alert.kind, CauseKind::Queue | CauseKind::Readiness) {
         found.extend(states.more_traffic(&alert.service));
     }
+    if alert.kind == CauseKind::Errors {
+        found.extend(failed_sooner(evidence));
+    }
     let ends = ends(alert.kind, evidence);
     found.extend(
         ends.into_iter()
@@ -105,6 +108,21 @@ fn seen(alert: &Declared, evidence: &Evidence) -> Vec<Cause> {
         found.extend(action::worse_release(evidence, |_| true).map(release));
     }
     found
+}
+
+/// The failed trace, if it took less time than the slow calls take: it did not fail because they are slow. A call that fails for the
+/// first time is in no rate of failed calls yet, since its series begins with it.
+fn failed_sooner(evidence: &Evidence) -> Option<Cause> {
+    let trails = &evidence.dependencies;
+    let slow = trails.slowest.as_ref().and_then(Trail::last)?.p95_s?;
+    let worst = evidence
+        .traces
+        .iter()
+        .find(|trace| !trace.failed_in.is_empty())?;
+    match trails.failing {
+        None if worst.duration_s < slow => failed_trace(evidence),
+        _ => None,
+    }
 }
 
 /// The service in which the worst failed trace ends.

@@ -281,6 +281,32 @@ fn the_state_of_a_service_tells_what_its_callers_cannot() {
 }
 
 #[test]
+fn a_trace_that_fails_sooner_than_slow_calls_end_does_not_fail_by_them() {
+    let with_trace = |mut evidence: Evidence, duration_s| {
+        evidence.traces = vec![crate::evidence::traces::Trace {
+            failed_in: "downstream".to_owned(),
+            duration_s,
+            ..Default::default()
+        }];
+        evidence
+    };
+    let calls = || slowest(slow(Kind::Http, "gateway", "data", 0.06, 0.2));
+    let errors = of_kind("gateway", "errors");
+    for (kind, duration_s, expected) in [
+        ("errors", 0.03, "downstream errors, look_at downstream"),
+        ("errors", 0.2, "data latency, look_at data"),
+        ("latency", 0.03, "data latency, look_at data"),
+    ] {
+        let evidence = with_trace(calls(), duration_s);
+        assert_eq!(concluded(&of_kind("gateway", kind), &evidence), expected);
+    }
+    let mut evidence = with_trace(calls(), 0.03);
+    let failing = failing(fails(Kind::Http, "gateway", "data", "503"));
+    evidence.dependencies.failing = failing.dependencies.failing;
+    assert_eq!(concluded(&errors, &evidence), "data errors, look_at data");
+}
+
+#[test]
 fn where_no_call_is_measured_the_worst_trace_is_followed() {
     let trace = |failed_in: &str| crate::evidence::traces::Trace {
         failed_in: failed_in.to_owned(),
