@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
+use slo::CauseKind;
+use slo::diagnosis::KIND;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 use url::Url;
@@ -178,6 +180,7 @@ impl Collector {
             service: payload.service().map(str::to_owned),
             started,
             window: Window::of(started, accepted),
+            blind: payload.annotation(KIND) == Some(CauseKind::Telemetry.as_str()),
         };
         let handle = self.runtime.as_ref()?.handle();
         if self.is_late(left) {

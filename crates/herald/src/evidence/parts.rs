@@ -24,6 +24,8 @@ pub(super) struct Subject {
     pub(super) service: Option<String>,
     pub(super) started: DateTime<Utc>,
     pub(super) window: Window,
+    /// It is about telemetry that gets lost.
+    pub(super) blind: bool,
 }
 
 /// The limits of each part; stored parts are useful for seconds only.
@@ -97,7 +99,11 @@ impl Parts {
         evidence.services = evidence.take(PROMETHEUS, services.as_ref()).clone();
         let releases = evidence.take(PROMETHEUS, releases.as_ref()).as_ref();
         evidence.releases = releases.map(|seen| seen.judged(subject.started));
-        let exemplars = evidence.take(PROMETHEUS, exemplars.as_ref()).clone();
+        let mut exemplars = evidence.take(PROMETHEUS, exemplars.as_ref()).clone();
+        if subject.blind {
+            // The trace of an exemplar may be among what gets lost: its link would lead nowhere.
+            exemplars.clear();
+        }
         let found = evidence.take(JAEGER, found.as_ref()).clone();
         evidence.traces = traces::worst(exemplars, found);
         traces::keep(&self.jaeger.with(patience), &evidence.traces).await;

@@ -1,4 +1,5 @@
-//! A trace whose spans are still on their way would blame the wrong service.
+//! Which traces a notification names: one whose spans are still on their way would blame the wrong service, and one whose spans get lost
+//! cannot be opened.
 
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -76,4 +77,37 @@ async fn traces_that_are_whole_come_before_those_that_are_not() {
         ["data POST /orders"],
         "better than none"
     );
+}
+
+/// How many traces a notification links of which only an exemplar is known.
+async fn linked(annotations: Value) -> usize {
+    let exemplar = json!({"labels": {"trace_id": "0af7651916cd43dd8448eb211c80319c"}, "value": "0.2", "timestamp": 1});
+    let prometheus = Capture::answering_each(move |target| {
+        if target.contains("query_exemplars") {
+            let labels = json!({"service_name": "gateway", "outcome": "error"});
+            return json!({"status": "success", "data": [{"seriesLabels": labels, "exemplars": [exemplar]}]});
+        }
+        json!({"status": "success", "data": {"result": []}})
+    });
+    let (state, webhook) = (tempfile::tempdir().unwrap(), Capture::answering(&json!({})));
+    let jaeger = Capture::answering(&json!({"data": []}));
+    let urls = [&webhook, &prometheus, &jaeger].map(Capture::url);
+    let names = ["HERALD_WEBHOOK_URL", "PROMETHEUS_URL", "JAEGER_URL"];
+    let settings: Vec<_> = names
+        .into_iter()
+        .zip(urls.iter().map(String::as_str))
+        .collect();
+    let mut herald = Herald::start(state.path(), &settings).await;
+    let mut alert = alert("AnAlert", "firing");
+    alert["commonAnnotations"] = annotations;
+    herald.accepted(&alert).await;
+    let body = arrived(&webhook, 1).await.remove(0).json();
+    assert!(herald.child.terminate().await.success());
+    body["links"]["traces"].as_array().expect("links").len()
+}
+
+#[tokio::test]
+async fn an_alert_that_traces_get_lost_links_none_that_may_be_lost() {
+    assert_eq!(linked(json!({"kind": "errors"})).await, 1);
+    assert_eq!(linked(json!({"kind": "telemetry"})).await, 0);
 }
