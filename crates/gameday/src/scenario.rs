@@ -41,6 +41,8 @@ pub struct Scenario {
     pub title: String,
     /// Requests per second from before the fault until the end.
     pub load: u32,
+    /// No other scenario disturbs it from its start until its fault is taken back: it needs the machine's processors.
+    pub alone: bool,
     /// Services with several instances.
     pub replicas: BTreeMap<String, u32>,
     /// Variables of the whole stack.
@@ -100,6 +102,8 @@ pub enum Action {
 struct ScenarioFile {
     title: Spanned<String>,
     load: Option<Spanned<u32>>,
+    #[serde(default)]
+    alone: bool,
     #[serde(default)]
     replicas: BTreeMap<String, Spanned<u32>>,
     #[serde(default)]
@@ -212,6 +216,7 @@ impl Scenario {
             name: name.to_owned(),
             title: read.title.into_inner(),
             load,
+            alone: read.alone,
             replicas: replicas(&source, read.replicas)?,
             environment: environment(&source, read.environment)?,
             baseline: time("baseline", read.baseline, BASELINE)?,

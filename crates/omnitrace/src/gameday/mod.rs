@@ -23,7 +23,7 @@ use futures_util::stream::FuturesUnordered;
 use gameday::{Mode, Record, Scenario, Score, Summary};
 use listen::StopSignals;
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::environment;
 use crate::runtime::block_on;
@@ -69,17 +69,13 @@ async fn play_all(args: &RunArgs) -> Result<ExitCode> {
             .build()?,
         out: Out::new(&args.results.out)?,
         checkout: checkout.parent().unwrap_or(&checkout).to_owned(),
+        machine: Semaphore::new(args.jobs as usize),
+        jobs: args.jobs,
     };
     let runs = open_runs(&scenarios, mode, args, &shared.out);
     let mut signals = StopSignals::install(environment::parent_pipe()?)?;
     let (stop, stopped) = watch::channel(false);
-    let playing = play_side_by_side(
-        &runs,
-        &shared,
-        args.jobs,
-        &stopped,
-        Progress::new(&runs, args),
-    );
+    let playing = play_side_by_side(&runs, &shared, &stopped, Progress::new(&runs, args));
     tokio::pin!(playing);
     let partial = tokio::select! {
         done = &mut playing => { done?; false }
@@ -94,7 +90,7 @@ async fn play_all(args: &RunArgs) -> Result<ExitCode> {
 }
 
 /// The runs that are not finished yet, repeat by repeat: an interrupted game day then has every scenario once rather than one of them
-/// often.
+/// often. Those that run alone come first: later, each would wait until the others have taken their faults back.
 fn open_runs<'a>(scenarios: &'a [Read], mode: Mode, args: &RunArgs, out: &Out) -> Vec<Run<'a>> {
     let mut runs = Vec::new();
     for repeat in 1..=args.repeats {
@@ -117,20 +113,20 @@ fn open_runs<'a>(scenarios: &'a [Read], mode: Mode, args: &RunArgs, out: &Out) -
             }
         }
     }
+    runs.sort_by_key(|run| (run.repeat, !run.scenario.alone));
     runs
 }
 
 async fn play_side_by_side(
     runs: &[Run<'_>],
     shared: &Shared,
-    jobs: u32,
     stopped: &watch::Receiver<bool>,
     mut progress: Progress<'_>,
 ) -> Result<()> {
     let mut waiting = runs.iter();
     let mut playing = FuturesUnordered::new();
     loop {
-        while playing.len() < jobs as usize && !*stopped.borrow() {
+        while playing.len() < shared.jobs as usize && !*stopped.borrow() {
             let Some(run) = waiting.next() else { break };
             progress.begins(run);
             let stopped = stopped.clone();

@@ -7,7 +7,7 @@ use anyhow::Result;
 use chrono::Utc;
 use gameday::{Mode, Record, Scenario, Score, Times, score};
 use reqwest::Client;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::files::Out;
@@ -33,6 +33,9 @@ pub struct Shared {
     pub out: Out,
     /// The repository, with runbooks and dashboards.
     pub checkout: PathBuf,
+    /// A permit per stack that may run beside others.
+    pub machine: Semaphore,
+    pub jobs: u32,
 }
 
 /// Why a run has no record.
@@ -55,6 +58,9 @@ impl Run<'_> {
         shared: &Shared,
         stop: watch::Receiver<bool>,
     ) -> Result<Record, Interrupted> {
+        let permits = if self.scenario.alone { shared.jobs } else { 1 };
+        let permit = shared.machine.acquire_many(permits).await;
+        let permit = permit.expect("it is never closed");
         let mut record = Record {
             scenario: self.scenario.name.clone(),
             mode: self.mode,
@@ -69,7 +75,9 @@ impl Run<'_> {
             hops: Vec::new(),
             broken: None,
         };
-        let result = self.on_a_stack(&mut record, shared, stop.clone()).await;
+        let result = self
+            .on_a_stack(&mut record, shared, permit, stop.clone())
+            .await;
         if *stop.borrow() {
             return Err(Interrupted);
         }
@@ -82,6 +90,7 @@ impl Run<'_> {
         &self,
         record: &mut Record,
         shared: &Shared,
+        permit: SemaphorePermit<'_>,
         mut stop: watch::Receiver<bool>,
     ) -> Result<()> {
         let receiver = Receiver::start()?;
@@ -97,7 +106,7 @@ impl Run<'_> {
         };
         let mut injected = Injected::new(&shared.client);
         let result = tokio::select! {
-            result = self.steps(record, shared, &stack, &mut injected, &receiver) => result,
+            result = self.steps(record, shared, permit, &stack, &mut injected, &receiver) => result,
             _ = stop.wait_for(|stop| *stop) => Ok(()),
         };
         let taken_back = injected.clear(&stack).await;
@@ -111,6 +120,7 @@ impl Run<'_> {
         &self,
         record: &mut Record,
         shared: &Shared,
+        permit: SemaphorePermit<'_>,
         stack: &GameStack,
         injected: &mut Injected<'_>,
         receiver: &Receiver,
@@ -132,6 +142,8 @@ impl Run<'_> {
             .await;
         injected.clear(stack).await?;
         record.times.cleared = Some(Utc::now());
+        // From here it only waits.
+        drop(permit);
         if !self.scenario.is_control() {
             self.until_over(record, receiver).await;
         }

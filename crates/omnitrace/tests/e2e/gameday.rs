@@ -271,6 +271,25 @@ async fn a_run_is_recorded_and_reported_and_not_repeated() {
 }
 
 #[tokio::test]
+async fn no_other_run_begins_before_one_that_runs_alone_is_taken_back() {
+    let directory = Directory::new();
+    write(&directory, "a.toml", SHORT);
+    write(&directory, "b.toml", &(SHORT.to_owned() + "alone = true\n"));
+    let command = omnitrace(["gameday", "run", "--jobs", "2"]);
+    let (code, said, complained) = run(command, Some(&directory)).await;
+    assert_eq!(code, 0, "{said}\n{complained}");
+    let time = |run: &str, of: &str| {
+        let file = format!(".omnitrace/gameday/records/embedded-{run}-1.json");
+        let text = std::fs::read(directory.path().join(file)).expect("a record");
+        let record: Value = serde_json::from_slice(&text).expect("JSON");
+        let time = record["times"][of].as_str().expect("a time").to_owned();
+        chrono::DateTime::parse_from_rfc3339(&time).expect("a time")
+    };
+    assert!(time("b", "cleared") <= time("a", "started"), "{said}");
+    directory.deserted().await;
+}
+
+#[tokio::test]
 async fn a_command_that_fails_breaks_the_run_and_says_why() {
     let directory = Directory::new();
     for how in ["start", "process"] {
