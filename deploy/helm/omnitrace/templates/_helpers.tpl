@@ -129,8 +129,9 @@ spec:
   value: service.namespace=omnitrace,deployment.environment.name={{ .Values.environment }},k8s.namespace.name={{ .Release.Namespace }},k8s.pod.name=$(K8S_POD_NAME),k8s.node.name=$(K8S_NODE_NAME)
 - name: OTEL_EXPORTER_OTLP_ENDPOINT
   value: http://collector:4318
-- name: OMNITRACE_LOG_FORMAT
-  value: json
+# Spans must reach tier 2 before it decides about their trace.
+- {name: OTEL_BSP_SCHEDULE_DELAY, value: "500"}
+- {name: OMNITRACE_LOG_FORMAT, value: json}
 {{- end }}
 
 {{- define "omnitrace.database" -}}
