@@ -166,7 +166,7 @@ fn passing(rendering: &Rendering) -> BTreeSet<Call> {
 fn the_policies_let_every_call_pass_that_a_pod_is_told_to_make_and_no_other() {
     for rendering in Rendering::all() {
         let (calls, passing) = (calls(rendering), passing(rendering));
-        assert!(calls.len() >= 9, "{rendering}: {calls:?}");
+        assert!(calls.len() >= 8, "{rendering}: {calls:?}");
         assert_eq!(passing, calls, "{rendering}");
     }
 }
@@ -193,7 +193,9 @@ fn every_part_answers_to_the_name_that_others_call_it_by() {
             assert_eq!(allowed, hosts, "{rendering}: {name}");
         }
         // The gateway answers to all, or to the probe too.
-        let gateway = rendering.pod("gateway").literals()["OMNITRACE_HTTP_ALLOWED_HOSTS"];
+        let gateway = rendering.pod("gateway").literals();
+        let gateway = gateway.get("OMNITRACE_HTTP_ALLOWED_HOSTS").copied();
+        let gateway = gateway.unwrap_or_default();
         assert!(
             gateway.is_empty() || gateway.split(',').any(|host| host == "gateway"),
             "{rendering}: {gateway}"

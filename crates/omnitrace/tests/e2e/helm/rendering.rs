@@ -37,7 +37,6 @@ const SELECTIONS: [(&str, &[&str]); 5] = [
             "backends.metrics=",
             "backends.peers=null",
             "backends.databasePeers=null",
-            "gateway.from=null",
             "gateway.hosts=null",
             "monitoring.operator=false",
             "monitoring.alertmanager=false",
