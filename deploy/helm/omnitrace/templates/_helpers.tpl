@@ -2,7 +2,7 @@
 
 {{/* What selects the pods of a part: (list $ "gateway"). */}}
 {{- define "omnitrace.selector" -}}
-app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/instance: {{ (index . 0).Release.Name | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 

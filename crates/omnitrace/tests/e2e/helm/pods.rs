@@ -294,3 +294,51 @@ fn every_part_of_ours_has_the_settings_that_it_has_on_compose() {
         }
     }
 }
+
+/// YAML takes some texts for other things: `a: b, c` in braces, a number, nothing at all. The API server refuses them.
+fn untyped(value: &Value, path: &str, found: &mut Vec<String>) {
+    let texts = ["labels", "annotations", "matchLabels", "data", "stringData"];
+    match value {
+        Value::Null => found.push(format!("{path} is null")),
+        Value::Object(map) => {
+            for (key, value) in map {
+                let of_texts = texts.iter().any(|name| path.ends_with(&format!(".{name}")));
+                if of_texts && !value.is_string() {
+                    found.push(format!("{path}.{key} is no text"));
+                }
+                untyped(value, &format!("{path}.{key}"), found);
+            }
+        }
+        Value::Array(items) => items
+            .iter()
+            .for_each(|item| untyped(item, &format!("{path}[]"), found)),
+        _ => {}
+    }
+}
+
+#[test]
+#[ignore = "needs helm: just test-helm"]
+fn labels_annotations_and_variables_are_texts_and_nothing_is_null() {
+    for rendering in Rendering::all() {
+        let mut found = Vec::new();
+        for object in &rendering.objects {
+            let name = format!(
+                "{} {}",
+                text(&object["kind"]),
+                text(&object["metadata"]["name"])
+            );
+            untyped(object, &name, &mut found);
+        }
+        for pod in rendering.pods() {
+            for variable in pod
+                .containers()
+                .iter()
+                .flat_map(|container| list(&container["env"]))
+            {
+                let is_text = variable.get("value").is_none_or(Value::is_string);
+                assert!(is_text, "{rendering}: {}: {variable}", pod.owner);
+            }
+        }
+        assert_eq!(found, [] as [String; 0], "{rendering}");
+    }
+}
