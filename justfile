@@ -182,6 +182,10 @@ test-gameday *args:
 test-compose *args: stack-tools
     cargo test -p omnitrace --test e2e compose:: -- --ignored {{ args }}
 
+# the Helm chart: linted and rendered with each profile, its promises checked, its files validated (Go; no cluster)
+test-helm *args: (stack-tools "helm" "collector")
+    cargo test -p omnitrace --test e2e helm:: -- --include-ignored {{ args }}
+
 # the compose file started for real with stand-in images (needs a Docker engine, no registry)
 test-compose-up *overlays: stack-tools
     cargo build -p omnitrace

@@ -3,7 +3,7 @@
 #
 #   deploy/tools/build.sh [tool …]     # default: all; prints the directory that holds them
 #
-# collector, jaeger, victorialogs   built by Go (1.26 or newer), from the module proxy
+# collector, jaeger, victorialogs, helm   built by Go (1.26 or newer), from the module proxy
 # prometheus, promtool, alertmanager, amtool, postgres_exporter, blackbox_exporter, docker-compose
 #                          Debian packages, unpacked, not installed (needs apt-get; amd64 and arm64)
 #
@@ -65,6 +65,7 @@ build_module() {
 }
 build_jaeger() { build_module jaeger github.com/jaegertracing/jaeger/cmd/jaeger "$1"; }
 build_victorialogs() { build_module victorialogs github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs "$1"; }
+build_helm() { build_module helm helm.sh/helm/v4/cmd/helm "$1"; }
 
 build_collector() {
     local work="$1.work"
@@ -79,6 +80,7 @@ build_collector() {
 collector() { once "$(stamp "$here/../collector/manifest.yaml")" otelcol build_collector; }
 jaeger() { once "$(stamp "$here"/jaeger/go.*)" jaeger build_jaeger; }
 victorialogs() { once "$(stamp "$here"/victorialogs/go.*)" victorialogs build_victorialogs; }
+helm() { once "$(stamp "$here"/helm/go.*)" helm build_helm; }
 
 # Package, file in it, name of the tool.
 packages="\
@@ -143,7 +145,7 @@ flock 9
 ((${#})) || set -- collector jaeger victorialogs $(awk '{ print $3 }' <<<"$packages")
 for tool in "$@"; do
     case "$tool" in
-        collector | jaeger | victorialogs) "$tool" ;;
+        collector | jaeger | victorialogs | helm) "$tool" ;;
         *) grep -q " $tool\$" <<<"$packages" || fail "no such tool: $tool (see the head of this file)"
             debian "$tool" ;;
     esac

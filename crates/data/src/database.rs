@@ -20,29 +20,11 @@ pub(crate) const APPLICATION: &str = "omnitrace-data";
 /// How long the server may take to accept all connections after we have started. `omnitrace up` waits for a minute.
 const WAIT: Duration = Duration::from_secs(45);
 
-/// Connects, migrates and seeds. Several processes may do it at once.
+/// Connects, migrates and seeds, and opens the connections of the service.
 pub(crate) async fn open(settings: &DataSettings, faults: Arc<Faults>) -> anyhow::Result<Store> {
-    let options = settings
-        .database
-        .clone()
-        .application_name(APPLICATION)
-        .options([("search_path", store::SCHEMA)])
-        .disable_statement_logging();
-    let server = format!("{}:{}", options.get_host(), options.get_port());
     let end = Instant::now() + WAIT;
-    let mut connection = connect(&options, end)
-        .await
-        .with_context(|| format!("DATABASE_URL: no connection to {server}"))?;
-    migrate(&mut connection)
-        .await
-        .with_context(|| format!("cannot prepare the schema {} on {server}", store::SCHEMA))?;
-    seed(&mut connection, &settings.items)
-        .await
-        .context("OMNITRACE_SEED_ITEMS: cannot add the items")?;
-    connection
-        .close()
-        .await
-        .context("closing the migration's connection")?;
+    let options = prepare(settings, end).await?;
+    let server = address(&options);
 
     // The server gives up on a statement before our caller gives up on us, and on a lock before that: so it is named.
     let millis = |limit: Duration| limit.as_millis().to_string();
@@ -60,6 +42,40 @@ pub(crate) async fn open(settings: &DataSettings, faults: Arc<Faults>) -> anyhow
         })?;
     }
     Ok(store)
+}
+
+/// Brings the database up to date, and that is all.
+pub(crate) async fn migrated(settings: &DataSettings) -> anyhow::Result<()> {
+    prepare(settings, Instant::now() + WAIT).await.map(drop)
+}
+
+/// Connects, migrates and seeds; returns how to connect. Several processes may do it at once, and while older ones serve.
+async fn prepare(settings: &DataSettings, end: Instant) -> anyhow::Result<PgConnectOptions> {
+    let options = settings
+        .database
+        .clone()
+        .application_name(APPLICATION)
+        .options([("search_path", store::SCHEMA)])
+        .disable_statement_logging();
+    let server = address(&options);
+    let mut connection = connect(&options, end)
+        .await
+        .with_context(|| format!("DATABASE_URL: no connection to {server}"))?;
+    migrate(&mut connection)
+        .await
+        .with_context(|| format!("cannot prepare the schema {} on {server}", store::SCHEMA))?;
+    seed(&mut connection, &settings.items)
+        .await
+        .context("OMNITRACE_SEED_ITEMS: cannot add the items")?;
+    connection
+        .close()
+        .await
+        .context("closing the migration's connection")?;
+    Ok(options)
+}
+
+fn address(options: &PgConnectOptions) -> String {
+    format!("{}:{}", options.get_host(), options.get_port())
 }
 
 /// Opens every connection now: a log-in costs many milliseconds of CPU time, which the first burst of requests would

@@ -53,6 +53,16 @@ pub fn run(build: &'static str) -> anyhow::Result<()> {
     }
 }
 
+/// Brings the schema up to date and adds the items, as every instance does when it starts; returns the schema's name.
+///
+/// # Errors
+/// When a setting is wrong, or the database does not take it.
+pub async fn migrate() -> anyhow::Result<&'static str> {
+    let settings = Settings::from_env(&Env::process(), "")?;
+    database::migrated(&settings.own).await?;
+    Ok(store::SCHEMA)
+}
+
 async fn build(
     settings: settings::DataSettings,
     release: &release::Running,

@@ -137,6 +137,9 @@ pub enum Command {
     /// Run the service `data`: items and orders in Postgres. Settings come from the environment.
     #[command(after_help = ROLE_HELP)]
     Data,
+    /// Bring the database of `data` up to date, and end: what `data` does at its start, as a job before it.
+    #[command(long_about = MIGRATE_HELP)]
+    Migrate,
     /// Run the service `downstream`: quotes and payments. Settings come from the environment.
     #[command(after_help = ROLE_HELP)]
     Downstream,
@@ -216,6 +219,12 @@ Every setting is an environment variable (docs/ARCHITECTURE.md and docs/TELEMETR
 
 OMNITRACE_HTTP_ADDR and OMNITRACE_ADMIN_ADDR are the addresses to listen on (port 0: any free one, printed in the log line \
 `listening`). OTEL_EXPORTER_OTLP_ENDPOINT is the address that telemetry is sent to.";
+
+const MIGRATE_HELP: &str = "\
+Create the schema `omnitrace` in the database that DATABASE_URL names, bring it up to date, and add the items of OMNITRACE_SEED_ITEMS.
+
+Every `data` does this at its start. As a job before a roll-out it keeps a release whose migration fails from starting at all. Services of this \
+release and of the one before go on meanwhile; several jobs at once wait for each other.";
 
 const POSTGRES_HELP: &str = "\
 Run a private Postgres until SIGTERM (or, with OMNITRACE_PARENT_PIPE=1, until stdin ends), and print its URL in a line \

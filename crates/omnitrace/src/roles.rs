@@ -6,6 +6,8 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 
 use crate::cli::{Command as Role, ConsoleArgs};
+use crate::runtime::block_on;
+use crate::terminal::say;
 use crate::{
     BUILD, alertmanager, alerts, completions, doctor, environment, fault, gameday, health,
     licenses, log_level, logs, man, new, notify, outbox, postgres, query, reset, restart, rules,
@@ -39,6 +41,7 @@ pub fn run(command: Role) -> Result<ExitCode> {
         Role::AlertmanagerConfig(args) => alertmanager::run(&args)?,
         Role::Gateway => gateway::run(BUILD)?,
         Role::Data => data::run(BUILD)?,
+        Role::Migrate => migrate()?,
         Role::Downstream => downstream::run(BUILD)?,
         Role::Probe => probe::run(BUILD)?,
         Role::Console(args) => run_console(args)?,
@@ -54,6 +57,12 @@ pub fn run(command: Role) -> Result<ExitCode> {
         })?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn migrate() -> Result<()> {
+    let schema = block_on(data::migrate())?;
+    say(&format!("the schema {schema} is up to date"));
+    Ok(())
 }
 
 /// glibc's setting for the number of heaps per process. With one heap per thread, memory that one thread frees is lost to

@@ -29,7 +29,7 @@ impl Tools {
     }
 
     /// Path of `otelcol`, `jaeger`, `victorialogs`, `prometheus`, `promtool`, `alertmanager`, `amtool`, `postgres_exporter`,
-    /// `blackbox_exporter` or `docker-compose`.
+    /// `blackbox_exporter`, `docker-compose` or `helm`.
     ///
     /// # Errors
     /// It is missing; the error says what makes it.
