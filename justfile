@@ -186,6 +186,18 @@ test-compose *args: stack-tools
 test-helm *args: (stack-tools "helm" "collector")
     cargo test -p omnitrace --test e2e helm:: -- --include-ignored {{ args }}
 
+# the Helm chart against Kubernetes' API server: admission, selectors, upgrade, rollback; docs/kubernetes-test.log is its output (Go, apt-get; 15 min the first time)
+test-kubernetes *args:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    bin="$(deploy/tools/build.sh kube-apiserver etcd kubectl helm)"
+    echo "$(date -u +%F), commit $(git rev-parse --short HEAD)"
+    "$bin/kube-apiserver" --version
+    "$bin/etcd" --version | sed -n 1p
+    echo "kubectl $("$bin/kubectl" version --client | sed -n 1p)"
+    echo "Helm $("$bin/helm" version --short)"
+    cargo test -p omnitrace --test e2e kubernetes:: -- --ignored --test-threads=1 {{ args }}
+
 # the compose file started for real with stand-in images (needs a Docker engine, no registry)
 test-compose-up *overlays: stack-tools
     cargo build -p omnitrace

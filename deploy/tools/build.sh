@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
 # The standard stack without images, for tests: builds or downloads each tool once, and keeps it in a cache.
 #
-#   deploy/tools/build.sh [tool …]     # default: all; prints the directory that holds them
+#   deploy/tools/build.sh [tool …]     # default: all of the standard stack; prints the directory that holds them
 #
-# collector, jaeger, victorialogs, helm   built by Go (1.26 or newer), from the module proxy
+# collector, jaeger, victorialogs   built by Go (1.26 or newer), from the module proxy
 # prometheus, promtool, alertmanager, amtool, postgres_exporter, blackbox_exporter, docker-compose
 #                          Debian packages, unpacked, not installed (needs apt-get; amd64 and arm64)
+#
+# For the Helm chart, and only where they are named (kube-apiserver takes 10 minutes more):
+# kube-apiserver, helm     built by Go
+# etcd, kubectl            Debian packages
 #
 # OMNITRACE_CACHE_DIR   where the tools are kept (default: $XDG_CACHE_HOME/omnitrace, ~/.cache/omnitrace)
 # OMNITRACE_DEBIAN_SUITE   the suite whose packages are taken (default: forky)
@@ -61,10 +65,16 @@ once() {
 }
 
 build_module() {
-    (cd "$here/$1" && CGO_ENABLED=0 patiently go build -buildvcs=false -trimpath -ldflags='-s -w' -o "$3" "$2")
+    (cd "$here/$1" && CGO_ENABLED=0 patiently go build -buildvcs=false -trimpath -ldflags="-s -w ${4:-}" -o "$3" "$2")
 }
 build_jaeger() { build_module jaeger github.com/jaegertracing/jaeger/cmd/jaeger "$1"; }
 build_victorialogs() { build_module victorialogs github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs "$1"; }
+build_kube-apiserver() {
+    local version
+    version="$(cd "$here/kubernetes" && go list -m -f '{{ .Version }}' k8s.io/kubernetes)"
+    # A build that is not Kubernetes' own calls itself v0.0.0, which Helm takes for the cluster's version.
+    build_module kubernetes k8s.io/kubernetes/cmd/kube-apiserver "$1" "-X k8s.io/component-base/version.gitVersion=$version"
+}
 build_helm() { build_module helm helm.sh/helm/v4/cmd/helm "$1"; }
 
 build_collector() {
@@ -80,6 +90,7 @@ build_collector() {
 collector() { once "$(stamp "$here/../collector/manifest.yaml")" otelcol build_collector; }
 jaeger() { once "$(stamp "$here"/jaeger/go.*)" jaeger build_jaeger; }
 victorialogs() { once "$(stamp "$here"/victorialogs/go.*)" victorialogs build_victorialogs; }
+kube-apiserver() { once "$(stamp "$here"/kubernetes/go.*)" kube-apiserver build_kube-apiserver; }
 helm() { once "$(stamp "$here"/helm/go.*)" helm build_helm; }
 
 # Package, file in it, name of the tool.
@@ -91,6 +102,11 @@ prometheus-alertmanager usr/bin/amtool amtool
 prometheus-postgres-exporter usr/bin/prometheus-postgres-exporter postgres_exporter
 prometheus-blackbox-exporter usr/bin/prometheus-blackbox-exporter blackbox_exporter
 docker-compose usr/libexec/docker/cli-plugins/docker-compose docker-compose"
+kubernetes_packages="\
+etcd-server usr/bin/etcd etcd
+kubectl usr/bin/kubectl kubectl"
+
+package_of() { grep " $1\$" <<<"$packages"$'\n'"$kubernetes_packages"; }
 
 # An apt of its own: the machine's sources name the mirror; its lists and installed packages are not changed.
 apt() {
@@ -114,7 +130,7 @@ refresh_apt() {
 
 debian() {
     local tool="$1" package path
-    read -r package path _ < <(grep " $tool\$" <<<"$packages")
+    read -r package path _ < <(package_of "$tool")
     local directory="$cache/$package-$suite"
     if [ ! -x "$directory/$path" ]; then
         command -v apt-get >/dev/null || fail "$tool comes from Debian's $package and there is no apt-get: put $tool into a directory and name it in OMNITRACE_TOOLS"
@@ -123,6 +139,7 @@ debian() {
         rm -rf "$directory.part"
         mkdir -p "$directory.part"
         (cd "$directory.part" && patiently apt apt-get download "$package" && dpkg-deb -x ./*.deb . && rm ./*.deb)
+        [ -x "$directory.part/$path" ] || fail "Debian's $package of the suite $suite has no $path"
         rm -rf "$directory"
         mv "$directory.part" "$directory"
     fi
@@ -145,8 +162,8 @@ flock 9
 ((${#})) || set -- collector jaeger victorialogs $(awk '{ print $3 }' <<<"$packages")
 for tool in "$@"; do
     case "$tool" in
-        collector | jaeger | victorialogs | helm) "$tool" ;;
-        *) grep -q " $tool\$" <<<"$packages" || fail "no such tool: $tool (see the head of this file)"
+        collector | jaeger | victorialogs | kube-apiserver | helm) "$tool" ;;
+        *) package_of "$tool" >/dev/null || fail "no such tool: $tool (see the head of this file)"
             debian "$tool" ;;
     esac
 done

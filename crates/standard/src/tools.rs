@@ -47,9 +47,10 @@ impl Tools {
         let missing: Vec<String> = missing.map(|path| file_name(path)).collect();
         if !missing.is_empty() {
             bail!(
-                "no {} in {}: run deploy/tools/build.sh (just stack-tools), or name a directory that has them in OMNITRACE_TOOLS",
+                "no {} in {}: run deploy/tools/build.sh {} (just stack-tools), or name a directory that has them in OMNITRACE_TOOLS",
                 missing.join(", "),
-                self.0.display()
+                self.0.display(),
+                missing.join(" ")
             );
         }
         Ok(paths)

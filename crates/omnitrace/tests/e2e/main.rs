@@ -45,6 +45,7 @@ mod hostile;
 mod hostile_backend;
 mod hostile_collector;
 mod inherited;
+mod kubernetes;
 mod licenses;
 mod links;
 mod load;

@@ -5,7 +5,7 @@ mod files;
 mod node_logs;
 mod pods;
 mod references;
-mod rendering;
+pub(crate) mod rendering;
 mod values;
 
 use std::path::PathBuf;
@@ -13,13 +13,13 @@ use std::path::PathBuf;
 use crate::harness::{repository, run_tool};
 
 /// Namespace that everything is rendered for.
-const NAMESPACE: &str = "shop";
+pub(crate) const NAMESPACE: &str = "shop";
 
 fn chart(file: &str) -> PathBuf {
     repository("deploy/helm/omnitrace").join(file)
 }
 
-fn path(file: &str) -> String {
+pub(crate) fn path(file: &str) -> String {
     chart(file).display().to_string()
 }
 

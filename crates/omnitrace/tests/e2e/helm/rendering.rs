@@ -51,10 +51,10 @@ static ALL: LazyLock<Vec<Rendering>> = LazyLock::new(|| {
 });
 
 /// What Helm makes of a profile.
-pub(super) struct Rendering {
+pub(crate) struct Rendering {
     profile: &'static str,
     set: &'static [&'static str],
-    pub(super) objects: Vec<Value>,
+    pub(crate) objects: Vec<Value>,
 }
 
 impl fmt::Display for Rendering {
@@ -78,32 +78,32 @@ impl Rendering {
     }
 
     /// Every selection, rendered once.
-    pub(super) fn all() -> &'static [Self] {
+    pub(crate) fn all() -> &'static [Self] {
         &ALL
     }
 
     /// The profile without a change.
-    pub(super) fn plain(profile: &str) -> &'static Self {
+    pub(crate) fn plain(profile: &str) -> &'static Self {
         let plain = |rendering: &&Self| rendering.profile == profile && rendering.set.is_empty();
         ALL.iter().find(plain).expect(profile)
     }
 
-    pub(super) fn is_trial(&self) -> bool {
+    pub(crate) fn is_trial(&self) -> bool {
         self.profile == "trial"
     }
 
-    pub(super) fn kind(&self, kind: &str) -> impl Iterator<Item = &Value> {
+    pub(crate) fn kind(&self, kind: &str) -> impl Iterator<Item = &Value> {
         self.objects
             .iter()
             .filter(move |object| object["kind"] == kind)
     }
 
-    pub(super) fn object(&self, kind: &str, name: &str) -> Option<&Value> {
+    pub(crate) fn object(&self, kind: &str, name: &str) -> Option<&Value> {
         self.kind(kind).find(|object| name_of(object) == name)
     }
 
     /// The pods of every workload; no rendering is without some.
-    pub(super) fn pods(&self) -> Vec<Pod<'_>> {
+    pub(crate) fn pods(&self) -> Vec<Pod<'_>> {
         let kinds = ["Deployment", "StatefulSet", "DaemonSet", "Job"];
         let workloads = self
             .objects
@@ -114,13 +114,13 @@ impl Rendering {
         pods
     }
 
-    pub(super) fn pod(&self, owner: &str) -> Pod<'_> {
+    pub(crate) fn pod(&self, owner: &str) -> Pod<'_> {
         let found = self.pods().into_iter().find(|pod| pod.owner == owner);
         found.unwrap_or_else(|| panic!("{self}: no workload {owner}"))
     }
 
     /// Owners of the pods in `namespace` that a selector finds.
-    pub(super) fn selected(&self, namespace: &str, selector: &Value) -> BTreeSet<&str> {
+    pub(crate) fn selected(&self, namespace: &str, selector: &Value) -> BTreeSet<&str> {
         let pods = self
             .pods()
             .into_iter()
@@ -132,12 +132,12 @@ impl Rendering {
 }
 
 /// The pods of a workload.
-pub(super) struct Pod<'a> {
+pub(crate) struct Pod<'a> {
     /// Name of the workload.
-    pub(super) owner: &'a str,
-    pub(super) workload: &'a Value,
-    pub(super) namespace: &'a str,
-    pub(super) spec: &'a Value,
+    pub(crate) owner: &'a str,
+    pub(crate) workload: &'a Value,
+    pub(crate) namespace: &'a str,
+    pub(crate) spec: &'a Value,
     labels: &'a Value,
 }
 
@@ -153,11 +153,11 @@ impl<'a> Pod<'a> {
         }
     }
 
-    pub(super) fn kind(&self) -> &str {
+    pub(crate) fn kind(&self) -> &str {
         text(&self.workload["kind"])
     }
 
-    pub(super) fn containers(&self) -> &'a [Value] {
+    pub(crate) fn containers(&self) -> &'a [Value] {
         let containers = self.spec["containers"].as_array();
         containers
             .filter(|list| !list.is_empty())
@@ -165,7 +165,7 @@ impl<'a> Pod<'a> {
     }
 
     /// Names and values of variables that stand in the rendering itself.
-    pub(super) fn literals(&self) -> BTreeMap<&'a str, &'a str> {
+    pub(crate) fn literals(&self) -> BTreeMap<&'a str, &'a str> {
         let variables = self
             .containers()
             .iter()
@@ -176,7 +176,7 @@ impl<'a> Pod<'a> {
         variables.filter_map(literal).collect()
     }
 
-    pub(super) fn matches(&self, selector: &Value) -> bool {
+    pub(crate) fn matches(&self, selector: &Value) -> bool {
         let has = |(key, value): (&String, &Value)| self.labels.get(key) == Some(value);
         // Of a Service the selector is the map itself.
         let labels = match selector.get("matchLabels") {
@@ -198,7 +198,7 @@ impl<'a> Pod<'a> {
     }
 
     /// The container port that a number or a name means.
-    pub(super) fn port(&self, port: &Value) -> Option<u64> {
+    pub(crate) fn port(&self, port: &Value) -> Option<u64> {
         let ports = self
             .containers()
             .iter()
@@ -211,15 +211,15 @@ impl<'a> Pod<'a> {
     }
 }
 
-pub(super) fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-pub(super) fn name_of(object: &Value) -> &str {
+pub(crate) fn name_of(object: &Value) -> &str {
     text(&object["metadata"]["name"])
 }
 
-pub(super) fn namespace_of(object: &Value) -> &str {
+pub(crate) fn namespace_of(object: &Value) -> &str {
     object["metadata"]["namespace"]
         .as_str()
         .unwrap_or(NAMESPACE)
