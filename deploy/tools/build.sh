@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # The standard stack without images, for tests: builds or downloads each tool once, and keeps it in a cache.
 #
-#   deploy/tools/build.sh [tool …]     # default: all; prints the directory that holds them
+#   deploy/tools/build.sh [tool …]     # default: all but cassandra; prints the directory that holds them
 #
-# collector, jaeger, victorialogs   built by Go (1.26 or newer), from the module proxy
+# collector, jaeger, victorialogs, victoriametrics   built by Go (1.26 or newer), from the module proxy
+# cassandra                jars from Maven Central, copied by Maven; it runs with Java 17
 # prometheus, promtool, alertmanager, amtool, postgres_exporter, blackbox_exporter, docker-compose
 #                          Debian packages, unpacked, not installed (needs apt-get; amd64 and arm64)
 #
@@ -49,7 +50,6 @@ need_go() {
 once() {
     local directory="$cache/$2-$1" tool="$2"
     if [ ! -x "$directory/$tool" ]; then
-        need_go "$tool"
         say "building $tool (some minutes, once)"
         rm -rf "$directory.part"
         mkdir -p "$directory.part"
@@ -61,13 +61,25 @@ once() {
 }
 
 build_module() {
+    need_go "$1"
     (cd "$here/$1" && CGO_ENABLED=0 patiently go build -buildvcs=false -trimpath -ldflags='-s -w' -o "$3" "$2")
 }
 build_jaeger() { build_module jaeger github.com/jaegertracing/jaeger/cmd/jaeger "$1"; }
 build_victorialogs() { build_module victorialogs github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs "$1"; }
 
+build_victoriametrics() { build_module victoriametrics github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics "$1"; }
+
+# Java's class path with a program in front of it.
+build_cassandra() {
+    command -v mvn >/dev/null || fail "Maven is needed to get cassandra: install it and a Java 17 (Debian: apt install maven openjdk-17-jdk-headless)"
+    local directory="$(dirname "$1")"
+    cp "$here"/cassandra/* "$directory"
+    patiently mvn --quiet --batch-mode --file "$directory/pom.xml" dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$directory/lib"
+}
+
 build_collector() {
     local work="$1.work"
+    need_go collector
     mkdir -p "$work"
     GOBIN="$work" patiently go install "$builder"
     sed "s|^dist:|dist:\n  output_path: $work/out|" "$here/../collector/manifest.yaml" >"$work/manifest.yaml"
@@ -79,6 +91,8 @@ build_collector() {
 collector() { once "$(stamp "$here/../collector/manifest.yaml")" otelcol build_collector; }
 jaeger() { once "$(stamp "$here"/jaeger/go.*)" jaeger build_jaeger; }
 victorialogs() { once "$(stamp "$here"/victorialogs/go.*)" victorialogs build_victorialogs; }
+victoriametrics() { once "$(stamp "$here"/victoriametrics/go.*)" victoriametrics build_victoriametrics; }
+cassandra() { once "$(stamp "$here"/cassandra/*)" cassandra build_cassandra; }
 
 # Package, file in it, name of the tool.
 packages="\
@@ -140,10 +154,10 @@ mkdir -p "$bin"
 # Two that build at the same time would tread on each other.
 exec 9>"$cache/lock"
 flock 9
-((${#})) || set -- collector jaeger victorialogs $(awk '{ print $3 }' <<<"$packages")
+((${#})) || set -- collector jaeger victorialogs victoriametrics $(awk '{ print $3 }' <<<"$packages")
 for tool in "$@"; do
     case "$tool" in
-        collector | jaeger | victorialogs) "$tool" ;;
+        collector | jaeger | victorialogs | victoriametrics | cassandra) "$tool" ;;
         *) grep -q " $tool\$" <<<"$packages" || fail "no such tool: $tool (see the head of this file)"
             debian "$tool" ;;
     esac

@@ -28,7 +28,7 @@ impl Tools {
         bail!("where are the programs of the standard stack? Set HOME or OMNITRACE_TOOLS")
     }
 
-    /// Path of `otelcol`, `jaeger`, `victorialogs`, `prometheus`, `promtool`, `alertmanager`, `amtool`, `postgres_exporter`,
+    /// Path of `otelcol`, `jaeger`, `victorialogs`, `victoriametrics`, `cassandra`, `prometheus`, `promtool`, `alertmanager`, `amtool`, `postgres_exporter`,
     /// `blackbox_exporter` or `docker-compose`.
     ///
     /// # Errors
