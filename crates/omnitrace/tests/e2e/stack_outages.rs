@@ -11,19 +11,19 @@ use serde_json::{Value, json};
 
 use crate::harness::{NativeStack, eventually, http, list};
 
-const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
+pub(crate) const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
 /// Requests that must be answered while a part is away.
-const MEANWHILE: usize = 60;
+pub(crate) const MEANWHILE: usize = 60;
 
 /// Orders and reads until it is told to stop; keeps what was not answered as it should be.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
     task: tokio::task::JoinHandle<Vec<String>>,
 }
 
 impl Load {
-    fn start(gateway: String, sku: String) -> Self {
+    pub(crate) fn start(gateway: String, sku: String) -> Self {
         let (stop, answered) = (
             Arc::new(AtomicBool::new(false)),
             Arc::new(AtomicUsize::new(0)),
@@ -73,7 +73,7 @@ impl Load {
         failed
     }
 
-    async fn more(&self, count: usize) {
+    pub(crate) async fn more(&self, count: usize) {
         let target = self.answered.load(Ordering::Relaxed) + count;
         eventually("requests are answered", async || {
             (self.answered.load(Ordering::Relaxed) >= target).then_some(())
@@ -81,7 +81,7 @@ impl Load {
         .await;
     }
 
-    async fn stop(self) -> (usize, Vec<String>) {
+    pub(crate) async fn stop(self) -> (usize, Vec<String>) {
         self.stop.store(true, Ordering::Relaxed);
         let failed = self.task.await.expect("the load");
         (self.answered.load(Ordering::Relaxed), failed)
@@ -151,7 +151,7 @@ async fn each_backend_is_killed_under_load_and_nothing_accepted_is_lost() {
 }
 
 /// What the services say was accepted, once nothing waits any more; nothing may have been dropped.
-async fn exported(native: &NativeStack, signal: &str) -> usize {
+pub(crate) async fn exported(native: &NativeStack, signal: &str) -> usize {
     let mut accepted = 0;
     for service in SERVICES {
         let processed = format!("otel_sdk_processor_{signal}_processed_total");
@@ -176,7 +176,7 @@ async fn exported(native: &NativeStack, signal: &str) -> usize {
     accepted
 }
 
-async fn spans_in_jaeger(native: &NativeStack) -> usize {
+pub(crate) async fn spans_in_jaeger(native: &NativeStack) -> usize {
     let mut ids = BTreeSet::new();
     for service in SERVICES {
         for trace in native.jaeger_search(service, &json!({}), 20_000).await {
