@@ -81,11 +81,15 @@ docs:
 stack-tools *tools:
     deploy/tools/build.sh {{ tools }}
 
-# the standard stack without Docker: real collector, Jaeger, Prometheus, Alertmanager and the files in deploy/; in Loki's place the console, and VictoriaLogs
+# the standard stack without Docker: real collector, Jaeger, Prometheus, Alertmanager and the files in deploy/; in Loki's place the console, VictoriaLogs and VictoriaMetrics
 test-stack *args: stack-tools
     cargo test -p omnitrace --test e2e stack_ -- --ignored --test-threads=1 {{ args }}
 
-# the standard stack on Docker Compose; overlays: production tls filelog trimmed (docs/DEPLOY.md)
+# traces on Cassandra: the standard stack without Docker, with one node (needs Maven and Java 17; not part of CI)
+test-cassandra *args: (stack-tools "collector" "jaeger" "cassandra")
+    cargo test -p omnitrace --test e2e cassandra:: -- --ignored {{ args }}
+
+# the standard stack on Docker Compose; overlays: production tls filelog trimmed cassandra remote-write (docs/DEPLOY.md)
 up *overlays:
     deploy/stack.sh up {{ overlays }}
 

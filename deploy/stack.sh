@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The standard stack on Docker Compose; the recipes of the justfile call this.
 #
-#   deploy/stack.sh up [overlay …]      overlays: production tls filelog trimmed; remembered for the other commands
+#   deploy/stack.sh up [overlay …]      overlays: production tls filelog trimmed cassandra remote-write; remembered for the other commands
 #   deploy/stack.sh down | reset
 #
 # Those of the runbooks, also for a stack without Docker (just demo): docs/runbooks/README.md says what each does.
@@ -60,7 +60,7 @@ compose() {
 remember() {
     local overlay
     for overlay in "$@"; do
-        [ -f "$here/compose.$overlay.yaml" ] || fail "no overlay '$overlay'; there are: $(cd "$here" && echo compose.*.yaml | sed 's/compose\.\([a-z]*\)\.yaml/\1/g')"
+        [ -f "$here/compose.$overlay.yaml" ] || fail "no overlay '$overlay'; there are: $(cd "$here" && echo compose.*.yaml | sed 's/compose\.\([a-z-]*\)\.yaml/\1/g')"
     done
     echo "$*" >"$remembered"
     (umask 077 && of_this_shell >"$remembered.shell")

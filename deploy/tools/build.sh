@@ -3,11 +3,12 @@
 #
 #   deploy/tools/build.sh [tool …]     # default: all of the standard stack; prints the directory that holds them
 #
-# collector, jaeger, victorialogs   built by Go (1.26 or newer), from the module proxy
+# collector, jaeger, victorialogs, victoriametrics   built by Go (1.26 or newer), from the module proxy
 # prometheus, promtool, alertmanager, amtool, postgres_exporter, blackbox_exporter, docker-compose
 #                          Debian packages, unpacked, not installed (needs apt-get; amd64 and arm64)
 #
-# For the Helm chart, and only where they are named (kube-apiserver takes 10 minutes more):
+# Only where they are named (kube-apiserver takes 10 minutes more):
+# cassandra                jars from Maven Central, copied by Maven; it runs with Java 17
 # kube-apiserver, helm     built by Go
 # etcd, kubectl            Debian packages
 #
@@ -53,7 +54,6 @@ need_go() {
 once() {
     local directory="$cache/$2-$1" tool="$2"
     if [ ! -x "$directory/$tool" ]; then
-        need_go "$tool"
         say "building $tool (some minutes, once)"
         rm -rf "$directory.part"
         mkdir -p "$directory.part"
@@ -65,20 +65,33 @@ once() {
 }
 
 build_module() {
+    need_go "$1"
     (cd "$here/$1" && CGO_ENABLED=0 patiently go build -buildvcs=false -trimpath -ldflags="-s -w ${4:-}" -o "$3" "$2")
 }
 build_jaeger() { build_module jaeger github.com/jaegertracing/jaeger/cmd/jaeger "$1"; }
 build_victorialogs() { build_module victorialogs github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs "$1"; }
 build_kube-apiserver() {
     local version
+    need_go kube-apiserver
     version="$(cd "$here/kubernetes" && go list -m -f '{{ .Version }}' k8s.io/kubernetes)"
     # A build that is not Kubernetes' own calls itself v0.0.0, which Helm takes for the cluster's version.
     build_module kubernetes k8s.io/kubernetes/cmd/kube-apiserver "$1" "-X k8s.io/component-base/version.gitVersion=$version"
 }
 build_helm() { build_module helm helm.sh/helm/v4/cmd/helm "$1"; }
 
+build_victoriametrics() { build_module victoriametrics github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics "$1"; }
+
+# Java's class path with a program in front of it.
+build_cassandra() {
+    command -v mvn >/dev/null || fail "Maven is needed to get cassandra: install it and a Java 17 (Debian: apt install maven openjdk-17-jdk-headless)"
+    local directory="$(dirname "$1")"
+    cp "$here"/cassandra/* "$directory"
+    patiently mvn --quiet --batch-mode --file "$directory/pom.xml" dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$directory/lib"
+}
+
 build_collector() {
     local work="$1.work"
+    need_go collector
     mkdir -p "$work"
     GOBIN="$work" patiently go install "$builder"
     sed "s|^dist:|dist:\n  output_path: $work/out|" "$here/../collector/manifest.yaml" >"$work/manifest.yaml"
@@ -92,6 +105,8 @@ jaeger() { once "$(stamp "$here"/jaeger/go.*)" jaeger build_jaeger; }
 victorialogs() { once "$(stamp "$here"/victorialogs/go.*)" victorialogs build_victorialogs; }
 kube-apiserver() { once "$(stamp "$here"/kubernetes/go.*)" kube-apiserver build_kube-apiserver; }
 helm() { once "$(stamp "$here"/helm/go.*)" helm build_helm; }
+victoriametrics() { once "$(stamp "$here"/victoriametrics/go.*)" victoriametrics build_victoriametrics; }
+cassandra() { once "$(stamp "$here"/cassandra/*)" cassandra build_cassandra; }
 
 # Package, file in it, name of the tool.
 packages="\
@@ -159,10 +174,10 @@ mkdir -p "$bin"
 # Two that build at the same time would tread on each other.
 exec 9>"$cache/lock"
 flock 9
-((${#})) || set -- collector jaeger victorialogs $(awk '{ print $3 }' <<<"$packages")
+((${#})) || set -- collector jaeger victorialogs victoriametrics $(awk '{ print $3 }' <<<"$packages")
 for tool in "$@"; do
     case "$tool" in
-        collector | jaeger | victorialogs | kube-apiserver | helm) "$tool" ;;
+        collector | jaeger | victorialogs | victoriametrics | cassandra | kube-apiserver | helm) "$tool" ;;
         *) package_of "$tool" >/dev/null || fail "no such tool: $tool (see the head of this file)"
             debian "$tool" ;;
     esac

@@ -96,6 +96,16 @@ async fn one_order_in_the_whole_tree_out() {
         config("jaeger/jaeger.yaml"),
         ["--config", "/etc/jaeger.yaml"],
     )
+    .with_cmd([
+        "--config",
+        "/etc/jaeger.yaml",
+        "--config",
+        "/etc/badger.yaml",
+    ])
+    .with_copy_to(
+        "/etc/badger.yaml",
+        config("jaeger/badger.yaml").text().as_bytes().to_vec(),
+    )
     .with_mount(Mount::tmpfs_mount("/badger"))
     .with_network(&network)
     .with_container_name(&name);

@@ -197,8 +197,8 @@ DIR/scrape.json.
 
 With --standard the services send their telemetry to OpenTelemetry Collector, as on Docker Compose: Jaeger keeps traces, Prometheus \
 scrapes and evaluates the rules, Alertmanager tells herald. They run with the files of deploy/ of a checkout, on loopback, and keep their data in DIR/standard. \
-The console only stands in for Loki, as the part `loki`. The programs come from deploy/tools/build.sh. OMNITRACE_ENVIRONMENT, PROMETHEUS_RETENTION and \
-PROMETHEUS_RETENTION_SIZE are used as in deploy/compose.yaml.
+The console only stands in for Loki, as the part `loki`. The programs come from deploy/tools/build.sh. OMNITRACE_ENVIRONMENT, PROMETHEUS_RETENTION, \
+PROMETHEUS_RETENTION_SIZE and REMOTE_WRITE_URL are used as in deploy/compose.yaml.
 
 Postgres is the server that DATABASE_URL names (only its schema `omnitrace` is touched), else server binaries found \
 on this machine, else a pinned PostgreSQL that is downloaded once. See `omnitrace help postgres`.";

@@ -22,6 +22,11 @@ impl Compose {
         Ok(Self { file, variables })
     }
 
+    /// The value of a variable that is set.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
+    }
+
     /// The `command` of a service. The value of an option that is a path in the container becomes its place on this machine.
     pub fn arguments(&self, service: &str, places: &[(&str, String)]) -> Result<Vec<String>> {
         let command = self.file["services"][service]["command"].as_array();

@@ -63,16 +63,25 @@ impl<'a> Deployment<'a> {
         Ok(config.listen(host, self.addresses).call(self.addresses))
     }
 
-    /// Jaeger, with its data on disk. `overlays` are further configurations.
+    /// Jaeger, which stores where the first of the `overlays` says: [`Deployment::badger`], or another file of `deploy/jaeger`.
     ///
     /// # Errors
     /// A file cannot be read, written or understood; so of all the following.
     pub fn jaeger(&self, overlays: Vec<Config>) -> Result<Command> {
         let config = Config::read(self.deploy, "jaeger/jaeger.yaml")?
             .own_metrics(self.addresses.of("jaeger:8888"))?
-            .replace("/badger/", &format!("{}/", self.subdirectory("badger")?))?
             .listen("jaeger", self.addresses);
         self.configured(Part::Jaeger, config, overlays)
+    }
+
+    /// Jaeger's store on disk.
+    ///
+    /// # Errors
+    /// As [`Deployment::jaeger`].
+    pub fn badger(&self) -> Result<Config> {
+        let directory = self.subdirectory("badger")?;
+        Config::read(self.deploy, "jaeger/badger.yaml")?
+            .replace("/badger/", &format!("{directory}/"))
     }
 
     /// The collector, with its queues on disk. `overlays` are further configurations.
@@ -143,7 +152,7 @@ impl<'a> Deployment<'a> {
     }
 
     /// Prometheus with the rules of a file. Services are what the files `*.json` of [`Deployment::targets`] name. Without
-    /// `herald` none is scraped.
+    /// `herald` none is scraped. With the variable `REMOTE_WRITE_URL` it sends every sample there, too.
     ///
     /// # Errors
     /// As [`Deployment::jaeger`].
@@ -161,10 +170,17 @@ impl<'a> Deployment<'a> {
         if !herald {
             config = config.replace("targets: [herald:9095]", "targets: []")?;
         }
+        config = config.call(self.addresses);
+        if let Some(url) = self.compose.variable("REMOTE_WRITE_URL") {
+            let remote_write = Config::read(self.deploy, "prometheus/remote-write.yml")?;
+            // As compose.remote-write.yaml does it.
+            let text = format!("{}{}    url: '{url}'\n", config.text(), remote_write.text());
+            config = Config::made("prometheus/prometheus.yml", text);
+        }
         let places = [
             (
                 "/etc/prometheus/prometheus.yml",
-                config.call(self.addresses).write(self.directory)?,
+                config.write(self.directory)?,
             ),
             ("/prometheus", self.subdirectory("prometheus-data")?),
         ];

@@ -28,8 +28,8 @@ impl Tools {
         bail!("where are the programs of the standard stack? Set HOME or OMNITRACE_TOOLS")
     }
 
-    /// Path of `otelcol`, `jaeger`, `victorialogs`, `prometheus`, `promtool`, `alertmanager`, `amtool`, `postgres_exporter`,
-    /// `blackbox_exporter`, `docker-compose` or `helm`.
+    /// Path of `otelcol`, `jaeger`, `victorialogs`, `victoriametrics`, `cassandra`, `prometheus`, `promtool`, `alertmanager`, `amtool`,
+    /// `postgres_exporter`, `blackbox_exporter`, `docker-compose`, `helm` or one of the Kubernetes tools.
     ///
     /// # Errors
     /// It is missing; the error says what makes it.

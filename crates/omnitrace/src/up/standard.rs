@@ -24,11 +24,12 @@ use crate::{alertmanager, environment, files};
 /// Where the parts keep configurations and data, in the data directory.
 pub const DIRECTORY: &str = "standard";
 
-/// Variables of `deploy/compose.yaml` that the caller may set.
-const VARIABLES: [&str; 3] = [
+/// Variables of `deploy/compose*.yaml` that the caller may set.
+const VARIABLES: [&str; 4] = [
     "OMNITRACE_ENVIRONMENT",
     "PROMETHEUS_RETENTION",
     "PROMETHEUS_RETENTION_SIZE",
+    "REMOTE_WRITE_URL",
 ];
 
 /// The first scrapes, at an interval of 5 s, on a busy machine.
@@ -177,7 +178,7 @@ impl Stack<'_> {
         };
         let launch = |address| Ok(wiring::loki(address, &no_rules, &peers.unused, args));
         let loki = self.start_part("loki", loki, launch, kept).await?;
-        let jaeger = deployment.jaeger(Vec::new())?;
+        let jaeger = deployment.jaeger(vec![deployment.badger()?])?;
         self.start_program(&standard, Part::Jaeger, jaeger, kept)
             .await?;
         let collector = deployment.collector(Vec::new())?;

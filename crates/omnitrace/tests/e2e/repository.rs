@@ -327,8 +327,12 @@ fn traces_and_logs_are_kept_for_longer_than_a_ticket_looks_back() {
     let longest = windows.map(|pair| pair.long.seconds()).max().unwrap();
     for (file, place) in [
         (
-            "jaeger/jaeger.yaml",
-            "/extensions/jaeger_storage/backends/badger/badger/ttl/spans",
+            "jaeger/badger.yaml",
+            "/extensions/jaeger_storage/backends/store/badger/ttl/spans",
+        ),
+        (
+            "jaeger/cassandra.yaml",
+            "/extensions/jaeger_storage/backends/store/cassandra/schema/trace_ttl",
         ),
         ("loki/loki.yaml", "/limits_config/retention_period"),
     ] {

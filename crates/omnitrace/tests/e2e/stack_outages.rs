@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use crate::harness::{NativeStack, Reply, eventually, http, list};
 
-const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
+pub(crate) const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
 /// Requests that must be answered while a part is away.
-const MEANWHILE: usize = 60;
+pub(crate) const MEANWHILE: usize = 60;
 
 /// Orders and reads until it is told to stop.
 pub(crate) struct Load {

@@ -60,6 +60,7 @@ async fn every_metric_that_watches_the_watchers_exists() {
     assert!(names.len() > 15, "{names:?}");
     let native = NativeStack::builder()
         .overlay("production.yaml")
+        .victoriametrics()
         .start()
         .await;
     // The collector counts metric points once it has seen some.

@@ -22,15 +22,39 @@ const SECRETS: [&str; 6] = [
     "GRAFANA_SECRET_KEY",
 ];
 
+/// What the overlays of engines do not start without; one that no shell and no sed may take apart.
+const ENGINES: [(&str, &str); 3] = [
+    (
+        "CASSANDRA_SERVERS",
+        "cassandra-1.example,cassandra-2.example",
+    ),
+    (
+        "REMOTE_WRITE_URL",
+        "https://store.example/api/v1/write?tenant=a|b&extra_label=c",
+    ),
+    ("CASSANDRA_PASSWORD", "rendered-secret"),
+];
+
 /// Every selection that `just up` takes: none, one, several, all.
-const SELECTIONS: [&[&str]; 7] = [
+const SELECTIONS: [&[&str]; 9] = [
     &[],
     &["production"],
     &["tls"],
     &["filelog"],
     &["trimmed"],
+    &["cassandra"],
+    &["remote-write"],
     &["production", "tls"],
-    &["production", "filelog", "trimmed", "tls"],
+    ALL,
+];
+
+const ALL: &[&str] = &[
+    "production",
+    "filelog",
+    "trimmed",
+    "cassandra",
+    "remote-write",
+    "tls",
 ];
 
 /// Run once and end.
@@ -61,7 +85,7 @@ fn compose(selection: &[&str], arguments: &[&str], variables: &[(&str, &str)]) -
 /// The services as rendered, all profiles included.
 fn rendered(selection: &[&str], more: &[(&str, &str)]) -> BTreeMap<String, Value> {
     let secrets = SECRETS.map(|name| (name, "rendered-secret"));
-    let variables = [&secrets[..], more].concat();
+    let variables = [&secrets[..], &ENGINES, more].concat();
     let arguments = ["--profile", "*", "config", "--format", "json"];
     let output = compose(selection, &arguments, &variables)
         .output()

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::{rendered, text};
+use super::{ALL, ENGINES, SECRETS, compose, rendered, text, texts};
 use crate::harness::{Directory, list, repository, run_tool};
 
 #[test]
@@ -26,7 +26,7 @@ fn overlays_change_what_they_say_and_can_be_combined() {
     };
     let base = rendered(&[], &[]);
     let none = "collector/none.yaml";
-    let all = rendered(&["production", "filelog", "trimmed", "tls"], &[]);
+    let all = rendered(ALL, &[]);
     for (target, file) in [
         ("/etc/otelcol/sampling.yaml", "collector/production.yaml"),
         ("/etc/otelcol/filelog.yaml", "collector/filelog.yaml"),
@@ -52,6 +52,12 @@ fn overlays_change_what_they_say_and_can_be_combined() {
         source(&all, "jaeger", "/etc/jaeger/tls.yaml"),
         "jaeger/tls.yaml"
     );
+    let store = "/etc/jaeger/store.yaml";
+    assert_eq!(source(&base, "jaeger", store), "jaeger/badger.yaml");
+    assert_eq!(source(&all, "jaeger", store), "jaeger/cassandra.yaml");
+    let [(servers, value), ..] = ENGINES;
+    assert_eq!(all["jaeger"]["environment"][servers], value);
+    sends_on(&all["prometheus"]);
     assert_eq!(all["collector"]["image"], "omnitrace-collector:0.158.0");
     let version = |services: &BTreeMap<String, Value>| {
         text(&services["collector"]["image"])
@@ -136,6 +142,69 @@ fn nothing_can_be_broken_in_production_unless_it_is_asked_for() {
     assert_eq!(faults(&[], &asked), ["off"; 4]);
 }
 
+#[test]
+#[ignore = "needs docker-compose: just test-compose"]
+fn an_overlay_of_an_engine_names_what_it_does_not_start_without() {
+    for (absent, _) in ENGINES {
+        let others = SECRETS.map(|name| (name, "x"));
+        let others = others.into_iter().chain(ENGINES);
+        let others: Vec<_> = others.filter(|(name, _)| *name != absent).collect();
+        let output = compose(ALL, &["config"], &others)
+            .output()
+            .expect("docker-compose");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let named = said.contains(absent) && said.contains("the overlay ");
+        assert!(
+            !output.status.success() && named,
+            "without {absent}: {said}"
+        );
+    }
+}
+
+/// What the overlay has a shell do in the container gives prometheus.yml with the URL, and all other arguments.
+fn sends_on(prometheus: &Value) {
+    let directory = Directory::new();
+    let made = directory.path().join("made.yml");
+    let here = |text: String| {
+        text.replace(
+            "/etc/prometheus",
+            &repository("deploy/prometheus").display().to_string(),
+        )
+        .replace("/tmp/prometheus.yml", &made.display().to_string())
+        .replace("exec /bin/prometheus", "printf '%s\\n'")
+        // Compose writes it so that it could be read again.
+        .replace("$$", "$")
+    };
+    let command = texts(&prometheus["command"]);
+    assert!(command[0].starts_with("--config.file="), "{command:?}");
+    let entrypoint = texts(&prometheus["entrypoint"]).into_iter().map(here);
+    let words: Vec<String> = entrypoint.chain(command.clone()).collect();
+    let run = Command::new(&words[0])
+        .args(&words[1..])
+        .env(ENGINES[1].0, ENGINES[1].1)
+        .output()
+        .expect("a shell");
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{said}");
+    let arguments = String::from_utf8_lossy(&run.stdout);
+    let arguments: Vec<&str> = arguments.lines().collect();
+    let config = format!("--config.file={}", made.display());
+    let expected = std::iter::once(&config).chain(&command[1..]);
+    assert_eq!(arguments, expected.collect::<Vec<_>>());
+
+    let text = std::fs::read_to_string(&made).expect("the configuration");
+    let shipped = std::fs::read_to_string(repository("deploy/prometheus/prometheus.yml"));
+    assert!(
+        text.starts_with(&shipped.expect("prometheus.yml")),
+        "{text}"
+    );
+    let parsed: Value = serde_saphyr::from_str(&text).expect("YAML");
+    assert_eq!(parsed["remote_write"][0]["url"], ENGINES[1].1);
+    let file = made.to_str().expect("text");
+    let (valid, said) = run_tool("promtool", &["check", "config", "--syntax-only", file]);
+    assert!(valid, "{said}");
+}
+
 /// Alertmanager shows its own certificate to herald, whose health check and scrape follow.
 fn alerts_travel_over_tls(services: &BTreeMap<String, Value>) {
     let own = "/etc/omnitrace/tls";
@@ -200,19 +269,16 @@ fn the_configurations_of_every_overlay_are_valid() {
         let (valid, said) = run_tool("otelcol", &arguments);
         assert!(valid, "{overlays:?}: {said}");
     }
-    for overlay in [
-        config("collector/none.yaml", "jaeger"),
-        config("jaeger/tls.yaml", "jaeger"),
+    let [jaeger, badger, cassandra, tls] = ["jaeger", "badger", "cassandra", "tls"]
+        .map(|file| config(&format!("jaeger/{file}.yaml"), "jaeger"));
+    for overlays in [
+        [&badger, none],
+        [&badger, &tls],
+        [&cassandra, none],
+        [&cassandra, &tls],
     ] {
-        let (valid, said) = run_tool(
-            "jaeger",
-            &[
-                "validate",
-                &config("jaeger/jaeger.yaml", "jaeger"),
-                &overlay,
-            ],
-        );
-        assert!(valid, "{overlay}: {said}");
+        let (valid, said) = run_tool("jaeger", &["validate", &jaeger, overlays[0], overlays[1]]);
+        assert!(valid, "{overlays:?}: {said}");
     }
     // Prometheus' own, with https for three jobs.
     let path = certificates.join("prometheus/prometheus.yml");

@@ -8,6 +8,7 @@ use serde_json::json;
 use standard::{Addresses, Part};
 
 use super::native_config::{addresses, client_tls};
+use super::native_engines::Engines;
 use super::{
     Child, Directory, Signal, Stack, StackBuilder, eventually, http, omnitrace, spawn_tool,
 };
@@ -21,6 +22,7 @@ pub struct NativeBuilder {
     herald: Option<String>,
     tls: Option<PathBuf>,
     counts_logs: bool,
+    engines: Engines,
 }
 
 impl NativeBuilder {
@@ -57,6 +59,18 @@ impl NativeBuilder {
     /// Adds VictoriaLogs, a store that is not ours, and sends it every log record that Loki is sent.
     pub fn victorialogs(mut self) -> Self {
         self.counts_logs = true;
+        self
+    }
+
+    /// As compose.cassandra.yaml, with one node of Cassandra.
+    pub fn cassandra(mut self) -> Self {
+        self.engines.cassandra = true;
+        self
+    }
+
+    /// As compose.remote-write.yaml, with VictoriaMetrics.
+    pub fn victoriametrics(mut self) -> Self {
+        self.engines.victoriametrics = true;
         self
     }
 
@@ -102,15 +116,21 @@ impl NativeBuilder {
             commands: BTreeMap::new(),
             tls: self.tls,
             counts_logs: self.counts_logs,
+            engines: self.engines,
         };
         native.prepare(&self.overlays, self.alertmanager, self.herald.is_some());
         let mut without = self.without;
         if !self.counts_logs {
             without.push("victorialogs");
         }
+        without.extend(self.engines.absent());
         let parts = PARTS.into_iter().filter(|part| !without.contains(part));
         for part in parts.clone() {
             native.start_part(part).await;
+            if part == "cassandra" {
+                // Without its store Jaeger ends.
+                native.ready(part).await;
+            }
         }
         for part in parts {
             native.ready(part).await;
@@ -120,9 +140,11 @@ impl NativeBuilder {
 }
 
 /// Start order: whoever is called is there first.
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 11] = [
     "loki",
     "victorialogs",
+    "victoriametrics",
+    "cassandra",
     "jaeger",
     "collector",
     "postgres-exporter",
@@ -155,10 +177,11 @@ pub struct NativeStack {
     pub addresses: Addresses,
     /// Configurations and data.
     pub directory: Directory,
-    parts: BTreeMap<&'static str, Child>,
+    pub(super) parts: BTreeMap<&'static str, Child>,
     pub(super) commands: BTreeMap<&'static str, Command>,
     pub(super) tls: Option<PathBuf>,
     pub(super) counts_logs: bool,
+    pub(super) engines: Engines,
 }
 
 impl NativeStack {
@@ -177,6 +200,7 @@ impl NativeStack {
             herald: None,
             tls: None,
             counts_logs: false,
+            engines: Engines::default(),
         }
     }
 
@@ -244,9 +268,13 @@ impl NativeStack {
     }
 
     async fn ready(&mut self, part: &'static str) {
+        if part == "cassandra" {
+            return self.cassandra_listens().await;
+        }
         let url = match part {
             "loki" => self.url("console:8000") + "/ready",
             "victorialogs" => self.url("victorialogs:9428") + "/health",
+            "victoriametrics" => self.url("victoriametrics:8428") + "/health",
             "probe" => self.url("probe:9080") + "/ready",
             _ => {
                 let mut parts = Part::ALL.into_iter();

@@ -58,15 +58,21 @@ impl NativeStack {
 
     /// Traces of a service that Jaeger finds by tags.
     pub async fn jaeger_search(&self, service: &str, tags: &Value, limit: usize) -> Vec<Value> {
+        self.jaeger_find(&[
+            ("service", service),
+            ("tags", &tags.to_string()),
+            ("limit", &limit.to_string()),
+            ("lookback", "1h"),
+        ])
+        .await
+    }
+
+    /// Traces that Jaeger finds by the parameters of its search.
+    pub async fn jaeger_find(&self, parameters: &[(&str, &str)]) -> Vec<Value> {
         let url = format!(
             "{}/api/traces?{}",
             self.url("jaeger:16686"),
-            encoded(&[
-                ("service", service),
-                ("tags", &tags.to_string()),
-                ("limit", &limit.to_string()),
-                ("lookback", "1h")
-            ])
+            encoded(parameters)
         );
         let answer = self.get(url).await.expect("an answer of Jaeger");
         list(&answer["data"])

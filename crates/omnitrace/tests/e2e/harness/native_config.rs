@@ -37,11 +37,19 @@ fn claim(port: u16) -> bool {
     }
 }
 
-/// A free port for every address of the standard stack, and for those of the log stores, see `native_logs`.
+/// A free port for every address of the standard stack, and for those of the further stores, see `native_logs` and
+/// `native_engines`.
 pub fn addresses() -> Addresses {
     let free = || format!("127.0.0.1:{}", free_port());
     let mut addresses = Addresses::choose(|_| Ok::<_, Infallible>(free())).expect("free ports");
-    for own in ["console:8000", "victorialogs:9428", "probe:9080"] {
+    for own in [
+        "console:8000",
+        "victorialogs:9428",
+        "victoriametrics:8428",
+        "cassandra:7000",
+        "cassandra:9042",
+        "probe:9080",
+    ] {
         addresses.set(own, &free());
     }
     addresses

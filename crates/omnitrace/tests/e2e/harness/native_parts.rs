@@ -23,17 +23,20 @@ impl NativeStack {
     ) {
         let deploy = deploy();
         let directory = self.directory.path();
-        let deployment = Deployment::new(&deploy, directory, &self.addresses, BTreeMap::new());
+        let variables = self.engine_variables();
+        let deployment = Deployment::new(&deploy, directory, &self.addresses, variables);
         let deployment = deployment.expect("the files of deploy/");
         self.name_targets(&deployment);
         let mut commands = vec![
             ("loki", self.loki()),
             ("victorialogs", self.victorialogs(&deployment)),
+            ("victoriametrics", self.victoriametrics(&deployment)),
+            ("cassandra", self.cassandra(&deployment)),
             ("probe", self.probe_of_gateway()),
         ];
         for part in Part::ALL {
             let made = match part {
-                Part::Jaeger => deployment.jaeger(self.jaeger_overlays()),
+                Part::Jaeger => deployment.jaeger(self.jaeger_overlays(&deployment)),
                 Part::Collector => {
                     deployment.collector(self.collector_overlays(&deployment, overlays))
                 }
@@ -50,8 +53,11 @@ impl NativeStack {
             };
             let standard::Command {
                 arguments,
-                environment,
+                mut environment,
             } = made.expect("the files of deploy/");
+            if part == Part::Jaeger {
+                environment.extend(self.of_cassandra());
+            }
             let tool = part.tool();
             commands.push((
                 part.name(),
@@ -65,12 +71,14 @@ impl NativeStack {
         self.commands.extend(commands);
     }
 
-    fn jaeger_overlays(&self) -> Vec<Config> {
+    fn jaeger_overlays(&self, deployment: &Deployment<'_>) -> Vec<Config> {
         let tls = self.tls.as_deref().map(|certificates| {
             let config = config("jaeger/tls.yaml").replace(HOURLY, SOON);
             certified(config.expect("tls.yaml"), Some(certificates), "jaeger")
         });
-        tls.into_iter().collect()
+        std::iter::once(self.store_of_traces(deployment))
+            .chain(tls)
+            .collect()
     }
 
     fn collector_overlays(&self, deployment: &Deployment<'_>, overlays: &[&str]) -> Vec<Config> {

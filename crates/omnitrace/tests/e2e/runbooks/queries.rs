@@ -160,6 +160,7 @@ async fn stack_runbooks_every_query_finds_something() {
     let wire = Wire::to(&database.url).await;
     let builder = NativeStack::builder()
         .overlay("production.yaml")
+        .victoriametrics()
         .services(|services| {
             let services = services.database(database);
             services.env("data", "DATABASE_URL", wire.url())
