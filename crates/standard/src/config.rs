@@ -52,6 +52,16 @@ impl Config {
         self
     }
 
+    /// Replaces the address of a collector's or Jaeger's metrics of itself, which has host and port apart.
+    ///
+    /// # Errors
+    /// The text has no such address.
+    pub fn own_metrics(self, local: &str) -> Result<Self> {
+        let of = |host: &str, port: &str| format!("host: {host}\n                port: {port}");
+        let (host, port) = local.rsplit_once(':').unwrap_or((local, "8888"));
+        self.replace(&of("0.0.0.0", "8888"), &of(host, port))
+    }
+
     /// Replaces the addresses that it calls.
     pub fn call(mut self, addresses: &Addresses) -> Self {
         self.text = local(&self.text, addresses);

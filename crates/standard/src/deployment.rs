@@ -68,11 +68,8 @@ impl<'a> Deployment<'a> {
     /// # Errors
     /// A file cannot be read, written or understood; so of all the following.
     pub fn jaeger(&self, overlays: Vec<Config>) -> Result<Command> {
-        let config = self
-            .own_metrics(
-                Config::read(self.deploy, "jaeger/jaeger.yaml")?,
-                "jaeger:8888",
-            )?
+        let config = Config::read(self.deploy, "jaeger/jaeger.yaml")?
+            .own_metrics(self.addresses.of("jaeger:8888"))?
             .replace("/badger/", &format!("{}/", self.subdirectory("badger")?))?
             .listen("jaeger", self.addresses);
         self.configured(Part::Jaeger, config, overlays)
@@ -83,9 +80,8 @@ impl<'a> Deployment<'a> {
     /// # Errors
     /// As [`Deployment::jaeger`].
     pub fn collector(&self, overlays: Vec<Config>) -> Result<Command> {
-        let config = Config::read(self.deploy, "collector/collector.yaml")?;
-        let config = self
-            .own_metrics(config, "collector:8888")?
+        let config = Config::read(self.deploy, "collector/collector.yaml")?
+            .own_metrics(self.addresses.of("collector:8888"))?
             .replace("/var/lib/otelcol", &self.subdirectory("otelcol")?)?
             .listen("collector", self.addresses)
             .call(self.addresses);
@@ -197,14 +193,6 @@ impl<'a> Deployment<'a> {
         std::fs::create_dir_all(&path)
             .with_context(|| format!("cannot make {}", path.display()))?;
         Ok(path.display().to_string())
-    }
-
-    fn own_metrics(&self, config: Config, address: &str) -> Result<Config> {
-        let of = |host: &str, port: &str| format!("host: {host}\n                port: {port}");
-        config.replace(
-            &of("0.0.0.0", "8888"),
-            &of("127.0.0.1", self.addresses.port(address)),
-        )
     }
 
     /// A program that takes nothing but configurations.

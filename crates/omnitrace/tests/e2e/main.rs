@@ -88,6 +88,7 @@ mod stack_redaction;
 mod stack_renewed;
 mod stack_rules;
 mod stack_sampling;
+mod stack_tiers;
 mod stack_tls;
 mod stack_tools;
 mod stack_up;

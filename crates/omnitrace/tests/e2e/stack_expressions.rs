@@ -27,7 +27,7 @@ const QUIET: [(&str, &str); 3] = [
         "no fault is on",
     ),
     (
-        r#"sum by (exporter) (rate({__name__=~"otelcol_exporter_(send|enqueue)_failed_(spans|log_records)_total",job="otel-collector"}[$__rate_interval]))"#,
+        r#"sum by (exporter) (rate({__name__=~"otelcol_exporter_(send|enqueue)_failed_(spans|log_records|metric_points)_total",job=~"otel-collector(-tier1)?"}[$__rate_interval]))"#,
         "the collector counts failures from the first one on",
     ),
 ];

@@ -5,25 +5,41 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{NativeStack, eventually, http, list};
+use crate::harness::{NativeStack, Reply, eventually, http, list};
 
 const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
 /// Requests that must be answered while a part is away.
 const MEANWHILE: usize = 60;
 
-/// Orders and reads until it is told to stop; keeps what was not answered as it should be.
-struct Load {
+/// Orders and reads until it is told to stop.
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
-    task: tokio::task::JoinHandle<Vec<String>>,
+    task: tokio::task::JoinHandle<Done>,
+}
+
+/// What a [`Load`] was answered.
+#[derive(Default)]
+pub(crate) struct Done {
+    pub(crate) answered: usize,
+    /// What was not answered as it should be.
+    pub(crate) failed: Vec<String>,
+    pub(crate) orders: Vec<Order>,
+}
+
+/// An order that was placed.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Order {
+    pub(crate) trace: String,
+    pub(crate) began: Instant,
 }
 
 impl Load {
-    fn start(gateway: String, sku: String) -> Self {
+    pub(crate) fn start(gateway: String, sku: String) -> Self {
         let (stop, answered) = (
             Arc::new(AtomicBool::new(false)),
             Arc::new(AtomicUsize::new(0)),
@@ -46,34 +62,40 @@ impl Load {
         sku: String,
         stop: Arc<AtomicBool>,
         answered: Arc<AtomicUsize>,
-    ) -> Vec<String> {
+    ) -> Done {
         let client = http();
         let order = json!({"sku": sku, "quantity": 1, "customer_email": "ada@example.com"});
-        let mut failed = Vec::new();
+        let mut done = Done::default();
         while !stop.load(Ordering::Relaxed) {
             let requests = [
                 client.post(format!("{gateway}/api/orders")).json(&order),
                 client.get(format!("{gateway}/api/data")),
             ];
             for request in requests {
+                let began = Instant::now();
                 match request.send().await {
-                    Ok(answer) if answer.status().is_success() => {}
-                    Ok(answer) => failed.push(format!(
-                        "{} {}",
-                        answer.status(),
-                        answer.text().await.unwrap_or_default()
-                    )),
-                    Err(error) => failed.push(error.to_string()),
+                    Ok(answer) => {
+                        let reply = Reply::read(answer).await;
+                        match reply.status {
+                            200 => {}
+                            201 => done.orders.push(Order {
+                                trace: reply.trace_id(),
+                                began,
+                            }),
+                            _ => done.failed.push(format!("{reply:?}")),
+                        }
+                    }
+                    Err(error) => done.failed.push(error.to_string()),
                 }
-                answered.fetch_add(1, Ordering::Relaxed);
+                done.answered = answered.fetch_add(1, Ordering::Relaxed) + 1;
             }
             // A pace, not a wait: enough that a part's absence spans many requests, few enough for two busy cores.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        failed
+        done
     }
 
-    async fn more(&self, count: usize) {
+    pub(crate) async fn more(&self, count: usize) {
         let target = self.answered.load(Ordering::Relaxed) + count;
         eventually("requests are answered", async || {
             (self.answered.load(Ordering::Relaxed) >= target).then_some(())
@@ -81,10 +103,18 @@ impl Load {
         .await;
     }
 
-    async fn stop(self) -> (usize, Vec<String>) {
+    /// Ends it; no request may have failed.
+    pub(crate) async fn stop(self) -> Done {
         self.stop.store(true, Ordering::Relaxed);
-        let failed = self.task.await.expect("the load");
-        (self.answered.load(Ordering::Relaxed), failed)
+        let done = self.task.await.expect("the load");
+        let (answered, failed) = (done.answered, &done.failed);
+        assert!(
+            failed.is_empty(),
+            "{} of {answered} failed: {:#?}",
+            failed.len(),
+            &failed[..failed.len().min(5)]
+        );
+        done
     }
 }
 
@@ -108,13 +138,7 @@ async fn each_backend_is_killed_under_load_and_nothing_accepted_is_lost() {
         native.restart(part).await;
         load.more(MEANWHILE).await;
     }
-    let (answered, failed) = load.stop().await;
-    assert!(
-        failed.is_empty(),
-        "{} of {answered} failed: {:#?}",
-        failed.len(),
-        &failed[..failed.len().min(5)]
-    );
+    let answered = load.stop().await.answered;
     let mut books = native.stack.database.books().await;
     books.settled(&sku).await;
     books.delivered().await;
@@ -151,7 +175,7 @@ async fn each_backend_is_killed_under_load_and_nothing_accepted_is_lost() {
 }
 
 /// What the services say was accepted, once nothing waits any more; nothing may have been dropped.
-async fn exported(native: &NativeStack, signal: &str) -> usize {
+pub(crate) async fn exported(native: &NativeStack, signal: &str) -> usize {
     let mut accepted = 0;
     for service in SERVICES {
         let processed = format!("otel_sdk_processor_{signal}_processed_total");
@@ -176,7 +200,7 @@ async fn exported(native: &NativeStack, signal: &str) -> usize {
     accepted
 }
 
-async fn spans_in_jaeger(native: &NativeStack) -> usize {
+pub(crate) async fn spans_in_jaeger(native: &NativeStack) -> usize {
     let mut ids = BTreeSet::new();
     for service in SERVICES {
         for trace in native.jaeger_search(service, &json!({}), 20_000).await {

@@ -96,15 +96,15 @@ async fn counted_before_sampling(native: &NativeStack) {
 }
 
 /// What Jaeger has.
-struct Kept {
+pub(crate) struct Kept {
     /// Order traces by id.
-    orders: BTreeMap<String, Value>,
+    pub(crate) orders: BTreeMap<String, Value>,
     /// Delivery traces by the id of the order that they link to.
-    deliveries: BTreeMap<String, Value>,
+    pub(crate) deliveries: BTreeMap<String, Value>,
 }
 
 impl Kept {
-    async fn read(native: &NativeStack) -> Self {
+    pub(crate) async fn read(native: &NativeStack) -> Self {
         let id = |trace: &Value| trace["traceID"].as_str().unwrap_or_default().to_owned();
         let orders = native
             .jaeger_search("gateway", &json!({"http.route": "/api/orders"}), 5000)

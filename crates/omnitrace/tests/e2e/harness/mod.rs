@@ -20,6 +20,7 @@
 //! - [`Books`]: what the database says, past every service; [`Proxy`]: mistreats what data sends downstream, [`Wire`] what it says to Postgres.
 //! - [`Up`]: the whole of `omnitrace up`, in a [`Directory`] that knows which processes were started in it.
 //! - [`NativeStack`]: the standard stack around a [`Stack`], from the files in `deploy/`, without Docker; [`tool()`] finds its programs.
+//! - [`Tiers`]: the same with collectors in two tiers.
 //! - [`Customer`]: orders with a key and insists until it knows what became of it.
 //! - [`eventually`]: wait on a condition, never on a clock. Every wait ends by [`DEADLINE`] with what it saw last.
 //!
@@ -45,6 +46,7 @@ mod native_config;
 mod native_logs;
 mod native_parts;
 mod native_scrape;
+mod native_tiers;
 mod proxy;
 mod receiver;
 mod reply;
@@ -68,6 +70,7 @@ pub use exposition::{Exemplar, Family, exemplar_of, histograms, openmetrics};
 pub use native::{NativeBuilder, NativeStack};
 pub use native_ask::{jaeger_services, jaeger_tag, list};
 pub use native_config::{addresses, config, free_port, repository};
+pub use native_tiers::Tiers;
 pub use nix::sys::signal::Signal;
 pub use proxy::{Deliveries, Proxy};
 pub use receiver::{Delivery, Receiver};
@@ -75,7 +78,7 @@ pub use reply::Reply;
 pub use scrape::{Sample, Scrape};
 pub use stack::{Stack, StackBuilder};
 pub use telemetry::{Event, Kind, Link, LogRecord, Span, Status, complete, tree};
-pub use tools::{run_tool, spawn_tool, tool};
+pub use tools::{run_tool, spawn_tool, spawn_tool_with_hosts, tool};
 pub use up::{Directory, Up, until_there_is};
 pub use wire::Wire;
 

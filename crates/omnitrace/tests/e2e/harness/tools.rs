@@ -1,6 +1,6 @@
 //! The programs of the standard stack, as `deploy/tools/build.sh` keeps them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use standard::Tools;
@@ -33,9 +33,37 @@ const LEASH: &str = r#"exec 3<&0 </dev/null; (cat <&3 >/dev/null 2>&1; kill -9 $
 
 /// Starts a tool that runs until it is stopped.
 pub fn spawn_tool(name: &str, arguments: &[String], environment: &[(String, String)]) -> Child {
+    spawn(name, &[], arguments, environment)
+}
+
+/// The same for a tool that reads the file `hosts` where others read `/etc/hosts`. It needs root, or user namespaces.
+pub fn spawn_tool_with_hosts(
+    name: &str,
+    hosts: &Path,
+    arguments: &[String],
+    environment: &[(String, String)],
+) -> Child {
+    let hosts = hosts.to_str().expect("a path of text");
+    let mut before = vec!["unshare", "--mount"];
+    if !nix::unistd::geteuid().is_root() {
+        before.push("--map-root-user");
+    }
+    let mount = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
+    before.extend(["sh", "-c", mount, hosts]);
+    spawn(name, &before, arguments, environment)
+}
+
+/// `before` is a program that becomes the tool, with its arguments.
+fn spawn(
+    name: &str,
+    before: &[&str],
+    arguments: &[String],
+    environment: &[(String, String)],
+) -> Child {
     let mut command = Command::new("sh");
     command
         .args(["-c", LEASH, name])
+        .args(before)
         .arg(tool(name))
         .args(arguments)
         .envs(environment.iter().map(|(name, value)| (name, value)));

@@ -51,10 +51,20 @@ const TROUBLE: [(&str, &[&str]); 5] = [
 ];
 
 /// What nothing here says, and why.
-const NOT_HERE: [(&str, &str); 1] = [(
-    "sum by (reason) (rate(loki_discarded_samples_total[5m]))",
-    "no Loki runs in the tests",
-)];
+const NOT_HERE: [(&str, &str); 3] = [
+    (
+        "sum by (reason) (rate(loki_discarded_samples_total[5m]))",
+        "no Loki runs in the tests",
+    ),
+    (
+        "sum by (endpoint) (increase(otelcol_loadbalancer_backend_outcome_total{success=\"false\"}[5m]))",
+        "one tier of collectors: `stack_tiers` has two",
+    ),
+    (
+        "otelcol_loadbalancer_num_backends",
+        "one tier of collectors: `stack_tiers` has two",
+    ),
+];
 
 /// Language and query.
 type Asked = (&'static str, String);
