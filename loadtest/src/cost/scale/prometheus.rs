@@ -11,9 +11,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use standard::{Addresses, Deployment};
 
-use super::super::exposition;
-use super::super::process::{self, Process, Reserved};
 use super::Bench;
+use crate::cost::exposition;
+use crate::cost::process::{self, Process, Reserved};
 
 /// Samples that Prometheus has taken in.
 pub const APPENDED: &str = "prometheus_tsdb_head_samples_appended_total";

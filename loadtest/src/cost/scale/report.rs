@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::super::report::number;
-use super::super::spread::Spread;
 use super::prometheus::Scraped;
 use super::series::Metrics;
 use super::spans::Sample;
+use crate::cost::report::number;
+use crate::cost::spread::Spread;
 
 /// The whole run.
 #[derive(Debug, Serialize)]
@@ -35,7 +35,7 @@ impl Report {
                 "{}; load average {:.2} before. {} spans each time; `median (lowest..highest)` of the rounds.\n",
                 self.machine, self.load_before, self.spans_each_time
             ),
-            "| tiers | part | CPU per span, µs | spans/s per core | peak memory, MiB |\n|---|---|---|---|---|".to_owned(),
+            "| tiers | part | CPU per span sent, µs | spans sent per second and core | peak memory, MiB |\n|---|---|---|---|---|".to_owned(),
         ];
         for tiers in [1, 2] {
             let names: BTreeSet<_> = self

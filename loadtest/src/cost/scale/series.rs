@@ -8,10 +8,10 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::super::process::{self, Process};
-use super::super::services::SERVICES;
 use super::Bench;
 use super::prometheus::{APPENDED, Prometheus};
+use crate::cost::process::{self, Process};
+use crate::cost::services::SERVICES;
 
 /// Ports of `up`: each a free one.
 const PORTS: [&str; 15] = [
@@ -32,9 +32,9 @@ const PORTS: [&str; 15] = [
     "postgres-exporter",
 ];
 
-/// Two flushes of the collector's connectors, and two scrapes.
+/// More than flushes of the collector's connectors and scrapes take, on a busy machine.
 const VISIBLE: Duration = Duration::from_secs(60);
-/// Series that are gone for this long are not seen any more, those of the start included.
+/// Of rates: the end of the load.
 const WINDOW: &str = "1m";
 
 /// The numbers of the whole stack.
@@ -52,11 +52,11 @@ pub struct Metrics {
     pub requests: f64,
     /// Of all three services.
     pub spans_per_request: f64,
-    /// Of all three services.
+    /// Of all parts that send any.
     pub log_records_per_request: f64,
     /// Of all three services, as JSON.
     pub log_bytes_per_request: f64,
-    /// CPU time of the collector per request, for its spans and log records.
+    /// CPU time of the collector per request: for its spans, its log records, and what the collector does without requests.
     pub collector_cpu_us_per_request: f64,
     /// What the gateway shows to Prometheus.
     #[serde(skip)]
@@ -99,7 +99,7 @@ const SERIES: [(&str, &str, &str); 6] = [
 
 /// Starts the stack, has users ask it, and reads Prometheus.
 pub async fn measure(bench: &Bench<'_>) -> Result<Metrics> {
-    let directory = super::super::overhead::directory()?;
+    let directory = crate::cost::overhead::directory()?;
     let data = directory.path().join("data");
     let mut up = Process::start("up", command(bench, &data), directory.path())?;
     let ready = up.line("the event `ready`", |line| line["event"] == "ready")?;
@@ -200,7 +200,7 @@ impl Prometheus<'_> {
             SERVICES.join("|")
         );
         let requests = self.number(&format!("sum({ASKED})")).await?;
-        let records = r#"sum(otelcol_receiver_accepted_log_records_total)"#;
+        let records = "sum(otelcol_receiver_accepted_log_records_total)";
         let cpu = format!(
             "1e6 * sum(rate(otelcol_process_cpu_seconds_total[{WINDOW}])) / sum(rate({ASKED}[{WINDOW}]))"
         );

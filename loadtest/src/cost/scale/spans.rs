@@ -11,10 +11,10 @@ use serde::Serialize;
 use standard::{Addresses, Command, Config, Deployment};
 use tempfile::TempDir;
 
-use super::super::batches::{self, SPANS, TRACE};
-use super::super::exposition;
-use super::super::process::{self, Process, Reserved};
 use super::Bench;
+use crate::cost::batches::{self, SPANS, TRACE};
+use crate::cost::exposition;
+use crate::cost::process::{self, Process, Reserved};
 
 /// Requests after which the sender waits until all of them have come through: half a second of a core's work, so that no
 /// collector times out and sends again.
@@ -147,11 +147,9 @@ impl Way {
     /// Starts a collector before the one that runs.
     fn first_tier(&mut self, bench: &Bench<'_>) -> Result<()> {
         let addresses = addresses(&mut self.reserved)?;
-        let own_metrics = format!("port: {}", addresses.port("collector:8888"));
         let config = Config::read(&bench.deploy, "collector/tier1.yaml")?
-            .replace("port: 8888", &own_metrics)?
-            .listen("collector", &addresses)
-            .replace("0.0.0.0", "127.0.0.1")?;
+            .own_metrics(addresses.of("collector:8888"))?
+            .listen("collector", &addresses);
         let environment = vec![
             ("OMNITRACE_TIER2_HOST".to_owned(), "127.0.0.1".to_owned()),
             (
