@@ -252,6 +252,11 @@ test-load *args:
     cargo build -p omnitrace
     cargo test -p loadtest {{ args }}
 
+# that `just bench-scale` measures what it says, with the real programs
+test-scale *args: stack-tools
+    cargo build -p omnitrace
+    cargo test -p loadtest --test stack what_a_part_costs -- --ignored {{ args }}
+
 # what each signal costs, on every route, step by step: docs/OVERHEAD.md (release build; about 30 min; --rounds 3 --seconds 2: 9 min; --route, --json, …)
 overhead *args:
     cargo build --release -p omnitrace
@@ -274,6 +279,11 @@ soak *args:
 bench-ingest *args:
     cargo build --release -p omnitrace
     cargo run --release -p loadtest -- ingest --jaeger "$(deploy/tools/build.sh jaeger)/jaeger" {{ args }}
+
+# what a span, a series and a log line cost the parts of the standard stack: docs/SCALE.md (release build of ours; about 10 min; --rounds, --batches, …)
+bench-scale *args: stack-tools
+    cargo build --release -p omnitrace
+    cargo run --release -p loadtest -- scale {{ args }}
 
 # a fixed rate, open loop: [rate] requests/s for [time] to a URL on this machine, by oha (built once); more of its options after that
 bench-load rate="200" time="30s" url="http://127.0.0.1:8080/api/data" *args:

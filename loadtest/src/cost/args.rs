@@ -18,6 +18,8 @@ pub enum Command {
     Soak(SoakArgs),
     /// CPU time per span of the console and of Jaeger's memory store, in turn on one core, and how long searches take in a full console (docs/BENCHMARKS.md)
     Ingest(IngestArgs),
+    /// What each part of the standard stack costs: CPU time and memory per span of collectors and Jaeger, bytes per span on disk, series per service (docs/SCALE.md). An error: a span that was sent did not arrive
+    Scale(ScaleArgs),
     /// The process that `soak` watches
     #[command(hide = true)]
     Emit(SoakArgs),
@@ -137,6 +139,32 @@ pub struct IngestArgs {
     /// Jaeger's executable; without it the console is measured alone
     #[arg(long, value_name = "FILE")]
     pub jaeger: Option<PathBuf>,
+    /// The executable `omnitrace`; by default the one beside this
+    #[arg(long, value_name = "FILE")]
+    pub omnitrace: Option<PathBuf>,
+    /// Print JSON instead of Markdown
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `loadtest scale`.
+#[derive(Debug, Clone, Args)]
+pub struct ScaleArgs {
+    /// How often each way of spans is measured, each time with new processes
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u32).range(1..=100))]
+    pub rounds: u32,
+    /// Requests of 512 spans each time; a tenth more comes before, uncounted
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = value_parser!(u32).range(1..=100_000))]
+    pub batches: u32,
+    /// How long users ask every route of the stack whose series are counted, in seconds
+    #[arg(long, value_name = "S", default_value_t = 60, value_parser = value_parser!(u32).range(10..=3600))]
+    pub seconds: u32,
+    /// The core that collectors and Jaeger are kept to while spans are counted
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub core: u32,
+    /// The directory deploy of a checkout; by default that of the current directory or above
+    #[arg(long, value_name = "DIR")]
+    pub deploy: Option<PathBuf>,
     /// The executable `omnitrace`; by default the one beside this
     #[arg(long, value_name = "FILE")]
     pub omnitrace: Option<PathBuf>,

@@ -1,11 +1,16 @@
 //! Requests as services send them: spans in batches, eight to a trace, nine attributes each.
 
+use std::ops::Range;
+
+use anyhow::{Result, bail};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message;
+use reqwest::Client;
+use serde_json::Value as Json;
 
 /// As OpenTelemetry's batch processors send by default.
 pub const SPANS: u64 = 512;
@@ -13,6 +18,9 @@ pub const SPANS: u64 = 512;
 pub const TRACE: u64 = 8;
 /// Who sends, in turn.
 pub const SENDERS: [&str; 3] = ["gateway", "data", "downstream"];
+
+/// Requests that come before those that count are so many times fewer.
+const WARM_UP: u64 = 10;
 
 /// 2026-01-31T12:00:00Z in nanoseconds; a trace each millisecond.
 const NOON: u64 = 1_769_860_800_000_000_000;
@@ -56,6 +64,54 @@ pub fn request(number: u64) -> Vec<u8> {
         ..ResourceSpans::default()
     }];
     ExportTraceServiceRequest { resource_spans }.encode_to_vec()
+}
+
+/// Of a measurement of `batches` requests: the number of the first that counts, and the one after the last. Those before warm up.
+pub fn numbers(batches: u32) -> (u64, u64) {
+    let batches = u64::from(batches);
+    let warm_up = batches.div_ceil(WARM_UP);
+    (warm_up, warm_up + batches)
+}
+
+/// Sends them to an OTLP/HTTP receiver, one after the other.
+pub async fn send(client: &Client, otlp: &str, numbers: Range<u64>) -> Result<()> {
+    for number in numbers {
+        let request = client
+            .post(format!("{otlp}/v1/traces"))
+            .header("content-type", "application/x-protobuf")
+            .body(request(number));
+        let answer = request.send().await?.error_for_status()?.bytes().await?;
+        if !answer.is_empty() && answer[..] != [0x0a, 0] {
+            bail!(
+                "not every span was taken: {:?}",
+                String::from_utf8_lossy(&answer)
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Checks by Jaeger's query API that a trace is there with all that was sent of it.
+pub async fn whole(client: &Client, query: &str, trace: u64) -> Result<()> {
+    let id = u128::from_be_bytes(trace_id(trace));
+    let answer = client.get(format!("{query}/api/traces/{id:032x}"));
+    let answer: Json = answer.send().await?.error_for_status()?.json().await?;
+    let spans = answer["data"][0]["spans"].as_array();
+    let attributes = |span: &Json| {
+        let tags = span["tags"].as_array().into_iter().flatten();
+        let keys = tags.filter_map(|tag| tag["key"].as_str());
+        let sent = ["http", "url", "server", "user_agent", "network"];
+        keys.filter(|key| sent.contains(&key.split('.').next().unwrap_or_default()))
+            .count()
+    };
+    let kept: usize = spans.into_iter().flatten().map(attributes).sum();
+    if kept as u64 != TRACE * 9 {
+        bail!(
+            "of the last trace {kept} of {} attributes are there",
+            TRACE * 9
+        );
+    }
+    Ok(())
 }
 
 fn span(number: u64) -> Span {

@@ -1,23 +1,19 @@
 //! What spans cost the console and Jaeger's memory store, in turn on one core; and how long searches take in a full console.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use reqwest::{Client, Url};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::args::IngestArgs;
 use super::batches::{self, SENDERS, SPANS, TRACE};
-use super::process::{self, Process};
+use super::process::{self, Process, Reserved};
 use super::report::machine;
 use super::spread::Spread;
 use super::{generator, overhead};
-
-/// Requests that come before those that count are so many times fewer.
-const WARM_UP: u64 = 10;
 
 /// A backend that takes OTLP and answers Jaeger's query API.
 struct Backend {
@@ -102,15 +98,8 @@ async fn measure(args: &IngestArgs) -> Result<Report> {
     Ok(report)
 }
 
-/// Kept to one core, so that no work of one thread is done by another at the same time.
-fn on_core(args: &IngestArgs, executable: &Path) -> Command {
-    let mut command = process::command(Path::new("taskset"));
-    command.args(["-c", &args.core.to_string()]).arg(executable);
-    command
-}
-
 fn console(omnitrace: &Path, args: &IngestArgs, directory: &Path) -> Result<Backend> {
-    let mut command = on_core(args, omnitrace);
+    let mut command = process::on_core(args.core, omnitrace);
     command.args(["console", "--listen", "127.0.0.1:0"]);
     let mut process = Process::start("console", command, directory)?;
     let address = process.listening()?["http_addr"].clone();
@@ -124,7 +113,8 @@ fn console(omnitrace: &Path, args: &IngestArgs, directory: &Path) -> Result<Back
 
 /// Jaeger with nothing but OTLP/HTTP, its memory store and its query API.
 fn jaeger(executable: &Path, args: &IngestArgs, directory: &Path) -> Result<Backend> {
-    let free = || anyhow::Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?);
+    let mut reserved = Reserved::default();
+    let mut free = || reserved.address();
     let (otlp, query, grpc) = (free()?, free()?, free()?);
     let at = |address| json!({"endpoint": address});
     let config = json!({
@@ -143,7 +133,7 @@ fn jaeger(executable: &Path, args: &IngestArgs, directory: &Path) -> Result<Back
     let file = directory.join("jaeger.yaml");
     // JSON is YAML.
     std::fs::write(&file, config.to_string())?;
-    let mut command = on_core(args, executable);
+    let mut command = process::on_core(args.core, executable);
     command.arg("--config").arg(&file);
     let mut process = Process::start("jaeger", command, directory)?;
     process.reachable(otlp)?;
@@ -157,71 +147,20 @@ fn jaeger(executable: &Path, args: &IngestArgs, directory: &Path) -> Result<Back
 
 /// CPU time per span in microseconds.
 async fn ingest(backend: &Backend, client: &Client, args: &IngestArgs) -> Result<f64> {
-    let (warm_up, end) = requests(args);
-    send(backend, client, 0..warm_up).await?;
+    let (warm_up, end) = batches::numbers(args.batches);
+    batches::send(client, &backend.otlp, 0..warm_up).await?;
     backend.process.rest().await?;
     let before = backend.process.cpu()?;
-    send(backend, client, warm_up..end).await?;
+    batches::send(client, &backend.otlp, warm_up..end).await?;
     backend.process.rest().await?;
     let spent = backend.process.cpu()? - before;
-    whole(backend, client, end * SPANS / TRACE - 1).await?;
+    batches::whole(client, &backend.query, end * SPANS / TRACE - 1).await?;
     Ok(spent.as_secs_f64() * 1e6 / ((end - warm_up) * SPANS) as f64)
-}
-
-/// Where those that count begin, and where they end.
-fn requests(args: &IngestArgs) -> (u64, u64) {
-    let batches = u64::from(args.batches);
-    let warm_up = batches.div_ceil(WARM_UP);
-    (warm_up, warm_up + batches)
-}
-
-async fn send(
-    backend: &Backend,
-    client: &Client,
-    numbers: impl Iterator<Item = u64>,
-) -> Result<()> {
-    for number in numbers {
-        let request = client
-            .post(format!("{}/v1/traces", backend.otlp))
-            .header("content-type", "application/x-protobuf")
-            .body(batches::request(number));
-        let answer = request.send().await?.error_for_status()?.bytes().await?;
-        if !answer.is_empty() && answer[..] != [0x0a, 0] {
-            bail!(
-                "not every span was taken: {:?}",
-                String::from_utf8_lossy(&answer)
-            );
-        }
-    }
-    Ok(())
-}
-
-/// Checks that a trace is there with all that was sent of it.
-async fn whole(backend: &Backend, client: &Client, trace: u64) -> Result<()> {
-    let id = u128::from_be_bytes(batches::trace_id(trace));
-    let answer = client.get(format!("{}/api/traces/{id:032x}", backend.query));
-    let answer: Value = answer.send().await?.error_for_status()?.json().await?;
-    let spans = answer["data"][0]["spans"].as_array();
-    let attributes = |span: &Value| {
-        let tags = span["tags"].as_array().into_iter().flatten();
-        let keys = tags.filter_map(|tag| tag["key"].as_str());
-        let sent = ["http", "url", "server", "user_agent", "network"];
-        keys.filter(|key| sent.contains(&key.split('.').next().unwrap_or_default()))
-            .count()
-    };
-    let kept: usize = spans.into_iter().flatten().map(attributes).sum();
-    if kept as u64 != TRACE * 9 {
-        bail!(
-            "of the last trace {kept} of {} attributes are there",
-            TRACE * 9
-        );
-    }
-    Ok(())
 }
 
 /// Sends until old traces have to go. Answers what the console says of itself then.
 async fn fill(console: &Backend, client: &Client, args: &IngestArgs) -> Result<Value> {
-    let (_, mut next) = requests(args);
+    let (_, mut next) = batches::numbers(args.batches);
     loop {
         let stats = client.get(format!("{}/api/stats", console.query));
         let stats: Value = stats.send().await?.error_for_status()?.json().await?;
@@ -229,7 +168,7 @@ async fn fill(console: &Backend, client: &Client, args: &IngestArgs) -> Result<V
             let last = next * SPANS / TRACE - 1;
             return Ok(json!({"spans": stats["spans"], "traces": stats["traces"], "last": last}));
         }
-        send(console, client, next..next + 50).await?;
+        batches::send(client, &console.otlp, next..next + 50).await?;
         next += 50;
     }
 }

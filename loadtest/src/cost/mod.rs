@@ -1,13 +1,15 @@
-//! What telemetry costs: the ladder of docs/OVERHEAD.md, the same handler elsewhere, an hour's spans in minutes, and the backend.
+//! What telemetry costs: the ladder of docs/OVERHEAD.md, the same handler elsewhere, an hour's spans in minutes, and the backend; what each part of the standard stack costs.
 
 pub mod args;
 mod batches;
+mod exposition;
 mod generator;
 mod ingest;
 mod overhead;
 mod peers;
 mod process;
 mod report;
+mod scale;
 mod services;
 mod sink;
 mod soak;
@@ -25,6 +27,7 @@ pub fn run(command: Command) -> Result<bool> {
         Command::Peers(args) => peers::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Ingest(args) => ingest::run(&args),
+        Command::Scale(args) => scale::run(&args),
         Command::Emit(args) => soak::emit(&args),
         Command::Sink => sink::run(),
     }

@@ -75,7 +75,7 @@ pub fn executable(asked: Option<&Path>) -> Result<PathBuf> {
 }
 
 /// Open to others, whatever the umask: where this runs as root, Postgres runs as somebody else.
-fn directory() -> Result<TempDir> {
+pub fn directory() -> Result<TempDir> {
     let directory = tempfile::tempdir()?;
     std::fs::set_permissions(directory.path(), Permissions::from_mode(0o755))?;
     Ok(directory)

@@ -1,7 +1,7 @@
 //! Processes under measurement: started, waited for, read from outside, ended.
 
 use std::fs::File;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 use serde_json::Value;
+use tokio::net::TcpSocket;
 
 /// Time for a start (a first one downloads Postgres) and for an end.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -60,12 +61,19 @@ impl Process {
 
     /// The line that says where it listens.
     pub fn listening(&mut self) -> Result<Value> {
-        self.wait_for("its line `listening`", |process| {
+        self.line("its line `listening`", |line| {
+            line["message"] == "listening"
+        })
+    }
+
+    /// Its first line of JSON that satisfies `matches`.
+    pub fn line(&mut self, what: &str, matches: impl Fn(&Value) -> bool) -> Result<Value> {
+        self.wait_for(what, |process| {
             let text = std::fs::read_to_string(&process.output).ok()?;
             let mut lines = text
                 .lines()
                 .filter_map(|line| serde_json::from_str(line).ok());
-            lines.find(|line: &Value| line["message"] == "listening")
+            lines.find(&matches)
         })
     }
 
@@ -130,8 +138,17 @@ impl Process {
 
     /// Resident memory in KiB.
     pub fn resident_kib(&self) -> Result<u64> {
+        self.memory_kib("VmRSS:")
+    }
+
+    /// The most that was resident, in KiB.
+    pub fn peak_kib(&self) -> Result<u64> {
+        self.memory_kib("VmHWM:")
+    }
+
+    fn memory_kib(&self, field: &str) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
         kib.and_then(|kib| kib.trim().parse().ok())
             .with_context(|| format!("memory of {}: the process has ended", self.name))
@@ -182,6 +199,30 @@ pub async fn rest(processes: &[Process]) -> Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Addresses of this machine that nobody else is given while this exists. Whoever sets `SO_REUSEADDR`, as Go and Rust do, can
+/// listen there all the same.
+#[derive(Default)]
+pub struct Reserved(Vec<TcpSocket>);
+
+impl Reserved {
+    /// A further one.
+    pub fn address(&mut self) -> Result<SocketAddr> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        let address = socket.local_addr()?;
+        self.0.push(socket);
+        Ok(address)
+    }
+}
+
+/// Kept to one core, so that no work of one thread is done by another at the same time.
+pub fn on_core(core: u32, executable: &Path) -> Command {
+    let mut command = command(Path::new("taskset"));
+    command.args(["-c", &core.to_string()]).arg(executable);
+    command
 }
 
 /// An executable with an environment free of what the caller set about telemetry.

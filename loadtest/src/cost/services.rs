@@ -9,6 +9,7 @@ use serde::Deserialize;
 use telemetry::names::http_server::HTTP_SERVER_DURATION;
 use url::Url;
 
+use super::exposition;
 use super::process::{self, Process};
 use super::sink::Sink;
 use super::steps::{Backend, Step};
@@ -134,11 +135,8 @@ impl Services {
     /// Requests that the gateway has counted.
     pub async fn counted(&self) -> Result<u64> {
         let url = format!("{}/metrics", self.admin_urls[0]);
-        let text = reqwest::get(url).await?.text().await?;
         let count = format!("{}_count", HTTP_SERVER_DURATION.name());
-        let counts = text.lines().filter(|line| line.starts_with(&count));
-        let counts = counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
-        Ok(counts.sum())
+        exposition::sum(&url, &count, "").await
     }
 
     /// What they have allocated; `None` unless they are built to count it.

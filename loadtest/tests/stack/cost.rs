@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::{Child, POLL, binary};
+use crate::harness::{Child, POLL, binary, repository};
 use crate::support::{Run, finish};
 
 /// Longer than the harness waits for anything: the ladder starts 24 processes, one after the other.
@@ -165,6 +165,61 @@ async fn what_spans_cost_a_backend_is_measured_of_spans_that_it_kept() {
     let run = loadtest(&arguments, &[]).await;
     assert_eq!(run.code, 2, "{}", run.output);
     assert!(run.output.contains("jaeger: "), "{}", run.output);
+}
+
+#[tokio::test]
+#[ignore = "needs the programs of deploy/tools/build.sh: just test-scale"]
+async fn what_a_part_costs_is_measured_of_spans_that_all_arrived() {
+    let (omnitrace, deploy) = (binary(), repository("deploy"));
+    let mut arguments = vec!["scale", "--json", "--rounds", "1", "--batches", "20"];
+    arguments.extend([
+        "--seconds",
+        "10",
+        "--deploy",
+        deploy.to_str().expect("UTF-8"),
+    ]);
+    arguments.extend(["--omnitrace", omnitrace.to_str().expect("UTF-8")]);
+    let run = loadtest(&arguments, &[]).await;
+    assert_eq!(run.code, 0, "{}", run.output);
+    let report = run.json();
+    let positive = |value: &Value| value.as_f64().is_some_and(|number| number > 0.0);
+    let [one, two] = &report["spans"].as_array().expect("samples")[..] else {
+        panic!("{report}");
+    };
+    let sent = 22 * 512;
+    assert_eq!((number(one, "sent"), number(two, "sent")), (sent, sent));
+    assert_eq!(number(one, "stored"), sent);
+    // Every 25th trace has an error; of the others the second tier keeps a tenth.
+    let kept = number(two, "stored");
+    assert!((sent / 25..sent / 3).contains(&kept), "{two}");
+    for (sample, part) in [
+        (one, "collector"),
+        (one, "jaeger"),
+        (two, "first tier"),
+        (two, "second tier"),
+    ] {
+        assert!(positive(&sample["cpu_us"][part]), "{part}: {sample}");
+        assert!(positive(&sample["peak_kib"][part]), "{part}: {sample}");
+    }
+    let metrics = &report["metrics"];
+    for what in [
+        "instance of a service, scraped: data",
+        "instance of another part, scraped: otel-collector",
+        "span metrics of a service: downstream",
+        "service graph",
+        "recorded by rules",
+    ] {
+        assert!(positive(&metrics["series"][what]), "{what}: {metrics}");
+    }
+    assert!(
+        metrics["spans_per_request"].as_f64() > Some(1.0),
+        "{metrics}"
+    );
+    assert!(positive(&metrics["log_bytes_per_request"]), "{metrics}");
+    let missing = [("OMNITRACE_TOOLS", "/nowhere")];
+    let run = loadtest(&arguments, &missing).await;
+    assert_eq!(run.code, 2, "{}", run.output);
+    assert!(run.output.contains("just stack-tools"), "{}", run.output);
 }
 
 #[tokio::test]
