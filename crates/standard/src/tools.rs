@@ -28,8 +28,7 @@ impl Tools {
         bail!("where are the programs of the standard stack? Set HOME or OMNITRACE_TOOLS")
     }
 
-    /// Path of `otelcol`, `jaeger`, `victorialogs`, `victoriametrics`, `cassandra`, `prometheus`, `promtool`, `alertmanager`, `amtool`,
-    /// `postgres_exporter`, `blackbox_exporter`, `docker-compose`, `helm` or one of the Kubernetes tools.
+    /// Path of a program, by its name in `deploy/tools/build.sh`; the collector's is `otelcol`.
     ///
     /// # Errors
     /// It is missing; the error says what makes it.

@@ -12,7 +12,8 @@ use super::{apply, full_name, items, object, start, text};
 use crate::harness::{DEADLINE, Directory, POLL, list};
 use crate::helm::path;
 
-/// What the chart's first version made of values-production.yaml, without the ConfigMaps, which may change at will.
+/// What the chart's first version made of values-production.yaml: `helm template`, an object per line, without what may change
+/// at will: ConfigMaps and monitoring.
 const EARLIER: &str = include_str!("earlier.yaml");
 
 #[test]
