@@ -294,17 +294,31 @@ async fn what_the_standard_stack_lacks_is_named_before_anything_starts() {
         ),
         (&["--deploy", &deploy], &tools),
     ] {
-        let mut command = Up::command(&directory);
-        command
-            .arg("--standard")
-            .args(arguments)
-            .env("OMNITRACE_TOOLS", &none);
-        let mut up = Child::spawn("up", command);
-        assert_eq!(up.wait().await.code(), Some(1), "{arguments:?}");
-        let said = up.stderr().join("\n");
-        for expected in expected {
-            assert!(said.contains(expected), "{expected} in {said}");
-        }
-        assert!(!directory.data().exists(), "nothing is left behind");
+        refused(&directory, arguments, None, expected).await;
     }
+    let with_files = ["--deploy", &deploy];
+    let expected = ["REMOTE_WRITE_URL", "not a URL"];
+    refused(&directory, &with_files, Some("store:8428/write"), &expected).await;
+}
+
+/// `up --standard` names what it `expected`, and leaves nothing behind.
+async fn refused(
+    directory: &Directory,
+    arguments: &[&str],
+    remote_write: Option<&str>,
+    expected: &[&str],
+) {
+    let mut command = Up::command(directory);
+    command
+        .arg("--standard")
+        .args(arguments)
+        .envs(remote_write.map(|url| ("REMOTE_WRITE_URL", url)))
+        .env("OMNITRACE_TOOLS", directory.path());
+    let mut up = Child::spawn("up", command);
+    assert_eq!(up.wait().await.code(), Some(1), "{arguments:?}");
+    let said = up.stderr().join("\n");
+    for expected in expected {
+        assert!(said.contains(expected), "{expected} in {said}");
+    }
+    assert!(!directory.data().exists(), "nothing is left behind");
 }

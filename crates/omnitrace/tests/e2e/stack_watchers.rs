@@ -1,7 +1,7 @@
 //! Rules that watch the watchers: what they read is there, on the standard stack. A rule about a metric that nobody has is silent for ever.
 //! And who watches is missed: each is killed, or hangs, and somebody is told.
 //!
-//! That each rule fires when it should, and not before, is in `alerts/tests/watchers.yml`.
+//! That each rule fires when it should, and not before, is in `alerts/tests/watchers.yml` and `pipeline.yml`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
