@@ -174,7 +174,7 @@ impl<'a> Deployment<'a> {
         if let Some(url) = self.compose.variable("REMOTE_WRITE_URL") {
             let remote_write = Config::read(self.deploy, "prometheus/remote-write.yml")?;
             // As compose.remote-write.yaml does it.
-            let text = format!("{}{}    url: '{url}'\n", config.text(), remote_write.text());
+            let text = format!("{}{}    url: {url:?}\n", config.text(), remote_write.text());
             config = Config::made("prometheus/prometheus.yml", text);
         }
         let places = [

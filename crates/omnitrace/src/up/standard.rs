@@ -29,8 +29,11 @@ const VARIABLES: [&str; 4] = [
     "OMNITRACE_ENVIRONMENT",
     "PROMETHEUS_RETENTION",
     "PROMETHEUS_RETENTION_SIZE",
-    "REMOTE_WRITE_URL",
+    REMOTE_WRITE,
 ];
+
+/// Where Prometheus sends every sample, too.
+const REMOTE_WRITE: &str = "REMOTE_WRITE_URL";
 
 /// The first scrapes, at an interval of 5 s, on a busy machine.
 const VISIBLE_PATIENCE: Duration = Duration::from_secs(60);
@@ -51,6 +54,10 @@ pub fn check(args: &UpArgs) -> Result<()> {
     ::standard::check_path(&rules)
         .and_then(|()| std::fs::metadata(&rules).map(drop).map_err(Into::into))
         .with_context(|| format!("--rules {}", rules.display()))?;
+    let is_web = |url: &str| url::Url::parse(url).is_ok_and(|url| url.scheme().starts_with("http"));
+    if environment::text(REMOTE_WRITE)?.is_some_and(|url| !is_web(&url)) {
+        bail!("{REMOTE_WRITE}: not a URL, such as http://127.0.0.1:8428/api/v1/write");
+    }
     let programs = Part::ALL.map(Part::tool);
     tools()?.programs(&programs).map(drop)
 }
