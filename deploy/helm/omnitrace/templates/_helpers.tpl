@@ -145,6 +145,17 @@ spec:
 {{- end }}
 {{- end }}
 
+{{/* Where evidence is read: an address of the values, or one with a login from the Secret. */}}
+{{- define "omnitrace.backends" -}}
+{{- range $name, $url := dict "PROMETHEUS_URL" .Values.backends.metrics "JAEGER_URL" .Values.backends.traces "LOKI_URL" .Values.backends.logs }}
+{{- if $url }}
+- {name: {{ $name }}, value: {{ $url | quote }}}
+{{- else }}
+{{ include "omnitrace.secret" (list $name $.Values.secrets.services $name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "omnitrace.scrapeInterval" -}}
 {{ ternary "15s" "5s" (eq .Values.monitoring.profile "production") }}
 {{- end }}

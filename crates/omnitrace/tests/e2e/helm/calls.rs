@@ -258,5 +258,8 @@ fn production_lets_in_the_ingress_and_the_scraper_and_only_some_go_out() {
     let database = ends("egress", "to", "192.0.2.10/32");
     assert_eq!(database, BTreeSet::from(["data", "migrate"]));
     let backends = ends("egress", "to", "tracing");
-    assert_eq!(backends, BTreeSet::from(["collector-tier2", "herald"]));
+    assert_eq!(
+        backends,
+        BTreeSet::from(["collector-tier2", "doctor", "herald"])
+    );
 }

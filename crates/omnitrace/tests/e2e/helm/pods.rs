@@ -259,6 +259,28 @@ fn the_migration_is_a_job_before_new_pods_and_in_a_trial_not_before_its_database
     }
 }
 
+#[test]
+#[ignore = "needs helm: just test-helm"]
+fn helm_test_is_the_doctor_who_reads_where_herald_reads() {
+    for rendering in Rendering::all() {
+        let (doctor, herald) = (rendering.pod("doctor"), rendering.pod("herald"));
+        assert_eq!(
+            doctor.workload["metadata"]["annotations"]["helm.sh/hook"],
+            "test"
+        );
+        assert_eq!(doctor.containers()[0]["args"][0], "doctor");
+        let of = |pod: &Pod, name: &str| {
+            let variables = list(&pod.containers()[0]["env"]);
+            let found = variables.into_iter().find(|one| one["name"] == name);
+            found.unwrap_or_else(|| panic!("{rendering}: {} has no {name}", pod.owner))
+        };
+        for backend in ["PROMETHEUS_URL", "JAEGER_URL", "LOKI_URL"] {
+            assert_eq!(of(&doctor, backend), of(&herald, backend), "{rendering}");
+        }
+        assert_eq!(of(&doctor, "GATEWAY_URL")["value"], "http://gateway:8080");
+    }
+}
+
 /// What is set on Compose is set here, or for a stated reason is not.
 #[test]
 #[ignore = "needs helm: just test-helm"]

@@ -36,6 +36,11 @@ collector-tier2 -> tracing/jaeger:16686
 collector-tier2 -> tracing/jaeger:4317
 data -> collector:4318
 data -> downstream:8082
+doctor -> gateway:8080
+doctor -> logging/loki:80
+doctor -> monitoring/prometheus:9090
+doctor -> tracing/jaeger:16686
+doctor -> tracing/jaeger:4317
 downstream -> collector:4318
 gateway -> collector:4318
 gateway -> data:8081
