@@ -219,8 +219,11 @@ fn processes() -> Vec<Counter> {
     for service in ["gateway", "data", "a-fourth"] {
         for instance in 0..3 {
             let number = instance.to_string();
+            // One process per address: of several, `topk` would take any.
+            let address = format!("{service}-{number}:9080");
             let labels = [
                 ("job", "services"),
+                ("instance", &address),
                 ("service_name", service),
                 ("service_instance_id", &number),
                 ("service_version", version(service, &number)),

@@ -158,6 +158,7 @@ async fn a_killed_instance_loses_what_waited_in_it_and_nothing_else_is_lost() {
     counts_add_up(&tiers, &sku).await;
     let load = Load::start(tiers.native.stack.url("gateway"), sku.clone());
     until_decided(&tiers, &[2, 3], 100.0).await;
+    seen_for_a_window(&tiers).await;
 
     let (taken, waited) = kill_counted(&mut tiers, 3).await;
     let killed = Instant::now();
@@ -257,6 +258,15 @@ async fn counts_add_up(tiers: &Tiers, sku: &str) {
     })
     .await;
     assert_eq!(native.prometheus_query(carts).await.len(), 1);
+}
+
+/// Prometheus has scraped the first tier for as long as the alert looks back: a first failure is counted from then on only.
+async fn seen_for_a_window(tiers: &Tiers) {
+    let seen = "up{job=\"otel-collector-tier1\"} offset 1m == 1";
+    eventually("the first tier was there a minute ago", async || {
+        (!tiers.native.prometheus_query(seen).await.is_empty()).then_some(())
+    })
+    .await;
 }
 
 /// The alert fires, and Prometheus knows how many traces waited when it last asked. No rule fails on several collectors.
