@@ -18,6 +18,6 @@ pub use hosts::{Host, Hosts, Refusal};
 pub use http2::add_http2;
 pub use method::head_as_get;
 pub use serve::{Http, add_http1, reached_at};
-pub use socket::bind;
+pub use socket::{bind, reserve};
 pub use stop::StopSignals;
 pub use turns::in_turn;

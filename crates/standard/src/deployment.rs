@@ -97,6 +97,26 @@ impl<'a> Deployment<'a> {
         self.configured(Part::Collector, config, overlays)
     }
 
+    /// The first of two tiers of collectors. The instances of the second are at the addresses of the name `host`.
+    ///
+    /// # Errors
+    /// As [`Deployment::jaeger`].
+    pub fn first_tier(&self, host: &str, port: &str) -> Result<Command> {
+        let config = self
+            .config("collector/tier1.yaml", "collector")?
+            .own_metrics(self.addresses.of("collector:8888"))?;
+        let environment = [
+            ("OMNITRACE_TIER2_HOST", host),
+            ("OMNITRACE_TIER2_PORT", port),
+        ];
+        Ok(Command {
+            arguments: vec!["--config".to_owned(), config.write(self.directory)?],
+            environment: environment
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+        })
+    }
+
     /// The exporter of Postgres's metrics. Without `counts_statements` the database lacks the extension
     /// `pg_stat_statements`.
     ///

@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 use serde_json::Value;
+use standard::Addresses;
 use tokio::net::TcpSocket;
 
 /// Time for a start (a first one downloads Postgres) and for an end.
@@ -201,20 +202,22 @@ pub async fn rest(processes: &[Process]) -> Result<bool> {
     Ok(false)
 }
 
-/// Addresses of this machine that nobody else is given while this exists. Whoever sets `SO_REUSEADDR`, as Go and Rust do, can
-/// listen there all the same.
+/// Addresses of this machine that nobody else is given while this exists, see [`listen::reserve`].
 #[derive(Default)]
 pub struct Reserved(Vec<TcpSocket>);
 
 impl Reserved {
     /// A further one.
     pub fn address(&mut self) -> Result<SocketAddr> {
-        let socket = TcpSocket::new_v4()?;
-        socket.set_reuseaddr(true)?;
-        socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        let socket = listen::reserve((Ipv4Addr::LOCALHOST, 0).into())?;
         let address = socket.local_addr()?;
         self.0.push(socket);
         Ok(address)
+    }
+
+    /// One for each address of the standard stack.
+    pub fn addresses(&mut self) -> Result<Addresses> {
+        Addresses::choose(|_| Ok(self.address()?.to_string()))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::evidence::Evidence;
 use crate::evidence::dependencies::{Edge, Kind};
 use crate::evidence::locks::Lock;
 use crate::evidence::releases::Release;
+use crate::evidence::traces::Trace;
 use crate::evidence::trail::Trail;
 
 /// The likely causes, the most likely first; at least one.
@@ -115,20 +116,18 @@ fn seen(alert: &Declared, evidence: &Evidence) -> Vec<Cause> {
 fn failed_sooner(evidence: &Evidence) -> Option<Cause> {
     let trails = &evidence.dependencies;
     let slow = trails.slowest.as_ref().and_then(Trail::last)?.p95_s?;
-    let worst = evidence
-        .traces
-        .iter()
-        .find(|trace| !trace.failed_in.is_empty())?;
-    match trails.failing {
-        None if worst.duration_s < slow => failed_trace(evidence),
-        _ => None,
-    }
+    let sooner = trails.failing.is_none() && worst_failed(evidence)?.duration_s < slow;
+    sooner.then(|| failed_trace(evidence))?
+}
+
+fn worst_failed(evidence: &Evidence) -> Option<&Trace> {
+    let mut traces = evidence.traces.iter();
+    traces.find(|trace| !trace.failed_in.is_empty())
 }
 
 /// The service in which the worst failed trace ends.
 fn failed_trace(evidence: &Evidence) -> Option<Cause> {
-    let mut traces = evidence.traces.iter();
-    let trace = traces.find(|trace| !trace.failed_in.is_empty())?;
+    let trace = worst_failed(evidence)?;
     Some(Cause {
         service: trace.failed_in.clone(),
         dependency: None,

@@ -114,16 +114,10 @@ pub fn choose(part: &str, preferred: u16, strict: bool) -> Result<Choice> {
     })
 }
 
-/// Chooses a port before its part listens, for others that must know it first. While the socket exists, nobody else gets the
-/// port. The socket does not listen itself, so the part can, because the standard library sets `SO_REUSEADDR`.
+/// Keeps the port of a choice for its part, for as long as the socket exists.
 pub fn reserve(choice: Choice) -> Result<(Choice, TcpSocket)> {
-    let taken = || {
-        let socket = TcpSocket::new_v4()?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(choice.address)?;
-        Ok((socket.local_addr()?, socket))
-    };
-    let taken: std::io::Result<_> = taken();
+    let taken =
+        listen::reserve(choice.address).and_then(|socket| Ok((socket.local_addr()?, socket)));
     let (address, socket) = taken.with_context(|| format!("no port at {}", choice.address))?;
     let moved = choice.moved;
     Ok((Choice { address, moved }, socket))

@@ -10,12 +10,9 @@ use serde_json::{Value, json};
 
 use crate::harness::{Reply, Signal, Tiers, eventually, jaeger_services, jaeger_tag, list};
 use crate::stack_metrics::send_some;
-use crate::stack_outages::{Load, Order, exported, spans_in_jaeger};
+use crate::stack_outages::{Load, MEANWHILE, Order, SERVICES, exported, spans_in_jaeger};
 use crate::stack_sampling::Kept;
 use crate::stack_watchers::evaluated;
-
-const SERVICES: [&str; 3] = ["gateway", "data", "downstream"];
-const MEANWHILE: usize = 60;
 
 /// Before a change of membership a trace may be cut, if it began this shortly before it: a decision waits for 10 s, and
 /// its spans need a while to get there.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::catalogue::evaluated::expressions_in;
 use crate::harness::{
     Directory, NativeStack, eventually, free_port, http, list, repository, spawn_tool,
     victoriametrics_arguments,
@@ -148,17 +149,6 @@ async fn the_dashboard_reads_the_same(native: &NativeStack, time: f64) {
         answered += usize::from(!here.is_empty());
     }
     assert!(answered > 6, "only {answered} expressions have an answer");
-}
-
-fn expressions_in(value: &Value, found: &mut Vec<String>) {
-    match value {
-        Value::Object(map) => {
-            found.extend(map.get("expr").and_then(Value::as_str).map(str::to_owned));
-            map.values().for_each(|value| expressions_in(value, found));
-        }
-        Value::Array(items) => items.iter().for_each(|item| expressions_in(item, found)),
-        _ => {}
-    }
 }
 
 fn vector(result: &Value) -> BTreeMap<String, f64> {

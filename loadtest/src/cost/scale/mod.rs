@@ -7,6 +7,7 @@ mod series;
 mod spans;
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::Result;
 use standard::{Part, Tools};
@@ -15,7 +16,7 @@ use self::report::Report;
 use super::args::ScaleArgs;
 use super::batches::SPANS;
 use super::report::machine;
-use super::{generator, overhead};
+use super::{generator, overhead, process};
 
 /// What all measurements use.
 struct Bench<'a> {
@@ -27,6 +28,13 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
+    /// A program of the standard stack, kept to the core of the measurement.
+    fn on_core(&self, tool: &str, command: standard::Command) -> Result<Command> {
+        let mut part = process::on_core(self.args.core, &self.tools.program(tool)?);
+        part.args(command.arguments).envs(command.environment);
+        Ok(part)
+    }
+
     /// What Prometheus evaluates.
     fn rules(&self) -> PathBuf {
         self.deploy

@@ -9,11 +9,11 @@ use anyhow::{Context, Result, bail};
 use reqwest::{Client, Url};
 use serde::Serialize;
 use serde_json::{Value, json};
-use standard::{Addresses, Deployment};
+use standard::Deployment;
 
 use super::Bench;
 use crate::cost::exposition;
-use crate::cost::process::{self, Process, Reserved};
+use crate::cost::process::{Process, Reserved};
 
 /// Samples that Prometheus has taken in.
 pub const APPENDED: &str = "prometheus_tsdb_head_samples_appended_total";
@@ -88,7 +88,7 @@ impl Scraped {
 pub async fn measure(bench: &Bench<'_>, page: &str, services: u32) -> Result<Scraped> {
     let directory = tempfile::tempdir()?;
     let mut reserved = Reserved::default();
-    let addresses = Addresses::choose(|_| anyhow::Ok(reserved.address()?.to_string()))?;
+    let addresses = reserved.addresses()?;
     let place = directory.path();
     let deployment = Deployment::new(&bench.deploy, place, &addresses, BTreeMap::new())?;
     let pages = serve(page.to_owned())?;
@@ -100,8 +100,7 @@ pub async fn measure(bench: &Bench<'_>, page: &str, services: u32) -> Result<Scr
     let file = format!("{}/services.json", deployment.targets()?);
     std::fs::write(file, Value::from(targets).to_string())?;
     let command = deployment.prometheus(&bench.rules(), false)?;
-    let mut part = process::on_core(bench.args.core, &bench.tools.program("prometheus")?);
-    part.args(command.arguments).envs(command.environment);
+    let part = bench.on_core("prometheus", command)?;
     let mut process = Process::start("prometheus", part, place)?;
     process.reachable(addresses.of("prometheus:9090").parse()?)?;
     let prometheus = Prometheus {

@@ -107,7 +107,7 @@ pub async fn measure(bench: &Bench<'_>, tiers: u32) -> Result<Sample> {
 impl Way {
     fn start(bench: &Bench<'_>, tiers: u32) -> Result<Self> {
         let mut reserved = Reserved::default();
-        let addresses = addresses(&mut reserved)?;
+        let addresses = reserved.addresses()?;
         let mut way = Self {
             names: vec![],
             processes: vec![],
@@ -146,21 +146,11 @@ impl Way {
 
     /// Starts a collector before the one that runs.
     fn first_tier(&mut self, bench: &Bench<'_>) -> Result<()> {
-        let addresses = addresses(&mut self.reserved)?;
-        let config = Config::read(&bench.deploy, "collector/tier1.yaml")?
-            .own_metrics(addresses.of("collector:8888"))?
-            .listen("collector", &addresses);
-        let environment = vec![
-            ("OMNITRACE_TIER2_HOST".to_owned(), "127.0.0.1".to_owned()),
-            (
-                "OMNITRACE_TIER2_PORT".to_owned(),
-                self.collector.port("collector:4317").to_owned(),
-            ),
-        ];
-        let command = Command {
-            arguments: vec!["--config".to_owned(), config.write(self.directory.path())?],
-            environment,
-        };
+        let addresses = self.reserved.addresses()?;
+        let place = self.directory.path().to_owned();
+        let deployment = Deployment::new(&bench.deploy, &place, &addresses, BTreeMap::new())?;
+        let second = self.collector.port("collector:4317");
+        let command = deployment.first_tier("127.0.0.1", second)?;
         self.otlp = addresses.url("collector:4318");
         let listens = [addresses.of("collector:4318")];
         self.run(bench, ("first tier", COLLECTOR), command, &listens)
@@ -174,8 +164,7 @@ impl Way {
         command: Command,
         listens: &[&str],
     ) -> Result<()> {
-        let mut part = process::on_core(bench.args.core, &bench.tools.program(tool)?);
-        part.args(command.arguments).envs(command.environment);
+        let part = bench.on_core(tool, command)?;
         let mut process = Process::start(name, part, self.directory.path())?;
         for address in listens {
             process.reachable(address.parse()?)?;
@@ -201,16 +190,12 @@ impl Way {
         for first in numbers.clone().step_by(PORTION) {
             let end = numbers.end.min(first + PORTION as u64);
             batches::send(&bench.client, &self.otlp, first..end).await?;
-            match self.tiers {
-                1 => {
-                    self.until("collector:8888", SENT, TO_JAEGER, end * SPANS)
-                        .await?
-                }
-                _ => {
-                    self.until("collector:8888", ACCEPTED, "", end * SPANS)
-                        .await?
-                }
+            let (name, label) = match self.tiers {
+                1 => (SENT, TO_JAEGER),
+                _ => (ACCEPTED, ""),
             };
+            self.until("collector:8888", name, label, end * SPANS)
+                .await?;
             if self.tiers > 1 {
                 let waiting = self.read("collector:8888", WAITING, "").await?;
                 self.waiting_traces = self.waiting_traces.max(waiting);
@@ -260,10 +245,6 @@ impl Way {
             tokio::time::sleep(POLL).await;
         }
     }
-}
-
-fn addresses(reserved: &mut Reserved) -> Result<Addresses> {
-    Addresses::choose(|_| anyhow::Ok(reserved.address()?.to_string()))
 }
 
 /// Bytes that the files below a directory take on disk.

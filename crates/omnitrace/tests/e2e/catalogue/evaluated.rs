@@ -78,7 +78,8 @@ fn every_expression_of_the_tests_of_rules_is_evaluated() {
     assert_evaluated(texts, 20);
 }
 
-fn expressions_in(value: &Value, found: &mut Vec<String>) {
+/// Every text of a field `expr`, however deep.
+pub fn expressions_in(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| expressions_in(item, found)),
         Value::Object(fields) => {

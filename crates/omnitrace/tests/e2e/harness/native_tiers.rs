@@ -137,17 +137,12 @@ impl Tiers {
         let deploy = deploy();
         let directory = self.native.directory.path();
         let deployment = Deployment::new(&deploy, directory, addresses, BTreeMap::new());
-        let config = deployment
-            .and_then(|deployment| deployment.config("collector/tier1.yaml", "collector"))
-            .and_then(|config| config.own_metrics(addresses.of("collector:8888")))
-            .and_then(|config| config.write(directory))
+        let Command {
+            arguments,
+            environment,
+        } = deployment
+            .and_then(|deployment| deployment.first_tier(NAME, addresses.port("collector:4317")))
             .expect("tier1.yaml");
-        let environment = [
-            ("OMNITRACE_TIER2_HOST", NAME),
-            ("OMNITRACE_TIER2_PORT", addresses.port("collector:4317")),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let arguments = ["--config".to_owned(), config];
         spawn_tool_with_hosts("otelcol", &self.hosts(), &arguments, &environment)
     }
 

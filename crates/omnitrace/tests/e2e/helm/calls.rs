@@ -6,7 +6,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::NAMESPACE;
-use super::rendering::{Pod, Rendering, text};
+use super::rendering::{Pod, Rendering, namespace_of, text};
 use crate::harness::list;
 
 /// Who calls whom, by the port of the pod.
@@ -102,6 +102,13 @@ fn calls(rendering: &Rendering) -> BTreeSet<Call> {
     found
 }
 
+/// The policies that select a pod.
+fn policies_of<'a>(rendering: &'a Rendering, pod: &'a Pod<'_>) -> impl Iterator<Item = &'a Value> {
+    rendering.kind("NetworkPolicy").filter(|policy| {
+        namespace_of(policy) == pod.namespace && pod.matches(&policy["spec"]["podSelector"])
+    })
+}
+
 /// Whether one side's policies let a call pass: some rule of some policy that selects `pod` fits the other end.
 fn passes(
     rendering: &Rendering,
@@ -110,11 +117,8 @@ fn passes(
     port: u64,
     [rules, ends]: [&str; 2],
 ) -> bool {
-    let policies = rendering
-        .kind("NetworkPolicy")
-        .filter(|policy| super::rendering::namespace_of(policy) == pod.namespace);
-    let mine = policies.filter(|policy| pod.matches(&policy["spec"]["podSelector"]));
-    mine.flat_map(|policy| list(&policy["spec"][rules]))
+    policies_of(rendering, pod)
+        .flat_map(|policy| list(&policy["spec"][rules]))
         .any(|rule| {
             let ports = list(&rule["ports"]);
             let by_port = ports.is_empty()
@@ -209,11 +213,7 @@ fn every_part_answers_to_the_name_that_others_call_it_by() {
 fn every_pod_has_a_policy_that_denies_both_directions() {
     for rendering in Rendering::all() {
         for pod in rendering.pods() {
-            let policies = rendering.kind("NetworkPolicy").filter(|policy| {
-                super::rendering::namespace_of(policy) == pod.namespace
-                    && pod.matches(&policy["spec"]["podSelector"])
-            });
-            let both = policies.filter(|policy| {
+            let both = policies_of(rendering, &pod).filter(|policy| {
                 policy["spec"]["policyTypes"] == serde_json::json!(["Ingress", "Egress"])
             });
             assert!(both.count() >= 1, "{rendering}: {}", pod.owner);
