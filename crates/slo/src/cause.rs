@@ -8,16 +8,17 @@ use crate::promql::indented;
 use crate::{Action, CauseKind, Profile, Severity};
 
 /// What a text may have between `<` and `>`.
-const TIMES: [&str; 6] = [
+const PLACEHOLDERS: [&str; 7] = [
     "window",
     "window_seconds",
     "memory",
     "memory_seconds",
     "period",
     "period_seconds",
+    "low_disk_gb",
 ];
 
-/// An alert about a cause. In its texts what is in `TIMES` stands for times of the profile.
+/// An alert about a cause. In its texts what is in `PLACEHOLDERS` stands for values of the profile.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cause {
@@ -94,7 +95,7 @@ impl Cause {
         Self::filled(&expr, profile)
     }
 
-    /// A text with the profile's times in it.
+    /// A text with the profile's values in it.
     pub(crate) fn filled(text: &str, profile: &Profile) -> String {
         text.trim()
             .replace("<window>", &profile.cause_window.to_string())
@@ -106,6 +107,7 @@ impl Cause {
             .replace("<memory_seconds>", &profile.memory().seconds().to_string())
             .replace("<period>", &profile.period.to_string())
             .replace("<period_seconds>", &profile.period.seconds().to_string())
+            .replace("<low_disk_gb>", &profile.low_disk_gb.to_string())
     }
 }
 
@@ -168,8 +170,8 @@ fn check(cause: &Cause) -> Result<(), String> {
             .unwrap_or_default();
         let is_placeholder =
             !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-        if is_placeholder && !TIMES.contains(&name) {
-            let allowed = TIMES.join(">, <");
+        if is_placeholder && !PLACEHOLDERS.contains(&name) {
+            let allowed = PLACEHOLDERS.join(">, <");
             return Err(format!("`expr` has <{name}>: allowed are <{allowed}>"));
         }
     }

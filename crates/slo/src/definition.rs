@@ -1,6 +1,7 @@
 //! `alerts/slo.toml` as typed data, checked.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -115,6 +116,7 @@ pub(crate) struct RawProfile {
     pub startup: Time,
     pub cause_window: Time,
     pub cause_for: Time,
+    pub low_disk_gb: NonZeroU32,
 }
 
 #[derive(Debug, Clone, Deserialize)]

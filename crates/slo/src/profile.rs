@@ -1,6 +1,7 @@
 //! Windows and gates of a profile: the same mathematics, compressed.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use toml::Spanned;
 
@@ -53,6 +54,8 @@ pub struct Profile {
     pub cause_window: Time,
     /// How long a cause lasts before somebody is told.
     pub cause_for: Time,
+    /// A disk with more left than so many gigabytes is not almost full, whatever their share of it.
+    pub low_disk_gb: NonZeroU32,
 }
 
 impl Profile {
@@ -160,6 +163,7 @@ fn one(source: Source<'_>, file: &File, name: &str, raw: &RawProfile) -> Result<
         startup: raw.startup,
         cause_window: raw.cause_window,
         cause_for: raw.cause_for,
+        low_disk_gb: raw.low_disk_gb,
     })
 }
 

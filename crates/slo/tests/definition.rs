@@ -285,4 +285,6 @@ fn numbers_that_leave_no_budget_are_refused() {
     ] {
         assert!(error_after(from, to).contains("is no time"), "{to}");
     }
+    let why = error_after("low_disk_gb = 20", "low_disk_gb = 0");
+    assert!(why.contains("expected a nonzero u32"), "{why}");
 }

@@ -53,6 +53,7 @@ outage_for = "10s"
 startup = "1m"
 cause_window = "15s"
 cause_for = "5s"
+low_disk_gb = 2
 "#;
     let objectives = include_str!("../../../../../alerts/slo.toml").to_owned() + QUICK;
     let causes = include_str!("../../../../../alerts/causes.toml");
