@@ -4,6 +4,7 @@ use slo::CauseKind;
 
 use super::Cause;
 use crate::evidence::dependencies::{Edge, Kind};
+use crate::evidence::traces::FailedSpan;
 use crate::text::{percent, seconds};
 
 /// The database behind every pool that is measured.
@@ -52,7 +53,28 @@ pub(super) fn failing(hop: &Edge) -> Cause {
         what(hop),
         percent(hop.error_share_before)
     );
-    at(hop, failure(hop), why)
+    at(
+        (hop.kind, &hop.caller, &hop.callee),
+        failure(hop.kind, &hop.error_type),
+        why,
+    )
+}
+
+/// The cause at a failed span: of a call what was called, else its own service.
+pub(super) fn failed(span: &FailedSpan, why: String) -> Cause {
+    match &span.called {
+        Some((kind, callee)) => at(
+            (*kind, &span.service, callee),
+            failure(*kind, &span.error_type),
+            why,
+        ),
+        None => Cause {
+            service: span.service.clone(),
+            dependency: None,
+            kind: CauseKind::Errors,
+            why,
+        },
+    }
 }
 
 /// The calls of an edge.
@@ -75,18 +97,18 @@ pub(super) fn slow(hop: &Edge) -> Cause {
     let time = |p95: Option<f64>| p95.map_or_else(|| "unknown".to_owned(), seconds);
     let (now, before) = (time(hop.p95_s), time(hop.p95_before_s));
     let why = format!("the p95 of the {} is {now}, {before} before", what(hop));
-    at(hop, kind, why)
+    at((hop.kind, &hop.caller, &hop.callee), kind, why)
 }
 
-fn at(hop: &Edge, kind: CauseKind, why: String) -> Cause {
-    let (service, dependency) = match hop.kind {
-        Kind::Http => (&hop.callee, None),
-        Kind::Pool if kind == CauseKind::Pool => (&hop.caller, None),
-        Kind::Pool => (&hop.caller, Some(DATABASE)),
-        Kind::Database => (&hop.caller, hop.callee.split(' ').next()),
+fn at((call, caller, callee): (Kind, &str, &str), kind: CauseKind, why: String) -> Cause {
+    let (service, dependency) = match call {
+        Kind::Http => (callee, None),
+        Kind::Pool if kind == CauseKind::Pool => (caller, None),
+        Kind::Pool => (caller, Some(DATABASE)),
+        Kind::Database => (caller, callee.split(' ').next()),
     };
     Cause {
-        service: service.clone(),
+        service: service.to_owned(),
         dependency: dependency.map(str::to_owned),
         kind,
         why,
@@ -94,8 +116,8 @@ fn at(hop: &Edge, kind: CauseKind, why: String) -> Cause {
 }
 
 /// The kind of a failed call, by its `error_type`: of the database a SQLSTATE, for example.
-fn failure(hop: &Edge) -> CauseKind {
-    match (hop.kind, hop.error_type.as_str()) {
+fn failure(call: Kind, error_type: &str) -> CauseKind {
+    match (call, error_type) {
         (Kind::Http, "connect") => CauseKind::Down,
         (Kind::Http, "connection") => CauseKind::Connection,
         (Kind::Http, "timeout" | "504") => CauseKind::Unresponsive,

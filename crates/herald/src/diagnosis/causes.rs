@@ -122,18 +122,14 @@ fn failed_sooner(evidence: &Evidence) -> Option<Cause> {
 
 fn worst_failed(evidence: &Evidence) -> Option<&Trace> {
     let mut traces = evidence.traces.iter();
-    traces.find(|trace| !trace.failed_in.is_empty())
+    traces.find(|trace| trace.failed.is_some())
 }
 
-/// The service in which the worst failed trace ends.
+/// Where the worst failed trace ends.
 fn failed_trace(evidence: &Evidence) -> Option<Cause> {
     let trace = worst_failed(evidence)?;
-    Some(Cause {
-        service: trace.failed_in.clone(),
-        dependency: None,
-        kind: CauseKind::Errors,
-        why: format!("the worst trace failed at {}", trace.failed_at),
-    })
+    let why = format!("the worst trace failed at {}", trace.failed_at);
+    Some(calls::failed(trace.failed.as_ref()?, why))
 }
 
 /// The ends of the trails, the one that explains the symptom first.

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
 use super::answer::{FirstItems, Plain, Text, excerpt, head, parse, plausible};
-use super::traces::{SEARCHED, Trace, trace_id};
+use super::dependencies::Kind;
+use super::traces::{FailedSpan, SEARCHED, Trace, trace_id};
 
 /// More spans of a trace are not read.
 const SPANS: usize = 20_000;
@@ -18,6 +19,16 @@ const REASONS: [&str; 3] = [
     "otel.status_description",
     "error.type",
     "http.response.status_code",
+];
+
+/// Its place in `REASONS`.
+const ERROR_TYPE: usize = 1;
+
+/// The attributes of a call: of one to a service, of a statement, of a wait for a connection.
+const CALL: [&str; 3] = [
+    "service.peer.name",
+    "db.system.name",
+    "db.client.connection.pool.name",
 ];
 
 #[derive(Deserialize)]
@@ -70,11 +81,12 @@ struct Reference<'a> {
 #[derive(Debug, Default, Clone, Copy)]
 struct Microseconds(f64);
 
-/// The tags that give the reason of an error.
+/// The tags that give the reason of an error, and those of a call.
 #[derive(Debug, Default)]
 struct Tags {
     error: bool,
     reasons: [Option<Box<str>>; REASONS.len()],
+    call: [Option<Box<str>>; CALL.len()],
 }
 
 #[derive(Deserialize)]
@@ -119,7 +131,7 @@ fn summary(trace: &OneTrace<'_>) -> Option<Trace> {
         failed_at: deepest
             .map(|span| describe(trace, span))
             .unwrap_or_default(),
-        failed_in: deepest.map_or_else(String::new, |span| excerpt(service(trace, span), 60)),
+        failed: deepest.map(|span| failed_span(trace, span)),
         in_jaeger: true,
     })
 }
@@ -128,6 +140,21 @@ fn service<'a>(trace: &'a OneTrace<'a>, span: &'a Span<'a>) -> &'a str {
     let processes = trace.processes.as_ref();
     let process = processes.and_then(|processes| processes.get(&span.process.0));
     process.map_or("", |process| &*process.service.0)
+}
+
+fn failed_span(trace: &OneTrace<'_>, span: &Span<'_>) -> FailedSpan {
+    let text = |tag: &Option<Box<str>>| tag.as_ref().map(|text| excerpt(text, 60));
+    let [peer, database, pool] = &span.tags.call;
+    let called = match (text(database), text(pool)) {
+        (Some(database), Some(_)) => Some((Kind::Pool, database)),
+        (Some(database), None) => Some((Kind::Database, database)),
+        (None, _) => text(peer).map(|peer| (Kind::Http, peer)),
+    };
+    FailedSpan {
+        service: excerpt(service(trace, span), 60),
+        called,
+        error_type: text(&span.tags.reasons[ERROR_TYPE]).unwrap_or_default(),
+    }
 }
 
 fn describe(trace: &OneTrace<'_>, span: &Span<'_>) -> String {
@@ -172,9 +199,11 @@ impl<'de> Visitor<'de> for KnownTags {
         while let Some(tag) = list.next_element::<Tag<'_>>()? {
             let (key, value) = (&*tag.key.0, tag.value.0);
             tags.error |= key == "error" && value == "true";
-            let index = REASONS.iter().position(|reason| *reason == key);
-            if let Some(index) = index.filter(|_| !value.is_empty()) {
-                tags.reasons[index].get_or_insert_with(|| head(&value).into());
+            let known = REASONS.iter().zip(&mut tags.reasons);
+            let mut known = known.chain(CALL.iter().zip(&mut tags.call));
+            let kept = known.find(|(name, _)| **name == key);
+            if let Some((_, kept)) = kept.filter(|_| !value.is_empty()) {
+                kept.get_or_insert_with(|| head(&value).into());
             }
         }
         Ok(tags)
@@ -223,6 +252,44 @@ mod tests {
             ("op 1", 1.5, true)
         );
         assert_eq!(trace.failed_at, "data op 2: card [redacted]");
+    }
+
+    #[test]
+    fn a_failed_call_says_what_it_called() {
+        let failed = |more: Value| {
+            let mut tags = error("no");
+            let list = tags.as_array_mut().unwrap();
+            for (key, value) in more.as_object().unwrap() {
+                list.push(json!({"key": key, "value": value}));
+            }
+            let [trace] = traces(&[span("1", None, "p2", tags)]).try_into().unwrap();
+            let span = trace.failed.unwrap();
+            (span.service, span.called, span.error_type)
+        };
+        let (database, pool) = ("db.system.name", "db.client.connection.pool.name");
+        let peer = "service.peer.name";
+        for (tags, called, error_type) in [
+            (json!({}), None, ""),
+            (
+                json!({peer: "downstream", "error.type": "timeout"}),
+                Some((Kind::Http, "downstream")),
+                "timeout",
+            ),
+            (
+                json!({peer: "postgresql", database: "postgresql", "error.type": "53100"}),
+                Some((Kind::Database, "postgresql")),
+                "53100",
+            ),
+            (
+                json!({database: "postgresql", pool: "requests", "error.type": "53300"}),
+                Some((Kind::Pool, "postgresql")),
+                "53300",
+            ),
+        ] {
+            let called = called.map(|(kind, name)| (kind, name.to_owned()));
+            let expected = ("data".to_owned(), called, error_type.to_owned());
+            assert_eq!(failed(tags), expected);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use telemetry::names::http_server::HTTP_SERVER_DURATION;
 
 use super::answer::{excerpt, head};
 use super::backend::Backend;
+use super::dependencies::Kind;
 use super::prometheus::{Exemplar, Prometheus, literal};
 use super::store::Weigh;
 use super::{Part, Window, jaeger};
@@ -35,11 +36,20 @@ pub(crate) struct Trace {
     /// `downstream GET /quotes/{sku}: 503`, the deepest span with an error.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) failed_at: String,
-    /// The service of that span.
+    /// That span.
     #[serde(skip)]
-    pub(crate) failed_in: String,
+    pub(crate) failed: Option<FailedSpan>,
     /// Jaeger has the trace; of other traces only an exemplar is known.
     pub(crate) in_jaeger: bool,
+}
+
+/// A span with an error.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct FailedSpan {
+    pub(crate) service: String,
+    /// What it called, if it is a call: the service or the database.
+    pub(crate) called: Option<(Kind, String)>,
+    pub(crate) error_type: String,
 }
 
 impl Weigh for Trace {

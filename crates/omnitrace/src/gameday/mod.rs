@@ -12,7 +12,7 @@ mod play;
 mod receiver;
 mod stack;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -147,10 +147,11 @@ async fn play_side_by_side(
 struct Progress<'a> {
     args: &'a RunArgs,
     width: usize,
-    left: Duration,
-    /// What was expected of the runs that are done, and what they took.
-    expected: Duration,
-    took: Duration,
+    /// What is expected of all runs, and of those that are done.
+    total: Duration,
+    over: Duration,
+    /// Since when each of the others plays, by name, and what is expected of it.
+    playing: BTreeMap<String, (Instant, Duration)>,
     begun: usize,
     done: usize,
     of: usize,
@@ -166,9 +167,9 @@ impl<'a> Progress<'a> {
                 .map(|run| run.scenario.name.len())
                 .max()
                 .unwrap_or_default(),
-            left: runs.iter().map(|run| expected(run)).sum(),
-            expected: Duration::ZERO,
-            took: Duration::ZERO,
+            total: runs.iter().map(|run| expected(run)).sum(),
+            over: Duration::ZERO,
+            playing: BTreeMap::new(),
             begun: 0,
             done: 0,
             of: runs.len(),
@@ -178,6 +179,8 @@ impl<'a> Progress<'a> {
 
     fn begins(&mut self, run: &Run<'_>) {
         self.begun += 1;
+        self.playing
+            .insert(run.name(), (Instant::now(), expected(run)));
         if !self.args.results.json {
             let left = self.minutes_left();
             say(&format!(
@@ -192,9 +195,8 @@ impl<'a> Progress<'a> {
     fn ended(&mut self, run: &Run<'_>, record: &Record) {
         let score = gameday::score(run.scenario, record);
         self.done += 1;
-        self.left -= expected(run);
-        self.expected += expected(run);
-        self.took = self.start.elapsed();
+        self.playing.remove(&run.name());
+        self.over += expected(run);
         match self.args.results.json {
             true => say_json(
                 &json!({"event": "run", "done": self.done, "of": self.of, "minutes_left": self.minutes_left(), "score": score}),
@@ -203,13 +205,17 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// From what was expected of the runs so far and what they took.
+    /// As fast as so far: what was expected of the runs that are done, and of the others as much as they have played, took until now.
     fn minutes_left(&self) -> u64 {
-        let pace = match self.expected.is_zero() {
+        let played = |(since, expected): &(Instant, Duration)| since.elapsed().min(*expected);
+        let past = self.over + self.playing.values().map(played).sum::<Duration>();
+        let took = self.start.elapsed();
+        // The first one starts with no past to learn from.
+        let pace = match took < AROUND {
             true => 1.0 / f64::from(self.args.jobs),
-            false => self.took.as_secs_f64() / self.expected.as_secs_f64(),
+            false => took.as_secs_f64() / past.as_secs_f64(),
         };
-        (self.left.as_secs_f64() * pace / 60.0).ceil() as u64
+        (self.total.saturating_sub(past).as_secs_f64() * pace / 60.0).ceil() as u64
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the evidence shows behind a symptom.
 
 use super::*;
+use crate::evidence::traces::FailedSpan;
 
 #[test]
 fn what_calls_show_is_followed_to_its_cause() {
@@ -284,7 +285,7 @@ fn the_state_of_a_service_tells_what_its_callers_cannot() {
 fn a_trace_that_fails_sooner_than_slow_calls_end_does_not_fail_by_them() {
     let with_trace = |mut evidence: Evidence, duration_s| {
         evidence.traces = vec![crate::evidence::traces::Trace {
-            failed_in: "downstream".to_owned(),
+            failed: Some(failed_in("downstream")),
             duration_s,
             ..Default::default()
         }];
@@ -308,12 +309,13 @@ fn a_trace_that_fails_sooner_than_slow_calls_end_does_not_fail_by_them() {
 
 #[test]
 fn where_no_call_is_measured_the_worst_trace_is_followed() {
-    let trace = |failed_in: &str| crate::evidence::traces::Trace {
-        failed_in: failed_in.to_owned(),
+    let trace = |failed| crate::evidence::traces::Trace {
+        failed,
         ..Default::default()
     };
     let with_traces = |mut evidence: Evidence| {
-        evidence.traces = vec![trace(""), trace("downstream"), trace("data")];
+        let failed = ["downstream", "data"].map(|service| Some(failed_in(service)));
+        evidence.traces = [None].into_iter().chain(failed).map(trace).collect();
         evidence
     };
     let evidence = with_traces(Evidence::default());
@@ -332,4 +334,62 @@ fn where_no_call_is_measured_the_worst_trace_is_followed() {
         concluded(&probe_fails, &calls),
         "payments errors, look_at payments"
     );
+}
+
+#[test]
+fn a_failed_span_that_is_a_call_tells_of_what_it_called() {
+    use Kind::{Database, Http, Pool};
+    for (kind, callee, error_type, expected) in [
+        (
+            Http,
+            "downstream",
+            "connect",
+            "downstream down, restart downstream",
+        ),
+        (
+            Http,
+            "downstream",
+            "503",
+            "downstream errors, look_at downstream",
+        ),
+        (
+            Pool,
+            "postgresql",
+            "53300",
+            "data/postgresql connections, end_session postgresql",
+        ),
+        (
+            Pool,
+            "postgresql",
+            "pool_timeout",
+            "data pool, look_at data",
+        ),
+        (
+            Database,
+            "postgresql",
+            "53100",
+            "data/postgresql disk, free_space postgresql",
+        ),
+    ] {
+        let mut evidence = Evidence::default();
+        evidence.traces = vec![crate::evidence::traces::Trace {
+            failed: Some(FailedSpan {
+                called: Some((kind, callee.to_owned())),
+                error_type: error_type.to_owned(),
+                ..failed_in("data")
+            }),
+            ..Default::default()
+        }];
+        assert_eq!(
+            concluded(&of_kind("gateway", "errors"), &evidence),
+            expected
+        );
+    }
+}
+
+fn failed_in(service: &str) -> FailedSpan {
+    FailedSpan {
+        service: service.to_owned(),
+        ..Default::default()
+    }
 }
