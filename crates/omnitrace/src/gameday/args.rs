@@ -51,8 +51,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8))]
     pub jobs: u32,
     /// Run again what was finished before
-    #[arg(long)]
+    #[arg(long, conflicts_with = "any_build")]
     pub again: bool,
+    /// Do not repeat what was finished with another build either; the report names all builds
+    #[arg(long)]
+    pub any_build: bool,
 }
 
 /// The scenario files.

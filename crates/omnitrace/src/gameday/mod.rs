@@ -96,7 +96,8 @@ fn open_runs<'a>(scenarios: &'a [Read], mode: Mode, args: &RunArgs, out: &Out) -
     for repeat in 1..=args.repeats {
         for Read { scenario, hash } in scenarios {
             let finished = |record: &Record| {
-                record.build == crate::BUILD && record.file == *hash && record.broken.is_none()
+                let is_this = args.any_build || record.build == crate::BUILD;
+                is_this && record.file == *hash && record.broken.is_none()
             };
             let is_open = args.again
                 || !out
