@@ -48,7 +48,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=20))]
     pub repeats: u32,
     /// How many stacks run side by side; more than there are cores makes them slower than they are
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=32))]
     pub jobs: u32,
     /// Run again what was finished before
     #[arg(long, conflicts_with = "any_build")]
