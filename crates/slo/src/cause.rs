@@ -41,6 +41,8 @@ pub struct Cause {
     /// Value of the label `service`, a template.
     #[serde(default = "service_name")]
     pub service: String,
+    /// Value of the label `db_system_name`, if the fault is in a database and the alert is of who measures it.
+    pub database: Option<String>,
     /// What dashboard shows it: uid and variables, a template.
     pub dashboard: String,
     /// One line, a template.
@@ -145,7 +147,8 @@ fn check(cause: &Cause) -> Result<(), String> {
         ("dashboard", &cause.dashboard),
         ("summary", &cause.summary),
     ];
-    for (key, text) in one_line {
+    let database = cause.database.iter().map(|name| ("database", name));
+    for (key, text) in one_line.into_iter().chain(database) {
         if text.trim().contains(char::is_control) {
             return Err(format!(
                 "`{key}` is {text:?}: control characters and line breaks are not allowed"

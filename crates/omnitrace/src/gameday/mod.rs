@@ -153,7 +153,6 @@ struct Progress<'a> {
     over: Duration,
     /// Since when each of the others plays, by name, and what is expected of it.
     playing: BTreeMap<String, (Instant, Duration)>,
-    begun: usize,
     done: usize,
     of: usize,
     start: Instant,
@@ -171,7 +170,6 @@ impl<'a> Progress<'a> {
             total: runs.iter().map(|run| expected(run)).sum(),
             over: Duration::ZERO,
             playing: BTreeMap::new(),
-            begun: 0,
             done: 0,
             of: runs.len(),
             start: Instant::now(),
@@ -179,14 +177,13 @@ impl<'a> Progress<'a> {
     }
 
     fn begins(&mut self, run: &Run<'_>) {
-        self.begun += 1;
         self.playing
             .insert(run.name(), (Instant::now(), expected(run)));
         if !self.args.results.json {
             let left = self.minutes_left();
             say(&format!(
                 "{} of {}: {}   (about {left} min left)",
-                self.begun,
+                self.done + self.playing.len(),
                 self.of,
                 run.name()
             ));

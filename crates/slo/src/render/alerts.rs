@@ -130,6 +130,9 @@ fn cause_alert(definition: &Definition, profile: &Profile, cause: &Cause) -> Rul
     rule.kind = "alert";
     rule.lasts = cause.lasts.then(|| profile.cause_for.to_string());
     rule.labels = labels(cause.severity, &cause.team, "none", &cause.service, "none");
+    if let Some(database) = &cause.database {
+        rule = rule.label("db_system_name", database);
+    }
     rule.annotations = Notification {
         alert: &cause.alert,
         summary: filled(&cause.summary),
