@@ -23,7 +23,7 @@ use futures_util::stream::FuturesUnordered;
 use gameday::{Mode, Record, Scenario, Score, Summary};
 use listen::StopSignals;
 use serde_json::json;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::environment;
 use crate::runtime::block_on;
@@ -71,6 +71,7 @@ async fn play_all(args: &RunArgs) -> Result<ExitCode> {
         checkout: checkout.parent().unwrap_or(&checkout).to_owned(),
         machine: Semaphore::new(args.jobs as usize),
         jobs: args.jobs,
+        next_start: Mutex::new(tokio::time::Instant::now()),
     };
     let runs = open_runs(&scenarios, mode, args, &shared.out);
     let mut signals = StopSignals::install(environment::parent_pipe()?)?;

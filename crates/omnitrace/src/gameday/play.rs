@@ -7,8 +7,8 @@ use anyhow::Result;
 use chrono::Utc;
 use gameday::{Mode, Record, Scenario, Score, Times, score};
 use reqwest::Client;
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::files::Out;
 use super::inject::Injected;
@@ -18,6 +18,9 @@ use super::stack::GameStack;
 
 /// After the first notification that tells of the fault, for one that names its place.
 const SECOND_LOOK: Duration = Duration::from_secs(60);
+
+/// Stacks that start in the same second take the processors from each other, and so do their faults a baseline later.
+const BETWEEN_STARTS: Duration = Duration::from_secs(5);
 
 /// Which run.
 pub struct Run<'a> {
@@ -36,6 +39,16 @@ pub struct Shared {
     /// A permit per stack that may run beside others.
     pub machine: Semaphore,
     pub jobs: u32,
+    /// When the next stack may start.
+    pub next_start: Mutex<Instant>,
+}
+
+impl Shared {
+    async fn turn(&self) {
+        let mut next = self.next_start.lock().await;
+        sleep_until(*next).await;
+        *next = Instant::now() + BETWEEN_STARTS;
+    }
 }
 
 /// Why a run has no record.
@@ -56,11 +69,15 @@ impl Run<'_> {
     pub async fn play(
         &self,
         shared: &Shared,
-        stop: watch::Receiver<bool>,
+        mut stop: watch::Receiver<bool>,
     ) -> Result<Record, Interrupted> {
         let permits = if self.scenario.alone { shared.jobs } else { 1 };
         let permit = shared.machine.acquire_many(permits).await;
         let permit = permit.expect("it is never closed");
+        tokio::select! {
+            () = shared.turn() => {}
+            _ = stop.wait_for(|stop| *stop) => return Err(Interrupted),
+        }
         let mut record = Record {
             scenario: self.scenario.name.clone(),
             mode: self.mode,

@@ -78,6 +78,12 @@ async fn a_run_is_recorded_and_reported_and_not_repeated() {
     directory.deserted().await;
 }
 
+fn time(directory: &Directory, run: &str, of: &str) -> chrono::DateTime<chrono::FixedOffset> {
+    let (_, record) = record(directory, run);
+    let time = record["times"][of].as_str().expect("a time");
+    chrono::DateTime::parse_from_rfc3339(time).expect("a time")
+}
+
 #[tokio::test]
 async fn no_other_run_begins_before_one_that_runs_alone_is_taken_back() {
     let directory = Directory::new();
@@ -86,12 +92,27 @@ async fn no_other_run_begins_before_one_that_runs_alone_is_taken_back() {
     let command = omnitrace(["gameday", "run", "--jobs", "2"]);
     let (code, said, complained) = run(command, Some(&directory)).await;
     assert_eq!(code, 0, "{said}\n{complained}");
-    let time = |run: &str, of: &str| {
-        let (_, record) = record(&directory, run);
-        let time = record["times"][of].as_str().expect("a time").to_owned();
-        chrono::DateTime::parse_from_rfc3339(&time).expect("a time")
-    };
-    assert!(time("b", "cleared") <= time("a", "started"), "{said}");
+    let cleared = time(&directory, "b", "cleared");
+    assert!(cleared <= time(&directory, "a", "started"), "{said}");
+    directory.deserted().await;
+}
+
+#[tokio::test]
+async fn stacks_side_by_side_do_not_start_at_the_same_time() {
+    let directory = Directory::new();
+    write(
+        &directory,
+        "a.toml",
+        &SHORT.replace("hold = \"1s\"", "hold = \"8s\""),
+    );
+    write(&directory, "b.toml", SHORT);
+    let command = omnitrace(["gameday", "run", "--jobs", "2"]);
+    let (code, said, complained) = run(command, Some(&directory)).await;
+    assert_eq!(code, 0, "{said}\n{complained}");
+    let began = |run: &str| time(&directory, run, "started");
+    let between = began("b") - began("a");
+    assert!(between.num_seconds() >= 4, "{between}: {said}");
+    assert!(began("b") < time(&directory, "a", "stopped"), "{said}");
     directory.deserted().await;
 }
 
