@@ -83,7 +83,7 @@ stack-tools *tools:
 
 # the standard stack without Docker: real collector, Jaeger, Prometheus, Alertmanager and the files in deploy/; in Loki's place the console, VictoriaLogs and VictoriaMetrics
 test-stack *args: stack-tools
-    cargo test -p omnitrace --test e2e stack_ -- --ignored --test-threads=1 {{ args }}
+    cargo test -p omnitrace --test e2e stack_ -- --ignored --test-threads=2 {{ args }}
 
 # traces on Cassandra: the standard stack without Docker, with one node (needs Maven and Java 17; not part of CI)
 test-cassandra *args: (stack-tools "collector" "jaeger" "cassandra")
