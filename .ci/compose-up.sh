@@ -17,9 +17,8 @@ chmod 755 "$work"
 # A project of its own, beside a stack that may be running.
 export COMPOSE_PROJECT_NAME=omnitrace-test
 export OMNITRACE_ENV_FILE="$work/.env" OMNITRACE_COMPOSE_OVERRIDE="$work/override.yaml" OMNITRACE_SECRETS_DIR="$work/secrets" OMNITRACE_STACK=compose
-# Below the ports that tests take, which may run beside.
-export GATEWAY_PORT=18080 GRAFANA_PORT=13000 JAEGER_PORT=16686 PROMETHEUS_PORT=19090 ALERTMANAGER_PORT=19093
-export OTLP_GRPC_PORT=14317 OTLP_HTTP_PORT=14318
+export GATEWAY_PORT=28080 GRAFANA_PORT=23000 JAEGER_PORT=26686 PROMETHEUS_PORT=29090 ALERTMANAGER_PORT=29093
+export OTLP_GRPC_PORT=24317 OTLP_HTTP_PORT=24318
 
 fail() {
     echo "compose-up.sh: FAILED: $*" >&2
