@@ -112,12 +112,14 @@ fn seen(alert: &Declared, evidence: &Evidence) -> Vec<Cause> {
 }
 
 /// The failed trace, if it took less time than the slow calls take: it did not fail because they are slow. A call that fails for the
-/// first time is in no rate of failed calls yet, since its series begins with it.
+/// first time is in no rate of failed calls yet, since its series begins with it. Who waited for a connection in vain waited for slow statements,
+/// however long.
 fn failed_sooner(evidence: &Evidence) -> Option<Cause> {
     let trails = &evidence.dependencies;
     let slow = trails.slowest.as_ref().and_then(Trail::last)?.p95_s?;
     let sooner = trails.failing.is_none() && worst_failed(evidence)?.duration_s < slow;
-    sooner.then(|| failed_trace(evidence))?
+    let cause = sooner.then(|| failed_trace(evidence))??;
+    (cause.kind != CauseKind::Pool).then_some(cause)
 }
 
 fn worst_failed(evidence: &Evidence) -> Option<&Trace> {

@@ -29,6 +29,9 @@ const SILENT_S: f64 = 0.5;
 /// How long before the trouble a service is looked at for comparison, in seconds.
 const BEFORE_S: i64 = 300;
 
+/// What is "of late", in seconds.
+const RECENT_S: i64 = 10;
+
 /// How far back a service is known that cannot be scraped, in seconds.
 const KNOWN_S: i64 = 3600;
 
@@ -64,12 +67,12 @@ pub(crate) struct ServiceState {
     pub(crate) ended: bool,
     /// By `service.instance.id`.
     pub(crate) instances: BTreeMap<String, Instance>,
-    /// Requests per second at the last two scrapes, since a page comes a few seconds after they have grown.
+    /// Requests per second of late, see [`recent`].
     pub(crate) requests: f64,
     /// The same at the busiest time of the five minutes before the trouble. Not of a whole minute: a service that started in it would seem to have
     /// had few.
     pub(crate) requests_before: Option<f64>,
-    /// How many processors its busiest process uses, at the last two scrapes.
+    /// How many processors its busiest process uses of late.
     pub(crate) cpus: Option<f64>,
     pub(crate) cpus_before: Option<f64>,
     /// What does not answer it, as it says.
@@ -130,6 +133,13 @@ pub(super) async fn collect(prometheus: &Prometheus, window: Window) -> Part<Vec
     part
 }
 
+/// How fast a counter grows, soon after its pace has changed: a page comes a few seconds later. Scrapes that are one second apart say too little of
+/// it: ten requests per second come in bursts, and the processor time of a process is counted in whole seconds. Those that are far apart do not have
+/// two in [`RECENT_S`].
+fn recent(counter: &str) -> String {
+    format!("(rate({counter}[{RECENT_S}s]) or irate({counter}[60s]))")
+}
+
 fn questions(window: Window) -> Vec<Question> {
     let since = window.trouble_s;
     let http = HTTP_SERVER_DURATION.name();
@@ -137,10 +147,8 @@ fn questions(window: Window) -> Vec<Question> {
     // Of an instance that has ended, the rates are still there for a while.
     let by_instance = "by (service_name, service_instance_id)";
     let runs = format!("and on (service_instance_id) {start}");
-    let cpus = |rate| {
-        let cpu = PROCESS_CPU.name();
-        format!("max by (service_name) ({rate}({cpu}[60s]))")
-    };
+    let requests = recent(&format!("{http}_count"));
+    let cpu = PROCESS_CPU.name();
     let unanswered = "(scrape_duration_seconds and on (job, instance) up == 0)";
     let question = |before, query: String, note| Question {
         query: format!("topk({WORST}, {query})"),
@@ -191,22 +199,24 @@ fn questions(window: Window) -> Vec<Question> {
         ),
         question(
             false,
-            format!("sum by (service_name) (irate({http}_count[60s]))"),
+            format!("sum by (service_name) {requests}"),
             |state, _, rate| state.requests = rate,
         ),
         question(
             true,
-            format!(
-                "max_over_time(sum by (service_name) (irate({http}_count[60s]))[{BEFORE_S}s:15s])"
-            ),
+            format!("max_over_time(sum by (service_name) {requests}[{BEFORE_S}s:15s])"),
             |state, _, rate| state.requests_before = Some(rate),
         ),
-        question(false, cpus("irate"), |state, _, cpus| {
-            state.cpus = Some(cpus)
-        }),
-        question(true, cpus("rate"), |state, _, cpus| {
-            state.cpus_before = Some(cpus);
-        }),
+        question(
+            false,
+            format!("max by (service_name) {}", recent(cpu)),
+            |state, _, cpus| state.cpus = Some(cpus),
+        ),
+        question(
+            true,
+            format!("max by (service_name) (rate({cpu}[60s]))"),
+            |state, _, cpus| state.cpus_before = Some(cpus),
+        ),
         question(
             false,
             "min by (service_name, dependency) (service_dependency_up) == 0".to_owned(),
@@ -225,16 +235,20 @@ mod tests {
 
     use super::*;
 
-    /// Ten requests per second, scraped every 5 s, of a service that started half a minute before the trouble.
-    struct Young(i64);
+    /// A counter of a process, scraped every so many seconds: what it shows so many seconds after its start at second 0 of the epoch.
+    struct Scraped {
+        counter: &'static str,
+        every_s: i64,
+        shows: fn(i64) -> f64,
+    }
 
-    impl Source for Young {
+    impl Source for Scraped {
         fn select(&self, wanted: &Select<'_>) -> Result<Vec<Selected>, promql::Error> {
-            let name = format!("{}_count", HTTP_SERVER_DURATION.name());
+            let name = self.counter.to_owned();
             let labels = Labels::new([(NAME, name), ("service_name", "shop".to_owned())]);
-            let scraped = (0..13).map(|scrape| Sample {
-                at_ms: (self.0 + 5 * scrape) * 1000,
-                value: (50 * scrape) as f64,
+            let scraped = (0..60).map(|scrape| Sample {
+                at_ms: scrape * self.every_s * 1000,
+                value: (self.shows)(scrape * self.every_s),
             });
             let is_in =
                 |sample: &Sample| (wanted.after_ms + 1..=wanted.until_ms).contains(&sample.at_ms);
@@ -246,25 +260,75 @@ mod tests {
         }
     }
 
+    impl Scraped {
+        /// What the question about it says, asked so many seconds after its start.
+        fn answers(&self, before: bool, asked_s: i64) -> f64 {
+            let alerted = DateTime::from_timestamp(1_000_000, 0).expect("a time");
+            let asks = |question: &Question| {
+                question.before == before
+                    && question.query.contains(self.counter)
+                    && question.query.contains("irate")
+            };
+            let questions = questions(Window::of(alerted, alerted));
+            let question = questions.into_iter().find(asks).expect("a question");
+            let expression = promql::parse(&question.query).expect("PromQL");
+            let answer = promql::instant(&expression, self, asked_s * 1000, &Limits::default());
+            let Ok(Value::Vector(answer)) = answer else {
+                panic!("{answer:?}");
+            };
+            assert_eq!(answer.len(), 1);
+            answer[0].1.value
+        }
+    }
+
+    const REQUESTS: &str = "http_server_request_duration_seconds_count";
+
     #[test]
     fn a_service_that_has_just_started_has_no_more_requests_than_before() {
-        let alerted = DateTime::from_timestamp(1_000_000, 0).expect("a time");
-        let window = Window::of(alerted, alerted);
-        let before = window.before().timestamp();
-        let mut questions = questions(window).into_iter();
-        let asked = questions.find(|question| question.before && question.query.contains("_count"));
-        let asked = asked.expect("a question about requests");
-        let expression = promql::parse(&asked.query).expect("PromQL");
-        let answer = promql::instant(
-            &expression,
-            &Young(before - 30),
-            before * 1000,
-            &Limits::default(),
-        );
-        let Ok(Value::Vector(answer)) = answer else {
-            panic!("{answer:?}");
+        let young = Scraped {
+            counter: REQUESTS,
+            every_s: 5,
+            shows: |second| (10 * second) as f64,
         };
-        assert_eq!(answer.len(), 1);
-        assert!((answer[0].1.value - 10.0).abs() < 0.1, "{answer:?}");
+        let before = young.answers(true, 30);
+        assert!((before - 10.0).abs() < 0.1, "{before}");
+    }
+
+    #[test]
+    fn requests_that_come_in_one_second_of_five_are_no_more_than_the_others() {
+        let bursts = Scraped {
+            counter: REQUESTS,
+            every_s: 1,
+            shows: |second| (50 * (second / 5)) as f64,
+        };
+        for asked_s in 30..40 {
+            let now = bursts.answers(false, asked_s);
+            assert!((5.0..15.0).contains(&now), "{now} at {asked_s}");
+        }
+    }
+
+    #[test]
+    fn a_process_whose_second_of_work_is_counted_just_now_is_not_busy() {
+        let idle = Scraped {
+            counter: PROCESS_CPU.name(),
+            every_s: 1,
+            shows: |second| (second / 25) as f64,
+        };
+        let busiest = (30..60).map(|asked_s| idle.answers(false, asked_s));
+        let busiest = busiest.fold(0.0, f64::max);
+        assert!(busiest < 0.2, "{busiest}");
+    }
+
+    #[test]
+    fn scrapes_that_are_far_apart_are_enough() {
+        let busy = Scraped {
+            counter: PROCESS_CPU.name(),
+            every_s: 15,
+            shows: |second| (2 * (second - 60).max(0)) as f64,
+        };
+        for (asked_s, expected) in [(60, 0.0), (75, 2.0), (89, 2.0)] {
+            let now = busy.answers(false, asked_s);
+            assert!((now - expected).abs() < 0.1, "{now} at {asked_s}");
+        }
     }
 }

@@ -387,6 +387,25 @@ fn a_failed_span_that_is_a_call_tells_of_what_it_called() {
     }
 }
 
+#[test]
+fn who_waits_in_vain_for_a_connection_waits_for_slow_statements() {
+    let statement = "postgresql INSERT orders";
+    let mut evidence = slowest(slow(Kind::Database, "data", statement, 0.004, 3.9));
+    evidence.traces = vec![crate::evidence::traces::Trace {
+        failed: Some(FailedSpan {
+            called: Some((Kind::Pool, "postgresql".to_owned())),
+            error_type: "pool_timeout".to_owned(),
+            ..failed_in("data")
+        }),
+        duration_s: 2.8,
+        ..Default::default()
+    }];
+    assert_eq!(
+        concluded(&of_kind("gateway", "errors"), &evidence),
+        "data/postgresql slow_statement, look_at data"
+    );
+}
+
 fn failed_in(service: &str) -> FailedSpan {
     FailedSpan {
         service: service.to_owned(),
