@@ -118,8 +118,7 @@ fn failed_sooner(evidence: &Evidence) -> Option<Cause> {
     let trails = &evidence.dependencies;
     let slow = trails.slowest.as_ref().and_then(Trail::last)?.p95_s?;
     let sooner = trails.failing.is_none() && worst_failed(evidence)?.duration_s < slow;
-    let cause = sooner.then(|| failed_trace(evidence))??;
-    (cause.kind != CauseKind::Pool).then_some(cause)
+    failed_trace(evidence).filter(|cause| sooner && cause.kind != CauseKind::Pool)
 }
 
 fn worst_failed(evidence: &Evidence) -> Option<&Trace> {
